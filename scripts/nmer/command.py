@@ -1,0 +1,35 @@
+"""What every step script shares: settings from one JSON string, one clear message on a user's error."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+
+from nmer.errors import ConfigError, NmerError
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """An argument parser whose description is the step's docstring."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def settings(text: str) -> dict:
+    """Parse the ``--settings`` argument. Raises ConfigError if it is not a JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"--settings is not valid JSON: {error}.") from None
+    if not isinstance(value, dict):
+        raise ConfigError('--settings must be a JSON object, e.g. \'{"dataset": "mosi"}\'.')
+    return value
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a step; an error that a user can cause ends in one line and exit status 1."""
+    try:
+        main()
+    except NmerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

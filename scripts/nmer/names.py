@@ -1,0 +1,69 @@
+"""The words of the field, spelt once: modalities, conditions, systems, datasets, and their printed forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+MODALITIES = ("a", "v", "l")
+"""Acoustic, visual, lexical: the order of arrays, names and columns."""
+
+CONCATENATION_ORDER = ("a", "l", "v")
+"""Order in which systems concatenate encodings (SPEC section 1: the code lineage's a, l, v)."""
+
+MODALITY_LABELS = {"a": "acoustic", "v": "visual", "l": "lexical"}
+
+SIX_CONDITIONS = ("a", "v", "l", "av", "al", "vl")
+"""The paper's incomplete conditions, each named by its clean modalities."""
+
+ALL_NOISY = "none"
+ALL_CLEAN = "avl"
+CONDITIONS = (*SIX_CONDITIONS, ALL_NOISY, ALL_CLEAN)
+
+AVERAGE = "avg6"
+"""Name of the average over the six conditions in the tables."""
+
+REGIMES = ("clean", "six", "all")
+"""What a system is trained on: clean data, the six conditions, or every modality noisy."""
+
+SPLITS = ("train", "val", "test")
+METRICS = ("WA", "UA", "F1")
+
+SYSTEM_LABELS = {
+    "men": "MEN",
+    "mctn": "MCTN",
+    "mmin": "MMIN",
+    "if_mmin": "IF-MMIN",
+    "nmer": "NMER",
+    "nmer_no_vae": "w/o VAE",
+    "nmer_no_inv": "w/o L_inv",
+}
+"""Our system names and the paper's (column ``system`` of ``workflow/reference``), in the paper's row order."""
+
+NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}
+
+
+def system_label(system: str) -> str:
+    """Printed name of a system; a user's own system is printed under its own name."""
+    return SYSTEM_LABELS.get(system, system)
+
+
+def noise_label(noise: str) -> str:
+    """Printed name of a noise kind; a user's own kind is printed under its own name."""
+    return NOISE_LABELS.get(noise, noise)
+
+
+def noisy_modalities(condition: str) -> tuple[str, ...]:
+    """Modalities that are noisy under a condition, e.g. ``al`` -> ``("v",)`` (SPEC section 1)."""
+    clean = "" if condition == ALL_NOISY else condition
+    return tuple(modality for modality in MODALITIES if modality not in clean)
+
+
+def corruption_name(noise: str, snr_db: int | None) -> str:
+    """File stem of a noise kind at a level, e.g. ``gaussian_-10dB``; a kind without an SNR stands alone."""
+    return noise if snr_db is None else f"{noise}_{snr_db}dB"
+
+
+def in_paper_order(systems: Iterable[str]) -> list[str]:
+    """Systems in the paper's row order, others after them in the order given."""
+    order = {name: position for position, name in enumerate(SYSTEM_LABELS)}
+    return sorted(systems, key=lambda name: order.get(name, len(order)))

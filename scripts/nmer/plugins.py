@@ -1,0 +1,114 @@
+"""Systems, noise kinds and corpus layouts, found by name: one file each, shipped or the user's own.
+
+A plug-in announces itself with a decorator whose arguments are plain literals::
+
+    @system("nmer", pretraining="two_tower", options={"layers": 5})
+    class NMER(System): ...
+
+The plan reads such a declaration from the source, without importing it (a system would import torch), and a
+step imports only the file that it needs. Extra files are named in the configuration by the key ``file``.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nmer.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What a plug-in's source says of it: its file, its options with their defaults, other attributes."""
+
+    name: str
+    file: Path
+    options: dict[str, object] = field(default_factory=dict)
+    attributes: dict[str, object] = field(default_factory=dict)
+
+
+class Registry:
+    """Plug-ins of one sort. Shipped ones stand in the folder of ``package``, one file a name."""
+
+    def __init__(self, sort: str, decorator: str, package: str) -> None:
+        self.sort = sort
+        self.decorator = decorator
+        self.package = package
+        self._folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
+        self._objects: dict[str, object] = {}
+
+    def register(self, name: str, **_attributes: object) -> Callable:
+        """The decorator: remembers the object under its name. Its keywords are read by :meth:`declaration`."""
+
+        def remember(plug_in):
+            self._objects[name] = plug_in
+            return plug_in
+
+        return remember
+
+    def shipped(self) -> list[str]:
+        """Names of the plug-ins that come with the package."""
+        return sorted(
+            path.stem for path in self._folder.glob("*.py") if f"@{self.decorator}(" in path.read_text(encoding="utf-8")
+        )
+
+    def path(self, name: str, file: str | None = None) -> Path:
+        """The file that holds a plug-in. Raises ConfigError, naming the known ones, if there is none."""
+        path = Path(file) if file else self._folder / f"{name}.py"
+        if not path.is_file():
+            hint = f"No such file: {path}." if file else nearest(name, self.shipped())
+            raise ConfigError(f"Unknown {self.sort} '{name}'. {hint}")
+        return path
+
+    def declaration(self, name: str, file: str | None = None) -> Declaration:
+        """Read a plug-in's declaration from its source. Raises ConfigError if the file does not declare it."""
+        path = self.path(name, file)
+        try:
+            tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        except SyntaxError as error:
+            raise ConfigError(f"{path}, line {error.lineno}: not valid Python ({error.msg}).") from None
+        for node in ast.walk(tree):
+            for call in getattr(node, "decorator_list", []):
+                if _declares(call, self.decorator, name):
+                    return self._read(node, call, name, path)
+        raise ConfigError(f"{path}: declares no {self.sort} '{name}'. Put @{self.decorator}(\"{name}\") above it.")
+
+    def load(self, name: str, file: str | None = None):
+        """Import a plug-in's file and return the registered object."""
+        path = self.path(name, file)
+        if file:
+            spec = importlib.util.spec_from_file_location(f"nmer_user_{path.stem}", path)
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        else:
+            importlib.import_module(f"{self.package}.{name}")
+        if name not in self._objects:
+            raise ConfigError(f"{path}: declares no {self.sort} '{name}'.")
+        return self._objects[name]
+
+    def _read(self, node: ast.AST, call: ast.Call, name: str, path: Path) -> Declaration:
+        try:
+            attributes = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+            options = attributes.pop("options", {})
+            if isinstance(node, ast.FunctionDef):
+                arguments = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+                options |= {argument.arg: ast.literal_eval(default) for argument, default in arguments if default}
+        except ValueError:
+            raise ConfigError(
+                f"{path}, line {call.lineno}: the declaration of '{name}' must consist of plain values."
+            ) from None
+        return Declaration(name, path, options, attributes)
+
+
+def _declares(call: ast.AST, decorator: str, name: str) -> bool:
+    return (
+        isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Name)
+        and call.func.id == decorator
+        and bool(call.args)
+        and isinstance(call.args[0], ast.Constant)
+        and call.args[0].value == name
+    )
