@@ -1,0 +1,51 @@
+# Two commands do everything: `make` (environment and demo) and `make test`. `make help` lists the rest.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= $(shell nproc)
+GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
+
+.DEFAULT_GOAL := demo
+.PHONY: demo environment test test-slow check format lock clean help
+
+demo: environment ## run the embedded demo; the report is results/demo/report.html
+	$(SNAKEMAKE) --config experiment=demo
+	@echo "Open results/demo/report.html"
+
+environment: $(VENV)/.installed ## create .venv from the lock file
+
+$(VENV)/.installed: envs/requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
+	touch $@
+
+test: environment ## run the tests (minutes)
+	$(BIN)/python -m pytest --numprocesses $(CORES) -m "not slow"
+
+test-slow: environment ## run every test
+	$(BIN)/python -m pytest --numprocesses $(CORES)
+
+check: environment ## what continuous integration checks besides the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: environment ## format code and rules
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+lock: ## pin the newest versions that envs/requirements.in allows
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet --requirement envs/requirements.in
+	(head -1 envs/requirements.lock; $(VENV)-lock/bin/python -m pip freeze | sed 's/+cpu$$//') > envs/requirements.new
+	mv envs/requirements.new envs/requirements.lock
+	rm -r $(VENV)-lock
+
+clean: ## remove results; the environment stays
+	rm -rf results .snakemake
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16

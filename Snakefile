@@ -1,0 +1,56 @@
+# NMER: from multimodal emotion features to the tables and figures of arXiv 2311.16114.
+# What is run is said in config.yaml; what each job depends on, in scripts/nmer/experiment/plan.py.
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: "config.yaml"
+
+
+# A group of jobs on a cluster asks for the GPUs of one job, not for their sum.
+resource_scopes:
+    gpu="local",
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/noise.smk"
+include: "workflow/rules/training.smk"
+include: "workflow/rules/evaluation.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        f"results/{plan.name}/report.html",
+    localrule: True
+
+
+rule features:
+    input:
+        expand("results/features/{dataset}.json", dataset=plan.datasets),
+    localrule: True
+
+
+rule noisy:
+    input:
+        expand(
+            "results/noisy/{dataset}/{corruption}.h5",
+            dataset=plan.datasets,
+            corruption=plan.corruptions,
+        ),
+    localrule: True
+
+
+rule tables:
+    input:
+        expand("{stem}.csv", stem=plan.table_stems()),
+    localrule: True
+
+
+rule figures:
+    input:
+        expand("{stem}.png", stem=plan.figure_stems()),
+    localrule: True

@@ -1,0 +1,48 @@
+"""Read a corpus, check it, and store its features once for every later step.
+
+Reads the corpus in the layout it is distributed in (SPEC section 5), replaces not-a-number and infinite values by 0,
+checks ids, labels, dimensions and folds, and writes
+  - the feature store: all utterances and their folds in one HDF5 file, with the variance of each modality that
+    calibrates the noise (SPEC 2.6), and a file with its SHA-256 beside it;
+  - a report in JSON: sizes, class counts, repairs and warnings beside the figures of the paper's Table 1.
+
+Example:
+  python scripts/build_features.py --settings '{"dataset": "mosi", "layout": "mosei_pickle"}' \\
+      --source data/cmu_mosi/mosi_senti_data.pkl --output features/mosi.h5 --report features/mosi.json
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from nmer import command, files
+from nmer.corpora.corpus import CorpusSettings, read_corpus
+from nmer.corpora.registry import relative_name, source_files
+from nmer.corpora.store import FeatureStore, write_store
+from nmer.corpora.validation import check, report, summary
+
+
+def main() -> None:
+    """Parse the arguments, read, check, write."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--settings", required=True, help="the dataset's settings as JSON: dataset, layout, dims, …")
+    parser.add_argument("--source", required=True, type=Path, help="the corpus: a folder or a file, as its layout says")
+    parser.add_argument("--output", required=True, type=Path, help="feature store to write (.h5)")
+    parser.add_argument("--report", required=True, type=Path, help="report to write (.json)")
+    arguments = parser.parse_args()
+    settings = CorpusSettings.from_mapping(command.settings(arguments.settings))
+    sources = source_files(settings.layout, arguments.source, settings.file)
+    digests = {relative_name(path, arguments.source): files.file_digest(path) for path in sources}
+    with read_corpus(arguments.source, settings) as corpus:
+        check(corpus, settings)
+        write_store(corpus, settings, arguments.output, digests)
+    with FeatureStore(arguments.output) as store:
+        described = report(corpus, settings, store)
+    files.write_json(arguments.report, described)
+    files.write_digest(arguments.output)
+    print(summary(described), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,24 @@
+"""Collect the scores of every run of an experiment in one table.
+
+Each run (dataset, system, regime, noise kind, SNR) leaves one CSV of scores, one row per fold, repeat, condition and
+metric. This step puts them together; tables and figures are made from the result alone. The order of the rows does
+not depend on the order of the files.
+"""
+
+from __future__ import annotations
+
+from nmer import command
+from nmer.files import write_text
+from nmer.results.scores import collect
+
+
+def main() -> None:
+    parser = command.parser(__doc__)
+    parser.add_argument("--scores", nargs="+", required=True, metavar="FILE", help="scores of the runs, CSV")
+    parser.add_argument("--output", required=True, help="where to write the collected scores, CSV")
+    arguments = parser.parse_args()
+    write_text(arguments.output, collect(arguments.scores).to_csv(index=False))
+
+
+if __name__ == "__main__":
+    command.run(main)

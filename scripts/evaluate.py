@@ -1,0 +1,55 @@
+"""Score one trained system at one noise kind and level on the test splits of all its folds (SPEC 5.4, 6.1).
+
+Tests the six incomplete conditions, the all-noisy one and, for reference, the all-clean one. Writes tidy scores and,
+beside them, the class probabilities of every utterance, from which each score can be recomputed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from nmer import command
+from nmer.devices import compute_device
+from nmer.experiment.data import FoldData
+from nmer.experiment.evaluation import predict, score_predictions
+from nmer.experiment.models import load_model
+from nmer.experiment.settings import EvaluationSettings
+from nmer.files import write_gzip, write_text
+from nmer.systems.building import build_system
+
+
+def main() -> None:
+    """Predict with every fold's and repeat's model, write predictions and scores."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, folds, repeats, noise, ...")
+    parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
+    parser.add_argument("--noisy", required=True, type=Path, help="noisy embeddings to test on")
+    parser.add_argument("--models", required=True, type=Path, nargs="+", help="weights, one file per fold, in order")
+    parser.add_argument("--scores", required=True, type=Path, help="scores CSV to write")
+    parser.add_argument("--predictions", required=True, type=Path, help="predictions CSV (gzip) to write")
+    parser.add_argument("--slots", required=True, type=Path, help="folder for the locks of GPU slots")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs granted to this job")
+    arguments = parser.parse_args()
+    settings = EvaluationSettings.from_mapping(command.settings(arguments.settings))
+    parts = []
+    with compute_device(arguments.gpus, arguments.threads, arguments.slots) as device:
+        for fold, model in zip(settings.folds, arguments.models, strict=True):
+            data = FoldData(arguments.features, arguments.noisy, fold, device)
+            for repeat in range(1, settings.repeats + 1):
+                system = build_system(
+                    settings.system, data.dims, len(data.classes), 0.0, settings.options, settings.file
+                ).to(device)
+                system.load_state_dict(load_model(model, repeat))
+                parts.append(predict(system, data, settings, fold, repeat))
+    predictions = pd.concat(parts, ignore_index=True)
+    scores = score_predictions(predictions, settings)
+    # Nine digits identify a float32, so that scores recomputed from the file are exact.
+    write_gzip(arguments.predictions, predictions.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    write_text(arguments.scores, scores.to_csv(index=False, lineterminator="\n"))
+
+
+if __name__ == "__main__":
+    command.run(main)

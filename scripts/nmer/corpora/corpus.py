@@ -1,0 +1,135 @@
+"""What a layout's reader is given (:class:`CorpusSettings`) and what it returns (:class:`Corpus`).
+
+Holds no format: how files become a corpus is in ``layouts/``, what is kept of it on disk in :mod:`nmer.corpora.store`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+
+from nmer.corpora.registry import layouts
+from nmer.errors import ConfigError, nearest
+from nmer.names import MODALITIES
+
+
+@dataclass(frozen=True)
+class CorpusSettings:
+    """A dataset's section of the configuration, as far as its features depend on it.
+
+    dataset: its name. layout: the reader's name; file: the user's own file holding that reader.
+    dims: expected width per modality, missing = whatever the files hold.
+    classes: names in the order of the files' label numbers, None = the layout's own.
+    standardize: modalities normalised per dimension, None = as the layout declares.
+    paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper.
+    options: keyword arguments of the layout's reader.
+    """
+
+    dataset: str
+    layout: str
+    file: str | None = None
+    dims: Mapping[str, int | None] = field(default_factory=dict)
+    classes: tuple[str, ...] | None = None
+    standardize: tuple[str, ...] | None = None
+    paper_name: str | None = None
+    synthetic: bool = False
+    options: Mapping[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, object]) -> CorpusSettings:
+        """Settings from parsed JSON. Raises ConfigError naming the key that is unknown, missing or wrong."""
+        values = {key: value for key, value in mapping.items() if value is not None}
+        known = [entry.name for entry in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise ConfigError(f"Unknown key '{key}' in the dataset's settings. {nearest(key, known)}")
+        for key in ("dataset", "layout"):
+            if not isinstance(values.get(key), str):
+                raise ConfigError(f"The dataset's settings need the key '{key}', a name.")
+        declaration = layouts.declaration(values["layout"], values.get("file"))
+        values.setdefault("standardize", declaration.attributes.get("standardize", ()))
+        _check_types(values, f"datasets.{values['dataset']}")
+        _check_options(values, declaration.options)
+        values["standardize"] = tuple(m for m in MODALITIES if m in values["standardize"])
+        if "classes" in values:
+            values["classes"] = tuple(values["classes"])
+        return cls(**values)
+
+
+def _check_types(values: dict, section: str) -> None:
+    dims, standardize = values.get("dims", {}), values["standardize"]
+    if "classes" in values and not _distinct_names(values["classes"]):
+        raise ConfigError(f"{section}.classes must list at least two different names.")
+    if not isinstance(dims, Mapping) or any(m not in MODALITIES or not _positive(d) for m, d in dims.items()):
+        raise ConfigError(f"{section}.dims must map a, v, l to positive whole numbers, e.g. {{a: 74, v: 35, l: 300}}.")
+    if not isinstance(standardize, list | tuple) or any(m not in MODALITIES for m in standardize):
+        raise ConfigError(f"{section}.standardize must list modalities out of a, v, l.")
+    for key in ("file", "paper_name"):
+        if not isinstance(values.get(key), str | None):
+            raise ConfigError(f"{section}.{key} must be text.")
+    if not isinstance(values.get("options", {}), Mapping):
+        raise ConfigError(f"{section}.options must map names to values.")
+    if not isinstance(values.get("synthetic", False), bool):
+        raise ConfigError(f"{section}.synthetic must be true or false.")
+
+
+def _distinct_names(classes: object) -> bool:
+    listed = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
+    return listed and len(classes) >= 2 and len(set(classes)) == len(classes)
+
+
+def _positive(value: object) -> bool:
+    return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
+
+
+def _check_options(values: dict, known: Mapping[str, object]) -> None:
+    section = f"datasets.{values['dataset']}.options"
+    for key, value in values.get("options", {}).items():
+        if key not in known:
+            raise ConfigError(f"{section}: layout '{values['layout']}' has no option '{key}'. {nearest(key, known)}")
+        if not isinstance(value, type(known[key])):
+            raise ConfigError(f"{section}.{key} must be of the kind of its default, {known[key]!r}.")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus as its reader found it. Usable as a context manager, which closes the reader's files.
+
+    ids, speakers: n strings. labels: (n,) int64 in 0..len(classes)-1. dims: width per modality.
+    lengths: per modality (n,) frames of each utterance. folds: 1-based number -> split -> (k,) int64 indices.
+    features: (modality, index) -> (frames, dim) array of one utterance, read when asked for; any float type,
+        not-a-number and infinities allowed (they are repaired when stored).
+    normalisation: fold -> modality -> (mean, std), each (dim,), where the release brings its own.
+    repairs: modality -> kind -> count of values the reader itself repaired. dropped: reason -> count of utterances.
+    files: modality -> name of its file, for messages. warnings: sentences for the report.
+    """
+
+    ids: list[str]
+    labels: np.ndarray
+    speakers: list[str]
+    classes: list[str]
+    dims: dict[str, int]
+    lengths: dict[str, np.ndarray]
+    folds: dict[int, dict[str, np.ndarray]]
+    features: Callable[[str, int], np.ndarray]
+    normalisation: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
+    repairs: dict[str, dict[str, int]] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    files: dict[str, str] = field(default_factory=dict)
+    resources: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Corpus:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.resources.close()
+
+
+def read_corpus(source: str | Path, settings: CorpusSettings) -> Corpus:
+    """Read a corpus with its layout's reader. Raises DataError or ConfigError; see :class:`Corpus`."""
+    return layouts.load(settings.layout, settings.file)(Path(source), settings, **settings.options)

@@ -1,0 +1,44 @@
+"""Synthetic features that carry an emotion: the common part of the demo corpora. Not a model of real speech or faces.
+
+An utterance has a hidden vector u = strength * prototype(class) + e, e ~ N(0, I), of ``FACTORS`` numbers; a frame is
+x = (sqrt(SHARE) * u W + sqrt(1 - SHARE) * f) * scale, with f ~ N(0, I) per frame and W (FACTORS, dim) random, rows of
+unit mean square. So the class shows in every frame, along directions it shares with what is no emotion, and noise on
+the frames hides it by degrees.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nmer import seeds
+
+FACTORS = 8
+SHARE = 0.15
+"""Part of a frame's variance that belongs to the utterance, not to the frame."""
+
+
+class DemoSignal:
+    """Features of one modality with unit variance per dimension (without the classes' share).
+
+    names: what the random numbers depend on, e.g. ("demo", seed, dataset, modality).
+    strength: length of a class prototype in units of the within-class deviation.
+    """
+
+    def __init__(self, names: tuple[str | int, ...], dim: int, classes: int, strength: float) -> None:
+        self._names = names
+        random = seeds.generator(*names, "directions")
+        self._directions = random.standard_normal((FACTORS, dim)) / np.sqrt(FACTORS)
+        prototypes = _orthogonal(random.standard_normal((classes, FACTORS)))
+        self._prototypes = strength * prototypes
+
+    def frames(self, utterance: str, label: int, count: int) -> np.ndarray:
+        """(count, dim) float64 frames of an utterance; they depend on its name, not on its neighbours."""
+        random = seeds.generator(*self._names, utterance)
+        hidden = self._prototypes[label] + random.standard_normal(FACTORS)
+        frames = random.standard_normal((count, self._directions.shape[1]))
+        return np.sqrt(SHARE) * hidden @ self._directions + np.sqrt(1 - SHARE) * frames
+
+
+def _orthogonal(vectors: np.ndarray) -> np.ndarray:
+    """Rows made orthogonal and of unit length, so that every pair of classes is equally far apart."""
+    return np.linalg.qr(vectors.T)[0].T

@@ -1,0 +1,57 @@
+"""The layouts of corpora, found by name, and the files each one reads. Light: the plan imports it at parse time.
+
+A layout is one file in ``layouts/`` (or a user's own, named by the dataset's key ``file``) with one function::
+
+    @layout("my_layout", files=("features.h5", "labels/*.csv"), standardize=("a",), folds=10)
+    def read(source: Path, settings: CorpusSettings, *, my_option=1) -> Corpus: ...
+
+``files`` are patterns inside the dataset's folder, each of which must match; an empty ``files`` means that the
+dataset's path is itself the one file. ``optional_files`` (patterns too) may be absent. ``standardize`` names the
+modalities that are normalised by default, ``folds`` how many folds the corpus has unless the configuration says
+otherwise. Keyword-only arguments are the layout's options (the dataset's key ``options``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nmer.errors import DataError
+from nmer.plugins import Registry
+
+layouts = Registry("layout", "layout", "nmer.corpora.layouts")
+layout = layouts.register
+
+
+def source_files(layout_name: str, source: str | Path, file: str | None = None) -> list[Path]:
+    """The files that a layout reads from a corpus, sorted; reads only the layout's declaration and folder listings.
+
+    source: the dataset's folder, or its file where the layout declares no files. file: a user's own layout file.
+    Raises DataError naming the missing file or pattern, ConfigError if there is no such layout.
+    """
+    source = Path(source)
+    attributes = layouts.declaration(layout_name, file).attributes
+    required = attributes.get("files", ())
+    if not required:
+        if not source.is_file():
+            raise DataError(f"{source}: no such file. Layout '{layout_name}' reads one file; correct the path.")
+        return [source]
+    if not source.is_dir():
+        raise DataError(f"{source}: no such folder. Layout '{layout_name}' reads a folder; correct the path.")
+    found: set[Path] = set()
+    for pattern in required:
+        matches = _matches(source, pattern)
+        if not matches:
+            raise DataError(f"{source / pattern}: no such file. Layout '{layout_name}' needs it; complete the corpus.")
+        found |= matches
+    for pattern in attributes.get("optional_files", ()):
+        found |= _matches(source, pattern)
+    return sorted(found)
+
+
+def relative_name(file: Path, source: Path) -> str:
+    """Name of a source file as stored and reported: relative to the corpus' folder, with forward slashes."""
+    return file.relative_to(source).as_posix() if file != source else file.name
+
+
+def _matches(folder: Path, pattern: str) -> set[Path]:
+    return {path for path in folder.glob(pattern) if path.is_file()}

@@ -1,0 +1,184 @@
+"""Reads pickles of NumPy arrays and plain containers without running anything that the file asks for.
+
+The layouts of CMU-MOSEI and CMU-MOSI are pickles, and a pickle may name any function to be called. Here no name
+leads to a real function: the few that NumPy's own pickles use lead to stand-ins that only hold data, turned into
+arrays at the end; every other name is refused. This is the only place where the project reads a pickle.
+"""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+from nmer.errors import DataError
+
+PLAIN_KINDS = "biufSU"
+"""Kinds of NumPy types that hold no Python object: booleans, integers, floats, bytes, text."""
+
+
+def load_pickle(path: str | Path, limit_bytes: int) -> object:
+    """Dicts, lists, tuples, sets, text, bytes, numbers and NumPy arrays of them, as the file holds them.
+
+    limit_bytes: size above which the file is refused. Arrays may be read-only. Text of Python 2 is read as Latin-1.
+    Raises DataError if the file is missing, too large, damaged, or asks for anything else, naming it.
+    """
+    path = Path(path)
+    try:
+        size = path.stat().st_size
+        if size > limit_bytes:
+            raise DataError(f"{path}: {size} bytes, more than the limit of {limit_bytes}; refused.")
+        with path.open("rb") as stream:
+            return _plain(_Unpickler(stream, encoding="latin1").load(), {})
+    except _RefusedError as refusal:
+        raise DataError(f"{path}: {refusal}; refused. Use the corpus' original file.") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Correct the dataset's path.") from None
+    except DataError:
+        raise
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: not a whole pickle ({reason}). Download the file again.") from None
+
+
+class _RefusedError(Exception):
+    """The pickle asks for something that is not plain data."""
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> object:
+        try:
+            return _STAND_INS[module, name]
+        except KeyError:
+            raise _RefusedError(f"asks for {module}.{name}") from None
+
+    def persistent_load(self, _identity: object) -> object:
+        raise _RefusedError("asks for an object outside the file")
+
+
+class _Call:
+    """A stand-in for a function. It cannot be altered by the pickle, which may try to set its state."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function) -> None:
+        self._function = function
+
+    def __call__(self, *arguments: object) -> object:
+        return self._function(*arguments)
+
+    def __setstate__(self, _state: object) -> None:
+        raise _RefusedError("sets the state of a function")
+
+
+class _Type:
+    """A stand-in for ``numpy.dtype``: its code and byte order."""
+
+    __slots__ = ("code", "order")
+
+    def __init__(self, code: object, *_align_and_copy: object) -> None:
+        self.code = code
+        self.order = "|"
+
+    def __setstate__(self, state: tuple) -> None:
+        self.order = state[1]
+        if any(part is not None for part in state[2:5]):
+            raise _RefusedError("holds a structured array")
+
+    def dtype(self) -> np.dtype:
+        if not isinstance(self.code, str) or self.order not in ("<", ">", "|", "="):
+            raise _RefusedError("holds an array of unknown type")
+        dtype = np.dtype(self.code)
+        if dtype.kind not in PLAIN_KINDS and dtype.kind != "O":
+            raise _RefusedError(f"holds an array of type {dtype}")
+        return dtype if self.order == "|" else dtype.newbyteorder(self.order)
+
+
+class _Array:
+    """A stand-in for ``numpy.ndarray``: the state that its pickle sets."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, *_prototype: object) -> None:
+        self.state = None
+
+    def __setstate__(self, state: tuple) -> None:
+        self.state = state
+
+    def array(self) -> np.ndarray:
+        _version, shape, kind, fortran, content = self.state
+        order = "F" if fortran else "C"
+        if kind.dtype().kind == "O":
+            return _array_of_text(content).reshape(shape, order=order)
+        return _from_bytes(content, kind, shape, order)
+
+
+def _array_of_text(content: object) -> np.ndarray:
+    """An array of objects, allowed where every object is text or bytes (identifiers)."""
+    if not isinstance(content, list) or not all(isinstance(item, str | bytes) for item in content):
+        raise _RefusedError("holds an array of Python objects other than text")
+    return np.array([item.decode("latin1") if isinstance(item, bytes) else item for item in content], dtype=np.str_)
+
+
+def _from_bytes(content: object, kind: _Type, shape: tuple, order: str = "C") -> np.ndarray:
+    dtype = kind.dtype()
+    if dtype.kind == "O":
+        raise _RefusedError("holds an array of Python objects")
+    raw = content.encode("latin1") if isinstance(content, str) else content  # Python 2 wrote bytes as text
+    if dtype.itemsize == 0:  # an array of empty text
+        return np.zeros(shape, dtype)
+    return np.frombuffer(raw, dtype).reshape(shape, order=order)
+
+
+def _scalar(kind: _Type, content: object) -> object:
+    return _from_bytes(content, kind, (1,))[0]
+
+
+def _encode(text: str, encoding: str = "latin1") -> bytes:
+    """How protocol 2 writes bytes."""
+    if encoding not in ("latin1", "latin-1"):
+        raise _RefusedError(f"asks for the encoding {encoding}")
+    return text.encode("latin1")
+
+
+def _empty_bytes() -> bytes:
+    """How protocol 2 writes no bytes at all."""
+    return b""
+
+
+def _stand_ins() -> dict[tuple[str, str], object]:
+    names = {
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Type,
+        ("_codecs", "encode"): _Call(_encode),
+        ("__builtin__", "bytes"): _Call(_empty_bytes),
+        ("collections", "OrderedDict"): dict,
+        ("builtins", "set"): set,
+        ("__builtin__", "set"): set,
+        ("builtins", "frozenset"): frozenset,
+    }
+    for package in ("numpy.core", "numpy._core"):  # before and since NumPy 2
+        names[f"{package}.multiarray", "_reconstruct"] = _Call(_Array)
+        names[f"{package}.multiarray", "scalar"] = _Call(_scalar)
+        names[f"{package}.numeric", "_frombuffer"] = _Call(_from_bytes)
+    return names
+
+
+_STAND_INS = _stand_ins()
+
+
+def _plain(value: object, seen: dict[int, object]) -> object:
+    """The value with every stand-in replaced; ``seen`` makes shared containers cost their size only once."""
+    if isinstance(value, _Array):
+        return value.array()
+    if isinstance(value, _Type | _Call | type):
+        raise _RefusedError("holds a function or type")
+    if not isinstance(value, dict | list | tuple):
+        return value
+    if id(value) not in seen:
+        if isinstance(value, dict):
+            seen[id(value)] = {key: _plain(item, seen) for key, item in value.items()}
+        else:
+            seen[id(value)] = type(value)(_plain(item, seen) for item in value)
+    return seen[id(value)]

@@ -1,0 +1,186 @@
+"""Checks a corpus before it is stored, and reports its sizes beside the paper's (Table 1)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+
+from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.store import FeatureStore
+from nmer.errors import DataError
+from nmer.names import MODALITIES, SPLITS
+
+PUBLISHED = {
+    "IEMOCAP": {
+        "class_counts": {"happy": 1636, "angry": 1103, "sad": 1084, "neutral": 1708},
+        "counted_over": ["train", "val", "test"],
+        "train": 4446,
+        "test": 557,
+    },
+    "CMU-MOSEI": {
+        "class_counts": {"positive": 14842, "negative": 6066},
+        "counted_over": ["train", "test"],
+        "train": 16265,
+        "test": 4643,
+    },
+}
+"""The paper's Table 1. IEMOCAP's sizes are those of the fold that tests Ses01M; CMU-MOSEI leaves out validation."""
+
+
+def check(corpus: Corpus, settings: CorpusSettings) -> None:
+    """Raise DataError, naming file or key, if the corpus cannot be trained and tested on. Reads no features."""
+    section = f"datasets.{settings.dataset}"
+    _check_utterances(corpus, section)
+    for m in MODALITIES:
+        _check_modality(corpus, m, settings.dims.get(m), section)
+    if not corpus.folds:
+        raise DataError(f"{section}: the corpus has no folds.")
+    for number, fold in corpus.folds.items():
+        _check_fold(corpus, fold, f"{section}, fold {number}")
+
+
+def _check_utterances(corpus: Corpus, section: str) -> None:
+    repeated = [identifier for identifier, count in Counter(corpus.ids).items() if count > 1]
+    if repeated:
+        raise DataError(f"{section}: utterance id '{repeated[0]}' occurs more than once. Make ids unique.")
+    outside = (corpus.labels < 0) | (corpus.labels >= len(corpus.classes))
+    if outside.any():
+        index = int(np.flatnonzero(outside)[0])
+        raise DataError(
+            f"{section}: label {corpus.labels[index]} of utterance '{corpus.ids[index]}' is outside the classes "
+            f"{', '.join(corpus.classes)}. Correct the labels or the key 'classes'."
+        )
+
+
+def _check_modality(corpus: Corpus, modality: str, expected: int | None, section: str) -> None:
+    place = corpus.files.get(modality, section)
+    if expected is not None and corpus.dims[modality] != expected:
+        raise DataError(
+            f"{place}: features have {corpus.dims[modality]} dimensions, but {section}.dims.{modality} is {expected}. "
+            "Correct the key or the file."
+        )
+    empty = np.flatnonzero(corpus.lengths[modality] < 1)
+    if len(empty):
+        raise DataError(f"{place}: utterance '{corpus.ids[empty[0]]}' has no frames. Remove it from the lists.")
+
+
+def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> None:
+    for split in SPLITS:
+        if not len(fold[split]):
+            raise DataError(f"{place}: the {split} split is empty.")
+        if len(np.unique(corpus.labels[fold[split]])) < 2:
+            raise DataError(f"{place}: the {split} split has fewer than 2 classes.")
+    for names, what in ((corpus.ids, "utterance"), (corpus.speakers, "speaker or video")):
+        split_of: dict[str, str] = {}
+        for split in SPLITS:
+            for index in fold[split]:
+                if split_of.setdefault(names[index], split) != split:
+                    raise DataError(
+                        f"{place}: {what} '{names[index]}' is in both the {split_of[names[index]]} and the {split} "
+                        "split. Splits must not share any."
+                    )
+
+
+def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dict:
+    """The validation report, ready for JSON: sizes, class counts, repairs, warnings, the paper's figures.
+
+    store: the corpus as stored, which knows its variances and repairs.
+    """
+    folds = [_describe_fold(store, number) for number in store.folds]
+    published = None if settings.synthetic else PUBLISHED.get(settings.paper_name)
+    return {
+        "dataset": settings.dataset,
+        "layout": settings.layout,
+        "utterances": len(store.ids),
+        "classes": store.classes,
+        "class_counts": _class_counts(store.labels, store.classes),
+        "speakers": len(set(store.speakers)),
+        "dims": store.dims,
+        "lengths": {m: _describe_lengths(np.diff(store.offset(m))) for m in MODALITIES},
+        "variance": {m: {scope: store.variance(m, scope) for scope in ("stored", "valid_frames")} for m in MODALITIES},
+        "folds": folds,
+        "repairs": store.repairs,
+        "dropped": corpus.dropped,
+        "published": published,
+        "warnings": [
+            *corpus.warnings,
+            *_repair_warnings(store.repairs),
+            *_missing_class_warnings(folds),
+            *(_published_warnings(published, folds) if published else []),
+        ],
+        "sources": store.sources,
+    }
+
+
+def summary(described: Mapping) -> str:
+    """The report in a few lines, for a person."""
+    counts = ", ".join(f"{name} {count}" for name, count in described["class_counts"].items())
+    first = ", ".join(f"{split} {described['folds'][0][split]['utterances']}" for split in SPLITS)
+    lines = [
+        f"{described['dataset']}: {described['utterances']} utterances ({counts}), {described['speakers']} speakers",
+        f"  {len(described['folds'])} fold(s); fold 1: {first}",
+        *(_modality_line(described, m) for m in MODALITIES),
+        *(f"  dropped {count}: {reason}" for reason, count in described["dropped"].items()),
+        *(f"  warning: {warning}" for warning in described["warnings"]),
+    ]
+    return "\n".join(lines)
+
+
+def _modality_line(described: Mapping, m: str) -> str:
+    lengths, variance = described["lengths"][m], described["variance"][m]
+    return (
+        f"  {m}: {described['dims'][m]} dimensions, {lengths['min']} to {lengths['max']} frames, "
+        f"variance {variance['stored']:.4g} (valid frames {variance['valid_frames']:.4g})"
+    )
+
+
+def _class_counts(labels: np.ndarray, classes: list[str]) -> dict[str, int]:
+    return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
+
+
+def _describe_fold(store: FeatureStore, number: int) -> dict:
+    described: dict[str, object] = {"fold": number}
+    for split, index in store.fold(number).items():
+        counts = _class_counts(store.labels[index], store.classes)
+        described[split] = {"utterances": len(index), "class_counts": counts}
+    return described
+
+
+def _describe_lengths(lengths: np.ndarray) -> dict[str, float]:
+    return {"min": int(lengths.min()), "mean": round(float(lengths.mean()), 2), "max": int(lengths.max())}
+
+
+def _repair_warnings(repairs: Mapping[str, Mapping[str, int]]) -> list[str]:
+    return [
+        f"{count} {kind} values of modality {m} were replaced by 0."
+        for m, counts in repairs.items()
+        for kind, count in counts.items()
+        if count
+    ]
+
+
+def _missing_class_warnings(folds: list[dict]) -> list[str]:
+    return [
+        f"Fold {fold['fold']}: no item of class {name} in the {split} split."
+        for fold in folds
+        for split in SPLITS
+        for name, count in fold[split]["class_counts"].items()
+        if not count
+    ]
+
+
+def _published_warnings(published: Mapping, folds: list[dict]) -> list[str]:
+    """Sentences on what differs from the paper's Table 1."""
+    warnings = []
+    splits = published["counted_over"]
+    names = folds[0]["train"]["class_counts"]
+    counts = {name: sum(folds[0][split]["class_counts"][name] for split in splits) for name in names}
+    paper = published["class_counts"]
+    if counts != paper:
+        warnings.append(f"Class counts over {', '.join(splits)} are {counts}; the paper has {paper}.")
+    sizes = (published["train"], published["test"])
+    if sizes not in [(fold["train"]["utterances"], fold["test"]["utterances"]) for fold in folds]:
+        warnings.append(f"No fold has the paper's {sizes[0]} training and {sizes[1]} test utterances.")
+    return warnings

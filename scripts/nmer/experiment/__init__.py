@@ -1,0 +1,1 @@
+"""Experiment: from the configuration to runs, their training and their evaluation."""

@@ -1,0 +1,136 @@
+"""Checking the configuration: schema, names, options and files, each fault in one message with its key.
+
+The schema (``workflow/schemas/config.schema.yaml``) knows the shape; the rest (is this a known system? has it this
+option? is the file there?) is checked here, before any job starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
+
+from nmer.corpora.registry import layouts, source_files
+from nmer.errors import ConfigError, DataError, nearest
+from nmer.noise.registry import noise_kinds
+from nmer.plugins import Registry
+from nmer.systems.registry import systems
+
+SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "config.schema.yaml"
+
+
+def check_config(config: dict) -> None:
+    """Check a configuration as a whole. Raises ConfigError, or DataError for a missing corpus, with one message."""
+    check_shape(config)
+    name = config["experiment"]
+    experiment = _member(config["experiments"], name, "experiment", "experiments")
+    where = f"experiments.{name}"
+    for dataset in experiment["datasets"]:
+        _member(config["datasets"], dataset, f"{where}.datasets", "datasets")
+        _check_dataset(config, dataset)
+    _check_plugins(systems, config.get("systems", {}), experiment["systems"], "systems", f"{where}.systems")
+    overrides = experiment.get("system_options", {})
+    _check_plugins(systems, overrides, (), f"{where}.system_options", "", files=config.get("systems", {}))
+    kinds = config.get("noise", {}).get("kinds", {})
+    _check_plugins(noise_kinds, kinds, experiment["noise"], "noise.kinds", f"{where}.noise")
+    if isinstance(experiment["snr_db"], dict):
+        for kind in experiment["noise"]:
+            if kind not in experiment["snr_db"]:
+                raise ConfigError(f"{where}.snr_db: no list for noise kind '{kind}'. Add one.")
+        for kind in experiment["snr_db"]:
+            if kind not in experiment["noise"]:
+                hint = nearest(kind, experiment["noise"])
+                raise ConfigError(f"{where}.snr_db: '{kind}' is not in the experiment's noise. {hint}")
+
+
+def check_shape(config: dict) -> None:
+    """Check a configuration against the schema alone. Raises ConfigError for the most telling fault."""
+    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    if error is not None:
+        raise ConfigError(explain(error))
+
+
+def explain(error: ValidationError) -> str:
+    """One sentence for a schema violation: the key, what is wrong, what to write."""
+    where = ".".join(str(part) for part in error.absolute_path) or "config"
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        unknown = next(key for key in error.instance if key not in known)
+        return f"{where}: unknown key '{unknown}'. {nearest(unknown, known)}"
+    if error.validator == "type" and _looks_like_a_number(error.instance):
+        return f"{where}: {error.instance!r} is text to YAML, not a {error.validator_value}. Write it like 0.001."
+    if error.validator == "type":
+        return f"{where}: {error.instance!r} is not of type {error.validator_value}. Correct the value."
+    if error.validator == "enum":
+        choices = ", ".join(str(choice) for choice in error.validator_value)
+        return f"{where}: {error.instance!r} is not possible. Choose from: {choices}."
+    return f"{where}: {error.message}. Correct the value."
+
+
+def _looks_like_a_number(value: object) -> bool:
+    try:
+        return isinstance(value, str) and float(value) is not None
+    except ValueError:
+        return False
+
+
+def _member(section: dict, name: str, where: str, key: str) -> dict:
+    if name not in section:
+        raise ConfigError(f"{where}: unknown name '{name}' (not among {key}). {nearest(name, section)}")
+    return section[name]
+
+
+def _check_dataset(config: dict, name: str) -> None:
+    dataset = config["datasets"][name]
+    if ("path" in dataset) == ("generate" in dataset):
+        raise ConfigError(f"datasets.{name}: give either 'path' (your files) or 'generate' (a synthetic corpus).")
+    try:
+        declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
+        _check_options(declaration.options, dataset.get("options", {}), f"datasets.{name}.options")
+        if "path" in dataset:
+            source_files(dataset["layout"], Path(config.get("data", "data")) / dataset["path"], dataset.get("file"))
+    except ConfigError as error:
+        raise ConfigError(f"datasets.{name}.layout: {error}") from None
+    except DataError as error:
+        message = f"datasets.{name}: {error} Paths are relative to the folder given by 'data' (--config data=...)."
+        raise DataError(message) from None
+
+
+def _check_plugins(
+    registry: Registry,
+    section: dict,
+    wanted: Iterable[str],
+    section_key: str,
+    wanted_key: str,
+    files: dict | None = None,
+) -> None:
+    files = section if files is None else files
+    for name in wanted:
+        try:
+            registry.declaration(name, files.get(name, {}).get("file"))
+        except ConfigError as error:
+            raise ConfigError(f"{wanted_key}: {error}") from None
+    for name, given in section.items():
+        try:
+            known = registry.declaration(name, files.get(name, {}).get("file")).options
+        except ConfigError as error:
+            raise ConfigError(f"{section_key}: {error}") from None
+        _check_options(known, {key: value for key, value in given.items() if key != "file"}, f"{section_key}.{name}")
+
+
+def _check_options(known: dict, given: dict, where: str) -> None:
+    for option, value in given.items():
+        if option not in known:
+            raise ConfigError(f"{where}: unknown key '{option}'. {nearest(option, known)}")
+        if not _fits(value, known[option]):
+            raise ConfigError(f"{where}.{option}: {value!r} is not like its default {known[option]!r}. Correct it.")
+
+
+def _fits(value: object, default: object) -> bool:
+    if default is None or type(value) is type(default):
+        return True
+    return isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)

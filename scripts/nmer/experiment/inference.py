@@ -1,0 +1,46 @@
+"""Encoding utterances once per modality and combining the encodings into predictions under any condition."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nmer.experiment.conditions import NOISY_FLAGS
+from nmer.experiment.data import FoldData
+from nmer.names import MODALITIES
+from nmer.systems.interface import System
+
+BATCH = 256
+
+
+@torch.inference_mode()
+def encode_rows(system: System, data: FoldData, rows: Tensor, noisy: bool) -> dict[str, Tensor]:
+    """Encodings of the rows' clean or noisy features, per modality (rows, width), in evaluation mode."""
+    system.eval()
+    flags = torch.full((BATCH,), noisy, device=data.device)
+    return {
+        modality: torch.cat(
+            [system.encode(modality, data.sequences(modality, part, flags[: len(part)])) for part in rows.split(BATCH)]
+        )
+        for modality in MODALITIES
+    }
+
+
+@torch.inference_mode()
+def probabilities(
+    system: System, clean: dict[str, Tensor], noisy: dict[str, Tensor], condition: str, items: Tensor
+) -> Tensor:
+    """Class probabilities under one condition, (items, classes), in evaluation mode.
+
+    clean, noisy: encodings per modality. items: positions in them.
+    """
+    system.eval()
+    chosen = {
+        modality: (noisy if flag else clean)[modality][items]
+        for modality, flag in zip(MODALITIES, NOISY_FLAGS[condition], strict=True)
+    }
+    parts = [
+        system.fuse({modality: encoding[start : start + BATCH] for modality, encoding in chosen.items()})["logits"]
+        for start in range(0, len(items), BATCH)
+    ]
+    return torch.cat(parts).softmax(dim=1) if parts else torch.empty(0, system.classes)

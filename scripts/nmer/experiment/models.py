@@ -1,0 +1,39 @@
+"""Model files: the weights of all repeats of a job in one safetensors file, keys ``repeat{r}.{parameter}``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from nmer.errors import DataError
+from nmer.files import atomic_path, write_digest
+
+
+def save_models(path: Path, states: dict[int, dict[str, Tensor]], description: dict) -> None:
+    """Write the weights of every repeat, with a description and the library versions, and the file's digest."""
+    tensors = {f"repeat{r}.{key}": value.cpu() for r, state in states.items() for key, value in state.items()}
+    versions = {"python": sys.version.split()[0]} | {name: version(name) for name in ("torch", "numpy", "h5py")}
+    # One metadata key: safetensors writes several in no fixed order.
+    metadata = {"nmer": json.dumps(description | {"versions": versions}, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata)
+    write_digest(path)
+
+
+def load_model(path: Path, repeat: int) -> dict[str, Tensor]:
+    """Weights of one repeat. Raises DataError if the file is damaged or holds no such repeat."""
+    prefix = f"repeat{repeat}."
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot be read as a model ({error}). Delete it and run again.") from None
+    if not state:
+        raise DataError(f"{path}: holds no repeat {repeat}. Delete it and run again.")
+    return state

@@ -1,0 +1,398 @@
+"""The plan: from the configuration to the jobs of an experiment, their files, and exactly the settings of each.
+
+Pure but for reading plug-in declarations and the digests of raw files. The rules hold no logic of their own: they ask
+the plan for inputs, for ``params.settings`` (one JSON string with just what the job depends on, keys at their default
+left out) and for ``params.code`` (a fingerprint of what it runs).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from nmer.corpora.demo import MOSEI_FILE
+from nmer.corpora.registry import layouts, source_files
+from nmer.experiment.conditions import EVERY_CONDITION
+from nmer.experiment.config import check_config
+from nmer.experiment.settings import PRETRAINING, TrainingSettings, changed
+from nmer.experiment.sources import source_digests
+from nmer.files import DIGEST_SUFFIX
+from nmer.fingerprint import fingerprint
+from nmer.names import corruption_name
+from nmer.noise.registry import noise_kinds
+from nmer.plugins import Declaration
+from nmer.systems.registry import systems
+
+RESULTS = Path("results")
+ALL_TABLES = (1, 2, 3, 5)
+ALL_FIGURES = ("figure3", "robustness")
+REFERENCE_NOISE = "gaussian"
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A noise kind at a level; its ``name`` is the stem of its files."""
+
+    noise: str
+    snr_db: int | None
+
+    @property
+    def name(self) -> str:
+        """E.g. ``gaussian_-10dB``."""
+        return corruption_name(self.noise, self.snr_db)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training job: all repeats of a system (or of a stage-A pretraining) on one fold."""
+
+    dataset: str
+    system: str
+    regime: str
+    fold: int
+    corruption: Corruption | None = None
+
+
+class Plan:
+    """Everything the rules ask about the experiment named by ``config["experiment"]``."""
+
+    def __init__(self, config: dict) -> None:
+        """config: the whole configuration. Raises ConfigError or DataError with one message if anything is wrong."""
+        check_config(config)
+        self.config = config
+        self.name: str = config["experiment"]
+        self.experiment: dict = config["experiments"][self.name]
+        self.datasets: list[str] = self.experiment["datasets"]
+        self.systems: list[str] = self.experiment["systems"]
+        self.repeats: int = self.experiment.get("repeats", 3)
+        self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
+        self.figures: list[str] = self.experiment.get("figures", list(ALL_FIGURES))
+        self.threads: int = config.get("compute", {}).get("threads", 1)
+        self.folder = RESULTS / self.name
+        self._declarations: dict[str, Declaration] = {}
+
+    # What is run
+
+    @cached_property
+    def snr_db(self) -> dict[str, list[int]]:
+        """Target SNRs per noise kind."""
+        levels = self.experiment["snr_db"]
+        return {kind: levels[kind] if isinstance(levels, dict) else levels for kind in self.experiment["noise"]}
+
+    @cached_property
+    def corruptions(self) -> dict[str, Corruption]:
+        """Every noise kind and level, by file stem."""
+        pairs = (Corruption(kind, level) for kind, levels in self.snr_db.items() for level in levels)
+        return {corruption.name: corruption for corruption in pairs}
+
+    @property
+    def reference_noise(self) -> str:
+        """The noise kind of Tables 3 and 5 and Figure 3: Gaussian, or the first kind where it is not run."""
+        return REFERENCE_NOISE if REFERENCE_NOISE in self.snr_db else next(iter(self.snr_db))
+
+    def folds(self, dataset: str) -> list[int]:
+        """The folds that are run, 1-based: the experiment's number of them, at most what the corpus has."""
+        section = self.config["datasets"][dataset]
+        declared = layouts.declaration(section["layout"], section.get("file")).attributes.get("folds", 1)
+        available, wanted = section.get("folds", declared), self.experiment.get("folds", "all")
+        return list(range(1, (available if wanted == "all" else min(wanted, available)) + 1))
+
+    def regimes(self, system: str) -> list[str]:
+        """The regimes a system is trained in: those it declares; ``all`` only where Table 5 asks for it."""
+        declared = self._system(system).attributes["regimes"]
+        return [regime for regime in declared if regime != "all" or 5 in self.tables]
+
+    def _levels(self, regime: str) -> list[Corruption]:
+        everything = list(self.corruptions.values())
+        return [c for c in everything if regime != "all" or c.noise == self.reference_noise]
+
+    def trainings(self) -> list[Training]:
+        """Every training job of the experiment, pretraining included, each once."""
+        jobs: dict[Training, None] = {}
+        for dataset, system in itertools.product(self.datasets, self.systems):
+            for regime, fold in itertools.product(self.regimes(system), self.folds(dataset)):
+                teacher = self._system(system).attributes["pretraining"]
+                if teacher != "none":
+                    jobs[Training(dataset, teacher, "clean", fold)] = None
+                for corruption in [None] if regime == "clean" else self._levels(regime):
+                    jobs[Training(dataset, system, regime, fold, corruption)] = None
+        return list(jobs)
+
+    def evaluations(self) -> list[tuple[str, str, str, Corruption]]:
+        """Every evaluation job: (dataset, system, regime, corruption)."""
+        return [
+            (dataset, system, regime, corruption)
+            for dataset, system in itertools.product(self.datasets, self.systems)
+            for regime in self.regimes(system)
+            for corruption in self._levels(regime)
+        ]
+
+    # Where files stand
+
+    @staticmethod
+    def features(dataset: str) -> Path:
+        """The feature store of a dataset."""
+        return RESULTS / "features" / f"{dataset}.h5"
+
+    @staticmethod
+    def noisy(dataset: str, corruption: str) -> Path:
+        """The noisy embeddings of a dataset."""
+        return RESULTS / "noisy" / dataset / f"{corruption}.h5"
+
+    def model(self, dataset: str, system: str, regime: str, fold: int | str, corruption: str | None = None) -> Path:
+        """The weights of a training job; those of a stage-A pretraining stand under ``teachers``."""
+        if not self._system(system).attributes["regimes"]:
+            return self.folder / "teachers" / dataset / system / f"fold{fold}" / "model.safetensors"
+        run = self.folder / "runs" / dataset / system / regime
+        return run / (corruption or "") / f"fold{fold}" / "model.safetensors"
+
+    def scores(self) -> list[Path]:
+        """The scores of every evaluation job."""
+        root = self.folder / "scores"
+        return [root / dataset / system / regime / f"{c.name}.csv" for dataset, system, regime, c in self.evaluations()]
+
+    def table_stems(self) -> list[Path]:
+        """The tables, without suffix."""
+        return [self.folder / "tables" / f"table{number}" for number in self.tables]
+
+    def figure_stems(self) -> list[Path]:
+        """The figures, without suffix: Figure 3 once per dataset."""
+        stems = [f"figure3_{dataset}" for dataset in self.datasets] if "figure3" in self.figures else []
+        stems += ["robustness"] if "robustness" in self.figures else []
+        return [self.folder / "figures" / stem for stem in stems]
+
+    def panels(self, dataset: str) -> list[Path]:
+        """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise."""
+        levels = [c for c in self.corruptions.values() if c.noise == self.reference_noise]
+        return [self.folder / "embeddings" / dataset / c.name for c in levels]
+
+    # What each job depends on: inputs
+
+    def corpus_inputs(self, w) -> dict:
+        """Input files of a feature store: the corpus, compared by content and not by time."""
+        section = self.config["datasets"][w.dataset]
+        if "generate" in section:
+            corpus = RESULTS / "corpora" / w.dataset
+            return {"source": corpus, "digest": corpus.with_name(corpus.name + DIGEST_SUFFIX)}
+        return {"source": self._sources(w.dataset), "digest": []}
+
+    def source(self, w) -> Path:
+        """The corpus of a dataset as its reader is given it: a folder or a file."""
+        section = self.config["datasets"][w.dataset]
+        if "path" in section:
+            return Path(self.config.get("data", "data")) / section["path"]
+        corpus = RESULTS / "corpora" / w.dataset
+        needs_folder = layouts.declaration(section["layout"]).attributes["files"]
+        return corpus if needs_folder else corpus / MOSEI_FILE
+
+    def teacher(self, w) -> list[Path]:
+        """The pretrained model a run starts from: none or one."""
+        stage = self._system(w.system).attributes["pretraining"]
+        return [] if stage == "none" else [self.model(w.dataset, stage, "clean", w.fold)]
+
+    def models(self, w) -> list[Path]:
+        """The models of every fold that an evaluation tests."""
+        level = None if w.regime == "clean" else w.corruption
+        return [self.model(w.dataset, w.system, w.regime, fold, level) for fold in self.folds(w.dataset)]
+
+    @staticmethod
+    def digests(paths: list[Path]) -> list[str]:
+        """The digest files of large files: what Snakemake tracks in their place."""
+        return [f"{path}{DIGEST_SUFFIX}" for path in paths]
+
+    # What each job depends on: settings
+
+    def corpus_settings(self, w) -> str:
+        """Settings of a generated corpus."""
+        section = self.config["datasets"][w.dataset]
+        return _json({"dataset": w.dataset, "layout": section["layout"], "generate": section["generate"]})
+
+    def features_settings(self, w) -> str:
+        """Settings of a feature store."""
+        section = self.config["datasets"][w.dataset]
+        keys = ("layout", "file", "dims", "classes", "standardize", "paper_name", "options")
+        read = {key: section.get(key) for key in keys}
+        return _json({"dataset": w.dataset, "synthetic": "generate" in section or None} | read)
+
+    def source_digest(self, w) -> str:
+        """One digest of the content of all raw files of a dataset; empty for a generated one."""
+        if "generate" in self.config["datasets"][w.dataset]:
+            return ""
+        digests = source_digests(self._sources(w.dataset), RESULTS / "features" / ".source_digests.json")
+        return hashlib.sha256(_json(digests).encode()).hexdigest()[:16]
+
+    def calibration_settings(self, w) -> str:
+        """Settings of the calibration of one noise kind and level."""
+        noise = self.config.get("noise", {})
+        schedule = {key: noise[key] for key, default in _BETAS.items() if noise.get(key, default) != default}
+        calibration = noise.get("calibration", {})
+        changed_keys = {key: calibration[key] for key, d in _CALIBRATION.items() if calibration.get(key, d) != d}
+        return _json(self._noise(w) | changed_keys | {"schedule": schedule or None})
+
+    def corruption_settings(self, w) -> str:
+        """Settings of the noisy embeddings of one noise kind and level."""
+        settings = self._noise(w) | {"seed": self.config.get("noise", {}).get("seed") or None}
+        return _json({key: value for key, value in settings.items() if key != "snr_db"})
+
+    def training_settings(self, w) -> str:
+        """Settings of a run or of a stage-A pretraining (wildcard ``stage``)."""
+        stage = getattr(w, "stage", None)
+        system = stage or w.system
+        section = self.config.get("training", {}) | self.experiment.get("training", {})
+        overrides = {
+            **self.config.get("training", {}).get("pretraining", {}),
+            **self.experiment.get("training", {}).get("pretraining", {}),
+        }
+        own = {key: value for key, value in section.items() if key not in ("pretraining", "keep_models")}
+        training = replace(TrainingSettings(), **own)
+        if stage:
+            shorter = {key: value for key, value in _PRETRAINING_KEYS.items() if key not in own}
+            training = replace(training, **(shorter | overrides))
+        return _json(
+            self._run(w, system, getattr(w, "regime", "clean"))
+            | {"fold": int(w.fold), "training": changed(training, TrainingSettings()) or None}
+        )
+
+    def evaluation_settings(self, w) -> str:
+        """Settings of an evaluation."""
+        return _json(self._run(w, w.system, w.regime) | {"folds": self.folds(w.dataset)})
+
+    def tables_settings(self) -> str:
+        """Settings of the tables and of the figures made from the scores."""
+        return _json(
+            {
+                "datasets": {dataset: self._printed(dataset) for dataset in self.datasets},
+                "systems": self.systems,
+                "snr_db": self.snr_db,
+                "reference_noise": self.reference_noise,
+            }
+        )
+
+    def embedding_settings(self, w) -> str:
+        """Settings of one t-SNE panel."""
+        corruption = self.corruptions[w.corruption]
+        return _json({"dataset": w.dataset, "noise": corruption.noise, "snr_db": corruption.snr_db})
+
+    def report_settings(self) -> str:
+        """Settings of the report: what was run, and the effective configuration to show."""
+        shown = {
+            "experiment": {self.name: self.experiment},
+            "datasets": {dataset: self.config["datasets"][dataset] for dataset in self.datasets},
+            **{key: self.config[key] for key in ("noise", "systems", "training", "compute") if self.config.get(key)},
+        }
+        return _json(
+            json.loads(self.tables_settings())
+            | {
+                "experiment": self.name,
+                "config": shown,
+                "repeats": self.repeats,
+                "folds": {dataset: len(self.folds(dataset)) for dataset in self.datasets},
+                "trainings": len(self.trainings()) * self.repeats,
+                "training_jobs": len(self.trainings()),
+            }
+        )
+
+    # What each job depends on: code
+
+    def code(self, script: str, w=None) -> str:
+        """Fingerprint of a step's script and of the plug-ins that this job loads by name."""
+        plugins: list[Path] = []
+        if script in ("generate_corpus.py", "build_features.py"):
+            section = self.config["datasets"][w.dataset]
+            plugins = [layouts.path(section["layout"], section.get("file"))]
+        elif script in ("calibrate.py", "corrupt.py"):
+            noise = self.corruptions[w.corruption].noise
+            plugins = [noise_kinds.path(noise, self._kind(noise).get("file"))]
+        elif script in ("train.py", "evaluate.py"):
+            declaration = self._system(getattr(w, "stage", None) or w.system)
+            plugins = [declaration.file]
+            if script == "train.py" and declaration.attributes["pretraining"] != "none":
+                plugins.append(systems.path(declaration.attributes["pretraining"]))
+        return fingerprint(script, tuple(plugins))
+
+    # Resources
+
+    def memory_mb(self, w, attempt: int) -> int:
+        """Memory of a job that holds a dataset clean and noisy: libraries plus four times its raw size."""
+        section = self.config["datasets"][w.dataset]
+        raw = 0 if "generate" in section else sum(file.stat().st_size for file in self._sources(w.dataset))
+        return (1500 + 4 * raw // 2**20) * attempt
+
+    @property
+    def keeps_models(self) -> bool:
+        """Whether the weights of runs stay on disk once they are evaluated."""
+        sections = (self.config.get("training", {}), self.experiment.get("training", {}))
+        return all(section.get("keep_models", True) for section in sections)
+
+    # Helpers
+
+    def _sources(self, dataset: str) -> list[Path]:
+        section = self.config["datasets"][dataset]
+        root = Path(self.config.get("data", "data")) / section["path"]
+        return source_files(section["layout"], root, section.get("file"))
+
+    def _system(self, name: str) -> Declaration:
+        if name not in self._declarations:
+            file = self.config.get("systems", {}).get(name, {}).get("file")
+            self._declarations[name] = systems.declaration(name, file)
+        return self._declarations[name]
+
+    def _kind(self, name: str) -> dict:
+        return self.config.get("noise", {}).get("kinds", {}).get(name, {})
+
+    def _noise(self, w) -> dict:
+        corruption = self.corruptions[w.corruption]
+        given = self._kind(corruption.noise)
+        declared = noise_kinds.declaration(corruption.noise, given.get("file")).options
+        return {
+            "dataset": w.dataset,
+            "noise": corruption.noise,
+            "snr_db": corruption.snr_db,
+            "file": given.get("file"),
+            "options": _unlike(given, declared) or None,
+        }
+
+    def _run(self, w, system: str, regime: str) -> dict:
+        section = self.config["datasets"][w.dataset]
+        given = self.config.get("systems", {}).get(system, {}) | self.experiment.get("system_options", {}).get(
+            system, {}
+        )
+        evaluation = section.get("evaluation", EVERY_CONDITION)
+        corruption = self.corruptions[w.corruption] if getattr(w, "corruption", None) else Corruption("", None)
+        return {
+            "dataset": w.dataset,
+            "system": system,
+            "regime": regime,
+            "repeats": self.repeats,
+            "noise": corruption.noise or None,
+            "snr_db": corruption.snr_db,
+            "evaluation": None if evaluation == EVERY_CONDITION else evaluation,
+            "file": given.get("file"),
+            "options": _unlike(given, self._system(system).options) or None,
+        }
+
+    def _printed(self, dataset: str) -> dict:
+        section = self.config["datasets"][dataset]
+        return {
+            "paper_name": section.get("paper_name"),
+            "synthetic": "generate" in section,
+            "evaluation": section.get("evaluation", EVERY_CONDITION),
+        }
+
+
+_BETAS = {"beta_start": 0.001, "beta_end": 0.1}
+_CALIBRATION = {"mode": "integer_T", "scope": "stored"}
+_PRETRAINING_KEYS = changed(PRETRAINING, TrainingSettings())
+
+
+def _unlike(given: dict, default: dict) -> dict:
+    return {key: value for key, value in given.items() if key != "file" and value != default[key]}
+
+
+def _json(settings: dict) -> str:
+    # One string with sorted keys: Snakemake compares params as a set of nameless values.
+    return json.dumps({key: value for key, value in settings.items() if value is not None}, sort_keys=True)

@@ -1,0 +1,92 @@
+"""Settings of a training or evaluation job, with their defaults (SPEC 3.3). No torch: the plan reads them too."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Self
+
+from nmer.errors import ConfigError, nearest
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """Optimisation of one training. Epochs are ``constant_epochs`` + ``decay_epochs`` (SPEC's N0 and N1)."""
+
+    learning_rate: float = 2e-4
+    weight_decay: float = 1e-5
+    batch_size: int = 128
+    constant_epochs: int = 30
+    decay_epochs: int = 30
+    clip_norm: float = 1.0
+    dropout: float = 0.5
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs."""
+        return self.constant_epochs + self.decay_epochs
+
+    def learning_rate_factor(self, epoch: int) -> float:
+        """Factor of the learning rate in epoch 0, 1, ...: constant, then linear decay (SPEC 3.3)."""
+        return 1 - max(0, epoch + 1 - self.constant_epochs) / (self.decay_epochs + 1)
+
+
+PRETRAINING = replace(TrainingSettings(), constant_epochs=20, decay_epochs=20, clip_norm=0.5)
+"""Stage A trains shorter and clips harder than the systems (SPEC 4.3)."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """One training job: a system on one fold of a dataset, in one regime, all its repeats."""
+
+    dataset: str
+    system: str
+    regime: str
+    fold: int
+    repeats: int
+    noise: str | None = None
+    snr_db: int | None = None
+    evaluation: str = "every_condition"
+    file: str | None = None
+    options: dict = field(default_factory=dict)
+    training: TrainingSettings = field(default_factory=TrainingSettings)
+
+    @classmethod
+    def from_mapping(cls, mapping: dict) -> Self:
+        """Read settings from a step's JSON. Raises ConfigError for an unknown key."""
+        training = _checked(TrainingSettings, mapping.get("training", {}), "training")
+        return cls(**_checked(cls, mapping, "settings") | {"training": TrainingSettings(**training)})
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """One evaluation job: a trained system on its test splits, at one noise kind and level."""
+
+    dataset: str
+    system: str
+    regime: str
+    folds: list[int]
+    repeats: int
+    noise: str | None = None
+    snr_db: int | None = None
+    evaluation: str = "every_condition"
+    file: str | None = None
+    options: dict = field(default_factory=dict)
+
+    @classmethod
+    def from_mapping(cls, mapping: dict) -> Self:
+        """Read settings from a step's JSON. Raises ConfigError for an unknown key."""
+        return cls(**_checked(cls, mapping, "settings"))
+
+
+def changed(settings: TrainingSettings, default: TrainingSettings) -> dict:
+    """The keys in which settings differ from the default: what goes into a rule's params."""
+    reference = asdict(default)
+    return {key: value for key, value in asdict(settings).items() if value != reference[key]}
+
+
+def _checked(cls: type, mapping: dict, where: str) -> dict:
+    known = [item.name for item in fields(cls)]
+    for key in mapping:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key '{key}'. {nearest(key, known)}")
+    return mapping

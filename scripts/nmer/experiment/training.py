@@ -1,0 +1,172 @@
+"""The training loop, one for all systems: seeded, clipped, selected by validation UA, resumable (SPEC 3.3, 3.4)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmer.errors import TrainingError
+from nmer.experiment.conditions import training_flags, validation_items
+from nmer.experiment.data import FoldData
+from nmer.experiment.inference import encode_rows, probabilities
+from nmer.experiment.settings import RunSettings
+from nmer.files import atomic_path
+from nmer.metrics import score
+from nmer.names import MODALITIES
+from nmer.seeds import derive_seed, generator
+from nmer.systems.interface import Batch, System
+
+CHECKPOINT_SECONDS = 30
+
+
+def train_repeat(
+    build: Callable[[], System],
+    data: FoldData,
+    settings: RunSettings,
+    repeat: int,
+    teacher: System | None = None,
+    checkpoint: Path | None = None,
+) -> tuple[dict[str, Tensor], list[dict]]:
+    """Train one repeat and return the weights of its best epoch and one history row per epoch.
+
+    build: makes the freshly initialised system. teacher: frozen, pretrained on the same fold and repeat; the system
+    starts from its weights. checkpoint: file to resume from and to save progress to. Training, selection and resuming
+    depend on names and epoch numbers only, so a resumed training equals an uninterrupted one.
+    Raises TrainingError if a term of the loss is not finite.
+    """
+    names = (settings.dataset, settings.fold, repeat)
+    torch.manual_seed(derive_seed("weights", settings.system, *names))
+    system = build().to(data.device)
+    if teacher is not None:
+        system.inherit(teacher)
+    options = settings.training
+    optimiser = torch.optim.AdamW(
+        system.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, options.learning_rate_factor)
+    targets = teacher_targets(teacher, data)
+    best, history = {"UA": -1.0, "weights": {}}, []
+    if checkpoint is not None and checkpoint.is_file():
+        best, history = _resume(checkpoint, system, optimiser, schedule, data.device)
+
+    saved = time.monotonic()
+    for epoch in range(len(history), options.epochs):
+        rate = schedule.get_last_lr()[0]
+        torch.manual_seed(derive_seed("epoch", settings.system, *names, epoch))
+        terms = train_epoch(system, optimiser, data, settings, repeat, epoch, targets)
+        schedule.step()
+        validation = validate(system, data, settings)
+        history.append({"repeat": repeat, "epoch": epoch + 1, "learning_rate": rate} | terms | validation)
+        if validation["val_UA"] > best["UA"]:
+            weights = {key: value.detach().clone() for key, value in system.state_dict().items()}
+            best = {"UA": validation["val_UA"], "weights": weights}
+        if checkpoint is not None and (time.monotonic() - saved > CHECKPOINT_SECONDS or epoch + 1 == options.epochs):
+            _save(checkpoint, best, history, system, optimiser, schedule)
+            saved = time.monotonic()
+    return best["weights"], history
+
+
+def train_epoch(
+    system: System,
+    optimiser: torch.optim.Optimizer,
+    data: FoldData,
+    settings: RunSettings,
+    repeat: int,
+    epoch: int,
+    targets: tuple[dict[str, Tensor], dict[str, Tensor]],
+) -> dict[str, float]:
+    """One pass over the training split; returns the mean of every loss term. The last, smaller batch is kept."""
+    names = (settings.dataset, settings.fold, repeat, epoch)
+    rows = data.splits["train"]
+    order = torch.from_numpy(generator("training order", *names).permutation(len(rows))).to(data.device)
+    flags = training_flags(settings.regime, len(rows), *names)
+    noisy = torch.from_numpy(flags).to(data.device)
+    totals: dict[str, Tensor] = {}
+    system.train()
+    for part in order.split(settings.training.batch_size):
+        batch = make_batch(data, rows[part], noisy[part], targets)
+        terms = system.loss(system(batch), batch)
+        optimiser.zero_grad(set_to_none=True)
+        sum(terms.values()).backward()
+        for subnetwork in system.subnetworks():
+            torch.nn.utils.clip_grad_norm_(subnetwork.parameters(), settings.training.clip_norm)
+        optimiser.step()
+        for name, term in terms.items():
+            totals[name] = totals.get(name, 0) + term.detach() * len(part) / len(rows)
+    # Looked at once an epoch, not once a step: reading a number makes a GPU wait.
+    means = {name: float(total) for name, total in totals.items()}
+    for name, value in means.items():
+        if not np.isfinite(value):
+            raise TrainingError(
+                f"{settings.system} on {settings.dataset}, fold {settings.fold}, repeat {repeat}, epoch {epoch + 1}: "
+                f"the loss term '{name}' is {value}. Lower training.learning_rate or the term's weight."
+            )
+    return {"loss": sum(means.values())} | {f"loss_{name}": value for name, value in means.items()}
+
+
+def make_batch(
+    data: FoldData, rows: Tensor, noisy: Tensor, targets: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+) -> Batch:
+    """A batch of utterances. rows: (batch,); noisy: (batch, 3) bool in the order a, v, l; targets: the teacher's
+    encodings of all clean and all noisy utterances, per modality."""
+    flags = {modality: noisy[:, number] for number, modality in enumerate(MODALITIES)}
+    return Batch(
+        observed={modality: data.sequences(modality, rows, flags[modality]) for modality in MODALITIES},
+        labels=data.labels[rows],
+        noisy=flags,
+        teacher_clean={modality: values[rows] for modality, values in targets[0].items()},
+        teacher_noisy={modality: values[rows] for modality, values in targets[1].items()},
+    )
+
+
+def validate(system: System, data: FoldData, settings: RunSettings) -> dict[str, float]:
+    """WA, UA and F1 on the validation split, pooled over the regime's conditions (SPEC 3.4)."""
+    rows = data.splits["val"]
+    items = validation_items(settings.regime, settings.evaluation, settings.dataset, [data.ids[row] for row in rows])
+    clean = {} if settings.regime == "all" else encode_rows(system, data, rows, noisy=False)
+    noisy = {} if settings.regime == "clean" else encode_rows(system, data, rows, noisy=True)
+    labels, predictions = [], []
+    for condition, positions in items.items():
+        chosen = torch.from_numpy(positions).to(data.device)
+        predictions.append(probabilities(system, clean, noisy, condition, chosen).argmax(dim=1))
+        labels.append(data.labels[rows[chosen]])
+    scores = score(torch.cat(labels).cpu().numpy(), torch.cat(predictions).cpu().numpy(), len(data.classes))
+    return {f"val_{name}": value for name, value in scores.items()}
+
+
+def teacher_targets(teacher: System | None, data: FoldData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The frozen teacher's encodings of every clean and every noisy utterance: computed once, since neither changes."""
+    if teacher is None:
+        return {}, {}
+    everyone = torch.arange(len(data.ids), device=data.device)
+    # A copy outside inference mode, so that a loss may be computed against it.
+    clean, noisy = (
+        {modality: values.clone() for modality, values in encode_rows(teacher, data, everyone, state).items()}
+        for state in (False, True)
+    )
+    return clean, noisy
+
+
+def _save(path: Path, best: dict, history: list[dict], system: System, optimiser, schedule) -> None:
+    state = {
+        "best": best,
+        "history": history,
+        "system": system.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "schedule": schedule.state_dict(),
+    }
+    with atomic_path(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _resume(path: Path, system: System, optimiser, schedule, device: torch.device) -> tuple[dict, list[dict]]:
+    state = torch.load(path, map_location=device, weights_only=True)
+    system.load_state_dict(state["system"])
+    optimiser.load_state_dict(state["optimiser"])
+    schedule.load_state_dict(state["schedule"])
+    return state["best"], state["history"]

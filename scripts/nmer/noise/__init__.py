@@ -1,0 +1,1 @@
+"""Noise: how much (schedule, calibration), of which kind (kinds), and its addition to features (corruption)."""

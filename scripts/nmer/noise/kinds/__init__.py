@@ -1,0 +1,1 @@
+"""Noise kinds, one file each: a function ``(shape, generator, **options) -> eps``."""

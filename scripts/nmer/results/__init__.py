@@ -1,0 +1,1 @@
+"""From scores and noisy embeddings to tables, figures and the report; nothing here trains or corrupts."""

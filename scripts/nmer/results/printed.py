@@ -1,0 +1,380 @@
+"""Tables in the paper's own arrangement, as Markdown, LaTeX (booktabs) and HTML. Not for computing a number."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, noise_label, system_label
+from nmer.results.tables import KEY, TABLE_3_SYSTEM, TABLE_METRICS, levels, systems_of
+
+ABSENT = "–"
+CAPTIONS = {
+    1: "Table 1. Classes and sizes of the datasets.",
+    2: "Table 2. Weighted (WA) and unweighted (UA) accuracy, averaged over the six conditions.",
+    3: "Table 3. NMER in each condition, named by its clean modalities (a acoustic, v visual, l lexical).",
+    5: "Table 5. Weighted (WA) and unweighted (UA) accuracy with all modalities noisy.",
+}
+SIZES_NOTE = (
+    "Classes are counted over all data, or over train and test of a fixed split. Sizes are those of fold 1; "
+    "a test utterance counts once per condition under which it is tested."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One printed cell, as text; empty parts are not printed."""
+
+    value: str = ABSENT
+    spread: str = ""
+    paper: str = ""
+    difference: str = ""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One block of a table: heading rows of (text, columns spanned), body rows of (stub texts, cells)."""
+
+    title: str
+    stubs: tuple[str, ...]
+    header: tuple[tuple[tuple[str, int], ...], ...]
+    rows: tuple[tuple[tuple[str, ...], tuple[Cell, ...]], ...]
+
+
+@dataclass(frozen=True)
+class PrintedTable:
+    """A table ready to print: caption, a note on how to read it, one grid per dataset."""
+
+    number: int
+    caption: str
+    note: str
+    grids: tuple[Grid, ...]
+
+
+def arrange(number: int, table: pd.DataFrame, settings: dict) -> PrintedTable:
+    """Lay out a tidy table as the paper prints it.
+
+    number: 1, 2, 3 or 5. table: of the function of the same number in ``nmer.results.tables``.
+    Datasets without a cell are left out.
+    """
+    if number == 1:
+        grids, note = _sizes(table, settings), SIZES_NOTE
+    else:
+        layout = {2: _layout_2, 3: _layout_3, 5: _layout_5}[number]
+        grids, note = _score_grids(table, settings, layout), _spread_note(table)
+    note = " ".join(part for part in (note, *_paper_notes(table, settings)) if part)
+    return PrintedTable(number, CAPTIONS[number], note, tuple(grids))
+
+
+def short_title(dataset: str, about: dict) -> str:
+    """A dataset's printed name where room is scarce: in a figure, in a sentence."""
+    return f"{dataset} (synthetic)" if about.get("synthetic") else about.get("paper_name") or dataset
+
+
+def decibels(snr_db: int | None) -> str:
+    """An SNR as printed, e.g. ``−10 dB``; ``no SNR`` for a kind without one."""
+    return "no SNR" if snr_db is None else f"{snr_db} dB".replace("-", "−")
+
+
+def signed(difference: float, digits: int = 4) -> str:
+    """A difference as printed, with its sign, e.g. ``−0.0123``."""
+    return f"{difference:+,.{digits}f}".replace("-", "−")
+
+
+def dataset_title(dataset: str, about: dict) -> str:
+    """A dataset's printed name; a synthetic one says so."""
+    if about.get("synthetic") and about.get("paper_name"):
+        return f"{dataset} (synthetic; in the place of {about['paper_name']})"
+    return short_title(dataset, about)
+
+
+def to_markdown(printed: PrintedTable) -> str:
+    """GitHub-flavoured Markdown; spanning heads are written out in every column."""
+    lines = [f"**{printed.caption}**", ""]
+    for grid in printed.grids:
+        heads = [*grid.stubs, *_column_heads(grid)]
+        lines += [f"*{_markdown_text(grid.title)}*", "", _markdown_row(heads)]
+        lines += [_markdown_row([":--"] * len(grid.stubs) + ["--:"] * (len(heads) - len(grid.stubs)))]
+        lines += [_markdown_row([*stubs, *map(_markdown_cell, cells)]) for stubs, cells in grid.rows]
+        lines += [""]
+    return "\n".join([*lines, printed.note or "", ""]) if printed.grids else "\n".join([*lines, _nothing(printed), ""])
+
+
+def to_latex(printed: PrintedTable) -> str:
+    """One floating LaTeX table per grid; needs the packages booktabs, graphicx and xcolor."""
+    if not printed.grids:
+        return f"% {_nothing(printed)}\n"
+    floats = [_latex_float(printed, grid, position) for position, grid in enumerate(printed.grids, start=1)]
+    return "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(floats)
+
+
+def to_html(printed: PrintedTable) -> str:
+    """An HTML fragment: one table per grid, with caption and scoped heads; styled by the page that takes it in."""
+    if not printed.grids:
+        return f"<p>{html.escape(_nothing(printed))}</p>\n"
+    parts = [_html_grid(printed, grid) for grid in printed.grids]
+    note = f'<p class="note">{html.escape(printed.note)}</p>\n' if printed.note else ""
+    return "".join(parts) + note
+
+
+def latex_text(text: str) -> str:
+    """Text with LaTeX's special characters escaped and signs in mathematics."""
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special |= {character: f"\\{character}" for character in "&%$#_{}"}
+    special |= {"−": "$-$", "±": "$\\pm$", "–": "--", "×": "$\\times$", "<": "$<$", ">": "$>$"}
+    return "".join(special.get(character, character) for character in text)
+
+
+FORMATS: dict[str, Callable[[PrintedTable], str]] = {".md": to_markdown, ".tex": to_latex, ".html": to_html}
+
+
+# Arrangement -------------------------------------------------------------------------------------------------
+
+
+def _sizes(table: pd.DataFrame, settings: dict) -> list[Grid]:
+    grids = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        cells = []
+        for row in rows.itertuples():
+            paper = ABSENT if pd.isna(row.paper) else f"{row.paper:,}"
+            difference = ABSENT if pd.isna(row.difference) else signed(row.difference, digits=0)
+            cells.append(((row.quantity,), (Cell(f"{row.value:,}"), Cell(paper), Cell(difference))))
+        heads = (("Here", 1), ("Paper", 1), ("Difference", 1))
+        grids.append(Grid(dataset_title(dataset, settings["datasets"][dataset]), ("Quantity",), (heads,), tuple(cells)))
+    return grids
+
+
+Layout = Callable[[dict], tuple[tuple[str, ...], tuple, list, list]]
+"""From settings to (stub heads, heading rows, row keys with their stubs, column keys); keys are partial KEYs."""
+
+
+def _layout_2(settings: dict):
+    by_level: dict[int | None, list[str]] = {}
+    for noise in settings["snr_db"]:
+        for snr_db in levels(settings, noise):
+            by_level.setdefault(snr_db, []).append(noise)
+    order = sorted(by_level, key=lambda snr_db: (snr_db is None, 0 if snr_db is None else -snr_db))
+    pairs = [(snr_db, noise) for snr_db in order for noise in by_level[snr_db]]
+    header = (
+        tuple((decibels(snr_db), len(by_level[snr_db]) * len(TABLE_METRICS)) for snr_db in order),
+        tuple((noise_label(noise), len(TABLE_METRICS)) for _, noise in pairs),
+        tuple((metric, 1) for _ in pairs for metric in TABLE_METRICS),
+    )
+    columns = [
+        {"snr_db": snr_db, "noise": noise, "metric": metric, "condition": AVERAGE}
+        for snr_db, noise in pairs
+        for metric in TABLE_METRICS
+    ]
+    return ("System",), header, _system_rows(settings), columns
+
+
+def _layout_3(settings: dict):
+    noise = settings["reference_noise"]
+    header = ((*((condition, 1) for condition in SIX_CONDITIONS), ("Avg.", 1)),)
+    rows = [
+        ((decibels(snr_db), metric), {"system": TABLE_3_SYSTEM, "noise": noise, "snr_db": snr_db, "metric": metric})
+        for snr_db in levels(settings, noise)
+        for metric in TABLE_METRICS
+    ]
+    return ("SNR", "Metric"), header, rows, [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
+
+
+def _layout_5(settings: dict):
+    noise = settings["reference_noise"]
+    snrs = levels(settings, noise)
+    header = (
+        tuple((decibels(snr_db), len(TABLE_METRICS)) for snr_db in snrs),
+        tuple((metric, 1) for _ in snrs for metric in TABLE_METRICS),
+    )
+    columns = [
+        {"snr_db": snr_db, "noise": noise, "metric": metric, "condition": ALL_NOISY}
+        for snr_db in snrs
+        for metric in TABLE_METRICS
+    ]
+    return ("System",), header, _system_rows(settings), columns
+
+
+def _system_rows(settings: dict) -> list[tuple[tuple[str], dict]]:
+    return [((system_label(system),), {"system": system}) for system in systems_of(settings)]
+
+
+def _score_grids(table: pd.DataFrame, settings: dict, layout: Layout) -> list[Grid]:
+    stubs, header, rows, columns = layout(settings)
+    best = _best(table)
+    cells = {_place(row): _score_cell(row, best=row.Index in best) for row in table.itertuples()}
+    grids = []
+    for dataset, about in settings["datasets"].items():
+        body = []
+        for labels, row in rows:
+            places = [tuple(({"dataset": dataset} | row | column)[name] for name in KEY) for column in columns]
+            if any(place in cells for place in places):
+                body.append((labels, tuple(cells.get(place, Cell()) for place in places)))
+        if body:
+            grids.append(Grid(dataset_title(dataset, about), stubs, header, tuple(body)))
+    return grids
+
+
+def _place(row) -> tuple:
+    return tuple(None if pd.isna(getattr(row, name)) else getattr(row, name) for name in KEY)
+
+
+def _best(table: pd.DataFrame) -> set[int]:
+    """Rows that hold the highest mean, as printed, among the systems compared in their column."""
+    run = table[table["mean"].notna()]
+    printed = run["mean"].round(4)
+    column = [run[name] for name in KEY if name != "system"]
+    highest = printed.groupby(column, dropna=False).transform("max")
+    compared = run.groupby([name for name in KEY if name != "system"], dropna=False)["system"].transform("size")
+    return set(run.index[(printed == highest) & (compared > 1)])
+
+
+def _score_cell(row, *, best: bool) -> Cell:
+    return Cell(
+        value=ABSENT if pd.isna(row.mean) else f"{row.mean:.4f}",
+        spread="" if pd.isna(row.std) else f"± {row.std:.4f}",
+        paper="" if pd.isna(row.paper) else f"{row.paper:.4f}",
+        difference="" if pd.isna(row.difference) else signed(row.difference),
+        best=best,
+    )
+
+
+def _spread_note(table: pd.DataFrame) -> str:
+    repeats = sorted({int(n) for n in table["n"].dropna()})
+    if not repeats:
+        return ""
+    if repeats == [1]:
+        return "One repeat, so no standard deviation."
+    return f"Mean ± standard deviation over {' or '.join(map(str, repeats))} repeats."
+
+
+def _paper_notes(table: pd.DataFrame, settings: dict) -> list[str]:
+    shown = set(table.loc[table["paper"].notna(), "dataset"])
+    synthetic = {name for name in shown if settings["datasets"][name].get("synthetic")}
+    notes = ["Bold: best of its column."] if "mean" in table and _best(table) else []
+    if shown and "mean" in table:
+        notes.append("In parentheses: the paper's value" + (", difference." if shown - synthetic else "."))
+    if synthetic:
+        notes.append("Synthetic data cannot be compared with the paper, so no difference is given for them.")
+    return notes
+
+
+def _nothing(printed: PrintedTable) -> str:
+    return f"Table {printed.number}: no cell of this table was run in this experiment."
+
+
+# Output ------------------------------------------------------------------------------------------------------
+
+
+def _beside(cell: Cell) -> str:
+    """The paper's value and the difference, e.g. ``(0.7598, −0.0323)``."""
+    inside = ", ".join(part for part in (cell.paper, cell.difference) if part)
+    return f"({inside})" if inside else ""
+
+
+def _own(cell: Cell) -> str:
+    return f"{cell.value} {cell.spread}".strip()
+
+
+def _column_heads(grid: Grid) -> list[str]:
+    expanded = [[text for text, span in row for _ in range(span)] for row in grid.header]
+    return [" ".join(texts) for texts in zip(*expanded, strict=True)]
+
+
+def _markdown_text(text: str) -> str:
+    return re.sub(r"([\\|*_`<])", r"\\\1", text)
+
+
+def _markdown_row(texts: list[str]) -> str:
+    return "| " + " | ".join(texts) + " |"
+
+
+def _markdown_cell(cell: Cell) -> str:
+    own = f"**{_own(cell)}**" if cell.best else _own(cell)
+    return f"{own} {_beside(cell)}".strip()
+
+
+def _latex_float(printed: PrintedTable, grid: Grid, position: int) -> str:
+    # The document class numbers its floats itself, so the leading "Table k." goes.
+    caption = re.sub(r"^Table \d+\. ", "", f"{printed.caption} {grid.title}. {printed.note}".strip())
+    columns = "l" * len(grid.stubs) + "r" * sum(span for _, span in grid.header[-1])
+    lines = [
+        r"\begin{table*}",
+        r"  \centering",
+        f"  \\caption{{{latex_text(caption)}}}",
+        f"  \\label{{tab:{printed.number}-{position}}}",
+        # Shrinks a table that is wider than the page and leaves the others as they are.
+        r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+        f"  \\begin{{tabular}}{{{columns}}}",
+        r"  \toprule",
+        *(f"  {line}" for line in _latex_header(grid)),
+        *(f"  {_latex_row(stubs, cells)}" for stubs, cells in grid.rows),
+        r"  \bottomrule",
+        r"  \end{tabular}}",
+        r"\end{table*}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_header(grid: Grid) -> list[str]:
+    lines = []
+    for level, row in enumerate(grid.header, start=1):
+        last = level == len(grid.header)
+        stubs = [latex_text(stub) if last else "" for stub in grid.stubs]
+        heads = [rf"\multicolumn{{{span}}}{{c}}{{{latex_text(text)}}}" for text, span in row]
+        lines.append(" & ".join([*stubs, *heads]) + r" \\")
+        lines.append("\\midrule" if last else _latex_rules(row, first=len(grid.stubs) + 1))
+    return lines
+
+
+def _latex_rules(row: tuple[tuple[str, int], ...], first: int) -> str:
+    rules = []
+    for _, span in row:
+        rules.append(rf"\cmidrule(lr){{{first}-{first + span - 1}}}")
+        first += span
+    return " ".join(rules)
+
+
+def _latex_row(stubs: tuple[str, ...], cells: tuple[Cell, ...]) -> str:
+    own = [rf"\textbf{{{latex_text(_own(cell))}}}" if cell.best else latex_text(_own(cell)) for cell in cells]
+    line = " & ".join([*map(latex_text, stubs), *own]) + r" \\"
+    if not any(cell.paper for cell in cells):
+        return line
+    beside = [
+        rf"\textcolor{{gray}}{{\footnotesize {latex_text(_beside(cell))}}}" if cell.paper else "" for cell in cells
+    ]
+    return line + "\n  " + " & ".join([""] * len(stubs) + beside).strip() + r" \\"
+
+
+def _html_grid(printed: PrintedTable, grid: Grid) -> str:
+    title = html.escape(f"{printed.caption} {grid.title}")
+    lines = [f'<div class="scroll" role="region" tabindex="0" aria-label="{title}">', '<table class="numbers">']
+    lines += [
+        f"<caption>{html.escape(printed.caption)} <strong>{html.escape(grid.title)}</strong></caption>",
+        "<thead>",
+    ]
+    for level, row in enumerate(grid.header):
+        rowspan = f' rowspan="{len(grid.header)}"' if len(grid.header) > 1 else ""
+        stubs = [f'<th scope="col"{rowspan}>{html.escape(stub)}</th>' for stub in grid.stubs] if level == 0 else []
+        lines.append("<tr>" + "".join([*stubs, *(_html_head(text, span) for text, span in row)]) + "</tr>")
+    lines += ["</thead>", "<tbody>"]
+    for stubs, cells in grid.rows:
+        heads = "".join(f'<th scope="row">{html.escape(stub)}</th>' for stub in stubs)
+        lines.append(f"<tr>{heads}{''.join(map(_html_cell, cells))}</tr>")
+    return "\n".join([*lines, "</tbody>", "</table>", "</div>", ""])
+
+
+def _html_head(text: str, span: int) -> str:
+    scope = f'scope="colgroup" colspan="{span}"' if span > 1 else 'scope="col"'
+    return f"<th {scope}>{html.escape(text)}</th>"
+
+
+def _html_cell(cell: Cell) -> str:
+    value = f"<strong>{cell.value}</strong>" if cell.best else cell.value
+    parts = (("spread", cell.spread), ("paper", f"({cell.paper})" if cell.paper else ""), ("paper", cell.difference))
+    lines = [f'<span class="{kind}">{text}</span>' for kind, text in parts if text]
+    return f"<td>{' '.join([value, *lines])}</td>"

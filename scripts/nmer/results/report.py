@@ -1,0 +1,254 @@
+"""The report: one page that opens offline, made from what the other steps wrote. Computes only averages of scores."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup
+
+import nmer
+from nmer.errors import DataError
+from nmer.names import AVERAGE, MODALITIES, MODALITY_LABELS, SPLITS, noise_label, system_label
+from nmer.results.printed import CAPTIONS, dataset_title, decibels, short_title, signed
+from nmer.results.scores import average, of_regime
+from nmer.results.tables import levels, systems_of
+
+TEMPLATE = "report.html.j2"
+LIBRARIES = ("numpy", "pandas", "h5py", "scikit-learn", "openTSNE", "matplotlib", "jinja2", "torch", "snakemake")
+TOLERANCE_DB = 1.0
+"""A calibration that misses its SNR by more is marked (SPEC 2.6)."""
+
+
+def render(**sections: object) -> str:
+    """Fill the template. Raises jinja2.UndefinedError if a section is missing."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(TEMPLATE).render(**sections)
+
+
+def what_was_run(scores: pd.DataFrame, settings: dict) -> list[tuple[str, str]]:
+    """Rows (term, description) that say what the scores stand for."""
+    noises = []
+    for noise in settings["snr_db"]:
+        numbers = ", ".join(decibels(snr_db).removesuffix(" dB") for snr_db in levels(settings, noise))
+        noises.append(f"{noise_label(noise)} ({numbers} dB)" if settings["snr_db"][noise] else noise_label(noise))
+    datasets = settings["datasets"].items()
+    rows = [
+        ("Datasets", ", ".join(short_title(dataset, about) for dataset, about in datasets)),
+        ("Systems", ", ".join(map(system_label, systems_of(settings)))),
+        ("Noise", "; ".join(noises)),
+        ("Repeats", str(scores["repeat"].nunique())),
+        ("Folds", ", ".join(f"{name} {count}" for name, count in scores.groupby("dataset")["fold"].nunique().items())),
+        ("Scores", f"{len(scores):,}"),
+    ]
+    return [*rows, ("Training jobs", f"{settings['jobs']:,}")] if "jobs" in settings else rows
+
+
+def headlines(scores: pd.DataFrame, settings: dict) -> list[str]:
+    """A few sentences on the outcome: per dataset, who is best where, and what the loss from noise is.
+
+    Averages over the six conditions, reference noise. Nothing is said of a dataset without such scores.
+    """
+    noise = settings["reference_noise"]
+    cells = average(of_regime(scores, "six"))
+    here = (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(systems_of(settings))
+    cells = cells[here & (cells["metric"] == "WA")]
+    sentences = []
+    for dataset, about in settings["datasets"].items():
+        table = cells[cells["dataset"] == dataset].set_index(["snr_db", "system"]).sort_index()
+        run = [snr_db for snr_db in levels(settings, noise) if snr_db in table.index.get_level_values(0)]
+        name = f"{short_title(dataset, about)}, {noise_label(noise)} noise"
+        sentences += [_best_sentence(name, snr_db, table.loc[snr_db]) for snr_db in dict.fromkeys(run[:1] + run[-1:])]
+        if len(run) > 1:
+            mild, hard = table.loc[run[0], "mean"], table.loc[run[-1], "mean"]
+            lost = (mild - hard).dropna().sort_values(kind="stable")
+            losses = ", ".join(f"{system_label(system)} {signed(-loss)}" for system, loss in lost.items())
+            sentences.append(f"{name}: from {decibels(run[0])} to {decibels(run[-1])}, WA changes by: {losses}.")
+    return sentences
+
+
+def comparison(tables: list[pd.DataFrame]) -> list[str]:
+    """One sentence on the distance from the paper, over all cells that have a difference; none if no cell has."""
+    score_tables = [table for table in tables if "mean" in table]
+    differences = pd.concat([table["difference"] for table in score_tables]).dropna() if score_tables else pd.Series()
+    if differences.empty:
+        return []
+    largest = differences.iloc[differences.abs().argmax()]
+    return [
+        f"Against the paper: {len(differences)} cells can be compared; mean absolute difference "
+        f"{differences.abs().mean():.4f}, mean difference {signed(differences.mean())}, largest {signed(largest)}."
+    ]
+
+
+def describe_dataset(report: dict, settings: dict) -> dict:
+    """What the page shows of one validation report; quantities that a report lacks are left out."""
+    about = settings["datasets"].get(report["dataset"], {})
+    splits = [
+        (f"fold {fold['fold']}", *(f"{fold[split]['utterances']:,}" for split in SPLITS)) for fold in report["folds"]
+    ]
+    modalities = [
+        (MODALITY_LABELS[m], report["dims"][m], f"{report['lengths'][m]['min']}–{report['lengths'][m]['max']}")
+        for m in MODALITIES
+        if m in report.get("dims", {}) and m in report.get("lengths", {})
+    ]
+    repairs = [
+        f"{MODALITY_LABELS.get(m, m)}: {count:,} {kind.replace('_', ' ')}"
+        for m, kinds in report.get("repairs", {}).items()
+        for kind, count in kinds.items()
+    ]
+    dropped = [f"{count:,} utterances dropped: {reason}" for reason, count in report.get("dropped", {}).items()]
+    return {
+        "name": report["dataset"],
+        "title": dataset_title(report["dataset"], about),
+        "utterances": f"{report['utterances']:,}",
+        "classes": ", ".join(f"{name} {report['class_counts'][name]:,}" for name in report["classes"]),
+        "splits": splits,
+        "modalities": modalities,
+        "repairs": repairs + dropped,
+        "warnings": report.get("warnings", []),
+    }
+
+
+def read_calibration(paths: list[str]) -> list[dict]:
+    """Rows of the calibration table, as text, with ``off`` where the attained SNR misses the asked one by > 1 dB."""
+    rows = []
+    for path in paths:
+        try:
+            table = pd.read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
+            rows += [_calibration_row(row) for row in table.itertuples(index=False)]
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise DataError(f"{path}: not a calibration table ({error}). Delete it and run again.") from None
+    return rows
+
+
+def read_table(stem: str, output: str) -> dict:
+    """A table's printed form, its tidy data and the links to its files, relative to the report's folder."""
+    try:
+        fragment, data = Path(f"{stem}.html").read_text(encoding="utf-8"), pd.read_csv(f"{stem}.csv")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{stem}: the table cannot be read ({error}). Make it again with tabulate.py.") from None
+    number = Path(stem).name.removeprefix("table")
+    known = number.isdecimal() and int(number) in CAPTIONS
+    return {
+        "id": Path(stem).name,
+        "title": f"Table {number}" if known else Path(stem).name,
+        "html": Markup(fragment),
+        "data": data,
+        "links": _links(stem, output, (".csv", ".md", ".tex")),
+    }
+
+
+def read_figure(stem: str, output: str, settings: dict) -> dict:
+    """A figure's image as a data URI, its title, caption and text for those who cannot see it, and its links."""
+    try:
+        image, data = Path(f"{stem}.png").read_bytes(), pd.read_csv(f"{stem}.csv")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{stem}: the figure cannot be read ({error}). Draw it again.") from None
+    name = Path(stem).name
+    title, caption, alternative = _figure_texts(name, data, settings)
+    return {
+        "id": name,
+        "title": title,
+        "caption": caption,
+        "alternative": alternative,
+        "source": f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}",
+        "links": _links(stem, output, (".csv", ".pdf", ".png")),
+    }
+
+
+def versions(commit: str) -> list[tuple[str, str]]:
+    """Names and versions of what made the page: commit, workflow, Python and the libraries that are installed here."""
+    found = [("Commit", commit), ("nmer", nmer.__version__), ("Python", platform.python_version())]
+    for library in LIBRARIES:
+        try:
+            found.append((library, metadata.version(library)))
+        except metadata.PackageNotFoundError:
+            continue  # the report's environment need not hold what training uses
+    return found
+
+
+def as_yaml(value: object, indent: str = "") -> str:
+    """Nested dictionaries, lists and scalars as YAML (every JSON scalar is valid YAML), without a library."""
+    if isinstance(value, dict) and value:
+        return "\n".join(_yaml_entry(f"{indent}{key}:", child, indent) for key, child in value.items())
+    if isinstance(value, list) and any(isinstance(child, dict | list) for child in value):
+        return "\n".join(_yaml_entry(f"{indent}-", child, indent) for child in value)
+    if isinstance(value, str) and value.replace("_", "").replace("/", "").replace(".", "").isalpha():
+        # A bare word reads better; those that YAML takes for something else keep their quotes.
+        return json.dumps(value) if value.lower() in ("true", "false", "null", "yes", "no", "on", "off") else value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _yaml_entry(head: str, child: object, indent: str) -> str:
+    nested = (isinstance(child, dict) and child) or (
+        isinstance(child, list) and any(isinstance(item, dict | list) for item in child)
+    )
+    return f"{head}\n{as_yaml(child, indent + '  ')}" if nested else f"{head} {as_yaml(child)}"
+
+
+def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
+    best = systems["mean"].idxmax()
+    row = systems.loc[best]
+    spread = "" if pd.isna(row["std"]) else f"\u00a0±\u00a0{row['std']:.4f}"  # kept on one line
+    rank = f"the best of {len(systems)} systems is {system_label(best)}" if len(systems) > 1 else system_label(best)
+    return f"{name}, {decibels(snr_db)}: {rank} with WA {row['mean']:.4f}{spread}, averaged over the six conditions."
+
+
+def _calibration_row(row) -> dict:
+    off = not pd.isna(row.snr_db) and abs(row.attained_db - row.snr_db) > TOLERANCE_DB
+    return {
+        "dataset": row.dataset,
+        "modality": MODALITY_LABELS.get(row.modality, row.modality),
+        "noise": noise_label(row.noise),
+        "level": "–" if pd.isna(row.snr_db) else decibels(row.snr_db),
+        "variance": f"{row.variance:.4g}",
+        "steps": "–" if pd.isna(row.T) else str(row.T),
+        "alpha_bar": "–" if pd.isna(row.alpha_bar) else f"{row.alpha_bar:.4g}",
+        "attained": "–" if pd.isna(row.attained_db) else signed(row.attained_db, digits=2),
+        "effective": "–" if pd.isna(row.effective_db) else signed(row.effective_db, digits=2),
+        "off": off,
+    }
+
+
+def _figure_texts(name: str, data: pd.DataFrame, settings: dict) -> tuple[str, str, str]:
+    if name.startswith("figure3_"):
+        dataset = name.removeprefix("figure3_")
+        mean = data[data["modality"] == "mean"].astype({"snr_db": "Int64"})
+        steps = [
+            f"{noise_label(row.noise)}{'' if pd.isna(row.snr_db) else f' {decibels(row.snr_db)}'}: t-SNE "
+            f"{row.tsne_distance:.2f}, raw {row.raw_distance:.3f}"
+            for row in mean.itertuples()
+        ]
+        return (
+            f"Figure 3, {short_title(dataset, settings['datasets'].get(dataset, {}))}",
+            "Original and noisy test utterances in one t-SNE plane per modality and noise level. Lines join an "
+            "utterance with its noisy copy; below each panel stands their mean length. Raw distances are per "
+            "dimension of the feature space and comparable across panels, t-SNE distances are not strictly so.",
+            f"Scatter plots of original and noisy utterances. Mean distances over modalities: {'; '.join(steps)}.",
+        )
+    if name == "robustness":
+        systems = ", ".join(map(system_label, dict.fromkeys(data["system"])))
+        return (
+            "Robustness",
+            "WA and UA, averaged over the six conditions, against the SNR. Bars: standard deviation over repeats.",
+            f"Line charts of WA and UA against SNR for {systems or 'no system'}; the numbers are those of Table 2.",
+        )
+    return name, "", f"Figure {name}; its data are in the CSV file linked below."
+
+
+def _links(stem: str, output: str, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
+    folder = Path(output).parent
+    return [(suffix[1:].upper(), Path(os.path.relpath(f"{stem}{suffix}", folder)).as_posix()) for suffix in suffixes]

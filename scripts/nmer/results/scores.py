@@ -1,0 +1,112 @@
+"""Scores as tidy tables: reading, collecting and averaging them (SPEC 6.2). Not for computing a score."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from nmer.errors import DataError
+from nmer.names import AVERAGE, CONDITIONS, METRICS, SIX_CONDITIONS
+
+COLUMNS = (
+    *("dataset", "system", "regime", "noise", "snr_db", "condition"),
+    *("fold", "repeat", "metric", "value", "n"),
+)
+CELL = ("dataset", "system", "regime", "noise", "snr_db", "condition", "metric")
+"""What one average stands for; folds and repeats are averaged over."""
+
+_ORDER = {"condition": CONDITIONS, "metric": METRICS}
+
+
+def read_scores(path: str | Path) -> pd.DataFrame:
+    """Read one scores CSV (columns COLUMNS), typed: ``snr_db`` is Int64 and missing where a kind has no SNR.
+
+    An empty noise kind (clean data) is an empty string. Raises DataError if the file is missing, damaged or
+    lacks a column, or if a value is not a fraction.
+    """
+    try:
+        text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as scores ({error}). Delete it and run again.") from None
+    missing = [column for column in COLUMNS if column not in text]
+    if missing:
+        raise DataError(f"{path}: scores lack the column(s) {', '.join(missing)}. Delete the file and run again.")
+    scores = text[list(COLUMNS)].copy()
+    try:
+        scores["snr_db"] = pd.to_numeric(text["snr_db"].where(text["snr_db"] != "")).astype("Int64")
+        for column in ("fold", "repeat", "n"):
+            scores[column] = text[column].astype("int64")
+        scores["value"] = text["value"].astype("float64")
+    except (TypeError, ValueError) as error:
+        raise DataError(f"{path}: a score is not a number ({error}). Delete the file and run again.") from None
+    if not scores["value"].between(0, 1).all():
+        raise DataError(f"{path}: scores must be fractions from 0 to 1. Delete the file and run again.")
+    return scores
+
+
+def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """All scores of an experiment in one table, in an order that depends on their content alone.
+
+    Raises DataError if two files give different values for the same score.
+    """
+    frames = [read_scores(path) for path in paths]
+    if not frames:
+        raise DataError("No scores to collect: pass at least one file after --scores.")
+    scores = pd.concat(frames, ignore_index=True).drop_duplicates(ignore_index=True)
+    key = [column for column in COLUMNS if column not in ("value", "n")]
+    clash = scores[scores.duplicated(key)]
+    if len(clash):
+        first = ", ".join(f"{column} {clash.iloc[0][column]}" for column in key)
+        raise DataError(f"Two scores files contradict each other ({first}). Delete both and run again.")
+    return scores.sort_values(key, key=_rank, kind="stable", ignore_index=True)
+
+
+def average(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean and standard deviation over repeats of every cell, the average of the six conditions among them.
+
+    scores: rows as in COLUMNS. Each (repeat, fold, condition) counts once, whatever its number of items ``n``: mean
+    over conditions (for ``avg6``), then over folds, then mean and std (ddof 1, missing for one repeat) over repeats.
+    Returns the columns CELL, ``mean``, ``std``, ``n`` (number of repeats).
+    Raises DataError if conditions or folds are missing for some repeat. Source: SPEC 6.2.
+    """
+    rows = pd.concat([scores, _mean_of_six(scores)], ignore_index=True)
+    by_repeat = rows.groupby([*CELL, "repeat"], dropna=False, sort=False)["value"].agg(["mean", "size"]).reset_index()
+    cells = by_repeat.groupby(list(CELL), dropna=False, sort=False)
+    if (cells["size"].nunique() > 1).any():
+        raise DataError(f"Some repeats lack folds ({_first(cells['size'].nunique() > 1)}). Run what is missing first.")
+    return cells["mean"].agg(mean="mean", std="std", n="size").reset_index()
+
+
+def of_regime(scores: pd.DataFrame, regime: str) -> pd.DataFrame:
+    """Scores of the models trained in a regime; a system trained on clean data alone (MEN) counts with that (SPEC 4.1).
+
+    Such a system has one training for all noise, so its ``clean`` rows stand in both Table 2 and Table 5.
+    """
+    regimes = scores.groupby("system")["regime"].agg(set)
+    clean_only = [system for system, found in regimes.items() if found == {"clean"}]
+    return scores[(scores["regime"] == regime) | scores["system"].isin(clean_only)]
+
+
+def _mean_of_six(scores: pd.DataFrame) -> pd.DataFrame:
+    six = scores[scores["condition"].isin(SIX_CONDITIONS)]
+    without_condition = [column for column in CELL if column != "condition"]
+    groups = six.groupby([*without_condition, "fold", "repeat"], dropna=False, sort=False)["value"]
+    if (groups.size() != len(SIX_CONDITIONS)).any():
+        where = _first(groups.size() != len(SIX_CONDITIONS))
+        raise DataError(f"The scores do not hold each of the six conditions once ({where}). Run the evaluation again.")
+    return groups.mean().reset_index().assign(condition=AVERAGE)
+
+
+def _first(mask: pd.Series) -> str:
+    place = mask[mask].index[0]
+    return ", ".join(f"{name} {value}" for name, value in zip(mask.index.names, place, strict=True))
+
+
+def _rank(column: pd.Series) -> pd.Series:
+    if column.name in _ORDER:
+        position = {name: rank for rank, name in enumerate(_ORDER[column.name])}
+        return column.map(lambda name: position.get(name, len(position)))
+    # Least noise first: a smaller SNR is a stronger corruption.
+    return -column if column.name == "snr_db" else column

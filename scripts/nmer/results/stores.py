@@ -1,0 +1,68 @@
+"""Reads what Figure 3 needs from a feature store and its noisy copy (DESIGN section 5). Writes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from nmer.errors import DataError
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Sequences of some utterances, clean and noisy, each (frames, dim) float32, in corruption space (SPEC 2.6)."""
+
+    original: list[np.ndarray]
+    noisy: list[np.ndarray]
+
+
+def read_test_utterances(features: str | Path, fold: int = 1) -> tuple[np.ndarray, list[str]]:
+    """Positions (ascending, int64) and names of the test utterances of a fold. Raises DataError if unreadable."""
+    with _open(features) as store:
+        try:
+            positions = np.sort(store[f"fold/{fold}/test"][:].astype(np.int64))
+            names = store["utterance/id"].asstr()[:]
+        except KeyError as error:
+            raise DataError(f"{features}: not a feature store ({error.args[0]}). Delete it and run again.") from None
+    return positions, [str(names[position]) for position in positions]
+
+
+def read_pairs(
+    features: str | Path, noisy: str | Path, modality: str, positions: np.ndarray, max_frames: int
+) -> tuple[Pairs, int]:
+    """Clean and noisy sequences of some utterances, cut to ``max_frames``, and the frames of the longest utterance.
+
+    The longest is that of the whole store, cut to ``max_frames``. A modality that is corrupted in units of its own
+    spread is returned in these units, ``(x - mean) / std``. Raises DataError if the two files do not belong together.
+    """
+    with _open(features) as store, _open(noisy) as copy:
+        try:
+            group, changed = store[modality], copy[f"{modality}/values"]
+            clean, offset = group["values"], group["offset"][:]
+        except KeyError as error:
+            raise DataError(
+                f"{noisy}: does not hold modality '{modality}' of {features} ({error.args[0]}). Delete it, run again."
+            ) from None
+        if clean.shape != changed.shape:
+            raise DataError(f"{noisy}: shape differs from that of {features}. Delete the noisy file and run again.")
+        mean, std = _corruption_space(group)
+        spans = [(offset[i], min(offset[i + 1], offset[i] + max_frames)) for i in positions]
+        original = [(clean[start:stop] - mean) / std for start, stop in spans]
+        corrupted = [(changed[start:stop] - mean) / std for start, stop in spans]
+        return Pairs(original, corrupted), int(min(max_frames, np.diff(offset).max()))
+
+
+def _corruption_space(group: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
+    if "corruption" not in group:
+        return np.float32(0), np.float32(1)
+    return group["corruption/mean"][:], group["corruption/std"][:]
+
+
+def _open(path: str | Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read as HDF5 ({error}). Delete it and run again.") from None

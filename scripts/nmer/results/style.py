@@ -1,0 +1,73 @@
+"""How every figure looks, and how it is saved so that equal data make equal files. Holds no data of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from nmer.files import atomic_path
+from nmer.names import SYSTEM_LABELS, in_paper_order
+
+SETTINGS = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib: the same on every machine
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "pdf.fonttype": 42,
+}
+RESOLUTION = 160  # dots per inch of the PNG: sharp on a screen, small inside the report
+
+ORIGINAL, NOISY = "#0072B2", "#E69F00"
+"""Figure 3's two kinds of points: far apart in lightness as well, so that they differ in grey."""
+
+
+@dataclass(frozen=True)
+class SystemStyle:
+    """Colour, marker and dash pattern of a system, the same in every figure."""
+
+    color: str
+    marker: str
+    dash: str = "-"
+
+
+# Okabe and Ito's palette (colour-blind safe); ablations are dashed; NMER has the strongest colour.
+_PAPER = {
+    "men": SystemStyle("#595959", "o"),
+    "mctn": SystemStyle("#E69F00", "v"),
+    "mmin": SystemStyle("#56B4E9", "s"),
+    "if_mmin": SystemStyle("#009E73", "^"),
+    "nmer": SystemStyle("#D55E00", "D"),
+    "nmer_no_vae": SystemStyle("#CC79A7", "P", "--"),
+    "nmer_no_inv": SystemStyle("#0072B2", "X", "--"),
+}
+_OTHERS = (
+    SystemStyle("#332288", "*", ":"),
+    SystemStyle("#117733", "<", ":"),
+    SystemStyle("#882255", ">", ":"),
+    SystemStyle("#000000", "h", ":"),
+)
+
+
+def system_styles(systems: list[str]) -> dict[str, SystemStyle]:
+    """Style of each system. The paper's are fixed; a user's own follow in the order given, and repeat after four."""
+    others = [system for system in in_paper_order(systems) if system not in SYSTEM_LABELS]
+    own = {system: _OTHERS[index % len(_OTHERS)] for index, system in enumerate(others)}
+    return {system: (_PAPER | own)[system] for system in in_paper_order(systems)}
+
+
+def save_figure(figure: Figure, stem: str | Path) -> None:
+    """Write ``{stem}.png`` and ``{stem}.pdf`` atomically, without dates or versions inside."""
+    metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
+    with matplotlib.rc_context(SETTINGS):
+        for suffix, without in metadata.items():
+            with atomic_path(f"{stem}.{suffix}") as temporary:
+                figure.savefig(temporary, format=suffix, metadata=without, dpi=RESOLUTION, facecolor="white")

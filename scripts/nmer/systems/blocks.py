@@ -1,0 +1,107 @@
+"""The blocks that systems share: encoders, invariance MLP, classifier head, central moment discrepancy (SPEC 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmer.names import MODALITIES
+from nmer.systems.interface import Sequences
+
+HIDDEN = 128
+LEXICAL_MODALITY = "l"
+
+
+class LstmEncoder(nn.Module):
+    """One-layer unidirectional LSTM, maximum over time of its outputs (SPEC 3.1; a and v)."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(dim, HIDDEN, batch_first=True)
+
+    def forward(self, sequences: Sequences) -> Tensor:
+        """(batch, 128). Frames beyond an utterance's length never win the maximum."""
+        outputs, _ = self.lstm(sequences.values)
+        return outputs.masked_fill(~sequences.valid()[:, :, None], float("-inf")).amax(dim=1)
+
+
+class TextCnn(nn.Module):
+    """Convolutions over windows of 3, 4 and 5 tokens, maximum over time, linear projection (SPEC 3.1; l)."""
+
+    WINDOWS = (3, 4, 5)
+    DROPOUT = 0.5
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.convolutions = nn.ModuleList(nn.Conv2d(1, HIDDEN, (window, dim)) for window in self.WINDOWS)
+        self.dropout = nn.Dropout(self.DROPOUT)
+        self.projection = nn.Linear(len(self.WINDOWS) * HIDDEN, HIDDEN)
+
+    def forward(self, sequences: Sequences) -> Tensor:
+        """(batch, 128). A text shorter than the widest window counts as that long (zero-padded); windows that reach
+        beyond an utterance's length never win the maximum, so a batch's longest text changes no other's encoding."""
+        shortest = max(self.WINDOWS)
+        missing = max(0, shortest - sequences.values.shape[1])
+        values = functional.pad(sequences.values, (0, 0, 0, missing))[:, None]
+        lengths = sequences.lengths.clamp(min=shortest)
+        pooled = [
+            self._pool(convolution(values).squeeze(3), lengths - window + 1)
+            for window, convolution in zip(self.WINDOWS, self.convolutions, strict=True)
+        ]
+        return functional.relu(self.projection(self.dropout(torch.cat(pooled, dim=1))))
+
+    @staticmethod
+    def _pool(responses: Tensor, windows: Tensor) -> Tensor:
+        """Maximum over each utterance's own windows. responses: (batch, 128, longest); windows: (batch,) counts."""
+        beyond = torch.arange(responses.shape[2], device=responses.device) >= windows[:, None]
+        # After the ReLU every response is at least 0, so a zeroed one cannot win.
+        return functional.relu(responses).masked_fill(beyond[:, None], 0).amax(dim=2)
+
+
+def encoder_tower(dims: dict[str, int]) -> nn.ModuleDict:
+    """One encoder per modality: LSTM for a and v, TextCNN for l; each maps to 128 dimensions."""
+    return nn.ModuleDict(
+        {
+            modality: (TextCnn if modality == LEXICAL_MODALITY else LstmEncoder)(dims[modality])
+            for modality in MODALITIES
+        }
+    )
+
+
+def invariance_mlp() -> nn.Sequential:
+    """The invariance MLP, one set of weights for the three modalities (SPEC 3.1)."""
+    return nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.01), nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.01))
+
+
+def classifier_head(width: int, hidden: tuple[int, ...], classes: int, dropout: float) -> nn.Sequential:
+    """FC(width; hidden; classes): Linear, ReLU, Dropout per hidden layer, then a plain Linear to logits (SPEC 3.1)."""
+    layers: list[nn.Module] = []
+    for size in hidden:
+        layers += [nn.Linear(width, size), nn.ReLU(), nn.Dropout(dropout)]
+        width = size
+    return nn.Sequential(*layers, nn.Linear(width, classes))
+
+
+def initialise(module: nn.Module) -> None:
+    """Kaiming normal (fan-in, slope 0) for every Linear and convolution weight, zero biases (SPEC 3.2)."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d):
+            nn.init.kaiming_normal_(part.weight, a=0, mode="fan_in")
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+
+
+def central_moment_discrepancy(first: Tensor, second: Tensor, moments: int = 5) -> Tensor:
+    """CMD of two batches of features, (batch, width) each: distances of the means and central moments 2..``moments``
+    (SPEC 4.3). 1e-12 inside each square root keeps the gradient finite at identical batches."""
+    centred = first - first.mean(dim=0), second - second.mean(dim=0)
+    differences = [first.mean(dim=0) - second.mean(dim=0)]
+    differences += [centred[0].pow(k).mean(dim=0) - centred[1].pow(k).mean(dim=0) for k in range(2, moments + 1)]
+    return sum((difference.square().sum() + 1e-12).sqrt() for difference in differences)
+
+
+def mean_cmd(features: dict[str, Tensor]) -> Tensor:
+    """Mean CMD over the pairs (l, v), (l, a), (a, v) of the modalities' invariant features (SPEC 4.3)."""
+    pairs = (("l", "v"), ("l", "a"), ("a", "v"))
+    return sum(central_moment_discrepancy(features[first], features[second]) for first, second in pairs) / len(pairs)

@@ -1,0 +1,104 @@
+"""What a system is: the batches it is given, the outputs it returns, the losses it is trained with.
+
+Adding a system means one file with one class derived from :class:`System`; nothing else in the workflow changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nmer.names import CONCATENATION_ORDER, MODALITIES
+
+
+class Sequences(NamedTuple):
+    """Feature sequences of one modality. values: (batch, longest, dim), zero beyond each length. lengths: (batch,)."""
+
+    values: Tensor
+    lengths: Tensor
+
+    def valid(self) -> Tensor:
+        """Mask of the frames that belong to an utterance: (batch, longest) bool."""
+        frames = torch.arange(self.values.shape[1], device=self.lengths.device)
+        return frames < self.lengths[:, None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One training batch.
+
+    observed: per modality the sequences as fed, clean or noisy. labels: (batch,) int64. noisy: per modality
+    (batch,) bool, which utterances are noisy. teacher_clean, teacher_noisy: per modality the frozen teacher's
+    encodings of the clean and of the noisy features, (batch, width); empty for a system without a teacher.
+    """
+
+    observed: dict[str, Sequences]
+    labels: Tensor
+    noisy: dict[str, Tensor]
+    teacher_clean: dict[str, Tensor] = field(default_factory=dict)
+    teacher_noisy: dict[str, Tensor] = field(default_factory=dict)
+
+
+class System(nn.Module):
+    """Base of every system.
+
+    A subclass implements :meth:`encode` (one modality at a time) and :meth:`fuse`; that split lets evaluation encode
+    every modality once and recombine the encodings for all conditions.
+    """
+
+    inherited: tuple[str, ...] = ()
+    """Names of the submodules that start from the teacher's weights."""
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
+        """dims: input width per modality. classes: number of classes. dropout: rate of the classifier heads."""
+        super().__init__()
+        self.dims = dims
+        self.classes = classes
+        self.dropout = dropout
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """Encode one modality of every utterance on its own: (batch, width)."""
+        raise NotImplementedError
+
+    def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """From the encodings of the three modalities to outputs; ``logits`` (batch, classes) is always one."""
+        raise NotImplementedError
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of the loss by name; their sum is minimised. Default: cross-entropy alone."""
+        return {"classification": nn.functional.cross_entropy(outputs["logits"], batch.labels)}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Outputs for the batch as observed."""
+        return self.fuse({modality: self.encode(modality, batch.observed[modality]) for modality in MODALITIES})
+
+    def inherit(self, teacher: System) -> None:
+        """Copy the weights of the submodules named in ``inherited`` from the pretrained teacher."""
+        for name in self.inherited:
+            getattr(self, name).load_state_dict(getattr(teacher, name).state_dict())
+
+    def subnetworks(self) -> Iterator[nn.Module]:
+        """The modules whose gradients are clipped separately (SPEC 3.3): every child, dictionaries member by member."""
+        for child in self.children():
+            if isinstance(child, nn.ModuleDict):
+                yield from child.values()
+            else:
+                yield child
+
+
+def concatenate(encodings: dict[str, Tensor]) -> Tensor:
+    """Concatenate per-modality encodings in the order a, l, v (SPEC section 1)."""
+    return torch.cat([encodings[modality] for modality in CONCATENATION_ORDER], dim=1)
+
+
+def halves(encodings: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Split encodings of the form [h_m; H_m] into concat(h) and concat(H), each (batch, 384) at hidden width 128."""
+    split = {modality: encoding.chunk(2, dim=1) for modality, encoding in encodings.items()}
+    return (
+        concatenate({modality: pair[0] for modality, pair in split.items()}),
+        concatenate({modality: pair[1] for modality, pair in split.items()}),
+    )

@@ -1,0 +1,148 @@
+"""NMER: a variational joint representation guided by modality-invariant features (the paper's model; SPEC 4.4)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmer.systems.blocks import HIDDEN, classifier_head, encoder_tower, invariance_mlp
+from nmer.systems.interface import Batch, Sequences, System, halves
+from nmer.systems.registry import system
+
+JOINT_WIDTH = 3 * HIDDEN
+LOGVAR_BOUND = 10.0
+
+
+@system(
+    "nmer",
+    pretraining="two_tower",
+    regimes=("six", "all"),
+    options={
+        "layers": 5,
+        "heads": 16,
+        "feed_forward": 2048,
+        "transformer_dropout": 0.1,
+        "latent": 64,
+        "generation_weight": 1.0,
+        "invariance_weight": 10.0,
+        "classification_weight": 1.0,
+    },
+)
+class Nmer(System):
+    """Two towers encode the noisy triple; a VAE reconstructs the clean teacher's representation from them."""
+
+    inherited = ("specific", "invariance", "invariance_mlp")
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: int,
+        dropout: float,
+        *,
+        layers: int,
+        heads: int,
+        feed_forward: int,
+        transformer_dropout: float,
+        latent: int,
+        generation_weight: float,
+        invariance_weight: float,
+        classification_weight: float,
+    ) -> None:
+        super().__init__(dims, classes, dropout)
+        self.specific = encoder_tower(dims)
+        self.invariance = encoder_tower(dims)
+        self.invariance_mlp = invariance_mlp()
+        self.vae_encoder = VaeEncoder(layers, heads, feed_forward, transformer_dropout, latent)
+        self.vae_decoder = nn.Sequential(
+            nn.Linear(latent + JOINT_WIDTH, 128),
+            nn.LeakyReLU(0.01),
+            nn.Linear(128, 256),
+            nn.LeakyReLU(0.01),
+            nn.Linear(256, JOINT_WIDTH),
+        )
+        self.classifier = classifier_head(JOINT_WIDTH, (384, 128), classes, dropout)
+        self.weights = {
+            "generation": generation_weight,
+            "invariance": invariance_weight,
+            "classification": classification_weight,
+        }
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """[h_m; H_m]: (batch, 256)."""
+        specific = self.specific[modality](sequences)
+        return torch.cat([specific, self.invariance_mlp(self.invariance[modality](sequences))], dim=1)
+
+    def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits, joint representation, invariant features H and the latent's mean and log-variance.
+
+        The latent is sampled in training and its mean is taken at validation and test.
+        """
+        specific, invariant = halves(encodings)
+        mean, logvar = self.vae_encoder(torch.cat([specific, invariant], dim=1))
+        latent = mean + (logvar / 2).exp() * torch.randn_like(mean) if self.training else mean
+        joint = self.vae_decoder(torch.cat([latent, invariant], dim=1))
+        return {
+            "logits": self.classifier(joint),
+            "joint_representation": joint,
+            "invariant": invariant,
+            "latent_mean": mean,
+            "latent_logvar": logvar,
+        }
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """KL divergence (Eq. 6), reconstruction (Eq. 7), invariance and cross-entropy terms, weighted."""
+        target, target_invariant = halves(batch.teacher_clean)
+        return {
+            "divergence": self.weights["generation"] * kl_divergence(outputs["latent_mean"], outputs["latent_logvar"]),
+            "reconstruction": self.weights["generation"] * functional.mse_loss(outputs["joint_representation"], target),
+            "invariance": self.weights["invariance"] * functional.mse_loss(outputs["invariant"], target_invariant),
+            "classification": self.weights["classification"]
+            * functional.cross_entropy(outputs["logits"], batch.labels),
+        }
+
+
+class VaeEncoder(nn.Module):
+    """Transformer encoder over one token per utterance, then mean and log-variance of the latent.
+
+    With one token, self-attention is a linear map; that keeps utterances independent of each other (SPEC 4.4).
+    """
+
+    def __init__(self, layers: int, heads: int, feed_forward: int, dropout: float, latent: int) -> None:
+        super().__init__()
+        width = 2 * JOINT_WIDTH
+        self.layers = nn.ModuleList(OneTokenLayer(width, heads, feed_forward, dropout) for _ in range(layers))
+        self.mean = nn.Linear(width, latent)
+        self.logvar = nn.Linear(width, latent)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """features: (batch, 768). Returns mean and log-variance, (batch, latent) each."""
+        for layer in self.layers:
+            features = layer(features)
+        return self.mean(features), self.logvar(features).clamp(-LOGVAR_BOUND, LOGVAR_BOUND)
+
+
+class OneTokenLayer(nn.TransformerEncoderLayer):
+    """The framework's post-norm Transformer encoder layer, computed for sequences of one token.
+
+    Softmax over one token is 1 whatever the query and the key, so only the value projection is computed: the same
+    outputs and gradients as the framework's layer on (batch, 1, width), a fifth of the arithmetic saved.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        """features: (batch, width). Returns the same shape."""
+        attention, width = self.self_attn, self.self_attn.embed_dim
+        value = functional.linear(
+            features, attention.in_proj_weight[2 * width :], attention.in_proj_bias[2 * width :]
+        ).unflatten(1, (attention.num_heads, -1))
+        # Dropout of attention weights: with one token a weight is a whole head of an utterance.
+        weights = functional.dropout(value.new_ones(*value.shape[:2], 1), attention.dropout, self.training)
+        attended = attention.out_proj((value * weights).flatten(1))
+        hidden = self.norm1(features + self.dropout1(attended))
+        expanded = self.dropout(functional.relu(self.linear1(hidden)))
+        return self.norm2(hidden + self.dropout2(self.linear2(expanded)))
+
+
+def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
+    """KL divergence from N(0, I): summed over the latents, averaged over the batch (paper Eq. 6; SPEC 4.4)."""
+    return -0.5 * (1 + logvar - mean.square() - logvar.exp()).sum(dim=1).mean()

@@ -1,0 +1,61 @@
+"""Write the report of an experiment: one page with its data, noise, tables, figures, configuration and versions.
+
+The page is self-contained (style and images inside) and opens offline; links lead to the files beside it.
+
+Settings: those of the tables (see tabulate.py --help), "experiment": "demo", "config": the effective configuration
+          and, if known, "jobs": the number of training jobs
+"""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from nmer import command
+from nmer.files import read_json, write_text
+from nmer.results import report
+from nmer.results.scores import read_scores
+from nmer.results.tables import check
+
+
+def main() -> None:
+    parser = command.parser(__doc__)
+    parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
+    parser.add_argument("--scores", required=True, help="collected scores, CSV")
+    parser.add_argument("--reports", nargs="*", default=[], metavar="FILE", help="validation reports, JSON")
+    parser.add_argument("--calibration", nargs="*", default=[], metavar="FILE", help="calibrations, CSV")
+    parser.add_argument("--tables", nargs="*", default=[], metavar="STEM", help="tables, without suffix")
+    parser.add_argument("--figures", nargs="*", default=[], metavar="STEM", help="figures, without suffix")
+    parser.add_argument("--commit", default=None, help="git commit of the workflow (default: ask git)")
+    parser.add_argument("--output", required=True, help="the page, HTML")
+    arguments = parser.parse_args()
+
+    settings, scores = check(arguments.settings), read_scores(arguments.scores)
+    tables = [report.read_table(stem, arguments.output) for stem in arguments.tables]
+    page = report.render(
+        experiment=settings.get("experiment", ""),
+        synthetic=[name for name, about in settings["datasets"].items() if about.get("synthetic")],
+        run=report.what_was_run(scores, settings),
+        headlines=report.headlines(scores, settings) + report.comparison([table["data"] for table in tables]),
+        datasets=[report.describe_dataset(read_json(path), settings) for path in arguments.reports],
+        calibration=report.read_calibration(arguments.calibration),
+        tolerance=f"{report.TOLERANCE_DB:g}",
+        tables=tables,
+        figures=[report.read_figure(stem, arguments.output, settings) for stem in arguments.figures],
+        configuration=report.as_yaml(settings.get("config", {})),
+        versions=report.versions(arguments.commit or git_commit()),
+    )
+    write_text(arguments.output, page)
+
+
+def git_commit() -> str:
+    """The commit of the folder that holds this script; ``unknown`` outside git."""
+    ask = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    try:
+        return subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,75 @@
+"""Train one system, or one stage-A pretraining, on one fold of a dataset: all repeats in one job (SPEC 3, 4).
+
+Every repeat trains on the same data with seeds of its own, is selected by validation UA, and leaves a row per epoch in
+the history. Progress is checkpointed in a folder keyed by settings, code and inputs, and resumed from it; the folder
+goes when the job succeeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from nmer import command
+from nmer.devices import compute_device
+from nmer.experiment.data import FoldData
+from nmer.experiment.models import load_model, save_models
+from nmer.experiment.settings import RunSettings
+from nmer.experiment.training import train_repeat
+from nmer.files import digest_path, write_text
+from nmer.systems.building import build_system
+from nmer.systems.registry import systems
+
+
+def main() -> None:
+    """Train the repeats one after another and write their weights and histories."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, fold, repeats, ...")
+    parser.add_argument("--code", default="", help="fingerprint of the code, part of the checkpoint's key")
+    parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
+    parser.add_argument("--noisy", type=Path, help="noisy embeddings (regimes six and all)")
+    parser.add_argument("--teacher", type=Path, nargs="?", help="pretrained model, for systems that start from one")
+    parser.add_argument("--model", required=True, type=Path, help="weights to write (.safetensors)")
+    parser.add_argument("--history", required=True, type=Path, help="history CSV to write")
+    parser.add_argument("--checkpoints", required=True, type=Path, help="folder for resumable progress")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--gpus", type=int, default=0, help="GPUs granted to this job")
+    arguments = parser.parse_args()
+    settings = RunSettings.from_mapping(command.settings(arguments.settings))
+    progress = arguments.checkpoints / checkpoint_key(arguments)
+    pretraining = systems.declaration(settings.system, settings.file).attributes["pretraining"]
+    states, history = {}, []
+    with compute_device(arguments.gpus, arguments.threads, arguments.checkpoints / "gpu_slots") as device:
+        data = FoldData(arguments.features, arguments.noisy, settings.fold, device)
+        shape = (data.dims, len(data.classes), settings.training.dropout)
+        for repeat in range(1, settings.repeats + 1):
+            teacher = None
+            if arguments.teacher:
+                teacher = build_system(pretraining, *shape, {}).to(device).requires_grad_(False)
+                teacher.load_state_dict(load_model(arguments.teacher, repeat))
+            states[repeat], rows = train_repeat(
+                lambda: build_system(settings.system, *shape, settings.options, settings.file),
+                data,
+                settings,
+                repeat,
+                teacher,
+                progress / f"repeat{repeat}.pt",
+            )
+            history += rows
+    write_text(arguments.history, pd.DataFrame(history).to_csv(index=False, lineterminator="\n"))
+    save_models(arguments.model, states, command.settings(arguments.settings))
+    shutil.rmtree(progress, ignore_errors=True)
+
+
+def checkpoint_key(arguments) -> str:
+    """Digest of everything that the training depends on: a checkpoint of anything else is never resumed."""
+    inputs = [path for path in (arguments.features, arguments.noisy, arguments.teacher) if path]
+    parts = [arguments.settings, arguments.code, *(digest_path(path).read_text() for path in inputs)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    command.run(main)

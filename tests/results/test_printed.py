@@ -1,0 +1,142 @@
+"""The printed forms: what they say, what they mark, and that they are well formed."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+from conftest import ROOT, make_scores, run_step
+
+from nmer.results.printed import arrange, decibels, latex_text, to_html, to_latex, to_markdown
+from nmer.results.tables import read_paper, table_2, table_3, table_5
+
+
+@pytest.fixture
+def second(reference, small_settings, small_scores):
+    return table_2(small_scores, small_settings, read_paper(reference, 2))
+
+
+def test_the_best_of_each_column_is_marked(second, small_settings):
+    printed = arrange(2, second, small_settings)
+    for grid in printed.grids:
+        for column in range(len(grid.rows[0][1])):
+            values = [float(cells[column].value) for _, cells in grid.rows]
+            marked = [cells[column].best for _, cells in grid.rows]
+            assert marked == [value == max(values) for value in values]
+
+
+def test_a_single_system_is_no_best(reference, small_settings):
+    settings = small_settings | {"systems": ["nmer"]}
+    table = table_2(make_scores(settings), settings, read_paper(reference, 2))
+    assert "**0" not in to_markdown(arrange(2, table, settings))
+
+
+def test_columns_stand_as_in_the_paper(second, small_settings):
+    grid = arrange(2, second, small_settings).grids[0]
+    assert grid.header[0] == (("−10 dB", 4), ("−40 dB", 2))
+    assert grid.header[1] == (("Gaussian", 2), ("Impulse", 2), ("Gaussian", 2))
+    assert [labels for labels, _ in grid.rows] == [("MEN",), ("NMER",), ("my_system",)]
+
+
+def test_rows_of_table_3_are_levels_and_metrics(reference, small_settings, small_scores):
+    table = table_3(small_scores, small_settings, read_paper(reference, 3))
+    grid = arrange(3, table, small_settings).grids[0]
+    assert [labels for labels, _ in grid.rows] == [
+        ("−10 dB", "WA"),
+        ("−10 dB", "UA"),
+        ("−40 dB", "WA"),
+        ("−40 dB", "UA"),
+    ]
+    assert [text for text, _ in grid.header[-1]] == ["a", "v", "l", "av", "al", "vl", "Avg."]
+    assert grid.rows[0][1][0].paper == "0.7275"
+
+
+def test_ours_and_the_papers_value_are_printed_with_four_decimals(second, small_settings):
+    text = to_markdown(arrange(2, second, small_settings))
+    assert re.search(r"0\.\d{4} ± 0\.\d{4}(\*\*)? \(0\.7120, [+−]0\.\d{4}\)", text)
+    assert "in the place of IEMOCAP" in text
+    assert re.search(r"0\.\d{4} ± 0\.\d{4}(\*\*)? \(0\.7120\) ", text), "synthetic: no difference"
+
+
+def test_a_cell_that_was_not_run_is_a_dash(reference, small_settings, small_scores):
+    scores = small_scores[(small_scores["system"] != "nmer") | (small_scores["snr_db"] != -40)]
+    printed = arrange(2, table_2(scores, small_settings, read_paper(reference, 2)), small_settings)
+    nmer = dict(printed.grids[0].rows)[("NMER",)]
+    assert [cell.value for cell in nmer[-2:]] == ["–", "–"]
+    assert "0.0000" not in to_markdown(printed) + to_latex(printed) + to_html(printed)
+
+
+def test_a_table_without_a_cell_says_so(reference, small_settings, small_scores):
+    settings = small_settings | {"systems": []}
+    printed = arrange(5, table_5(small_scores, settings, read_paper(reference, 5)), settings)
+    for render in (to_markdown, to_latex, to_html):
+        assert "no cell of this table was run" in render(printed)
+
+
+def test_latex_escapes_what_it_must():
+    assert latex_text("w/o L_inv & 50% −10") == r"w/o L\_inv \& 50\% $-$10"
+    assert latex_text("a\\b{c}~^#$") == r"a\textbackslash{}b\{c\}\textasciitilde{}\textasciicircum{}\#\$"
+
+
+def test_latex_is_balanced_and_every_row_is_full(second, small_settings):
+    text = to_latex(arrange(2, second, small_settings))
+    assert re.sub(r"\\[{}]", "", text).count("{") == re.sub(r"\\[{}]", "", text).count("}")
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    assert text.isascii()
+    for block in re.findall(r"\\midrule(.*?)\\bottomrule", text, re.DOTALL):
+        for row in block.strip().split(r"\\")[:-1]:
+            assert len(re.findall(r"(?<!\\)&", row)) == 6
+
+
+def test_markdown_rows_have_as_many_cells_as_their_head(second, small_settings):
+    rows = [line for line in to_markdown(arrange(2, second, small_settings)).splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {8}
+
+
+class Scopes(HTMLParser):
+    """Counts tables, captions and heads without a scope."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = {"table": 0, "caption": 0, "bare": 0}
+
+    def handle_starttag(self, tag, attributes):
+        if tag in self.count:
+            self.count[tag] += 1
+        if tag == "th" and "scope" not in dict(attributes):
+            self.count["bare"] += 1
+
+
+def test_html_tables_have_captions_and_scoped_heads_and_escape_names(second, small_settings):
+    table = second.assign(system=second["system"].replace("my_system", "a<b>&c"))
+    settings = small_settings | {"systems": ["men", "nmer", "a<b>&c"]}
+    text = to_html(arrange(2, table, settings))
+    parser = Scopes()
+    parser.feed(text)
+    assert parser.count == {"table": 3, "caption": 3, "bare": 0}
+    assert "a&lt;b&gt;&amp;c" in text
+
+
+def test_levels_are_printed_with_a_minus_sign():
+    assert [decibels(-10), decibels(0), decibels(None)] == ["−10 dB", "0 dB", "no SNR"]
+
+
+def test_the_step_writes_four_files_that_are_equal_the_second_time(tmp_path, small_settings, small_scores):
+    small_scores.to_csv(tmp_path / "scores.csv", index=False)
+    settings = json.dumps(small_settings)
+    for folder in ("one", "two"):
+        stem = tmp_path / folder / "table2"
+        arguments = ("--table", 2, "--settings", settings, "--scores", tmp_path / "scores.csv", "--output-stem", stem)
+        run_step("tabulate.py", *arguments)
+    for suffix in (".csv", ".md", ".tex", ".html"):
+        one, two = ((tmp_path / folder / f"table2{suffix}").read_bytes() for folder in ("one", "two"))
+        assert one == two
+    assert list(pd.read_csv(tmp_path / "one" / "table2.csv"))[-5:] == ["mean", "std", "n", "paper", "difference"]
+
+
+def test_the_step_needs_no_plotting_library():
+    code = "import sys, tabulate, collect_scores; assert not {'matplotlib', 'openTSNE', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "scripts")

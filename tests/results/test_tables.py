@@ -1,0 +1,147 @@
+"""Tidy tables against a few independent lines of pandas, and against the paper's numbers."""
+
+import pandas as pd
+import pytest
+from conftest import make_scores
+
+from nmer.errors import ConfigError, DataError
+from nmer.results.tables import check, levels, read_paper, table_1, table_2, table_3, table_5
+
+SYSTEM_OF_LABEL = {
+    "MEN": "men",
+    "MCTN": "mctn",
+    "MMIN": "mmin",
+    "IF-MMIN": "if_mmin",
+    "NMER": "nmer",
+    "w/o VAE": "nmer_no_vae",
+    "w/o L_inv": "nmer_no_inv",
+}
+DATASET_OF_LABEL = {"IEMOCAP": "iemocap", "CMU-MOSEI": "mosei"}
+
+
+@pytest.fixture
+def full_scores(paper_settings):
+    return make_scores(paper_settings, folds=1, repeats=2)
+
+
+@pytest.mark.parametrize(("number", "make", "cells"), [(2, table_2, 224), (3, table_3, 112), (5, table_5, 80)])
+def test_every_number_of_the_paper_finds_its_cell(reference, paper_settings, full_scores, number, make, cells):
+    table = make(full_scores, paper_settings, read_paper(reference, number))
+    found = table[table["paper"].notna()]
+    published = pd.read_csv(reference / f"paper_table{number}.csv")
+    assert len(found) == len(published) == cells
+    key = ["dataset", "system", "noise", "snr_db", "condition", "metric"]
+    values = found.astype({"snr_db": int}).set_index(key)["paper"]
+    for row in published.itertuples():
+        place = (DATASET_OF_LABEL[row.dataset], SYSTEM_OF_LABEL[row.system], *row[3:7])
+        assert values[place] == row.value
+    assert (found["difference"] - (found["mean"] - found["paper"])).abs().max() < 1e-12
+
+
+def test_the_average_of_table_3_is_the_nmer_row_of_table_2_here_and_in_the_paper(
+    reference, paper_settings, full_scores
+):
+    second = table_2(full_scores, paper_settings, read_paper(reference, 2))
+    third = table_3(full_scores, paper_settings, read_paper(reference, 3))
+    nmer = second[(second["system"] == "nmer") & (second["noise"] == "gaussian")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(third[third["condition"] == "avg6"].reset_index(drop=True), nmer)
+    assert nmer["paper"].notna().all()
+
+
+def test_cells_of_table_2_and_5_are_those_of_plain_pandas(reference, small_settings, small_scores):
+    six = small_scores[small_scores["condition"].isin(["a", "v", "l", "av", "al", "vl"])]
+    none = small_scores[(small_scores["condition"] == "none") & small_scores["regime"].isin(["all", "clean"])]
+    for make, number, rows in ((table_2, 2, six), (table_5, 5, none)):
+        # Every repeat has as many folds and conditions as every other, so one plain mean is the nested mean.
+        expected = rows.groupby(["dataset", "system", "noise", "snr_db", "metric", "repeat"])["value"].mean()
+        table = make(small_scores, small_settings, read_paper(reference, number))
+        assert table["mean"].notna().any()
+        for row in table[table["mean"].notna()].itertuples():
+            repeats = expected[(row.dataset, row.system, row.noise, row.snr_db, row.metric)]
+            assert (row.mean, row.std) == (pytest.approx(repeats.mean()), pytest.approx(repeats.std(ddof=1)))
+            assert row.n == len(repeats) == 3
+
+
+def test_table_5_takes_the_models_trained_all_noisy(reference, small_settings, small_scores):
+    table = table_5(small_scores, small_settings, read_paper(reference, 5))
+    changed = small_scores.copy()
+    changed.loc[changed["regime"] == "six", "value"] = 0.5
+    pd.testing.assert_frame_equal(table, table_5(changed, small_settings, read_paper(reference, 5)))
+
+
+def test_synthetic_data_show_the_papers_value_without_a_difference(reference, small_settings, small_scores):
+    table = table_2(small_scores, small_settings, read_paper(reference, 2)).set_index("dataset")
+    known = table[table["system"] != "my_system"]
+    assert known.loc["iemocap", ["paper", "difference"]].notna().all(axis=None)
+    assert known.loc["demo_iemocap", "paper"].notna().all()
+    assert known.loc["demo_iemocap", "difference"].isna().all()
+    assert table.loc["mosi", ["paper", "difference"]].isna().all(axis=None)
+
+
+def test_a_system_of_ones_own_is_in_the_tables_without_a_paper_value(reference, small_settings, small_scores):
+    for make, number in ((table_2, 2), (table_5, 5)):
+        table = make(small_scores, small_settings, read_paper(reference, number))
+        own = table[table["system"] == "my_system"]
+        assert own["mean"].notna().all()
+        assert own["paper"].isna().all()
+        assert list(dict.fromkeys(table["system"])) == ["men", "nmer", "my_system"]
+
+
+def test_a_cell_that_was_not_run_is_empty_and_never_zero(reference, small_settings, small_scores):
+    not_run = (small_scores["system"] == "nmer") & (small_scores["snr_db"] == -40)
+    table = table_2(small_scores[~not_run], small_settings, read_paper(reference, 2))
+    missing = table[(table["system"] == "nmer") & (table["snr_db"] == -40)]
+    assert set(missing["dataset"]) == {"iemocap", "demo_iemocap"}, "without any number there is no row"
+    assert missing[["mean", "std", "n", "difference"]].isna().all(axis=None)
+    assert not (table["mean"] == 0).any()
+    row = next(line for line in missing.to_csv(index=False).splitlines() if line.startswith("iemocap"))
+    assert ",,,," in row.replace("0.7085", "")
+
+
+def test_kinds_without_an_snr_have_a_cell_of_their_own(reference, small_settings):
+    settings = small_settings | {"snr_db": {"gaussian": [-10], "zero": []}}
+    scores = make_scores(settings | {"snr_db": {"gaussian": [-10], "zero": [None]}})
+    table = table_2(scores, settings, read_paper(reference, 2))
+    zero = table[table["noise"] == "zero"]
+    assert len(zero) == 3 * 3 * 2
+    assert zero["mean"].notna().all()
+    assert levels(settings, "zero") == [None]
+
+
+def make_report(dataset, classes, folds):
+    counts = {name: 10 * (position + 1) for position, name in enumerate(classes)}
+    split = {"train": 100, "val": 20, "test": 30}
+    return {
+        "dataset": dataset,
+        "utterances": sum(counts.values()),
+        "classes": classes,
+        "class_counts": counts,
+        "folds": [
+            {"fold": k, **{s: {"utterances": n, "class_counts": dict.fromkeys(classes, n)} for s, n in split.items()}}
+            for k in range(1, folds + 1)
+        ],
+    }
+
+
+def test_table_1_counts_what_the_paper_counts(reference, paper_settings):
+    reports = [
+        make_report("iemocap", ["happy", "angry", "sad", "neutral"], folds=10),
+        make_report("mosei", ["negative", "positive"], folds=1),
+    ]
+    table = table_1(reports, paper_settings, read_paper(reference, 1)).set_index(["dataset", "quantity"])
+    assert table["paper"].notna().sum() == 10
+    assert table.loc[("iemocap", "sad"), "value"] == 30, "all data where folds rotate"
+    assert table.loc[("mosei", "positive"), "value"] == 130, "train and test of a fixed split"
+    assert table.loc[("iemocap", "test size"), "value"] == 180, "each test utterance under six conditions"
+    assert table.loc[("mosei", "test size"), "value"] == 30, "each test utterance under one"
+    assert table.loc[("mosei", "train size"), "difference"] == 100 - 16265
+
+
+def test_table_1_names_the_report_it_misses(reference, paper_settings):
+    with pytest.raises(DataError, match=r"features/iemocap\.json"):
+        table_1([], paper_settings, read_paper(reference, 1))
+
+
+def test_missing_settings_are_named():
+    with pytest.raises(ConfigError, match="reference_noise"):
+        check({"datasets": {}, "systems": [], "snr_db": {}})

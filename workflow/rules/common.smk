@@ -1,0 +1,39 @@
+# Hands the configuration over to the plan, where every decision is made and tested.
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+
+from nmer.errors import NmerError
+from nmer.experiment.plan import Plan
+
+try:
+    plan = Plan(config)
+except NmerError as error:
+    raise WorkflowError(str(error)) from None
+
+granted = workflow.global_resources
+
+# Steps are called as `python ...`: they shall find the interpreter that runs Snakemake, activated or not.
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    NMER_GPU_SLOTS=str(granted["gpu"].value if "gpu" in granted else 0),
+    # Idle threads sleep instead of spinning beside the neighbour's work.
+    OMP_WAIT_POLICY="passive",
+)
+
+
+wildcard_constraints:
+    experiment=plan.name,
+    dataset="|".join(plan.config["datasets"]),
+    corruption="|".join(plan.corruptions),
+    regime="six|all",
+    fold=r"\d+",
+    table=r"\d",
+
+
+# The weights of runs stay on disk, or go once they are evaluated (config key training.keep_models).
+kept = str if plan.keeps_models else temp

@@ -1,0 +1,70 @@
+# Evaluation: every trained system under the six conditions, all noisy and all clean; one tidy table of all scores.
+
+
+rule evaluate:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        noisy=ancient("results/noisy/{dataset}/{corruption}.h5"),
+        models=lambda w: ancient(plan.models(w)),
+        digests=lambda w: plan.digests(
+            [
+                plan.features(w.dataset),
+                plan.noisy(w.dataset, w.corruption),
+                *plan.models(w),
+            ]
+        ),
+    output:
+        scores="results/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.csv",
+        predictions="results/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}_predictions.csv.gz",
+    wildcard_constraints:
+        regime="clean|six|all",
+    params:
+        settings=lambda w: plan.evaluation_settings(w),
+        code=lambda w: plan.code("evaluate.py", w),
+    threads: plan.threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 60 * attempt,
+    log:
+        "results/logs/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    shell:
+        """
+        python scripts/evaluate.py \
+            --settings {params.settings:q} \
+            --features {input.features} \
+            --noisy {input.noisy} \
+            --models {input.models} \
+            --scores {output.scores} \
+            --predictions {output.predictions} \
+            --slots results/{wildcards.experiment}/checkpoints/gpu_slots \
+            --threads {threads} \
+            --gpus {resources.gpu} \
+            > {log} 2>&1
+        """
+
+
+rule collect_scores:
+    input:
+        plan.scores(),
+    output:
+        "results/{experiment}/scores.csv",
+    params:
+        code=lambda w: plan.code("collect_scores.py"),
+    log:
+        "results/logs/{experiment}/scores.log",
+    benchmark:
+        "results/benchmarks/{experiment}/scores.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/collect_scores.py \
+            --scores {input} \
+            --output {output} \
+            > {log} 2>&1
+        """

@@ -1,0 +1,56 @@
+# Features: raw files, the user's or generated, become one validated feature store per dataset.
+
+
+rule generate_corpus:
+    output:
+        corpus=directory("results/corpora/{dataset}"),
+        digest="results/corpora/{dataset}.sha256",
+    params:
+        settings=lambda w: plan.corpus_settings(w),
+        code=lambda w: plan.code("generate_corpus.py", w),
+    log:
+        "results/logs/corpora/{dataset}.log",
+    benchmark:
+        "results/benchmarks/corpora/{dataset}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/generate_corpus.py \
+            --settings {params.settings:q} \
+            --output {output.corpus} \
+            > {log} 2>&1
+        """
+
+
+rule build_features:
+    input:
+        source=lambda w: ancient(plan.corpus_inputs(w)["source"]),
+        digest=lambda w: plan.corpus_inputs(w)["digest"],
+    output:
+        features="results/features/{dataset}.h5",
+        digest="results/features/{dataset}.h5.sha256",
+        report="results/features/{dataset}.json",
+    params:
+        settings=lambda w: plan.features_settings(w),
+        source=lambda w: str(plan.source(w)),
+        content=lambda w: plan.source_digest(w),
+        code=lambda w: plan.code("build_features.py", w),
+    resources:
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 60 * attempt,
+    log:
+        "results/logs/features/{dataset}.log",
+    benchmark:
+        "results/benchmarks/features/{dataset}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/build_features.py \
+            --settings {params.settings:q} \
+            --source {params.source:q} \
+            --output {output.features} \
+            --report {output.report} \
+            > {log} 2>&1
+        """

@@ -1,0 +1,83 @@
+# Noise: the level of every modality is calibrated to a target SNR, and noisy embeddings are made once for all folds.
+
+
+rule calibrate:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        digest="results/features/{dataset}.h5.sha256",
+    output:
+        "results/calibration/{dataset}/{corruption}.csv",
+    params:
+        settings=lambda w: plan.calibration_settings(w),
+        code=lambda w: plan.code("calibrate.py", w),
+    log:
+        "results/logs/calibration/{dataset}/{corruption}.log",
+    benchmark:
+        "results/benchmarks/calibration/{dataset}/{corruption}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/calibrate.py \
+            --settings {params.settings:q} \
+            --features {input.features} \
+            --output {output} \
+            > {log} 2>&1
+        """
+
+
+rule corrupt:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        digest="results/features/{dataset}.h5.sha256",
+        calibration="results/calibration/{dataset}/{corruption}.csv",
+    output:
+        noisy="results/noisy/{dataset}/{corruption}.h5",
+        digest="results/noisy/{dataset}/{corruption}.h5.sha256",
+    params:
+        settings=lambda w: plan.corruption_settings(w),
+        code=lambda w: plan.code("corrupt.py", w),
+    resources:
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
+    log:
+        "results/logs/noisy/{dataset}/{corruption}.log",
+    benchmark:
+        "results/benchmarks/noisy/{dataset}/{corruption}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/corrupt.py \
+            --settings {params.settings:q} \
+            --features {input.features} \
+            --calibration {input.calibration} \
+            --output {output.noisy} \
+            > {log} 2>&1
+        """
+
+
+rule collect_calibration:
+    input:
+        lambda w: expand(
+            "results/calibration/{dataset}/{corruption}.csv",
+            dataset=w.dataset,
+            corruption=plan.corruptions,
+        ),
+    output:
+        "results/calibration/{dataset}.csv",
+    params:
+        code=lambda w: plan.code("collect_calibration.py"),
+    log:
+        "results/logs/calibration/{dataset}.log",
+    benchmark:
+        "results/benchmarks/calibration/{dataset}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/collect_calibration.py \
+            --inputs {input} \
+            --output {output} \
+            > {log} 2>&1
+        """

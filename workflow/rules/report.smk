@@ -1,0 +1,171 @@
+# Report: tables in the paper's arrangement, figures with their data, and one page that shows them all.
+
+
+rule sizes_table:
+    input:
+        reports=expand("results/features/{dataset}.json", dataset=plan.datasets),
+        paper="workflow/reference/paper_table1.csv",
+    output:
+        multiext("results/{experiment}/tables/table1", ".csv", ".md", ".tex", ".html"),
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("tabulate.py"),
+    log:
+        "results/logs/{experiment}/tables/table1.log",
+    benchmark:
+        "results/benchmarks/{experiment}/tables/table1.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/tabulate.py \
+            --table 1 \
+            --settings {params.settings:q} \
+            --reports {input.reports} \
+            --reference workflow/reference \
+            --output-stem results/{wildcards.experiment}/tables/table1 \
+            > {log} 2>&1
+        """
+
+
+rule scores_table:
+    input:
+        scores="results/{experiment}/scores.csv",
+        paper="workflow/reference/paper_table{table}.csv",
+    output:
+        multiext("results/{experiment}/tables/table{table}", ".csv", ".md", ".tex", ".html"),
+    wildcard_constraints:
+        table="[2-9]",
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("tabulate.py"),
+    log:
+        "results/logs/{experiment}/tables/table{table}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/tables/table{table}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/tabulate.py \
+            --table {wildcards.table} \
+            --settings {params.settings:q} \
+            --scores {input.scores} \
+            --reference workflow/reference \
+            --output-stem results/{wildcards.experiment}/tables/table{wildcards.table} \
+            > {log} 2>&1
+        """
+
+
+rule embed:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        noisy=ancient("results/noisy/{dataset}/{corruption}.h5"),
+        digests=lambda w: plan.digests(
+            [plan.features(w.dataset), plan.noisy(w.dataset, w.corruption)]
+        ),
+    output:
+        points="results/{experiment}/embeddings/{dataset}/{corruption}_points.csv",
+        distances="results/{experiment}/embeddings/{dataset}/{corruption}_distances.csv",
+    params:
+        settings=lambda w: plan.embedding_settings(w),
+        code=plan.code("embed.py"),
+    log:
+        "results/logs/{experiment}/embeddings/{dataset}/{corruption}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/embeddings/{dataset}/{corruption}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/embed.py \
+            --settings {params.settings:q} \
+            --features {input.features} \
+            --noisy {input.noisy} \
+            --points {output.points} \
+            --distances {output.distances} \
+            > {log} 2>&1
+        """
+
+
+rule draw_figure3:
+    input:
+        points=lambda w: [f"{stem}_points.csv" for stem in plan.panels(w.dataset)],
+        distances=lambda w: [f"{stem}_distances.csv" for stem in plan.panels(w.dataset)],
+    output:
+        multiext("results/{experiment}/figures/figure3_{dataset}", ".png", ".pdf", ".csv"),
+    params:
+        code=plan.code("draw_figure3.py"),
+    log:
+        "results/logs/{experiment}/figures/figure3_{dataset}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/figures/figure3_{dataset}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/draw_figure3.py \
+            --points {input.points} \
+            --distances {input.distances} \
+            --output-stem results/{wildcards.experiment}/figures/figure3_{wildcards.dataset} \
+            > {log} 2>&1
+        """
+
+
+rule draw_robustness:
+    input:
+        scores="results/{experiment}/scores.csv",
+    output:
+        multiext("results/{experiment}/figures/robustness", ".png", ".pdf", ".csv"),
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("draw_robustness.py"),
+    log:
+        "results/logs/{experiment}/figures/robustness.log",
+    benchmark:
+        "results/benchmarks/{experiment}/figures/robustness.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/draw_robustness.py \
+            --settings {params.settings:q} \
+            --scores {input.scores} \
+            --output-stem results/{wildcards.experiment}/figures/robustness \
+            > {log} 2>&1
+        """
+
+
+rule report:
+    input:
+        reports=expand("results/features/{dataset}.json", dataset=plan.datasets),
+        calibration=expand("results/calibration/{dataset}.csv", dataset=plan.datasets),
+        tables=expand("{stem}.csv", stem=plan.table_stems()),
+        figures=expand("{stem}.png", stem=plan.figure_stems()),
+        scores="results/{experiment}/scores.csv",
+        template="scripts/nmer/results/report.html.j2",
+    output:
+        "results/{experiment}/report.html",
+    params:
+        settings=plan.report_settings(),
+        tables=[str(stem) for stem in plan.table_stems()],
+        figures=[str(stem) for stem in plan.figure_stems()],
+        code=plan.code("render_report.py"),
+    log:
+        "results/logs/{experiment}/report.log",
+    benchmark:
+        "results/benchmarks/{experiment}/report.tsv"
+    conda:
+        "../../envs/light.yaml"
+    shell:
+        """
+        python scripts/render_report.py \
+            --settings {params.settings:q} \
+            --reports {input.reports} \
+            --calibration {input.calibration} \
+            --tables {params.tables} \
+            --figures {params.figures} \
+            --scores {input.scores} \
+            --output {output} \
+            > {log} 2>&1
+        """

@@ -1,0 +1,125 @@
+# Training: stage-A teachers on clean data, then every system, per fold, all repeats of a job together.
+# Large files are tracked by the digests beside them, so that a touched or remade equal file retrains nothing.
+
+
+rule pretrain:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        digest="results/features/{dataset}.h5.sha256",
+    output:
+        model="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/model.safetensors",
+        digest="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/model.safetensors.sha256",
+        history="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/history.csv",
+    params:
+        settings=lambda w: plan.training_settings(w),
+        code=lambda w: plan.code("train.py", w),
+    threads: plan.threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 240 * attempt,
+    log:
+        "results/logs/{experiment}/teachers/{dataset}/{stage}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/teachers/{dataset}/{stage}/fold{fold}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    shell:
+        """
+        python scripts/train.py \
+            --settings {params.settings:q} \
+            --code {params.code} \
+            --features {input.features} \
+            --model {output.model} \
+            --history {output.history} \
+            --checkpoints results/{wildcards.experiment}/checkpoints \
+            --threads {threads} \
+            --gpus {resources.gpu} \
+            > {log} 2>&1
+        """
+
+
+rule train_clean:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        digest="results/features/{dataset}.h5.sha256",
+    output:
+        model="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/model.safetensors",
+        digest="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/model.safetensors.sha256",
+        history="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/history.csv",
+    params:
+        settings=lambda w: plan.training_settings(w),
+        code=lambda w: plan.code("train.py", w),
+    threads: plan.threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 240 * attempt,
+    log:
+        "results/logs/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    shell:
+        """
+        python scripts/train.py \
+            --settings {params.settings:q} \
+            --code {params.code} \
+            --features {input.features} \
+            --model {output.model} \
+            --history {output.history} \
+            --checkpoints results/{wildcards.experiment}/checkpoints \
+            --threads {threads} \
+            --gpus {resources.gpu} \
+            > {log} 2>&1
+        """
+
+
+rule train:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        noisy=ancient("results/noisy/{dataset}/{corruption}.h5"),
+        teacher=lambda w: ancient(plan.teacher(w)),
+        digests=lambda w: plan.digests(
+            [
+                plan.features(w.dataset),
+                plan.noisy(w.dataset, w.corruption),
+                *plan.teacher(w),
+            ]
+        ),
+    output:
+        model=kept(
+            "results/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}/model.safetensors"
+        ),
+        digest="results/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}/model.safetensors.sha256",
+        history="results/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}/history.csv",
+    params:
+        settings=lambda w: plan.training_settings(w),
+        code=lambda w: plan.code("train.py", w),
+    threads: plan.threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 240 * attempt,
+    log:
+        "results/logs/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}.tsv"
+    conda:
+        "../../envs/torch.yaml"
+    shell:
+        """
+        python scripts/train.py \
+            --settings {params.settings:q} \
+            --code {params.code} \
+            --features {input.features} \
+            --noisy {input.noisy} \
+            --teacher {input.teacher} \
+            --model {output.model} \
+            --history {output.history} \
+            --checkpoints results/{wildcards.experiment}/checkpoints \
+            --threads {threads} \
+            --gpus {resources.gpu} \
+            > {log} 2>&1
+        """
