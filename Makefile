@@ -1,5 +1,5 @@
 # Two commands do everything: `make` (environment and demo) and `make test`. `make help` lists the rest.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc)
@@ -10,8 +10,8 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 .PHONY: demo environment test test-slow check format lock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
-	$(SNAKEMAKE) --config experiment=demo
-	@echo "Open results/demo/report.html"
+	$(SNAKEMAKE) --config experiment=demo --quiet rules
+	@echo "The report: results/demo/report.html"
 
 environment: $(VENV)/.installed ## create .venv from the lock file
 
@@ -21,10 +21,10 @@ $(VENV)/.installed: envs/requirements.lock
 	touch $@
 
 test: environment ## run the tests (minutes)
-	$(BIN)/python -m pytest --numprocesses $(CORES) -m "not slow"
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup -m "not slow"
 
 test-slow: environment ## run every test
-	$(BIN)/python -m pytest --numprocesses $(CORES)
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
 
 check: environment ## what continuous integration checks besides the tests
 	$(BIN)/ruff check .
@@ -40,7 +40,7 @@ format: environment ## format code and rules
 lock: ## pin the newest versions that envs/requirements.in allows
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet --requirement envs/requirements.in
-	(head -1 envs/requirements.lock; $(VENV)-lock/bin/python -m pip freeze | sed 's/+cpu$$//') > envs/requirements.new
+	(head -1 envs/requirements.lock; $(VENV)-lock/bin/python -m pip freeze --exclude pip --exclude setuptools | sed 's/+cpu$$//') > envs/requirements.new
 	mv envs/requirements.new envs/requirements.lock
 	rm -r $(VENV)-lock
 

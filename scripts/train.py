@@ -21,7 +21,7 @@ from nmer.experiment.settings import RunSettings
 from nmer.experiment.training import train_repeat
 from nmer.files import digest_path, write_text
 from nmer.systems.building import build_system
-from nmer.systems.registry import systems
+from nmer.systems.registry import pretraining, systems
 
 
 def main() -> None:
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = RunSettings.from_mapping(command.settings(arguments.settings))
     progress = arguments.checkpoints / checkpoint_key(arguments)
-    pretraining = systems.declaration(settings.system, settings.file).attributes["pretraining"]
+    stage = pretraining(systems.declaration(settings.system, settings.file))
     states, history = {}, []
     with compute_device(arguments.gpus, arguments.threads, arguments.checkpoints / "gpu_slots") as device:
         data = FoldData(arguments.features, arguments.noisy, settings.fold, device)
@@ -48,7 +48,7 @@ def main() -> None:
         for repeat in range(1, settings.repeats + 1):
             teacher = None
             if arguments.teacher:
-                teacher = build_system(pretraining, *shape, {}).to(device).requires_grad_(False)
+                teacher = build_system(stage, *shape, {}).to(device).requires_grad_(False)
                 teacher.load_state_dict(load_model(arguments.teacher, repeat))
             states[repeat], rows = train_repeat(
                 lambda: build_system(settings.system, *shape, settings.options, settings.file),

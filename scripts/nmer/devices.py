@@ -24,11 +24,12 @@ def compute_device(gpus: int, threads: int, lock_folder: Path) -> Iterator:
     import torch
 
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     if not gpus or not torch.cuda.is_available():
         yield torch.device("cpu")
         return
+    # The CPU's algorithms are deterministic as they are, and the call imports a compiler that takes seconds.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
     slots = max(int(os.environ.get(SLOTS_VARIABLE, "0")), torch.cuda.device_count())
     with _slot(slots, lock_folder) as slot:
         yield torch.device("cuda", slot % torch.cuda.device_count())

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import run_step
+from synthetic_results import run_step
 
 from nmer.errors import DataError
 from nmer.results.embedding import choose, embed, flatten, pair_distance

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from conftest import ROOT, make_scores, run_step
+from synthetic_results import ROOT, make_scores, run_step
 
 from nmer.results.printed import arrange, decibels, latex_text, to_html, to_latex, to_markdown
 from nmer.results.tables import read_paper, table_2, table_3, table_5

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from conftest import make_scores, run_step
+from synthetic_results import make_scores, run_step
 
 from nmer.results.figures import draw_robustness, robustness
 from nmer.results.report import as_yaml, comparison, headlines, read_calibration

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import make_scores
+from synthetic_results import make_scores
 
 from nmer.errors import DataError
 from nmer.results.scores import average, collect, of_regime, read_scores

@@ -2,7 +2,7 @@
 
 import pandas as pd
 import pytest
-from conftest import make_scores
+from synthetic_results import make_scores
 
 from nmer.errors import ConfigError, DataError
 from nmer.results.tables import check, levels, read_paper, table_1, table_2, table_3, table_5

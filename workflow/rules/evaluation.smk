@@ -16,22 +16,22 @@ rule evaluate:
     output:
         scores="results/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.csv",
         predictions="results/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}_predictions.csv.gz",
+    log:
+        "results/logs/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.tsv"
     wildcard_constraints:
         regime="clean|six|all",
-    params:
-        settings=lambda w: plan.evaluation_settings(w),
-        code=lambda w: plan.code("evaluate.py", w),
+    conda:
+        "../../envs/torch.yaml"
     threads: plan.threads
     resources:
         gpu=1,
         mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
         runtime=lambda w, attempt: 60 * attempt,
-    log:
-        "results/logs/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.log",
-    benchmark:
-        "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.tsv"
-    conda:
-        "../../envs/torch.yaml"
+    params:
+        settings=lambda w: plan.evaluation_settings(w),
+        code=lambda w: plan.code("evaluate.py", w),
     shell:
         """
         python scripts/evaluate.py \
@@ -44,7 +44,7 @@ rule evaluate:
             --slots results/{wildcards.experiment}/checkpoints/gpu_slots \
             --threads {threads} \
             --gpus {resources.gpu} \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -53,18 +53,18 @@ rule collect_scores:
         plan.scores(),
     output:
         "results/{experiment}/scores.csv",
-    params:
-        code=lambda w: plan.code("collect_scores.py"),
     log:
         "results/logs/{experiment}/scores.log",
     benchmark:
         "results/benchmarks/{experiment}/scores.tsv"
     conda:
         "../../envs/light.yaml"
+    params:
+        code=lambda w: plan.code("collect_scores.py"),
     shell:
         """
         python scripts/collect_scores.py \
             --scores {input} \
             --output {output} \
-            > {log} 2>&1
+            >{log} 2>&1
         """

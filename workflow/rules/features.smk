@@ -5,21 +5,21 @@ rule generate_corpus:
     output:
         corpus=directory("results/corpora/{dataset}"),
         digest="results/corpora/{dataset}.sha256",
-    params:
-        settings=lambda w: plan.corpus_settings(w),
-        code=lambda w: plan.code("generate_corpus.py", w),
     log:
         "results/logs/corpora/{dataset}.log",
     benchmark:
         "results/benchmarks/corpora/{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    params:
+        settings=lambda w: plan.corpus_settings(w),
+        code=lambda w: plan.code("generate_corpus.py", w),
     shell:
         """
         python scripts/generate_corpus.py \
             --settings {params.settings:q} \
             --output {output.corpus} \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -31,20 +31,20 @@ rule build_features:
         features="results/features/{dataset}.h5",
         digest="results/features/{dataset}.h5.sha256",
         report="results/features/{dataset}.json",
-    params:
-        settings=lambda w: plan.features_settings(w),
-        source=lambda w: str(plan.source(w)),
-        content=lambda w: plan.source_digest(w),
-        code=lambda w: plan.code("build_features.py", w),
-    resources:
-        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
-        runtime=lambda w, attempt: 60 * attempt,
     log:
         "results/logs/features/{dataset}.log",
     benchmark:
         "results/benchmarks/features/{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=lambda w: plan.features_settings(w),
+        source=lambda w: str(plan.source(w)),
+        content=lambda w: plan.source_digest(w),
+        code=lambda w: plan.code("build_features.py", w),
     shell:
         """
         python scripts/build_features.py \
@@ -52,5 +52,5 @@ rule build_features:
             --source {params.source:q} \
             --output {output.features} \
             --report {output.report} \
-            > {log} 2>&1
+            >{log} 2>&1
         """

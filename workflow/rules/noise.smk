@@ -7,22 +7,22 @@ rule calibrate:
         digest="results/features/{dataset}.h5.sha256",
     output:
         "results/calibration/{dataset}/{corruption}.csv",
-    params:
-        settings=lambda w: plan.calibration_settings(w),
-        code=lambda w: plan.code("calibrate.py", w),
     log:
         "results/logs/calibration/{dataset}/{corruption}.log",
     benchmark:
         "results/benchmarks/calibration/{dataset}/{corruption}.tsv"
     conda:
         "../../envs/light.yaml"
+    params:
+        settings=lambda w: plan.calibration_settings(w),
+        code=lambda w: plan.code("calibrate.py", w),
     shell:
         """
         python scripts/calibrate.py \
             --settings {params.settings:q} \
             --features {input.features} \
             --output {output} \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -34,18 +34,18 @@ rule corrupt:
     output:
         noisy="results/noisy/{dataset}/{corruption}.h5",
         digest="results/noisy/{dataset}/{corruption}.h5.sha256",
-    params:
-        settings=lambda w: plan.corruption_settings(w),
-        code=lambda w: plan.code("corrupt.py", w),
-    resources:
-        mem_mb=lambda w, attempt: 2000 * attempt,
-        runtime=lambda w, attempt: 60 * attempt,
     log:
         "results/logs/noisy/{dataset}/{corruption}.log",
     benchmark:
         "results/benchmarks/noisy/{dataset}/{corruption}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=lambda w: plan.corruption_settings(w),
+        code=lambda w: plan.code("corrupt.py", w),
     shell:
         """
         python scripts/corrupt.py \
@@ -53,7 +53,7 @@ rule corrupt:
             --features {input.features} \
             --calibration {input.calibration} \
             --output {output.noisy} \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -66,18 +66,18 @@ rule collect_calibration:
         ),
     output:
         "results/calibration/{dataset}.csv",
-    params:
-        code=lambda w: plan.code("collect_calibration.py"),
     log:
         "results/logs/calibration/{dataset}.log",
     benchmark:
         "results/benchmarks/calibration/{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    params:
+        code=lambda w: plan.code("collect_calibration.py"),
     shell:
         """
         python scripts/collect_calibration.py \
             --inputs {input} \
             --output {output} \
-            > {log} 2>&1
+            >{log} 2>&1
         """

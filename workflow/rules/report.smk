@@ -7,15 +7,15 @@ rule sizes_table:
         paper="workflow/reference/paper_table1.csv",
     output:
         multiext("results/{experiment}/tables/table1", ".csv", ".md", ".tex", ".html"),
-    params:
-        settings=plan.tables_settings(),
-        code=plan.code("tabulate.py"),
     log:
         "results/logs/{experiment}/tables/table1.log",
     benchmark:
         "results/benchmarks/{experiment}/tables/table1.tsv"
     conda:
         "../../envs/light.yaml"
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("tabulate.py"),
     shell:
         """
         python scripts/tabulate.py \
@@ -24,7 +24,7 @@ rule sizes_table:
             --reports {input.reports} \
             --reference workflow/reference \
             --output-stem results/{wildcards.experiment}/tables/table1 \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -33,18 +33,20 @@ rule scores_table:
         scores="results/{experiment}/scores.csv",
         paper="workflow/reference/paper_table{table}.csv",
     output:
-        multiext("results/{experiment}/tables/table{table}", ".csv", ".md", ".tex", ".html"),
-    wildcard_constraints:
-        table="[2-9]",
-    params:
-        settings=plan.tables_settings(),
-        code=plan.code("tabulate.py"),
+        multiext(
+            "results/{experiment}/tables/table{table}", ".csv", ".md", ".tex", ".html"
+        ),
     log:
         "results/logs/{experiment}/tables/table{table}.log",
     benchmark:
         "results/benchmarks/{experiment}/tables/table{table}.tsv"
+    wildcard_constraints:
+        table="[2-9]",
     conda:
         "../../envs/light.yaml"
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("tabulate.py"),
     shell:
         """
         python scripts/tabulate.py \
@@ -53,7 +55,7 @@ rule scores_table:
             --scores {input.scores} \
             --reference workflow/reference \
             --output-stem results/{wildcards.experiment}/tables/table{wildcards.table} \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -67,15 +69,15 @@ rule embed:
     output:
         points="results/{experiment}/embeddings/{dataset}/{corruption}_points.csv",
         distances="results/{experiment}/embeddings/{dataset}/{corruption}_distances.csv",
-    params:
-        settings=lambda w: plan.embedding_settings(w),
-        code=plan.code("embed.py"),
     log:
         "results/logs/{experiment}/embeddings/{dataset}/{corruption}.log",
     benchmark:
         "results/benchmarks/{experiment}/embeddings/{dataset}/{corruption}.tsv"
     conda:
         "../../envs/light.yaml"
+    params:
+        settings=lambda w: plan.embedding_settings(w),
+        code=plan.code("embed.py"),
     shell:
         """
         python scripts/embed.py \
@@ -84,7 +86,7 @@ rule embed:
             --noisy {input.noisy} \
             --points {output.points} \
             --distances {output.distances} \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -93,22 +95,24 @@ rule draw_figure3:
         points=lambda w: [f"{stem}_points.csv" for stem in plan.panels(w.dataset)],
         distances=lambda w: [f"{stem}_distances.csv" for stem in plan.panels(w.dataset)],
     output:
-        multiext("results/{experiment}/figures/figure3_{dataset}", ".png", ".pdf", ".csv"),
-    params:
-        code=plan.code("draw_figure3.py"),
+        multiext(
+            "results/{experiment}/figures/figure3_{dataset}", ".png", ".pdf", ".csv"
+        ),
     log:
         "results/logs/{experiment}/figures/figure3_{dataset}.log",
     benchmark:
         "results/benchmarks/{experiment}/figures/figure3_{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    params:
+        code=plan.code("draw_figure3.py"),
     shell:
         """
         python scripts/draw_figure3.py \
             --points {input.points} \
             --distances {input.distances} \
             --output-stem results/{wildcards.experiment}/figures/figure3_{wildcards.dataset} \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -117,22 +121,22 @@ rule draw_robustness:
         scores="results/{experiment}/scores.csv",
     output:
         multiext("results/{experiment}/figures/robustness", ".png", ".pdf", ".csv"),
-    params:
-        settings=plan.tables_settings(),
-        code=plan.code("draw_robustness.py"),
     log:
         "results/logs/{experiment}/figures/robustness.log",
     benchmark:
         "results/benchmarks/{experiment}/figures/robustness.tsv"
     conda:
         "../../envs/light.yaml"
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("draw_robustness.py"),
     shell:
         """
         python scripts/draw_robustness.py \
             --settings {params.settings:q} \
             --scores {input.scores} \
             --output-stem results/{wildcards.experiment}/figures/robustness \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -146,17 +150,17 @@ rule report:
         template="scripts/nmer/results/report.html.j2",
     output:
         "results/{experiment}/report.html",
-    params:
-        settings=plan.report_settings(),
-        tables=[str(stem) for stem in plan.table_stems()],
-        figures=[str(stem) for stem in plan.figure_stems()],
-        code=plan.code("render_report.py"),
     log:
         "results/logs/{experiment}/report.log",
     benchmark:
         "results/benchmarks/{experiment}/report.tsv"
     conda:
         "../../envs/light.yaml"
+    params:
+        settings=plan.report_settings(),
+        tables=[str(stem) for stem in plan.table_stems()],
+        figures=[str(stem) for stem in plan.figure_stems()],
+        code=plan.code("render_report.py"),
     shell:
         """
         python scripts/render_report.py \
@@ -167,5 +171,5 @@ rule report:
             --figures {params.figures} \
             --scores {input.scores} \
             --output {output} \
-            > {log} 2>&1
+            >{log} 2>&1
         """

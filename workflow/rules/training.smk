@@ -10,20 +10,20 @@ rule pretrain:
         model="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/model.safetensors",
         digest="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/model.safetensors.sha256",
         history="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/history.csv",
-    params:
-        settings=lambda w: plan.training_settings(w),
-        code=lambda w: plan.code("train.py", w),
-    threads: plan.threads
-    resources:
-        gpu=1,
-        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
-        runtime=lambda w, attempt: 240 * attempt,
     log:
         "results/logs/{experiment}/teachers/{dataset}/{stage}/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/teachers/{dataset}/{stage}/fold{fold}.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: plan.threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 240 * attempt,
+    params:
+        settings=lambda w: plan.training_settings(w),
+        code=lambda w: plan.code("train.py", w),
     shell:
         """
         python scripts/train.py \
@@ -35,7 +35,7 @@ rule pretrain:
             --checkpoints results/{wildcards.experiment}/checkpoints \
             --threads {threads} \
             --gpus {resources.gpu} \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -47,20 +47,20 @@ rule train_clean:
         model="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/model.safetensors",
         digest="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/model.safetensors.sha256",
         history="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/history.csv",
-    params:
-        settings=lambda w: plan.training_settings(w),
-        code=lambda w: plan.code("train.py", w),
-    threads: plan.threads
-    resources:
-        gpu=1,
-        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
-        runtime=lambda w, attempt: 240 * attempt,
     log:
         "results/logs/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: plan.threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 240 * attempt,
+    params:
+        settings=lambda w: plan.training_settings(w),
+        code=lambda w: plan.code("train.py", w),
     shell:
         """
         python scripts/train.py \
@@ -72,7 +72,7 @@ rule train_clean:
             --checkpoints results/{wildcards.experiment}/checkpoints \
             --threads {threads} \
             --gpus {resources.gpu} \
-            > {log} 2>&1
+            >{log} 2>&1
         """
 
 
@@ -94,20 +94,20 @@ rule train:
         ),
         digest="results/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}/model.safetensors.sha256",
         history="results/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}/history.csv",
-    params:
-        settings=lambda w: plan.training_settings(w),
-        code=lambda w: plan.code("train.py", w),
-    threads: plan.threads
-    resources:
-        gpu=1,
-        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
-        runtime=lambda w, attempt: 240 * attempt,
     log:
         "results/logs/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}.tsv"
     conda:
         "../../envs/torch.yaml"
+    threads: plan.threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 240 * attempt,
+    params:
+        settings=lambda w: plan.training_settings(w),
+        code=lambda w: plan.code("train.py", w),
     shell:
         """
         python scripts/train.py \
@@ -121,5 +121,5 @@ rule train:
             --checkpoints results/{wildcards.experiment}/checkpoints \
             --threads {threads} \
             --gpus {resources.gpu} \
-            > {log} 2>&1
+            >{log} 2>&1
         """

@@ -17,7 +17,7 @@ from nmer.corpora.registry import layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.noise.registry import noise_kinds
 from nmer.plugins import Registry
-from nmer.systems.registry import systems
+from nmer.systems.registry import regimes, systems
 
 SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "config.schema.yaml"
 
@@ -32,6 +32,9 @@ def check_config(config: dict) -> None:
         _member(config["datasets"], dataset, f"{where}.datasets", "datasets")
         _check_dataset(config, dataset)
     _check_plugins(systems, config.get("systems", {}), experiment["systems"], "systems", f"{where}.systems")
+    for system in experiment["systems"]:
+        if not regimes(systems.declaration(system, config.get("systems", {}).get(system, {}).get("file"))):
+            raise ConfigError(f"{where}.systems: '{system}' is a stage of pretraining, not a system. Remove it.")
     overrides = experiment.get("system_options", {})
     _check_plugins(systems, overrides, (), f"{where}.system_options", "", files=config.get("systems", {}))
     kinds = config.get("noise", {}).get("kinds", {})

@@ -25,7 +25,7 @@ from nmer.fingerprint import fingerprint
 from nmer.names import corruption_name
 from nmer.noise.registry import noise_kinds
 from nmer.plugins import Declaration
-from nmer.systems.registry import systems
+from nmer.systems.registry import pretraining, regimes, systems
 
 RESULTS = Path("results")
 ALL_TABLES = (1, 2, 3, 5)
@@ -103,8 +103,7 @@ class Plan:
 
     def regimes(self, system: str) -> list[str]:
         """The regimes a system is trained in: those it declares; ``all`` only where Table 5 asks for it."""
-        declared = self._system(system).attributes["regimes"]
-        return [regime for regime in declared if regime != "all" or 5 in self.tables]
+        return [regime for regime in regimes(self._system(system)) if regime != "all" or 5 in self.tables]
 
     def _levels(self, regime: str) -> list[Corruption]:
         everything = list(self.corruptions.values())
@@ -115,8 +114,7 @@ class Plan:
         jobs: dict[Training, None] = {}
         for dataset, system in itertools.product(self.datasets, self.systems):
             for regime, fold in itertools.product(self.regimes(system), self.folds(dataset)):
-                teacher = self._system(system).attributes["pretraining"]
-                if teacher != "none":
+                if teacher := pretraining(self._system(system)):
                     jobs[Training(dataset, teacher, "clean", fold)] = None
                 for corruption in [None] if regime == "clean" else self._levels(regime):
                     jobs[Training(dataset, system, regime, fold, corruption)] = None
@@ -145,7 +143,7 @@ class Plan:
 
     def model(self, dataset: str, system: str, regime: str, fold: int | str, corruption: str | None = None) -> Path:
         """The weights of a training job; those of a stage-A pretraining stand under ``teachers``."""
-        if not self._system(system).attributes["regimes"]:
+        if not regimes(self._system(system)):
             return self.folder / "teachers" / dataset / system / f"fold{fold}" / "model.safetensors"
         run = self.folder / "runs" / dataset / system / regime
         return run / (corruption or "") / f"fold{fold}" / "model.safetensors"
@@ -191,8 +189,8 @@ class Plan:
 
     def teacher(self, w) -> list[Path]:
         """The pretrained model a run starts from: none or one."""
-        stage = self._system(w.system).attributes["pretraining"]
-        return [] if stage == "none" else [self.model(w.dataset, stage, "clean", w.fold)]
+        stage = pretraining(self._system(w.system))
+        return [self.model(w.dataset, stage, "clean", w.fold)] if stage else []
 
     def models(self, w) -> list[Path]:
         """The models of every fold that an evaluation tests."""
@@ -310,8 +308,8 @@ class Plan:
         elif script in ("train.py", "evaluate.py"):
             declaration = self._system(getattr(w, "stage", None) or w.system)
             plugins = [declaration.file]
-            if script == "train.py" and declaration.attributes["pretraining"] != "none":
-                plugins.append(systems.path(declaration.attributes["pretraining"]))
+            if script == "train.py" and (teacher := pretraining(declaration)):
+                plugins.append(self._system(teacher).file)
         return fingerprint(script, tuple(plugins))
 
     # Resources

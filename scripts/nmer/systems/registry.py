@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from nmer.plugins import Registry
+from nmer.plugins import Declaration, Registry
 
 systems = Registry("system", "system", "nmer.systems")
 system = systems.register
+
+
+def regimes(declaration: Declaration) -> tuple[str, ...]:
+    """The regimes a system is trained in; none for a stage of pretraining. Default: six conditions and all noisy."""
+    return tuple(declaration.attributes.get("regimes", ("six", "all")))
+
+
+def pretraining(declaration: Declaration) -> str | None:
+    """The system whose weights this one starts from, its frozen teacher; None for a system without one."""
+    stage = declaration.attributes.get("pretraining", "none")
+    return None if stage == "none" else stage

@@ -1,0 +1,126 @@
+"""A fault in the configuration ends in one sentence that names the key."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nmer.errors import ConfigError, DataError
+from nmer.experiment.config import check_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def config() -> dict:
+    """The shipped configuration."""
+    return yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+
+
+@pytest.mark.parametrize("experiment", ["demo", "tiny"])
+def test_the_shipped_experiments_on_synthetic_corpora_are_valid(config, experiment):
+    check_config(config | {"experiment": experiment})
+
+
+FAULTS = {
+    "a misspelt section": (
+        lambda c: c.update(trainings={}),
+        "config: unknown key 'trainings'. Did you mean 'training'?",
+    ),
+    "a misspelt key": (
+        lambda c: c["training"].update(learning_rat=0.1),
+        "training: unknown key 'learning_rat'. Did you mean 'learning_rate'?",
+    ),
+    "a misspelt key of an experiment": (
+        lambda c: c["experiments"]["tiny"].update(repeat=2),
+        "experiments.tiny: unknown key 'repeat'. Did you mean 'repeats'?",
+    ),
+    "a number that YAML reads as text": (
+        lambda c: c["training"].update(learning_rate="1e-3"),
+        "training.learning_rate: '1e-3' is text to YAML, not a number",
+    ),
+    "a wrong type": (
+        lambda c: c["training"].update(batch_size=[1]),
+        "training.batch_size: [1] is not of type integer",
+    ),
+    "an impossible choice": (
+        lambda c: c["noise"].update(calibration={"mode": "nearest"}),
+        "noise.calibration.mode: 'nearest' is not possible. Choose from: integer_T, exact_abar",
+    ),
+    "a value out of range": (
+        lambda c: c["experiments"]["tiny"].update(repeats=0),
+        "experiments.tiny.repeats: 0 is less",
+    ),
+    "an unknown experiment": (lambda c: c.update(experiment="tini"), "experiment: unknown name 'tini'"),
+    "an unknown dataset": (
+        lambda c: c["experiments"]["tiny"].update(datasets=["tiny_mosi"]),
+        "experiments.tiny.datasets: unknown name 'tiny_mosi' (not among datasets). Did you mean 'tiny_mosei'?",
+    ),
+    "an unknown system": (
+        lambda c: c["experiments"]["tiny"].update(systems=["nmerr"]),
+        "experiments.tiny.systems: Unknown system 'nmerr'. Did you mean 'nmer'?",
+    ),
+    "a stage of pretraining in place of a system": (
+        lambda c: c["experiments"]["tiny"].update(systems=["two_tower"]),
+        "experiments.tiny.systems: 'two_tower' is a stage of pretraining, not a system",
+    ),
+    "an unknown option of a system": (
+        lambda c: c.update(systems={"nmer": {"layer": 3}}),
+        "systems.nmer: unknown key 'layer'. Did you mean 'layers'?",
+    ),
+    "an option of the wrong type": (
+        lambda c: c["experiments"]["tiny"]["system_options"].update(nmer={"layers": "two"}),
+        "experiments.tiny.system_options.nmer.layers: 'two' is not like its default 5",
+    ),
+    "options of an unknown system": (lambda c: c.update(systems={"menn": {}}), "systems: Unknown system 'menn'"),
+    "an unknown noise kind": (
+        lambda c: c["experiments"]["tiny"].update(noise=["gausian"]),
+        "experiments.tiny.noise: Unknown noise kind 'gausian'. Did you mean 'gaussian'?",
+    ),
+    "an unknown option of a noise kind": (
+        lambda c: c["noise"]["kinds"]["impulse"].update(rate=0.1),
+        "noise.kinds.impulse: unknown key 'rate'",
+    ),
+    "no levels for a noise kind": (
+        lambda c: c["experiments"]["tiny"].update(snr_db={"impulse": [-10]}),
+        "experiments.tiny.snr_db: no list for noise kind 'gaussian'",
+    ),
+    "an unknown layout": (
+        lambda c: c["datasets"]["tiny_mosei"].update(layout="mosei_pickel"),
+        "datasets.tiny_mosei.layout: Unknown layout 'mosei_pickel'. Did you mean 'mosei_pickle'?",
+    ),
+    "neither files nor a generator": (
+        lambda c: c["datasets"]["tiny_mosei"].pop("generate"),
+        "datasets.tiny_mosei: give either 'path'",
+    ),
+    "a user's file that is not there": (
+        lambda c: (c.update(systems={"mine": {"file": "mine.py"}}), c["experiments"]["tiny"].update(systems=["mine"])),
+        "experiments.tiny.systems: Unknown system 'mine'. No such file: mine.py",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_named_with_its_key(config, fault):
+    change, message = FAULTS[fault]
+    config["experiment"] = "tiny"
+    change(config)
+    with pytest.raises(ConfigError) as raised:
+        check_config(config)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_missing_corpus_is_named_with_its_dataset_and_what_to_do(config, tmp_path):
+    config |= {"experiment": "mosi", "data": str(tmp_path)}
+    with pytest.raises(DataError, match=r"datasets\.mosi: .*mosi_senti_data\.pkl: no such file.*--config data="):
+        check_config(config)
+
+
+def test_a_faulty_experiment_does_not_stop_another_one(config):
+    other = copy.deepcopy(config) | {"experiment": "tiny", "data": "nowhere"}
+    other["experiments"]["mosi"]["datasets"] = ["mosi"]
+    check_config(other)

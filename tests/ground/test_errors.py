@@ -1,0 +1,24 @@
+"""Messages about a misspelt name say what there is to choose from."""
+
+from __future__ import annotations
+
+import pytest
+
+from nmer import errors
+
+
+def test_a_near_miss_is_answered_with_the_near_name():
+    assert errors.nearest("gausian", ["impulse", "gaussian"]) == "Did you mean 'gaussian'?"
+
+
+def test_a_far_miss_is_answered_with_all_names_sorted():
+    assert errors.nearest("xyz", ["impulse", "gaussian"]) == "Known names: gaussian, impulse."
+
+
+def test_an_empty_choice_is_said_to_be_empty():
+    assert "none" in errors.nearest("xyz", [])
+
+
+@pytest.mark.parametrize("kind", [errors.ConfigError, errors.DataError, errors.TrainingError])
+def test_every_error_of_ours_is_one_that_steps_print_without_a_traceback(kind):
+    assert issubclass(kind, errors.NmerError)

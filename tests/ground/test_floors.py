@@ -1,0 +1,113 @@
+"""Imports go down only, as DESIGN section 2 lays the floors; steps are thin and know no Snakemake."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import nmer
+
+PACKAGE = Path(nmer.__file__).resolve().parent
+SCRIPTS = PACKAGE.parent
+MODULES = {
+    ".".join(path.relative_to(SCRIPTS).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+STEPS = sorted(SCRIPTS.glob("*.py"))
+FLOOR_1 = ("noise", "corpora", "systems")
+MAY_IMPORT = {
+    "ground": ("ground",),
+    **{package: ("ground", package) for package in FLOOR_1},
+    "experiment": ("ground", *FLOOR_1, "experiment"),
+    "results": ("ground", *FLOOR_1, "results"),
+}
+
+
+def package_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).is_dir() else "ground"
+
+
+@cache
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Every module that a file imports, and whether it does so on being imported itself."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    inside = {
+        id(node)
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+        for node in ast.walk(function)
+        if node is not function
+    }
+    return [(name, id(node) not in inside) for node in ast.walk(tree) for name in _names(node)]
+
+
+def _names(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports name their module in full"
+        for alias in node.names:
+            full = f"{node.module}.{alias.name}"
+            yield full if full in MODULES else node.module
+
+
+def reached(start: Path) -> set[str]:
+    """Modules that importing a file imports, ours and others, over any number of steps."""
+    found: set[str] = set()
+    waiting = [start]
+    while waiting:
+        for name, at_once in imports(waiting.pop()):
+            if at_once and name not in found:
+                found.add(name)
+                if name in MODULES:
+                    waiting.append(MODULES[name])
+    return found
+
+
+def test_there_are_floors_to_look_at():
+    assert {package_of(module) for module in MODULES} == set(MAY_IMPORT)
+    assert len(STEPS) > 5
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_a_module_imports_from_its_own_floor_or_below(module):
+    allowed = MAY_IMPORT[package_of(module)]
+    ours = [name for name, _at_once in imports(MODULES[module]) if name.split(".")[0] == "nmer"]
+    assert [name for name in ours if package_of(name) not in allowed] == []
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_module_knows_of_a_step_or_of_snakemake(module):
+    steps = {path.stem for path in STEPS}
+    assert not {name.split(".")[0] for name, _at_once in imports(MODULES[module])} & (steps | {"snakemake"})
+
+
+@pytest.mark.parametrize(
+    "module", [m for m in sorted(MODULES) if package_of(m) == "results"] + ["nmer.experiment.plan"]
+)
+def test_results_and_the_plan_do_without_torch(module):
+    assert not {name for name in reached(MODULES[module]) if name.split(".")[0] in ("torch", "safetensors")}
+
+
+def test_training_does_with_torch():
+    assert "torch" in reached(MODULES["nmer.experiment.training"])
+
+
+@pytest.mark.parametrize("path", STEPS, ids=lambda path: path.name)
+def test_a_step_is_thin_says_what_it_is_for_and_knows_no_snakemake(path):
+    text = path.read_text(encoding="utf-8")
+    tree = ast.parse(text)
+    assert len(text.splitlines()) <= 110
+    assert ast.get_docstring(tree)
+    used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    assert "snakemake" not in used | {name.split(".")[0] for name, _at_once in imports(path)}
+
+
+@pytest.mark.parametrize("path", STEPS, ids=lambda path: path.name)
+def test_no_step_imports_another(path):
+    assert not {name for name, _at_once in imports(path)} & {step.stem for step in STEPS}

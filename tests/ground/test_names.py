@@ -1,0 +1,53 @@
+"""The words of the field mean what SPEC section 1 says."""
+
+from __future__ import annotations
+
+import pytest
+
+from nmer import names
+
+
+@pytest.mark.parametrize(
+    ("condition", "noisy"),
+    [
+        ("a", ("v", "l")),
+        ("v", ("a", "l")),
+        ("l", ("a", "v")),
+        ("av", ("l",)),
+        ("al", ("v",)),
+        ("vl", ("a",)),
+        ("none", ("a", "v", "l")),
+        ("avl", ()),
+    ],
+)
+def test_a_condition_is_named_by_its_clean_modalities(condition, noisy):
+    assert names.noisy_modalities(condition) == noisy
+
+
+def test_the_six_conditions_leave_out_all_clean_and_all_noisy():
+    assert set(names.CONDITIONS) == {*names.SIX_CONDITIONS, "none", "avl"}
+    assert names.SIX_CONDITIONS == ("a", "v", "l", "av", "al", "vl")
+
+
+def test_arrays_go_a_v_l_and_systems_concatenate_a_l_v():
+    assert names.MODALITIES == ("a", "v", "l")
+    assert names.CONCATENATION_ORDER == ("a", "l", "v")
+
+
+def test_a_corruption_is_named_by_kind_and_level_and_a_kind_without_level_by_itself():
+    assert names.corruption_name("gaussian", -10) == "gaussian_-10dB"
+    assert names.corruption_name("impulse", 0) == "impulse_0dB"
+    assert names.corruption_name("zero", None) == "zero"
+
+
+def test_systems_and_noise_print_under_the_papers_names_and_a_users_own_under_theirs():
+    assert names.system_label("nmer_no_inv") == "w/o L_inv"
+    assert names.system_label("if_mmin") == "IF-MMIN"
+    assert names.system_label("mine") == "mine"
+    assert names.noise_label("impulse") == "Impulse"
+    assert names.noise_label("pink") == "pink"
+
+
+def test_systems_stand_in_the_papers_order_and_a_users_own_after_them():
+    given = ["zebra", "nmer_no_inv", "nmer", "alpha", "men", "mmin"]
+    assert names.in_paper_order(given) == ["men", "mmin", "nmer", "nmer_no_inv", "zebra", "alpha"]

@@ -1,0 +1,111 @@
+"""Plug-ins are found by name, read without being imported, and imported alone."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from nmer.errors import ConfigError
+from nmer.noise.registry import noise_kinds
+from nmer.plugins import Registry
+from nmer.systems.registry import systems
+
+RAISING = """
+raise RuntimeError("imported")
+
+@system("mine", pretraining="men", regimes=("six",), options={"width": 3, "name": "x"})
+class Mine:
+    pass
+"""
+
+NOISE = """
+from nmer.noise.registry import noise_kind
+
+@noise_kind("constant")
+def constant(shape, generator, *, height: float = 2.0, sign: int = -1):
+    return (height * sign, shape)
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str) -> str:
+        path = tmp_path / "mine.py"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_a_declaration_is_read_without_importing_the_file(file):
+    found = systems.declaration("mine", file(RAISING))
+    assert found.options == {"width": 3, "name": "x"}
+    assert found.attributes == {"pretraining": "men", "regimes": ("six",)}
+
+
+def test_a_functions_options_are_its_keyword_arguments_with_their_defaults(file):
+    assert noise_kinds.declaration("constant", file(NOISE)).options == {"height": 2.0, "sign": -1}
+
+
+def test_a_users_file_is_loaded_by_name(file):
+    assert noise_kinds.load("constant", file(NOISE))((2, 3), None) == (-2.0, (2, 3))
+
+
+def test_a_users_file_may_hold_several_plug_ins(file):
+    path = file(NOISE + '\n\n@noise_kind("other")\ndef other(shape, generator, *, level=1):\n    return level\n')
+    assert noise_kinds.declaration("other", path).options == {"level": 1}
+    assert noise_kinds.load("other", path)(None, None) == 1
+
+
+def test_reading_the_shipped_declarations_imports_no_torch():
+    assert {"men", "nmer", "shared", "two_tower"} <= set(systems.shipped())
+    assert {"gaussian", "impulse"} <= set(noise_kinds.shipped())
+    loaded = set(sys.modules)
+    for name in systems.shipped():
+        assert systems.declaration(name).attributes["pretraining"] in ("none", "men", "shared", "two_tower")
+    assert set(sys.modules) == loaded
+
+
+def test_what_is_no_plug_in_is_not_listed():
+    assert not {"blocks", "interface", "registry", "pretraining", "building", "__init__"} & set(systems.shipped())
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"Unknown system 'nmr'\. Did you mean 'nmer'\?"):
+        systems.declaration("nmr")
+    with pytest.raises(ConfigError, match=r"Unknown noise kind 'gaussain'\. Did you mean 'gaussian'\?"):
+        noise_kinds.load("gaussain")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"absent\.py"):
+        systems.load("mine", str(tmp_path / "absent.py"))
+
+
+def test_a_file_that_does_not_declare_the_name_is_refused(file):
+    path = file(NOISE)
+    with pytest.raises(ConfigError, match="declares no noise kind 'another'"):
+        noise_kinds.declaration("another", path)
+    with pytest.raises(ConfigError, match="declares no noise kind 'another'"):
+        noise_kinds.load("another", path)
+    with pytest.raises(ConfigError, match="declares no system 'constant'"):
+        systems.declaration("constant", path)
+
+
+def test_a_file_that_is_not_python_is_refused_with_its_line(file):
+    with pytest.raises(ConfigError, match=r"mine\.py, line 2: not valid Python"):
+        systems.declaration("mine", file("x = 1\nclass :\n"))
+
+
+def test_a_declaration_that_must_be_computed_is_refused_with_its_line(file):
+    text = '@system("mine", options={"width": 2 * undefined})\nclass Mine:\n    pass\n'
+    with pytest.raises(ConfigError, match=r"line 1: the declaration of 'mine' must consist of plain values"):
+        systems.declaration("mine", file(text))
+
+
+def test_every_shipped_file_is_named_as_its_plug_in():
+    for registry in (systems, noise_kinds):
+        assert isinstance(registry, Registry)
+        for name in registry.shipped():
+            assert registry.declaration(name).name == name == registry.path(name).stem

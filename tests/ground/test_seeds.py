@@ -1,0 +1,60 @@
+"""Randomness depends on names alone, and stays the same for ever."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nmer import seeds
+
+NAMES = ("noise", 0, "iemocap", "Ses01F_impro01_F000", "a", "gaussian", 0)
+KEY = 243954666244987094306832619130169404913
+SEED = 6612404478269779097
+SCRIPTS = Path(seeds.__file__).resolve().parents[1]
+
+
+def test_a_key_is_half_of_the_sha256_of_the_names_as_json():
+    text = '["noise",0,"iemocap","Ses01F_impro01_F000","a","gaussian",0]'
+    assert int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little") == KEY
+    assert seeds.derive_key(*NAMES) == KEY
+
+
+def test_a_seed_is_the_upper_63_bits_of_the_key_so_that_torch_takes_it():
+    assert seeds.derive_seed(*NAMES) == SEED == KEY // 2**65
+    assert all(0 <= seeds.derive_seed("weights", number) < 2**63 for number in range(500))
+    assert max(seeds.derive_seed("weights", number) for number in range(500)) >= 2**62
+
+
+def test_the_generator_is_philox_under_the_key():
+    assert seeds.generator(*NAMES).bit_generator.random_raw(3).tolist() == [
+        4584950609377471887,
+        13452601093018569922,
+        16658758974807695567,
+    ]
+    expected = np.random.Generator(np.random.Philox(key=KEY)).standard_normal(5)
+    np.testing.assert_array_equal(seeds.generator(*NAMES).standard_normal(5), expected)
+
+
+@pytest.mark.parametrize(
+    "other", [("1", "a"), (1, "b"), ("a", 1), (1,), (1, "a", 0), ("1a",), (-1, "a")], ids=json.dumps
+)
+def test_different_names_never_share_a_key(other):
+    assert seeds.derive_key(*other) != seeds.derive_key(1, "a")
+
+
+def test_names_in_any_script_are_told_apart():
+    assert len({seeds.derive_key(name) for name in ("Müller", "Muller", "мама", "妈妈", "")}) == 5
+
+
+def test_a_key_does_not_depend_on_the_process():
+    command = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r}); from nmer.seeds import derive_key; "
+    command += f"print(derive_key(*{NAMES!r}))"
+    environment = {"PYTHONHASHSEED": "1"}
+    printed = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, env=environment)
+    assert printed.stdout.strip() == str(KEY), printed.stderr

@@ -1,0 +1,170 @@
+"""Rerunning only what changed: edits, and the exact jobs that each of them makes due (DESIGN section 7)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+DATASETS = ("tiny_iemocap", "tiny_mosei")
+TABLES = {"scores_table"}
+SCORES = {"collect_scores", "draw_robustness", "report"} | TABLES
+FIGURE = {"embed", "draw_figure3", "report"}
+NOISE = {"calibrate", "collect_calibration", "corrupt"}
+
+TINY = """\
+    noise: [gaussian]
+    snr_db: [-10]
+    repeats: 2
+    folds: 1
+"""
+
+EDITS = {
+    "a comment in a module": ("scripts/nmer/metrics.py", "import numpy as np", "import numpy as np  # arrays", set()),
+    "a docstring of a system": ("scripts/nmer/systems/nmer.py", '"""NMER: a', '"""The NMER: a', set()),
+    "an unused section of the configuration": ("config.yaml", "utterances: 220", "utterances: 240", set()),
+    "the description of a key": ("workflow/schemas/config.schema.yaml", "Target SNRs", "The target SNRs", set()),
+    "a noise kind that is not run": ("scripts/nmer/noise/kinds/impulse.py", "2 * (draw", "2.0 * (draw", set()),
+    "a system's code": ("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0", {"train", "evaluate"} | SCORES),
+    "a loss weight of one system": (
+        "config.yaml",
+        "nmer: { layers: 1,",
+        "nmer: { invariance_weight: 5.0, layers: 1,",
+        {"train", "evaluate"} | SCORES,
+    ),
+    "the learning rate of all": (
+        "config.yaml",
+        "training: {}",
+        "training: { learning_rate: 0.001 }",
+        {"pretrain", "train_clean", "train", "evaluate"} | SCORES,
+    ),
+    "a key written out at its default": (
+        "config.yaml",
+        "training: {}",
+        "training: { learning_rate: 0.0002 }",
+        {"report"},
+    ),
+    "the loss of stage-A pretraining": (
+        "scripts/nmer/systems/pretraining.py",
+        '| {"discrepancy": mean_cmd(invariant)}',
+        '| {"discrepancy": 2 * mean_cmd(invariant)}',
+        {"pretrain", "train", "evaluate"} | SCORES,
+    ),
+    "the noise seed": (
+        "config.yaml",
+        "noise:\n  kinds",
+        "noise:\n  seed: 7\n  kinds",
+        {"corrupt", "train", "evaluate"} | SCORES | FIGURE,
+    ),
+    "the calibration": (
+        "config.yaml",
+        "noise:\n  kinds",
+        "noise:\n  calibration: { mode: exact_abar }\n  kinds",
+        NOISE | {"train", "evaluate"} | SCORES | FIGURE,
+    ),
+    "the noise kind's code": (
+        "scripts/nmer/noise/kinds/gaussian.py",
+        "dtype=np.float32)",
+        "dtype=np.float32) * 1",
+        NOISE | {"train", "evaluate"} | SCORES | FIGURE,
+    ),
+    "the t-SNE": ("scripts/nmer/results/embedding.py", "PERPLEXITY = 30", "PERPLEXITY = 20", FIGURE),
+    "the paper's numbers": ("workflow/reference/paper_table5.csv", "0.6496", "0.6497", {"scores_table", "report"}),
+    "the report's template": ("scripts/nmer/results/report.html.j2", "</body>", "</body> ", {"report"}),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edit_reruns_exactly_what_depends_on_it(finished_workflow, edit):
+    name, old, new, expected = EDITS[edit]
+    with finished_workflow.edited(name, old, new):
+        assert set(finished_workflow.due()) == expected
+
+
+def test_one_systems_edit_leaves_the_others_alone(finished_workflow):
+    with finished_workflow.edited("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0"):
+        due = finished_workflow.due()
+    assert {job[1] if "nmer" not in job else "nmer" for job in due["train"] | due["evaluate"]} == {"nmer"}
+    assert len(due["train"]) == 4
+    assert len(due["evaluate"]) == 4
+
+
+def test_a_change_of_the_papers_table_remakes_that_table_alone(finished_workflow):
+    with finished_workflow.edited("workflow/reference/paper_table5.csv", "0.6496", "0.6497"):
+        assert finished_workflow.due()["scores_table"] == {("5",)}
+
+
+def test_a_new_snr_keeps_every_training_of_the_old_ones(finished_workflow):
+    with finished_workflow.edited("config.yaml", TINY, TINY.replace("[-10]", "[-10, -20]")):
+        due = finished_workflow.due()
+    assert {job for job in due["train"] if "gaussian_-10dB" in job} == set()
+    assert len(due["train"]) == 4
+    assert len(due["corrupt"]) == 2
+    assert "pretrain" not in due
+    assert "train_clean" not in due
+
+
+def test_a_removed_snr_trains_nothing(finished_workflow):
+    # Another level in place of the only one: the old level's jobs are not looked at again.
+    with finished_workflow.edited("config.yaml", TINY, TINY.replace("[-10]", "[-20]")):
+        due = finished_workflow.due()
+    assert not any("gaussian_-10dB" in job for jobs in due.values() for job in jobs)
+
+
+def test_a_new_fold_keeps_the_trainings_of_the_old_one(finished_workflow):
+    with finished_workflow.edited("config.yaml", TINY, TINY.replace("folds: 1", "folds: 2")):
+        due = finished_workflow.due()
+    for rule in ("pretrain", "train_clean", "train"):
+        assert all("2" in job for job in due[rule])
+        assert all("tiny_iemocap" in job for job in due[rule])
+    assert NOISE & set(due) == set()
+
+
+def test_touching_files_reruns_nothing(finished_workflow):
+    folder = finished_workflow.folder
+    sources = [path for name in ("scripts", "workflow", "config.yaml") for path in _files(folder / name)]
+    large = [
+        *folder.glob("results/**/*.h5"),
+        *folder.glob("results/**/*.safetensors"),
+        *folder.glob("results/corpora/*/*"),
+    ]
+    assert len(sources) > 50
+    assert len(large) > 10
+    for path in sources + large:
+        os.utime(path)
+    assert finished_workflow.due() == {}
+
+
+def test_the_number_of_cores_and_gpus_reruns_nothing(finished_workflow):
+    finished = finished_workflow.snakemake("--dry-run", "--resources", "gpu=1", cores=8)
+    assert "Nothing to be done" in finished.stdout + finished.stderr
+
+
+def test_a_changed_raw_file_is_noticed_and_a_touched_one_is_not(fresh_workflow, tmp_path):
+    source = fresh_workflow.folder.parent / "generated"
+    step = ["scripts/generate_corpus.py", "--output", str(source), "--settings"]
+    corpus = {"utterances": 80, "dims": {"a": 73, "v": 100, "l": 100}, "frames": 2}
+    settings = json.dumps({"dataset": "mosi", "layout": "mosei_pickle", "generate": corpus})
+    subprocess.run([sys.executable, *step, settings], cwd=fresh_workflow.folder, check=True)
+    data = tmp_path / "data" / "cmu_mosi"
+    data.mkdir(parents=True)
+    corpus = next(source.glob("*.pkl")).rename(data / "mosi_senti_data.pkl")
+    target = {"experiment": "mosi", "data": str(tmp_path / "data")}
+    assert fresh_workflow.snakemake("features", **target).returncode == 0
+    os.utime(corpus)
+    assert "Nothing to be done" in _output(fresh_workflow.snakemake("--dry-run", "features", **target))
+    corpus.write_bytes(corpus.read_bytes() + b"\n")
+    assert "build_features" in _output(fresh_workflow.snakemake("--dry-run", "features", **target))
+
+
+def _files(path):
+    return [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+
+
+def _output(finished) -> str:
+    return finished.stdout + finished.stderr

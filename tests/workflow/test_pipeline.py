@@ -1,0 +1,136 @@
+"""The workflow end to end on the `tiny` experiment: what it makes, twice the same, traceable to predictions."""
+
+from __future__ import annotations
+
+import filecmp
+import json
+import re
+import shutil
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+SIX = ["a", "v", "l", "av", "al", "vl"]
+
+
+def test_the_second_run_does_nothing(finished_workflow):
+    finished = finished_workflow.snakemake()
+    assert finished.returncode == 0
+    assert "Nothing to be done" in finished.stdout + finished.stderr
+
+
+def test_tables_and_scores_do_not_depend_on_the_number_of_cores(finished_workflow, tmp_path):
+    again = finished_workflow.folder.with_name("one core")
+    shutil.copytree(finished_workflow.folder, again, ignore=shutil.ignore_patterns("results", ".snakemake"))
+    original, finished_workflow.folder = finished_workflow.folder, again
+    try:
+        finished = finished_workflow.snakemake(cores=1)
+    finally:
+        finished_workflow.folder = original
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    names = [
+        path.relative_to(original)
+        for pattern in ("results/tiny/tables/*", "results/tiny/scores/**/*.*", "results/tiny/**/history.csv")
+        for path in original.glob(pattern)
+    ]
+    assert len(names) > 30
+    assert filecmp.cmpfiles(original, again, names, shallow=False)[1:] == ([], [])
+
+
+def test_every_table_cell_can_be_recomputed_from_the_predictions(finished_workflow):
+    root = finished_workflow.folder / "results" / "tiny"
+    table = pd.concat(pd.read_csv(root / "tables" / f"table{number}.csv").assign(table=number) for number in (2, 3, 5))
+    table = table[table["mean"].notna()]
+    cells = {}
+    for dataset, (system, regime) in product(
+        ["tiny_iemocap", "tiny_mosei"], [("men", "clean"), ("nmer", "six"), ("nmer", "all")]
+    ):
+        folder = root / "scores" / dataset / system / regime
+        predictions = pd.read_csv(folder / "gaussian_-10dB_predictions.csv.gz")
+        probability = predictions.filter(like="prob_")
+        predictions["correct"] = probability.to_numpy().argmax(axis=1) == predictions["label"]
+        by_condition = predictions.groupby(["repeat", "fold", "condition"])
+        accuracy = by_condition["correct"].mean().unstack()
+        recall = predictions.groupby(["repeat", "fold", "condition", "label"])["correct"].mean()
+        recall = recall.groupby(["repeat", "fold", "condition"]).mean().unstack()
+        for metric, values in (("WA", accuracy), ("UA", recall)):
+            values["avg6"] = values[SIX].mean(axis=1)
+            for condition, column in values.groupby("repeat").mean().items():
+                cells[dataset, system, regime, condition, metric] = column.mean(), column.std(ddof=1)
+    assert len(table) == 2 * (4 + 14 + 4)
+    for row in table.itertuples():
+        regime = "clean" if row.system == "men" else "all" if row.table == 5 else "six"
+        mean, std = cells[row.dataset, row.system, regime, row.condition, row.metric]
+        assert row.mean == pytest.approx(mean, abs=1e-6)
+        assert row.std == pytest.approx(std, abs=1e-6)
+
+
+def test_every_score_names_how_many_utterances_it_counts(finished_workflow):
+    scores = pd.read_csv(finished_workflow.folder / "results/tiny/scores.csv")
+    reports = finished_workflow.folder.glob("results/features/*.json")
+    tested = {report["dataset"]: report["folds"][0]["test"]["utterances"] for report in map(_json, reports)}
+    one = scores[(scores["metric"] == "WA") & (scores["repeat"] == 1)].groupby(["dataset", "system", "regime"])
+    for (dataset, _, _), part in one:
+        counts = part.set_index("condition")["n"]
+        assert counts["none"] == counts["avl"] == tested[dataset]
+        # Every utterance under all six conditions (IEMOCAP), or under one of them (MOSEI; SPEC 5.4).
+        assert counts[SIX].sum() == tested[dataset] * (6 if dataset == "tiny_iemocap" else 1)
+
+
+def test_the_report_is_one_page_that_needs_no_network(finished_workflow):
+    page = (finished_workflow.folder / "results/tiny/report.html").read_text()
+    loaded = re.findall(r"""(?:src|href)=["']([^"'#]+)""", page)
+    assert all(not link.startswith(("http:", "https:", "//")) for link in loaded)
+    assert "synthetic" in page
+
+
+def test_no_temporary_file_or_checkpoint_stays_behind(finished_workflow):
+    left = [path for path in (finished_workflow.folder / "results").rglob("*") if path.name.endswith(".tmp")]
+    assert left == []
+    assert list(finished_workflow.folder.glob("results/tiny/checkpoints/*/*.pt")) == []
+
+
+def test_a_damaged_corpus_stops_with_one_message_and_leaves_no_output(finished_workflow, tmp_path):
+    data = tmp_path / "data"
+    corpus = data / "cmu_mosi" / "mosi_senti_data.pkl"
+    corpus.parent.mkdir(parents=True)
+    corpus.write_bytes(b"not a pickle")
+    finished = finished_workflow.snakemake(experiment="mosi", data=str(data))
+    output = finished.stdout + finished.stderr
+    assert finished.returncode != 0
+    assert len(re.findall(r"^error: .*mosi_senti_data\.pkl", output, re.MULTILINE)) == 1
+    assert "Traceback" not in output
+    assert not list(finished_workflow.folder.glob("results/features/mosi*"))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (("training: {}", "training: { learning_rat: 0.1 }"), "training: unknown key 'learning_rat'. Did you mean"),
+        (("training: {}", "training: { learning_rate: 1e-3 }"), "training.learning_rate: '1e-3' is text to YAML"),
+    ],
+)
+def test_a_fault_in_the_configuration_stops_before_any_job(fresh_workflow, edit, message):
+    with fresh_workflow.edited("config.yaml", *edit):
+        finished = fresh_workflow.snakemake()
+    output = finished.stdout + finished.stderr
+    assert finished.returncode != 0
+    assert message in output
+    assert "Traceback" not in output
+    assert not (fresh_workflow.folder / "results").exists()
+
+
+def test_a_missing_corpus_is_named_before_any_job(fresh_workflow):
+    finished = fresh_workflow.snakemake(experiment="mosi", data="nowhere")
+    output = finished.stdout + finished.stderr
+    assert finished.returncode != 0
+    assert "datasets.mosi: nowhere/cmu_mosi/mosi_senti_data.pkl: no such file" in output
+    assert "Traceback" not in output
+
+
+def _json(path: Path) -> dict:
+    return json.loads(path.read_text())
