@@ -33,9 +33,14 @@ def test_a_file_appears_only_when_its_block_has_ended(tmp_path):
 def test_an_error_leaves_the_old_file_and_no_temporary(tmp_path, interruption):
     target = tmp_path / "x.txt"
     target.write_text("old")
-    with pytest.raises(interruption), files.atomic_path(target) as temporary:
-        temporary.write_text("half")
-        raise interruption
+
+    def write():
+        with files.atomic_path(target) as temporary:
+            temporary.write_text("half")
+            raise interruption
+
+    with pytest.raises(interruption):
+        write()
     assert target.read_text() == "old"
     assert names_in(tmp_path) == {"x.txt"}
 
@@ -54,10 +59,15 @@ def test_an_error_leaves_the_old_folder_and_no_temporary(tmp_path):
     target = tmp_path / "corpus"
     target.mkdir()
     (target / "old").touch()
-    with pytest.raises(ValueError), files.atomic_path(target) as temporary:
-        temporary.mkdir()
-        (temporary / "new").touch()
-        raise ValueError
+
+    def write():
+        with files.atomic_path(target) as temporary:
+            temporary.mkdir()
+            (temporary / "new").touch()
+            raise ValueError
+
+    with pytest.raises(ValueError):
+        write()
     assert names_in(tmp_path) == {"corpus", "old"}
 
 

@@ -17,7 +17,7 @@ from nmer.systems.interface import System
 def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: int, repeat: int) -> pd.DataFrame:
     """Predictions of one repeat on one fold's test split: a row per utterance and condition (DESIGN section 5)."""
     rows = data.splits["test"]
-    utterances = [data.ids[row] for row in rows]
+    utterances = [data.ids[row] for row in rows.tolist()]
     clean, noisy = (encode_rows(system, data, rows, state) for state in (False, True))
     parts = []
     for condition, positions in test_items(settings.evaluation, settings.dataset, utterances).items():

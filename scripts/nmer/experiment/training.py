@@ -52,7 +52,7 @@ def train_repeat(
     targets = teacher_targets(teacher, data)
     best, history = {"UA": -1.0, "weights": {}}, []
     if checkpoint is not None and checkpoint.is_file():
-        best, history = _resume(checkpoint, system, optimiser, schedule, data.device)
+        best, history = _resume(checkpoint, data.device, system=system, optimiser=optimiser, schedule=schedule)
 
     saved = time.monotonic()
     for epoch in range(len(history), options.epochs):
@@ -65,9 +65,11 @@ def train_repeat(
         if validation["val_UA"] > best["UA"]:
             weights = {key: value.detach().clone() for key, value in system.state_dict().items()}
             best = {"UA": validation["val_UA"], "weights": weights}
-        if checkpoint is not None and (time.monotonic() - saved > CHECKPOINT_SECONDS or epoch + 1 == options.epochs):
-            _save(checkpoint, best, history, system, optimiser, schedule)
+        if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
+            _save(checkpoint, best, history, system=system, optimiser=optimiser, schedule=schedule)
             saved = time.monotonic()
+    if checkpoint is not None:
+        _save(checkpoint, best, history)
     return best["weights"], history
 
 
@@ -127,7 +129,9 @@ def make_batch(
 def validate(system: System, data: FoldData, settings: RunSettings) -> dict[str, float]:
     """WA, UA and F1 on the validation split, pooled over the regime's conditions (SPEC 3.4)."""
     rows = data.splits["val"]
-    items = validation_items(settings.regime, settings.evaluation, settings.dataset, [data.ids[row] for row in rows])
+    items = validation_items(
+        settings.regime, settings.evaluation, settings.dataset, [data.ids[row] for row in rows.tolist()]
+    )
     clean = {} if settings.regime == "all" else encode_rows(system, data, rows, noisy=False)
     noisy = {} if settings.regime == "clean" else encode_rows(system, data, rows, noisy=True)
     labels, predictions = [], []
@@ -152,21 +156,16 @@ def teacher_targets(teacher: System | None, data: FoldData) -> tuple[dict[str, T
     return clean, noisy
 
 
-def _save(path: Path, best: dict, history: list[dict], system: System, optimiser, schedule) -> None:
-    state = {
-        "best": best,
-        "history": history,
-        "system": system.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "schedule": schedule.state_dict(),
-    }
+def _save(path: Path, best: dict, history: list[dict], **parts) -> None:
+    # A finished repeat needs no more than its best weights: the optimiser's state is twice the size of the system.
+    state = {"best": best, "history": history} | {name: part.state_dict() for name, part in parts.items()}
     with atomic_path(path) as temporary:
         torch.save(state, temporary)
 
 
-def _resume(path: Path, system: System, optimiser, schedule, device: torch.device) -> tuple[dict, list[dict]]:
+def _resume(path: Path, device: torch.device, **parts) -> tuple[dict, list[dict]]:
     state = torch.load(path, map_location=device, weights_only=True)
-    system.load_state_dict(state["system"])
-    optimiser.load_state_dict(state["optimiser"])
-    schedule.load_state_dict(state["schedule"])
+    for name, part in parts.items():
+        if name in state:
+            part.load_state_dict(state[name])
     return state["best"], state["history"]

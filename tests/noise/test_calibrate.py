@@ -1,0 +1,118 @@
+"""The calibration step writes one row per modality, right in every column."""
+
+from __future__ import annotations
+
+import math
+
+import calibrate
+import numpy as np
+import pytest
+from small_store import IDS, make_store, read_levels, run, utterance
+
+COLUMNS = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db"
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("calibrate") / "small.h5")
+
+
+@pytest.fixture
+def levels(features, tmp_path):
+    """Runs the step; returns its rows by modality."""
+
+    def of(store=features, **settings):
+        output = tmp_path / "new" / "levels.csv"
+        run(
+            calibrate,
+            {"dataset": "small", "noise": "gaussian", "snr_db": -10} | settings,
+            features=store,
+            output=output,
+        )
+        assert output.read_text().splitlines()[0] == COLUMNS
+        return read_levels(output)
+
+    return of
+
+
+def test_there_is_a_row_per_modality_in_the_order_a_v_l(levels):
+    rows = levels(snr_db=-20)
+    assert list(rows) == ["a", "v", "l"]
+    assert {(row["dataset"], row["noise"], row["snr_db"]) for row in rows.values()} == {("small", "gaussian", "-20")}
+
+
+def test_the_variance_is_the_pooled_one_of_all_stored_frames_and_one_where_standardised(levels):
+    rows = levels()
+    assert float(rows["a"]["variance"]) == pytest.approx(1)
+    for modality in "vl":
+        frames = np.concatenate([utterance(modality, name) for name in IDS]).astype(np.float64)
+        assert float(rows[modality]["variance"]) == pytest.approx(frames.var(), rel=1e-6)
+
+
+def test_the_scope_of_the_variance_can_leave_out_rows_of_zeros(levels):
+    words = np.concatenate([utterance("l", name)[:3] for name in IDS]).astype(np.float64)
+    assert float(levels(scope="valid_frames")["l"]["variance"]) == pytest.approx(words.var(), rel=1e-6)
+
+
+@pytest.mark.parametrize("target", [0, -10, -30])
+def test_t_is_the_nearest_and_its_alpha_bar_and_snr_belong_to_it(levels, target):
+    for row in levels(snr_db=target).values():
+        variance = float(row["variance"])
+        kept = np.array([np.prod(1 - np.linspace(0.001, 0.1, steps)) for steps in range(1, 300)])
+        reached = 10 * np.log10(kept * variance / (1 - kept))
+        nearest = int(np.abs(reached - target).argmin())
+        assert int(row["T"]) == nearest + 1
+        assert float(row["alpha_bar"]) == pytest.approx(kept[nearest], rel=1e-10)
+        assert float(row["attained_db"]) == pytest.approx(reached[nearest], abs=1e-9)
+
+
+def test_gaussian_noise_is_as_strong_as_its_label_and_impulses_5_23_db_weaker(levels):
+    for row in levels().values():
+        assert float(row["effective_db"]) == float(row["attained_db"])
+    impulse = levels(noise="impulse")
+    for row in impulse.values():
+        gain = float(row["effective_db"]) - float(row["attained_db"])
+        assert gain == pytest.approx(10 * math.log10(1 / 0.3), abs=1e-9)
+    assert [row["T"] for row in impulse.values()] == [row["T"] for row in levels().values()]
+
+
+def test_options_of_a_kind_count_in_its_power(levels):
+    row = levels(noise="impulse", options={"frequency": 0.5})["a"]
+    assert float(row["effective_db"]) - float(row["attained_db"]) == pytest.approx(10 * math.log10(2))
+
+
+def test_an_exact_alpha_bar_has_no_t(levels):
+    for row in levels(mode="exact_abar").values():
+        variance, kept = float(row["variance"]), float(row["alpha_bar"])
+        assert (row["T"], row["attained_db"]) == ("", "-10.0")
+        assert 10 * math.log10(kept * variance / (1 - kept)) == pytest.approx(-10)
+
+
+def test_another_schedule_is_used_as_given(levels):
+    row = levels(schedule={"beta_start": 0.01, "beta_end": 0.5})["v"]
+    assert float(row["alpha_bar"]) == pytest.approx(np.prod(1 - np.linspace(0.01, 0.5, int(row["T"]))))
+
+
+def test_a_level_that_misses_its_target_is_warned_of(levels, tmp_path, capsys):
+    # The lexical variance becomes about 0.03, where 0 dB cannot be met (SPEC 2.6, quantisation trap).
+    levels(make_store(tmp_path / "x.h5", scale=0.6), snr_db=0)
+    warnings = capsys.readouterr().err.splitlines()
+    assert len(warnings) == 1
+    assert warnings[0].startswith("warning: small, l, gaussian_0dB")
+    assert "exact_abar" in warnings[0]
+
+
+def test_a_level_that_meets_its_target_is_not_warned_of(levels, capsys):
+    levels(snr_db=-20)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_constant_modality_is_refused_in_one_line_and_nothing_is_written(levels, tmp_path, capsys):
+    store = make_store(tmp_path / "x.h5", scale=0.0)
+    with pytest.raises(SystemExit) as ending:
+        levels(store)
+    said = capsys.readouterr().err
+    assert ending.value.code == 1
+    assert said.startswith("error: ")
+    assert "constant" in said
+    assert not (tmp_path / "new" / "levels.csv").exists()

@@ -1,0 +1,107 @@
+"""Calibration finds the paper's T, and says how far the attained SNR is from its target (SPEC 2.5, 2.6, 11)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from nmer.errors import ConfigError
+from nmer.noise.calibration import calibrate, exact_alpha_bar, snr_db
+from nmer.noise.schedule import LinearSchedule
+
+LEVELS = (0, -10, -20, -30, -40)
+TABLE = {
+    151: [(96, 0.02), (140, -9.99), (184, -19.99), (228, -29.97), (272, -39.96)],
+    2.19: [(22, 0.06), (60, -10.03), (103, -19.96), (147, -29.97), (191, -39.96)],
+    1.0: [(13, 0.11), (46, -10.04), (88, -19.94), (132, -29.97), (176, -39.96)],
+    0.3: [(5, -0.00), (27, -10.15), (66, -20.08), (109, -29.96), (153, -39.97)],
+    0.1: [(2, -0.50), (13, -9.89), (46, -20.04), (88, -29.94), (132, -39.97)],
+    0.03: [(2, -5.73), (5, -10.00), (27, -20.15), (66, -30.08), (109, -39.96)],
+    0.01: [(1, 10.0), (2, -10.5), (13, -19.89), (46, -30.04), (88, -39.94)],
+}
+CELLS = [(variance, target, *cell) for variance, row in TABLE.items() for target, cell in zip(LEVELS, row, strict=True)]
+
+
+@pytest.mark.parametrize(("variance", "target", "steps", "attained"), CELLS)
+def test_t_and_the_attained_snr_are_those_of_the_table(variance, target, steps, attained):
+    level = calibrate(target, variance, LinearSchedule())
+    assert level.steps == steps
+    # The table prints two decimals, and one where the miss is 10 dB.
+    assert level.attained_db == pytest.approx(attained, abs=0.05 if variance == 0.01 and steps < 3 else 0.0051)
+
+
+@pytest.mark.parametrize(("variance", "steps"), [(150.8, 140), (2.204, 60), (0.0300, 5)])
+def test_the_papers_example_of_mosei_at_minus_10_db_comes_out(variance, steps):
+    assert calibrate(-10, variance, LinearSchedule()).steps == steps
+
+
+@pytest.mark.parametrize(("low", "high", "steps"), [(147.2, 154.5, 140), (2.148, 2.265, 60), (0.02655, 0.03327, 5)])
+def test_the_papers_example_comes_out_for_just_these_variances(low, high, steps):
+    inside = [calibrate(-10, v, LinearSchedule()).steps for v in np.linspace(low * 1.001, high * 0.999, 9)]
+    assert set(inside) == {steps}
+    assert (
+        calibrate(-10, low * 0.997, LinearSchedule()).steps
+        < steps
+        < calibrate(-10, high * 1.003, LinearSchedule()).steps
+    )
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"), [(13, 0.1103), (46, -10.0363), (88, -19.9378), (132, -29.9661), (176, -39.9589)]
+)
+def test_the_snr_of_unit_variance_has_its_golden_value(steps, expected):
+    assert snr_db(LinearSchedule().alpha_bar(steps), 1.0) == pytest.approx(expected, abs=5e-5)
+
+
+@pytest.mark.parametrize("variance", [0.004, 0.7, 33.0])
+@pytest.mark.parametrize("target", [7, -3, -25])
+def test_no_other_t_is_nearer_to_the_target(variance, target):
+    chosen = calibrate(target, variance, LinearSchedule())
+    misses = []
+    for steps in range(1, 400):
+        kept = np.prod(1 - np.linspace(0.001, 0.1, steps))
+        misses.append(abs(10 * np.log10(kept * variance / (1 - kept)) - target))
+    assert chosen.steps == 1 + int(np.argmin(misses))
+    assert abs(chosen.attained_db - target) == pytest.approx(min(misses))
+
+
+@pytest.mark.parametrize("variance", [0.03, 1.0, 151.0])
+@pytest.mark.parametrize("target", [0, -10, -40])
+def test_the_exact_alpha_bar_meets_its_target(variance, target):
+    alpha_bar = exact_alpha_bar(target, variance)
+    assert 10 * math.log10(alpha_bar * variance / (1 - alpha_bar)) == pytest.approx(target, abs=1e-9)
+    level = calibrate(target, variance, LinearSchedule(), "exact_abar")
+    assert (level.steps, level.alpha_bar, level.attained_db) == (None, alpha_bar, target)
+    assert not level.misses(target)
+
+
+def test_the_signal_to_noise_ratio_is_that_of_the_noisy_features_themselves():
+    generator = np.random.default_rng(0)
+    clean, noise = 3 + 1.4 * generator.standard_normal(400_000), generator.standard_normal(400_000)
+    alpha_bar = LinearSchedule().alpha_bar(60)
+    measured = np.var(math.sqrt(alpha_bar) * clean) / np.var(math.sqrt(1 - alpha_bar) * noise)
+    assert snr_db(alpha_bar, float(clean.var())) == pytest.approx(10 * math.log10(measured), abs=0.03)
+
+
+def test_a_miss_of_more_than_one_db_is_told():
+    assert calibrate(0, 0.03, LinearSchedule()).misses(0)
+    assert not calibrate(0, 0.1, LinearSchedule()).misses(0)
+
+
+@pytest.mark.parametrize("variance", [0.0, -1.0, float("nan")])
+@pytest.mark.parametrize("mode", ["integer_T", "exact_abar"])
+def test_a_constant_modality_is_refused(variance, mode):
+    with pytest.raises(ConfigError, match="constant"):
+        calibrate(-10, variance, LinearSchedule(), mode)
+
+
+def test_an_unknown_mode_is_answered_with_the_known_ones():
+    with pytest.raises(ConfigError, match=r"exact\b.*integer_T, exact_abar"):
+        calibrate(-10, 1.0, LinearSchedule(), "exact")
+
+
+def test_a_target_out_of_reach_is_refused():
+    with pytest.raises(ConfigError, match="No T"):
+        calibrate(-10, 1.0, LinearSchedule(1e-9, 1e-9))

@@ -1,0 +1,71 @@
+"""Gaussian and impulse noise have the distributions that SPEC 2.3 and 2.4 give them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from nmer.noise.kinds.gaussian import gaussian
+from nmer.noise.kinds.impulse import impulse
+from nmer.noise.registry import noise_power
+
+SHAPE = (2000, 500)
+COUNT = SHAPE[0] * SHAPE[1]
+"""Tolerances below are five standard errors of this many draws."""
+
+
+def test_gaussian_noise_is_standard_normal():
+    eps = gaussian(SHAPE, np.random.default_rng(1)).astype(np.float64)
+    assert eps.mean() == pytest.approx(0, abs=5 / math.sqrt(COUNT))
+    assert eps.var() == pytest.approx(1, abs=5 * math.sqrt(2 / COUNT))
+    assert (eps**4).mean() == pytest.approx(3, abs=5 * math.sqrt(96 / COUNT))
+    for limit in (-2.0, -0.5, 1.0):
+        expected = 0.5 * (1 + math.erf(limit / math.sqrt(2)))
+        assert (eps < limit).mean() == pytest.approx(expected, abs=2.5 / math.sqrt(COUNT))
+
+
+def test_impulses_are_plus_or_minus_one_in_three_elements_of_ten():
+    eps = impulse(SHAPE, np.random.default_rng(2)).astype(np.float64)
+    assert set(np.unique(eps)) == {-1.0, 0.0, 1.0}
+    tolerance = 5 * math.sqrt(0.3 * 0.7 / COUNT)
+    assert np.count_nonzero(eps) / COUNT == pytest.approx(0.3, abs=tolerance)
+    assert eps.var() == pytest.approx(0.3, abs=tolerance)
+    assert eps.mean() == pytest.approx(0, abs=5 * math.sqrt(0.3 / COUNT))
+    assert (eps == 1).mean() == pytest.approx(0.15, abs=tolerance)
+
+
+@pytest.mark.parametrize("frequency", [0.0, 0.05, 1.0])
+def test_the_frequency_of_impulses_is_an_option(frequency):
+    eps = impulse(SHAPE, np.random.default_rng(3), frequency=frequency)
+    assert np.count_nonzero(eps) / COUNT == pytest.approx(frequency, abs=5 * math.sqrt(0.25 / COUNT))
+    assert eps.mean() == pytest.approx(0, abs=5 / math.sqrt(COUNT))
+
+
+@pytest.mark.parametrize("kind", [gaussian, impulse])
+def test_elements_are_independent_of_their_neighbours_in_both_directions(kind):
+    eps = kind(SHAPE, np.random.default_rng(4)).astype(np.float64)
+    for shifted in (eps[1:] * eps[:-1], eps[:, 1:] * eps[:, :-1]):
+        assert shifted.mean() == pytest.approx(0, abs=5 * eps.var() / math.sqrt(shifted.size))
+
+
+@pytest.mark.parametrize("kind", [gaussian, impulse])
+def test_noise_is_float32_of_the_shape_asked_for(kind):
+    eps = kind((3, 2), np.random.default_rng(5))
+    assert (eps.shape, eps.dtype) == ((3, 2), np.float32)
+
+
+def test_the_power_of_impulses_makes_their_snr_5_23_db_better_than_its_label():
+    assert noise_power(gaussian, {}) == 1
+    assert noise_power(impulse, {}) == pytest.approx(0.3)
+    assert -10 * math.log10(noise_power(impulse, {})) == pytest.approx(5.23, abs=0.005)
+    assert noise_power(impulse, {"frequency": 0.1}) == pytest.approx(0.1)
+
+
+def test_the_power_of_a_kind_that_does_not_state_it_is_measured():
+    def uniform(shape, generator, *, width=1.0):
+        return generator.uniform(-width, width, shape)
+
+    assert noise_power(uniform, {"width": 3.0}) == pytest.approx(3.0, rel=0.01)
+    assert noise_power(uniform, {}) == noise_power(uniform, {})

@@ -1,0 +1,141 @@
+"""The environments agree with each other and hold what the code imports."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nmer import fingerprint
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SCRIPTS = REPOSITORY / "scripts"
+ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
+IMPORT_NAMES = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+"""Packages that are imported under another name than they are installed under."""
+COMES_WITH = {"markupsafe": "jinja2"}
+"""Packages that another one brings along by its own definition."""
+
+
+def normalised(name: str) -> str:
+    """A package's name as installers compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def package(requirement: str) -> str:
+    """The package's name in a requirement such as ``numpy>=2``."""
+    return normalised(re.match(r"[\w.-]+", requirement).group())
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    """Package -> version of lines such as ``numpy==2.4.6``, comments left out."""
+    stated = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    return {normalised(line.partition("==")[0]): line.partition("==")[2] for line in stated}
+
+
+def lock() -> dict[str, str]:
+    return pins((REPOSITORY / "envs" / "requirements.lock").read_text().splitlines())
+
+
+def conda_environment(path: Path) -> tuple[str, dict[str, str]]:
+    """The Python version of an environment file, and its pinned packages."""
+    dependencies = yaml.safe_load(path.read_text())["dependencies"]
+    python = next(entry for entry in dependencies if str(entry).startswith("python="))
+    return python.partition("=")[2], pins(next(entry["pip"] for entry in dependencies if isinstance(entry, dict)))
+
+
+def imported_packages(*files: Path) -> dict[str, Path]:
+    """Third-party packages that files import, anywhere in them, each with a file that does."""
+    local = {path.stem for path in SCRIPTS.iterdir()}
+    found = {}
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for top in (module.partition(".")[0] for module in modules):
+                if top not in sys.stdlib_module_names and top not in local:
+                    found[normalised(IMPORT_NAMES.get(top, top))] = file
+    return found
+
+
+def provided(name: str, packages: set[str]) -> bool:
+    return name in packages or COMES_WITH.get(name) in packages
+
+
+def step_environments() -> dict[str, str]:
+    """Step script -> file name of the environment that its rule names."""
+    rules = "\n".join(path.read_text() for path in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk")))
+    pairs = re.findall(r'conda:\s*"../../envs/([\w.]+)"\s*shell:\s*"""\s*python scripts/([\w.]+)', rules)
+    return {script: environment for environment, script in pairs}
+
+
+def files_of_step(script: str) -> list[Path]:
+    """A step's script, the local modules it imports, directly or not, and every plug-in that it may load."""
+    sorts = {
+        "systems": ("train.py", "evaluate.py"),
+        "noise/kinds": ("calibrate.py", "corrupt.py"),
+        "corpora/layouts": ("build_features.py", "generate_corpus.py"),
+    }
+    folders = [folder for folder, scripts in sorts.items() if script in scripts]
+    starts = [SCRIPTS / script, *(path for folder in folders for path in (SCRIPTS / "nmer" / folder).glob("*.py"))]
+    return [path for start in starts for path in fingerprint._local_imports(start.resolve()).values()]
+
+
+@pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
+def test_an_environment_file_pins_the_versions_of_the_lock_file(path):
+    _python, stated = conda_environment(path)
+    assert stated
+    assert {name: lock().get(name) for name in stated} == stated
+
+
+def test_every_package_of_the_lock_file_has_one_version():
+    assert all(re.fullmatch(r"\d[\w.]*", version) for version in lock().values())
+
+
+def test_the_lock_file_holds_what_the_requirements_ask_for():
+    asked = pins((REPOSITORY / "envs" / "requirements.in").read_text().splitlines())
+    missing = set(asked) - set(lock())
+    assert missing == set()
+    assert {name: lock()[name] for name, version in asked.items() if version} == {
+        name: version for name, version in asked.items() if version
+    }
+
+
+def test_every_package_that_is_imported_is_locked_and_asked_for():
+    asked = set(pins((REPOSITORY / "envs" / "requirements.in").read_text().splitlines()))
+    imported = imported_packages(*SCRIPTS.rglob("*.py"))
+    assert {name: str(file) for name, file in imported.items() if name not in lock()} == {}
+    assert {name: str(file) for name, file in imported.items() if not provided(name, asked)} == {}
+
+
+def test_the_library_depends_on_every_package_that_it_imports_and_on_no_other():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    stated = {package(requirement) for requirement in project["dependencies"]}
+    imported = imported_packages(*(SCRIPTS / "nmer").rglob("*.py"))
+    assert {name: str(file) for name, file in imported.items() if not provided(name, stated)} == {}
+    assert stated - set(imported) == set()
+
+
+def test_every_step_has_an_environment():
+    assert set(step_environments()) == {path.name for path in SCRIPTS.glob("*.py")}
+
+
+@pytest.mark.parametrize("script", sorted(step_environments()))
+def test_the_environment_of_a_step_holds_what_the_step_imports(script):
+    _python, stated = conda_environment(REPOSITORY / "envs" / step_environments()[script])
+    imported = imported_packages(*files_of_step(script))
+    assert {name: str(file) for name, file in imported.items() if not provided(name, set(stated))} == {}
+
+
+def test_one_version_of_python_is_meant_everywhere():
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+    version = project["project"]["requires-python"].removeprefix(">=")
+    assert {conda_environment(path)[0] for path in ENVIRONMENTS} == {version}
+    assert project["tool"]["ruff"]["target-version"] == f"py{version.replace('.', '')}"
+    assert f"python{version}" in (REPOSITORY / "Makefile").read_text()
+    assert f"Python {version}" in (REPOSITORY / "README.md").read_text()
