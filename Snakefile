@@ -8,6 +8,9 @@ min_version("9.0")
 configfile: "config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 # A group of jobs on a cluster asks for the GPUs of one job, not for their sum.
 resource_scopes:
     gpu="local",

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nmer import command
 from nmer.corpora.store import FeatureStore
+from nmer.errors import ConfigError
 from nmer.files import atomic_path
 from nmer.names import MODALITIES, corruption_name
 from nmer.noise.calibration import calibrate
@@ -33,6 +34,8 @@ def main() -> None:
     settings = command.settings(arguments.settings)
     noise, target = settings["noise"], settings["snr_db"]
     power = noise_power(noise_kinds.load(noise, settings.get("file")), settings.get("options", {}))
+    if power <= 0:
+        raise ConfigError(f"noise.kinds.{noise}: this noise has no power, so it has no SNR. Correct its options.")
     schedule = LinearSchedule(**settings.get("schedule", {}))
     rows = []
     with FeatureStore(arguments.features) as store:

@@ -67,7 +67,7 @@ def corrupt_modality(store: FeatureStore, output: h5py.File, modality: str, sour
         )
         power += float(np.square(eps, dtype=np.float64).sum())
         noisy[start:stop] = add_noise(values[start:stop], eps, alpha_bar, space)
-    measured = alpha_bar * store.variance(modality, "stored") / ((1 - alpha_bar) * power / values.size)
+    measured = alpha_bar * float(level["variance"]) / ((1 - alpha_bar) * power / values.size)
     noisy.parent.attrs.update(
         {"T": level["T"], "alpha_bar": alpha_bar, "seed": source.seed, "measured_db": 10 * math.log10(measured)}
     )

@@ -48,7 +48,7 @@ def main() -> None:
         for repeat in range(1, settings.repeats + 1):
             teacher = None
             if arguments.teacher:
-                teacher = build_system(stage, *shape, {}).to(device).requires_grad_(False)
+                teacher = build_system(stage, *shape, **settings.teacher).to(device).requires_grad_(False)
                 teacher.load_state_dict(load_model(arguments.teacher, repeat))
             states[repeat], rows = train_repeat(
                 lambda: build_system(settings.system, *shape, settings.options, settings.file),

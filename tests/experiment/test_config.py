@@ -90,7 +90,16 @@ FAULTS = {
     ),
     "an unknown layout": (
         lambda c: c["datasets"]["tiny_mosei"].update(layout="mosei_pickel"),
-        "datasets.tiny_mosei.layout: Unknown layout 'mosei_pickel'. Did you mean 'mosei_pickle'?",
+        "datasets.tiny_mosei: Unknown layout 'mosei_pickel'. Did you mean 'mosei_pickle'?",
+    ),
+    "an unknown setting of a generated corpus": (
+        lambda c: c["datasets"]["tiny_mosei"]["generate"].update(utterance=9),
+        "datasets.tiny_mosei: ",
+    ),
+    "a schedule that falls": (lambda c: c["noise"].update(beta_start=0.2), "noise.beta_start is larger than"),
+    "a system's file among overrides": (
+        lambda c: c["experiments"]["tiny"]["system_options"].update(nmer={"file": "mine.py"}),
+        "experiments.tiny.system_options.nmer: 'file' belongs in systems.nmer",
     ),
     "neither files nor a generator": (
         lambda c: c["datasets"]["tiny_mosei"].pop("generate"),

@@ -182,3 +182,9 @@ def test_a_users_system_is_planned_from_its_file_without_importing_it(make_plan,
 def test_models_of_runs_can_be_given_up_but_clean_ones_stay(make_plan):
     assert make_plan().keeps_models
     assert not make_plan("tiny", lambda c: c["training"].update(keep_models=False)).keeps_models
+
+    def keep_in_this_experiment(config):
+        config["training"]["keep_models"] = False
+        config["experiments"]["tiny"]["training"]["keep_models"] = True
+
+    assert make_plan("tiny", keep_in_this_experiment).keeps_models

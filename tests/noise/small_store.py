@@ -66,7 +66,7 @@ def run(step, settings: dict, **arguments: Path) -> None:
 
 
 def make_noisy(features: Path, folder: Path, noise: str = "gaussian", snr_db: int = -10, **settings) -> Path:
-    """Calibrate and corrupt; returns the file of noisy embeddings. Keys of ``calibrate`` and ``corrupt`` may be mixed."""
+    """Calibrate and corrupt with these settings; returns the file of noisy embeddings."""
     output = folder / f"{noise}_{snr_db}dB.h5"
     common = {"dataset": "small", "noise": noise, **settings}
     run(calibrate, common | {"snr_db": snr_db}, features=features, output=output.with_suffix(".csv"))

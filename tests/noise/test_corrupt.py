@@ -1,4 +1,4 @@
-"""The corruption step equals a naive loop over utterances, and an utterance's noise depends on nothing but its names."""
+"""The corruption step equals a naive loop, and the noise of an utterance depends on nothing but its names."""
 
 from __future__ import annotations
 

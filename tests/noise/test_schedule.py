@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import numpy as np
@@ -50,4 +51,4 @@ def test_a_chain_of_one_step_has_beta_start():
 
 def test_longer_chains_always_keep_less_of_the_signal():
     values = [LinearSchedule().alpha_bar(steps) for steps in range(1, 400)]
-    assert all(later < earlier for earlier, later in zip(values, values[1:], strict=False))
+    assert all(later < earlier for earlier, later in itertools.pairwise(values))

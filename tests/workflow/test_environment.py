@@ -69,9 +69,12 @@ def provided(name: str, packages: set[str]) -> bool:
 
 def step_environments() -> dict[str, str]:
     """Step script -> file name of the environment that its rule names."""
-    rules = "\n".join(path.read_text() for path in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk")))
-    pairs = re.findall(r'conda:\s*"../../envs/([\w.]+)"\s*shell:\s*"""\s*python scripts/([\w.]+)', rules)
-    return {script: environment for environment, script in pairs}
+    text = "\n".join(path.read_text() for path in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk")))
+    environments = {}
+    for rule in re.split(r"\nrule ", text)[1:]:
+        script, environment = re.search(r"python scripts/([\w.]+)", rule), re.search(r"envs/([\w.]+)", rule)
+        environments[script.group(1)] = environment.group(1) if environment else None
+    return environments
 
 
 def files_of_step(script: str) -> list[Path]:

@@ -141,7 +141,7 @@ def test_touching_files_reruns_nothing(finished_workflow):
 
 
 def test_the_number_of_cores_and_gpus_reruns_nothing(finished_workflow):
-    finished = finished_workflow.snakemake("--dry-run", "--resources", "gpu=1", cores=8)
+    finished = finished_workflow.snakemake("--dry-run", cores=8, gpus=1)
     assert "Nothing to be done" in finished.stdout + finished.stderr
 
 

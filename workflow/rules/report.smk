@@ -6,7 +6,12 @@ rule sizes_table:
         reports=expand("results/features/{dataset}.json", dataset=plan.datasets),
         paper="workflow/reference/paper_table1.csv",
     output:
-        multiext("results/{experiment}/tables/table1", ".csv", ".md", ".tex", ".html"),
+        multiext("results/{experiment}/tables/table1", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/table1.html",
+            caption="../report/sizes_table.rst",
+            category="Tables",
+        ),
     log:
         "results/logs/{experiment}/tables/table1.log",
     benchmark:
@@ -33,8 +38,11 @@ rule scores_table:
         scores="results/{experiment}/scores.csv",
         paper="workflow/reference/paper_table{table}.csv",
     output:
-        multiext(
-            "results/{experiment}/tables/table{table}", ".csv", ".md", ".tex", ".html"
+        multiext("results/{experiment}/tables/table{table}", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/table{table}.html",
+            caption="../report/scores_table.rst",
+            category="Tables",
         ),
     log:
         "results/logs/{experiment}/tables/table{table}.log",
@@ -95,8 +103,11 @@ rule draw_figure3:
         points=lambda w: [f"{stem}_points.csv" for stem in plan.panels(w.dataset)],
         distances=lambda w: [f"{stem}_distances.csv" for stem in plan.panels(w.dataset)],
     output:
-        multiext(
-            "results/{experiment}/figures/figure3_{dataset}", ".png", ".pdf", ".csv"
+        multiext("results/{experiment}/figures/figure3_{dataset}", ".pdf", ".csv"),
+        png=report(
+            "results/{experiment}/figures/figure3_{dataset}.png",
+            caption="../report/figure3.rst",
+            category="Figures",
         ),
     log:
         "results/logs/{experiment}/figures/figure3_{dataset}.log",
@@ -120,7 +131,12 @@ rule draw_robustness:
     input:
         scores="results/{experiment}/scores.csv",
     output:
-        multiext("results/{experiment}/figures/robustness", ".png", ".pdf", ".csv"),
+        multiext("results/{experiment}/figures/robustness", ".pdf", ".csv"),
+        png=report(
+            "results/{experiment}/figures/robustness.png",
+            caption="../report/robustness.rst",
+            category="Figures",
+        ),
     log:
         "results/logs/{experiment}/figures/robustness.log",
     benchmark:
@@ -149,7 +165,11 @@ rule report:
         scores="results/{experiment}/scores.csv",
         template="scripts/nmer/results/report.html.j2",
     output:
-        "results/{experiment}/report.html",
+        report(
+            "results/{experiment}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+        ),
     log:
         "results/logs/{experiment}/report.log",
     benchmark:

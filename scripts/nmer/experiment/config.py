@@ -13,6 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
+from nmer.corpora.demo import DemoSettings
 from nmer.corpora.registry import layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.noise.registry import noise_kinds
@@ -36,8 +37,14 @@ def check_config(config: dict) -> None:
         if not regimes(systems.declaration(system, config.get("systems", {}).get(system, {}).get("file"))):
             raise ConfigError(f"{where}.systems: '{system}' is a stage of pretraining, not a system. Remove it.")
     overrides = experiment.get("system_options", {})
+    for system, given in overrides.items():
+        if "file" in given:
+            raise ConfigError(f"{where}.system_options.{system}: 'file' belongs in systems.{system}. Move it there.")
     _check_plugins(systems, overrides, (), f"{where}.system_options", "", files=config.get("systems", {}))
-    kinds = config.get("noise", {}).get("kinds", {})
+    noise = config.get("noise", {})
+    if noise.get("beta_start", 0.001) > noise.get("beta_end", 0.1):
+        raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
+    kinds = noise.get("kinds", {})
     _check_plugins(noise_kinds, kinds, experiment["noise"], "noise.kinds", f"{where}.noise")
     if isinstance(experiment["snr_db"], dict):
         for kind in experiment["noise"]:
@@ -94,10 +101,12 @@ def _check_dataset(config: dict, name: str) -> None:
     try:
         declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
         _check_options(declaration.options, dataset.get("options", {}), f"datasets.{name}.options")
-        if "path" in dataset:
+        if "generate" in dataset:
+            DemoSettings.from_mapping({"dataset": name, **{key: dataset[key] for key in ("layout", "generate")}})
+        else:
             source_files(dataset["layout"], Path(config.get("data", "data")) / dataset["path"], dataset.get("file"))
     except ConfigError as error:
-        raise ConfigError(f"datasets.{name}.layout: {error}") from None
+        raise ConfigError(f"datasets.{name}: {error}") from None
     except DataError as error:
         message = f"datasets.{name}: {error} Paths are relative to the folder given by 'data' (--config data=...)."
         raise DataError(message) from None

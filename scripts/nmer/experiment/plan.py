@@ -250,9 +250,14 @@ class Plan:
         if stage:
             shorter = {key: value for key, value in _PRETRAINING_KEYS.items() if key not in own}
             training = replace(training, **(shorter | overrides))
+        teacher = pretraining(self._system(system))
         return _json(
             self._run(w, system, getattr(w, "regime", "clean"))
-            | {"fold": int(w.fold), "training": changed(training, TrainingSettings()) or None}
+            | {
+                "fold": int(w.fold),
+                "teacher": (self._given(teacher) or None) if teacher else None,
+                "training": changed(training, TrainingSettings()) or None,
+            }
         )
 
     def evaluation_settings(self, w) -> str:
@@ -290,7 +295,7 @@ class Plan:
                 "repeats": self.repeats,
                 "folds": {dataset: len(self.folds(dataset)) for dataset in self.datasets},
                 "trainings": len(self.trainings()) * self.repeats,
-                "training_jobs": len(self.trainings()),
+                "jobs": len(self.trainings()),
             }
         )
 
@@ -323,8 +328,7 @@ class Plan:
     @property
     def keeps_models(self) -> bool:
         """Whether the weights of runs stay on disk once they are evaluated."""
-        sections = (self.config.get("training", {}), self.experiment.get("training", {}))
-        return all(section.get("keep_models", True) for section in sections)
+        return (self.config.get("training", {}) | self.experiment.get("training", {})).get("keep_models", True)
 
     # Helpers
 
@@ -356,9 +360,6 @@ class Plan:
 
     def _run(self, w, system: str, regime: str) -> dict:
         section = self.config["datasets"][w.dataset]
-        given = self.config.get("systems", {}).get(system, {}) | self.experiment.get("system_options", {}).get(
-            system, {}
-        )
         evaluation = section.get("evaluation", EVERY_CONDITION)
         corruption = self.corruptions[w.corruption] if getattr(w, "corruption", None) else Corruption("", None)
         return {
@@ -369,9 +370,14 @@ class Plan:
             "noise": corruption.noise or None,
             "snr_db": corruption.snr_db,
             "evaluation": None if evaluation == EVERY_CONDITION else evaluation,
-            "file": given.get("file"),
-            "options": _unlike(given, self._system(system).options) or None,
-        }
+        } | self._given(system)
+
+    def _given(self, system: str) -> dict:
+        """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
+        general = self.config.get("systems", {}).get(system, {})
+        given = general | self.experiment.get("system_options", {}).get(system, {})
+        options = _unlike(given, self._system(system).options)
+        return ({"file": given["file"]} if "file" in given else {}) | ({"options": options} if options else {})
 
     def _printed(self, dataset: str) -> dict:
         section = self.config["datasets"][dataset]

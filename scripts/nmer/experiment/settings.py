@@ -36,7 +36,10 @@ PRETRAINING = replace(TrainingSettings(), constant_epochs=20, decay_epochs=20, c
 
 @dataclass(frozen=True)
 class RunSettings:
-    """One training job: a system on one fold of a dataset, in one regime, all its repeats."""
+    """One training job: a system on one fold of a dataset, in one regime, all its repeats.
+
+    teacher: ``options`` and ``file`` of the pretrained system, where they are not its defaults.
+    """
 
     dataset: str
     system: str
@@ -48,6 +51,7 @@ class RunSettings:
     evaluation: str = "every_condition"
     file: str | None = None
     options: dict = field(default_factory=dict)
+    teacher: dict = field(default_factory=dict)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     @classmethod

@@ -9,9 +9,15 @@ from nmer.systems.registry import systems
 
 
 def build_system(
-    name: str, dims: dict[str, int], classes: int, dropout: float, options: dict, file: str | None = None
+    name: str,
+    dims: dict[str, int],
+    classes: int,
+    dropout: float,
+    options: dict | None = None,
+    file: str | None = None,
 ) -> System:
     """A freshly initialised system (SPEC 3.2). Raises ConfigError for an option that the system does not declare."""
+    options = options or {}
     constructor = systems.load(name, file)
     known = systems.declaration(name, file).options
     for option in options:

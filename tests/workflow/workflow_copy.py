@@ -1,0 +1,61 @@
+"""A copy of the repository, to be run as a user would run it, and ways to ask what would run again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LEFT_OUT = {".git", ".venv", ".snakemake", "results", "data"}
+
+
+class Workflow:
+    """A copy of the repository, called as a user would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        shutil.copytree(
+            REPOSITORY, folder, ignore=lambda at, _: LEFT_OUT if Path(at) == REPOSITORY else {"__pycache__"}
+        )
+
+    def snakemake(self, *arguments: str, cores: int = 2, gpus: int = 0, experiment: str = "tiny", **config: str):
+        """Run snakemake; returns the finished process with its output as text."""
+        overrides = [f"{key}={value}" for key, value in {"experiment": experiment, **config}.items()]
+        # Not on PATH and not activated: steps must find the interpreter by themselves.
+        program = Path(sys.executable).with_name("snakemake")
+        command = [program, *arguments, "--cores", str(cores), "--resources", f"gpu={gpus}", "--config", *overrides]
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        return subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False)
+
+    def due(self, **config: str) -> dict[str, set[tuple[str, ...]]]:
+        """What a dry run would do: per rule, the wildcard values of its jobs (without the target rule)."""
+        finished = self.snakemake("--dry-run", **config)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        jobs: dict[str, set[tuple[str, ...]]] = {}
+        for block in re.split(r"\n(?=(?:local)?rule )", finished.stdout + finished.stderr)[1:]:
+            rule = re.match(r"(?:local)?rule (\w+):", block).group(1)
+            wildcards = re.search(r"^ +wildcards: (.*)$", block, re.MULTILINE)
+            pairs = wildcards.group(1).split(", ") if wildcards else []
+            values = tuple(pair.split("=", 1)[1] for pair in pairs if not pair.startswith("experiment="))
+            jobs.setdefault(rule, set()).add(values)
+        jobs.pop("all", None)
+        return jobs
+
+    @contextmanager
+    def edited(self, name: str, old: str, new: str) -> Iterator[None]:
+        """Replace ``old`` by ``new`` in a file for the length of the block."""
+        path = self.folder / name
+        content, times = path.read_text(), path.stat()
+        assert old in content, f"{old!r} is not in {name}"
+        path.write_text(content.replace(old, new))
+        try:
+            yield
+        finally:
+            path.write_text(content)
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
