@@ -17,7 +17,7 @@ from nmer.corpora.store import FeatureStore
 from nmer.errors import ConfigError
 from nmer.files import atomic_path
 from nmer.names import MODALITIES, corruption_name
-from nmer.noise.calibration import calibrate
+from nmer.noise.calibration import CalibrationSettings, calibrate
 from nmer.noise.registry import noise_kinds, noise_power
 from nmer.noise.schedule import LinearSchedule
 
@@ -31,27 +31,27 @@ def main() -> None:
     parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
     parser.add_argument("--output", required=True, type=Path, help="calibration CSV to write")
     arguments = parser.parse_args()
-    settings = command.settings(arguments.settings)
-    noise, target = settings["noise"], settings["snr_db"]
-    power = noise_power(noise_kinds.load(noise, settings.get("file")), settings.get("options", {}))
+    settings = command.fill(CalibrationSettings, command.settings(arguments.settings))
+    noise, target = settings.noise, settings.snr_db
+    power = noise_power(noise_kinds.load(noise, settings.file), settings.options)
     if power <= 0:
         raise ConfigError(f"noise.kinds.{noise}: this noise has no power, so it has no SNR. Correct its options.")
-    schedule = LinearSchedule(**settings.get("schedule", {}))
+    schedule = command.fill(LinearSchedule, settings.schedule, "settings.schedule")
     rows = []
     with FeatureStore(arguments.features) as store:
         for modality in MODALITIES:
-            variance = store.variance(modality, settings.get("scope", "stored"))
-            level = calibrate(target, variance, schedule, settings.get("mode", "integer_T"))
+            variance = store.variance(modality, settings.scope)
+            level = calibrate(target, variance, schedule, settings.mode)
             if level.misses(target):
                 print(
-                    f"warning: {settings['dataset']}, {modality}, {corruption_name(noise, target)}: the nearest whole T"
+                    f"warning: {settings.dataset}, {modality}, {corruption_name(noise, target)}: the nearest whole T"
                     f" ({level.steps}) gives {level.attained_db:.2f} dB. Consider calibration mode exact_abar.",
                     file=sys.stderr,
                 )
             effective = level.attained_db - 10 * math.log10(power)
             steps = "" if level.steps is None else level.steps
             level_columns = (steps, level.alpha_bar, level.attained_db, effective)
-            rows.append((settings["dataset"], modality, noise, target, variance, *level_columns))
+            rows.append((settings.dataset, modality, noise, target, variance, *level_columns))
     with atomic_path(arguments.output) as temporary, temporary.open("w", newline="") as stream:
         csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -19,7 +20,7 @@ from nmer import command
 from nmer.corpora.store import FeatureStore, create_values
 from nmer.files import atomic_path, write_digest
 from nmer.names import MODALITIES
-from nmer.noise.corruption import NoiseSource, add_noise
+from nmer.noise.corruption import CorruptionSettings, NoiseSource, add_noise
 from nmer.noise.registry import noise_kinds
 
 BLOCK_UTTERANCES = 256
@@ -33,10 +34,9 @@ def main() -> None:
     parser.add_argument("--calibration", required=True, type=Path, help="calibration CSV of this noise and level")
     parser.add_argument("--output", required=True, type=Path, help="HDF5 file of noisy embeddings to write")
     arguments = parser.parse_args()
-    settings = command.settings(arguments.settings)
-    name = settings["noise"]
-    kind = noise_kinds.load(name, settings.get("file"))
-    source = NoiseSource(kind, name, settings["dataset"], settings.get("seed", 0), settings.get("options", {}))
+    settings = command.fill(CorruptionSettings, command.settings(arguments.settings))
+    kind = noise_kinds.load(settings.noise, settings.file)
+    source = NoiseSource(kind, settings.noise, settings.dataset, settings.seed, settings.options)
     with arguments.calibration.open(newline="") as stream:
         levels = {row["modality"]: row for row in csv.DictReader(stream)}
     with (
@@ -44,7 +44,7 @@ def main() -> None:
         atomic_path(arguments.output) as temporary,
         h5py.File(temporary, "w") as output,
     ):
-        output.attrs["settings"] = json.dumps(settings, sort_keys=True)
+        output.attrs["settings"] = json.dumps(asdict(settings), sort_keys=True)
         for modality in MODALITIES:
             corrupt_modality(store, output, modality, source, levels[modality])
     write_digest(arguments.output)

@@ -3,7 +3,7 @@
 One row per dataset and noise kind; the bars are standard deviations over repeats. Writes .png, .pdf and the data
 as .csv.
 
-Settings: those of the tables (see tabulate.py --help) and, if other than WA and UA, "metrics": ["WA", "UA", "F1"]
+Settings: those of the tables (see make_table.py --help) and, if other than WA and UA, "metrics": ["WA", "UA", "F1"]
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ import pandas as pd
 
 from nmer import command
 from nmer.devices import compute_device
+from nmer.errors import ConfigError
 from nmer.experiment.data import FoldData
 from nmer.experiment.evaluation import predict, score_predictions
-from nmer.experiment.models import load_model
+from nmer.experiment.models import restore
 from nmer.experiment.settings import EvaluationSettings
 from nmer.files import write_gzip, write_text
 from nmer.systems.building import build_system
@@ -34,6 +35,8 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=0, help="GPUs granted to this job")
     arguments = parser.parse_args()
     settings = EvaluationSettings.from_mapping(command.settings(arguments.settings))
+    if len(arguments.models) != len(settings.folds):
+        raise ConfigError(f"--models: {len(arguments.models)} files for {len(settings.folds)} folds. Give one a fold.")
     parts = []
     with compute_device(arguments.gpus, arguments.threads, arguments.slots) as device:
         for fold, model in zip(settings.folds, arguments.models, strict=True):
@@ -42,7 +45,7 @@ def main() -> None:
                 system = build_system(
                     settings.system, data.dims, len(data.classes), 0.0, settings.options, settings.file
                 ).to(device)
-                system.load_state_dict(load_model(model, repeat))
+                restore(system, model, repeat)
                 parts.append(predict(system, data, settings, fold, repeat))
     predictions = pd.concat(parts, ignore_index=True)
     scores = score_predictions(predictions, settings)

@@ -2,7 +2,7 @@
 
 The page is self-contained (style and images inside) and opens offline; links lead to the files beside it.
 
-Settings: those of the tables (see tabulate.py --help), "experiment": "demo", "config": the effective configuration
+Settings: those of the tables (see make_table.py --help), "experiment": "demo", "config": the effective configuration
           and, if known, "jobs": the number of training jobs
 """
 

@@ -15,8 +15,9 @@ import pandas as pd
 
 from nmer import command
 from nmer.devices import compute_device
+from nmer.errors import ConfigError, DataError
 from nmer.experiment.data import FoldData
-from nmer.experiment.models import load_model, save_models
+from nmer.experiment.models import restore, save_models
 from nmer.experiment.settings import RunSettings
 from nmer.experiment.training import train_repeat
 from nmer.files import digest_path, write_text
@@ -41,6 +42,10 @@ def main() -> None:
     settings = RunSettings.from_mapping(command.settings(arguments.settings))
     progress = arguments.checkpoints / checkpoint_key(arguments)
     stage = pretraining(systems.declaration(settings.system, settings.file))
+    if settings.regime != "clean" and not arguments.noisy:
+        raise ConfigError(f"--noisy: regime '{settings.regime}' trains on noisy embeddings. Give their file.")
+    if stage and not arguments.teacher:
+        raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
     states, history = {}, []
     with compute_device(arguments.gpus, arguments.threads, arguments.checkpoints / "gpu_slots") as device:
         data = FoldData(arguments.features, arguments.noisy, settings.fold, device)
@@ -49,7 +54,7 @@ def main() -> None:
             teacher = None
             if arguments.teacher:
                 teacher = build_system(stage, *shape, **settings.teacher).to(device).requires_grad_(False)
-                teacher.load_state_dict(load_model(arguments.teacher, repeat))
+                restore(teacher, arguments.teacher, repeat)
             states[repeat], rows = train_repeat(
                 lambda: build_system(settings.system, *shape, settings.options, settings.file),
                 data,
@@ -67,7 +72,11 @@ def main() -> None:
 def checkpoint_key(arguments) -> str:
     """Digest of everything that the training depends on: a checkpoint of anything else is never resumed."""
     inputs = [path for path in (arguments.features, arguments.noisy, arguments.teacher) if path]
-    parts = [arguments.settings, arguments.code, *(digest_path(path).read_text() for path in inputs)]
+    try:
+        digests = [digest_path(path).read_text() for path in inputs]
+    except OSError as error:
+        raise DataError(f"{error.filename}: no such file. It stands beside each input; make both again.") from None
+    parts = [arguments.settings, arguments.code, *digests]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 

@@ -6,8 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import MISSING, fields
+from typing import TypeVar
 
-from nmer.errors import ConfigError, NmerError
+from nmer.errors import ConfigError, NmerError, nearest
+
+Settings = TypeVar("Settings")
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -24,6 +28,18 @@ def settings(text: str) -> dict:
     if not isinstance(value, dict):
         raise ConfigError('--settings must be a JSON object, e.g. \'{"dataset": "mosi"}\'.')
     return value
+
+
+def fill(cls: type[Settings], mapping: dict, where: str = "settings") -> Settings:
+    """A dataclass filled from a JSON object. Raises ConfigError for an unknown or a missing key."""
+    known = {item.name: item for item in fields(cls)}
+    for key in mapping:
+        if key not in known:
+            raise ConfigError(f"{where}: unknown key '{key}'. {nearest(key, known)}")
+    for key, item in known.items():
+        if key not in mapping and item.default is MISSING and item.default_factory is MISSING:
+            raise ConfigError(f"{where}: missing key '{key}'. Add it.")
+    return cls(**mapping)
 
 
 def run(main: Callable[[], None]) -> None:

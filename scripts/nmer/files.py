@@ -30,8 +30,13 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         if path.is_dir():
-            shutil.rmtree(path)
-        temporary.replace(path)
+            # A folder cannot be replaced in one step: the old one steps aside and goes when the new one stands.
+            old = path.with_name(f".{path.name}.{os.getpid()}.old")
+            path.replace(old)
+            temporary.replace(path)
+            shutil.rmtree(old)
+        else:
+            temporary.replace(path)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

@@ -20,22 +20,20 @@ def fingerprint(script: str, plugins: tuple[Path, ...] = ()) -> str:
 
     script: file name in ``scripts/``. plugins: files that the step imports dynamically. Returns 16 hexadecimal digits.
     """
-    sources: dict[str, Path] = {}
+    sources: set[Path] = set()
     for start in (SCRIPTS / script, *plugins):
         sources |= _local_imports(start.resolve())
     digest = hashlib.sha256()
-    for name in sorted(sources):
-        digest.update(name.encode())
-        digest.update(_essence(sources[name]).encode())
+    for part in sorted((_label(path), _essence(path)) for path in sources):
+        digest.update("\n".join(part).encode())
     return digest.hexdigest()[:16]
 
 
 @cache
-def _local_imports(start: Path) -> dict[str, Path]:
+def _local_imports(start: Path) -> frozenset[Path]:
     finder = ModuleFinder(path=[str(SCRIPTS)])
     finder.run_script(str(start))
-    files = (Path(module.__file__).resolve() for module in finder.modules.values() if module.__file__)
-    return {_label(path): path for path in files}
+    return frozenset(Path(module.__file__).resolve() for module in finder.modules.values() if module.__file__)
 
 
 def _label(path: Path) -> str:
@@ -44,13 +42,18 @@ def _label(path: Path) -> str:
 
 @cache
 def _essence(path: Path) -> str:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if _has_docstring(node):
-            node.body[0].value.value = ""
-    return ast.unparse(tree)
+    return ast.unparse(_WithoutText().visit(ast.parse(path.read_text(encoding="utf-8"))))
 
 
-def _has_docstring(node: ast.AST) -> bool:
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    return isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None
+class _WithoutText(ast.NodeTransformer):
+    """Drops docstrings, those of constants too: statements that are nothing but a string."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return None if text else node
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        super().generic_visit(node)
+        if getattr(node, "body", None) == []:
+            node.body = [ast.Pass()]
+        return node

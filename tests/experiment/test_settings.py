@@ -48,7 +48,7 @@ def test_settings_are_read_with_their_training_section():
         (RUN | {"repeat": 3}, "settings: unknown key 'repeat'. Did you mean 'repeats'?"),
         (
             RUN | {"training": {"learning_rat": 1}},
-            "training: unknown key 'learning_rat'. Did you mean 'learning_rate'?",
+            "settings.training: unknown key 'learning_rat'. Did you mean 'learning_rate'?",
         ),
     ],
 )

@@ -167,4 +167,4 @@ def test_a_systems_own_file_counts_for_its_jobs_only():
         fingerprints.fingerprint("train.py", (men,)),
     }
     assert len(found) == 3
-    assert nmer.resolve() not in fingerprints._local_imports(fingerprints.SCRIPTS / "train.py").values()
+    assert nmer.resolve() not in fingerprints._local_imports(fingerprints.SCRIPTS / "train.py")

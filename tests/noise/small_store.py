@@ -65,12 +65,20 @@ def run(step, settings: dict, **arguments: Path) -> None:
         command.run(step.main)
 
 
-def make_noisy(features: Path, folder: Path, noise: str = "gaussian", snr_db: int = -10, **settings) -> Path:
+def make_noisy(
+    features: Path,
+    folder: Path,
+    noise: str = "gaussian",
+    snr_db: int = -10,
+    seed: int = 0,
+    mode="integer_T",
+    **settings,
+) -> Path:
     """Calibrate and corrupt with these settings; returns the file of noisy embeddings."""
     output = folder / f"{noise}_{snr_db}dB.h5"
     common = {"dataset": "small", "noise": noise, **settings}
-    run(calibrate, common | {"snr_db": snr_db}, features=features, output=output.with_suffix(".csv"))
-    run(corrupt, common, features=features, calibration=output.with_suffix(".csv"), output=output)
+    run(calibrate, common | {"snr_db": snr_db, "mode": mode}, features=features, output=output.with_suffix(".csv"))
+    run(corrupt, common | {"seed": seed}, features=features, calibration=output.with_suffix(".csv"), output=output)
     return output
 
 

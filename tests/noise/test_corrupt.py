@@ -81,7 +81,7 @@ def test_neither_order_nor_neighbours_change_an_utterance(features, tmp_path):
     # The level comes from the variance of all utterances present, so it is taken from the whole corpus.
     output = tmp_path / "few" / "x.h5"
     calibration = tmp_path / "all" / "gaussian_-10dB.csv"
-    settings = {"dataset": "small", "noise": "gaussian", "mode": "exact_abar"}
+    settings = {"dataset": "small", "noise": "gaussian"}
     run(corrupt, settings, features=few, calibration=calibration, output=output)
     found = read_noisy(output, chosen)
     for modality in "vl":

@@ -130,7 +130,7 @@ def test_the_step_writes_four_files_that_are_equal_the_second_time(tmp_path, sma
     for folder in ("one", "two"):
         stem = tmp_path / folder / "table2"
         arguments = ("--table", 2, "--settings", settings, "--scores", tmp_path / "scores.csv", "--output-stem", stem)
-        run_step("tabulate.py", *arguments)
+        run_step("make_table.py", *arguments)
     for suffix in (".csv", ".md", ".tex", ".html"):
         one, two = ((tmp_path / folder / f"table2{suffix}").read_bytes() for folder in ("one", "two"))
         assert one == two
@@ -138,5 +138,5 @@ def test_the_step_writes_four_files_that_are_equal_the_second_time(tmp_path, sma
 
 
 def test_the_step_needs_no_plotting_library():
-    code = "import sys, tabulate, collect_scores; assert not {'matplotlib', 'openTSNE', 'torch'} & set(sys.modules)"
+    code = "import sys, make_table, collect_scores; assert not {'matplotlib', 'openTSNE', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "scripts")

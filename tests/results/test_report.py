@@ -47,7 +47,7 @@ def experiment(tmp_path_factory, small_settings, small_scores):
     settings = small_settings | {"experiment": "tiny <&>", "config": {"noise": {"seed": 0}}, "jobs": 7}
     small_scores.to_csv(tmp_path / "scores.csv", index=False)
     common = ("--settings", json.dumps(settings), "--scores", tmp_path / "scores.csv", "--output-stem")
-    run_step("tabulate.py", "--table", 2, *common, tmp_path / "tables/table2")
+    run_step("make_table.py", "--table", 2, *common, tmp_path / "tables/table2")
     run_step("draw_robustness.py", *common, tmp_path / "figures/robustness")
     calibration = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db\n"
     calibration += "mosi,a,gaussian,-10,1,46,0.09,-10.04,-10.04\nmosi,l,impulse,0,0.03,2,0.8991,-5.73,-0.5\n"

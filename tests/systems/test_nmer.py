@@ -65,6 +65,7 @@ def test_the_defaults_are_the_papers():
         "feed_forward": 2048,
         "transformer_dropout": 0.1,
         "latent": 64,
+        "divergence_weight": 1.0,
         "generation_weight": 1.0,
         "invariance_weight": 10.0,
         "classification_weight": 1.0,
@@ -126,7 +127,7 @@ def test_training_samples_the_latent_from_its_mean_and_variance():
     encodings = {m: torch.randn(400, 256) for m in DIMS}
     outputs = system.fuse(encodings)
     latent = decoded[0][:, :64]
-    noise = (latent - outputs["latent_mean"]) / (outputs["latent_logvar"] / 2).exp()
+    noise = (latent.detach() - outputs["latent_mean"].detach()) / (outputs["latent_logvar"].detach() / 2).exp()
     assert float(noise.mean()) == pytest.approx(0, abs=5 / math.sqrt(noise.numel()))
     assert float(noise.var()) == pytest.approx(1, abs=5 * math.sqrt(2 / noise.numel()))
     assert float(noise.pow(4).mean()) == pytest.approx(3, abs=5 * math.sqrt(96 / noise.numel()))

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -86,7 +87,7 @@ def files_of_step(script: str) -> list[Path]:
     }
     folders = [folder for folder, scripts in sorts.items() if script in scripts]
     starts = [SCRIPTS / script, *(path for folder in folders for path in (SCRIPTS / "nmer" / folder).glob("*.py"))]
-    return [path for start in starts for path in fingerprint._local_imports(start.resolve()).values()]
+    return [path for start in starts for path in fingerprint._local_imports(start.resolve())]
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
@@ -142,3 +143,10 @@ def test_one_version_of_python_is_meant_everywhere():
     assert project["tool"]["ruff"]["target-version"] == f"py{version.replace('.', '')}"
     assert f"python{version}" in (REPOSITORY / "Makefile").read_text()
     assert f"Python {version}" in (REPOSITORY / "README.md").read_text()
+
+
+def test_no_step_has_the_name_of_an_installed_package():
+    # A step's folder comes first on sys.path: a step named like a library would be imported in its place.
+    steps = {path.stem for path in (REPOSITORY / "scripts").glob("*.py")}
+    assert steps & set(packages_distributions()) == set()
+    assert steps & sys.stdlib_module_names == set()

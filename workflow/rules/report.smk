@@ -20,10 +20,10 @@ rule sizes_table:
         "../../envs/light.yaml"
     params:
         settings=plan.tables_settings(),
-        code=plan.code("tabulate.py"),
+        code=plan.code("make_table.py"),
     shell:
         """
-        python scripts/tabulate.py \
+        python scripts/make_table.py \
             --table 1 \
             --settings {params.settings:q} \
             --reports {input.reports} \
@@ -54,10 +54,10 @@ rule scores_table:
         "../../envs/light.yaml"
     params:
         settings=plan.tables_settings(),
-        code=plan.code("tabulate.py"),
+        code=plan.code("make_table.py"),
     shell:
         """
-        python scripts/tabulate.py \
+        python scripts/make_table.py \
             --table {wildcards.table} \
             --settings {params.settings:q} \
             --scores {input.scores} \

@@ -43,4 +43,4 @@ def probabilities(
         system.fuse({modality: encoding[start : start + BATCH] for modality, encoding in chosen.items()})["logits"]
         for start in range(0, len(items), BATCH)
     ]
-    return torch.cat(parts).softmax(dim=1) if parts else torch.empty(0, system.classes)
+    return torch.cat(parts).softmax(dim=1) if parts else torch.empty(0, system.classes, device=items.device)

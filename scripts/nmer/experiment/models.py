@@ -9,7 +9,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from nmer.errors import DataError
 from nmer.files import atomic_path, write_digest
@@ -24,6 +24,14 @@ def save_models(path: Path, states: dict[int, dict[str, Tensor]], description: d
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata)
     write_digest(path)
+
+
+def restore(system: nn.Module, path: Path, repeat: int) -> None:
+    """Load the weights of one repeat into a system. Raises DataError if the file is damaged or of another system."""
+    try:
+        system.load_state_dict(load_model(path, repeat))
+    except RuntimeError:
+        raise DataError(f"{path}: holds the weights of another system or size. Delete it and run again.") from None
 
 
 def load_model(path: Path, repeat: int) -> dict[str, Tensor]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
+from nmer.command import fill
 from nmer.errors import ConfigError, nearest
+from nmer.names import REGIMES
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,12 @@ class RunSettings:
     @classmethod
     def from_mapping(cls, mapping: dict) -> Self:
         """Read settings from a step's JSON. Raises ConfigError for an unknown key."""
-        training = _checked(TrainingSettings, mapping.get("training", {}), "training")
-        return cls(**_checked(cls, mapping, "settings") | {"training": TrainingSettings(**training)})
+        training = fill(TrainingSettings, mapping.get("training", {}), "settings.training")
+        return fill(cls, mapping | {"training": training})
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for an unknown regime."""
+        _check_regime(self.regime)
 
 
 @dataclass(frozen=True)
@@ -79,7 +85,11 @@ class EvaluationSettings:
     @classmethod
     def from_mapping(cls, mapping: dict) -> Self:
         """Read settings from a step's JSON. Raises ConfigError for an unknown key."""
-        return cls(**_checked(cls, mapping, "settings"))
+        return fill(cls, mapping)
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for an unknown regime."""
+        _check_regime(self.regime)
 
 
 def changed(settings: TrainingSettings, default: TrainingSettings) -> dict:
@@ -88,9 +98,6 @@ def changed(settings: TrainingSettings, default: TrainingSettings) -> dict:
     return {key: value for key, value in asdict(settings).items() if value != reference[key]}
 
 
-def _checked(cls: type, mapping: dict, where: str) -> dict:
-    known = [item.name for item in fields(cls)]
-    for key in mapping:
-        if key not in known:
-            raise ConfigError(f"{where}: unknown key '{key}'. {nearest(key, known)}")
-    return mapping
+def _check_regime(regime: str) -> None:
+    if regime not in REGIMES:
+        raise ConfigError(f"settings.regime: unknown regime '{regime}'. {nearest(regime, REGIMES)}")

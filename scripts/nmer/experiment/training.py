@@ -88,7 +88,8 @@ def train_epoch(
     order = torch.from_numpy(generator("training order", *names).permutation(len(rows))).to(data.device)
     flags = training_flags(settings.regime, len(rows), *names)
     noisy = torch.from_numpy(flags).to(data.device)
-    totals: dict[str, Tensor] = {}
+    steps: list[Tensor] = []
+    terms_logged: list[str] = []
     system.train()
     for part in order.split(settings.training.batch_size):
         batch = make_batch(data, rows[part], noisy[part], targets)
@@ -98,16 +99,19 @@ def train_epoch(
         for subnetwork in system.subnetworks():
             torch.nn.utils.clip_grad_norm_(subnetwork.parameters(), settings.training.clip_norm)
         optimiser.step()
-        for name, term in terms.items():
-            totals[name] = totals.get(name, 0) + term.detach() * len(part) / len(rows)
+        terms_logged = list(terms)
+        steps.append(torch.stack([term.detach() for term in terms.values()]))
     # Looked at once an epoch, not once a step: reading a number makes a GPU wait.
-    means = {name: float(total) for name, total in totals.items()}
-    for name, value in means.items():
-        if not np.isfinite(value):
-            raise TrainingError(
-                f"{settings.system} on {settings.dataset}, fold {settings.fold}, repeat {repeat}, epoch {epoch + 1}: "
-                f"the loss term '{name}' is {value}. Lower training.learning_rate or the term's weight."
-            )
+    values = torch.stack(steps).double().cpu().numpy()
+    if not np.isfinite(values).all():
+        # The first to go: it makes the weights, and so every later term, not-a-number as well.
+        step, term = np.argwhere(~np.isfinite(values))[0]
+        raise TrainingError(
+            f"{settings.system} on {settings.dataset}, fold {settings.fold}, repeat {repeat}, epoch {epoch + 1}: the "
+            f"loss term '{terms_logged[term]}' is {values[step, term]}. Lower training.learning_rate or its weight."
+        )
+    sizes = [len(part) for part in order.split(settings.training.batch_size)]
+    means = dict(zip(terms_logged, np.average(values, axis=0, weights=sizes).tolist(), strict=True))
     return {"loss": sum(means.values())} | {f"loss_{name}": value for name, value in means.items()}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nmer.errors import ConfigError
 from nmer.noise.schedule import LinearSchedule
@@ -12,6 +12,21 @@ MODES = ("integer_T", "exact_abar")
 LONGEST_CHAIN = 5000
 TOLERANCE_DB = 1.0
 """An attained SNR further than this from its target is reported as a warning."""
+
+
+@dataclass(frozen=True)
+class CalibrationSettings:
+    """What a calibration depends on. options: of the noise kind; file: of a user's kind; schedule: betas other than
+    the default; mode and scope: see :func:`calibrate` and the feature store's variances (SPEC 2.6)."""
+
+    dataset: str
+    noise: str
+    snr_db: int
+    file: str | None = None
+    options: dict = field(default_factory=dict)
+    schedule: dict = field(default_factory=dict)
+    mode: str = "integer_T"
+    scope: str = "stored"
 
 
 @dataclass(frozen=True)

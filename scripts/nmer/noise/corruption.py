@@ -13,6 +13,17 @@ from nmer.seeds import generator
 
 
 @dataclass(frozen=True)
+class CorruptionSettings:
+    """What noisy embeddings depend on, besides features and calibration. file: of a user's noise kind."""
+
+    dataset: str
+    noise: str
+    seed: int = 0
+    file: str | None = None
+    options: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class NoiseSource:
     """Where eps comes from: a kind with its options, and the names that key every draw.
 

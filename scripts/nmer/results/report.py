@@ -139,7 +139,7 @@ def read_table(stem: str, output: str) -> dict:
     try:
         fragment, data = Path(f"{stem}.html").read_text(encoding="utf-8"), pd.read_csv(f"{stem}.csv")
     except (OSError, ValueError) as error:
-        raise DataError(f"{stem}: the table cannot be read ({error}). Make it again with tabulate.py.") from None
+        raise DataError(f"{stem}: the table cannot be read ({error}). Make it again with make_table.py.") from None
     number = Path(stem).name.removeprefix("table")
     known = number.isdecimal() and int(number) in CAPTIONS
     return {

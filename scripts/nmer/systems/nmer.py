@@ -24,6 +24,7 @@ LOGVAR_BOUND = 10.0
         "feed_forward": 2048,
         "transformer_dropout": 0.1,
         "latent": 64,
+        "divergence_weight": 1.0,
         "generation_weight": 1.0,
         "invariance_weight": 10.0,
         "classification_weight": 1.0,
@@ -45,6 +46,7 @@ class Nmer(System):
         feed_forward: int,
         transformer_dropout: float,
         latent: int,
+        divergence_weight: float,
         generation_weight: float,
         invariance_weight: float,
         classification_weight: float,
@@ -63,6 +65,7 @@ class Nmer(System):
         )
         self.classifier = classifier_head(JOINT_WIDTH, (384, 128), classes, dropout)
         self.weights = {
+            "divergence": generation_weight * divergence_weight,
             "generation": generation_weight,
             "invariance": invariance_weight,
             "classification": classification_weight,
@@ -94,7 +97,7 @@ class Nmer(System):
         """KL divergence (Eq. 6), reconstruction (Eq. 7), invariance and cross-entropy terms, weighted."""
         target, target_invariant = halves(batch.teacher_clean)
         return {
-            "divergence": self.weights["generation"] * kl_divergence(outputs["latent_mean"], outputs["latent_logvar"]),
+            "divergence": self.weights["divergence"] * kl_divergence(outputs["latent_mean"], outputs["latent_logvar"]),
             "reconstruction": self.weights["generation"] * functional.mse_loss(outputs["joint_representation"], target),
             "invariance": self.weights["invariance"] * functional.mse_loss(outputs["invariant"], target_invariant),
             "classification": self.weights["classification"]
