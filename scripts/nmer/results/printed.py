@@ -83,7 +83,8 @@ def decibels(snr_db: int | None) -> str:
 
 def signed(difference: float, digits: int = 4) -> str:
     """A difference as printed, with its sign, e.g. ``−0.0123``."""
-    return f"{difference:+,.{digits}f}".replace("-", "−")
+    # Adding zero turns a rounded -0.0 into 0.0: a difference that prints as nothing has no sign to lose.
+    return f"{round(difference, digits) + 0.0:+,.{digits}f}".replace("-", "−")
 
 
 def dataset_title(dataset: str, about: dict) -> str:

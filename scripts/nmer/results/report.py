@@ -108,6 +108,7 @@ def describe_dataset(report: dict, settings: dict) -> dict:
         f"{MODALITY_LABELS.get(m, m)}: {count:,} {kind.replace('_', ' ')}"
         for m, kinds in report.get("repairs", {}).items()
         for kind, count in kinds.items()
+        if count
     ]
     dropped = [f"{count:,} utterances dropped: {reason}" for reason, count in report.get("dropped", {}).items()]
     return {
