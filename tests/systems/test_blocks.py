@@ -45,7 +45,8 @@ def naive_text_cnn(encoder: TextCnn, tokens: torch.Tensor) -> torch.Tensor:
     pooled = []
     for window, convolution in zip((3, 4, 5), encoder.convolutions, strict=True):
         responses = [
-            torch.einsum("ktd,td->k", convolution.weight[:, 0], tokens[start : start + window]) + convolution.bias
+            torch.einsum("ktd,td->k", convolution.weight.unflatten(1, (window, -1)), tokens[start : start + window])
+            + convolution.bias
             for start in range(len(tokens) - window + 1)
         ]
         pooled.append(torch.stack(responses).max(dim=0).values.clamp(min=0))

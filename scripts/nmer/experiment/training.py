@@ -14,6 +14,7 @@ from nmer.errors import TrainingError
 from nmer.experiment.conditions import training_flags, validation_items
 from nmer.experiment.data import FoldData
 from nmer.experiment.inference import encode_rows, probabilities
+from nmer.experiment.optimiser import AdamW
 from nmer.experiment.settings import RunSettings
 from nmer.files import atomic_path
 from nmer.metrics import score
@@ -45,9 +46,7 @@ def train_repeat(
     if teacher is not None:
         system.inherit(teacher)
     options = settings.training
-    optimiser = torch.optim.AdamW(
-        system.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay, fused=True
-    )
+    optimiser = AdamW(system.parameters(), options.learning_rate, options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, options.learning_rate_factor)
     targets = teacher_targets(teacher, data)
     best, history = {"UA": -1.0, "weights": {}}, []

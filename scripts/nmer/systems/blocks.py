@@ -34,7 +34,8 @@ class TextCnn(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.convolutions = nn.ModuleList(nn.Conv2d(1, HIDDEN, (window, dim)) for window in self.WINDOWS)
+        # A convolution over whole tokens is a linear map of every window: one matrix product, twice as fast.
+        self.convolutions = nn.ModuleList(nn.Linear(window * dim, HIDDEN) for window in self.WINDOWS)
         self.dropout = nn.Dropout(self.DROPOUT)
         self.projection = nn.Linear(len(self.WINDOWS) * HIDDEN, HIDDEN)
 
@@ -43,20 +44,26 @@ class TextCnn(nn.Module):
         beyond an utterance's length never win the maximum, so a batch's longest text changes no other's encoding."""
         shortest = max(self.WINDOWS)
         missing = max(0, shortest - sequences.values.shape[1])
-        values = functional.pad(sequences.values, (0, 0, 0, missing))[:, None]
+        values = functional.pad(sequences.values, (0, 0, 0, missing))
         lengths = sequences.lengths.clamp(min=shortest)
         pooled = [
-            self._pool(convolution(values).squeeze(3), lengths - window + 1)
+            self._pool(convolution(_windows(values, window)), lengths - window + 1)
             for window, convolution in zip(self.WINDOWS, self.convolutions, strict=True)
         ]
         return functional.relu(self.projection(self.dropout(torch.cat(pooled, dim=1))))
 
     @staticmethod
     def _pool(responses: Tensor, windows: Tensor) -> Tensor:
-        """Maximum over each utterance's own windows. responses: (batch, 128, longest); windows: (batch,) counts."""
-        beyond = torch.arange(responses.shape[2], device=responses.device) >= windows[:, None]
+        """Maximum over each utterance's own windows. responses: (batch, longest, 128); windows: (batch,) counts."""
+        beyond = torch.arange(responses.shape[1], device=responses.device) >= windows[:, None]
         # After the ReLU every response is at least 0, so a zeroed one cannot win.
-        return functional.relu(responses).masked_fill(beyond[:, None], 0).amax(dim=2)
+        return functional.relu(responses).masked_fill(beyond[:, :, None], 0).amax(dim=1)
+
+
+def _windows(values: Tensor, window: int) -> Tensor:
+    """Every run of ``window`` tokens of (batch, tokens, dim) as one row: (batch, tokens - window + 1, window * dim)."""
+    starts = values.shape[1] - window + 1
+    return torch.cat([values[:, shift : shift + starts] for shift in range(window)], dim=2)
 
 
 def encoder_tower(dims: dict[str, int]) -> nn.ModuleDict:
