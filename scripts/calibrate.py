@@ -7,7 +7,6 @@ all folds share the noisy embeddings. A level that misses its target by more tha
 
 from __future__ import annotations
 
-import csv
 import math
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 from nmer import command
 from nmer.corpora.store import FeatureStore
 from nmer.errors import ConfigError
-from nmer.files import atomic_path
+from nmer.files import write_rows
 from nmer.names import MODALITIES, corruption_name
 from nmer.noise.calibration import CalibrationSettings, calibrate
 from nmer.noise.registry import noise_kinds, noise_power
@@ -50,10 +49,19 @@ def main() -> None:
                 )
             effective = level.attained_db - 10 * math.log10(power)
             steps = "" if level.steps is None else level.steps
-            level_columns = (steps, level.alpha_bar, level.attained_db, effective)
-            rows.append((settings.dataset, modality, noise, target, variance, *level_columns))
-    with atomic_path(arguments.output) as temporary, temporary.open("w", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([COLUMNS, *rows])
+            row = (
+                settings.dataset,
+                modality,
+                noise,
+                target,
+                variance,
+                steps,
+                level.alpha_bar,
+                level.attained_db,
+                effective,
+            )
+            rows.append(dict(zip(COLUMNS, row, strict=True)))
+    write_rows(arguments.output, rows)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,6 @@ import hashlib
 import shutil
 from pathlib import Path
 
-import pandas as pd
-
 from nmer import command
 from nmer.devices import compute_device
 from nmer.errors import ConfigError, DataError
@@ -20,7 +18,7 @@ from nmer.experiment.data import FoldData
 from nmer.experiment.models import restore, save_models
 from nmer.experiment.settings import RunSettings
 from nmer.experiment.training import train_repeat
-from nmer.files import digest_path, write_text
+from nmer.files import digest_path, write_rows
 from nmer.systems.building import build_system
 from nmer.systems.registry import pretraining, systems
 
@@ -64,7 +62,7 @@ def main() -> None:
                 progress / f"repeat{repeat}.pt",
             )
             history += rows
-    write_text(arguments.history, pd.DataFrame(history).to_csv(index=False, lineterminator="\n"))
+    write_rows(arguments.history, history)
     save_models(arguments.model, states, command.settings(arguments.settings))
     shutil.rmtree(progress, ignore_errors=True)
 

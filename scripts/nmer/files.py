@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
@@ -48,6 +49,14 @@ def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically (UTF-8, ``\\n`` line ends)."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_rows(path: str | Path, rows: list[dict]) -> None:
+    """Write dictionaries of the same keys as CSV, atomically, with a header."""
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def write_json(path: str | Path, value: object) -> None:
