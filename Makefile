@@ -26,6 +26,9 @@ test: environment ## run the tests (minutes)
 test-slow: environment ## run every test
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
 
+# snakefmt calls shfmt, which stands beside it.
+check format: export PATH := $(CURDIR)/$(BIN):$(PATH)
+
 check: environment ## what continuous integration checks besides the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

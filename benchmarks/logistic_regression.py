@@ -3,7 +3,8 @@
 Reads the feature store and the noisy embeddings that the workflow made, so that it sees exactly the noise the systems
 see. An utterance becomes the mean over frames of its three modalities, concatenated; every training utterance stands
 under all six incomplete conditions; features are standardised; the regularisation is chosen by validation UA; the test
-split is scored under the six conditions, averaged with equal weight (SPEC 6.2). Not a part of the workflow.
+split is scored under the six conditions, averaged with equal weight (SPEC 6.2). With --all-noisy it is
+trained and scored with every modality noisy instead. Not a part of the workflow.
 
 Example: .venv/bin/python benchmarks/logistic_regression.py --dataset mosi --noise gaussian --snr-db -10 -20 -30 -40
 """
@@ -25,7 +26,7 @@ sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from nmer.corpora.store import FeatureStore  # noqa: E402
 from nmer.experiment.data import noisy_values  # noqa: E402
-from nmer.names import MODALITIES, SIX_CONDITIONS, corruption_name  # noqa: E402
+from nmer.names import ALL_NOISY, MODALITIES, SIX_CONDITIONS, corruption_name, noisy_modalities  # noqa: E402
 
 REGULARISATION = (0.001, 0.01, 0.1, 1.0)
 
@@ -38,6 +39,7 @@ def main() -> None:
     parser.add_argument("--noise", default="gaussian")
     parser.add_argument("--snr-db", type=int, nargs="+", default=[-10, -20, -30, -40])
     parser.add_argument("--fold", type=int, default=1)
+    parser.add_argument("--all-noisy", action="store_true", help="train and test with all modalities noisy (Table 5)")
     arguments = parser.parse_args()
     print("| SNR (dB) | C | WA | UA |\n|---|---|---|---|")
     with FeatureStore(arguments.results / "features" / f"{arguments.dataset}.h5") as store:
@@ -47,7 +49,8 @@ def main() -> None:
             noisy = {
                 m: mean_over_frames(noisy_values(path, m, store.values(m).shape), store.offset(m)) for m in MODALITIES
             }
-            strength, wa, ua = score(clean, noisy, store.labels, store.fold(arguments.fold))
+            conditions = (ALL_NOISY,) if arguments.all_noisy else SIX_CONDITIONS
+            strength, wa, ua = score(clean, noisy, conditions, store.labels, store.fold(arguments.fold))
             print(f"| {snr_db} | {strength} | {wa:.4f} | {ua:.4f} |")
 
 
@@ -56,9 +59,13 @@ def mean_over_frames(values: np.ndarray, offset: np.ndarray) -> np.ndarray:
     return np.add.reduceat(values, offset[:-1], axis=0) / np.diff(offset)[:, None]
 
 
-def score(clean: dict, noisy: dict, labels: np.ndarray, fold: dict) -> tuple[float, float, float]:
-    """The chosen regularisation, and WA and UA on the test split averaged over the six conditions."""
-    features = {c: np.hstack([(clean if m in c else noisy)[m] for m in MODALITIES]) for c in SIX_CONDITIONS}
+def score(
+    clean: dict, noisy: dict, conditions: tuple[str, ...], labels: np.ndarray, fold: dict
+) -> tuple[float, float, float]:
+    """The chosen regularisation, and WA and UA on the test split averaged over the conditions it is trained on."""
+    features = {
+        c: np.hstack([(noisy if m in noisy_modalities(c) else clean)[m] for m in MODALITIES]) for c in conditions
+    }
     train = np.vstack([values[fold["train"]] for values in features.values()])
     train_labels = np.tile(labels[fold["train"]], len(features))
 

@@ -1,4 +1,5 @@
 # Training: stage-A teachers on clean data, then every system, per fold, all repeats of a job together.
+# They go first, for most of the time is theirs: figures fill the gaps.
 # Large files are tracked by the digests beside them, so that a touched or remade equal file retrains nothing.
 
 
@@ -14,6 +15,7 @@ rule pretrain:
         "results/logs/{experiment}/teachers/{dataset}/{stage}/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/teachers/{dataset}/{stage}/fold{fold}.tsv"
+    priority: 1
     conda:
         "../../envs/torch.yaml"
     threads: plan.threads
@@ -51,6 +53,7 @@ rule train_clean:
         "results/logs/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.tsv"
+    priority: 1
     conda:
         "../../envs/torch.yaml"
     threads: plan.threads
@@ -98,6 +101,7 @@ rule train:
         "results/logs/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}.tsv"
+    priority: 1
     conda:
         "../../envs/torch.yaml"
     threads: plan.threads
