@@ -45,7 +45,8 @@ def _slot(slots: int, folder: Path) -> Iterator[int]:
                 lock.acquire(timeout=0.2)
             except Timeout:
                 continue
-            with lock:
-                lock.release()
+            try:
                 yield slot
+            finally:
+                lock.release()
             return

@@ -292,9 +292,6 @@ class Plan:
             | {
                 "experiment": self.name,
                 "config": shown,
-                "repeats": self.repeats,
-                "folds": {dataset: len(self.folds(dataset)) for dataset in self.datasets},
-                "trainings": len(self.trainings()) * self.repeats,
                 "jobs": len(self.trainings()),
             }
         )

@@ -90,7 +90,8 @@ def train_epoch(
     steps: list[Tensor] = []
     terms_logged: list[str] = []
     system.train()
-    for part in order.split(settings.training.batch_size):
+    parts = order.split(settings.training.batch_size)
+    for part in parts:
         batch = make_batch(data, rows[part], noisy[part], targets)
         terms = system.loss(system(batch), batch)
         optimiser.zero_grad(set_to_none=True)
@@ -109,7 +110,7 @@ def train_epoch(
             f"{settings.system} on {settings.dataset}, fold {settings.fold}, repeat {repeat}, epoch {epoch + 1}: the "
             f"loss term '{terms_logged[term]}' is {values[step, term]}. Lower training.learning_rate or its weight."
         )
-    sizes = [len(part) for part in order.split(settings.training.batch_size)]
+    sizes = [len(part) for part in parts]
     means = dict(zip(terms_logged, np.average(values, axis=0, weights=sizes).tolist(), strict=True))
     return {"loss": sum(means.values())} | {f"loss_{name}": value for name, value in means.items()}
 

@@ -16,14 +16,13 @@ from markupsafe import Markup
 import nmer
 from nmer.errors import DataError
 from nmer.names import AVERAGE, MODALITIES, MODALITY_LABELS, SPLITS, noise_label, system_label
+from nmer.noise.calibration import TOLERANCE_DB
 from nmer.results.printed import CAPTIONS, dataset_title, decibels, short_title, signed
 from nmer.results.scores import average, of_regime
 from nmer.results.tables import levels, systems_of
 
 TEMPLATE = "report.html.j2"
 LIBRARIES = ("numpy", "pandas", "h5py", "scikit-learn", "openTSNE", "matplotlib", "jinja2", "torch", "snakemake")
-TOLERANCE_DB = 1.0
-"""A calibration that misses its SNR by more is marked (SPEC 2.6)."""
 
 
 def render(**sections: object) -> str:
