@@ -36,8 +36,24 @@ PRETRAINING = replace(TrainingSettings(), constant_epochs=20, decay_epochs=20, c
 """Stage A trains shorter and clips harder than the systems (SPEC 4.3)."""
 
 
+class _JobSettings:
+    """What the settings of a training and of an evaluation share: how they are read, and the check of the regime."""
+
+    regime: str
+
+    @classmethod
+    def from_mapping(cls, mapping: dict) -> Self:
+        """Read settings from a step's JSON. Raises ConfigError for an unknown key."""
+        return fill(cls, mapping)
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for an unknown regime."""
+        if self.regime not in REGIMES:
+            raise ConfigError(f"settings.regime: unknown regime '{self.regime}'. {nearest(self.regime, REGIMES)}")
+
+
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(_JobSettings):
     """One training job: a system on one fold of a dataset, in one regime, all its repeats.
 
     teacher: ``options`` and ``file`` of the pretrained system, where they are not its defaults.
@@ -60,15 +76,11 @@ class RunSettings:
     def from_mapping(cls, mapping: dict) -> Self:
         """Read settings from a step's JSON. Raises ConfigError for an unknown key."""
         training = fill(TrainingSettings, mapping.get("training", {}), "settings.training")
-        return fill(cls, mapping | {"training": training})
-
-    def __post_init__(self) -> None:
-        """Raises ConfigError for an unknown regime."""
-        _check_regime(self.regime)
+        return super().from_mapping(mapping | {"training": training})
 
 
 @dataclass(frozen=True)
-class EvaluationSettings:
+class EvaluationSettings(_JobSettings):
     """One evaluation job: a trained system on its test splits, at one noise kind and level."""
 
     dataset: str
@@ -82,22 +94,8 @@ class EvaluationSettings:
     file: str | None = None
     options: dict = field(default_factory=dict)
 
-    @classmethod
-    def from_mapping(cls, mapping: dict) -> Self:
-        """Read settings from a step's JSON. Raises ConfigError for an unknown key."""
-        return fill(cls, mapping)
-
-    def __post_init__(self) -> None:
-        """Raises ConfigError for an unknown regime."""
-        _check_regime(self.regime)
-
 
 def changed(settings: TrainingSettings, default: TrainingSettings) -> dict:
     """The keys in which settings differ from the default: what goes into a rule's params."""
     reference = asdict(default)
     return {key: value for key, value in asdict(settings).items() if value != reference[key]}
-
-
-def _check_regime(regime: str) -> None:
-    if regime not in REGIMES:
-        raise ConfigError(f"settings.regime: unknown regime '{regime}'. {nearest(regime, REGIMES)}")
