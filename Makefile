@@ -21,10 +21,10 @@ $(VENV)/.installed: envs/requirements.lock
 	touch $@
 
 test: environment ## run the tests (minutes)
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup -m "not slow"
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m "not slow"
 
 test-slow: environment ## run every test
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
 
 # snakefmt calls shfmt, which stands beside it.
 check format: export PATH := $(CURDIR)/$(BIN):$(PATH)

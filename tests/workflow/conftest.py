@@ -1,4 +1,4 @@
-"""Copies of the repository for the end-to-end tests, shared by all of them."""
+"""Copies of the repository for the end-to-end tests, shared by those of one worker."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def finished_workflow(tmp_path_factory) -> Workflow:
 
 @pytest.fixture(scope="session")
 def fresh_workflow(tmp_path_factory) -> Workflow:
-    """A copy in which nothing has been run."""
+    """A copy in which nothing is ever run: for faults that stop before any job."""
     return Workflow(tmp_path_factory.mktemp("fresh") / "nmer")

@@ -8,8 +8,7 @@ import subprocess
 import sys
 
 import pytest
-
-pytestmark = pytest.mark.xdist_group("workflow")
+from workflow_copy import Workflow
 
 DATASETS = ("tiny_iemocap", "tiny_mosei")
 TABLES = {"scores_table"}
@@ -145,21 +144,21 @@ def test_the_number_of_cores_and_gpus_reruns_nothing(finished_workflow):
     assert "Nothing to be done" in finished.stdout + finished.stderr
 
 
-def test_a_changed_raw_file_is_noticed_and_a_touched_one_is_not(fresh_workflow, tmp_path):
-    source = fresh_workflow.folder.parent / "generated"
+def test_a_changed_raw_file_is_noticed_and_a_touched_one_is_not(tmp_path):
+    workflow, source = Workflow(tmp_path / "nmer"), tmp_path / "generated"
     step = ["scripts/generate_corpus.py", "--output", str(source), "--settings"]
     corpus = {"utterances": 80, "dims": {"a": 73, "v": 100, "l": 100}, "frames": 2}
     settings = json.dumps({"dataset": "mosi", "layout": "mosei_pickle", "generate": corpus})
-    subprocess.run([sys.executable, *step, settings], cwd=fresh_workflow.folder, check=True)
+    subprocess.run([sys.executable, *step, settings], cwd=workflow.folder, check=True)
     data = tmp_path / "data" / "cmu_mosi"
     data.mkdir(parents=True)
     corpus = next(source.glob("*.pkl")).rename(data / "mosi_senti_data.pkl")
     target = {"experiment": "mosi", "data": str(tmp_path / "data")}
-    assert fresh_workflow.snakemake("features", **target).returncode == 0
+    assert workflow.snakemake("features", **target).returncode == 0
     os.utime(corpus)
-    assert "Nothing to be done" in _output(fresh_workflow.snakemake("--dry-run", "features", **target))
+    assert "Nothing to be done" in _output(workflow.snakemake("--dry-run", "features", **target))
     corpus.write_bytes(corpus.read_bytes() + b"\n")
-    assert "build_features" in _output(fresh_workflow.snakemake("--dry-run", "features", **target))
+    assert "build_features" in _output(workflow.snakemake("--dry-run", "features", **target))
 
 
 def _files(path):

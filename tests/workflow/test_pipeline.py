@@ -12,8 +12,6 @@ import pandas as pd
 import pytest
 from workflow_copy import Workflow
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 SIX = ["a", "v", "l", "av", "al", "vl"]
 
 
