@@ -18,7 +18,8 @@ from nmer.systems.interface import Sequences
 class FoldData:
     """Clean and, where given, noisy features of one fold on one device, normalised with the fold's training statistics.
 
-    ids: utterance names. labels: (utterances,) int64. splits: row numbers of train, val and test.
+    ids: utterance names. labels: (utterances,) int64. splits: row numbers of train, val and test. deviations: per
+    modality the standard deviation of all its stored features, in the corruption space (SPEC 2.6).
     """
 
     def __init__(self, features: Path, noisy: Path | None, fold: int, device: torch.device) -> None:
@@ -27,6 +28,7 @@ class FoldData:
             self.ids = store.ids
             self.classes = store.classes
             self.dims = store.dims
+            self.deviations = {modality: store.variance(modality) ** 0.5 for modality in MODALITIES}
             self.labels = torch.from_numpy(store.labels).to(device)
             self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}
             self._offset = {m: torch.from_numpy(store.offset(m)).to(device) for m in MODALITIES}

@@ -22,7 +22,7 @@ def encode_rows(system: System, data: FoldData, rows: Tensor, noisy: bool) -> di
         modality: torch.cat(
             [system.encode(modality, data.sequences(modality, part, flags[: len(part)])) for part in rows.split(BATCH)]
         )
-        for modality in MODALITIES
+        for modality in system.modalities
     }
 
 
@@ -38,6 +38,7 @@ def probabilities(
     chosen = {
         modality: (noisy if flag else clean)[modality][items]
         for modality, flag in zip(MODALITIES, NOISY_FLAGS[condition], strict=True)
+        if modality in system.modalities
     }
     parts = [
         system.fuse({modality: encoding[start : start + BATCH] for modality, encoding in chosen.items()})["logits"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +92,7 @@ def train_epoch(
     system.train()
     parts = order.split(settings.training.batch_size)
     for part in parts:
-        batch = make_batch(data, rows[part], noisy[part], targets)
+        batch = make_batch(data, rows[part], noisy[part], targets, system.modalities)
         terms = system.loss(system(batch), batch)
         optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
@@ -116,17 +116,23 @@ def train_epoch(
 
 
 def make_batch(
-    data: FoldData, rows: Tensor, noisy: Tensor, targets: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {})
+    data: FoldData,
+    rows: Tensor,
+    noisy: Tensor,
+    targets: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {}),
+    modalities: Iterable[str] = MODALITIES,
 ) -> Batch:
     """A batch of utterances. rows: (batch,); noisy: (batch, 3) bool in the order a, v, l; targets: the teacher's
-    encodings of all clean and all noisy utterances, per modality."""
+    encodings of all clean and all noisy utterances, per modality; modalities: those that the system reads."""
     flags = {modality: noisy[:, number] for number, modality in enumerate(MODALITIES)}
     return Batch(
-        observed={modality: data.sequences(modality, rows, flags[modality]) for modality in MODALITIES},
+        observed={modality: data.sequences(modality, rows, flags[modality]) for modality in modalities},
         labels=data.labels[rows],
         noisy=flags,
         teacher_clean={modality: values[rows] for modality, values in targets[0].items()},
         teacher_noisy={modality: values[rows] for modality, values in targets[1].items()},
+        clean=lambda modality: data.sequences(modality, rows, torch.zeros_like(rows, dtype=torch.bool)),
+        deviations=data.deviations,
     )
 
 

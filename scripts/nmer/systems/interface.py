@@ -5,7 +5,7 @@ Adding a system means one file with one class derived from :class:`System`; noth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -34,6 +34,8 @@ class Batch:
     observed: per modality the sequences as fed, clean or noisy. labels: (batch,) int64. noisy: per modality
     (batch,) bool, which utterances are noisy. teacher_clean, teacher_noisy: per modality the frozen teacher's
     encodings of the clean and of the noisy features, (batch, width); empty for a system without a teacher.
+    clean: from a modality to its clean sequences, gathered only when a loss asks for them. deviations: per modality the
+    standard deviation of all its features, the one that calibrates the noise (SPEC 2.6).
     """
 
     observed: dict[str, Sequences]
@@ -41,6 +43,16 @@ class Batch:
     noisy: dict[str, Tensor]
     teacher_clean: dict[str, Tensor] = field(default_factory=dict)
     teacher_noisy: dict[str, Tensor] = field(default_factory=dict)
+    clean: Callable[[str], Sequences] | None = None
+    deviations: dict[str, float] = field(default_factory=dict)
+
+    def teacher_reversed(self) -> dict[str, Tensor]:
+        """The teacher's encodings of the reversed triple: clean where the input is noisy and noisy where it is clean
+        (SPEC 4.2)."""
+        return {
+            modality: torch.where(flags[:, None], self.teacher_clean[modality], self.teacher_noisy[modality])
+            for modality, flags in self.noisy.items()
+        }
 
 
 class System(nn.Module):
@@ -49,6 +61,9 @@ class System(nn.Module):
     A subclass implements :meth:`encode` (one modality at a time) and :meth:`fuse`; that split lets evaluation encode
     every modality once and recombine the encodings for all conditions.
     """
+
+    modalities: tuple[str, ...] = MODALITIES
+    """The modalities that the system reads."""
 
     inherited: tuple[str, ...] = ()
     """Names of the submodules that start from the teacher's weights."""
@@ -61,11 +76,11 @@ class System(nn.Module):
         self.dropout = dropout
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
-        """Encode one modality of every utterance on its own: (batch, width)."""
+        """Encode one of the system's modalities, every utterance on its own: (batch, width)."""
         raise NotImplementedError
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """From the encodings of the three modalities to outputs; ``logits`` (batch, classes) is always one."""
+        """From the encodings of the system's modalities to outputs; ``logits`` (batch, classes) is always one."""
         raise NotImplementedError
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -74,7 +89,7 @@ class System(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs for the batch as observed."""
-        return self.fuse({modality: self.encode(modality, batch.observed[modality]) for modality in MODALITIES})
+        return self.fuse({modality: self.encode(modality, batch.observed[modality]) for modality in self.modalities})
 
     def inherit(self, teacher: System) -> None:
         """Copy the weights of the submodules named in ``inherited`` from the pretrained teacher."""
