@@ -39,11 +39,16 @@ SYSTEM_LABELS = {
 }
 """Our system names and the paper's (column ``system`` of ``workflow/reference``), in the paper's row order."""
 
+UNIMODAL_SYSTEMS = {f"unimodal_{modality}": modality for modality in MODALITIES}
+"""The systems of the uni-modality benchmark (Table 4) and the modality that each of them reads."""
+
 NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}
 
 
 def system_label(system: str) -> str:
     """Printed name of a system; a user's own system is printed under its own name."""
+    if system in UNIMODAL_SYSTEMS:
+        return f"{MODALITY_LABELS[UNIMODAL_SYSTEMS[system]]} only"
     return SYSTEM_LABELS.get(system, system)
 
 
