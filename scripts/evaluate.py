@@ -1,6 +1,7 @@
 """Score one trained system at one noise kind and level on the test splits of all its folds (SPEC 5.4, 6.1).
 
-Tests the six incomplete conditions, the all-noisy one and, for reference, the all-clean one. Writes tidy scores and,
+Tests the six incomplete conditions, the all-noisy one and, for reference, the all-clean one; a system of one modality
+with that modality noisy. Without a noise kind in the settings, clean features alone are tested. Writes tidy scores and,
 beside them, the class probabilities of every utterance, from which each score can be recomputed.
 """
 
@@ -26,7 +27,7 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, folds, repeats, noise, ...")
     parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
-    parser.add_argument("--noisy", required=True, type=Path, help="noisy embeddings to test on")
+    parser.add_argument("--noisy", type=Path, help="noisy embeddings to test on; none for clean features alone")
     parser.add_argument("--models", required=True, type=Path, nargs="+", help="weights, one file per fold, in order")
     parser.add_argument("--scores", required=True, type=Path, help="scores CSV to write")
     parser.add_argument("--predictions", required=True, type=Path, help="predictions CSV (gzip) to write")
@@ -35,6 +36,8 @@ def main() -> None:
     parser.add_argument("--gpus", type=int, default=0, help="GPUs granted to this job")
     arguments = parser.parse_args()
     settings = EvaluationSettings.from_mapping(command.settings(arguments.settings))
+    if (settings.noise is None) != (arguments.noisy is None):
+        raise ConfigError("--noisy: give noisy embeddings exactly where the settings name a noise kind.")
     if len(arguments.models) != len(settings.folds):
         raise ConfigError(f"--models: {len(arguments.models)} files for {len(settings.folds)} folds. Give one a fold.")
     parts = []

@@ -1,12 +1,15 @@
 """Make one table of the paper from an experiment's scores, beside the paper's own numbers.
 
 Table 1 gives the sizes of the datasets, Table 2 every system under every noise, averaged over the six conditions,
-Table 3 NMER in each condition, Table 5 every system with all modalities noisy. A score is averaged over conditions,
-then folds, each with equal weight; mean and standard deviation are those over repeats. A cell that was not run stays
-empty. Writes tidy data (.csv) and the paper's arrangement (.md, .tex, .html).
+Table 3 NMER in each condition, Table 4 systems that read one modality alone, Table 5 every system with all modalities
+noisy. A score is averaged over conditions, then folds, each with equal weight; mean and standard deviation are those
+over repeats. A cell that was not run stays empty. Writes tidy data (.csv) and the paper's arrangement (.md, .tex,
+.html).
 
 Settings: {"datasets": {"mosei": {"paper_name": "CMU-MOSEI", "synthetic": false, "evaluation": "one_condition"}},
            "systems": ["men", "nmer"], "snr_db": {"gaussian": [-10, -40]}, "reference_noise": "gaussian"}
+          and, with uni-modal systems,
+          "unimodal": {"datasets": ["iemocap"], "snr_db": [0, -10], "clean_reference": true}
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--table", type=int, required=True, choices=(1, *SCORE_TABLES), help="number in the paper")
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
-    parser.add_argument("--scores", help="collected scores, CSV (Tables 2, 3, 5)")
+    parser.add_argument("--scores", help="collected scores, CSV (Tables 2 to 5)")
     parser.add_argument("--reports", nargs="*", default=[], metavar="FILE", help="validation reports, JSON (Table 1)")
     parser.add_argument("--reference", default="workflow/reference", help="folder of the paper's numbers")
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")

@@ -39,7 +39,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = RunSettings.from_mapping(command.settings(arguments.settings))
     progress = arguments.checkpoints / checkpoint_key(arguments)
-    stage = pretraining(systems.declaration(settings.system, settings.file))
+    stage = pretraining(systems.declaration(settings.system, settings.file), settings.options)
     if settings.regime != "clean" and not arguments.noisy:
         raise ConfigError(f"--noisy: regime '{settings.regime}' trains on noisy embeddings. Give their file.")
     if stage and not arguments.teacher:

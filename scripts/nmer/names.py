@@ -19,6 +19,9 @@ ALL_NOISY = "none"
 ALL_CLEAN = "avl"
 CONDITIONS = (*SIX_CONDITIONS, ALL_NOISY, ALL_CLEAN)
 
+ALL_CLEAN_SCORES = "clean"
+"""File stem of scores on clean features alone, which have no noise kind and no SNR."""
+
 AVERAGE = "avg6"
 """Name of the average over the six conditions in the tables."""
 

@@ -30,6 +30,21 @@ class Declaration:
     options: dict[str, object] = field(default_factory=dict)
     attributes: dict[str, object] = field(default_factory=dict)
 
+    def check_options(self, given: dict[str, object], where: str) -> None:
+        """Raises ConfigError for an unknown option, a value unlike its default, or one not among its ``choices``.
+
+        where: the key of the configuration that gives the options.
+        """
+        for option, value in given.items():
+            if option not in self.options:
+                raise ConfigError(f"{where}: unknown key '{option}'. {nearest(option, self.options)}")
+            if not _fits(value, self.options[option]):
+                default = self.options[option]
+                raise ConfigError(f"{where}.{option}: {value!r} is not like its default {default!r}. Correct it.")
+            choices = self.attributes.get("choices", {}).get(option, (value,))
+            if value not in choices:
+                raise ConfigError(f"{where}.{option}: {value!r} is not possible. Choose from: {', '.join(choices)}.")
+
 
 class Registry:
     """Plug-ins of one sort. Shipped ones stand in the folder of ``package``, one file a name."""
@@ -101,6 +116,12 @@ class Registry:
                 f"{path}, line {call.lineno}: the declaration of '{name}' must consist of plain values."
             ) from None
         return Declaration(name, path, options, attributes)
+
+
+def _fits(value: object, default: object) -> bool:
+    if default is None or type(value) is type(default):
+        return True
+    return isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
 
 
 def _declares(call: ast.AST, decorator: str, name: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic_results import ROOT, make_scores
+from synthetic_results import ROOT, make_scores, make_unimodal_scores
 
 PAPER_SYSTEMS = ["men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv"]
 
@@ -51,3 +51,30 @@ def small_settings() -> dict:
 def small_scores(small_settings) -> pd.DataFrame:
     """Scores of every run of ``small_settings``."""
     return make_scores(small_settings)
+
+
+@pytest.fixture(scope="session")
+def unimodal_settings(small_settings) -> dict:
+    """The tables' settings for uni-modal systems, in an order of their own, on two of the three datasets."""
+    return small_settings | {
+        "systems": ["unimodal_l", "unimodal_a", "unimodal_v"],
+        "unimodal": {"datasets": ["iemocap", "demo_iemocap"], "snr_db": [-40, 0, -10], "clean_reference": True},
+    }
+
+
+@pytest.fixture(scope="session")
+def unimodal_scores(unimodal_settings) -> pd.DataFrame:
+    """Scores of every run of ``unimodal_settings``."""
+    return make_unimodal_scores(unimodal_settings)
+
+
+@pytest.fixture(scope="session")
+def mixed_settings(small_settings, unimodal_settings) -> dict:
+    """The tables' settings for an experiment with both multimodal and uni-modal systems."""
+    return unimodal_settings | {"systems": [*unimodal_settings["systems"], *small_settings["systems"]]}
+
+
+@pytest.fixture(scope="session")
+def mixed_scores(small_scores, unimodal_scores) -> pd.DataFrame:
+    """Scores of every run of ``mixed_settings``."""
+    return pd.concat([unimodal_scores, small_scores], ignore_index=True)

@@ -12,10 +12,11 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[2]
 CONDITIONS = ("a", "v", "l", "av", "al", "vl")
+COLUMNS = ["dataset", "system", "regime", "noise", "snr_db", "condition", "fold", "repeat", "metric", "value", "n"]
 
 
 def make_scores(settings: dict, folds: int = 2, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
-    """Random scores of every run of an experiment; the number of items differs from condition to condition."""
+    """Random scores of every multimodal run; the number of items differs from condition to condition."""
     generator = np.random.default_rng(seed)
     rows = []
     for dataset in settings["datasets"]:
@@ -32,8 +33,25 @@ def make_scores(settings: dict, folds: int = 2, repeats: int = 3, seed: int = 0)
                                     for metric in ("WA", "UA", "F1"):
                                         run = (dataset, system, regime, noise, snr_db, condition, fold, repeat, metric)
                                         rows.append((*run, generator.random(), int(generator.integers(5, 500))))
-    columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "fold", "repeat", "metric", "value", "n"]
-    return pd.DataFrame(rows, columns=columns).astype({"snr_db": "Int64"})
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"snr_db": "Int64"})
+
+
+def make_unimodal_scores(settings: dict, regime: str = "all", folds: int = 2, repeats: int = 3) -> pd.DataFrame:
+    """Random scores of every uni-modal run, trained in a regime, and of the clean reference if settings ask for it."""
+    generator = np.random.default_rng(1)
+    about = settings["unimodal"]
+    places = [(regime, settings["reference_noise"], snr_db, "none") for snr_db in about["snr_db"]]
+    places += [("clean", "", None, "avl")] if about["clean_reference"] else []
+    rows = [
+        (dataset, system, *place, fold, repeat, metric, generator.random(), 50)
+        for dataset in about["datasets"]
+        for system in ("unimodal_a", "unimodal_v", "unimodal_l")
+        for place in places
+        for fold in range(1, folds + 1)
+        for repeat in range(1, repeats + 1)
+        for metric in ("WA", "UA", "F1")
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"snr_db": "Int64"})
 
 
 def run_step(script: str, *arguments: str | Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from synthetic_results import ROOT, make_scores, run_step
 
 from nmer.results.printed import arrange, decibels, latex_text, to_html, to_latex, to_markdown
-from nmer.results.tables import read_paper, table_2, table_3, table_5
+from nmer.results.tables import read_paper, table_2, table_3, table_4, table_5
 
 
 @pytest.fixture
@@ -54,6 +54,72 @@ def test_rows_of_table_3_are_levels_and_metrics(reference, small_settings, small
     assert grid.rows[0][1][0].paper == "0.7275"
 
 
+@pytest.fixture
+def fourth(reference, unimodal_settings, unimodal_scores):
+    table = table_4(unimodal_scores, unimodal_settings, read_paper(reference, 4))
+    return arrange(4, table, unimodal_settings)
+
+
+def test_rows_of_table_4_are_levels_and_columns_modalities(fourth):
+    grid = fourth.grids[0]
+    assert [labels for labels, _ in grid.rows] == [("clean",), ("0 dB",), ("−10 dB",), ("−40 dB",)]
+    assert grid.header[0] == (("acoustic", 2), ("visual", 2), ("lexical", 2))
+    assert [text for text, _ in grid.header[1]] == ["WA", "UA"] * 3
+    assert [cell.paper for cell in grid.rows[0][1]] == [""] * 6
+    assert [cell.paper for cell in grid.rows[1][1]] == ["0.6693", "0.6776", "0.5723", "0.5560", "0.6484", "0.6592"]
+    assert len(fourth.grids) == 2, "the third dataset was neither run nor published"
+
+
+def test_table_4_marks_the_best_modality_of_each_level_and_says_so(fourth):
+    for grid in fourth.grids:
+        for _, cells in grid.rows:
+            for metric in (0, 1):
+                values = [float(cell.value) for cell in cells[metric::2]]
+                assert [cell.best for cell in cells[metric::2]] == [value == max(values) for value in values]
+    assert "best modality of its row and metric" in fourth.note
+    assert "best of its column" not in fourth.note
+
+
+def test_the_note_of_table_4_speaks_of_the_clean_row_only_where_there_is_one(
+    fourth, reference, unimodal_settings, unimodal_scores
+):
+    assert "Clean: trained and tested without noise" in fourth.note
+    noisy = unimodal_scores[unimodal_scores["condition"] == "none"]
+    printed = arrange(4, table_4(noisy, unimodal_settings, read_paper(reference, 4)), unimodal_settings)
+    assert "Clean" not in printed.note
+    assert [labels for labels, _ in printed.grids[0].rows] == [("0 dB",), ("−10 dB",), ("−40 dB",)]
+
+
+def test_table_4_says_the_same_in_all_three_formats(fourth):
+    markdown, latex, page = to_markdown(fourth), to_latex(fourth), to_html(fourth)
+    for text in (markdown, latex, page):
+        values = [cell.value for grid in fourth.grids for _, cells in grid.rows for cell in cells]
+        places = [text.index(value) for value in values]
+        assert places == sorted(places), "cells stand in the order of the arrangement"
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert rows[0] == "| SNR | acoustic WA | acoustic UA | visual WA | visual UA | lexical WA | lexical UA |"
+    assert [row.split(" | ")[0] for row in rows[2:6]] == ["| clean", "| 0 dB", "| −10 dB", "| −40 dB"]
+    assert " & \\multicolumn{2}{c}{acoustic} & \\multicolumn{2}{c}{visual} & \\multicolumn{2}{c}{lexical}" in latex
+    assert_latex_is_whole(latex, columns=7)
+    parser = Scopes()
+    parser.feed(page)
+    assert parser.count == {"table": 2, "caption": 2, "bare": 0}
+
+
+def test_a_modality_that_was_not_run_at_a_level_is_a_dash_beside_the_papers_value(
+    reference, unimodal_settings, unimodal_scores
+):
+    not_run = (unimodal_scores["system"] == "unimodal_v") & (unimodal_scores["snr_db"] == 0).fillna(False)
+    table = table_4(unimodal_scores[~not_run], unimodal_settings, read_paper(reference, 4))
+    printed = arrange(4, table, unimodal_settings)
+    cells = dict(printed.grids[0].rows)[("0 dB",)]
+    assert [(cell.value, cell.paper, cell.difference) for cell in cells[2:4]] == [
+        ("–", "0.5723", ""),
+        ("–", "0.5560", ""),
+    ]
+    assert "0.0000" not in to_markdown(printed) + to_latex(printed) + to_html(printed)
+
+
 def test_ours_and_the_papers_value_are_printed_with_four_decimals(second, small_settings):
     text = to_markdown(arrange(2, second, small_settings))
     assert re.search(r"0\.\d{4} ± 0\.\d{4}(\*\*)? \(0\.7120, [+−]0\.\d{4}\)", text)
@@ -72,8 +138,10 @@ def test_a_cell_that_was_not_run_is_a_dash(reference, small_settings, small_scor
 def test_a_table_without_a_cell_says_so(reference, small_settings, small_scores):
     settings = small_settings | {"systems": []}
     printed = arrange(5, table_5(small_scores, settings, read_paper(reference, 5)), settings)
+    without = arrange(4, table_4(small_scores, small_settings, read_paper(reference, 4)), small_settings)
     for render in (to_markdown, to_latex, to_html):
         assert "no cell of this table was run" in render(printed)
+        assert "Table 4: no cell of this table was run" in render(without)
 
 
 def test_latex_escapes_what_it_must():
@@ -81,14 +149,17 @@ def test_latex_escapes_what_it_must():
     assert latex_text("a\\b{c}~^#$") == r"a\textbackslash{}b\{c\}\textasciitilde{}\textasciicircum{}\#\$"
 
 
-def test_latex_is_balanced_and_every_row_is_full(second, small_settings):
-    text = to_latex(arrange(2, second, small_settings))
+def assert_latex_is_whole(text, columns):
     assert re.sub(r"\\[{}]", "", text).count("{") == re.sub(r"\\[{}]", "", text).count("}")
     assert text.count(r"\begin{") == text.count(r"\end{")
     assert text.isascii()
     for block in re.findall(r"\\midrule(.*?)\\bottomrule", text, re.DOTALL):
         for row in block.strip().split(r"\\")[:-1]:
-            assert len(re.findall(r"(?<!\\)&", row)) == 6
+            assert len(re.findall(r"(?<!\\)&", row)) == columns - 1
+
+
+def test_latex_is_balanced_and_every_row_is_full(second, small_settings):
+    assert_latex_is_whole(to_latex(arrange(2, second, small_settings)), columns=7)
 
 
 def test_markdown_rows_have_as_many_cells_as_their_head(second, small_settings):

@@ -6,12 +6,13 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from synthetic_results import make_scores, run_step
+from synthetic_results import make_scores, make_unimodal_scores, run_step
 
+from nmer.names import SYSTEM_LABELS
 from nmer.results.figures import draw_robustness, robustness
-from nmer.results.report import as_yaml, comparison, headlines, read_calibration
+from nmer.results.report import as_yaml, comparison, headlines, read_calibration, what_was_run
 from nmer.results.style import save_figure, system_styles
-from nmer.results.tables import table_2
+from nmer.results.tables import read_paper, table_2, table_4
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
 
@@ -41,17 +42,18 @@ class Page(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory, small_settings, small_scores):
-    """A folder with scores, one table, two figures, a calibration and a validation report; and the settings."""
+def experiment(tmp_path_factory, mixed_settings, mixed_scores):
+    """A folder with scores, two tables, a figure, a calibration and a validation report; and the settings."""
     tmp_path = tmp_path_factory.mktemp("experiment")
-    settings = small_settings | {"experiment": "tiny <&>", "config": {"noise": {"seed": 0}}, "jobs": 7}
-    small_scores.to_csv(tmp_path / "scores.csv", index=False)
+    settings = mixed_settings | {"experiment": "tiny <&>", "config": {"noise": {"seed": 0}}, "jobs": 7}
+    mixed_scores.to_csv(tmp_path / "scores.csv", index=False)
     common = ("--settings", json.dumps(settings), "--scores", tmp_path / "scores.csv", "--output-stem")
-    run_step("make_table.py", "--table", 2, *common, tmp_path / "tables/table2")
+    for number in (2, 4):
+        run_step("make_table.py", "--table", number, *common, tmp_path / f"tables/table{number}")
     run_step("draw_robustness.py", *common, tmp_path / "figures/robustness")
     calibration = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db\n"
     calibration += "mosi,a,gaussian,-10,1,46,0.09,-10.04,-10.04\nmosi,l,impulse,0,0.03,2,0.8991,-5.73,-0.5\n"
-    calibration += "mosi,l,zero,,0.03,,0,,\n"
+    calibration += "mosi,l,zero,,0.03,,0,,\nmosi,l,gaussian,0,0.03,,0.9709,0.0,0.0\n"
     (tmp_path / "calibration.csv").write_text(calibration)
     split = {"utterances": 5, "class_counts": {"negative": 2, "positive": 3}}
     described = {
@@ -75,7 +77,7 @@ def render(folder, settings, output):
         "render_report.py",
         *("--settings", json.dumps(settings), "--scores", folder / "scores.csv"),
         *("--reports", folder / "mosi.json", "--calibration", folder / "calibration.csv"),
-        *("--tables", folder / "tables/table2", "--figures", folder / "figures/robustness"),
+        *("--tables", folder / "tables/table2", folder / "tables/table4", "--figures", folder / "figures/robustness"),
         *("--commit", "0123abc", "--output", output),
     )
     return output.read_text(encoding="utf-8")
@@ -134,11 +136,15 @@ def test_headlines_name_the_best_system_and_the_loss(small_settings, small_score
     assert "NMER −0.3000" in sentences[2]
 
 
-def test_the_comparison_with_the_paper_counts_only_real_cells(small_settings, small_scores, reference):
+def test_the_comparison_with_the_paper_counts_only_real_cells(
+    small_settings, small_scores, unimodal_settings, unimodal_scores, reference
+):
     paper = pd.read_csv(reference / "paper_table2.csv")
     table = table_2(small_scores, small_settings, paper.astype({"snr_db": "Int64"}))
-    differences = table["difference"].dropna()
-    (sentence,) = comparison([table])
+    fourth = table_4(unimodal_scores, unimodal_settings, read_paper(reference, 4))
+    assert fourth["difference"].notna().sum() == 3 * 3 * 2, "neither the clean row nor synthetic data"
+    differences = pd.concat([table["difference"], fourth["difference"]]).dropna()
+    (sentence,) = comparison([table, fourth])
     assert f"{len(differences)} cells" in sentence
     assert f"{differences.abs().mean():.4f}" in sentence
     assert comparison([table.assign(difference=None)]) == []
@@ -146,8 +152,58 @@ def test_the_comparison_with_the_paper_counts_only_real_cells(small_settings, sm
 
 def test_only_a_miss_of_more_than_one_decibel_is_marked(experiment):
     rows = read_calibration([experiment[0] / "calibration.csv"])
-    assert [row["off"] for row in rows] == [False, True, False]
+    assert [row["off"] for row in rows] == [False, True, False, False]
     assert rows[2]["level"] == rows[2]["steps"] == "–"
+
+
+def test_a_level_without_steps_is_shown_as_solved_for_exactly(experiment, tmp_path):
+    folder, settings = experiment
+    rows = read_calibration([folder / "calibration.csv"])
+    assert [row["exact"] for row in rows] == [False, False, False, True]
+    assert (rows[3]["steps"], rows[3]["alpha_bar"], rows[3]["attained"]) == ("exact", "0.9709", "+0.00")
+    page = render(folder, settings, folder / "exact.html")
+    assert "<td>exact</td><td>0.9709</td>" in page
+    assert "alpha_bar was solved for" in page
+    # A whole column without steps is read as well.
+    (tmp_path / "all.csv").write_text("\n".join((folder / "calibration.csv").read_text().splitlines()[::4]))
+    assert [row["steps"] for row in read_calibration([tmp_path / "all.csv"])] == ["exact"]
+
+
+def test_table_4_stands_between_the_others_and_the_summary_names_its_modalities(experiment):
+    folder, settings = experiment
+    page = render(folder, settings, folder / "four.html")
+    assert page.index('<h3 id="table2">Table 2') < page.index('<h3 id="table4">Table 4') < page.index('id="figures"')
+    assert "Clean: trained and tested without noise, for reference; the paper has no such row." in page
+    summary = dict(re.findall("<dt>(.+?)</dt><dd>(.+?)</dd>", page))
+    assert summary["Systems"] == "MEN, NMER, my_system"
+    assert summary["Uni-modal"] == (
+        "acoustic, visual, lexical on IEMOCAP, demo_iemocap (synthetic); Gaussian (0, −10, −40 dB); trained on equally "
+        "noisy data; for reference also trained and tested without noise, which the paper does not show"
+    )
+
+
+def test_the_summary_says_what_unimodal_systems_were_trained_on(unimodal_settings):
+    about = unimodal_settings["unimodal"] | {"clean_reference": False}
+    settings = unimodal_settings | {"unimodal": about}
+    told = dict(what_was_run(make_unimodal_scores(settings, "clean"), settings))["Uni-modal"]
+    assert told.endswith("; trained on clean data")
+    settings = {key: value for key, value in settings.items() if key != "unimodal"} | {"systems": ["nmer"]}
+    assert "Uni-modal" not in dict(what_was_run(make_scores(settings), settings))
+
+
+def test_an_experiment_of_unimodal_systems_alone_has_a_report_without_headlines_or_curves(
+    tmp_path, unimodal_settings, unimodal_scores
+):
+    assert headlines(unimodal_scores, unimodal_settings) == []
+    curves = robustness(unimodal_scores, unimodal_settings)
+    assert curves.empty
+    save_figure(draw_robustness(curves, unimodal_settings), tmp_path / "empty")
+    assert dict(what_was_run(unimodal_scores, unimodal_settings))["Systems"] == "none"
+
+
+def test_unimodal_systems_change_no_headline_and_no_curve(small_settings, small_scores, mixed_settings, mixed_scores):
+    assert headlines(mixed_scores, mixed_settings) == headlines(small_scores, small_settings)
+    pd.testing.assert_frame_equal(robustness(mixed_scores, mixed_settings), robustness(small_scores, small_settings))
 
 
 def test_the_configuration_is_shown_as_valid_yaml():
@@ -184,3 +240,37 @@ def test_a_system_looks_the_same_whoever_stands_beside_it():
     few, many = system_styles(["nmer", "men"]), system_styles(["men", "mmin", "mine", "yours", "nmer"])
     assert few["nmer"] == many["nmer"]
     assert len({(style.color, style.marker) for style in many.values()}) == len(many)
+
+
+def test_the_papers_seven_systems_and_ten_of_ones_own_are_told_apart_by_colour_and_marker():
+    own = [f"mine_{number}" for number in range(10)]
+    styles = system_styles([*own, *SYSTEM_LABELS])
+    assert list(styles) == [*SYSTEM_LABELS, *own]
+    assert len({(style.color, style.marker) for style in styles.values()}) == 17
+    assert not {styles[name].color for name in own} & {styles[name].color for name in SYSTEM_LABELS}
+    assert not {styles[name].marker for name in own} & {styles[name].marker for name in SYSTEM_LABELS}
+
+
+@pytest.mark.parametrize("name", ["mine", "a_rather_long_name_of_a_system_of_my_own"])
+def test_the_legend_names_every_system_inside_the_figure_and_below_its_panels(small_settings, name):
+    own = [f"{name}_{number}" for number in range(4)]
+    settings = small_settings | {"systems": [*own, *SYSTEM_LABELS], "snr_db": {"gaussian": [-10, -40]}}
+    figure = draw_robustness(robustness(make_scores(settings, folds=1), settings), settings)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*SYSTEM_LABELS.values(), *own]
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 < box.x1 <= page.x1
+    assert page.y0 <= box.y0
+    assert box.y1 <= min(axis.get_tightbbox().y0 for axis in figure.axes)
+
+
+def test_points_of_many_systems_stay_at_their_snr(small_settings):
+    settings = small_settings | {
+        "systems": [f"mine_{number}" for number in range(20)],
+        "snr_db": {"gaussian": [-10, -20]},
+    }
+    figure = draw_robustness(robustness(make_scores(settings, folds=1), settings), settings)
+    for line in figure.axes[0].containers:
+        for place, snr_db in zip(line.lines[0].get_xdata(), (-10, -20), strict=True):
+            assert abs(place - snr_db) <= 1.5 + 1e-9, "less than a sixth of the way to the next level"

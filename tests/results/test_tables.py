@@ -2,10 +2,10 @@
 
 import pandas as pd
 import pytest
-from synthetic_results import make_scores
+from synthetic_results import make_scores, make_unimodal_scores
 
 from nmer.errors import ConfigError, DataError
-from nmer.results.tables import check, levels, read_paper, table_1, table_2, table_3, table_5
+from nmer.results.tables import SCORE_TABLES, check, levels, read_paper, table_1, table_2, table_3, table_4, table_5
 
 SYSTEM_OF_LABEL = {
     "MEN": "men",
@@ -108,6 +108,117 @@ def test_kinds_without_an_snr_have_a_cell_of_their_own(reference, small_settings
     assert levels(settings, "zero") == [None]
 
 
+def test_every_number_of_the_papers_table_4_finds_its_cell(reference, paper_settings):
+    unimodal = {"datasets": ["iemocap"], "snr_db": [0, -10, -20, -30, -40], "clean_reference": False}
+    settings = paper_settings | {"systems": ["unimodal_a", "unimodal_v", "unimodal_l"], "unimodal": unimodal}
+    table = table_4(make_unimodal_scores(settings), settings, read_paper(reference, 4))
+    published = pd.read_csv(reference / "paper_table4.csv")
+    assert len(table) == len(published) == 30
+    assert set(table["dataset"]) == {"iemocap"}
+    assert set(table["condition"]) == {"none"}
+    values = table.set_index(["system", "noise", "snr_db", "metric"])["paper"]
+    for row in published.itertuples():
+        assert values[(f"unimodal_{row.modality}", row.noise, row.snr_db, row.metric)] == row.value
+    assert (table["difference"] - (table["mean"] - table["paper"])).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("regime", ["all", "clean"])
+def test_cells_of_table_4_are_those_of_plain_pandas_whatever_was_trained_on(reference, unimodal_settings, regime):
+    scores = make_unimodal_scores(unimodal_settings, regime)
+    table = table_4(scores, unimodal_settings, read_paper(reference, 4))
+    assert len(table) == 2 * 3 * 4 * 2, "datasets, modalities, levels with the clean one, metrics"
+    for row in table.itertuples():
+        here = (scores["dataset"] == row.dataset) & (scores["system"] == row.system) & (scores["metric"] == row.metric)
+        clean = pd.isna(row.snr_db)
+        here &= scores["snr_db"].isna() if clean else (scores["snr_db"] == row.snr_db).fillna(False)
+        repeats = scores[here].groupby("repeat")["value"].mean()
+        assert (row.mean, row.std) == (pytest.approx(repeats.mean()), pytest.approx(repeats.std(ddof=1)))
+        assert row.n == len(repeats) == 3
+        assert (row.noise, row.condition) == (("", "avl") if clean else ("gaussian", "none"))
+
+
+def test_the_clean_row_of_table_4_comes_first_and_has_no_value_of_the_paper(
+    reference, unimodal_settings, unimodal_scores
+):
+    table = table_4(unimodal_scores, unimodal_settings, read_paper(reference, 4))
+    for _, rows in table.groupby(["dataset", "system", "metric"]):
+        assert rows["condition"].tolist() == ["avl", "none", "none", "none"]
+        assert rows["snr_db"].iloc[1:].tolist() == [0, -10, -40]
+    clean = table[table["condition"] == "avl"]
+    assert clean["mean"].notna().all()
+    assert clean[["paper", "difference"]].isna().all(axis=None)
+    about = unimodal_settings["unimodal"] | {"clean_reference": False}
+    without = table_4(unimodal_scores, unimodal_settings | {"unimodal": about}, read_paper(reference, 4))
+    pd.testing.assert_frame_equal(without, table[table["condition"] == "none"].reset_index(drop=True))
+
+
+def test_the_clean_reference_tested_under_noise_is_not_taken_for_a_system_trained_noisy(
+    reference, unimodal_settings, unimodal_scores
+):
+    under_noise = unimodal_scores[unimodal_scores["regime"] == "all"].assign(regime="clean", value=0.5)
+    tables = [
+        table_4(scores, unimodal_settings, read_paper(reference, 4))
+        for scores in (unimodal_scores, pd.concat([unimodal_scores, under_noise]))
+    ]
+    pd.testing.assert_frame_equal(*tables)
+
+
+def test_a_cell_of_table_4_that_was_not_run_is_empty_and_never_zero(reference, unimodal_settings, unimodal_scores):
+    not_run = (unimodal_scores["system"] == "unimodal_v") & (unimodal_scores["snr_db"] == 0).fillna(False)
+    not_run |= unimodal_scores["dataset"] == "demo_iemocap"
+    table = table_4(unimodal_scores[~not_run], unimodal_settings, read_paper(reference, 4))
+    missing = table[table["mean"].isna()].set_index(["dataset", "system", "snr_db", "metric"])
+    assert len(missing) == 2 + 3 * 3 * 2, "one level of one dataset, and what the paper has of a dataset not run"
+    assert missing[["std", "n", "difference"]].isna().all(axis=None)
+    assert missing.loc[("iemocap", "unimodal_v", 0, "WA"), "paper"] == 0.5723
+    assert not (table["mean"] == 0).any()
+    assert "mosi" not in set(table["dataset"]), "neither run nor published"
+
+
+def test_a_single_modality_has_a_table_4_of_its_own(reference, unimodal_settings, unimodal_scores):
+    settings = unimodal_settings | {"systems": ["unimodal_v"]}
+    table = table_4(unimodal_scores, settings, read_paper(reference, 4))
+    assert set(table["system"]) == {"unimodal_v"}
+    assert len(table) == 2 * 4 * 2
+
+
+@pytest.mark.parametrize("regime", ["all", "clean"])
+def test_unimodal_and_multimodal_systems_do_not_touch_each_others_tables(
+    reference, small_settings, small_scores, unimodal_settings, mixed_settings, regime
+):
+    unimodal = make_unimodal_scores(unimodal_settings, regime, folds=3)
+    # A repeat less of one fold would be an error in a table that averages these rows.
+    damaged = unimodal[(unimodal["fold"] != 3) | (unimodal["repeat"] != 1)]
+    for number in (2, 3, 5):
+        paper = read_paper(reference, number)
+        alone = SCORE_TABLES[number](small_scores, small_settings, paper)
+        together = SCORE_TABLES[number](pd.concat([damaged, small_scores]), mixed_settings, paper)
+        pd.testing.assert_frame_equal(alone, together)
+    paper = read_paper(reference, 4)
+    alone = table_4(unimodal, unimodal_settings, paper)
+    together = table_4(pd.concat([unimodal, small_scores[small_scores["condition"] != "vl"]]), mixed_settings, paper)
+    pd.testing.assert_frame_equal(alone, together)
+
+
+def test_without_systems_of_its_kind_a_table_has_no_cell(
+    reference, small_settings, small_scores, unimodal_settings, unimodal_scores
+):
+    assert table_4(small_scores, small_settings, read_paper(reference, 4)).empty
+    for number in (2, 3, 5):
+        assert SCORE_TABLES[number](unimodal_scores, unimodal_settings, read_paper(reference, number)).empty
+
+
+def test_ablations_are_in_table_2_and_not_in_table_5_unless_they_have_a_cell_there(reference, small_settings):
+    settings = small_settings | {"systems": ["men", "nmer", "nmer_no_vae", "nmer_no_inv", "unimodal_of_my_own"]}
+    scores = make_scores(settings)
+    as_trained = scores[~scores["system"].isin(["nmer_no_vae", "nmer_no_inv"]) | (scores["regime"] == "six")]
+    listed = [
+        list(dict.fromkeys(make(rows, settings, read_paper(reference, number))["system"]))
+        for rows, make, number in ((as_trained, table_2, 2), (as_trained, table_5, 5), (scores, table_5, 5))
+    ]
+    assert listed == [settings["systems"], ["men", "nmer", "unimodal_of_my_own"], settings["systems"]]
+
+
 def make_report(dataset, classes, folds):
     counts = {name: 10 * (position + 1) for position, name in enumerate(classes)}
     split = {"train": 100, "val": 20, "test": 30}
@@ -145,3 +256,6 @@ def test_table_1_names_the_report_it_misses(reference, paper_settings):
 def test_missing_settings_are_named():
     with pytest.raises(ConfigError, match="reference_noise"):
         check({"datasets": {}, "systems": [], "snr_db": {}})
+    whole = {"datasets": {}, "systems": [], "snr_db": {}, "reference_noise": "gaussian"}
+    with pytest.raises(ConfigError, match=r"unimodal\.datasets, unimodal\.clean_reference;"):
+        check(whole | {"unimodal": {"snr_db": [0]}})

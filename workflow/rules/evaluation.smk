@@ -48,6 +48,45 @@ rule evaluate:
         """
 
 
+rule evaluate_clean:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        models=lambda w: ancient(plan.models(w)),
+        digests=lambda w: plan.digests([plan.features(w.dataset), *plan.models(w)]),
+    output:
+        scores="results/{experiment}/scores/{dataset}/{system}/{regime}/clean.csv",
+        predictions="results/{experiment}/scores/{dataset}/{system}/{regime}/clean_predictions.csv.gz",
+    log:
+        "results/logs/{experiment}/scores/{dataset}/{system}/{regime}/clean.log",
+    benchmark:
+        "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/clean.tsv"
+    wildcard_constraints:
+        regime="clean",
+    conda:
+        "../../envs/torch.yaml"
+    threads: plan.threads
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=lambda w: plan.evaluation_settings(w),
+        code=lambda w: plan.code("evaluate.py", w),
+    shell:
+        """
+        python scripts/evaluate.py \
+            --settings {params.settings:q} \
+            --features {input.features} \
+            --models {input.models} \
+            --scores {output.scores} \
+            --predictions {output.predictions} \
+            --slots results/{wildcards.experiment}/checkpoints/gpu_slots \
+            --threads {threads} \
+            --gpus {resources.gpu} \
+            >{log} 2>&1
+        """
+
+
 rule collect_scores:
     input:
         plan.scores(),

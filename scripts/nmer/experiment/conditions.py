@@ -29,10 +29,23 @@ def validation_items(regime: str, evaluation: str, dataset: str, utterances: lis
     return _six(evaluation, dataset, utterances)
 
 
-def test_items(evaluation: str, dataset: str, utterances: list[str]) -> dict[str, np.ndarray]:
-    """Positions of the utterances tested under each condition: the six, all noisy and all clean."""
+def test_items(
+    conditions: tuple[str, ...], evaluation: str, dataset: str, utterances: list[str]
+) -> dict[str, np.ndarray]:
+    """Positions of the utterances tested under each of some conditions; all noisy and all clean take everyone."""
     everyone = np.arange(len(utterances))
-    return _six(evaluation, dataset, utterances) | {ALL_NOISY: everyone, ALL_CLEAN: everyone}
+    items = _six(evaluation, dataset, utterances) | {ALL_NOISY: everyone, ALL_CLEAN: everyone}
+    return {condition: items[condition] for condition in conditions}
+
+
+def tested_conditions(modalities: tuple[str, ...], noisy: bool) -> tuple[str, ...]:
+    """Conditions under which a system is tested. modalities: those it reads; noisy: at a noise level, or clean alone.
+
+    A system of one modality has two: that modality noisy, or clean (DESIGN section 5).
+    """
+    if not noisy:
+        return (ALL_CLEAN,)
+    return (ALL_NOISY,) if len(modalities) == 1 else CONDITIONS
 
 
 def training_flags(regime: str, count: int, dataset: str, fold: int, repeat: int, epoch: int) -> np.ndarray:

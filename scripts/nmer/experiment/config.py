@@ -41,6 +41,10 @@ def check_config(config: dict) -> None:
         if "file" in given:
             raise ConfigError(f"{where}.system_options.{system}: 'file' belongs in systems.{system}. Move it there.")
     _check_plugins(systems, overrides, (), f"{where}.system_options", "", files=config.get("systems", {}))
+    for dataset in experiment.get("unimodal", {}).get("datasets", []):
+        if dataset not in experiment["datasets"]:
+            hint = nearest(dataset, experiment["datasets"])
+            raise ConfigError(f"{where}.unimodal.datasets: '{dataset}' is not in the experiment's datasets. {hint}")
     noise = config.get("noise", {})
     if noise.get("beta_start", 0.001) > noise.get("beta_end", 0.1):
         raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
@@ -100,7 +104,7 @@ def _check_dataset(config: dict, name: str) -> None:
         raise ConfigError(f"datasets.{name}: give either 'path' (your files) or 'generate' (a synthetic corpus).")
     try:
         declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
-        _check_options(declaration.options, dataset.get("options", {}), f"datasets.{name}.options")
+        declaration.check_options(dataset.get("options", {}), f"datasets.{name}.options")
         if "generate" in dataset:
             DemoSettings.from_mapping({"dataset": name, **{key: dataset[key] for key in ("layout", "generate")}})
         else:
@@ -128,21 +132,8 @@ def _check_plugins(
             raise ConfigError(f"{wanted_key}: {error}") from None
     for name, given in section.items():
         try:
-            known = registry.declaration(name, files.get(name, {}).get("file")).options
+            declaration = registry.declaration(name, files.get(name, {}).get("file"))
         except ConfigError as error:
             raise ConfigError(f"{section_key}: {error}") from None
-        _check_options(known, {key: value for key, value in given.items() if key != "file"}, f"{section_key}.{name}")
-
-
-def _check_options(known: dict, given: dict, where: str) -> None:
-    for option, value in given.items():
-        if option not in known:
-            raise ConfigError(f"{where}: unknown key '{option}'. {nearest(option, known)}")
-        if not _fits(value, known[option]):
-            raise ConfigError(f"{where}.{option}: {value!r} is not like its default {known[option]!r}. Correct it.")
-
-
-def _fits(value: object, default: object) -> bool:
-    if default is None or type(value) is type(default):
-        return True
-    return isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
+        options = {key: value for key, value in given.items() if key != "file"}
+        declaration.check_options(options, f"{section_key}.{name}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
-from nmer.experiment.conditions import test_items
+from nmer.experiment.conditions import test_items, tested_conditions
 from nmer.experiment.data import FoldData
 from nmer.experiment.inference import encode_rows, probabilities
 from nmer.experiment.settings import EvaluationSettings
@@ -15,12 +15,17 @@ from nmer.systems.interface import System
 
 
 def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: int, repeat: int) -> pd.DataFrame:
-    """Predictions of one repeat on one fold's test split: a row per utterance and condition (DESIGN section 5)."""
+    """Predictions of one repeat on one fold's test split: a row per utterance and condition (DESIGN section 5).
+
+    Settings without a noise kind ask for clean features alone.
+    """
     rows = data.splits["test"]
     utterances = [data.ids[row] for row in rows.tolist()]
-    clean, noisy = (encode_rows(system, data, rows, state) for state in (False, True))
+    conditions = tested_conditions(system.modalities, noisy=settings.noise is not None)
+    clean = encode_rows(system, data, rows, noisy=False)
+    noisy = encode_rows(system, data, rows, noisy=True) if settings.noise is not None else {}
     parts = []
-    for condition, positions in test_items(settings.evaluation, settings.dataset, utterances).items():
+    for condition, positions in test_items(conditions, settings.evaluation, settings.dataset, utterances).items():
         chosen = torch.from_numpy(positions).to(data.device)
         part = pd.DataFrame(
             {

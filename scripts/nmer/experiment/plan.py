@@ -22,13 +22,13 @@ from nmer.experiment.settings import PRETRAINING, TrainingSettings, changed
 from nmer.experiment.sources import source_digests
 from nmer.files import DIGEST_SUFFIX
 from nmer.fingerprint import fingerprint
-from nmer.names import corruption_name
+from nmer.names import ALL_CLEAN_SCORES, UNIMODAL_SYSTEMS, corruption_name
 from nmer.noise.registry import noise_kinds
 from nmer.plugins import Declaration
 from nmer.systems.registry import pretraining, regimes, systems
 
 RESULTS = Path("results")
-ALL_TABLES = (1, 2, 3, 5)
+ALL_TABLES = (1, 2, 3, 4, 5)
 ALL_FIGURES = ("figure3", "robustness")
 REFERENCE_NOISE = "gaussian"
 
@@ -86,13 +86,26 @@ class Plan:
     @cached_property
     def corruptions(self) -> dict[str, Corruption]:
         """Every noise kind and level, by file stem."""
-        pairs = (Corruption(kind, level) for kind, levels in self.snr_db.items() for level in levels)
+        pairs = [Corruption(kind, level) for kind, levels in self.snr_db.items() for level in levels]
+        if self._unimodal_is_run:
+            pairs += [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
         return {corruption.name: corruption for corruption in pairs}
 
     @property
     def reference_noise(self) -> str:
-        """The noise kind of Tables 3 and 5 and Figure 3: Gaussian, or the first kind where it is not run."""
+        """The noise kind of Tables 3 to 5 and Figure 3: Gaussian, or the first kind where it is not run."""
         return REFERENCE_NOISE if REFERENCE_NOISE in self.snr_db else next(iter(self.snr_db))
+
+    @cached_property
+    def unimodal(self) -> dict:
+        """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), and how it is trained (SPEC 4.7)."""
+        levels = sorted({0, *self.snr_db[self.reference_noise]}, reverse=True)
+        defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
+        return defaults | self.experiment.get("unimodal", {})
+
+    @property
+    def _unimodal_is_run(self) -> bool:
+        return 4 in self.tables and any(system in UNIMODAL_SYSTEMS for system in self.systems)
 
     def folds(self, dataset: str) -> list[int]:
         """The folds that are run, 1-based: the experiment's number of them, at most what the corpus has."""
@@ -101,32 +114,51 @@ class Plan:
         available, wanted = section.get("folds", declared), self.experiment.get("folds", "all")
         return list(range(1, (available if wanted == "all" else min(wanted, available)) + 1))
 
-    def regimes(self, system: str) -> list[str]:
-        """The regimes a system is trained in: those it declares; ``all`` only where Table 5 asks for it."""
-        return [regime for regime in regimes(self._system(system)) if regime != "all" or 5 in self.tables]
+    def regimes(self, dataset: str, system: str) -> list[str]:
+        """The regimes a system is trained in: those it declares; ``all`` only where Table 5 asks for it.
 
-    def _levels(self, regime: str) -> list[Corruption]:
-        everything = list(self.corruptions.values())
-        return [c for c in everything if regime != "all" or c.noise == self.reference_noise]
+        A uni-modal system is trained where Table 4 asks for it: on noisy features, on clean ones, or on both.
+        """
+        if system not in UNIMODAL_SYSTEMS:
+            return [regime for regime in regimes(self._system(system)) if regime != "all" or 5 in self.tables]
+        if not self._unimodal_is_run or dataset not in self.unimodal["datasets"]:
+            return []
+        clean, reference = self.unimodal["train_clean"], self.unimodal["clean_reference"]
+        return (["clean"] if clean or reference else []) + ([] if clean else ["all"])
+
+    def _training_levels(self, system: str, regime: str) -> list[Corruption | None]:
+        return [None] if regime == "clean" else self._noise_levels(system, regime)
+
+    def _evaluation_levels(self, system: str, regime: str) -> list[Corruption | None]:
+        if system not in UNIMODAL_SYSTEMS or regime != "clean":
+            return self._noise_levels(system, regime)
+        noisy = self._noise_levels(system, regime) if self.unimodal["train_clean"] else []
+        return ([None] if self.unimodal["clean_reference"] else []) + noisy
+
+    def _noise_levels(self, system: str, regime: str) -> list[Corruption]:
+        if system in UNIMODAL_SYSTEMS:
+            return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
+        kinds = [self.reference_noise] if regime == "all" else self.snr_db
+        return [Corruption(kind, level) for kind in kinds for level in self.snr_db[kind]]
 
     def trainings(self) -> list[Training]:
         """Every training job of the experiment, pretraining included, each once."""
         jobs: dict[Training, None] = {}
         for dataset, system in itertools.product(self.datasets, self.systems):
-            for regime, fold in itertools.product(self.regimes(system), self.folds(dataset)):
-                if teacher := pretraining(self._system(system)):
+            for regime, fold in itertools.product(self.regimes(dataset, system), self.folds(dataset)):
+                if teacher := self._teacher(system):
                     jobs[Training(dataset, teacher, "clean", fold)] = None
-                for corruption in [None] if regime == "clean" else self._levels(regime):
+                for corruption in self._training_levels(system, regime):
                     jobs[Training(dataset, system, regime, fold, corruption)] = None
         return list(jobs)
 
-    def evaluations(self) -> list[tuple[str, str, str, Corruption]]:
-        """Every evaluation job: (dataset, system, regime, corruption)."""
+    def evaluations(self) -> list[tuple[str, str, str, Corruption | None]]:
+        """Every evaluation job: (dataset, system, regime, corruption); no corruption: on clean features alone."""
         return [
             (dataset, system, regime, corruption)
             for dataset, system in itertools.product(self.datasets, self.systems)
-            for regime in self.regimes(system)
-            for corruption in self._levels(regime)
+            for regime in self.regimes(dataset, system)
+            for corruption in self._evaluation_levels(system, regime)
         ]
 
     # Where files stand
@@ -151,7 +183,10 @@ class Plan:
     def scores(self) -> list[Path]:
         """The scores of every evaluation job."""
         root = self.folder / "scores"
-        return [root / dataset / system / regime / f"{c.name}.csv" for dataset, system, regime, c in self.evaluations()]
+        return [
+            root / dataset / system / regime / f"{corruption.name if corruption else ALL_CLEAN_SCORES}.csv"
+            for dataset, system, regime, corruption in self.evaluations()
+        ]
 
     def table_stems(self) -> list[Path]:
         """The tables, without suffix."""
@@ -165,8 +200,8 @@ class Plan:
 
     def panels(self, dataset: str) -> list[Path]:
         """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise."""
-        levels = [c for c in self.corruptions.values() if c.noise == self.reference_noise]
-        return [self.folder / "embeddings" / dataset / c.name for c in levels]
+        noise = self.reference_noise
+        return [self.folder / "embeddings" / dataset / corruption_name(noise, level) for level in self.snr_db[noise]]
 
     # What each job depends on: inputs
 
@@ -189,7 +224,7 @@ class Plan:
 
     def teacher(self, w) -> list[Path]:
         """The pretrained model a run starts from: none or one."""
-        stage = pretraining(self._system(w.system))
+        stage = self._teacher(w.system)
         return [self.model(w.dataset, stage, "clean", w.fold)] if stage else []
 
     def models(self, w) -> list[Path]:
@@ -250,7 +285,7 @@ class Plan:
         if stage:
             shorter = {key: value for key, value in _PRETRAINING_KEYS.items() if key not in own}
             training = replace(training, **(shorter | overrides))
-        teacher = pretraining(self._system(system))
+        teacher = self._teacher(system)
         return _json(
             self._run(w, system, getattr(w, "regime", "clean"))
             | {
@@ -272,6 +307,7 @@ class Plan:
                 "systems": self.systems,
                 "snr_db": self.snr_db,
                 "reference_noise": self.reference_noise,
+                "unimodal": self.unimodal if self._unimodal_is_run else None,
             }
         )
 
@@ -308,9 +344,9 @@ class Plan:
             noise = self.corruptions[w.corruption].noise
             plugins = [noise_kinds.path(noise, self._kind(noise).get("file"))]
         elif script in ("train.py", "evaluate.py"):
-            declaration = self._system(getattr(w, "stage", None) or w.system)
-            plugins = [declaration.file]
-            if script == "train.py" and (teacher := pretraining(declaration)):
+            system = getattr(w, "stage", None) or w.system
+            plugins = [self._system(system).file]
+            if script == "train.py" and (teacher := self._teacher(system)):
                 plugins.append(self._system(teacher).file)
         return fingerprint(script, tuple(plugins))
 
@@ -339,6 +375,10 @@ class Plan:
             file = self.config.get("systems", {}).get(name, {}).get("file")
             self._declarations[name] = systems.declaration(name, file)
         return self._declarations[name]
+
+    def _teacher(self, system: str) -> str | None:
+        """The pretrained system that a system starts from, as its options have it."""
+        return pretraining(self._system(system), self._given(system).get("options"))
 
     def _kind(self, name: str) -> dict:
         return self.config.get("noise", {}).get("kinds", {}).get(name, {})
@@ -371,10 +411,18 @@ class Plan:
 
     def _given(self, system: str) -> dict:
         """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
-        general = self.config.get("systems", {}).get(system, {})
-        given = general | self.experiment.get("system_options", {}).get(system, {})
-        options = _unlike(given, self._system(system).options)
+        declaration = self._system(system)
+        given = self._configured(system)
+        if base := declaration.attributes.get("ablation_of"):
+            # An ablation differs from its system in what it leaves out and in nothing else.
+            shared = self._configured(base).items()
+            given = {option: value for option, value in shared if option in declaration.options} | given
+        options = _unlike(given, declaration.options)
         return ({"file": given["file"]} if "file" in given else {}) | ({"options": options} if options else {})
+
+    def _configured(self, system: str) -> dict:
+        general = self.config.get("systems", {}).get(system, {})
+        return general | self.experiment.get("system_options", {}).get(system, {})
 
     def _printed(self, dataset: str) -> dict:
         section = self.config["datasets"][dataset]

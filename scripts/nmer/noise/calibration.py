@@ -10,6 +10,9 @@ from nmer.noise.schedule import LinearSchedule
 
 MODES = ("integer_T", "exact_abar")
 LONGEST_CHAIN = 5000
+EXACT_TARGET_DB = 0
+"""The one target that small variances miss with a whole T, so that it is solved for exactly there (SPEC 2.6)."""
+
 TOLERANCE_DB = 1.0
 """An attained SNR further than this from its target is reported as a warning."""
 
@@ -57,16 +60,23 @@ def calibrate(target_db: float, variance: float, schedule: LinearSchedule, mode:
     """The noise level of one modality.
 
     target_db: target SNR in dB. variance: of the modality's features, in the corruption space (SPEC 2.6).
-    mode: ``integer_T`` takes the whole T whose SNR is nearest to the target (the smaller T of two equally near),
-    ``exact_abar`` solves for alpha_bar. Raises ConfigError for a variance that is not positive, an unknown mode,
+    mode: ``integer_T`` takes the whole T whose SNR is nearest to the target (the smaller T of two equally near), but
+    at EXACT_TARGET_DB solves for alpha_bar where that T misses by more than TOLERANCE_DB; ``exact_abar`` always solves
+    for it. Raises ConfigError for a variance that is not positive, an unknown mode,
     or a target that no chain of up to LONGEST_CHAIN steps reaches.
     """
     if not variance > 0:
         raise ConfigError(f"Cannot calibrate noise for features of variance {variance}: the modality is constant.")
+    exact = Level(None, exact_alpha_bar(target_db, variance), float(target_db))
     if mode == "exact_abar":
-        return Level(None, exact_alpha_bar(target_db, variance), float(target_db))
+        return exact
     if mode != "integer_T":
         raise ConfigError(f"noise.calibration.mode: unknown mode '{mode}'. Choose from {', '.join(MODES)}.")
+    nearest = _nearest_whole_steps(target_db, variance, schedule)
+    return exact if target_db == EXACT_TARGET_DB and nearest.misses(target_db) else nearest
+
+
+def _nearest_whole_steps(target_db: float, variance: float, schedule: LinearSchedule) -> Level:
     best = None
     for steps in range(1, LONGEST_CHAIN + 1):
         alpha_bar = schedule.alpha_bar(steps)

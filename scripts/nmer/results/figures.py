@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import matplotlib
 import pandas as pd
@@ -16,7 +17,7 @@ from nmer.results.scores import average, of_regime
 from nmer.results.style import NOISY, ORIGINAL, SETTINGS, SystemStyle, system_styles
 from nmer.results.tables import TABLE_METRICS, levels, systems_of
 
-LEGEND_COLUMNS = 4
+WIDTH = 7.2  # inches, of every figure: a page of text
 METRIC_LABELS = {"WA": "WA (weighted accuracy)", "UA": "UA (unweighted accuracy)"}
 
 
@@ -42,7 +43,7 @@ def draw_figure_3(points: pd.DataFrame, distances: pd.DataFrame) -> Figure:
     """
     panels = points[["noise", "snr_db"]].drop_duplicates().values.tolist()
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(7.2, 2.45 * len(panels) + 0.55), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.45 * len(panels) + 0.55), layout="constrained")
         axes = figure.subplots(len(panels), len(MODALITIES), squeeze=False)
         for row, (noise, snr_db) in zip(axes, panels, strict=True):
             for axis, modality in zip(row, MODALITIES, strict=True):
@@ -89,8 +90,11 @@ def draw_robustness(curves: pd.DataFrame, settings: dict) -> Figure:
     rows = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
     places = sorted({int(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
     styles = system_styles(list(dict.fromkeys(curves["system"])))
+    labels = [system_label(system) for system in styles]
+    columns = _legend_columns(labels)
+    legend_rows = max(math.ceil(len(labels) / columns), 1)
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(7.2, 2.6 * max(len(rows), 1) + 0.7), layout="constrained")
+        figure = Figure(figsize=(WIDTH, 2.6 * max(len(rows), 1) + 0.3 + 0.2 * legend_rows), layout="constrained")
         if not rows:
             figure.text(0.5, 0.5, "No score at an SNR was run in this experiment.", ha="center", va="center")
             return figure
@@ -109,9 +113,14 @@ def draw_robustness(curves: pd.DataFrame, settings: dict) -> Figure:
         handles = {
             label: handle for axis in axes.flat for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        labels = [system_label(system) for system in styles]
-        figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=LEGEND_COLUMNS)
+        figure.legend([handles[label] for label in labels], labels, loc="outside lower center", ncols=columns)
     return figure
+
+
+def _legend_columns(labels: list[str]) -> int:
+    """At most four columns of a legend, fewer where a user's long names would run over the figure's edge."""
+    widest = 0.6 + 0.075 * max(map(len, labels), default=0)  # inches: line and gaps, and letters of this font size
+    return max(min(int(WIDTH / widest), 4), 1)
 
 
 def _panel(table: pd.DataFrame, noise: str, snr_db: int | None, modality: str) -> pd.DataFrame:
@@ -152,8 +161,9 @@ def _draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle
         line = curves[curves["system"] == system]
         if line.empty:
             continue
-        # Systems stand a little beside each other, so that no error bar hides another.
-        shift = ((len(styles) - 1) / 2 - index) * min(0.05 * step, 0.5)
+        # Systems stand a little beside each other, so that no error bar hides another; together they stay at their SNR.
+        apart = min(0.05 * step, 0.5, 0.3 * step / max(len(styles) - 1, 1))
+        shift = ((len(styles) - 1) / 2 - index) * apart
         axis.errorbar(
             line["snr_db"].astype("float64") + shift,
             line["mean"],

@@ -9,14 +9,32 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, noise_label, system_label
-from nmer.results.tables import KEY, TABLE_3_SYSTEM, TABLE_METRICS, levels, systems_of
+from nmer.names import (
+    ALL_CLEAN,
+    ALL_NOISY,
+    AVERAGE,
+    MODALITY_LABELS,
+    SIX_CONDITIONS,
+    UNIMODAL_SYSTEMS,
+    noise_label,
+    system_label,
+)
+from nmer.results.tables import (
+    KEY,
+    TABLE_3_SYSTEM,
+    TABLE_METRICS,
+    levels,
+    systems_of,
+    unimodal_places,
+    unimodal_systems,
+)
 
 ABSENT = "–"
 CAPTIONS = {
     1: "Table 1. Classes and sizes of the datasets.",
     2: "Table 2. Weighted (WA) and unweighted (UA) accuracy, averaged over the six conditions.",
     3: "Table 3. NMER in each condition, named by its clean modalities (a acoustic, v visual, l lexical).",
+    4: "Table 4. One modality alone, under noise: weighted (WA) and unweighted (UA) accuracy.",
     5: "Table 5. Weighted (WA) and unweighted (UA) accuracy with all modalities noisy.",
 }
 SIZES_NOTE = (
@@ -59,14 +77,14 @@ class PrintedTable:
 def arrange(number: int, table: pd.DataFrame, settings: dict) -> PrintedTable:
     """Lay out a tidy table as the paper prints it.
 
-    number: 1, 2, 3 or 5. table: of the function of the same number in ``nmer.results.tables``.
+    number: 1 to 5. table: of the function of the same number in ``nmer.results.tables``.
     Datasets without a cell are left out.
     """
     if number == 1:
         grids, note = _sizes(table, settings), SIZES_NOTE
     else:
-        layout = {2: _layout_2, 3: _layout_3, 5: _layout_5}[number]
-        grids, note = _score_grids(table, settings, layout), _spread_note(table)
+        layout = {2: _layout_2, 3: _layout_3, 4: _layout_4, 5: _layout_5}[number]
+        grids, note = _score_grids(table, settings, layout), " ".join(_score_notes(number, table))
     note = " ".join(part for part in (note, *_paper_notes(table, settings)) if part)
     return PrintedTable(number, CAPTIONS[number], note, tuple(grids))
 
@@ -185,6 +203,23 @@ def _layout_3(settings: dict):
     return ("SNR", "Metric"), header, rows, [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
 
 
+def _layout_4(settings: dict):
+    systems = unimodal_systems(settings)
+    header = (
+        tuple((MODALITY_LABELS[UNIMODAL_SYSTEMS[system]], len(TABLE_METRICS)) for system in systems),
+        tuple((metric, 1) for _ in systems for metric in TABLE_METRICS),
+    )
+    rows = [
+        (
+            ("clean" if condition == ALL_CLEAN else decibels(snr_db),),
+            {"noise": noise, "snr_db": snr_db, "condition": condition},
+        )
+        for noise, snr_db, condition in unimodal_places(settings)
+    ]
+    columns = [{"system": system, "metric": metric} for system in systems for metric in TABLE_METRICS]
+    return ("SNR",), header, rows, columns
+
+
 def _layout_5(settings: dict):
     noise = settings["reference_noise"]
     snrs = levels(settings, noise)
@@ -225,7 +260,10 @@ def _place(row) -> tuple:
 
 
 def _best(table: pd.DataFrame) -> set[int]:
-    """Rows that hold the highest mean, as printed, among the systems compared in their column."""
+    """Rows that hold the highest mean, as printed, among the systems compared at their level.
+
+    Systems stand in rows, so that this is the best of a column; only in Table 4 they stand in columns.
+    """
     run = table[table["mean"].notna()]
     printed = run["mean"].round(4)
     column = [run[name] for name in KEY if name != "system"]
@@ -244,6 +282,15 @@ def _score_cell(row, *, best: bool) -> Cell:
     )
 
 
+def _score_notes(number: int, table: pd.DataFrame) -> list[str]:
+    notes = [_spread_note(table)]
+    if (table["condition"] == ALL_CLEAN).any():
+        notes.append("Clean: trained and tested without noise, for reference; the paper has no such row.")
+    if _best(table):
+        notes.append("Bold: best modality of its row and metric." if number == 4 else "Bold: best of its column.")
+    return notes
+
+
 def _spread_note(table: pd.DataFrame) -> str:
     repeats = sorted({int(n) for n in table["n"].dropna()})
     if not repeats:
@@ -256,7 +303,7 @@ def _spread_note(table: pd.DataFrame) -> str:
 def _paper_notes(table: pd.DataFrame, settings: dict) -> list[str]:
     shown = set(table.loc[table["paper"].notna(), "dataset"])
     synthetic = {name for name in shown if settings["datasets"][name].get("synthetic")}
-    notes = ["Bold: best of its column."] if "mean" in table and _best(table) else []
+    notes = []
     if shown and "mean" in table:
         notes.append("In parentheses: the paper's value" + (", difference." if shown - synthetic else "."))
     if synthetic:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
@@ -15,11 +16,20 @@ from markupsafe import Markup
 
 import nmer
 from nmer.errors import DataError
-from nmer.names import AVERAGE, MODALITIES, MODALITY_LABELS, SPLITS, noise_label, system_label
+from nmer.names import (
+    ALL_NOISY,
+    AVERAGE,
+    MODALITIES,
+    MODALITY_LABELS,
+    SPLITS,
+    UNIMODAL_SYSTEMS,
+    noise_label,
+    system_label,
+)
 from nmer.noise.calibration import TOLERANCE_DB
 from nmer.results.printed import CAPTIONS, dataset_title, decibels, short_title, signed
 from nmer.results.scores import average, of_regime
-from nmer.results.tables import levels, systems_of
+from nmer.results.tables import levels, systems_of, unimodal_systems
 
 TEMPLATE = "report.html.j2"
 LIBRARIES = ("numpy", "pandas", "h5py", "scikit-learn", "openTSNE", "matplotlib", "jinja2", "torch", "snakemake")
@@ -40,15 +50,12 @@ def render(**sections: object) -> str:
 
 def what_was_run(scores: pd.DataFrame, settings: dict) -> list[tuple[str, str]]:
     """Rows (term, description) that say what the scores stand for."""
-    noises = []
-    for noise in settings["snr_db"]:
-        numbers = ", ".join(decibels(snr_db).removesuffix(" dB") for snr_db in levels(settings, noise))
-        noises.append(f"{noise_label(noise)} ({numbers} dB)" if settings["snr_db"][noise] else noise_label(noise))
-    datasets = settings["datasets"].items()
+    noises = (_noise_text(noise, levels(settings, noise)) for noise in settings["snr_db"])
     rows = [
-        ("Datasets", ", ".join(short_title(dataset, about) for dataset, about in datasets)),
-        ("Systems", ", ".join(map(system_label, systems_of(settings)))),
+        ("Datasets", _titles(settings["datasets"], settings)),
+        ("Systems", ", ".join(map(system_label, systems_of(settings))) or "none"),
         ("Noise", "; ".join(noises)),
+        *([("Uni-modal", _unimodal_text(scores, settings))] if "unimodal" in settings else []),
         ("Repeats", str(scores["repeat"].nunique())),
         ("Folds", ", ".join(f"{name} {count}" for name, count in scores.groupby("dataset")["fold"].nunique().items())),
         ("Scores", f"{len(scores):,}"),
@@ -123,7 +130,11 @@ def describe_dataset(report: dict, settings: dict) -> dict:
 
 
 def read_calibration(paths: list[str]) -> list[dict]:
-    """Rows of the calibration table, as text, with ``off`` where the attained SNR misses the asked one by > 1 dB."""
+    """Rows of the calibration table, as text.
+
+    ``off`` marks an attained SNR that misses the asked one by more than 1 dB, ``exact`` an alpha_bar solved for in
+    the place of a whole T (SPEC 2.6). Raises DataError if a file is damaged.
+    """
     rows = []
     for path in paths:
         try:
@@ -199,6 +210,29 @@ def _yaml_entry(head: str, child: object, indent: str) -> str:
     return f"{head}\n{as_yaml(child, indent + '  ')}" if nested else f"{head} {as_yaml(child)}"
 
 
+def _titles(datasets: Iterable[str], settings: dict) -> str:
+    return ", ".join(short_title(dataset, settings["datasets"].get(dataset, {})) for dataset in datasets)
+
+
+def _noise_text(noise: str, snrs: list[int | None]) -> str:
+    numbers = ", ".join(decibels(snr_db).removesuffix(" dB") for snr_db in snrs if snr_db is not None)
+    return f"{noise_label(noise)} ({numbers} dB)" if numbers else noise_label(noise)
+
+
+def _unimodal_text(scores: pd.DataFrame, settings: dict) -> str:
+    """Which modalities were run alone, where, at which levels, and what these systems were trained on."""
+    about, systems = settings["unimodal"], unimodal_systems(settings)
+    modalities = ", ".join(MODALITY_LABELS[UNIMODAL_SYSTEMS[system]] for system in systems)
+    noise = _noise_text(settings["reference_noise"], sorted(about["snr_db"], reverse=True))
+    noisy = scores["system"].isin(systems) & (scores["condition"] == ALL_NOISY)
+    trained = {"all": "trained on equally noisy data", "clean": "trained on clean data"}
+    regimes = [trained[regime] for regime in trained if (noisy & (scores["regime"] == regime)).any()]
+    parts = [f"{modalities} on {_titles(about['datasets'], settings)}", noise, *regimes[:1]]
+    if about["clean_reference"]:
+        parts.append("for reference also trained and tested without noise, which the paper does not show")
+    return "; ".join(parts)
+
+
 def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
     best = systems["mean"].idxmax()
     row = systems.loc[best]
@@ -209,17 +243,20 @@ def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
 
 def _calibration_row(row) -> dict:
     off = not pd.isna(row.snr_db) and abs(row.attained_db - row.snr_db) > TOLERANCE_DB
+    # A kind without an SNR has neither a level nor steps: nothing was solved for.
+    exact = not pd.isna(row.snr_db) and pd.isna(row.T)
     return {
         "dataset": row.dataset,
         "modality": MODALITY_LABELS.get(row.modality, row.modality),
         "noise": noise_label(row.noise),
         "level": "–" if pd.isna(row.snr_db) else decibels(row.snr_db),
         "variance": f"{row.variance:.4g}",
-        "steps": "–" if pd.isna(row.T) else str(row.T),
+        "steps": "exact" if exact else "–" if pd.isna(row.T) else str(row.T),
         "alpha_bar": "–" if pd.isna(row.alpha_bar) else f"{row.alpha_bar:.4g}",
         "attained": "–" if pd.isna(row.attained_db) else signed(row.attained_db, digits=2),
         "effective": "–" if pd.isna(row.effective_db) else signed(row.effective_db, digits=2),
         "off": off,
+        "exact": exact,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle, repeat
 from pathlib import Path
 
 import matplotlib
@@ -49,18 +50,16 @@ _PAPER = {
     "nmer_no_vae": SystemStyle("#CC79A7", "P", "--"),
     "nmer_no_inv": SystemStyle("#0072B2", "X", "--"),
 }
-_OTHERS = (
-    SystemStyle("#332288", "*", ":"),
-    SystemStyle("#117733", "<", ":"),
-    SystemStyle("#882255", ">", ":"),
-    SystemStyle("#000000", "h", ":"),
-)
+# A user's own systems are dotted. Four colours and five markers, taken in turn, make twenty styles.
+_OWN_COLORS = ("#332288", "#117733", "#882255", "#000000")
+_OWN_MARKERS = ("*", "<", ">", "h", "p")
 
 
 def system_styles(systems: list[str]) -> dict[str, SystemStyle]:
-    """Style of each system. The paper's are fixed; a user's own follow in the order given, and repeat after four."""
+    """Style of each system. The paper's are fixed; a user's own follow in the order given, and repeat after twenty."""
     others = [system for system in in_paper_order(systems) if system not in SYSTEM_LABELS]
-    own = {system: _OTHERS[index % len(_OTHERS)] for index, system in enumerate(others)}
+    styles = map(SystemStyle, cycle(_OWN_COLORS), cycle(_OWN_MARKERS), repeat(":"))
+    own = dict(zip(others, styles, strict=False))
     return {system: (_PAPER | own)[system] for system in in_paper_order(systems)}
 
 

@@ -1,7 +1,9 @@
-"""Tables 1, 2, 3 and 5 as tidy data beside the paper's numbers (SPEC 6.3). Not for how they are printed.
+"""Tables 1 to 5 as tidy data beside the paper's numbers (SPEC 6.3). Not for how they are printed.
 
 The settings of every table are ``datasets`` (name -> ``paper_name``, ``synthetic``, ``evaluation``), ``systems``,
-``snr_db`` (noise kind -> levels in dB) and ``reference_noise``.
+``snr_db`` (noise kind -> levels in dB) and ``reference_noise``; and, if the experiment has uni-modal systems,
+``unimodal`` (``datasets`` they are run on, ``snr_db``: their levels in dB, ``clean_reference``: whether they are also
+run without noise).
 """
 
 from __future__ import annotations
@@ -13,7 +15,15 @@ from pathlib import Path
 import pandas as pd
 
 from nmer.errors import ConfigError, DataError
-from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, SYSTEM_LABELS, in_paper_order
+from nmer.names import (
+    ALL_CLEAN,
+    ALL_NOISY,
+    AVERAGE,
+    SIX_CONDITIONS,
+    SYSTEM_LABELS,
+    UNIMODAL_SYSTEMS,
+    in_paper_order,
+)
 from nmer.results.scores import average, of_regime
 
 KEY = ("dataset", "system", "noise", "snr_db", "condition", "metric")
@@ -60,29 +70,55 @@ def table_1(reports: Iterable[dict], settings: dict, paper: pd.DataFrame) -> pd.
 
 def table_2(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
     """Every system under every noise kind and level, averaged over the six conditions. Columns COLUMNS."""
-    grid = _grid(settings, systems_of(settings), list(settings["snr_db"]), [AVERAGE])
-    return _compare(grid, average(of_regime(scores, "six")), settings, paper)
+    places = [(noise, snr_db, AVERAGE) for noise in settings["snr_db"] for snr_db in levels(settings, noise)]
+    return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "six"), settings, paper)
 
 
 def table_3(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
     """NMER under the reference noise, each of the six conditions and their average. Columns COLUMNS."""
     systems = [system for system in systems_of(settings) if system == TABLE_3_SYSTEM]
-    grid = _grid(settings, systems, [settings["reference_noise"]], [*SIX_CONDITIONS, AVERAGE])
-    return _compare(grid, average(of_regime(scores, "six")), settings, paper)
+    places = _reference_places(settings, [*SIX_CONDITIONS, AVERAGE])
+    return _compare(_grid(settings, systems, places), of_regime(scores, "six"), settings, paper)
+
+
+def table_4(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
+    """Every uni-modal system, its modality noisy, reference noise, and clean where it was run so. Columns COLUMNS.
+
+    Noisy rows have the condition ``none``, clean ones ``avl`` with an empty noise kind and no SNR. Systems are
+    trained on equally noisy data or, if the experiment says so, once on clean data. Source: SPEC 4.7, 6.3.
+    """
+    noisy = of_regime(scores, "all")
+    clean = scores[(scores["regime"] == "clean") & (scores["condition"] == ALL_CLEAN)]
+    cells = pd.concat([noisy[noisy["condition"] == ALL_NOISY], clean])
+    return _compare(_grid(settings, unimodal_systems(settings), unimodal_places(settings)), cells, settings, paper)
 
 
 def table_5(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
     """Every system with all modalities noisy, trained so (MEN: trained clean), reference noise. Columns COLUMNS."""
-    grid = _grid(settings, systems_of(settings), [settings["reference_noise"]], [ALL_NOISY])
-    return _compare(grid, average(of_regime(scores, "all")), settings, paper)
+    places = _reference_places(settings, [ALL_NOISY])
+    return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "all"), settings, paper)
 
 
-SCORE_TABLES = {2: table_2, 3: table_3, 5: table_5}
+SCORE_TABLES = {2: table_2, 3: table_3, 4: table_4, 5: table_5}
 
 
 def systems_of(settings: dict) -> list[str]:
     """The multimodal systems of an experiment in the paper's row order; the uni-modal ones have another table."""
-    return [system for system in in_paper_order(settings["systems"]) if not system.startswith("unimodal_")]
+    return [system for system in in_paper_order(settings["systems"]) if system not in UNIMODAL_SYSTEMS]
+
+
+def unimodal_systems(settings: dict) -> list[str]:
+    """The uni-modal systems of an experiment in the order of their modalities."""
+    return [system for system in UNIMODAL_SYSTEMS if system in settings["systems"]]
+
+
+def unimodal_places(settings: dict) -> list[tuple[str, int | None, str]]:
+    """Levels of Table 4 as (noise, SNR in dB, condition): clean if it was run, then least noise first."""
+    if "unimodal" not in settings:
+        return []
+    clean = [("", None, ALL_CLEAN)] if settings["unimodal"]["clean_reference"] else []
+    snrs = sorted(settings["unimodal"]["snr_db"], reverse=True)
+    return clean + [(settings["reference_noise"], snr_db, ALL_NOISY) for snr_db in snrs]
 
 
 def levels(settings: dict, noise: str) -> list[int | None]:
@@ -96,6 +132,9 @@ def levels(settings: dict, noise: str) -> list[int | None]:
 def check(settings: dict) -> dict:
     """The settings of a table, unchanged. Raises ConfigError if a key is missing."""
     missing = [key for key in ("datasets", "systems", "snr_db", "reference_noise") if key not in settings]
+    if "unimodal" in settings:
+        keys = ("datasets", "snr_db", "clean_reference")
+        missing += [f"unimodal.{key}" for key in keys if key not in settings["unimodal"]]
     if missing:
         raise ConfigError(f"--settings lacks the key(s) {', '.join(missing)}; see --help.")
     return settings
@@ -114,30 +153,40 @@ def _sizes(report: dict, about: dict) -> dict[str, int]:
     }
 
 
-def _grid(settings: dict, systems: list[str], noises: list[str], conditions: list[str]) -> pd.DataFrame:
+def _reference_places(settings: dict, conditions: list[str]) -> list[tuple[str, int | None, str]]:
+    noise = settings["reference_noise"]
+    return [(noise, snr_db, condition) for snr_db in levels(settings, noise) for condition in conditions]
+
+
+def _grid(settings: dict, systems: list[str], places: list[tuple[str, int | None, str]]) -> pd.DataFrame:
     rows = [
-        (dataset, system, noise, snr_db, condition, metric)
-        for dataset, system, noise in product(settings["datasets"], systems, noises)
-        for snr_db, condition, metric in product(levels(settings, noise), conditions, TABLE_METRICS)
+        (dataset, system, *place, metric)
+        for dataset, system, place, metric in product(settings["datasets"], systems, places, TABLE_METRICS)
     ]
     return pd.DataFrame(rows, columns=list(KEY)).astype({"snr_db": "Int64"})
 
 
-def _compare(grid: pd.DataFrame, cells: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
+def _compare(grid: pd.DataFrame, scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
     names = {dataset: about.get("paper_name") for dataset, about in settings["datasets"].items()}
-    key = list(KEY)
     # Matching by plain tuples: a missing SNR or a dataset unknown to the paper is then an ordinary value.
-    published = dict(zip(_keys(paper), paper["value"], strict=True))
-    paper_keys = _keys(
-        grid.assign(dataset=grid["dataset"].map(names.get), system=grid["system"].map(SYSTEM_LABELS.get))
-    )
-    measured = cells.drop(columns="regime").astype({"snr_db": "Int64"})
-    table = grid.merge(measured, on=key, how="left")
+    published = dict(zip(_keys(_in_our_names(paper)), paper["value"], strict=True))
+    paper_keys = _keys(grid.assign(dataset=grid["dataset"].map(names.get)))
+    # Only the table's own systems are averaged: whatever the scores hold of others is no concern of it.
+    measured = average(scores[scores["system"].isin(grid["system"])]).drop(columns="regime").astype({"snr_db": "Int64"})
+    table = grid.merge(measured, on=list(KEY), how="left")
     table["n"] = table["n"].astype("Int64")
     table["paper"] = pd.Series([published.get(place) for place in paper_keys], dtype="float64")
     # A cell that was neither run nor published is no cell of the table.
     table = table[table["mean"].notna() | table["paper"].notna()].reset_index(drop=True)
     return _with_difference(table, "mean", settings)[list(COLUMNS)]
+
+
+def _in_our_names(paper: pd.DataFrame) -> pd.DataFrame:
+    if "modality" in paper:
+        ours = {modality: system for system, modality in UNIMODAL_SYSTEMS.items()}
+        return paper.assign(system=paper["modality"].map(ours), condition=ALL_NOISY)
+    ours = {label: system for system, label in SYSTEM_LABELS.items()}
+    return paper.assign(system=paper["system"].map(ours))
 
 
 def _keys(table: pd.DataFrame) -> list[tuple]:

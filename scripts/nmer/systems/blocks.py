@@ -66,14 +66,14 @@ def _windows(values: Tensor, window: int) -> Tensor:
     return torch.cat([values[:, shift : shift + starts] for shift in range(window)], dim=2)
 
 
+def encoder(modality: str, dim: int) -> nn.Module:
+    """The encoder of a modality: LSTM for a and v, TextCNN for l; it maps to 128 dimensions."""
+    return TextCnn(dim) if modality == LEXICAL_MODALITY else LstmEncoder(dim)
+
+
 def encoder_tower(dims: dict[str, int]) -> nn.ModuleDict:
-    """One encoder per modality: LSTM for a and v, TextCNN for l; each maps to 128 dimensions."""
-    return nn.ModuleDict(
-        {
-            modality: (TextCnn if modality == LEXICAL_MODALITY else LstmEncoder)(dims[modality])
-            for modality in MODALITIES
-        }
-    )
+    """One encoder per modality."""
+    return nn.ModuleDict({modality: encoder(modality, dims[modality]) for modality in MODALITIES})
 
 
 def invariance_mlp() -> nn.Sequential:

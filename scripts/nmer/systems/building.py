@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from nmer.errors import ConfigError
 from nmer.systems.blocks import initialise
 from nmer.systems.interface import System
 from nmer.systems.registry import systems
@@ -16,13 +15,12 @@ def build_system(
     options: dict | None = None,
     file: str | None = None,
 ) -> System:
-    """A freshly initialised system (SPEC 3.2). Raises ConfigError for an option that the system does not declare."""
+    """A freshly initialised system (SPEC 3.2). Raises ConfigError for an option that the system does not declare, or
+    a value that it cannot take."""
     options = options or {}
     constructor = systems.load(name, file)
-    known = systems.declaration(name, file).options
-    for option in options:
-        if option not in known:
-            raise ConfigError(f"System '{name}' has no option '{option}'. Its options: {', '.join(known) or 'none'}.")
-    built = constructor(dims=dims, classes=classes, dropout=dropout, **(known | options))
+    declaration = systems.declaration(name, file)
+    declaration.check_options(options, f"systems.{name}")
+    built = constructor(dims=dims, classes=classes, dropout=dropout, **(declaration.options | options))
     initialise(built)
     return built

@@ -97,10 +97,13 @@ class System(nn.Module):
             getattr(self, name).load_state_dict(getattr(teacher, name).state_dict())
 
     def subnetworks(self) -> Iterator[nn.Module]:
-        """The modules whose gradients are clipped separately (SPEC 3.3): every child, dictionaries member by member."""
+        """The modules whose gradients are clipped separately (SPEC 3.3): every child, dictionaries member by member,
+        and of a child that names sub-networks itself, those."""
         for child in self.children():
             if isinstance(child, nn.ModuleDict):
                 yield from child.values()
+            elif hasattr(child, "subnetworks"):
+                yield from child.subnetworks()
             else:
                 yield child
 

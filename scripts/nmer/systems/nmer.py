@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmer.systems.blocks import HIDDEN, classifier_head, encoder_tower, invariance_mlp
+from nmer.systems.blocks import HIDDEN, classifier_head
 from nmer.systems.interface import Batch, Sequences, System, halves
 from nmer.systems.registry import system
+from nmer.systems.towers import TOWERS
 
 JOINT_WIDTH = 3 * HIDDEN
 LOGVAR_BOUND = 10.0
@@ -16,14 +17,18 @@ LOGVAR_BOUND = 10.0
 
 @system(
     "nmer",
-    pretraining="two_tower",
+    pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
     regimes=("six", "all"),
+    choices={"invariance": ("two_tower", "stacked"), "divergence_reduction": ("batch_mean", "sum")},
     options={
+        "invariance": "two_tower",
         "layers": 5,
         "heads": 16,
         "feed_forward": 2048,
         "transformer_dropout": 0.1,
         "latent": 64,
+        "residual": False,
+        "divergence_reduction": "batch_mean",
         "divergence_weight": 1.0,
         "generation_weight": 1.0,
         "invariance_weight": 10.0,
@@ -33,7 +38,7 @@ LOGVAR_BOUND = 10.0
 class Nmer(System):
     """Two towers encode the noisy triple; a VAE reconstructs the clean teacher's representation from them."""
 
-    inherited = ("specific", "invariance", "invariance_mlp")
+    inherited = ("towers",)
 
     def __init__(
         self,
@@ -41,20 +46,21 @@ class Nmer(System):
         classes: int,
         dropout: float,
         *,
+        invariance: str,
         layers: int,
         heads: int,
         feed_forward: int,
         transformer_dropout: float,
         latent: int,
+        residual: bool,
+        divergence_reduction: str,
         divergence_weight: float,
         generation_weight: float,
         invariance_weight: float,
         classification_weight: float,
     ) -> None:
         super().__init__(dims, classes, dropout)
-        self.specific = encoder_tower(dims)
-        self.invariance = encoder_tower(dims)
-        self.invariance_mlp = invariance_mlp()
+        self.towers = TOWERS[invariance](dims)
         self.vae_encoder = VaeEncoder(layers, heads, feed_forward, transformer_dropout, latent)
         self.vae_decoder = nn.Sequential(
             nn.Linear(latent + JOINT_WIDTH, 128),
@@ -64,17 +70,18 @@ class Nmer(System):
             nn.Linear(256, JOINT_WIDTH),
         )
         self.classifier = classifier_head(JOINT_WIDTH, (384, 128), classes, dropout)
+        self.residual = residual
+        self.divergence_reduction = divergence_reduction
         self.weights = {
             "divergence": generation_weight * divergence_weight,
-            "generation": generation_weight,
+            "reconstruction": generation_weight,
             "invariance": invariance_weight,
             "classification": classification_weight,
         }
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """[h_m; H_m]: (batch, 256)."""
-        specific = self.specific[modality](sequences)
-        return torch.cat([specific, self.invariance_mlp(self.invariance[modality](sequences))], dim=1)
+        return self.towers(modality, sequences)
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits, joint representation, invariant features H and the latent's mean and log-variance.
@@ -86,7 +93,7 @@ class Nmer(System):
         latent = mean + (logvar / 2).exp() * torch.randn_like(mean) if self.training else mean
         joint = self.vae_decoder(torch.cat([latent, invariant], dim=1))
         return {
-            "logits": self.classifier(joint),
+            "logits": self.classifier(joint + specific if self.residual else joint),
             "joint_representation": joint,
             "invariant": invariant,
             "latent_mean": mean,
@@ -96,13 +103,14 @@ class Nmer(System):
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """KL divergence (Eq. 6), reconstruction (Eq. 7), invariance and cross-entropy terms, weighted."""
         target, target_invariant = halves(batch.teacher_clean)
-        return {
-            "divergence": self.weights["divergence"] * kl_divergence(outputs["latent_mean"], outputs["latent_logvar"]),
-            "reconstruction": self.weights["generation"] * functional.mse_loss(outputs["joint_representation"], target),
-            "invariance": self.weights["invariance"] * functional.mse_loss(outputs["invariant"], target_invariant),
-            "classification": self.weights["classification"]
-            * functional.cross_entropy(outputs["logits"], batch.labels),
+        divergence = kl_divergence(outputs["latent_mean"], outputs["latent_logvar"])
+        terms = {
+            "divergence": divergence.sum() if self.divergence_reduction == "sum" else divergence.mean(),
+            "reconstruction": functional.mse_loss(outputs["joint_representation"], target),
+            "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
+            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
         }
+        return {name: self.weights[name] * term for name, term in terms.items()}
 
 
 class VaeEncoder(nn.Module):
@@ -147,5 +155,5 @@ class OneTokenLayer(nn.TransformerEncoderLayer):
 
 
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
-    """KL divergence from N(0, I): summed over the latents, averaged over the batch (paper Eq. 6; SPEC 4.4)."""
-    return -0.5 * (1 + logvar - mean.square() - logvar.exp()).sum(dim=1).mean()
+    """KL divergence of every utterance from N(0, I), summed over the latents: (batch,) (paper Eq. 6; SPEC 4.4)."""
+    return -0.5 * (1 + logvar - mean.square() - logvar.exp()).sum(dim=1)

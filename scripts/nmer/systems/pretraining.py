@@ -6,21 +6,25 @@ import torch
 from torch import Tensor
 
 from nmer.names import MODALITIES
-from nmer.systems.blocks import HIDDEN, classifier_head, invariance_mlp, mean_cmd
-from nmer.systems.interface import Batch, System, halves
+from nmer.systems.blocks import HIDDEN, classifier_head, mean_cmd
+from nmer.systems.interface import Batch, Sequences, System, halves
+from nmer.systems.towers import TOWERS
 
 
 class Pretraining(System):
     """Clean-data training of specific features h_m and invariant features H_m; the result is a frozen teacher."""
 
+    form: str
+    """Name of its towers."""
+
     def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
         super().__init__(dims, classes, dropout)
-        self.invariance_mlp = invariance_mlp()
+        self.towers = TOWERS[self.form](dims)
         self.classifier = classifier_head(6 * HIDDEN, (128, 128), classes, dropout)
 
-    def with_invariant(self, specific: Tensor, source: Tensor) -> Tensor:
-        """[h_m; H_m] from h_m and the encoding that the invariance MLP reads: (batch, 256)."""
-        return torch.cat([specific, self.invariance_mlp(source)], dim=1)
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """[h_m; H_m]: (batch, 256)."""
+        return self.towers(modality, sequences)
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of [h; H], and the invariant features per modality for the discrepancy."""

@@ -13,7 +13,16 @@ def regimes(declaration: Declaration) -> tuple[str, ...]:
     return tuple(declaration.attributes.get("regimes", ("six", "all")))
 
 
-def pretraining(declaration: Declaration) -> str | None:
-    """The system whose weights this one starts from, its frozen teacher; None for a system without one."""
+def pretraining(declaration: Declaration, options: dict | None = None) -> str | None:
+    """The system whose weights this one starts from, its frozen teacher; None for a system without one.
+
+    A declaration names it, or gives it by the value of an option: ``{"invariance": {"stacked": "shared", ...}}``.
+    options: those of the system that are not at their default. Raises ConfigError if they do not fit it.
+    """
+    options = options or {}
+    declaration.check_options(options, f"systems.{declaration.name}")
     stage = declaration.attributes.get("pretraining", "none")
+    if isinstance(stage, dict):
+        ((option, stages),) = stage.items()
+        stage = stages[(declaration.options | options)[option]]
     return None if stage == "none" else stage

@@ -1,0 +1,55 @@
+"""The cascade auto-encoder of MMIN and the guided one of IF-MMIN: five blocks of one shape (SPEC 4.2, 4.3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from nmer.systems.blocks import HIDDEN
+
+WIDTH = 3 * HIDDEN
+BLOCKS = 5
+CODE = 64
+CODES_WIDTH = BLOCKS * CODE
+
+
+class CascadeAutoencoder(nn.Module):
+    """Every block reconstructs what the blocks before it, added to the input, have left (SPEC 4.2)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleList(
+            nn.Sequential(
+                nn.Linear(WIDTH, 256),
+                nn.LeakyReLU(0.01),
+                nn.Linear(256, 128),
+                nn.LeakyReLU(0.01),
+                nn.Linear(128, CODE),
+            )
+            for _ in range(BLOCKS)
+        )
+        self.decoders = nn.ModuleList(
+            nn.Sequential(nn.Linear(CODE, 128), nn.ReLU(), nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, WIDTH))
+            for _ in range(BLOCKS)
+        )
+        self.transition = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """features: (batch, 384). Returns the output, (batch, 384), and the blocks' codes, (batch, 320)."""
+        accumulated, codes = features, []
+        for encoder, decoder in zip(self.encoders, self.decoders, strict=True):
+            codes.append(encoder(accumulated))
+            accumulated = accumulated + decoder(codes[-1])
+        return self.transition(accumulated), torch.cat(codes, dim=1)
+
+
+class GuidedCascadeAutoencoder(CascadeAutoencoder):
+    """Every block reads the previous block's output together with the invariant features (SPEC 4.3, as corrected)."""
+
+    def forward(self, features: Tensor, invariant: Tensor) -> tuple[Tensor, Tensor]:
+        """features, invariant: (batch, 384). Returns the output, (batch, 384), and the codes, (batch, 320)."""
+        output, codes = features, []
+        for encoder, decoder in zip(self.encoders, self.decoders, strict=True):
+            codes.append(encoder(output + invariant))
+            output = decoder(codes[-1])
+        return self.transition(output), torch.cat(codes, dim=1)

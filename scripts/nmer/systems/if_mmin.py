@@ -1,0 +1,65 @@
+"""IF-MMIN: imagination guided by modality-invariant features (SPEC 4.3, with the author's corrected recurrence)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from nmer.systems.blocks import classifier_head
+from nmer.systems.cascade import CODES_WIDTH, GuidedCascadeAutoencoder
+from nmer.systems.interface import Batch, Sequences, System, halves
+from nmer.systems.registry import system
+from nmer.systems.towers import StackedTower
+
+
+@system(
+    "if_mmin",
+    pretraining="shared",
+    regimes=("six", "all"),
+    options={"classification_weight": 1.0, "imagination_weight": 1.0, "invariance_weight": 100.0},
+)
+class IfMmin(System):
+    """The noisy triple's encodings become the teacher's of the reversed triple; invariant features guide every block."""
+
+    inherited = ("towers",)
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: int,
+        dropout: float,
+        *,
+        classification_weight: float,
+        imagination_weight: float,
+        invariance_weight: float,
+    ) -> None:
+        super().__init__(dims, classes, dropout)
+        self.towers = StackedTower(dims)
+        self.imagination = GuidedCascadeAutoencoder()
+        self.classifier = classifier_head(CODES_WIDTH, (128, 128), classes, dropout)
+        self.weights = {
+            "classification": classification_weight,
+            "imagination": imagination_weight,
+            "invariance": invariance_weight,
+        }
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """[h_m; H_m]: (batch, 256)."""
+        return self.towers(modality, sequences)
+
+    def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits of the codes, what is imagined, and the invariant features H."""
+        features, invariant = halves(encodings)
+        imagined, codes = self.imagination(features, invariant)
+        return {"logits": self.classifier(codes), "imagined": imagined, "invariant": invariant}
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, imagination of the teacher's reversed triple, and invariance to its clean one, weighted."""
+        target, _ = halves(batch.teacher_reversed())
+        _, target_invariant = halves(batch.teacher_clean)
+        terms = {
+            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
+            "imagination": functional.mse_loss(outputs["imagined"], target),
+            "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
+        }
+        return {name: self.weights[name] * term for name, term in terms.items()}

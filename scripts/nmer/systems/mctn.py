@@ -1,0 +1,170 @@
+"""MCTN: joint representations learnt by translating modalities into each other and back (SPEC 4.6)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from nmer.errors import ConfigError
+from nmer.names import MODALITIES
+from nmer.systems.blocks import HIDDEN, classifier_head
+from nmer.systems.interface import Batch, Sequences, System
+from nmer.systems.registry import system
+from nmer.systems.translation import AttentionDecoder, CyclicTranslator, OutputLayer, SequenceEncoder, Summary, pooled
+
+RING = {"a": "v", "v": "l", "l": "a"}
+"""From the source to the target of each translator, in the order in which their summaries are concatenated."""
+
+
+class Mctn(System):
+    """What both forms share: their loss, against targets that evaluation never needs.
+
+    Outputs ``translation_m`` and ``cycle_m`` are the modality m as decoded, (batch, 20, dim), in units of its standard
+    deviation: from another modality, and from its own translation.
+    """
+
+    translated: tuple[str, ...]
+    """The modalities that are the target of a translation."""
+
+    cycled: tuple[str, ...]
+    """The modalities that are decoded a second time, from their own translation."""
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: int,
+        dropout: float,
+        *,
+        targets: str,
+        translation_weight: float,
+        cycle_weight: float,
+    ) -> None:
+        super().__init__(dims, classes, dropout)
+        self.targets = targets
+        self.translation_weight = translation_weight
+        self.cycle_weight = cycle_weight
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, and the weighted sums of the translations' and of the cycles' mean squared errors."""
+        targets = {modality: self._target(modality, batch) for modality in MODALITIES}
+
+        def error(kind: str, modalities: tuple[str, ...]) -> Tensor:
+            return sum(functional.mse_loss(outputs[f"{kind}_{m}"], targets[m]) for m in modalities)
+
+        return super().loss(outputs, batch) | {
+            "translation": self.translation_weight * error("translation", self.translated),
+            "cycle": self.cycle_weight * error("cycle", self.cycled),
+        }
+
+    def _target(self, modality: str, batch: Batch) -> Tensor:
+        sequences = batch.clean(modality) if self.targets == "clean" else batch.observed[modality]
+        return pooled(sequences) / batch.deviations[modality]
+
+
+class Ring(Mctn):
+    """Three translators on a ring: each modality is the source of one and the target of another (``mctn_ring``)."""
+
+    translated = MODALITIES
+    cycled = MODALITIES
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options) -> None:
+        """options: as :class:`Mctn`."""
+        super().__init__(dims, classes, dropout, **options)
+        self.translators = nn.ModuleDict(
+            {source: RingTranslator(dims[source], dims[target]) for source, target in RING.items()}
+        )
+        self.classifier = classifier_head(3 * HIDDEN, (128, 128), classes, dropout)
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """z of the translator whose source the modality is: (batch, 128)."""
+        translator = self.translators[modality]
+        return translator.summary(translator.encode(sequences))
+
+    def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits of [z_av; z_vl; z_la]."""
+        return {"logits": self.classifier(torch.cat([encodings[source] for source in RING], dim=1))}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Logits, and every modality decoded as a target and as a source."""
+        joint = {source: part.encode(batch.observed[source]) for source, part in self.translators.items()}
+        outputs = self.fuse({source: part.summary(joint[source]) for source, part in self.translators.items()})
+        for source, target in RING.items():
+            translation, cycle = self.translators[source].translate(joint[source])
+            outputs |= {f"translation_{target}": translation, f"cycle_{source}": cycle}
+        return outputs
+
+
+class RingTranslator(CyclicTranslator):
+    """A translator with a summary of its joint sequence, all of it one sub-network."""
+
+    def __init__(self, source_dim: int, target_dim: int) -> None:
+        super().__init__(source_dim, target_dim)
+        self.summary = Summary()
+
+
+class Hierarchy(Mctn):
+    """The official topology: text to vision and back, then their joint sequence to audio (``mctn_hier``).
+
+    It reads the text alone: audio and vision are ignored at test. By design it can therefore not serve the conditions
+    in which the text is noisy (SPEC 4.6).
+    """
+
+    modalities = ("l",)
+    translated = ("v", "a")
+    cycled = ("l",)
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options) -> None:
+        """options: as :class:`Mctn`. Raises ConfigError for observed targets, which it does not read."""
+        super().__init__(dims, classes, dropout, **options)
+        if self.targets == "observed":
+            raise ConfigError(
+                "systems.mctn.targets: 'observed' does not go with form 'hier', which reads the text alone. "
+                "Set targets to 'clean' or form to 'ring'."
+            )
+        self.text_to_vision = CyclicTranslator(dims["l"], dims["v"])
+        self.joint_to_audio = SecondLevel(dims["a"])
+        self.classifier = classifier_head(HIDDEN, (128, 128), classes, dropout)
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """z of the second level's joint sequence: (batch, 128)."""
+        return self.joint_to_audio.summary(self.joint_to_audio.encoder(self.text_to_vision.encode(sequences)))
+
+    def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits of z."""
+        return {"logits": self.classifier(encodings["l"])}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Logits, and vision, text and audio decoded."""
+        first = self.text_to_vision.encode(batch.observed["l"])
+        second = self.joint_to_audio.encoder(first)
+        outputs = self.fuse({"l": self.joint_to_audio.summary(second)})
+        translation, cycle = self.text_to_vision.translate(first)
+        audio = self.joint_to_audio.decoder(second, self.joint_to_audio.output)
+        return outputs | {"translation_v": translation, "cycle_l": cycle, "translation_a": audio}
+
+
+class SecondLevel(nn.Module):
+    """Reads a joint sequence, decodes one more modality from it, without a cycle, and summarises it."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.encoder = SequenceEncoder()
+        self.decoder = AttentionDecoder()
+        self.output = OutputLayer(dim)
+        self.summary = Summary()
+
+
+FORMS = {"ring": Ring, "hier": Hierarchy}
+
+
+@system(
+    "mctn",
+    pretraining="none",
+    regimes=("six", "all"),
+    choices={"form": ("ring", "hier"), "targets": ("clean", "observed")},
+    options={"form": "ring", "targets": "clean", "translation_weight": 0.1, "cycle_weight": 0.1},
+)
+def mctn(dims: dict[str, int], classes: int, dropout: float, *, form: str, **options) -> Mctn:
+    """MCTN in one of its forms. options: as :class:`Mctn`."""
+    return FORMS[form](dims, classes, dropout, **options)

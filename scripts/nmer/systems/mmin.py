@@ -1,0 +1,69 @@
+"""MMIN: imagination of the missing modalities by a cascade auto-encoder with a cycle (SPEC 4.2)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+from nmer.systems.blocks import classifier_head, encoder_tower
+from nmer.systems.cascade import CODES_WIDTH, CascadeAutoencoder
+from nmer.systems.interface import Batch, Sequences, System, concatenate
+from nmer.systems.registry import system
+
+
+@system(
+    "mmin",
+    pretraining="men",
+    regimes=("six", "all"),
+    options={"classification_weight": 1.0, "imagination_weight": 4.0, "cycle_weight": 2.0},
+)
+class Mmin(System):
+    """The noisy triple's encodings are turned into the teacher's of the reversed triple, and back."""
+
+    inherited = ("encoders",)
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: int,
+        dropout: float,
+        *,
+        classification_weight: float,
+        imagination_weight: float,
+        cycle_weight: float,
+    ) -> None:
+        super().__init__(dims, classes, dropout)
+        self.encoders = encoder_tower(dims)
+        self.imagination = CascadeAutoencoder()
+        self.cycle = CascadeAutoencoder()
+        self.classifier = classifier_head(CODES_WIDTH, (128, 128), classes, dropout)
+        self.weights = {
+            "classification": classification_weight,
+            "imagination": imagination_weight,
+            "cycle": cycle_weight,
+        }
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """h_m: (batch, 128)."""
+        return self.encoders[modality](sequences)
+
+    def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits of the forward auto-encoder's codes, the encodings x and what is imagined from them."""
+        features = concatenate(encodings)
+        imagined, codes = self.imagination(features)
+        return {"logits": self.classifier(codes), "features": features, "imagined": imagined}
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """The outputs of :meth:`fuse`, and the way back to x, which only the loss asks for."""
+        outputs = super().forward(batch)
+        return outputs | {"returned": self.cycle(outputs["imagined"])[0]}
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, imagination of the teacher's reversed triple, and cycle, weighted."""
+        target = concatenate(batch.teacher_reversed())
+        terms = {
+            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
+            "imagination": functional.mse_loss(outputs["imagined"], target),
+            "cycle": functional.mse_loss(outputs["returned"], outputs["features"].detach()),
+        }
+        return {name: self.weights[name] * term for name, term in terms.items()}

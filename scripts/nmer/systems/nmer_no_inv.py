@@ -1,0 +1,33 @@
+"""NMER without the invariance loss: invariant features guide the VAE but nothing ties them to the teacher (SPEC 4.5)."""
+
+from __future__ import annotations
+
+from nmer.systems.nmer import Nmer
+from nmer.systems.registry import system
+
+
+@system(
+    "nmer_no_inv",
+    ablation_of="nmer",
+    pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
+    regimes=("six",),
+    choices={"invariance": ("two_tower", "stacked"), "divergence_reduction": ("batch_mean", "sum")},
+    options={
+        "invariance": "two_tower",
+        "layers": 5,
+        "heads": 16,
+        "feed_forward": 2048,
+        "transformer_dropout": 0.1,
+        "latent": 64,
+        "residual": False,
+        "divergence_reduction": "batch_mean",
+        "divergence_weight": 1.0,
+        "generation_weight": 1.0,
+        "classification_weight": 1.0,
+    },
+)
+class NmerNoInvariance(Nmer):
+    """The whole of NMER with the weight of the invariance term at 0; it takes the options that NMER is given."""
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: object) -> None:
+        super().__init__(dims, classes, dropout, invariance_weight=0.0, **options)

@@ -1,0 +1,59 @@
+"""NMER without the VAE: specific and invariant features are classified as they are (SPEC 4.5)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nmer.systems.blocks import HIDDEN, classifier_head
+from nmer.systems.interface import Batch, Sequences, System, halves
+from nmer.systems.registry import system
+from nmer.systems.towers import TOWERS
+
+
+@system(
+    "nmer_no_vae",
+    ablation_of="nmer",
+    pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
+    regimes=("six",),
+    choices={"invariance": ("two_tower", "stacked")},
+    options={"invariance": "two_tower", "invariance_weight": 10.0, "classification_weight": 1.0},
+)
+class NmerNoVae(System):
+    """Cross-entropy on [h; H] and the invariance term; it takes those options that NMER is given."""
+
+    inherited = ("towers",)
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: int,
+        dropout: float,
+        *,
+        invariance: str,
+        invariance_weight: float,
+        classification_weight: float,
+    ) -> None:
+        super().__init__(dims, classes, dropout)
+        self.towers = TOWERS[invariance](dims)
+        self.classifier = classifier_head(6 * HIDDEN, (384, 128), classes, dropout)
+        self.weights = {"invariance": invariance_weight, "classification": classification_weight}
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """[h_m; H_m]: (batch, 256)."""
+        return self.towers(modality, sequences)
+
+    def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits of [h; H] and the invariant features H."""
+        specific, invariant = halves(encodings)
+        return {"logits": self.classifier(torch.cat([specific, invariant], dim=1)), "invariant": invariant}
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Invariance and cross-entropy terms, weighted."""
+        _, target_invariant = halves(batch.teacher_clean)
+        terms = {
+            "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
+            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
+        }
+        return {name: self.weights[name] * term for name, term in terms.items()}

@@ -1,0 +1,52 @@
+"""Encoder towers that give specific features h_m and modality-invariant features H_m (SPEC 4.3, 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from nmer.systems.blocks import encoder_tower, invariance_mlp
+from nmer.systems.interface import Sequences
+
+
+class StackedTower(nn.Module):
+    """One tower: the invariance MLP reads the specific features (IF-MMIN)."""
+
+    def __init__(self, dims: dict[str, int]) -> None:
+        super().__init__()
+        self.specific = encoder_tower(dims)
+        self.invariance_mlp = invariance_mlp()
+
+    def forward(self, modality: str, sequences: Sequences) -> Tensor:
+        """[h_m; H_m]: (batch, 256)."""
+        specific = self.specific[modality](sequences)
+        return torch.cat([specific, self.invariance_mlp(specific)], dim=1)
+
+    def subnetworks(self) -> Iterator[nn.Module]:
+        """The modules whose gradients are clipped separately."""
+        yield from self.specific.values()
+        yield self.invariance_mlp
+
+
+class TwoTowers(StackedTower):
+    """Two towers: the invariance MLP reads encoders of its own (NMER)."""
+
+    def __init__(self, dims: dict[str, int]) -> None:
+        super().__init__(dims)
+        self.invariance = encoder_tower(dims)
+
+    def forward(self, modality: str, sequences: Sequences) -> Tensor:
+        """[h_m; H_m]: (batch, 256)."""
+        specific = self.specific[modality](sequences)
+        return torch.cat([specific, self.invariance_mlp(self.invariance[modality](sequences))], dim=1)
+
+    def subnetworks(self) -> Iterator[nn.Module]:
+        """The modules whose gradients are clipped separately."""
+        yield from super().subnetworks()
+        yield from self.invariance.values()
+
+
+TOWERS = {"stacked": StackedTower, "two_tower": TwoTowers}
+"""The forms of the invariant features by name."""

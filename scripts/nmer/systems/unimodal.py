@@ -1,0 +1,26 @@
+"""The uni-modality benchmark: one modality's encoder and a classifier (Table 4; SPEC 4.7)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nmer.systems.blocks import HIDDEN, classifier_head, encoder
+from nmer.systems.interface import Sequences, System
+
+
+class Unimodal(System):
+    """Cross-entropy on the encoding of one modality; a subclass names it in ``modalities``."""
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
+        super().__init__(dims, classes, dropout)
+        (self.modality,) = self.modalities
+        self.encoder = encoder(self.modality, dims[self.modality])
+        self.classifier = classifier_head(HIDDEN, (128, 128), classes, dropout)
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """h_m: (batch, 128)."""
+        return self.encoder(sequences)
+
+    def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Logits of the modality's encoding."""
+        return {"logits": self.classifier(encodings[self.modality])}

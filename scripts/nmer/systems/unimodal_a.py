@@ -1,0 +1,13 @@
+"""The acoustic modality alone (Table 4; SPEC 4.7)."""
+
+from __future__ import annotations
+
+from nmer.systems.registry import system
+from nmer.systems.unimodal import Unimodal
+
+
+@system("unimodal_a", pretraining="none", regimes=("clean", "all"))
+class UnimodalAcoustic(Unimodal):
+    """Encoder and classifier of the acoustic features."""
+
+    modalities = ("a",)

@@ -1,0 +1,13 @@
+"""The lexical modality alone (Table 4; SPEC 4.7)."""
+
+from __future__ import annotations
+
+from nmer.systems.registry import system
+from nmer.systems.unimodal import Unimodal
+
+
+@system("unimodal_l", pretraining="none", regimes=("clean", "all"))
+class UnimodalLexical(Unimodal):
+    """Encoder and classifier of the lexical features."""
+
+    modalities = ("l",)

@@ -1,0 +1,13 @@
+"""The visual modality alone (Table 4; SPEC 4.7)."""
+
+from __future__ import annotations
+
+from nmer.systems.registry import system
+from nmer.systems.unimodal import Unimodal
+
+
+@system("unimodal_v", pretraining="none", regimes=("clean", "all"))
+class UnimodalVisual(Unimodal):
+    """Encoder and classifier of the visual features."""
+
+    modalities = ("v",)

@@ -1,0 +1,408 @@
+"""MCTN computes SPEC 4.6: translation and cycle without a look at the target, one encoding per modality at test."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_systems import CLASSES, DIMS, padded, random_utterances
+from torch import Tensor, nn
+
+from nmer.errors import ConfigError
+from nmer.systems import translation
+from nmer.systems.building import build_system
+from nmer.systems.interface import Batch, Sequences, System
+from nmer.systems.registry import systems
+from nmer.systems.translation import (
+    AttentionDecoder,
+    CyclicTranslator,
+    OutputLayer,
+    SequenceEncoder,
+    Summary,
+    pooled,
+)
+
+FORMS = ("ring", "hier")
+DEVIATIONS = {"a": 2.0, "v": 0.5, "l": 3.0}
+HIDDEN, STEPS = 128, 20
+
+
+def mctn(form: str = "ring", **options) -> System:
+    return build_system("mctn", DIMS, CLASSES, 0.0, {"form": form} | options)
+
+
+def batch_of(
+    observed: dict[str, list[Tensor]], clean: dict[str, list[Tensor]] | None = None, labels: list[int] | None = None
+) -> Batch:
+    """A batch whose clean sequences are, unless given, others than those observed."""
+    count = len(observed["l"])
+    clean = clean or {m: [utterance - 0.3 for utterance in utterances] for m, utterances in observed.items()}
+    return Batch(
+        observed={m: padded(utterances) for m, utterances in observed.items()},
+        labels=torch.tensor(labels or [number % CLASSES for number in range(count)]),
+        noisy={m: torch.ones(count, dtype=torch.bool) for m in DIMS},
+        clean=lambda modality: padded(clean[modality]),
+        deviations=DEVIATIONS,
+    )
+
+
+def disturbed(sequences: Sequences) -> Sequences:
+    """The same utterances with 7 instead of 0 wherever no frame is, and three frames more of it."""
+    values = sequences.values.masked_fill(~sequences.valid()[:, :, None], 7.0)
+    return Sequences(nn.functional.pad(values, (0, 0, 0, 3), value=7.0), sequences.lengths)
+
+
+def evaluated(system: System, observed: dict[str, Sequences]) -> Tensor:
+    """Logits as evaluation computes them: every modality that the system reads encoded on its own, then fused."""
+    with torch.inference_mode():
+        return system.eval().fuse({m: system.encode(m, observed[m]) for m in system.modalities})["logits"]
+
+
+# Sizes
+
+
+def lstm_size(inputs: int, hidden: int = 128) -> int:
+    return 4 * hidden * (inputs + hidden) + 8 * hidden
+
+
+def linear_size(inputs: int, outputs: int) -> int:
+    return inputs * outputs + outputs
+
+
+ENCODER = 2 * lstm_size(128)
+DECODER = linear_size(128, 128) + linear_size(256, 128) + 128 + lstm_size(256)
+SUMMARY = lstm_size(128) + linear_size(128, 1)
+
+
+def translator_size(source: int, target: int) -> int:
+    projections = linear_size(source, 128) + linear_size(target, 128)
+    heads = linear_size(256, source) + linear_size(256, target)
+    feedbacks = linear_size(source, 128) + linear_size(target, 128)
+    return projections + ENCODER + DECODER + heads + feedbacks
+
+
+def classifier_size(inputs: int, classes: int) -> int:
+    return linear_size(inputs, 128) + linear_size(128, 128) + linear_size(128, classes)
+
+
+@pytest.mark.parametrize(("a", "v", "l", "classes"), [(130, 342, 1024, 4), (74, 35, 300, 2)], ids=["IEMOCAP", "MOSEI"])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_number_of_parameters_is_that_of_the_topology(form, a, v, l, classes):  # noqa: E741
+    with torch.device("meta"):
+        system = build_system("mctn", {"a": a, "v": v, "l": l}, classes, 0.5, {"form": form})
+    second_level = ENCODER + DECODER + linear_size(256, a) + linear_size(a, 128) + SUMMARY
+    expected = {
+        "ring": translator_size(a, v)
+        + translator_size(v, l)
+        + translator_size(l, a)
+        + 3 * SUMMARY
+        + classifier_size(384, classes),
+        "hier": translator_size(l, v) + second_level + classifier_size(128, classes),
+    }
+    assert sum(parameter.numel() for parameter in system.parameters()) == expected[form]
+
+
+# Blocks, each against a plain computation of one utterance at a time
+
+
+def encoded_alone(encoder: SequenceEncoder, utterance: Tensor) -> Tensor:
+    """(frames, 128) to (frames, 128) by the framework's LSTM, without packing or padding."""
+    reference = nn.LSTM(HIDDEN, HIDDEN, bidirectional=True)
+    reference.load_state_dict(encoder.lstm.state_dict())
+    outputs, _ = reference(utterance)
+    return outputs[:, :HIDDEN] + outputs[:, HIDDEN:]
+
+
+def lstm_step(cell: nn.LSTMCell, given: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    gates = cell.weight_ih @ given + cell.bias_ih + cell.weight_hh @ hidden + cell.bias_hh
+    keep_in, forget, candidate, out = gates.reshape(4, HIDDEN)
+    memory = torch.sigmoid(forget) * memory + torch.sigmoid(keep_in) * torch.tanh(candidate)
+    return torch.sigmoid(out) * torch.tanh(memory), memory
+
+
+def weighted_sum(scores: list[Tensor], values: list[Tensor]) -> Tensor:
+    exponentials = [torch.exp(score) for score in scores]
+    return sum(e / sum(exponentials) * value for e, value in zip(exponentials, values, strict=True))
+
+
+def decoded_alone(decoder: AttentionDecoder, output: OutputLayer, joint: Tensor) -> Tensor:
+    """(frames, 128) to (20, dim), step by step as SPEC 4.6 has it."""
+    frames = list(joint)
+    hidden = torch.tanh(decoder.start.weight @ (sum(frames) / len(frames)) + decoder.start.bias)
+    memory, previous = torch.zeros(HIDDEN), torch.zeros(HIDDEN)
+    steps = []
+    for _step in range(STEPS):
+        mapped = [decoder.attention.weight @ torch.cat([hidden, frame]) + decoder.attention.bias for frame in frames]
+        context = weighted_sum([decoder.score.weight[0] @ torch.tanh(value) for value in mapped], frames)
+        hidden, memory = lstm_step(decoder.cell, torch.cat([previous, context]), hidden, memory)
+        steps.append(output.head.weight @ torch.cat([hidden, context]) + output.head.bias)
+        previous = output.feedback.weight @ steps[-1] + output.feedback.bias
+    return torch.stack(steps)
+
+
+def random_joint(lengths: tuple[int, ...]) -> list[Tensor]:
+    return [torch.randn(frames, HIDDEN) for frames in lengths]
+
+
+def test_the_encoder_sums_both_directions_of_an_lstm_over_each_utterances_own_frames():
+    encoder, utterances = SequenceEncoder(), random_joint((4, 1, 9, 2))
+    for given in (padded(utterances), disturbed(padded(utterances))):
+        joint = encoder(given)
+        assert joint.lengths.tolist() == [4, 1, 9, 2]
+        assert not joint.values[~joint.valid()].any()
+        for number, utterance in enumerate(utterances):
+            expected = encoded_alone(encoder, utterance)
+            torch.testing.assert_close(joint.values[number, : len(utterance)], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_decoder_follows_its_formulas_for_each_utterance():
+    decoder, output, utterances = AttentionDecoder(), OutputLayer(6), random_joint((3, 1, 7, 25))
+    with torch.no_grad():
+        # Far from uniform attention, so that a wrong score shows.
+        decoder.score.weight.mul_(10)
+    steps = decoder(padded(utterances), output)
+    assert steps.shape == (4, STEPS, 6)
+    for number, utterance in enumerate(utterances):
+        expected = decoded_alone(decoder, output, utterance)
+        torch.testing.assert_close(steps[number], expected, rtol=1e-4, atol=1e-5)
+    assert (steps[:, 0] - steps[:, -1]).abs().max() > 1e-2
+
+
+def test_the_summary_weighs_the_outputs_of_an_lstm_by_attention_over_each_utterances_own_steps():
+    summary, utterances = Summary(), random_joint((3, 1, 8))
+    with torch.no_grad():
+        summary.score.weight.mul_(10)
+    z = summary(padded(utterances))
+    assert z.shape == (3, HIDDEN)
+    for number, utterance in enumerate(utterances):
+        outputs = list(summary.lstm(utterance)[0])
+        scores = [torch.tanh(summary.score.weight[0] @ value + summary.score.bias[0]) for value in outputs]
+        torch.testing.assert_close(z[number], weighted_sum(scores, outputs), rtol=1e-5, atol=1e-6)
+
+
+def test_the_cycle_runs_the_same_encoder_and_decoder_on_the_translation():
+    translator, utterances = CyclicTranslator(5, 3), [torch.randn(frames, 5) for frames in (2, 1, 6)]
+    forth, back = translator.translate(translator.encode(padded(utterances)))
+    assert (forth.shape, back.shape) == ((3, STEPS, 3), (3, STEPS, 5))
+    for number, utterance in enumerate(utterances):
+        joint = encoded_alone(translator.encoder, translator.source_projection(utterance))
+        expected = decoded_alone(translator.decoder, translator.target_output, joint)
+        torch.testing.assert_close(forth[number], expected, rtol=1e-4, atol=1e-5)
+        joint = encoded_alone(translator.encoder, translator.target_projection(expected))
+        expected = decoded_alone(translator.decoder, translator.source_output, joint)
+        torch.testing.assert_close(back[number], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_cycles_error_teaches_the_translation():
+    translator = CyclicTranslator(5, 3)
+    _forth, back = translator.translate(translator.encode(padded([torch.randn(4, 5)])))
+    back.square().sum().backward()
+    assert translator.target_output.head.weight.grad.any()
+    assert translator.source_projection.weight.grad.any()
+
+
+def test_targets_are_pooled_over_an_utterances_own_frames():
+    utterances = [100 + torch.randn(frames, 3) for frames in (1, 3, 20, 23, 47)]
+    for given in (padded(utterances), disturbed(padded(utterances))):
+        steps = pooled(given)
+        assert steps.shape == (5, STEPS, 3)
+        for number, utterance in enumerate(utterances):
+            expected = nn.functional.adaptive_avg_pool1d(utterance.T, STEPS).T
+            torch.testing.assert_close(steps[number], expected, rtol=1e-6, atol=0)
+
+
+# The system
+
+
+def test_the_defaults_are_the_specifications():
+    declared = systems.declaration("mctn")
+    assert declared.attributes == {"pretraining": "none", "regimes": ("six", "all")}
+    assert declared.options == {"form": "ring", "targets": "clean", "translation_weight": 0.1, "cycle_weight": 0.1}
+    assert translation.STEPS == STEPS
+
+
+def test_the_ring_translates_a_to_v_to_l_to_a_and_classifies_the_three_summaries_in_that_order():
+    system = mctn().eval()
+    batch = batch_of(random_utterances())
+    outputs = system(batch)
+    summaries = []
+    for source, target in (("a", "v"), ("v", "l"), ("l", "a")):
+        translator = system.translators[source]
+        joint = translator.encode(batch.observed[source])
+        forth, back = translator.translate(joint)
+        torch.testing.assert_close(outputs[f"translation_{target}"], forth)
+        torch.testing.assert_close(outputs[f"cycle_{source}"], back)
+        summaries.append(translator.summary(joint))
+        torch.testing.assert_close(system.encode(source, batch.observed[source]), summaries[-1])
+    torch.testing.assert_close(outputs["logits"], system.classifier(torch.cat(summaries, dim=1)))
+    assert {name: output.shape[1:] for name, output in outputs.items() if name != "logits"} == {
+        f"{kind}_{m}": (STEPS, dim) for kind in ("translation", "cycle") for m, dim in DIMS.items()
+    }
+
+
+def test_the_hierarchy_translates_text_to_vision_and_back_and_their_joint_sequence_to_audio():
+    system = mctn("hier").eval()
+    batch = batch_of(random_utterances())
+    outputs = system(batch)
+    first = system.text_to_vision.encode(batch.observed["l"])
+    forth, back = system.text_to_vision.translate(first)
+    second = system.joint_to_audio.encoder(first)
+    audio = system.joint_to_audio.decoder(second, system.joint_to_audio.output)
+    logits = system.classifier(system.joint_to_audio.summary(second))
+    expected = {"logits": logits, "translation_v": forth, "cycle_l": back, "translation_a": audio}
+    assert set(outputs) == set(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(outputs[name], value, msg=name)
+    assert audio.shape == (6, STEPS, DIMS["a"])
+
+
+ERRORS = {"ring": ("avl", "avl"), "hier": ("va", "l")}
+
+
+@pytest.mark.parametrize(("translation_weight", "cycle_weight"), [(0.1, 0.1), (0.5, 2.0)])
+@pytest.mark.parametrize(
+    ("form", "targets"), [("ring", "clean"), ("ring", "observed"), ("hier", "clean")], ids=lambda value: value
+)
+def test_the_terms_are_cross_entropy_and_mean_squared_errors_of_pooled_and_scaled_targets(
+    form, targets, translation_weight, cycle_weight
+):
+    observed, clean = random_utterances(count=5), random_utterances(count=5, seed=1)
+    system = mctn(form, targets=targets, translation_weight=translation_weight, cycle_weight=cycle_weight).eval()
+    batch = batch_of(observed, clean)
+    outputs = system(batch)
+
+    def error(kind: str, modalities: str) -> Tensor:
+        total = 0.0
+        for m in modalities:
+            utterances = (clean if targets == "clean" else observed)[m]
+            wanted = [nn.functional.adaptive_avg_pool1d(frames.T, STEPS).T / DEVIATIONS[m] for frames in utterances]
+            total += ((outputs[f"{kind}_{m}"] - torch.stack(wanted)) ** 2).sum() / (5 * STEPS * DIMS[m])
+        return total
+
+    translated, cycled = ERRORS[form]
+    expected = {
+        "classification": -outputs["logits"].softmax(dim=1)[range(5), batch.labels].log().sum() / 5,
+        "translation": translation_weight * error("translation", translated),
+        "cycle": cycle_weight * error("cycle", cycled),
+    }
+    found = system.loss(outputs, batch)
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_decoded_depends_on_no_target_even_in_training(form):
+    def refuse(modality: str) -> Sequences:
+        raise AssertionError(f"The clean {modality} was asked for.")
+
+    system = mctn(form).train()
+    batch = batch_of(random_utterances())
+    with_targets = system(batch)
+    without_targets = system(Batch(batch.observed, batch.labels, batch.noisy, clean=refuse))
+    for name, output in with_targets.items():
+        assert torch.equal(output, without_targets[name]), name
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_evaluation_runs_no_decoder_and_equals_the_forward_pass(form, monkeypatch):
+    system = mctn(form).eval()
+    batch = batch_of(random_utterances())
+    expected = system(batch)["logits"]
+
+    def refuse(*_given):
+        raise AssertionError("A decoder ran.")
+
+    monkeypatch.setattr(AttentionDecoder, "forward", refuse)
+    torch.testing.assert_close(evaluated(system, batch.observed), expected)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_prediction_depends_on_neither_the_neighbours_nor_the_order_nor_the_padding_of_its_batch(form):
+    system = mctn(form)
+    utterances = random_utterances(count=7)
+    assert len({len(frames) for frames in utterances["l"]}) > 3
+
+    def observed(numbers: list[int]) -> dict[str, Sequences]:
+        return {m: padded([utterances[m][number] for number in numbers]) for m in DIMS}
+
+    alone = torch.cat([evaluated(system, observed([number])) for number in range(7)])
+    assert (alone[0] - alone[1]).abs().max() > 1e-3
+    for numbers in ([0, 1, 2, 3, 4, 5, 6], [6, 2, 0, 4, 1, 5, 3], [3, 3, 0], [5, 1]):
+        together = observed(numbers)
+        for given in (together, {m: disturbed(sequences) for m, sequences in together.items()}):
+            torch.testing.assert_close(evaluated(system, given), alone[numbers], rtol=0, atol=1e-5)
+
+
+def test_every_modality_counts_in_the_ring_and_the_text_alone_in_the_hierarchy():
+    utterances, others = random_utterances(), random_utterances(seed=5)
+    for form, expected in (("ring", "avl"), ("hier", "l")):
+        system = mctn(form).eval()
+        logits = system(batch_of(utterances))["logits"]
+        counting = [m for m in "avl" if not system(batch_of(utterances | {m: others[m]}))["logits"].equal(logits)]
+        assert "".join(counting) == expected, form
+
+
+def test_the_hierarchy_is_trained_on_batches_that_hold_the_text_alone():
+    system = mctn("hier").train()
+    assert (mctn().modalities, system.modalities) == (("a", "v", "l"), ("l",))
+    utterances = random_utterances()
+    whole = batch_of(utterances)
+    text_alone = batch_of({"l": utterances["l"]}, {m: [u - 0.3 for u in utterances[m]] for m in DIMS})
+    expected = system.loss(system(whole), whole)
+    for name, term in system.loss(system(text_alone), text_alone).items():
+        torch.testing.assert_close(term, expected[name])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_gradients_reach_every_parameter(form):
+    system = mctn(form).train()
+    batch = batch_of(random_utterances(count=12))
+    sum(system.loss(system(batch), batch).values()).backward()
+    for name, parameter in system.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_small_batch_is_learnt_by_heart(form):
+    system = mctn(form).train()
+    batch = batch_of(random_utterances(count=8, seed=3), labels=[0, 2, 1, 1, 0, 2, 0, 1])
+    optimiser = torch.optim.AdamW(system.parameters(), lr=1e-3)
+    first = last = None
+    for _step in range(150):
+        last = system.loss(system(batch), batch)
+        first = first or last
+        if last["classification"] < 0.02:
+            break
+        optimiser.zero_grad()
+        sum(last.values()).backward()
+        optimiser.step()
+    assert nn.functional.cross_entropy(evaluated(system, batch.observed), batch.labels) < 0.05
+    for name in ("translation", "cycle"):
+        assert last[name] < 0.8 * first[name], name
+
+
+@pytest.mark.parametrize(
+    ("form", "names"),
+    [
+        ("ring", ["translators.a", "translators.v", "translators.l", "classifier"]),
+        ("hier", ["text_to_vision", "joint_to_audio", "classifier"]),
+    ],
+)
+def test_every_translator_is_clipped_on_its_own(form, names):
+    system = mctn(form)
+    assert list(system.subnetworks()) == [system.get_submodule(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"form": "square"}, r"systems\.mctn\.form: unknown value 'square'\. Choose from ring, hier\."),
+        ({"targets": "noisy"}, r"systems\.mctn\.targets: unknown value 'noisy'\. Choose from clean, observed\."),
+        ({"form": "hier", "targets": "observed"}, r"systems\.mctn\.targets: .*'hier'.* Set targets to 'clean'"),
+    ],
+)
+def test_a_form_or_targets_that_do_not_exist_or_do_not_go_together_are_refused(options, message):
+    with pytest.raises(ConfigError, match=message):
+        mctn(**options)
