@@ -98,7 +98,7 @@ class Plan:
 
     @cached_property
     def unimodal(self) -> dict:
-        """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), and how it is trained (SPEC 4.7)."""
+        """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), training (SPEC 4.7)."""
         levels = sorted({0, *self.snr_db[self.reference_noise]}, reverse=True)
         defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
         return defaults | self.experiment.get("unimodal", {})

@@ -19,7 +19,7 @@ from nmer.systems.towers import StackedTower
     options={"classification_weight": 1.0, "imagination_weight": 1.0, "invariance_weight": 100.0},
 )
 class IfMmin(System):
-    """The noisy triple's encodings become the teacher's of the reversed triple; invariant features guide every block."""
+    """Invariant features guide every block on the way to the teacher's encodings of the reversed triple."""
 
     inherited = ("towers",)
 

@@ -1,4 +1,4 @@
-"""NMER without the invariance loss: invariant features guide the VAE but nothing ties them to the teacher (SPEC 4.5)."""
+"""NMER without the invariance loss: invariant features guide the VAE, tied to no teacher (SPEC 4.5)."""
 
 from __future__ import annotations
 
