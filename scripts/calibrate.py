@@ -2,7 +2,8 @@
 
 For each modality: the T (or the exact alpha_bar) at which features of its variance, corrupted by the closed form
 (paper Eq. 3), have the SNR nearest to the target (paper Eq. 4 and 5; SPEC 2.6). Calibrated once per dataset, so that
-all folds share the noisy embeddings. A level that misses its target by more than 1 dB is recorded and warned of.
+all folds share the noisy embeddings. A level that misses its target by more than 1 dB is recorded and warned of;
+0 dB, which small variances cannot meet with a whole T, is then solved for exactly.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from nmer.corpora.store import FeatureStore
 from nmer.errors import ConfigError
 from nmer.files import write_rows
 from nmer.names import MODALITIES, corruption_name
-from nmer.noise.calibration import CalibrationSettings, calibrate
+from nmer.noise.calibration import CalibrationSettings, calibrate_row
 from nmer.noise.registry import noise_kinds, noise_power
 from nmer.noise.schedule import LinearSchedule
 
@@ -40,7 +41,7 @@ def main() -> None:
     with FeatureStore(arguments.features) as store:
         for modality in MODALITIES:
             variance = store.variance(modality, settings.scope)
-            level = calibrate(target, variance, schedule, settings.mode)
+            level = calibrate_row(target, variance, schedule, settings.mode)
             if level.misses(target):
                 print(
                     f"warning: {settings.dataset}, {modality}, {corruption_name(noise, target)}: the nearest whole T"

@@ -93,10 +93,27 @@ def test_the_other_regimes_are_validated_on_all_utterances_under_their_own_condi
 
 @pytest.mark.parametrize("evaluation", ["every_condition", "one_condition"])
 def test_tests_add_all_noisy_and_all_clean_for_all_utterances(evaluation):
-    items = conditions.test_items(evaluation, "mosei", UTTERANCES)
+    items = conditions.test_items((*SIX, "none", "avl"), evaluation, "mosei", UTTERANCES)
     assert tuple(items) == (*SIX, "none", "avl")
     for condition in ("none", "avl"):
         assert items[condition].tolist() == list(range(len(UTTERANCES)))
     validated = conditions.validation_items("six", evaluation, "mosei", UTTERANCES)
     for condition in SIX:
         np.testing.assert_array_equal(items[condition], validated[condition])
+
+
+def test_only_the_conditions_asked_for_are_tested():
+    assert list(conditions.test_items(("none",), "one_condition", "mosei", UTTERANCES)) == ["none"]
+
+
+@pytest.mark.parametrize(
+    ("modalities", "noisy", "expected"),
+    [
+        (("a", "v", "l"), True, (*SIX, "none", "avl")),
+        (("a", "v", "l"), False, ("avl",)),
+        (("v",), True, ("none",)),
+        (("v",), False, ("avl",)),
+    ],
+)
+def test_one_modality_is_tested_noisy_and_clean_features_under_the_clean_condition_alone(modalities, noisy, expected):
+    assert conditions.tested_conditions(modalities, noisy) == expected

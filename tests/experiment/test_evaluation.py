@@ -123,6 +123,39 @@ def test_a_clean_reference_has_neither_noise_nor_level():
     assert line.startswith("small,men,clean,,,avl,1,1,")
 
 
+def test_a_system_of_one_modality_is_tested_with_that_modality_noisy(files):
+    single = builder("unimodal_v")()
+    settings = EvaluationSettings(**GIVEN | {"system": "unimodal_v", "regime": "all"})
+    found = predict(single, fold_data(files), settings, fold=1, repeat=1)
+    assert found["condition"].tolist() == ["none"] * len(FOLDS[1]["test"])
+    for row, number in zip(found.itertuples(), FOLDS[1]["test"], strict=True):
+        frames = torch.from_numpy(normalised("v", number, True, 1).astype(np.float32))[None]
+        with torch.no_grad():
+            encoding = single.encode("v", Sequences(frames, torch.tensor([frames.shape[1]])))
+            expected = single.fuse({"v": encoding})["logits"][0].softmax(dim=0).numpy()
+        np.testing.assert_allclose([getattr(row, f"prob_{name}") for name in CLASSES], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["men", "unimodal_l"])
+def test_without_a_noise_kind_clean_features_alone_are_tested(files, tmp_path, name):
+    single = builder(name)()
+    save_models(tmp_path / "m.safetensors", {1: single.state_dict()}, {})
+    settings = {"system": name, "folds": [1], "repeats": 1}
+    given = {key: value for key, value in GIVEN.items() if key not in ("noise", "snr_db")} | settings
+    outputs = {"scores": tmp_path / "s.csv", "predictions": tmp_path / "p.csv.gz"}
+    run_step(evaluate, given, features=files[0], models=[tmp_path / "m.safetensors"], slots=tmp_path, **outputs)
+    scores = pd.read_csv(tmp_path / "s.csv", keep_default_na=False)
+    assert set(scores["condition"]) == {"avl"}
+    assert set(scores["noise"]) == set(scores["snr_db"]) == {""}
+
+
+def test_noisy_embeddings_are_asked_for_where_a_noise_kind_is_named(files, tmp_path, capsys, models):
+    given = {"features": files[0], "models": models[1], "slots": tmp_path / "slots"}
+    with pytest.raises(SystemExit):
+        run_step(evaluate, GIVEN, **given, scores=tmp_path / "s.csv", predictions=tmp_path / "p.csv.gz")
+    assert capsys.readouterr().err.startswith("error: --noisy:")
+
+
 @pytest.fixture
 def models(tmp_path):
     """A model file per fold with two untrained repeats, and the systems in them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,6 +15,8 @@ import yaml
 from nmer.experiment.plan import Plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+MEN = ("iemocap", "men")
+FOUR_LEVELS = (-10, -20, -30, -40)
 
 
 @pytest.fixture
@@ -47,14 +50,52 @@ def wildcards(**values) -> SimpleNamespace:
     return SimpleNamespace(**values)
 
 
-def test_the_papers_grid_of_men_and_nmer_has_as_many_trainings_as_the_paper_implies(make_plan, paper_data):
+def test_the_papers_grid_is_2661_trainings_in_887_jobs(make_plan, paper_data):
     plan = make_plan("paper", data=str(paper_data))
     jobs = plan.trainings()
-    # SPEC 6.4 per fold: MEN 1, NMER's stage A 1, NMER under 4 SNRs x 2 kinds, and 4 all-noisy ones for Table 5.
-    per_fold = 1 + 1 + 8 + 4
-    assert sum(job.dataset == "iemocap" for job in jobs) == 10 * per_fold
-    assert sum(job.dataset == "mosei" for job in jobs) == 1 * per_fold
-    assert len(set(jobs)) == len(jobs)
+    # SPEC 6.4.
+    assert plan.repeats == 3
+    assert Counter(job.dataset for job in jobs) == {"iemocap": 820, "mosei": 67}
+    assert (820 * 3, 67 * 3, len(jobs) * plan.repeats) == (2460, 201, 2661)
+    blocks = Counter((job.dataset, job.system, job.regime) for job in jobs)
+    incomplete = ("mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv")
+    for dataset, folds in (("iemocap", 10), ("mosei", 1)):
+        expected = {(dataset, stage, "clean"): folds for stage in ("men", "shared", "two_tower")}
+        expected |= {(dataset, system, "six"): 8 * folds for system in incomplete}
+        expected |= {(dataset, system, "all"): 4 * folds for system in incomplete[:4]}
+        if dataset == "iemocap":
+            expected |= {(dataset, f"unimodal_{m}", "all"): 5 * folds for m in "avl"}
+        assert {block: count for block, count in blocks.items() if block[0] == dataset} == expected
+
+
+def test_no_two_jobs_of_the_papers_grid_train_the_same_thing_or_write_the_same_file(make_plan, paper_data):
+    plan = make_plan("paper", data=str(paper_data))
+    settings, models = [], []
+    for job in plan.trainings():
+        corruption = job.corruption and job.corruption.name
+        models.append(plan.model(job.dataset, job.system, job.regime, job.fold, corruption))
+        names = {"dataset": job.dataset, "regime": job.regime, "fold": job.fold}
+        stage = {"stage": job.system} if job.system in ("shared", "two_tower") else {"system": job.system}
+        settings.append(plan.training_settings(wildcards(**names, **stage, corruption=corruption)))
+    assert len(set(models)) == len(set(settings)) == 887
+
+
+def test_every_score_of_the_papers_grid_stands_on_a_training_of_it(make_plan, paper_data):
+    plan = make_plan("paper", data=str(paper_data))
+    trained = {
+        plan.model(job.dataset, job.system, job.regime, job.fold, job.corruption and job.corruption.name)
+        for job in plan.trainings()
+    }
+    used = set()
+    for dataset, system, regime, corruption in plan.evaluations():
+        names = {"dataset": dataset, "system": system, "regime": regime, "corruption": corruption.name}
+        used |= set(plan.models(wildcards(**names)))
+    teachers = {model for model in trained if "teachers" in model.parts}
+    assert used == trained - teachers
+    assert len(teachers) == 2 * 11
+    # MEN's one training per fold is tested at every level of both kinds.
+    men = [corruption.name for dataset, system, _, corruption in plan.evaluations() if (dataset, system) == MEN]
+    assert sorted(men) == sorted(f"{kind}_{level}dB" for kind in ("gaussian", "impulse") for level in FOUR_LEVELS)
 
 
 def test_every_training_leaves_its_model_in_a_place_of_its_own(make_plan):
@@ -88,15 +129,83 @@ def test_the_first_folds_of_a_corpus_are_run_and_a_fixed_split_has_one(make_plan
 
 
 def test_levels_may_be_given_per_noise_kind(make_plan):
-    plan = make_plan("demo")
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[1, 2, 3, 5]))
     assert sorted(plan.corruptions) == ["gaussian_-10dB", "gaussian_-40dB", "impulse_-10dB"]
 
 
 def test_the_all_noisy_regime_runs_under_the_reference_noise_and_only_for_table_5(make_plan):
-    levels = {(regime, c.name) for _, _, regime, c in make_plan("demo").evaluations() if regime == "all"}
-    assert levels == {("all", "gaussian_-10dB"), ("all", "gaussian_-40dB")}
+    evaluations = make_plan("demo").evaluations()
+    levels = {c.name for _, system, regime, c in evaluations if regime == "all" and "unimodal" not in system}
+    assert levels == {"gaussian_-10dB", "gaussian_-40dB"}
     plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[1, 2]))
     assert all(regime != "all" for _, _, regime, _ in plan.evaluations())
+
+
+def unimodal_jobs(plan, system: str = "unimodal_v") -> tuple[list, list]:
+    """Trainings and evaluations of one uni-modal system: (dataset, regime, corruption)."""
+    trainings = [(j.dataset, j.regime, j.corruption and j.corruption.name) for j in plan.trainings() if j.system == system]
+    evaluations = [(d, regime, c and c.name) for d, name, regime, c in plan.evaluations() if name == system]
+    return trainings, evaluations
+
+
+def test_the_uni_modality_benchmark_is_trained_at_every_level_from_0_db_and_has_a_clean_reference(make_plan):
+    plan = make_plan("demo")
+    everything = [("clean", None), *(("all", f"gaussian_{level}dB") for level in (0, -10, -40))]
+    for found in unimodal_jobs(plan):
+        assert sorted(found, key=str) == sorted((("demo_iemocap", *job) for job in everything), key=str)
+    assert "gaussian_0dB" in plan.corruptions
+    # 0 dB is a level of this benchmark alone.
+    others = {c.name for _, system, _, c in plan.evaluations() if "unimodal" not in system}
+    assert "gaussian_0dB" not in others
+    assert [path.name for path in plan.panels("demo_iemocap")] == ["gaussian_-10dB", "gaussian_-40dB"]
+    score = Path("results/demo/scores/demo_iemocap/unimodal_v/clean/clean.csv")
+    assert score in plan.scores()
+
+
+def test_the_uni_modality_benchmark_can_be_trained_clean_and_tested_noisy(make_plan):
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(unimodal={"train_clean": True, "snr_db": [5]}))
+    trainings, evaluations = unimodal_jobs(plan)
+    assert sorted(trainings) == [("demo_iemocap", "clean", None), ("demo_mosei", "clean", None)]
+    assert sorted(evaluations) == [(name, "clean", "gaussian_5dB") for name in ("demo_iemocap", "demo_mosei")]
+
+
+def test_without_table_4_no_uni_modal_system_is_trained(make_plan):
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[2]))
+    assert unimodal_jobs(plan) == ([], [])
+    assert "unimodal" not in json.loads(plan.tables_settings())
+
+
+def test_men_is_mmins_teacher_and_is_trained_once_also_where_it_is_not_asked_for(make_plan):
+    plan = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(systems=["mmin"]))
+    jobs = [(job.dataset, job.system, job.regime) for job in plan.trainings()]
+    assert jobs.count(("tiny_mosei", "men", "clean")) == 1
+    mmin = wildcards(dataset="tiny_mosei", system="mmin", regime="six", corruption="gaussian_-10dB", fold="1")
+    assert plan.teacher(mmin) == [Path("results/tiny/runs/tiny_mosei/men/clean/fold1/model.safetensors")]
+
+
+def test_an_ablation_takes_the_options_that_its_system_is_given_and_it_has_itself(make_plan):
+    def change(config):
+        config["systems"] = {"nmer": {"heads": 8, "invariance_weight": 3.0}, "nmer_no_inv": {"layers": 2}}
+        config["experiments"]["tiny"]["systems"] = ["nmer", "nmer_no_inv", "nmer_no_vae"]
+
+    plan = make_plan("tiny", change)
+
+    def options(system: str) -> dict:
+        return json.loads(plan.training_settings(wildcards(**vars(TRAIN) | {"system": system})))["options"]
+
+    assert options("nmer") == {"layers": 1, "feed_forward": 16, "heads": 8, "invariance_weight": 3.0}
+    assert options("nmer_no_inv") == {"layers": 2, "feed_forward": 16, "heads": 8}
+    assert options("nmer_no_vae") == {"invariance_weight": 3.0}
+
+
+def test_the_form_of_the_invariant_features_decides_the_pretraining(make_plan):
+    plan = make_plan("tiny", lambda c: c.update(systems={"nmer": {"invariance": "stacked"}}))
+    assert plan.teacher(TRAIN) == [Path("results/tiny/teachers/tiny_mosei/shared/fold1/model.safetensors")]
+    assert {job.system for job in plan.trainings()} >= {"shared", "nmer"}
+    # IF-MMIN's stage is then NMER's as well: one training serves both.
+    plan = make_plan("tiny", lambda c: c.update(systems={"nmer": {"invariance": "stacked"}}))
+    plan.systems.append("if_mmin")
+    assert [job.system for job in plan.trainings()].count("shared") == 2
 
 
 TRAIN = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold="1")

@@ -390,7 +390,7 @@ def test_the_teacher_stays_frozen_in_evaluation_mode_and_unchanged_and_the_stude
     assert equal(dict(teacher.state_dict()), before)
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
-    for part in ("specific.", "invariance.", "invariance_mlp."):
+    for part in ("towers.specific.", "towers.invariance.", "towers.invariance_mlp."):
         inherited = [name for name in before if name.startswith(part)]
         assert inherited
         assert all(torch.equal(at_start[name], before[name]) for name in inherited)

@@ -59,16 +59,16 @@ def test_a_users_file_may_hold_several_plug_ins(file):
 
 
 def test_reading_the_shipped_declarations_imports_no_torch():
-    assert {"men", "nmer", "shared", "two_tower"} <= set(systems.shipped())
+    assert {"men", "mctn", "nmer", "shared", "two_tower", "unimodal_a"} <= set(systems.shipped())
     assert {"gaussian", "impulse"} <= set(noise_kinds.shipped())
     loaded = set(sys.modules)
     for name in systems.shipped():
-        assert systems.declaration(name).attributes["pretraining"] in ("none", "men", "shared", "two_tower")
+        assert set(systems.declaration(name).attributes["regimes"]) <= {"clean", "six", "all"}
     assert set(sys.modules) == loaded
 
 
 def test_what_is_no_plug_in_is_not_listed():
-    assert not {"blocks", "interface", "registry", "pretraining", "building", "__init__"} & set(systems.shipped())
+    assert not {"blocks", "towers", "cascade", "unimodal", "interface", "registry", "pretraining", "building", "__init__"} & set(systems.shipped())
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():

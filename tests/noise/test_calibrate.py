@@ -54,7 +54,7 @@ def test_the_scope_of_the_variance_can_leave_out_rows_of_zeros(levels):
     assert float(levels(scope="valid_frames")["l"]["variance"]) == pytest.approx(words.var(), rel=1e-6)
 
 
-@pytest.mark.parametrize("target", [0, -10, -30])
+@pytest.mark.parametrize("target", [5, -10, -30])
 def test_t_is_the_nearest_and_its_alpha_bar_and_snr_belong_to_it(levels, target):
     for row in levels(snr_db=target).values():
         variance = float(row["variance"])
@@ -94,12 +94,22 @@ def test_another_schedule_is_used_as_given(levels):
 
 
 def test_a_level_that_misses_its_target_is_warned_of(levels, tmp_path, capsys):
-    # The lexical variance becomes about 0.03, where 0 dB cannot be met (SPEC 2.6, quantisation trap).
-    levels(make_store(tmp_path / "x.h5", scale=0.6), snr_db=0)
+    # The lexical variance becomes about 0.03, where nothing lies between -5.7 and 14.8 dB (SPEC 2.6).
+    levels(make_store(tmp_path / "x.h5", scale=0.6), snr_db=3)
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 1
-    assert warnings[0].startswith("warning: small, l, gaussian_0dB")
+    assert warnings[0].startswith("warning: small, l, gaussian_3dB")
     assert "exact_abar" in warnings[0]
+
+
+def test_at_0_db_a_whole_t_that_misses_gives_way_to_the_exact_level_and_the_others_stay(levels, tmp_path, capsys):
+    rows = levels(make_store(tmp_path / "x.h5", scale=0.6), snr_db=0)
+    variance, alpha_bar = float(rows["l"]["variance"]), float(rows["l"]["alpha_bar"])
+    assert rows["l"]["T"] == ""
+    assert alpha_bar * variance / (1 - alpha_bar) == pytest.approx(1, rel=1e-9)
+    assert float(rows["l"]["attained_db"]) == 0
+    assert all(int(rows[m]["T"]) > 1 and abs(float(rows[m]["attained_db"])) <= 1 for m in "av")
+    assert capsys.readouterr().err == ""
 
 
 def test_a_level_that_meets_its_target_is_not_warned_of(levels, capsys):

@@ -60,23 +60,16 @@ def calibrate(target_db: float, variance: float, schedule: LinearSchedule, mode:
     """The noise level of one modality.
 
     target_db: target SNR in dB. variance: of the modality's features, in the corruption space (SPEC 2.6).
-    mode: ``integer_T`` takes the whole T whose SNR is nearest to the target (the smaller T of two equally near), but
-    at EXACT_TARGET_DB solves for alpha_bar where that T misses by more than TOLERANCE_DB; ``exact_abar`` always solves
-    for it. Raises ConfigError for a variance that is not positive, an unknown mode,
+    mode: ``integer_T`` takes the whole T whose SNR is nearest to the target (the smaller T of two equally near),
+    ``exact_abar`` solves for alpha_bar. Raises ConfigError for a variance that is not positive, an unknown mode,
     or a target that no chain of up to LONGEST_CHAIN steps reaches.
     """
     if not variance > 0:
         raise ConfigError(f"Cannot calibrate noise for features of variance {variance}: the modality is constant.")
-    exact = Level(None, exact_alpha_bar(target_db, variance), float(target_db))
     if mode == "exact_abar":
-        return exact
+        return Level(None, exact_alpha_bar(target_db, variance), float(target_db))
     if mode != "integer_T":
         raise ConfigError(f"noise.calibration.mode: unknown mode '{mode}'. Choose from {', '.join(MODES)}.")
-    nearest = _nearest_whole_steps(target_db, variance, schedule)
-    return exact if target_db == EXACT_TARGET_DB and nearest.misses(target_db) else nearest
-
-
-def _nearest_whole_steps(target_db: float, variance: float, schedule: LinearSchedule) -> Level:
     best = None
     for steps in range(1, LONGEST_CHAIN + 1):
         alpha_bar = schedule.alpha_bar(steps)
@@ -86,3 +79,12 @@ def _nearest_whole_steps(target_db: float, variance: float, schedule: LinearSche
         if level.attained_db <= target_db:
             return best
     raise ConfigError(f"No T up to {LONGEST_CHAIN} brings variance {variance:.4g} down to {target_db} dB.")
+
+
+def calibrate_row(target_db: float, variance: float, schedule: LinearSchedule, mode: str = "integer_T") -> Level:
+    """:func:`calibrate`, but at EXACT_TARGET_DB solved for exactly where a whole T misses it by more than TOLERANCE_DB:
+    the first row of Table 4 (SPEC 2.6, quantisation trap)."""
+    level = calibrate(target_db, variance, schedule, mode)
+    if target_db == EXACT_TARGET_DB and level.misses(target_db):
+        return calibrate(target_db, variance, schedule, "exact_abar")
+    return level
