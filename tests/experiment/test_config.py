@@ -75,6 +75,18 @@ FAULTS = {
         lambda c: c["experiments"]["tiny"]["system_options"].update(nmer={"layers": "two"}),
         "experiments.tiny.system_options.nmer.layers: 'two' is not like its default 5",
     ),
+    "a word that an option does not know": (
+        lambda c: c.update(systems={"mctn": {"form": "rign"}}),
+        "systems.mctn.form: 'rign' is not possible. Choose from: ring, hier.",
+    ),
+    "an unknown form of the pretraining": (
+        lambda c: c["experiments"]["tiny"].update(system_options={"nmer": {"invariance": "towers"}}),
+        "experiments.tiny.system_options.nmer.invariance: 'towers' is not possible. Choose from: two_tower, stacked.",
+    ),
+    "a uni-modal dataset that is not run": (
+        lambda c: c["experiments"]["tiny"].update(unimodal={"datasets": ["tiny_mosie"]}),
+        "experiments.tiny.unimodal.datasets: 'tiny_mosie' is not in the experiment's datasets. Did you mean",
+    ),
     "options of an unknown system": (lambda c: c.update(systems={"menn": {}}), "systems: Unknown system 'menn'"),
     "an unknown noise kind": (
         lambda c: c["experiments"]["tiny"].update(noise=["gausian"]),

@@ -143,7 +143,9 @@ def test_the_all_noisy_regime_runs_under_the_reference_noise_and_only_for_table_
 
 def unimodal_jobs(plan, system: str = "unimodal_v") -> tuple[list, list]:
     """Trainings and evaluations of one uni-modal system: (dataset, regime, corruption)."""
-    trainings = [(j.dataset, j.regime, j.corruption and j.corruption.name) for j in plan.trainings() if j.system == system]
+    trainings = [
+        (j.dataset, j.regime, j.corruption and j.corruption.name) for j in plan.trainings() if j.system == system
+    ]
     evaluations = [(d, regime, c and c.name) for d, name, regime, c in plan.evaluations() if name == system]
     return trainings, evaluations
 

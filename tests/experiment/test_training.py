@@ -16,6 +16,7 @@ from small_fold import (
     CLASSES,
     DIMS,
     FOLDS,
+    IDS,
     LABELS,
     SMALL_NMER,
     builder,
@@ -24,6 +25,7 @@ from small_fold import (
     normalised,
     run_settings,
     run_step,
+    utterance,
 )
 from torch import nn
 
@@ -31,7 +33,7 @@ from nmer.errors import TrainingError
 from nmer.experiment import training
 from nmer.experiment.models import load_model
 from nmer.experiment.settings import TrainingSettings
-from nmer.experiment.training import train_epoch, train_repeat, validate
+from nmer.experiment.training import make_batch, train_epoch, train_repeat, validate
 from nmer.systems.interface import System
 
 NO_TARGETS = ({}, {})
@@ -206,6 +208,31 @@ def test_the_term_that_was_the_first_not_to_be_finite_is_named_not_those_it_spoi
     # Its gradient makes the weights not-a-number, so that every term of the following batches is one too.
     with pytest.raises(TrainingError, match=r"epoch 2: the loss term 'odd'"):
         train_repeat(Broken, data, run_settings(epochs=3, batch_size=4), repeat=1)
+
+
+# ---- what a batch offers
+
+
+def test_a_batch_offers_the_clean_sequences_of_noisy_utterances_and_the_modalities_deviations(data):
+    rows = data.splits["train"][[3, 0, 5]]
+    batch = make_batch(data, rows, torch.ones(3, 3, dtype=torch.bool))
+    for modality in DIMS:
+        clean, observed = batch.clean(modality), batch.observed[modality]
+        for place, number in enumerate(rows.tolist()):
+            frames = int(clean.lengths[place])
+            for sequences, noisy in ((clean, False), (observed, True)):
+                expected = normalised(modality, number, noisy)
+                assert len(expected) == frames
+                np.testing.assert_allclose(sequences.values[place, :frames], expected, atol=1e-4)
+        everything = np.concatenate([utterance(modality, number) for number in range(len(IDS))]).astype(np.float64)
+        # A standardised modality is in units of its own spread (SPEC 2.6).
+        deviation = 1.0 if modality == "a" else everything.std()
+        assert batch.deviations[modality] == pytest.approx(deviation, rel=1e-5)
+
+
+def test_a_system_is_given_the_modalities_that_it_reads_and_no_others(data):
+    flags = torch.zeros(2, 3, dtype=torch.bool)
+    assert set(make_batch(data, data.splits["train"][:2], flags, modalities=("v",)).observed) == {"v"}
 
 
 # ---- optimisation
