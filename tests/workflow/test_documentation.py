@@ -27,7 +27,7 @@ from nmer.errors import ConfigError, DataError
 from nmer.experiment.config import SCHEMA, check_config
 from nmer.experiment.plan import Plan
 from nmer.experiment.settings import PRETRAINING, RunSettings, TrainingSettings
-from nmer.names import MODALITIES, SYSTEM_LABELS
+from nmer.names import MODALITIES, SYSTEM_LABELS, UNIMODAL_SYSTEMS
 from nmer.noise.calibration import calibrate
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.registry import noise_kinds, noise_power
@@ -139,7 +139,7 @@ def test_the_readme_says_truly_what_exists_and_what_does_not():
     status = {row[0]: [set(re.findall(r"`(\w+)`", cell)) for cell in row[1:]] for row in table_rows(README.read_text())}
     reported = {name for name in systems.shipped() if regimes(systems.declaration(name))}
     assert status["systems"][0] == reported
-    assert status["systems"][1] == set(SYSTEM_LABELS) - reported
+    assert status["systems"][1] == {*SYSTEM_LABELS, *UNIMODAL_SYSTEMS} - reported
     assert status["noise kinds"][0] == set(noise_kinds.shipped())
     assert status["corpus layouts"][0] == set(layouts.shipped())
     made = yaml.safe_load(SCHEMA.read_text())["$defs"]["experiment"]["properties"]
@@ -221,6 +221,8 @@ def true_defaults() -> dict[str, object]:
         "experiments.<name>.folds": "all" if every_fold else None,
         "experiments.<name>.training": {},
         "experiments.<name>.system_options": {},
+        "experiments.<name>.unimodal.train_clean": plan.unimodal["train_clean"],
+        "experiments.<name>.unimodal.clean_reference": plan.unimodal["clean_reference"],
         "experiments.<name>.tables": plan.tables,
         "experiments.<name>.figures": plan.figures,
         "datasets.<name>.evaluation": run.evaluation,
