@@ -31,7 +31,8 @@ class Declaration:
     attributes: dict[str, object] = field(default_factory=dict)
 
     def check_options(self, given: dict[str, object], where: str) -> None:
-        """Raises ConfigError for an unknown option, a value unlike its default, or one not among its ``choices``.
+        """Raises ConfigError for an unknown option, a value unlike its default, not among its ``choices``, or below its
+        ``minimum``.
 
         where: the key of the configuration that gives the options.
         """
@@ -44,6 +45,9 @@ class Declaration:
             choices = self.attributes.get("choices", {}).get(option, (value,))
             if value not in choices:
                 raise ConfigError(f"{where}.{option}: {value!r} is not possible. Choose from: {', '.join(choices)}.")
+            least = self.attributes.get("minimum", {}).get(option)
+            if least is not None and value < least:
+                raise ConfigError(f"{where}.{option}: {value!r} is too small. Give at least {least}.")
 
 
 class Registry:

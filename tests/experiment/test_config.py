@@ -79,6 +79,10 @@ FAULTS = {
         lambda c: c.update(systems={"mctn": {"form": "rign"}}),
         "systems.mctn.form: 'rign' is not possible. Choose from: ring, hier.",
     ),
+    "fewer steps than one": (
+        lambda c: c.update(systems={"mctn": {"steps": 0}}),
+        "systems.mctn.steps: 0 is too small. Give at least 1.",
+    ),
     "an unknown form of the pretraining": (
         lambda c: c["experiments"]["tiny"].update(system_options={"nmer": {"invariance": "towers"}}),
         "experiments.tiny.system_options.nmer.invariance: 'towers' is not possible. Choose from: two_tower, stacked.",

@@ -20,7 +20,7 @@ RING = {"a": "v", "v": "l", "l": "a"}
 class Mctn(System):
     """What both forms share: their loss, against targets that evaluation never needs.
 
-    Outputs ``translation_m`` and ``cycle_m`` are the modality m as decoded, (batch, 20, dim), in units of its standard
+    Outputs ``translation_m`` and ``cycle_m`` are modality m as decoded, (batch, steps, dim), in units of its standard
     deviation: from another modality, and from its own translation.
     """
 
@@ -37,11 +37,13 @@ class Mctn(System):
         dropout: float,
         *,
         targets: str,
+        steps: int,
         translation_weight: float,
         cycle_weight: float,
     ) -> None:
         super().__init__(dims, classes, dropout)
         self.targets = targets
+        self.steps = steps
         self.translation_weight = translation_weight
         self.cycle_weight = cycle_weight
 
@@ -59,7 +61,7 @@ class Mctn(System):
 
     def _target(self, modality: str, batch: Batch) -> Tensor:
         sequences = batch.clean(modality) if self.targets == "clean" else batch.observed[modality]
-        return pooled(sequences) / batch.deviations[modality]
+        return pooled(sequences, self.steps) / batch.deviations[modality]
 
 
 class Ring(Mctn):
@@ -90,7 +92,7 @@ class Ring(Mctn):
         joint = {source: part.encode(batch.observed[source]) for source, part in self.translators.items()}
         outputs = self.fuse({source: part.summary(joint[source]) for source, part in self.translators.items()})
         for source, target in RING.items():
-            translation, cycle = self.translators[source].translate(joint[source])
+            translation, cycle = self.translators[source].translate(joint[source], self.steps)
             outputs |= {f"translation_{target}": translation, f"cycle_{source}": cycle}
         return outputs
 
@@ -139,8 +141,8 @@ class Hierarchy(Mctn):
         first = self.text_to_vision.encode(batch.observed["l"])
         second = self.joint_to_audio.encoder(first)
         outputs = self.fuse({"l": self.joint_to_audio.summary(second)})
-        translation, cycle = self.text_to_vision.translate(first)
-        audio = self.joint_to_audio.decoder(second, self.joint_to_audio.output)
+        translation, cycle = self.text_to_vision.translate(first, self.steps)
+        audio = self.joint_to_audio.decoder(second, self.joint_to_audio.output, self.steps)
         return outputs | {"translation_v": translation, "cycle_l": cycle, "translation_a": audio}
 
 
@@ -162,8 +164,9 @@ FORMS = {"ring": Ring, "hier": Hierarchy}
     "mctn",
     pretraining="none",
     regimes=("six", "all"),
+    minimum={"steps": 1},
     choices={"form": ("ring", "hier"), "targets": ("clean", "observed")},
-    options={"form": "ring", "targets": "clean", "translation_weight": 0.1, "cycle_weight": 0.1},
+    options={"form": "ring", "targets": "clean", "steps": 20, "translation_weight": 0.1, "cycle_weight": 0.1},
 )
 def mctn(dims: dict[str, int], classes: int, dropout: float, *, form: str, **options) -> Mctn:
     """MCTN in one of its forms. options: as :class:`Mctn`."""

@@ -12,6 +12,7 @@ from nmer.systems.registry import system
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
     regimes=("six",),
     choices={"invariance": ("two_tower", "stacked"), "divergence_reduction": ("batch_mean", "sum")},
+    minimum={"layers": 1, "heads": 1, "feed_forward": 1, "latent": 1},
     options={
         "invariance": "two_tower",
         "layers": 5,

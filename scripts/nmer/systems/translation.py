@@ -10,7 +10,7 @@ from nmer.systems.blocks import HIDDEN
 from nmer.systems.interface import Sequences
 
 STEPS = 20
-"""Steps of every decoded sequence and of its target."""
+"""Steps of a decoded sequence and of its target: the official code's longest sequence."""
 
 
 class CyclicTranslator(nn.Module):
@@ -33,12 +33,12 @@ class CyclicTranslator(nn.Module):
         """The joint sequence J of the source as fed: 128 wide, as long as the source."""
         return self.encoder(Sequences(self.source_projection(source.values), source.lengths))
 
-    def translate(self, joint: Sequences) -> tuple[Tensor, Tensor]:
-        """The translation, (batch, 20, target_dim), and the translation back from it, (batch, 20, source_dim)."""
-        translation = self.decoder(joint, self.target_output)
-        lengths = torch.full_like(joint.lengths, STEPS)
+    def translate(self, joint: Sequences, steps: int = STEPS) -> tuple[Tensor, Tensor]:
+        """The translation, (batch, steps, target_dim), and the translation back from it, (batch, steps, source_dim)."""
+        translation = self.decoder(joint, self.target_output, steps)
+        lengths = torch.full_like(joint.lengths, steps)
         back = self.encoder(Sequences(self.target_projection(translation), lengths))
-        return translation, self.decoder(back, self.source_output)
+        return translation, self.decoder(back, self.source_output, steps)
 
 
 class SequenceEncoder(nn.Module):
@@ -83,8 +83,8 @@ class AttentionDecoder(nn.Module):
         self.score = nn.Linear(HIDDEN, 1, bias=False)
         self.cell = nn.LSTMCell(2 * HIDDEN, HIDDEN)
 
-    def forward(self, joint: Sequences, output: OutputLayer) -> Tensor:
-        """The 20 decoded steps of the output's modality: (batch, 20, dim)."""
+    def forward(self, joint: Sequences, output: OutputLayer, steps: int = STEPS) -> Tensor:
+        """The output's modality, decoded: (batch, steps, dim)."""
         values, beyond = joint.values, ~joint.valid()
         # The attention's map of [query; key] in two parts: that of the keys is the same at every step.
         query_weight, key_weight = self.attention.weight.split(HIDDEN, dim=1)
@@ -92,7 +92,7 @@ class AttentionDecoder(nn.Module):
         hidden = self.start(values.sum(dim=1) / joint.lengths[:, None]).tanh()
         cell, feedback = torch.zeros_like(hidden), torch.zeros_like(hidden)
         decoded = []
-        for _step in range(STEPS):
+        for _step in range(steps):
             query = functional.linear(hidden, query_weight)
             scores = self.score((keys + query[:, None]).tanh()).squeeze(2)
             context = _weighted_sum(scores, values, beyond)
@@ -123,14 +123,14 @@ def _weighted_sum(scores: Tensor, values: Tensor, beyond: Tensor) -> Tensor:
     return (weights[:, None] @ values).squeeze(1)
 
 
-def pooled(sequences: Sequences) -> Tensor:
-    """Every utterance's own frames in 20 steps, (batch, 20, dim): means over the framework's adaptive pooling bins.
+def pooled(sequences: Sequences, steps: int = STEPS) -> Tensor:
+    """Every utterance's own frames in K steps, (batch, steps, dim): means over the framework's adaptive pooling bins.
 
     Step i of K is the mean of frames floor(i L / K) up to, but not including, ceil((i + 1) L / K), L being the length.
     """
-    steps = torch.arange(STEPS, device=sequences.lengths.device)
-    start = steps * sequences.lengths[:, None] // STEPS
-    end = -(-(steps + 1) * sequences.lengths[:, None] // STEPS)
+    step = torch.arange(steps, device=sequences.lengths.device)
+    start = step * sequences.lengths[:, None] // steps
+    end = -(-(step + 1) * sequences.lengths[:, None] // steps)
     frames = torch.arange(sequences.values.shape[1], device=sequences.lengths.device)
     inside = (frames >= start[:, :, None]) & (frames < end[:, :, None])
     return (inside / (end - start)[:, :, None]) @ sequences.values
