@@ -210,6 +210,21 @@ def test_the_term_that_was_the_first_not_to_be_finite_is_named_not_those_it_spoi
         train_repeat(Broken, data, run_settings(epochs=3, batch_size=4), repeat=1)
 
 
+def test_the_best_weights_until_the_loss_was_not_finite_are_kept_and_their_file_is_named(data, tmp_path):
+    checkpoint = tmp_path / "progress" / "repeat1.pt"
+    with pytest.raises(TrainingError) as error:
+        train_repeat(Broken, data, run_settings(epochs=9, batch_size=9), 1, checkpoint=checkpoint)
+    kept = tmp_path / "progress" / "repeat1_best.pt"
+    assert str(kept) in str(error.value)
+    # The first four epochs are whole: a training of four is the same up to there.
+    weights, history = train_repeat(Broken, data, run_settings(epochs=4, batch_size=9), 1)
+    state = torch.load(kept, weights_only=True)
+    assert equal(state["best"]["weights"], weights)
+    assert state["history"] == history
+    best = next(row["epoch"] for row in history if row["val_UA"] == max(other["val_UA"] for other in history))
+    assert f"of epoch {best}:" in str(error.value)
+
+
 # ---- what a batch offers
 
 

@@ -38,7 +38,7 @@ def train_repeat(
     build: makes the freshly initialised system. teacher: frozen, pretrained on the same fold and repeat; the system
     starts from its weights. checkpoint: file to resume from and to save progress to. Training, selection and resuming
     depend on names and epoch numbers only, so a resumed training equals an uninterrupted one.
-    Raises TrainingError if a term of the loss is not finite.
+    Raises TrainingError if a term of the loss is not finite; the best weights until then stay beside the checkpoint.
     """
     names = (settings.dataset, settings.fold, repeat)
     torch.manual_seed(derive_seed("weights", settings.system, *names))
@@ -57,7 +57,15 @@ def train_repeat(
     for epoch in range(len(history), options.epochs):
         rate = schedule.get_last_lr()[0]
         torch.manual_seed(derive_seed("epoch", settings.system, *names, epoch))
-        terms = train_epoch(system, optimiser, data, settings, repeat, epoch, targets)
+        try:
+            terms = train_epoch(system, optimiser, data, settings, repeat, epoch, targets)
+        except TrainingError as error:
+            if checkpoint is None or not history:
+                raise
+            # A file of its own: what is resumed must go on from the last epoch, not from the best one.
+            kept = checkpoint.with_name(f"{checkpoint.stem}_best.pt")
+            _save(kept, best, history)
+            raise TrainingError(f"{error} The best weights so far, of epoch {_best_epoch(history)}: {kept}.") from None
         schedule.step()
         validation = validate(system, data, settings)
         history.append({"repeat": repeat, "epoch": epoch + 1, "learning_rate": rate} | terms | validation)
@@ -164,6 +172,10 @@ def teacher_targets(teacher: System | None, data: FoldData) -> tuple[dict[str, T
         for state in (False, True)
     )
     return clean, noisy
+
+
+def _best_epoch(history: list[dict]) -> int:
+    return max(history, key=lambda row: row["val_UA"])["epoch"]
 
 
 def _save(path: Path, best: dict, history: list[dict], **parts) -> None:
