@@ -126,5 +126,44 @@ def test_a_missing_corpus_is_named_before_any_job(fresh_workflow):
     assert "Traceback" not in output
 
 
+SEVEN = ["men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv"]
+UNIMODAL = ["unimodal_a", "unimodal_v", "unimodal_l"]
+
+
+@pytest.mark.slow
+def test_every_system_reaches_every_table_and_table_4_can_be_recomputed_from_the_predictions(tmp_path):
+    workflow = Workflow(tmp_path / "nmer")
+    edit = (
+        "    datasets: [tiny_iemocap, tiny_mosei]\n    systems: [men, nmer]\n",
+        f"    datasets: [tiny_iemocap]\n    systems: [{', '.join(SEVEN + UNIMODAL)}]\n"
+        "    unimodal: { clean_reference: true }\n",
+    )
+    with workflow.edited("config.yaml", *edit):
+        finished = workflow.snakemake()
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+        again = workflow.snakemake()
+    assert "Nothing to be done" in again.stdout + again.stderr
+    root = workflow.folder / "results" / "tiny"
+    tables = {number: pd.read_csv(root / "tables" / f"table{number}.csv") for number in (2, 3, 4, 5)}
+    run = {number: table[table["mean"].notna()] for number, table in tables.items()}
+    assert {number: sorted(set(table["system"])) for number, table in run.items()} == {
+        2: sorted(SEVEN),
+        3: ["nmer"],
+        4: sorted(UNIMODAL),
+        5: sorted(SEVEN[:5]),
+    }
+    levels = {("avl", None): "clean/clean", ("none", 0): "all/gaussian_0dB", ("none", -10): "all/gaussian_-10dB"}
+    assert len(run[4]) == len(UNIMODAL) * len(levels) * 2
+    for row in run[4].itertuples():
+        level = levels[row.condition, None if pd.isna(row.snr_db) else int(row.snr_db)]
+        predictions = pd.read_csv(root / "scores" / "tiny_iemocap" / row.system / f"{level}_predictions.csv.gz")
+        assert set(predictions["condition"]) == {row.condition}
+        right = predictions.filter(like="prob_").to_numpy().argmax(axis=1) == predictions["label"]
+        groups = ["repeat", "label"] if row.metric == "UA" else ["repeat"]
+        by_repeat = right.groupby([predictions[name] for name in groups]).mean().groupby("repeat").mean()
+        assert row.mean == pytest.approx(by_repeat.mean(), abs=1e-6)
+        assert row.std == pytest.approx(by_repeat.std(ddof=1), abs=1e-6)
+
+
 def _json(path: Path) -> dict:
     return json.loads(path.read_text())
