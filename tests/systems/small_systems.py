@@ -18,8 +18,8 @@ OPTIONS = {
     "men": {},
     "shared": {},
     "two_tower": {},
-    "mctn": {},
-    "mctn hier": {"form": "hier"},
+    "mctn": {"steps": 5},
+    "mctn hier": {"form": "hier", "steps": 5},
     "mmin": {},
     "if_mmin": {},
     "nmer": SMALL_NMER,
@@ -162,8 +162,8 @@ def reversed_triple(batch: Batch, conditions: tuple[str, ...] = CONDITIONS) -> d
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean negative logarithm of the probability of the label."""
-    exponentials = logits.exp()
-    return -(exponentials[range(len(labels)), labels] / exponentials.sum(dim=1)).log().sum() / len(labels)
+    exponentials = logits.double().exp()
+    return (-(exponentials[range(len(labels)), labels] / exponentials.sum(dim=1)).log().sum() / len(labels)).float()
 
 
 def squared_error(first: Tensor, second: Tensor) -> Tensor:

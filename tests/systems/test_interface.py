@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import pytest
 import torch
-from small_systems import DIMS, SYSTEMS, padded, small_system
+from small_systems import (
+    CONDITIONS,
+    DIMS,
+    OPTIONS,
+    SYSTEMS,
+    TEACHERS,
+    TRIPLES,
+    batch_of,
+    padded,
+    random_utterances,
+    reversed_triple,
+    small_system,
+)
 from torch import nn
 
 from nmer.errors import ConfigError
 from nmer.systems.building import build_system
 from nmer.systems.interface import System, concatenate, halves
+from nmer.systems.registry import pretraining, systems
 
 
 def test_the_mask_is_true_for_an_utterances_own_frames():
@@ -42,20 +55,95 @@ def test_a_forward_pass_fuses_what_was_encoded_modality_by_modality():
     assert {m: output.item() for m, output in outputs.items()} == {m: 2.0 * dim**2 for m, dim in DIMS.items()}
 
 
+def test_a_forward_pass_encodes_only_the_modalities_that_the_system_reads():
+    class Recorder(System):
+        modalities = ("l", "a")
+
+        def encode(self, modality, sequences):
+            return modality, sequences
+
+        def fuse(self, encodings):
+            return encodings
+
+    batch = type("Observed", (), {"observed": {"a": 1, "l": 3}})
+    assert Recorder(DIMS, 2, 0.0)(batch) == {"l": ("l", 3), "a": ("a", 1)}
+
+
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_the_reversed_triple_is_clean_where_the_input_is_noisy_and_noisy_where_it_is_clean(condition):
+    batch = batch_of(random_utterances(count=3), conditions=(condition,))
+    given = {"c": batch.teacher_clean, "n": batch.teacher_noisy}
+    _input, states = TRIPLES[condition]
+    found = batch.teacher_reversed()
+    assert set(found) == {"a", "v", "l"}
+    for modality, state in zip("avl", states, strict=True):
+        assert torch.equal(found[modality], given[state][modality]), modality
+
+
+def test_the_triple_of_every_utterance_is_reversed_by_itself():
+    conditions = ("vl", "none", "a", "al", "a", "v", "l", "av")
+    batch = batch_of(random_utterances(count=8), conditions=conditions)
+    expected = reversed_triple(batch, conditions)
+    assert all(torch.equal(values, expected[m]) for m, values in batch.teacher_reversed().items())
+
+
+ENCODERS = "encoders.a encoders.v encoders.l "
+STACK = "towers.specific.a towers.specific.v towers.specific.l towers.invariance_mlp "
+TWO_TOWERS = STACK + "towers.invariance.a towers.invariance.v towers.invariance.l "
+VAE = "vae_encoder vae_decoder "
+SUBNETWORKS = {
+    "men": ENCODERS + "classifier",
+    "shared": STACK + "classifier",
+    "two_tower": TWO_TOWERS + "classifier",
+    "mctn": "translators.a translators.v translators.l classifier",
+    "mctn hier": "text_to_vision joint_to_audio classifier",
+    "mmin": ENCODERS + "imagination cycle classifier",
+    "if_mmin": STACK + "imagination classifier",
+    "nmer": TWO_TOWERS + VAE + "classifier",
+    "nmer stacked": STACK + VAE + "classifier",
+    "nmer_no_vae": TWO_TOWERS + "classifier",
+    "nmer_no_vae stacked": STACK + "classifier",
+    "nmer_no_inv": TWO_TOWERS + VAE + "classifier",
+    "nmer_no_inv stacked": STACK + VAE + "classifier",
+    "unimodal_a": "encoder classifier",
+    "unimodal_v": "encoder classifier",
+    "unimodal_l": "encoder classifier",
+}
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_subnetworks_are_the_named_modules_with_each_encoder_on_its_own_and_leave_out_nothing(name):
+def test_the_named_modules_are_clipped_one_by_one_and_leave_out_no_parameter(name):
     system = small_system(name)
-    expected = []
-    for child in system.children():
-        expected += list(child.values()) if isinstance(child, nn.ModuleDict) else [child]
     found = list(system.subnetworks())
-    assert [id(part) for part in found] == [id(part) for part in expected]
+    expected = [system.get_submodule(path) for path in SUBNETWORKS[name].split()]
+    assert sorted(id(part) for part in found) == sorted(id(part) for part in expected)
     clipped = [id(parameter) for part in found for parameter in part.parameters()]
     assert sorted(clipped) == sorted(id(parameter) for parameter in system.parameters())
 
 
-def test_nmer_has_ten_subnetworks():
-    assert len(list(small_system("nmer").subnetworks())) == 10
+@pytest.mark.parametrize("name", TEACHERS)
+def test_a_system_starts_from_the_weights_of_its_teachers_encoders_and_from_nothing_else(name):
+    teacher, student = small_system(TEACHERS[name]), small_system(name)
+    assert pretraining(systems.declaration(name.split()[0]), OPTIONS[name]) == TEACHERS[name]
+    before = {key: value.clone() for key, value in student.state_dict().items()}
+    student.inherit(teacher)
+    after, source = student.state_dict(), teacher.state_dict()
+    inherited = {key for key in after if key.split(".")[0] in ("encoders", "towers")}
+    assert inherited == {key for key in source if not key.startswith("classifier")}
+    for key, value in after.items():
+        assert torch.equal(value, source[key] if key in inherited else before[key]), key
+    # The seeds differ, so what is inherited would be seen to be missing; biases are zero in both.
+    assert all(not torch.equal(before[key], source[key]) for key in inherited if "weight" in key)
+    # A copy, not the teacher's own memory.
+    for parameter in student.parameters():
+        parameter.data.fill_(7.0)
+    assert all((value != 7).any() for value in source.values())
+
+
+@pytest.mark.parametrize("name", [name for name in SYSTEMS if name not in TEACHERS])
+def test_a_system_without_a_teacher_inherits_nothing(name):
+    assert pretraining(systems.declaration(name.split()[0]), OPTIONS[name]) is None
+    assert small_system(name).inherited == ()
 
 
 def test_a_built_system_is_initialised_throughout():
@@ -73,10 +161,45 @@ def test_equal_seeds_build_equal_systems():
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-@pytest.mark.parametrize(("name", "known"), [("men", "none"), ("nmer", "feed_forward")])
-def test_an_option_that_a_system_does_not_have_is_refused_with_those_it_has(name, known):
-    with pytest.raises(ConfigError, match=rf"'{name}' has no option 'widht'.*{known}"):
-        build_system(name, DIMS, 3, 0.5, {"widht": 1})
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("men", {"widht": 1}, r"systems\.men: unknown key 'widht'\. There is none to choose from\."),
+        ("nmer", {"feedforward": 1}, r"systems\.nmer: unknown key 'feedforward'\. Did you mean 'feed_forward'\?"),
+        ("nmer", {"layers": 2.5}, r"systems\.nmer\.layers: 2\.5 is not like its default 5\. Correct it\."),
+        ("nmer", {"residual": 1}, r"systems\.nmer\.residual: 1 is not like its default False\. Correct it\."),
+        (
+            "nmer",
+            {"invariance": "three_tower"},
+            r"systems\.nmer\.invariance: 'three_tower' is not possible\. Choose from: two_tower, stacked\.",
+        ),
+        (
+            "nmer_no_vae",
+            {"invariance": "none"},
+            r"systems\.nmer_no_vae\.invariance: 'none' is not possible\. Choose from: two_tower, stacked\.",
+        ),
+        (
+            "nmer_no_inv",
+            {"divergence_reduction": "mean"},
+            r"systems\.nmer_no_inv\.divergence_reduction: 'mean' is not possible\. Choose from: batch_mean, sum\.",
+        ),
+        ("nmer", {"layers": 0}, r"systems\.nmer\.layers: 0 is too small\. Give at least 1\."),
+        ("nmer_no_inv", {"latent": 0}, r"systems\.nmer_no_inv\.latent: 0 is too small\. Give at least 1\."),
+        ("mctn", {"steps": 0}, r"systems\.mctn\.steps: 0 is too small\. Give at least 1\."),
+        ("nmer_no_inv", {"invariance_weight": 1.0}, r"systems\.nmer_no_inv: unknown key 'invariance_weight'\."),
+    ],
+)
+def test_an_option_that_a_system_does_not_have_or_cannot_take_is_refused_when_planned_and_when_built(
+    name, options, message
+):
+    with pytest.raises(ConfigError, match=message):
+        build_system(name, DIMS, 3, 0.5, options)
+    with pytest.raises(ConfigError, match=message):
+        pretraining(systems.declaration(name), options)
+
+
+def test_a_whole_number_is_taken_where_a_fraction_is_the_default():
+    assert build_system("mmin", DIMS, 3, 0.5, {"cycle_weight": 3}).weights["cycle"] == 3
 
 
 def test_a_users_own_system_is_built_from_its_file(tmp_path):

@@ -6,11 +6,25 @@ import math
 
 import pytest
 import torch
-from small_systems import CLASSES, DIMS, batch_of, padded, random_utterances, small_system
+from small_systems import (
+    CLASSES,
+    DIMS,
+    INVARIANT,
+    SPECIFIC,
+    batch_of,
+    cross_entropy,
+    in_order,
+    padded,
+    random_utterances,
+    small_system,
+    squared_error,
+)
 from torch import nn
 
+from nmer.errors import ConfigError
+from nmer.systems.building import build_system
 from nmer.systems.nmer import OneTokenLayer, VaeEncoder, kl_divergence
-from nmer.systems.registry import systems
+from nmer.systems.registry import pretraining, systems
 
 WIDTH, HEADS, FEED_FORWARD = 768, 16, 96
 
@@ -58,18 +72,34 @@ def test_one_token_attention_drops_whole_heads_at_its_rate():
 
 def test_the_defaults_are_the_papers():
     declared = systems.declaration("nmer")
-    assert declared.attributes == {"pretraining": "two_tower", "regimes": ("six", "all")}
+    assert declared.attributes == {
+        "pretraining": {"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
+        "regimes": ("six", "all"),
+        "choices": {"invariance": ("two_tower", "stacked"), "divergence_reduction": ("batch_mean", "sum")},
+        "minimum": {"layers": 1, "heads": 1, "feed_forward": 1, "latent": 1},
+    }
     assert declared.options == {
+        "invariance": "two_tower",
         "layers": 5,
         "heads": 16,
         "feed_forward": 2048,
         "transformer_dropout": 0.1,
         "latent": 64,
+        "residual": False,
+        "divergence_reduction": "batch_mean",
         "divergence_weight": 1.0,
         "generation_weight": 1.0,
         "invariance_weight": 10.0,
         "classification_weight": 1.0,
     }
+
+
+def test_nmer_starts_from_the_pretraining_of_its_form_of_invariance():
+    declared = systems.declaration("nmer")
+    assert pretraining(declared) == "two_tower"
+    assert pretraining(declared, {"layers": 2}) == "two_tower"
+    assert pretraining(declared, {"invariance": "two_tower"}) == "two_tower"
+    assert pretraining(declared, {"invariance": "stacked"}) == "shared"
 
 
 def test_the_log_variance_is_kept_within_ten():
@@ -81,12 +111,41 @@ def test_the_log_variance_is_kept_within_ten():
     assert logvar.tolist() == [[10, -10, 0, 0]] * 3
 
 
-def test_a_modalitys_encoding_is_its_specific_and_its_invariant_feature():
+@pytest.mark.parametrize("modality", DIMS)
+def test_a_modalitys_encoding_is_its_specific_feature_and_the_invariant_one_of_a_tower_of_its_own(modality):
     system = small_system("nmer").eval()
-    sequences = padded(random_utterances()["v"])
-    specific = system.specific["v"](sequences)
-    invariant = system.invariance_mlp(system.invariance["v"](sequences))
-    torch.testing.assert_close(system.encode("v", sequences), torch.cat([specific, invariant], dim=1))
+    sequences = padded(random_utterances()[modality])
+    specific = system.towers.specific[modality](sequences)
+    invariant = system.towers.invariance_mlp(system.towers.invariance[modality](sequences))
+    torch.testing.assert_close(system.encode(modality, sequences), torch.cat([specific, invariant], dim=1))
+
+
+@pytest.mark.parametrize("modality", DIMS)
+def test_stacked_invariant_features_are_made_of_the_specific_ones_in_one_tower(modality):
+    system = small_system("nmer stacked").eval()
+    sequences = padded(random_utterances()[modality])
+    specific = system.towers.specific[modality](sequences)
+    expected = torch.cat([specific, system.towers.invariance_mlp(specific)], dim=1)
+    torch.testing.assert_close(system.encode(modality, sequences), expected)
+    assert {path.split(".")[1] for path in system.state_dict() if path.startswith("towers.")} == {
+        "specific",
+        "invariance_mlp",
+    }
+
+
+def test_a_residual_adds_the_specific_features_in_the_order_a_l_v_before_classification_and_nowhere_else():
+    plain, residual = small_system("nmer").eval(), small_system("nmer", residual=True).eval()
+    residual.load_state_dict(plain.state_dict())
+    batch = batch_of(random_utterances())
+    before, after = plain(batch), residual(batch)
+    specific = in_order({m: plain.encode(m, batch.observed[m]) for m in DIMS}, SPECIFIC)
+    torch.testing.assert_close(after["logits"], plain.classifier(before["joint_representation"] + specific))
+    assert not torch.allclose(after["logits"], before["logits"], atol=1e-3)
+    assert set(after) == set(before)
+    assert all(torch.equal(after[name], value) for name, value in before.items() if name != "logits")
+    losses = plain.loss(before, batch), residual.loss(after, batch)
+    for name in ("divergence", "reconstruction", "invariance"):
+        assert torch.equal(losses[0][name], losses[1][name]), name
 
 
 def test_evaluation_decodes_the_mean_of_the_latent_with_features_in_the_order_a_l_v():
@@ -141,58 +200,67 @@ def test_evaluation_gives_the_same_answer_twice():
     assert torch.equal(system.fuse(encodings)["logits"], system.fuse(encodings)["logits"])
 
 
-def test_the_divergence_is_that_from_a_standard_normal_summed_over_latents_and_averaged_over_the_batch():
+def test_the_divergence_of_every_utterance_is_that_from_a_standard_normal_summed_over_the_latents():
     mean, logvar = torch.randn(7, 64), torch.randn(7, 64)
     own = torch.distributions.Normal(mean, (logvar / 2).exp())
     standard = torch.distributions.Normal(torch.zeros(64), torch.ones(64))
-    expected = torch.distributions.kl_divergence(own, standard).sum(dim=1).mean()
+    expected = torch.distributions.kl_divergence(own, standard).sum(dim=1)
     torch.testing.assert_close(kl_divergence(mean, logvar), expected)
-    assert float(kl_divergence(torch.zeros(3, 64), torch.zeros(3, 64))) == 0
+    assert not kl_divergence(torch.zeros(3, 64), torch.zeros(3, 64)).any()
 
 
-WEIGHTS = {"generation_weight": 0.5, "invariance_weight": 3.0, "classification_weight": 2.0}
-
-
-@pytest.mark.parametrize("weights", [{}, WEIGHTS], ids=["default weights", "other weights"])
-def test_the_four_terms_follow_their_formulas_against_the_clean_teacher(weights):
-    system = small_system("nmer", **weights).eval()
+def test_the_divergence_is_averaged_over_the_batch_or_as_an_option_summed():
+    averaged = small_system("nmer", divergence_weight=3.0).eval()
+    summed = small_system("nmer", divergence_weight=3.0, divergence_reduction="sum").eval()
     batch = batch_of(random_utterances(count=5))
-    outputs = system(batch)
-    target = torch.cat([batch.teacher_clean[m][:, :128] for m in "alv"], dim=1)
-    target_invariant = torch.cat([batch.teacher_clean[m][:, 128:] for m in "alv"], dim=1)
+    outputs = averaged(batch)
     mean, logvar = outputs["latent_mean"], outputs["latent_logvar"]
-    probability = outputs["logits"].softmax(dim=1)[range(5), batch.labels]
-    generation, invariance, classification = (weights or {"": 1.0, "i": 10.0, "c": 1.0}).values()
+    per_utterance = [-0.5 * (1 + s - m**2 - s.exp()).sum() for m, s in zip(mean, logvar, strict=True)]
+    first, second = averaged.loss(outputs, batch), summed.loss(outputs, batch)
+    torch.testing.assert_close(first["divergence"], 3 * sum(per_utterance) / 5)
+    torch.testing.assert_close(second["divergence"], 3 * sum(per_utterance))
+    assert all(torch.equal(first[name], second[name]) for name in first if name != "divergence")
+
+
+WEIGHTS = {
+    "divergence_weight": 7.0,
+    "generation_weight": 0.5,
+    "invariance_weight": 3.0,
+    "classification_weight": 2.0,
+}
+
+
+@pytest.mark.parametrize("name", ["nmer", "nmer stacked"])
+@pytest.mark.parametrize("weights", [{}, WEIGHTS], ids=["default weights", "other weights"])
+def test_the_four_terms_follow_their_formulas_against_the_clean_teacher_under_all_conditions(name, weights):
+    system = small_system(name, **weights).eval()
+    batch = batch_of(random_utterances(count=7))
+    outputs = system(batch)
+    mean, logvar = outputs["latent_mean"], outputs["latent_logvar"]
+    reconstruction = squared_error(in_order(batch.teacher_clean, SPECIFIC), outputs["joint_representation"])
+    invariant = in_order({m: system.encode(m, batch.observed[m]) for m in DIMS}, INVARIANT)
+    divergence, generation, invariance, classification = weights.values() or (1.0, 1.0, 10.0, 1.0)
     expected = {
-        "divergence": generation * -0.5 * (1 + logvar - mean**2 - logvar.exp()).sum() / 5,
-        "reconstruction": generation * ((target - outputs["joint_representation"]) ** 2).sum() / (5 * 384),
-        "invariance": invariance * ((target_invariant - outputs["invariant"]) ** 2).sum() / (5 * 384),
-        "classification": classification * -probability.log().sum() / 5,
+        "divergence": generation * divergence * -0.5 * (1 + logvar - mean**2 - logvar.exp()).sum() / 7,
+        "reconstruction": generation * reconstruction,
+        "invariance": invariance * squared_error(in_order(batch.teacher_clean, INVARIANT), invariant),
+        "classification": classification * cross_entropy(outputs["logits"], batch.labels),
     }
     found = system.loss(outputs, batch)
     assert set(found) == set(expected)
-    for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6, msg=name)
-
-
-def test_nmer_starts_from_its_teachers_towers_and_invariance_mlp_and_nothing_else():
-    teacher, student = small_system("two_tower"), small_system("nmer")
-    before = {name: value.clone() for name, value in student.state_dict().items()}
-    student.inherit(teacher)
-    after, source = student.state_dict(), teacher.state_dict()
-    for name, value in after.items():
-        inherited = name.split(".")[0] in ("specific", "invariance", "invariance_mlp")
-        assert torch.equal(value, source[name] if inherited else before[name]), name
-    # A copy, not the teacher's own memory.
-    next(student.specific["a"].parameters()).data.zero_()
-    assert next(teacher.specific["a"].parameters()).any()
+    for term, value in expected.items():
+        torch.testing.assert_close(found[term], value, rtol=1e-5, atol=1e-6, msg=term)
 
 
 @pytest.mark.parametrize(("dropout", "expected"), [(0.5, 0.5), (0.2, 0.2)])
 def test_the_classifiers_dropout_is_the_global_rate_and_the_transformers_its_own(dropout, expected):
-    from nmer.systems.building import build_system
-
     system = build_system("nmer", DIMS, CLASSES, dropout, {"layers": 1, "feed_forward": 8, "transformer_dropout": 0.15})
     assert {part.p for part in system.classifier if isinstance(part, nn.Dropout)} == {expected}
     (layer,) = system.vae_encoder.layers
     assert {layer.self_attn.dropout, layer.dropout.p, layer.dropout1.p, layer.dropout2.p} == {0.15}
+
+
+@pytest.mark.parametrize("name", ["nmer", "nmer_no_inv"])
+def test_heads_that_do_not_share_the_features_evenly_are_refused(name):
+    with pytest.raises(ConfigError, match=r"heads: 5 heads do not share 768 features evenly\."):
+        build_system(name, DIMS, CLASSES, 0.5, {"heads": 5})
