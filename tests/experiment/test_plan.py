@@ -152,7 +152,7 @@ def unimodal_jobs(plan, system: str = "unimodal_v") -> tuple[list, list]:
 
 def test_the_uni_modality_benchmark_is_trained_at_every_level_from_0_db_and_has_a_clean_reference(make_plan):
     plan = make_plan("demo")
-    everything = [("clean", None), *(("all", f"gaussian_{level}dB") for level in (0, -10, -40))]
+    everything = [("clean", None), *(("all", f"gaussian_{level}dB") for level in (0, -40))]
     for found in unimodal_jobs(plan):
         assert sorted(found, key=str) == sorted((("demo_iemocap", *job) for job in everything), key=str)
     assert "gaussian_0dB" in plan.corruptions

@@ -85,7 +85,7 @@ def test_every_relative_link_leads_somewhere(path):
 
 @page
 def test_every_path_of_the_repository_that_is_named_exists(path):
-    named = re.findall(r"`((?:scripts|workflow|envs|profiles|tests|docs)/[\w./*-]*)`", path.read_text())
+    named = re.findall(r"`((?:scripts|workflow|envs|profiles|tests|docs|examples)/[\w./*-]*)`", path.read_text())
     # A folder that is said to be missing is named in a sentence of its own.
     missing = {name for name in named if not list(REPOSITORY.glob(name.rstrip("/")))}
     assert missing <= {"workflow/profiles/"}
@@ -104,7 +104,7 @@ def bare_words(command: list[str]) -> list[str]:
     return [
         word
         for before, word in itertools.pairwise(command)
-        if not word.startswith("-") and "=" not in word and before != "--cores"
+        if not word.startswith("-") and "=" not in word and before not in ("--cores", "--configfile")
     ]
 
 

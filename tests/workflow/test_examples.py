@@ -1,0 +1,282 @@
+"""The shipped example of a user's own system: it learns, runs from its file to every result, and reruns alone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+import yaml
+from snakemake.utils import update_config
+from torch import nn
+from workflow_copy import REPOSITORY, Workflow
+
+from nmer.experiment.plan import Plan
+from nmer.names import MODALITIES
+from nmer.systems.building import build_system
+from nmer.systems.interface import Batch, Sequences, System
+
+FILE = "examples/attention_fusion/attention_fusion.py"
+OVERLAY = "examples/attention_fusion/config.yaml"
+PAGE = REPOSITORY / "docs" / "own_system.md"
+
+DIMS = {"a": 4, "v": 3, "l": 5}
+LENGTHS = [1, 9, 4, 7, 2, 5, 3, 6]
+LABELS = torch.tensor([0, 2, 1, 1, 0, 2, 0, 1])
+
+SMALLER = {
+    "datasets": ["tiny_mosei"],
+    "systems": ["men", "attention_fusion"],
+    "snr_db": [-10],
+    "repeats": 1,
+    "training": {"constant_epochs": 1, "decay_epochs": 1},
+}
+"""Laid over the example's experiment, so that the tests run the shipped configuration in seconds."""
+
+OWN_JOBS = {
+    "train": {("tiny_mosei", "attention_fusion", regime, "gaussian_-10dB", "1") for regime in ("six", "all")},
+    "evaluate": {("tiny_mosei", "attention_fusion", regime, "gaussian_-10dB") for regime in ("six", "all")},
+    "collect_scores": {()},
+    "scores_table": {("2",), ("5",)},
+    "draw_robustness": {()},
+    "report": {()},
+}
+
+
+# The system on its own
+
+
+@pytest.fixture(autouse=True)
+def _one_thread_and_a_seed() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(before)
+
+
+def example(**options: float) -> System:
+    return build_system("attention_fusion", DIMS, 3, 0.0, options, str(REPOSITORY / FILE))
+
+
+def utterances() -> dict[str, list[torch.Tensor]]:
+    """Per modality one utterance (frames, dim) per length."""
+    return {m: [1.5 * torch.randn(length, dim) for length in LENGTHS] for m, dim in DIMS.items()}
+
+
+def batch_of(given: dict[str, list[torch.Tensor]], numbers: list[int]) -> Batch:
+    """Some of the utterances as a batch, with random encodings of a teacher."""
+    lengths = torch.tensor([LENGTHS[number] for number in numbers])
+    chosen = {m: [given[m][number] for number in numbers] for m in DIMS}
+    padded = {m: nn.utils.rnn.pad_sequence(frames, batch_first=True) for m, frames in chosen.items()}
+    return Batch(
+        observed={m: Sequences(values, lengths) for m, values in padded.items()},
+        labels=LABELS[numbers],
+        noisy={m: torch.zeros(len(numbers), dtype=torch.bool) for m in DIMS},
+        teacher_clean={m: torch.randn(len(numbers), 128) for m in DIMS},
+    )
+
+
+def test_the_example_learns_a_small_batch_by_heart():
+    system = example()
+    batch = batch_of(utterances(), list(range(8)))
+    optimiser = torch.optim.AdamW(system.parameters(), lr=1e-3)
+    system.train()
+    for _step in range(150):
+        optimiser.zero_grad()
+        sum(system.loss(system(batch), batch).values()).backward()
+        optimiser.step()
+    logits = system.eval()(batch)["logits"]
+    assert nn.functional.cross_entropy(logits, batch.labels).item() < 0.05
+    assert torch.equal(logits.argmax(dim=1), batch.labels)
+
+
+@torch.no_grad()
+def test_a_prediction_of_the_example_does_not_depend_on_its_neighbours():
+    system, given = example().eval(), utterances()
+    alone = torch.cat([system(batch_of(given, [number]))["logits"] for number in range(8)])
+    assert (alone[0] - alone[1]).abs().max() > 1e-3
+    for numbers in ([0, 1, 2, 3, 4, 5, 6, 7], [6, 2, 0, 4], [3, 3, 0], [0, 4]):
+        torch.testing.assert_close(system(batch_of(given, numbers))["logits"], alone[numbers], rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("rate", "training", "masked"), [(0.0, True, 0), (1.0, True, 1), (1.0, False, 0)])
+def test_modality_dropout_masks_one_modality_in_training_only(rate, training, masked):
+    system = example(modality_dropout=rate).train(training)
+    weights = system(batch_of(utterances(), list(range(8)) * 8))["weights"]
+    torch.testing.assert_close(weights.sum(dim=1), torch.ones(64))
+    assert ((weights == 0).sum(dim=1) == masked).all()
+    assert not masked or (weights == 0).any(dim=0).all()
+
+
+def test_every_parameter_of_the_example_learns_and_is_clipped():
+    system = example().train()
+    batch = batch_of(utterances(), list(range(8)))
+    sum(system.loss(system(batch), batch).values()).backward()
+    clipped = {id(parameter) for part in system.subnetworks() for parameter in part.parameters()}
+    for name, parameter in system.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name
+        assert id(parameter) in clipped, name
+
+
+# The page
+
+
+def blocks(language: str) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for said, text in fenced if said == language]
+
+
+def configuration() -> dict:
+    """config.yaml with the example's file laid over it, as Snakemake does it."""
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    update_config(config, yaml.safe_load((REPOSITORY / OVERLAY).read_text()))
+    return config
+
+
+def test_the_page_quotes_the_example_as_it_is():
+    *quoted, _appended = blocks("python")
+    assert len(quoted) == 2
+    assert all(block in (REPOSITORY / FILE).read_text() for block in quoted)
+    (lines,) = map(yaml.safe_load, blocks("yaml"))
+    shipped = yaml.safe_load((REPOSITORY / OVERLAY).read_text())
+    extended = yaml.safe_load((REPOSITORY / OVERLAY).read_text())
+    update_config(extended, lines)
+    assert extended == shipped
+
+
+@pytest.mark.parametrize("line", [line for block in blocks("") for line in block.splitlines()])
+def test_a_command_of_the_page_works_as_it_is_written(fresh_workflow, line):
+    program, *words = shlex.split(line)
+    command = [Path(sys.executable).with_name(program), *words, "--dry-run"]
+    finished = subprocess.run(command, cwd=fresh_workflow.folder, text=True, capture_output=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "system=attention_fusion" in finished.stdout + finished.stderr
+
+
+def test_the_pages_variant_with_a_teacher_is_planned_inherits_and_draws_its_encodings_to_the_teachers(
+    tmp_path, monkeypatch
+):
+    file = tmp_path / "attention_fusion.py"
+    file.write_text((REPOSITORY / FILE).read_text() + "\n\n" + blocks("python")[-1])
+    monkeypatch.chdir(REPOSITORY)
+    config = configuration()
+    config["systems"]["taught_fusion"] = {"file": str(file), "restoration_weight": 2.0}
+    config["experiments"]["attention_fusion"]["systems"] = ["taught_fusion"]
+    assert {training.system for training in Plan(config).trainings()} == {"men", "taught_fusion"}
+    teacher = build_system("men", DIMS, 3, 0.0)
+    system = build_system("taught_fusion", DIMS, 3, 0.0, {"restoration_weight": 2.0}, str(file)).eval()
+    system.inherit(teacher)
+    batch = batch_of(utterances(), list(range(8)))
+    taught = {m: teacher.eval().encode(m, batch.observed[m]) for m in MODALITIES}
+    assert system.loss(system(batch), Batch(**vars(batch) | {"teacher_clean": taught}))["restoration"] == 0
+    terms = system.loss(system(batch), batch)
+    assert set(terms) == {"classification", "restoration"}
+    assert terms["restoration"] > 1
+
+
+# The workflow
+
+
+class ExampleWorkflow(Workflow):
+    """A copy of the repository that is called with the example's configuration, made smaller by a second file."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        smaller = {"experiments": {"attention_fusion": SMALLER}}
+        (folder / "smaller.yaml").write_text(yaml.safe_dump(smaller))
+
+    def snakemake(self, *arguments: str, **settings):
+        """As :meth:`Workflow.snakemake`, for the example's experiment."""
+        files = ("--configfile", OVERLAY, "smaller.yaml")
+        return super().snakemake(*arguments, *files, experiment="attention_fusion", **settings)
+
+
+@pytest.fixture(scope="module")
+def finished_example(tmp_path_factory) -> ExampleWorkflow:
+    workflow = ExampleWorkflow(tmp_path_factory.mktemp("example") / "nmer")
+    finished = workflow.snakemake()
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    return workflow
+
+
+@pytest.fixture(scope="module")
+def results(finished_example) -> Path:
+    return finished_example.folder / "results" / "attention_fusion"
+
+
+def test_the_example_is_trained_in_both_regimes_with_its_option(results):
+    histories = sorted(results.glob("runs/tiny_mosei/attention_fusion/**/history.csv"))
+    assert [path.relative_to(results / "runs/tiny_mosei/attention_fusion").parts[0] for path in histories] == [
+        "all",
+        "six",
+    ]
+    assert all(pd.read_csv(path)["loss_classification"].notna().all() for path in histories)
+
+
+@pytest.mark.parametrize("number", [2, 5])
+def test_the_example_stands_in_a_table_and_in_its_printed_forms(results, number):
+    table = pd.read_csv(results / "tables" / f"table{number}.csv").query("system == 'attention_fusion'")
+    assert set(table["metric"]) == {"WA", "UA"}
+    assert table["mean"].between(0, 1).all()
+    assert table["paper"].isna().all()
+    for suffix in ("md", "tex", "html"):
+        printed = (results / "tables" / f"table{number}.{suffix}").read_text().replace("\\_", "_")
+        assert "attention_fusion" in printed, suffix
+
+
+def test_the_example_has_a_curve_with_the_numbers_of_the_table(results):
+    curve = pd.read_csv(results / "figures" / "robustness.csv").query("system == 'attention_fusion'")
+    table = pd.read_csv(results / "tables" / "table2.csv").query("system == 'attention_fusion'")
+    means = [frame.set_index("metric")["mean"].to_dict() for frame in (curve, table)]
+    assert means[0] == pytest.approx(means[1])
+    assert set(means[0]) == {"WA", "UA"}
+    assert (results / "figures" / "robustness.png").stat().st_size > 0
+
+
+def test_the_example_stands_in_both_tables_of_the_report(results):
+    assert (results / "report.html").read_text().count('<th scope="row">attention_fusion</th>') == 2
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [(FILE, "HIDDEN**0.5", "HIDDEN**0.4"), (OVERLAY, "modality_dropout: 0.3", "modality_dropout: 0.4")],
+    ids=["code", "option"],
+)
+def test_an_edit_of_the_example_reruns_its_own_jobs_and_no_others(finished_example, edit):
+    with finished_example.edited(*edit):
+        assert finished_example.due() == OWN_JOBS
+
+
+def test_a_comment_in_the_example_reruns_nothing(finished_example):
+    with finished_example.edited(FILE, "# Encoders differ", "# The encoders differ"):
+        assert finished_example.due() == {}
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        ((FILE, "class AttentionFusion(System):", "class AttentionFusion(System)"), f"{FILE}, line 16: not valid"),
+        ((FILE, '@system("attention_fusion"', '@system("fusion"'), f"{FILE}: declares no system 'attention_fusion'."),
+        ((OVERLAY, "modality_dropout:", "modality_dropuot:"), "unknown key 'modality_dropuot'. Did you mean"),
+        ((OVERLAY, "modality_dropout: 0.3", "modality_dropout: often"), "modality_dropout: 'often' is not like its"),
+        ((OVERLAY, "attention_fusion.py,", "fusion.py,"), "No such file: examples/attention_fusion/fusion.py."),
+    ],
+    ids=["syntax", "name", "option", "value", "file"],
+)
+def test_a_mistake_in_the_example_is_one_message_before_any_job(fresh_workflow, edit, message):
+    with fresh_workflow.edited(*edit):
+        finished = fresh_workflow.snakemake("--configfile", OVERLAY, experiment="attention_fusion")
+    output = finished.stdout + finished.stderr
+    assert finished.returncode != 0
+    assert output.count(message) == 1, output
+    assert "Traceback" not in output
+    assert not (fresh_workflow.folder / "results").exists()
