@@ -126,9 +126,7 @@ class VaeEncoder(nn.Module):
         super().__init__()
         width = 2 * JOINT_WIDTH
         if width % heads:
-            raise ConfigError(
-                f"NMER's heads: {heads} heads do not share {width} features evenly. Try 8 or 16."
-            )
+            raise ConfigError(f"NMER's heads: {heads} heads do not share {width} features evenly. Try 8 or 16.")
         self.layers = nn.ModuleList(OneTokenLayer(width, heads, feed_forward, dropout) for _ in range(layers))
         self.mean = nn.Linear(width, latent)
         self.logvar = nn.Linear(width, latent)
