@@ -107,13 +107,13 @@ def test_only_the_conditions_asked_for_are_tested():
 
 
 @pytest.mark.parametrize(
-    ("modalities", "noisy", "expected"),
+    ("system", "noisy", "expected"),
     [
-        (("a", "v", "l"), True, (*SIX, "none", "avl")),
-        (("a", "v", "l"), False, ("avl",)),
-        (("v",), True, ("none",)),
-        (("v",), False, ("avl",)),
+        ("nmer", True, (*SIX, "none", "avl")),
+        ("men", False, ("avl",)),
+        ("unimodal_v", True, ("none",)),
+        ("unimodal_v", False, ("avl",)),
     ],
 )
-def test_one_modality_is_tested_noisy_and_clean_features_under_the_clean_condition_alone(modalities, noisy, expected):
-    assert conditions.tested_conditions(modalities, noisy) == expected
+def test_one_modality_is_tested_noisy_and_clean_features_under_the_clean_condition_alone(system, noisy, expected):
+    assert conditions.tested_conditions(system, noisy) == expected

@@ -136,6 +136,17 @@ def test_a_system_of_one_modality_is_tested_with_that_modality_noisy(files):
         np.testing.assert_allclose([getattr(row, f"prob_{name}") for name in CLASSES], expected, atol=1e-4)
 
 
+def test_a_multimodal_system_that_reads_the_text_alone_is_tested_under_every_condition(files):
+    system = builder("mctn", form="hier", steps=2)()
+    found = predict(system, fold_data(files), EvaluationSettings(**GIVEN | {"system": "mctn"}), fold=1, repeat=1)
+    columns = [f"prob_{name}" for name in CLASSES]
+    by_condition = {condition: part[columns].to_numpy() for condition, part in found.groupby("condition")}
+    assert set(by_condition) == set(CONDITIONS)
+    for condition, probability in by_condition.items():
+        np.testing.assert_array_equal(probability, by_condition["l" if "l" in condition else "none"])
+    assert not np.allclose(by_condition["l"], by_condition["none"])
+
+
 @pytest.mark.parametrize("name", ["men", "unimodal_l"])
 def test_without_a_noise_kind_clean_features_alone_are_tested(files, tmp_path, name):
     single = builder(name)()

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from nmer.names import ALL_CLEAN, ALL_NOISY, CONDITIONS, MODALITIES, SIX_CONDITIONS, noisy_modalities
+from nmer.names import (
+    ALL_CLEAN,
+    ALL_NOISY,
+    CONDITIONS,
+    MODALITIES,
+    SIX_CONDITIONS,
+    UNIMODAL_SYSTEMS,
+    noisy_modalities,
+)
 from nmer.seeds import derive_key, generator
 
 EVERY_CONDITION = "every_condition"
@@ -38,14 +46,14 @@ def test_items(
     return {condition: items[condition] for condition in conditions}
 
 
-def tested_conditions(modalities: tuple[str, ...], noisy: bool) -> tuple[str, ...]:
-    """Conditions under which a system is tested. modalities: those it reads; noisy: at a noise level, or clean alone.
+def tested_conditions(system: str, noisy: bool) -> tuple[str, ...]:
+    """Conditions under which a system is tested. noisy: at a noise level, or on clean features alone.
 
-    A system of one modality has two: that modality noisy, or clean (DESIGN section 5).
+    Those of the uni-modality benchmark have two: their modality noisy, or clean (DESIGN section 5).
     """
     if not noisy:
         return (ALL_CLEAN,)
-    return (ALL_NOISY,) if len(modalities) == 1 else CONDITIONS
+    return (ALL_NOISY,) if system in UNIMODAL_SYSTEMS else CONDITIONS
 
 
 def training_flags(regime: str, count: int, dataset: str, fold: int, repeat: int, epoch: int) -> np.ndarray:

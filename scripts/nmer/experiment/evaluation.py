@@ -21,7 +21,7 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
     """
     rows = data.splits["test"]
     utterances = [data.ids[row] for row in rows.tolist()]
-    conditions = tested_conditions(system.modalities, noisy=settings.noise is not None)
+    conditions = tested_conditions(settings.system, noisy=settings.noise is not None)
     clean = encode_rows(system, data, rows, noisy=False)
     noisy = encode_rows(system, data, rows, noisy=True) if settings.noise is not None else {}
     parts = []
