@@ -39,11 +39,7 @@ rule features:
 
 rule noisy:
     input:
-        expand(
-            "results/noisy/{dataset}/{corruption}.h5",
-            dataset=plan.datasets,
-            corruption=plan.corruptions,
-        ),
+        [plan.noisy(d, c) for d in plan.datasets for c in plan.corruptions_of(d)],
     localrule: True
 
 

@@ -46,7 +46,7 @@ def main() -> None:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
     states, history = {}, []
     with compute_device(arguments.gpus, arguments.threads, arguments.checkpoints / "gpu_slots") as device:
-        data = FoldData(arguments.features, arguments.noisy, settings.fold, device)
+        data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope)
         shape = (data.dims, len(data.classes), settings.training.dropout)
         for repeat in range(1, settings.repeats + 1):
             teacher = None

@@ -31,8 +31,8 @@ class Declaration:
     attributes: dict[str, object] = field(default_factory=dict)
 
     def check_options(self, given: dict[str, object], where: str) -> None:
-        """Raises ConfigError for an unknown option, a value unlike its default, not among its ``choices``, or below its
-        ``minimum``.
+        """Raises ConfigError for an unknown option, or a value unlike its default, not among its ``choices``, below its
+        ``minimum`` or above its ``maximum``.
 
         where: the key of the configuration that gives the options.
         """
@@ -44,10 +44,14 @@ class Declaration:
                 raise ConfigError(f"{where}.{option}: {value!r} is not like its default {default!r}. Correct it.")
             choices = self.attributes.get("choices", {}).get(option, (value,))
             if value not in choices:
-                raise ConfigError(f"{where}.{option}: {value!r} is not possible. Choose from: {', '.join(choices)}.")
-            least = self.attributes.get("minimum", {}).get(option)
-            if least is not None and value < least:
+                known = ", ".join(map(str, choices))
+                raise ConfigError(f"{where}.{option}: {value!r} is not possible. Choose from: {known}.")
+            least, most = (self.attributes.get(bound, {}).get(option) for bound in ("minimum", "maximum"))
+            # Not-a-number is neither above nor below anything, so it is asked whether the value is within its bounds.
+            if least is not None and not value >= least:
                 raise ConfigError(f"{where}.{option}: {value!r} is too small. Give at least {least}.")
+            if most is not None and not value <= most:
+                raise ConfigError(f"{where}.{option}: {value!r} is too large. Give at most {most}.")
 
 
 class Registry:

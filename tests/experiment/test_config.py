@@ -79,6 +79,18 @@ FAULTS = {
         lambda c: c.update(systems={"mctn": {"form": "rign"}}),
         "systems.mctn.form: 'rign' is not possible. Choose from: ring, hier.",
     ),
+    "a weight that is not a number": (
+        lambda c: c.update(systems={"nmer": {"invariance_weight": float("nan")}}),
+        "systems.nmer.invariance_weight: nan is too small. Give at least 0.0.",
+    ),
+    "a dropout above one": (
+        lambda c: c.update(systems={"nmer": {"transformer_dropout": 1.5}}),
+        "systems.nmer.transformer_dropout: 1.5 is too large. Give at most 0.99.",
+    ),
+    "heads that do not share the width": (
+        lambda c: c.update(systems={"nmer": {"heads": 7}}),
+        "systems.nmer.heads: 7 is not possible. Choose from: 1, 2, 3,",
+    ),
     "fewer steps than one": (
         lambda c: c.update(systems={"mctn": {"steps": 0}}),
         "systems.mctn.steps: 0 is too small. Give at least 1.",
@@ -149,3 +161,30 @@ def test_a_faulty_experiment_does_not_stop_another_one(config):
     other = copy.deepcopy(config) | {"experiment": "tiny", "data": "nowhere"}
     other["experiments"]["mosi"]["datasets"] = ["mosi"]
     check_config(other)
+
+
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        ('regimes=("sixx",)', "'mine' has the unknown regime 'sixx'. Did you mean 'six'?"),
+        ('pretraining="two_towr"', "Did you mean 'two_tower'?"),
+        ('ablation_of="nmr"', "Did you mean 'nmer'?"),
+    ],
+)
+def test_what_a_users_system_declares_is_checked_before_any_job(config, tmp_path, declaration, message):
+    file = tmp_path / "mine.py"
+    file.write_text(f"@system('mine', {declaration})\nclass Mine: pass\n")
+    config |= {"experiment": "tiny", "systems": {"mine": {"file": str(file)}}}
+    config["experiments"]["tiny"]["systems"] = ["mine"]
+    with pytest.raises(ConfigError) as raised:
+        check_config(config)
+    assert str(file) in str(raised.value)
+    assert message in str(raised.value)
+
+
+def test_a_choice_need_not_be_text(config, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("@system('mine', options={'k': 1}, choices={'k': (1, 2)})\nclass Mine: pass\n")
+    config |= {"experiment": "tiny", "systems": {"mine": {"file": str(file), "k": 3}}}
+    with pytest.raises(ConfigError, match=r"systems\.mine\.k: 3 is not possible\. Choose from: 1, 2\."):
+        check_config(config)

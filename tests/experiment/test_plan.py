@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
+from nmer.errors import ConfigError
 from nmer.experiment.plan import Plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -56,7 +57,8 @@ def test_the_papers_grid_is_2661_trainings_in_887_jobs(make_plan, paper_data):
     # SPEC 6.4.
     assert plan.repeats == 3
     assert Counter(job.dataset for job in jobs) == {"iemocap": 820, "mosei": 67}
-    assert (820 * 3, 67 * 3, len(jobs) * plan.repeats) == (2460, 201, 2661)
+    trainings = Counter(job.dataset for job in jobs for _repeat in range(plan.repeats))
+    assert (trainings["iemocap"], trainings["mosei"], trainings.total()) == (2460, 201, 2661)
     blocks = Counter((job.dataset, job.system, job.regime) for job in jobs)
     incomplete = ("mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv")
     for dataset, folds in (("iemocap", 10), ("mosei", 1)):
@@ -129,7 +131,7 @@ def test_the_first_folds_of_a_corpus_are_run_and_a_fixed_split_has_one(make_plan
 
 
 def test_levels_may_be_given_per_noise_kind(make_plan):
-    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[1, 2, 3, 5]))
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(unimodal={"snr_db": [-10]}))
     assert sorted(plan.corruptions) == ["gaussian_-10dB", "gaussian_-40dB", "impulse_-10dB"]
 
 
@@ -137,7 +139,7 @@ def test_the_all_noisy_regime_runs_under_the_reference_noise_and_only_for_table_
     evaluations = make_plan("demo").evaluations()
     levels = {c.name for _, system, regime, c in evaluations if regime == "all" and "unimodal" not in system}
     assert levels == {"gaussian_-10dB", "gaussian_-40dB"}
-    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[1, 2]))
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[1, 2], systems=["men", "nmer"]))
     assert all(regime != "all" for _, _, regime, _ in plan.evaluations())
 
 
@@ -172,9 +174,39 @@ def test_the_uni_modality_benchmark_can_be_trained_clean_and_tested_noisy(make_p
 
 
 def test_without_table_4_no_uni_modal_system_is_trained(make_plan):
-    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[2]))
+    systems = ["men", "unimodal_v"]
+    with pytest.raises(ConfigError, match="'unimodal_v' is run for Table 4 alone"):
+        make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[2], systems=systems))
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[2], systems=["men"]))
     assert unimodal_jobs(plan) == ([], [])
-    assert "unimodal" not in json.loads(plan.tables_settings())
+    assert "unimodal" not in json.loads(plan.tables_settings(4))
+
+
+def test_only_table_4_depends_on_the_uni_modality_benchmark(make_plan):
+    plan = make_plan("demo")
+    other = make_plan("demo", lambda c: c["experiments"]["demo"]["unimodal"].update(clean_reference=False))
+    for table in (2, 3, 5):
+        assert plan.tables_settings(table) == other.tables_settings(table)
+    assert plan.tables_settings(4) != other.tables_settings(4)
+
+
+def test_0_db_is_made_for_the_datasets_of_the_uni_modality_benchmark_alone(make_plan):
+    plan = make_plan("demo")
+    three = ["gaussian_-10dB", "gaussian_-40dB", "impulse_-10dB"]
+    assert sorted(plan.corruptions_of("demo_mosei")) == three
+    assert sorted(plan.corruptions_of("demo_iemocap")) == sorted([*three, "gaussian_0dB"])
+
+
+def test_a_level_with_a_point_is_the_same_level(make_plan):
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(snr_db=[-10.0], unimodal={"snr_db": [-10]}))
+    assert sorted(plan.corruptions) == ["gaussian_-10dB", "impulse_-10dB"]
+
+
+def test_the_scope_of_the_variances_reaches_the_trainings_on_noisy_features(make_plan):
+    plan = make_plan("tiny", lambda c: c["noise"].update(calibration={"scope": "valid_frames"}))
+    assert json.loads(plan.training_settings(TRAIN))["scope"] == "valid_frames"
+    men = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold="1")
+    assert "scope" not in json.loads(plan.training_settings(men))
 
 
 def test_men_is_mmins_teacher_and_is_trained_once_also_where_it_is_not_asked_for(make_plan):

@@ -46,7 +46,7 @@ def test_an_ablation_is_trained_like_nmer_in_the_six_conditions_alone(name):
     nmer, declared = systems.declaration("nmer"), systems.declaration(name)
     bounds = {
         bound: {option: value for option, value in nmer.attributes[bound].items() if option in declared.options}
-        for bound in ("choices", "minimum")
+        for bound in ("choices", "minimum", "maximum")
     }
     assert declared.attributes == {
         "ablation_of": "nmer",

@@ -27,7 +27,11 @@ from nmer.systems.registry import pretraining, systems
 
 def test_the_defaults_are_the_specifications():
     declared = systems.declaration("if_mmin")
-    assert declared.attributes == {"pretraining": "shared", "regimes": ("six", "all")}
+    assert declared.attributes == {
+        "pretraining": "shared",
+        "regimes": ("six", "all"),
+        "minimum": dict.fromkeys(declared.options, 0.0),
+    }
     assert declared.options == {"classification_weight": 1.0, "imagination_weight": 1.0, "invariance_weight": 100.0}
     assert pretraining(declared) == "shared"
 

@@ -195,7 +195,7 @@ def test_the_defaults_are_the_specifications():
     assert declared.attributes == {
         "pretraining": "none",
         "regimes": ("six", "all"),
-        "minimum": {"steps": 1},
+        "minimum": {"steps": 1, "translation_weight": 0.0, "cycle_weight": 0.0},
         "choices": choices,
     }
     assert declared.options == {

@@ -36,7 +36,11 @@ def batch(count: int = 7, conditions: tuple[str, ...] = CONDITIONS) -> Batch:
 
 def test_the_defaults_are_the_specifications():
     declared = systems.declaration("mmin")
-    assert declared.attributes == {"pretraining": "men", "regimes": ("six", "all")}
+    assert declared.attributes == {
+        "pretraining": "men",
+        "regimes": ("six", "all"),
+        "minimum": dict.fromkeys(declared.options, 0.0),
+    }
     assert declared.options == {"classification_weight": 1.0, "imagination_weight": 4.0, "cycle_weight": 2.0}
     assert pretraining(declared) == "men"
 

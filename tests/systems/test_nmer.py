@@ -72,11 +72,18 @@ def test_one_token_attention_drops_whole_heads_at_its_rate():
 
 def test_the_defaults_are_the_papers():
     declared = systems.declaration("nmer")
+    weights = ("divergence_weight", "generation_weight", "invariance_weight", "classification_weight")
+    sizes = {"layers": 1, "feed_forward": 1, "latent": 1}
     assert declared.attributes == {
         "pretraining": {"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
         "regimes": ("six", "all"),
-        "choices": {"invariance": ("two_tower", "stacked"), "divergence_reduction": ("batch_mean", "sum")},
-        "minimum": {"layers": 1, "heads": 1, "feed_forward": 1, "latent": 1},
+        "choices": {
+            "invariance": ("two_tower", "stacked"),
+            "heads": tuple(heads for heads in range(1, 129) if WIDTH % heads == 0),
+            "divergence_reduction": ("batch_mean", "sum"),
+        },
+        "minimum": sizes | dict.fromkeys(("transformer_dropout", *weights), 0.0),
+        "maximum": {"transformer_dropout": 0.99},
     }
     assert declared.options == {
         "invariance": "two_tower",
@@ -262,5 +269,5 @@ def test_the_classifiers_dropout_is_the_global_rate_and_the_transformers_its_own
 
 @pytest.mark.parametrize("name", ["nmer", "nmer_no_inv"])
 def test_heads_that_do_not_share_the_features_evenly_are_refused(name):
-    with pytest.raises(ConfigError, match=r"heads: 5 heads do not share 768 features evenly\."):
+    with pytest.raises(ConfigError, match=r"heads: 5 is not possible\."):
         build_system(name, DIMS, CLASSES, 0.5, {"heads": 5})

@@ -62,7 +62,7 @@ rule collect_calibration:
         lambda w: expand(
             "results/calibration/{dataset}/{corruption}.csv",
             dataset=w.dataset,
-            corruption=plan.corruptions,
+            corruption=plan.corruptions_of(w.dataset),
         ),
     output:
         "results/calibration/{dataset}.csv",

@@ -53,7 +53,7 @@ rule scores_table:
     conda:
         "../../envs/light.yaml"
     params:
-        settings=plan.tables_settings(),
+        settings=lambda w: plan.tables_settings(int(w.table)),
         code=plan.code("make_table.py"),
     shell:
         """

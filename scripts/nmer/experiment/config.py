@@ -16,8 +16,9 @@ from jsonschema.exceptions import best_match
 from nmer.corpora.demo import DemoSettings
 from nmer.corpora.registry import layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
+from nmer.names import REGIMES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import noise_kinds
-from nmer.plugins import Registry
+from nmer.plugins import Declaration, Registry
 from nmer.systems.registry import regimes, systems
 
 SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "config.schema.yaml"
@@ -33,9 +34,13 @@ def check_config(config: dict) -> None:
         _member(config["datasets"], dataset, f"{where}.datasets", "datasets")
         _check_dataset(config, dataset)
     _check_plugins(systems, config.get("systems", {}), experiment["systems"], "systems", f"{where}.systems")
+    files = {name: given["file"] for name, given in config.get("systems", {}).items() if "file" in given}
     for system in experiment["systems"]:
-        if not regimes(systems.declaration(system, config.get("systems", {}).get(system, {}).get("file"))):
-            raise ConfigError(f"{where}.systems: '{system}' is a stage of pretraining, not a system. Remove it.")
+        _check_declaration(systems.declaration(system, files.get(system)), where, files)
+    if 4 not in experiment.get("tables", [4]):
+        for system in UNIMODAL_SYSTEMS:
+            if system in experiment["systems"]:
+                raise ConfigError(f"{where}.systems: '{system}' is run for Table 4 alone. Add 4 to tables.")
     overrides = experiment.get("system_options", {})
     for system, given in overrides.items():
         if "file" in given:
@@ -96,6 +101,24 @@ def _member(section: dict, name: str, where: str, key: str) -> dict:
     if name not in section:
         raise ConfigError(f"{where}: unknown name '{name}' (not among {key}). {nearest(name, section)}")
     return section[name]
+
+
+def _check_declaration(declaration: Declaration, where: str, files: dict[str, str]) -> None:
+    name, attributes = declaration.name, declaration.attributes
+    if not regimes(declaration):
+        raise ConfigError(f"{where}.systems: '{name}' is a stage of pretraining, not a system. Remove it.")
+    for regime in regimes(declaration):
+        if regime not in REGIMES:
+            hint = nearest(regime, REGIMES)
+            raise ConfigError(f"{declaration.file}: '{name}' has the unknown regime '{regime}'. {hint}")
+    stages = attributes.get("pretraining", "none")
+    named = list(next(iter(stages.values())).values()) if isinstance(stages, dict) else [stages]
+    try:
+        for other in (*named, attributes.get("ablation_of", "none")):
+            if other != "none":
+                systems.declaration(other, files.get(other))
+    except ConfigError as error:
+        raise ConfigError(f"{declaration.file}: what '{name}' names does not exist. {error}") from None
 
 
 def _check_dataset(config: dict, name: str) -> None:

@@ -19,16 +19,19 @@ class FoldData:
     """Clean and, where given, noisy features of one fold on one device, normalised with the fold's training statistics.
 
     ids: utterance names. labels: (utterances,) int64. splits: row numbers of train, val and test. deviations: per
-    modality the standard deviation of all its stored features, in the corruption space (SPEC 2.6).
+    modality the standard deviation that calibrates its noise, in the corruption space (SPEC 2.6).
     """
 
-    def __init__(self, features: Path, noisy: Path | None, fold: int, device: torch.device) -> None:
-        """features: the feature store. noisy: the noisy embeddings, or None. Raises DataError if they do not fit."""
+    def __init__(
+        self, features: Path, noisy: Path | None, fold: int, device: torch.device, scope: str = "stored"
+    ) -> None:
+        """features: the feature store. noisy: the noisy embeddings, or None. scope: of the deviations, as for the
+        calibration. Raises DataError if the files do not fit."""
         with FeatureStore(features) as store:
             self.ids = store.ids
             self.classes = store.classes
             self.dims = store.dims
-            self.deviations = {modality: store.variance(modality) ** 0.5 for modality in MODALITIES}
+            self.deviations = {modality: store.variance(modality, scope) ** 0.5 for modality in MODALITIES}
             self.labels = torch.from_numpy(store.labels).to(device)
             self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}
             self._offset = {m: torch.from_numpy(store.offset(m)).to(device) for m in MODALITIES}

@@ -81,7 +81,9 @@ class Plan:
     def snr_db(self) -> dict[str, list[int]]:
         """Target SNRs per noise kind."""
         levels = self.experiment["snr_db"]
-        return {kind: levels[kind] if isinstance(levels, dict) else levels for kind in self.experiment["noise"]}
+        given = {kind: levels[kind] if isinstance(levels, dict) else levels for kind in self.experiment["noise"]}
+        # YAML's -10.0 is a whole number too, and shall name the same files.
+        return {kind: [int(level) for level in levels] for kind, levels in given.items()}
 
     @cached_property
     def corruptions(self) -> dict[str, Corruption]:
@@ -90,6 +92,11 @@ class Plan:
         if self._unimodal_is_run:
             pairs += [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
         return {corruption.name: corruption for corruption in pairs}
+
+    def corruptions_of(self, dataset: str) -> list[str]:
+        """The corruptions of one dataset: 0 dB of the uni-modality benchmark stands where that is run."""
+        levels = {c.name: None for name, *_, c in self.evaluations() if name == dataset and c}
+        return [name for name in self.corruptions if name in levels]
 
     @property
     def reference_noise(self) -> str:
@@ -101,7 +108,8 @@ class Plan:
         """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), training (SPEC 4.7)."""
         levels = sorted({0, *self.snr_db[self.reference_noise]}, reverse=True)
         defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
-        return defaults | self.experiment.get("unimodal", {})
+        given = defaults | self.experiment.get("unimodal", {})
+        return given | {"snr_db": [int(level) for level in given["snr_db"]]}
 
     @property
     def _unimodal_is_run(self) -> bool:
@@ -292,6 +300,7 @@ class Plan:
                 "fold": int(w.fold),
                 "teacher": (self._given(teacher) or None) if teacher else None,
                 "training": changed(training, TrainingSettings()) or None,
+                "scope": self._scope if getattr(w, "regime", "clean") != "clean" else None,
             }
         )
 
@@ -299,15 +308,16 @@ class Plan:
         """Settings of an evaluation."""
         return _json(self._run(w, w.system, w.regime) | {"folds": self.folds(w.dataset)})
 
-    def tables_settings(self) -> str:
-        """Settings of the tables and of the figures made from the scores."""
+    def tables_settings(self, table: int | None = None) -> str:
+        """Settings of a table, or of what is made from all scores: only Table 4 depends on the uni-modal ones."""
+        shown = {key: self.unimodal[key] for key in ("datasets", "snr_db", "clean_reference")}
         return _json(
             {
                 "datasets": {dataset: self._printed(dataset) for dataset in self.datasets},
                 "systems": self.systems,
                 "snr_db": self.snr_db,
                 "reference_noise": self.reference_noise,
-                "unimodal": self.unimodal if self._unimodal_is_run else None,
+                "unimodal": shown if self._unimodal_is_run and table == 4 else None,
             }
         )
 
@@ -324,7 +334,7 @@ class Plan:
             **{key: self.config[key] for key in ("noise", "systems", "training", "compute") if self.config.get(key)},
         }
         return _json(
-            json.loads(self.tables_settings())
+            json.loads(self.tables_settings(table=4))
             | {
                 "experiment": self.name,
                 "config": shown,
@@ -379,6 +389,12 @@ class Plan:
     def _teacher(self, system: str) -> str | None:
         """The pretrained system that a system starts from, as its options have it."""
         return pretraining(self._system(system), self._given(system).get("options"))
+
+    @property
+    def _scope(self) -> str | None:
+        """Over what variances are taken, where that is not the default."""
+        scope, default = self.config.get("noise", {}).get("calibration", {}).get("scope"), _CALIBRATION["scope"]
+        return None if scope == default else scope
 
     def _kind(self, name: str) -> dict:
         return self.config.get("noise", {}).get("kinds", {}).get(name, {})

@@ -56,7 +56,8 @@ class _JobSettings:
 class RunSettings(_JobSettings):
     """One training job: a system on one fold of a dataset, in one regime, all its repeats.
 
-    teacher: ``options`` and ``file`` of the pretrained system, where they are not its defaults.
+    teacher: ``options`` and ``file`` of the pretrained system, where they are not its defaults. scope: of the variances
+    that calibrate the noise.
     """
 
     dataset: str
@@ -70,6 +71,7 @@ class RunSettings(_JobSettings):
     file: str | None = None
     options: dict = field(default_factory=dict)
     teacher: dict = field(default_factory=dict)
+    scope: str = "stored"
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     @classmethod

@@ -16,6 +16,7 @@ from nmer.systems.towers import StackedTower
     "if_mmin",
     pretraining="shared",
     regimes=("six", "all"),
+    minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "invariance_weight": 0.0},
     options={"classification_weight": 1.0, "imagination_weight": 1.0, "invariance_weight": 100.0},
 )
 class IfMmin(System):

@@ -35,7 +35,7 @@ class Batch:
     (batch,) bool, which utterances are noisy. teacher_clean, teacher_noisy: per modality the frozen teacher's
     encodings of the clean and of the noisy features, (batch, width); empty for a system without a teacher.
     clean: from a modality to its clean sequences, gathered only when a loss asks for them. deviations: per modality the
-    standard deviation of all its features, the one that calibrates the noise (SPEC 2.6).
+    standard deviation of its features, the one that calibrates the noise (SPEC 2.6).
     """
 
     observed: dict[str, Sequences]

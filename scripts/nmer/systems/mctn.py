@@ -164,7 +164,7 @@ FORMS = {"ring": Ring, "hier": Hierarchy}
     "mctn",
     pretraining="none",
     regimes=("six", "all"),
-    minimum={"steps": 1},
+    minimum={"steps": 1, "translation_weight": 0.0, "cycle_weight": 0.0},
     choices={"form": ("ring", "hier"), "targets": ("clean", "observed")},
     options={"form": "ring", "targets": "clean", "steps": 20, "translation_weight": 0.1, "cycle_weight": 0.1},
 )

@@ -15,6 +15,7 @@ from nmer.systems.registry import system
     "mmin",
     pretraining="men",
     regimes=("six", "all"),
+    minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "cycle_weight": 0.0},
     options={"classification_weight": 1.0, "imagination_weight": 4.0, "cycle_weight": 2.0},
 )
 class Mmin(System):

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmer.errors import ConfigError
 from nmer.systems.blocks import HIDDEN, classifier_head
 from nmer.systems.interface import Batch, Sequences, System, halves
 from nmer.systems.registry import system
@@ -20,8 +19,22 @@ LOGVAR_BOUND = 10.0
     "nmer",
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
     regimes=("six", "all"),
-    choices={"invariance": ("two_tower", "stacked"), "divergence_reduction": ("batch_mean", "sum")},
-    minimum={"layers": 1, "heads": 1, "feed_forward": 1, "latent": 1},
+    choices={
+        "invariance": ("two_tower", "stacked"),
+        "heads": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
+        "divergence_reduction": ("batch_mean", "sum"),
+    },
+    minimum={
+        "layers": 1,
+        "feed_forward": 1,
+        "transformer_dropout": 0.0,
+        "latent": 1,
+        "divergence_weight": 0.0,
+        "generation_weight": 0.0,
+        "invariance_weight": 0.0,
+        "classification_weight": 0.0,
+    },
+    maximum={"transformer_dropout": 0.99},
     options={
         "invariance": "two_tower",
         "layers": 5,
@@ -122,11 +135,8 @@ class VaeEncoder(nn.Module):
     """
 
     def __init__(self, layers: int, heads: int, feed_forward: int, dropout: float, latent: int) -> None:
-        """Raises ConfigError if the heads do not share the features' width evenly."""
         super().__init__()
         width = 2 * JOINT_WIDTH
-        if width % heads:
-            raise ConfigError(f"NMER's heads: {heads} heads do not share {width} features evenly. Try 8 or 16.")
         self.layers = nn.ModuleList(OneTokenLayer(width, heads, feed_forward, dropout) for _ in range(layers))
         self.mean = nn.Linear(width, latent)
         self.logvar = nn.Linear(width, latent)

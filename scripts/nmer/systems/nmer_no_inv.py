@@ -11,8 +11,21 @@ from nmer.systems.registry import system
     ablation_of="nmer",
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
     regimes=("six",),
-    choices={"invariance": ("two_tower", "stacked"), "divergence_reduction": ("batch_mean", "sum")},
-    minimum={"layers": 1, "heads": 1, "feed_forward": 1, "latent": 1},
+    choices={
+        "invariance": ("two_tower", "stacked"),
+        "heads": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
+        "divergence_reduction": ("batch_mean", "sum"),
+    },
+    minimum={
+        "layers": 1,
+        "feed_forward": 1,
+        "transformer_dropout": 0.0,
+        "latent": 1,
+        "divergence_weight": 0.0,
+        "generation_weight": 0.0,
+        "classification_weight": 0.0,
+    },
+    maximum={"transformer_dropout": 0.99},
     options={
         "invariance": "two_tower",
         "layers": 5,

@@ -17,6 +17,7 @@ from nmer.systems.towers import TOWERS
     ablation_of="nmer",
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
     regimes=("six",),
+    minimum={"invariance_weight": 0.0, "classification_weight": 0.0},
     choices={"invariance": ("two_tower", "stacked")},
     options={"invariance": "two_tower", "invariance_weight": 10.0, "classification_weight": 1.0},
 )
