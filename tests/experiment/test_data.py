@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import h5py
 import numpy as np
 import pytest
@@ -83,3 +85,12 @@ def test_damaged_noisy_embeddings_are_refused_by_name(files, tmp_path, damage):
 def test_a_fold_that_does_not_exist_is_refused(files):
     with pytest.raises(DataError, match="no fold 3"):
         fold_data(files, 3)
+
+
+def test_deviations_are_of_the_scope_that_is_asked_for(files, tmp_path):
+    features = tmp_path / "x.h5"
+    shutil.copy(files[0], features)
+    with h5py.File(features, "r+") as file:
+        file["v"].attrs["variance_stored"], file["v"].attrs["variance_valid_frames"] = 4.0, 9.0
+    assert FoldData(features, files[1], 1, CPU).deviations["v"] == 2.0
+    assert FoldData(features, files[1], 1, CPU, "valid_frames").deviations["v"] == 3.0
