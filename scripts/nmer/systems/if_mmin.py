@@ -63,4 +63,4 @@ class IfMmin(System):
             "imagination": functional.mse_loss(outputs["imagined"], target),
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
         }
-        return {name: self.weights[name] * term for name, term in terms.items()}
+        return self.weighted(terms)

@@ -68,6 +68,9 @@ class System(nn.Module):
     inherited: tuple[str, ...] = ()
     """Names of the submodules that start from the teacher's weights."""
 
+    weights: dict[str, float]
+    """Weight of every term of the loss by name, for a system whose loss calls :meth:`weighted`."""
+
     def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
         """dims: input width per modality. classes: number of classes. dropout: rate of the classifier heads."""
         super().__init__()
@@ -86,6 +89,10 @@ class System(nn.Module):
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of the loss by name; their sum is minimised. Default: cross-entropy alone."""
         return {"classification": nn.functional.cross_entropy(outputs["logits"], batch.labels)}
+
+    def weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The terms of a loss, each times its weight in ``weights``."""
+        return {name: self.weights[name] * term for name, term in terms.items()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs for the batch as observed."""

@@ -67,4 +67,4 @@ class Mmin(System):
             "imagination": functional.mse_loss(outputs["imagined"], target),
             "cycle": functional.mse_loss(outputs["returned"], outputs["features"].detach()),
         }
-        return {name: self.weights[name] * term for name, term in terms.items()}
+        return self.weighted(terms)

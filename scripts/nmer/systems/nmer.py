@@ -125,7 +125,7 @@ class Nmer(System):
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
             "classification": functional.cross_entropy(outputs["logits"], batch.labels),
         }
-        return {name: self.weights[name] * term for name, term in terms.items()}
+        return self.weighted(terms)
 
 
 class VaeEncoder(nn.Module):

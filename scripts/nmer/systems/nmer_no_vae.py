@@ -57,4 +57,4 @@ class NmerNoVae(System):
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
             "classification": functional.cross_entropy(outputs["logits"], batch.labels),
         }
-        return {name: self.weights[name] * term for name, term in terms.items()}
+        return self.weighted(terms)
