@@ -17,6 +17,7 @@ resource_scopes:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/noise.smk"
 include: "workflow/rules/training.smk"
@@ -34,7 +35,13 @@ rule all:
 rule features:
     input:
         expand("results/features/{dataset}.json", dataset=plan.datasets),
+    log:
+        "results/logs/features/summary.log",
     localrule: True
+    conda:
+        "envs/light.yaml"
+    shell:
+        "python scripts/show_features.py {input} | tee {log}"
 
 
 rule noisy:

@@ -19,7 +19,8 @@ from pathlib import Path
 from nmer import command, files
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.registry import relative_name, source_files
-from nmer.corpora.store import FeatureStore, write_store
+from nmer.corpora.store import FeatureStore
+from nmer.corpora.store_writer import write_store
 from nmer.corpora.validation import check, report, summary
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -17,13 +18,13 @@ import h5py
 import numpy as np
 
 from nmer import command
-from nmer.corpora.store import FeatureStore, create_values
-from nmer.files import atomic_path, write_digest
+from nmer.corpora.store import FeatureStore
+from nmer.corpora.streaming import create_file, create_values, frames_per_block, utterance_blocks
+from nmer.files import write_digest
 from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource, add_noise
 from nmer.noise.registry import noise_kinds
-
-BLOCK_UTTERANCES = 256
+from nmer.progress import progress
 
 
 def main() -> None:
@@ -39,38 +40,53 @@ def main() -> None:
     source = NoiseSource(kind, settings.noise, settings.dataset, settings.seed, settings.options)
     with arguments.calibration.open(newline="") as stream:
         levels = {row["modality"]: row for row in csv.DictReader(stream)}
-    with (
-        FeatureStore(arguments.features) as store,
-        atomic_path(arguments.output) as temporary,
-        h5py.File(temporary, "w") as output,
-    ):
+    with FeatureStore(arguments.features) as store, create_file(arguments.output) as output:
         output.attrs["settings"] = json.dumps(asdict(settings), sort_keys=True)
-        for modality in MODALITIES:
-            corrupt_modality(store, output, modality, source, levels[modality])
+        total = sum(store.values(modality).nbytes for modality in MODALITIES)
+        with progress(f"{settings.noise} noise on {settings.dataset}", total) as advance:
+            for modality in MODALITIES:
+                corrupt_modality(store, output, modality, source, levels[modality], advance)
     write_digest(arguments.output)
 
 
-def corrupt_modality(store: FeatureStore, output: h5py.File, modality: str, source: NoiseSource, level: dict) -> None:
-    """Write one modality's noisy values in blocks of utterances, with T, alpha_bar and the measured SNR."""
-    values, offset, space = store.values(modality), store.offset(modality), store.corruption_space(modality)
-    alpha_bar = float(level["alpha_bar"])
+def corrupt_modality(
+    store: FeatureStore,
+    output: h5py.File,
+    modality: str,
+    source: NoiseSource,
+    level: Mapping[str, str],
+    advance: Callable[[int], object],
+) -> None:
+    """Write one modality's noisy values in blocks of utterances, with T, alpha_bar and the measured SNR.
+
+    level: a row of the calibration. advance: called with the number of bytes done.
+    """
+    values, space, alpha_bar = store.values(modality), store.corruption_space(modality), float(level["alpha_bar"])
     noisy = create_values(output, modality, *values.shape)
     power = 0.0
-    for first in range(0, len(store.ids), BLOCK_UTTERANCES):
-        last = min(first + BLOCK_UTTERANCES, len(store.ids))
-        start, stop = int(offset[first]), int(offset[last])
-        eps = np.concatenate(
-            [
-                source.eps(store.ids[i], modality, (int(offset[i + 1] - offset[i]), values.shape[1]))
-                for i in range(first, last)
-            ]
-        )
+    for rows, eps in noise_blocks(store, modality, source):
         power += float(np.square(eps, dtype=np.float64).sum())
-        noisy[start:stop] = add_noise(values[start:stop], eps, alpha_bar, space)
+        noisy[rows] = add_noise(values[rows], eps, alpha_bar, space)
+        advance(eps.size * noisy.dtype.itemsize)
     measured = alpha_bar * float(level["variance"]) / ((1 - alpha_bar) * power / values.size)
     noisy.parent.attrs.update(
         {"T": level["T"], "alpha_bar": alpha_bar, "seed": source.seed, "measured_db": 10 * math.log10(measured)}
     )
+
+
+def noise_blocks(store: FeatureStore, modality: str, source: NoiseSource) -> Iterator[tuple[slice, np.ndarray]]:
+    """The noise of a modality in order: rows of its values, and their eps (rows, dim), a block at most."""
+    offset, dim = store.offset(modality), store.dims[modality]
+    most_frames = frames_per_block(dim)
+    for first, last in utterance_blocks(offset, most_frames):
+        lengths = np.diff(offset[first : last + 1]).tolist()
+        drawn = [source.eps(store.ids[i], modality, (frames, dim)) for i, frames in enumerate(lengths, start=first)]
+        eps = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
+        # An utterance's noise is drawn at once; where it is longer than a block, it is handed out piece by piece.
+        for start in range(0, len(eps), most_frames):
+            piece = eps[start : start + most_frames]
+            row = int(offset[first]) + start
+            yield slice(row, row + len(piece)), piece
 
 
 if __name__ == "__main__":

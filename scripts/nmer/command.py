@@ -46,6 +46,13 @@ def run(main: Callable[[], None]) -> None:
     """Run a step; an error that a user can cause ends in one line and exit status 1."""
     try:
         main()
-    except NmerError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (NmerError, OSError) as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
         sys.exit(1)
+
+
+def _sentence(error: Exception) -> str:
+    """An error of the operating system (permissions, a full disk) said as ours are: the file, then what is wrong."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+    return str(error)

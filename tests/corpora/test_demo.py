@@ -14,7 +14,9 @@ from tiny_corpora import TINY, demo_settings
 
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.demo import DemoSettings, iemocap_counts, write_demo
-from nmer.corpora.store import FeatureStore, write_store
+from nmer.corpora.repair import repair
+from nmer.corpora.store import FeatureStore
+from nmer.corpora.store_writer import write_store
 from nmer.errors import ConfigError
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -79,7 +81,7 @@ def test_every_modality_tells_the_classes_apart_and_text_best(layout, tmp_path):
         tested = np.concatenate([fold["val"], fold["test"]])
         accuracy = {}
         for m in "avl":
-            means = np.array([corpus.features(m, i).mean(axis=0) for i in range(len(corpus.ids))])
+            means = np.array([repair(corpus.features(m, i))[0].mean(axis=0) for i in range(len(corpus.ids))])
             means = (means - means.mean(axis=0)) / (means.std(axis=0) + 1e-12)
             model = linear_model.LogisticRegression(C=0.01, max_iter=200)
             model.fit(means[fold["train"]], corpus.labels[fold["train"]])

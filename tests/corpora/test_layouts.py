@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.layouts.iemocap_mmin import name_classes, speaker
 from nmer.corpora.layouts.mosei_pickle import name_utterance
 from nmer.corpora.registry import relative_name, source_files
+from nmer.corpora.store import FeatureStore
 from nmer.errors import ConfigError, DataError
 
 REAL_MOSI = Path(__file__).parents[2].parent / "shared/data/cmu_mosi/mosi_senti_data.pkl"
@@ -107,26 +109,28 @@ def naive_mosei(split: dict) -> list[tuple[str, int, dict[str, np.ndarray]]]:
     return samples
 
 
-def test_mosei_is_cleaned_as_by_a_loop_over_samples(tmp_path, mosei):
-    mosei["train"]["text"][3, 2, 1] = np.nan
+def test_mosei_is_cleaned_as_by_a_loop_over_samples(tmp_path, mosei, step):
+    mosei["train"]["text"][3, -1, 1] = np.nan
     mosei["valid"]["vision"][0, -1, 0] = np.inf
     path = tmp_path / "m.pkl"
     path.write_bytes(pickle.dumps(mosei))
-    corpus = read_corpus(path, settings("mosei_pickle"))
+    step.build(path, "mosei_pickle")
+    store = FeatureStore(step.output)
     position = 0
     for split, stored in (("train", "train"), ("val", "valid"), ("test", "test")):
         samples = naive_mosei(mosei[stored])
-        np.testing.assert_array_equal(corpus.folds[1][split], np.arange(position, position + len(samples)))
+        np.testing.assert_array_equal(store.fold(1)[split], np.arange(position, position + len(samples)))
         for identifier, label, arrays in samples:
-            assert (corpus.ids[position], corpus.labels[position]) == (identifier, label)
+            assert (store.ids[position], store.labels[position]) == (identifier, label)
             for m, array in arrays.items():
-                np.testing.assert_array_equal(corpus.features(m, position), array)
+                np.testing.assert_array_equal(store.utterance(m, position), array)
             position += 1
-    assert position == len(corpus.ids)
-    assert corpus.repairs["l"]["nan"] == 1
-    assert corpus.repairs["v"]["+inf"] == 1
-    assert corpus.repairs["a"]["-inf"] == sum(np.isneginf(split["audio"]).sum() for split in mosei.values())
-    assert corpus.dropped == {"text sums to 0": 150 - position}
+    assert position == len(store.ids)
+    described = json.loads(step.report_file.read_text())
+    assert described["repairs"]["l"]["nan"] == 1
+    assert described["repairs"]["v"]["+inf"] == 1
+    assert described["repairs"]["a"]["-inf"] > 0
+    assert described["dropped"] == {"text sums to 0": 150 - position}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +138,7 @@ def test_mosei_is_cleaned_as_by_a_loop_over_samples(tmp_path, mosei):
     [
         ("abc_d[12]", ("abc_d[12]", "abc_d")),
         (b"abc_d_7", ("abc_d_7", "abc_d")),
+        ("abc_d$_$7", ("abc_d$_$7", "abc_d")),
         (np.array(["abc[3]"]), ("abc[3]", "abc")),
         (np.array([b"abc_d", b"1.5", b"2.5"]), ("abc_d[1.5-2.5]", "abc_d")),
     ],
@@ -201,8 +206,8 @@ def test_a_users_own_layout_is_one_short_file(tmp_path, step):
         ({"dims": {"a": 0}}, "tiny.dims"),
         ({"classes": ["one"]}, "tiny.classes"),
         ({"standardize": ["x"]}, "tiny.standardize"),
-        ({"options": {"limit": 3}}, "no option 'limit'.*limit_gib"),
-        ({"options": {"limit_gib": "3"}}, "limit_gib must be of the kind"),
+        ({"options": {"limit": 3}}, "unknown key 'limit'.*limit_gib"),
+        ({"options": {"limit_gib": "3"}}, "limit_gib: '3' is not like its default"),
     ],
 )
 def test_wrong_settings_name_the_key(values, message):

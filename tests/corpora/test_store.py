@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import h5py
 import numpy as np
 import pytest
 
-from nmer.corpora.corpus import CorpusSettings, read_corpus
-from nmer.corpora.store import FeatureStore, create_values, write_store
+from nmer.corpora import streaming
+from nmer.corpora.corpus import Corpus, CorpusSettings, read_corpus
+from nmer.corpora.store import FeatureStore
+from nmer.corpora.store_writer import write_store
+from nmer.corpora.streaming import create_values, utterance_blocks
 from nmer.errors import DataError
 
 MODALITIES = ("a", "v", "l")
@@ -37,7 +42,8 @@ def test_a_store_gives_back_the_corpus(stored):
         assert store.values(m).dtype == np.float32
         assert store.values(m).chunks is None
         for index in range(len(corpus.ids)):
-            expected = np.asarray(corpus.features(m, index), np.float32)
+            raw = np.asarray(corpus.features(m, index), np.float32)
+            expected = np.where(np.isfinite(raw), raw, 0)
             np.testing.assert_array_equal(store.utterance(m, index), expected)
             assert store.offset(m)[index + 1] - store.offset(m)[index] == len(expected)
 
@@ -85,6 +91,131 @@ def test_a_constant_dimension_has_deviation_one(iemocap, tmp_path):
         assert store.corruption_space("a")[1][2] == 1
         assert store.normalisation(1, "a")[1][2] == 1
         assert store.variance("a", "stored") == pytest.approx(5 / 6)
+
+
+# Corpora made by hand, with folds, lengths and faults of every kind ---------------------------------------------------
+
+COUNT = 60
+
+
+def frames_of(modality: str, index: int) -> np.ndarray:
+    """(1 to 40, 3) frames: a float64 of very different scales, v and l float32 with zero frames at the end."""
+    random = np.random.default_rng([index, "avl".index(modality)])
+    frames = random.standard_normal((int(random.integers(1, 41)), 3)) * [1, 1e3, 1e-2] + [5, -1e5, 0]
+    if modality == "a":
+        return frames
+    frames[len(frames) // 2 + 1 :] = 0
+    return frames.astype(np.float32)
+
+
+def made_corpus(features=frames_of, **given: object) -> Corpus:
+    """A corpus of ``COUNT`` utterances with four folds of random training utterances."""
+    random = np.random.default_rng(1)
+    folds = {}
+    for number in range(1, 5):
+        order = random.permutation(COUNT)
+        folds[number] = {"train": order[:40], "val": order[40:50], "test": order[50:]}
+    return Corpus(
+        ids=[f"u{index}" for index in range(COUNT)],
+        labels=np.arange(COUNT) % 2,
+        speakers=["s"] * COUNT,
+        classes=["no", "yes"],
+        dims=dict.fromkeys(MODALITIES, 3),
+        lengths={m: np.array([len(frames_of(m, index)) for index in range(COUNT)]) for m in MODALITIES},
+        folds=folds,
+        features=features,
+        files={m: f"{m}.bin" for m in MODALITIES},
+        **given,
+    )
+
+
+def write_made(path: Path, corpus: Corpus, standardize: tuple[str, ...] = ("a", "l")) -> Path:
+    write_store(corpus, CorpusSettings("made", "iemocap_mmin", standardize=standardize), path)
+    return path
+
+
+def test_the_statistics_of_every_fold_are_those_of_its_training_frames(tmp_path):
+    with FeatureStore(write_made(tmp_path / "x.h5", made_corpus())) as store:
+        for m in ("a", "l"):
+            for number in store.folds:
+                training = np.concatenate([store.utterance(m, i) for i in store.fold(number)["train"]])
+                training = training.astype(np.float64)
+                mean, deviation = store.normalisation(number, m)
+                np.testing.assert_allclose(mean, training.mean(axis=0), rtol=1e-12)
+                np.testing.assert_allclose(deviation, training.std(axis=0), rtol=1e-12)
+        assert store.normalisation(1, "v") is None
+
+
+def test_a_run_of_utterances_fills_its_block_and_a_long_utterance_is_a_run_of_its_own():
+    offset = np.cumsum([0, 3, 4, 1, 20, 2, 2, 2, 5])
+    assert list(utterance_blocks(offset, 8)) == [(0, 3), (3, 4), (4, 7), (7, 8)]
+    assert list(utterance_blocks(offset, 7)) == [(0, 2), (2, 3), (3, 4), (4, 7), (7, 8)]
+    assert list(utterance_blocks(offset, 1)) == [(i, i + 1) for i in range(8)]
+    assert list(utterance_blocks(offset, 100)) == [(0, 8)]
+
+
+# In a block stand: less than an utterance, one or a few, some, exactly the first seven of a, everything.
+@pytest.mark.parametrize("frames", [1, 10, 50, int(sum(len(frames_of("a", i)) for i in range(7))), 10**6])
+def test_the_size_of_the_blocks_does_not_matter(tmp_path, monkeypatch, frames):
+    whole = write_made(tmp_path / "whole.h5", made_corpus())
+    monkeypatch.setattr(streaming, "BLOCK_BYTES", 12 * frames)
+    blocks = write_made(tmp_path / "blocks.h5", made_corpus())
+    with h5py.File(whole) as one, h5py.File(blocks) as other:
+        for m in MODALITIES:
+            expected = np.concatenate([frames_of(m, i) for i in range(COUNT)]).astype(np.float32)
+            np.testing.assert_array_equal(other[m]["values"], expected)
+            assert dict(other[m].attrs) == pytest.approx(dict(one[m].attrs), rel=1e-12)
+        found, again = ([f[f"fold/3/norm/a/{name}"][()] for name in ("mean", "std")] for f in (one, other))
+        np.testing.assert_allclose(found, again, rtol=1e-12)
+
+
+def test_constant_dimensions_and_utterances_of_zeros_are_counted_after_repair(tmp_path):
+    def features(modality: str, index: int) -> np.ndarray:
+        frames = frames_of(modality, index)
+        if modality == "v":
+            frames[:, 1] = np.nan
+        if modality == "l" and index in (4, 17, 59):
+            frames[:] = np.where(np.arange(3) == 1, -np.inf, 0)
+        return frames
+
+    with FeatureStore(write_made(tmp_path / "x.h5", made_corpus(features))) as store:
+        assert {m: store.constant_dimensions(m) for m in MODALITIES} == {"a": 0, "v": 1, "l": 0}
+        assert {m: store.zero_utterances(m) for m in MODALITIES} == {"a": 0, "v": 0, "l": 3}
+        assert store.repairs["l"]["-inf"] == sum(len(frames_of("l", index)) for index in (4, 17, 59))
+        assert store.repairs["v"]["nan"] == len(store.values("v"))
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, 7.25])
+@pytest.mark.parametrize("standardize", [(), ("v",)])
+def test_a_modality_that_is_the_same_everywhere_is_refused_and_nothing_is_written(tmp_path, value, standardize):
+    def features(modality: str, index: int) -> np.ndarray:
+        frames = frames_of(modality, index)
+        return np.full_like(frames, value) if modality == "v" else frames
+
+    with pytest.raises(DataError, match=r"v[.]bin: .*no information.*no SNR can be defined"):
+        write_made(tmp_path / "x.h5", made_corpus(features), standardize)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_reader_has_normalised_is_not_standardised_again(tmp_path):
+    with FeatureStore(write_made(tmp_path / "x.h5", made_corpus(normalised=("a",)))) as store:
+        assert store.normalisation(1, "a") is None
+        assert store.corruption_space("a") is None
+        assert store.corruption_space("l") is not None
+        assert store.variance("a") == pytest.approx(store.values("a")[()].astype(np.float64).var(), rel=1e-12)
+
+
+def test_an_utterance_of_another_shape_than_declared_is_refused_and_nothing_is_written(tmp_path):
+    def features(modality: str, index: int) -> np.ndarray:
+        frames = frames_of(modality, index)
+        return frames[:1, :1] if (modality, index) == ("l", 33) else frames
+
+    with pytest.raises(DataError, match=r"l[.]bin: utterance 'u33' has shape \(1, 1\)"):
+        write_made(tmp_path / "x.h5", made_corpus(features))
+    assert list(tmp_path.iterdir()) == []
+
+
+# Damage ---------------------------------------------------------------------------------------------------------------
 
 
 def test_a_dim_missing_fold_or_another_file_is_a_clear_error(stored, tmp_path):

@@ -13,7 +13,7 @@ import torch
 
 from nmer import command
 from nmer.corpora.corpus import Corpus, CorpusSettings
-from nmer.corpora.store import write_store
+from nmer.corpora.store_writer import write_store
 from nmer.experiment.data import FoldData
 from nmer.experiment.settings import RunSettings, TrainingSettings
 from nmer.files import write_digest

@@ -15,7 +15,7 @@ import numpy as np
 
 from nmer import command
 from nmer.corpora.corpus import Corpus, CorpusSettings
-from nmer.corpora.store import write_store
+from nmer.corpora.store_writer import write_store
 
 IDS = ("u0", "Ü1", "u2", "u3", "u4", "u5", "u6")
 DIMS = {"a": 3, "v": 4, "l": 5}

@@ -13,6 +13,11 @@ import numpy as np
 import pytest
 from small_store import DIMS, IDS, make_noisy, make_store, read_levels, read_noisy, run, utterance
 
+from nmer.corpora import streaming
+from nmer.corpora.store import FeatureStore
+from nmer.noise.corruption import NoiseSource
+from nmer.noise.kinds.gaussian import gaussian
+
 
 @pytest.fixture(scope="module")
 def features(tmp_path_factory):
@@ -46,15 +51,28 @@ def test_noisy_embeddings_equal_those_of_a_naive_loop(features, tmp_path, kind, 
             np.testing.assert_allclose(noisy[modality][name], expected, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("block", [1, 3])
-def test_the_size_of_the_blocks_does_not_matter(features, tmp_path, monkeypatch, block):
+# In a block of l, the widest modality, stand: a part of an utterance, one utterance, two and a half utterances.
+@pytest.mark.parametrize("frames", [4, 6, 15])
+def test_the_size_of_the_blocks_does_not_matter(features, tmp_path, monkeypatch, frames):
     whole = make_noisy(features, tmp_path / "whole")
-    monkeypatch.setattr(corrupt, "BLOCK_UTTERANCES", block)
+    monkeypatch.setattr(streaming, "BLOCK_BYTES", frames * 4 * DIMS["l"])
     blocks = make_noisy(features, tmp_path / "blocks")
     with h5py.File(whole) as one, h5py.File(blocks) as other:
         for modality in DIMS:
             np.testing.assert_array_equal(one[modality]["values"], other[modality]["values"])
             assert one[modality].attrs["measured_db"] == pytest.approx(other[modality].attrs["measured_db"])
+
+
+@pytest.mark.parametrize("frames", [4, 6, 15, 1000])
+def test_noise_is_handed_out_in_order_a_block_at_most_at_a_time(features, monkeypatch, frames):
+    monkeypatch.setattr(streaming, "BLOCK_BYTES", frames * 4 * DIMS["l"])
+    source = NoiseSource(gaussian, "gaussian", "small")
+    with FeatureStore(features) as opened:
+        found = list(corrupt.noise_blocks(opened, "l", source))
+    assert [rows.start for rows, _eps in found] == [0, *(rows.stop for rows, _eps in found[:-1])]
+    assert all(len(eps) == rows.stop - rows.start <= frames for rows, eps in found)
+    expected = np.concatenate([naive_eps(name, "l", "gaussian", 0) for name in IDS])
+    np.testing.assert_array_equal(np.concatenate([eps for _rows, eps in found]), expected)
 
 
 def test_the_noise_does_not_depend_on_the_level(features, tmp_path):

@@ -21,7 +21,8 @@ import yaml
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.demo import DEFAULTS, DemoSettings
 from nmer.corpora.registry import layouts
-from nmer.corpora.store import FeatureStore, write_store
+from nmer.corpora.store import FeatureStore
+from nmer.corpora.store_writer import write_store
 from nmer.corpora.validation import check
 from nmer.errors import ConfigError, DataError
 from nmer.experiment.config import SCHEMA, check_config

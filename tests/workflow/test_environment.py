@@ -70,11 +70,12 @@ def provided(name: str, packages: set[str]) -> bool:
 
 def step_environments() -> dict[str, str]:
     """Step script -> file name of the environment that its rule names."""
-    text = "\n".join(path.read_text() for path in sorted((REPOSITORY / "workflow" / "rules").glob("*.smk")))
+    files = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))]
     environments = {}
-    for rule in re.split(r"\nrule ", text)[1:]:
+    for rule in re.split(r"\n *rule\b", "\n".join(path.read_text() for path in files))[1:]:
         script, environment = re.search(r"python scripts/([\w.]+)", rule), re.search(r"envs/([\w.]+)", rule)
-        environments[script.group(1)] = environment.group(1) if environment else None
+        if script:
+            environments[script.group(1)] = environment.group(1) if environment else None
     return environments
 
 

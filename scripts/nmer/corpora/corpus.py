@@ -25,6 +25,7 @@ class CorpusSettings:
     dims: expected width per modality, missing = whatever the files hold.
     classes: names in the order of the files' label numbers, None = the layout's own.
     standardize: modalities normalised per dimension, None = as the layout declares.
+    folds: how many folds the corpus has, None = as the layout declares; a stratified division makes this many.
     paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper.
     options: keyword arguments of the layout's reader.
     """
@@ -35,6 +36,7 @@ class CorpusSettings:
     dims: Mapping[str, int | None] = field(default_factory=dict)
     classes: tuple[str, ...] | None = None
     standardize: tuple[str, ...] | None = None
+    folds: int | None = None
     paper_name: str | None = None
     synthetic: bool = False
     options: Mapping[str, object] = field(default_factory=dict)
@@ -52,8 +54,9 @@ class CorpusSettings:
                 raise ConfigError(f"The dataset's settings need the key '{key}', a name.")
         declaration = layouts.declaration(values["layout"], values.get("file"))
         values.setdefault("standardize", declaration.attributes.get("standardize", ()))
+        values.setdefault("folds", declaration.attributes.get("folds", 1))
         _check_types(values, f"datasets.{values['dataset']}")
-        _check_options(values, declaration.options)
+        declaration.check_options(values.get("options", {}), f"datasets.{values['dataset']}.options")
         values["standardize"] = tuple(m for m in MODALITIES if m in values["standardize"])
         if "classes" in values:
             values["classes"] = tuple(values["classes"])
@@ -68,6 +71,8 @@ def _check_types(values: dict, section: str) -> None:
         raise ConfigError(f"{section}.dims must map a, v, l to positive whole numbers, e.g. {{a: 74, v: 35, l: 300}}.")
     if not isinstance(standardize, list | tuple) or any(m not in MODALITIES for m in standardize):
         raise ConfigError(f"{section}.standardize must list modalities out of a, v, l.")
+    if not _positive(values.get("folds")):
+        raise ConfigError(f"{section}.folds must be a whole number of at least 1.")
     for key in ("file", "paper_name"):
         if not isinstance(values.get(key), str | None):
             raise ConfigError(f"{section}.{key} must be text.")
@@ -86,15 +91,6 @@ def _positive(value: object) -> bool:
     return value is None or (isinstance(value, int) and not isinstance(value, bool) and value > 0)
 
 
-def _check_options(values: dict, known: Mapping[str, object]) -> None:
-    section = f"datasets.{values['dataset']}.options"
-    for key, value in values.get("options", {}).items():
-        if key not in known:
-            raise ConfigError(f"{section}: layout '{values['layout']}' has no option '{key}'. {nearest(key, known)}")
-        if not isinstance(value, type(known[key])):
-            raise ConfigError(f"{section}.{key} must be of the kind of its default, {known[key]!r}.")
-
-
 @dataclass(frozen=True)
 class Corpus:
     """A corpus as its reader found it. Usable as a context manager, which closes the reader's files.
@@ -104,8 +100,10 @@ class Corpus:
     features: (modality, index) -> (frames, dim) array of one utterance, read when asked for; any float type,
         not-a-number and infinities allowed (they are repaired when stored).
     normalisation: fold -> modality -> (mean, std), each (dim,), where the release brings its own.
+    normalised: modalities that the reader has normalised itself; they are not standardised again.
     repairs: modality -> kind -> count of values the reader itself repaired. dropped: reason -> count of utterances.
-    files: modality -> name of its file, for messages. warnings: sentences for the report.
+    files: modality -> name of its file, for messages. notes: sentences on how the files were understood.
+    warnings: sentences on what may be wrong with them.
     """
 
     ids: list[str]
@@ -117,8 +115,10 @@ class Corpus:
     folds: dict[int, dict[str, np.ndarray]]
     features: Callable[[str, int], np.ndarray]
     normalisation: dict[int, dict[str, tuple[np.ndarray, np.ndarray]]] = field(default_factory=dict)
+    normalised: tuple[str, ...] = ()
     repairs: dict[str, dict[str, int]] = field(default_factory=dict)
     dropped: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     files: dict[str, str] = field(default_factory=dict)
     resources: ExitStack = field(default_factory=ExitStack)

@@ -1,10 +1,19 @@
-"""Means and variances of feature frames, gathered utterance by utterance in float64."""
+"""Means and variances of feature frames, gathered piece by piece in float64.
+
+Sums run in a fixed order and through no matrix product, so they are the same on every machine.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
+
+PIECE_ELEMENTS = 2**16
+"""Elements that are centred and squared at once: as float64 they fit into a processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,18 @@ class Moments:
     @classmethod
     def of(cls, frames: np.ndarray, shift: np.ndarray) -> Moments:
         """Moments of frames (n, dim); shift: (dim,) float64."""
-        centred = frames.astype(np.float64) - shift
-        return cls(shift, len(frames), centred.sum(axis=0), np.square(centred).sum(axis=0))
+        total, squares = np.zeros(len(shift)), np.zeros(len(shift))
+        rows = max(1, PIECE_ELEMENTS // max(1, len(shift)))
+        for first in range(0, len(frames), rows):
+            centred = np.subtract(frames[first : first + rows], shift, dtype=np.float64)
+            total += centred.sum(axis=0)
+            squares += np.square(centred, out=centred).sum(axis=0)
+        return cls(shift, len(frames), total, squares)
+
+    @classmethod
+    def of_zeros(cls, count: int, shift: np.ndarray) -> Moments:
+        """Moments of ``count`` frames of zeros."""
+        return cls(shift, count, -count * shift, count * np.square(shift))
 
     def __add__(self, other: Moments) -> Moments:
         """Moments of both sets of frames; both must have the same shift."""
@@ -54,3 +73,54 @@ class Moments:
         within = np.mean(self.variance / np.square(scale))
         between = np.var((self.mean - centre) / scale)
         return float(within + between)
+
+
+class GroupedMoments:
+    """Moments of a corpus' frames by group of utterances, from which those of any union of groups follow.
+
+    group_of: (n,) group of each utterance, from 0. Frames of zeros (padding) are counted apart, to be left out at will.
+    ``zero_utterances`` counts the utterances that have no other frames.
+    """
+
+    def __init__(self, group_of: np.ndarray) -> None:
+        self.zero_utterances = 0
+        self._group_of = group_of
+        self._shift: np.ndarray | None = None
+        self._filled: dict[int, Moments] = {}
+        self._zeros: Counter[int] = Counter()
+
+    def add(self, first: int, frames: np.ndarray, bounds: np.ndarray) -> None:
+        """Count in the frames (rows, dim) of utterances ``first``, ``first + 1``, …, the i-th of which are
+        ``bounds[i]`` to ``bounds[i + 1]``."""
+        if self._shift is None:
+            self._shift = typical_frame(frames[: bounds[1]])
+        filled = frames.any(axis=1)
+        self.zero_utterances += int((np.diff(np.append(0, np.cumsum(filled))[bounds]) == 0).sum())
+        groups = self._group_of[first : first + len(bounds) - 1]
+        changes = np.flatnonzero(np.diff(groups)) + 1
+        for start, stop in pairwise([0, *changes.tolist(), len(groups)]):
+            run = slice(bounds[start], bounds[stop])
+            self._add_run(int(groups[start]), frames[run], filled[run])
+
+    def of(self, groups: Collection[int] | None = None, zeros: bool = True) -> Moments:
+        """Moments over the frames of some groups, of all by default, with or without their frames of zeros."""
+        groups = sorted(self._filled) if groups is None else groups
+        moments = Moments.of_zeros(sum(self._zeros[group] for group in groups) if zeros else 0, self._shift)
+        for group in groups:
+            moments += self._filled[group]
+        return moments
+
+    def _add_run(self, group: int, frames: np.ndarray, filled: np.ndarray) -> None:
+        kept = frames if filled.all() else frames[filled]
+        moments = Moments.of(kept, self._shift)
+        self._filled[group] = self._filled[group] + moments if group in self._filled else moments
+        self._zeros[group] += len(frames) - len(kept)
+
+
+def typical_frame(frames: np.ndarray) -> np.ndarray:
+    """A shift for :class:`Moments`, (dim,) float64: the mean of some frames (n, dim), n >= 1.
+
+    In a dimension where they agree it is exactly their value: a constant dimension then sums to exactly 0.
+    """
+    agree = (frames == frames[0]).all(axis=0)
+    return np.where(agree, frames[0], frames.mean(axis=0, dtype=np.float64))

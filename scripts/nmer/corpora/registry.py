@@ -5,14 +5,17 @@ A layout is one file in ``layouts/`` (or a user's own, named by the dataset's ke
     @layout("my_layout", files=("features.h5", "labels/*.csv"), standardize=("a",), folds=10)
     def read(source: Path, settings: CorpusSettings, *, my_option=1) -> Corpus: ...
 
-``files`` are patterns inside the dataset's folder, each of which must match; an empty ``files`` means that the
-dataset's path is itself the one file. ``optional_files`` (patterns too) may be absent. ``standardize`` names the
-modalities that are normalised by default, ``folds`` how many folds the corpus has unless the configuration says
-otherwise. Keyword-only arguments are the layout's options (the dataset's key ``options``).
+``files`` are patterns inside the dataset's folder, each of which must match (of a tuple of patterns, one); an empty
+``files`` means that the dataset's path is itself the one file. ``optional_files`` (patterns too) may be absent.
+``standardize`` names the modalities that are normalised by default, ``folds`` how many folds the corpus has unless the
+configuration says otherwise. Keyword-only arguments are the layout's options (the dataset's key ``options``), bounded
+by ``choices``, ``minimum`` and ``maximum`` (:meth:`nmer.plugins.Declaration.check_options`).
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from nmer.errors import DataError
@@ -33,19 +36,33 @@ def source_files(layout_name: str, source: str | Path, file: str | None = None) 
     required = attributes.get("files", ())
     if not required:
         if not source.is_file():
-            raise DataError(f"{source}: no such file. Layout '{layout_name}' reads one file; correct the path.")
-        return [source]
+            found = "is a folder" if source.is_dir() else "no such file"
+            raise DataError(f"{source}: {found}. Layout '{layout_name}' reads one file; correct the path.")
+        found = {source}
+    else:
+        found = _files_of_folder(layout_name, source, required, attributes.get("optional_files", ()))
+    for path in sorted(found):
+        if not os.access(path, os.R_OK):
+            raise DataError(f"{path}: may not be read (permission denied). Change its permissions.")
+    return sorted(found)
+
+
+def _files_of_folder(layout_name: str, source: Path, required: Iterable, optional: Iterable[str]) -> set[Path]:
     if not source.is_dir():
-        raise DataError(f"{source}: no such folder. Layout '{layout_name}' reads a folder; correct the path.")
+        found = "is a file" if source.is_file() else "no such folder"
+        raise DataError(f"{source}: {found}. Layout '{layout_name}' reads a folder; correct the path.")
     found: set[Path] = set()
     for pattern in required:
-        matches = _matches(source, pattern)
+        alternatives = (pattern,) if isinstance(pattern, str) else pattern
+        matches = next(filter(None, (_matches(source, one) for one in alternatives)), None)
         if not matches:
-            raise DataError(f"{source / pattern}: no such file. Layout '{layout_name}' needs it; complete the corpus.")
+            others = "".join(f" (or {other})" for other in alternatives[1:])
+            absent = f"{source / alternatives[0]}{others}: no such file."
+            raise DataError(f"{absent} Layout '{layout_name}' needs it; complete the corpus.")
         found |= matches
-    for pattern in attributes.get("optional_files", ()):
+    for pattern in optional:
         found |= _matches(source, pattern)
-    return sorted(found)
+    return found
 
 
 def relative_name(file: Path, source: Path) -> str:

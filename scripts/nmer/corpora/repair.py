@@ -14,15 +14,27 @@ def repair(values: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
 
     values: any shape, any real type. A float64 beyond float32's range counts as infinite. The input is not changed.
     """
+    values = np.asarray(values)
+    repaired = np.empty(values.shape, np.float32)
+    cast(values, repaired)
+    return repaired, repair_in_place(repaired)
+
+
+def cast(values: np.ndarray, into: np.ndarray) -> None:
+    """Copy values of any real type into a float32 array of their shape; what is beyond its range becomes infinite."""
     with np.errstate(over="ignore"):
-        cast = np.asarray(values).astype(np.float32)
-    finite = np.isfinite(cast)
+        into[...] = values
+
+
+def repair_in_place(values: np.ndarray) -> dict[str, int]:
+    """Replace every non-finite one of float32 values by 0; returns how many of each kind there were."""
+    finite = np.isfinite(values)
     if finite.all():
-        return cast, dict.fromkeys(KINDS, 0)
-    broken = cast[~finite]
-    cast[~finite] = 0
+        return dict.fromkeys(KINDS, 0)
+    broken = values[~finite]
+    values[~finite] = 0
     counts = (np.isnan(broken), broken == np.inf, broken == -np.inf)
-    return cast, {kind: int(found.sum()) for kind, found in zip(KINDS, counts, strict=True)}
+    return {kind: int(found.sum()) for kind, found in zip(KINDS, counts, strict=True)}
 
 
 def add_counts(first: Mapping[str, int], second: Mapping[str, int]) -> dict[str, int]:

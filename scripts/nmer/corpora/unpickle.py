@@ -7,8 +7,11 @@ arrays at the end; every other name is refused. This is the only place where the
 
 from __future__ import annotations
 
+import math
 import pickle
+import pickletools
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -16,6 +19,9 @@ from nmer.errors import DataError
 
 PLAIN_KINDS = "biufSU"
 """Kinds of NumPy types that hold no Python object: booleans, integers, floats, bytes, text."""
+
+LARGEST_EMPTY = 10**7
+"""Most elements of an array of empty texts, whose declared shape no content proves."""
 
 
 def load_pickle(path: str | Path, limit_bytes: int) -> object:
@@ -30,6 +36,8 @@ def load_pickle(path: str | Path, limit_bytes: int) -> object:
         if size > limit_bytes:
             raise DataError(f"{path}: {size} bytes, more than the limit of {limit_bytes}; refused.")
         with path.open("rb") as stream:
+            _check_memory(stream)
+            stream.seek(0)
             return _plain(_Unpickler(stream, encoding="latin1").load(), {})
     except _RefusedError as refusal:
         raise DataError(f"{path}: {refusal}; refused. Use the corpus' original file.") from None
@@ -40,6 +48,14 @@ def load_pickle(path: str | Path, limit_bytes: int) -> object:
     except Exception as error:  # a damaged pickle can raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: not a whole pickle ({reason}). Download the file again.") from None
+
+
+def _check_memory(stream: BinaryIO) -> None:
+    """Refuse a pickle that numbers its remembered objects far beyond how many it has: the unpickler would reserve, and
+    touch, gigabytes for a file of a few bytes."""
+    for count, (opcode, argument, _position) in enumerate(pickletools.genops(stream)):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
+            raise _RefusedError("numbers its objects wrongly")
 
 
 class _RefusedError(Exception):
@@ -126,7 +142,9 @@ def _from_bytes(content: object, kind: _Type, shape: tuple, order: str = "C") ->
     if dtype.kind == "O":
         raise _RefusedError("holds an array of Python objects")
     raw = content.encode("latin1") if isinstance(content, str) else content  # Python 2 wrote bytes as text
-    if dtype.itemsize == 0:  # an array of empty text
+    if dtype.itemsize == 0:  # an array of empty text, which takes room nonetheless
+        if math.prod(shape) > LARGEST_EMPTY:
+            raise _RefusedError(f"holds {math.prod(shape)} empty texts")
         return np.zeros(shape, dtype)
     return np.frombuffer(raw, dtype).reshape(shape, order=order)
 

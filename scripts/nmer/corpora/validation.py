@@ -16,17 +16,16 @@ PUBLISHED = {
     "IEMOCAP": {
         "class_counts": {"happy": 1636, "angry": 1103, "sad": 1084, "neutral": 1708},
         "counted_over": ["train", "val", "test"],
-        "train": 4446,
-        "test": 557,
+        "sizes": {"train": 4446, "val": 528, "test": 557},
     },
     "CMU-MOSEI": {
         "class_counts": {"positive": 14842, "negative": 6066},
         "counted_over": ["train", "test"],
-        "train": 16265,
-        "test": 4643,
+        "sizes": {"train": 16265, "val": 1869, "test": 4643},
     },
 }
-"""The paper's Table 1. IEMOCAP's sizes are those of the fold that tests Ses01M; CMU-MOSEI leaves out validation."""
+"""The paper's Table 1 and, for the validation split that it leaves out, SPEC 5.1 and 5.2. IEMOCAP's sizes are those of
+the fold that tests Ses01M."""
 
 
 def check(corpus: Corpus, settings: CorpusSettings) -> None:
@@ -35,8 +34,10 @@ def check(corpus: Corpus, settings: CorpusSettings) -> None:
     _check_utterances(corpus, section)
     for m in MODALITIES:
         _check_modality(corpus, m, settings.dims.get(m), section)
-    if not corpus.folds:
-        raise DataError(f"{section}: the corpus has no folds.")
+    if len(corpus.folds) < (settings.folds or 1):
+        raise DataError(
+            f"{section}.folds: the number is {settings.folds}, but the corpus has {len(corpus.folds)}. Correct the key."
+        )
     for number, fold in corpus.folds.items():
         _check_fold(corpus, fold, f"{section}, fold {number}")
 
@@ -104,9 +105,12 @@ def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dic
         "repairs": store.repairs,
         "dropped": corpus.dropped,
         "published": published,
+        "notes": corpus.notes,
         "warnings": [
             *corpus.warnings,
+            *_fold_warnings(corpus, settings),
             *_repair_warnings(store.repairs),
+            *(warning for m in MODALITIES for warning in _constant_warnings(store, m)),
             *_missing_class_warnings(folds),
             *(_published_warnings(published, folds) if published else []),
         ],
@@ -115,17 +119,41 @@ def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dic
 
 
 def summary(described: Mapping) -> str:
-    """The report in a few lines, for a person."""
-    counts = ", ".join(f"{name} {count}" for name, count in described["class_counts"].items())
-    first = ", ".join(f"{split} {described['folds'][0][split]['utterances']}" for split in SPLITS)
-    lines = [
-        f"{described['dataset']}: {described['utterances']} utterances ({counts}), {described['speakers']} speakers",
-        f"  {len(described['folds'])} fold(s); fold 1: {first}",
-        *(_modality_line(described, m) for m in MODALITIES),
-        *(f"  dropped {count}: {reason}" for reason, count in described["dropped"].items()),
-        *(f"  warning: {warning}" for warning in described["warnings"]),
-    ]
-    return "\n".join(lines)
+    """The report in a few lines, for a person. described: what :func:`report` returns."""
+    folds = described["folds"]
+    shown = _fold_to_compare(folds, described["published"])
+    return "\n".join(
+        [
+            f"{described['dataset']}, layout {described['layout']}: {described['utterances']} utterances, "
+            f"{described['speakers']} speakers or videos, {len(folds)} fold{'s' * (len(folds) > 1)}",
+            *(f"  {line}" for line in _split_lines(folds[shown], described["published"])),
+            *(_modality_line(described, m) for m in MODALITIES),
+            *(f"  note: {note}" for note in described["notes"]),
+            *(f"  dropped {count}: {reason}" for reason, count in described["dropped"].items()),
+            *(f"  warning: {warning}" for warning in described["warnings"]),
+        ]
+    )
+
+
+def _fold_to_compare(folds: list[dict], published: Mapping | None) -> int:
+    """Index of the fold whose sizes are the published ones, else of the first."""
+    sizes = [{split: fold[split]["utterances"] for split in SPLITS} for fold in folds]
+    return sizes.index(published["sizes"]) if published and published["sizes"] in sizes else 0
+
+
+def _split_lines(fold: Mapping, published: Mapping | None) -> list[str]:
+    """One line per split: utterances and classes, beside the published figures where there are any."""
+    lines = []
+    for split in SPLITS:
+        counts = ", ".join(f"{name} {count}" for name, count in fold[split]["class_counts"].items())
+        paper = f" [paper {published['sizes'][split]}]" if published else ""
+        lines.append(f"fold {fold['fold']} {split}: {fold[split]['utterances']}{paper} ({counts})")
+    if published:
+        names, over = published["class_counts"], published["counted_over"]
+        found = {name: sum(fold[split]["class_counts"].get(name, 0) for split in over) for name in names}
+        told = ", ".join(f"{name} {found[name]} [paper {count}]" for name, count in names.items())
+        lines.append(f"classes over {' + '.join(over)}: {told}")
+    return lines
 
 
 def _modality_line(described: Mapping, m: str) -> str:
@@ -152,6 +180,21 @@ def _describe_lengths(lengths: np.ndarray) -> dict[str, float]:
     return {"min": int(lengths.min()), "mean": round(float(lengths.mean()), 2), "max": int(lengths.max())}
 
 
+def _fold_warnings(corpus: Corpus, settings: CorpusSettings) -> list[str]:
+    found, stated = len(corpus.folds), settings.folds or 1
+    more = (
+        f"The corpus has {found} folds; the key datasets.{settings.dataset}.folds has {stated}, the others are not run."
+    )
+    return [more] if found > stated else []
+
+
+def _constant_warnings(store: FeatureStore, m: str) -> list[str]:
+    constant, zero = store.constant_dimensions(m), store.zero_utterances(m)
+    dimensions = f"Modality {m}: {constant} of {store.dims[m]} dimensions hold one value only."
+    utterances = f"Modality {m}: {zero} of {len(store.ids)} utterances hold zeros only."
+    return [dimensions] * bool(constant) + [utterances] * bool(zero)
+
+
 def _repair_warnings(repairs: Mapping[str, Mapping[str, int]]) -> list[str]:
     return [
         f"{count} {kind} values of modality {m} were replaced by 0."
@@ -174,13 +217,19 @@ def _missing_class_warnings(folds: list[dict]) -> list[str]:
 def _published_warnings(published: Mapping, folds: list[dict]) -> list[str]:
     """Sentences on what differs from the paper's Table 1."""
     warnings = []
+    fold = folds[_fold_to_compare(folds, published)]
     splits = published["counted_over"]
-    names = folds[0]["train"]["class_counts"]
-    counts = {name: sum(folds[0][split]["class_counts"][name] for split in splits) for name in names}
-    paper = published["class_counts"]
-    if counts != paper:
-        warnings.append(f"Class counts over {', '.join(splits)} are {counts}; the paper has {paper}.")
-    sizes = (published["train"], published["test"])
-    if sizes not in [(fold["train"]["utterances"], fold["test"]["utterances"]) for fold in folds]:
-        warnings.append(f"No fold has the paper's {sizes[0]} training and {sizes[1]} test utterances.")
+    names = fold["train"]["class_counts"]
+    counts = {name: sum(fold[split]["class_counts"][name] for split in splits) for name in names}
+    if counts != published["class_counts"]:
+        found, paper = (_told(sizes) for sizes in (counts, published["class_counts"]))
+        warnings.append(f"Class counts over {', '.join(splits)} are {found}; the paper has {paper}.")
+    sizes = {split: fold[split]["utterances"] for split in SPLITS}
+    if sizes != published["sizes"]:
+        found, paper = _told(sizes), _told(published["sizes"])
+        warnings.append(f"No fold has the published sizes {paper}; fold {fold['fold']} has {found}.")
     return warnings
+
+
+def _told(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())

@@ -6,6 +6,7 @@ option? is the file there?) is checked here, before any job starts.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from nmer.corpora.demo import DemoSettings
+from nmer.corpora.download_list import download_list
 from nmer.corpora.registry import layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.names import REGIMES, UNIMODAL_SYSTEMS
@@ -30,6 +32,8 @@ def check_config(config: dict) -> None:
     name = config["experiment"]
     experiment = _member(config["experiments"], name, "experiment", "experiments")
     where = f"experiments.{name}"
+    for dataset, section in config["datasets"].items():
+        _check_download(dataset, section)
     for dataset in experiment["datasets"]:
         _member(config["datasets"], dataset, f"{where}.datasets", "datasets")
         _check_dataset(config, dataset)
@@ -136,7 +140,19 @@ def _check_dataset(config: dict, name: str) -> None:
         raise ConfigError(f"datasets.{name}: {error}") from None
     except DataError as error:
         message = f"datasets.{name}: {error} Paths are relative to the folder given by 'data' (--config data=...)."
+        if "download" in dataset:
+            folder = config.get("data", "data")
+            data = "" if folder == "data" else f" data={shlex.quote(folder)}"
+            message += f" Or fetch it: snakemake fetch_{name} --config experiment=demo{data}"
         raise DataError(message) from None
+
+
+def _check_download(name: str, dataset: dict) -> None:
+    """A list of addresses is checked whatever the experiment: its files can be fetched under any."""
+    if "download" in dataset:
+        if "path" not in dataset:
+            raise ConfigError(f"datasets.{name}: 'download' fetches files, and 'path' says what is read. Add 'path'.")
+        download_list(dataset["download"], name)
 
 
 def _check_plugins(

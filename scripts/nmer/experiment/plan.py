@@ -169,7 +169,17 @@ class Plan:
             for corruption in self._evaluation_levels(system, regime)
         ]
 
+    @property
+    def downloads(self) -> list[str]:
+        """The datasets, of any experiment, that say where their files are fetched from."""
+        return [name for name, section in self.config["datasets"].items() if "download" in section]
+
     # Where files stand
+
+    @property
+    def data(self) -> str:
+        """The folder of the user's corpora."""
+        return self.config.get("data", "data")
 
     @staticmethod
     def features(dataset: str) -> Path:
@@ -225,7 +235,7 @@ class Plan:
         """The corpus of a dataset as its reader is given it: a folder or a file."""
         section = self.config["datasets"][w.dataset]
         if "path" in section:
-            return Path(self.config.get("data", "data")) / section["path"]
+            return Path(self.data) / section["path"]
         corpus = RESULTS / "corpora" / w.dataset
         needs_folder = layouts.declaration(section["layout"]).attributes["files"]
         return corpus if needs_folder else corpus / MOSEI_FILE
@@ -252,10 +262,14 @@ class Plan:
         section = self.config["datasets"][w.dataset]
         return _json({"dataset": w.dataset, "layout": section["layout"], "generate": section["generate"]})
 
+    def fetch_settings(self, dataset: str) -> str:
+        """Settings of fetching the files of a dataset."""
+        return _json({"dataset": dataset, "download": self.config["datasets"][dataset]["download"]})
+
     def features_settings(self, w) -> str:
         """Settings of a feature store."""
         section = self.config["datasets"][w.dataset]
-        keys = ("layout", "file", "dims", "classes", "standardize", "paper_name", "options")
+        keys = ("layout", "file", "dims", "classes", "standardize", "folds", "paper_name", "options")
         read = {key: section.get(key) for key in keys}
         return _json({"dataset": w.dataset, "synthetic": "generate" in section or None} | read)
 
@@ -377,7 +391,7 @@ class Plan:
 
     def _sources(self, dataset: str) -> list[Path]:
         section = self.config["datasets"][dataset]
-        root = Path(self.config.get("data", "data")) / section["path"]
+        root = Path(self.data) / section["path"]
         return source_files(section["layout"], root, section.get("file"))
 
     def _system(self, name: str) -> Declaration:

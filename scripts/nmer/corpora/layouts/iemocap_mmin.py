@@ -1,23 +1,30 @@
 """IEMOCAP as the MMIN feature release lays it out: HDF5 features per utterance, target lists per fold (SPEC 5.1).
 
-Source: AIM3-RUC/MMIN, archive ``IEMOCAP_features_2021``. Reads features only when asked for them.
+Source: AIM3-RUC/MMIN, archive ``IEMOCAP_features_2021``. Reads features only when asked for them. Where the folder of
+target lists is absent, labels come from one CSV file and the folds from the speaker protocol.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
 import h5py
 import numpy as np
 
+from nmer.corpora.arrays import decode, load_array
 from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.hdf5 import dataset, open_hdf5, read_array
+from nmer.corpora.listing import number_labels, read_listing
 from nmer.corpora.registry import layout
 from nmer.errors import DataError
 
 FEATURE_FILES = {"a": "A/comparE.h5", "v": "V/denseface.h5", "l": "L/bert_large.h5"}
 STATISTICS_FILE = "A/comparE_mean_std.h5"
+TARGETS = "target"
+LABELS = "labels.csv"
 SPLIT_FILES = {"train": "trn", "val": "val", "test": "tst"}
 
 CLASSES_BY_SIZE = ("neutral", "happy", "angry", "sad")
@@ -26,36 +33,52 @@ CLASSES_BY_SIZE = ("neutral", "happy", "angry", "sad")
 
 @layout(
     "iemocap_mmin",
-    files=("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5", "target/*/*.npy"),
+    files=("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5", ("target/*/*.npy", "labels.csv")),
     optional_files=("A/comparE_mean_std.h5",),
     standardize=("a",),
     folds=10,
+    choices={"norm": ("trn", "utt")},
 )
-def read(source: Path, settings: CorpusSettings) -> Corpus:
+def read(source: Path, settings: CorpusSettings, *, norm="trn") -> Corpus:
     """Read the release in folder ``source``; see the module. The files stay open until the corpus is closed.
 
-    Without ``settings.classes`` the classes are told by their sizes.
+    norm: ``trn`` standardises the audio with the statistics of each fold's training split, ``utt`` with those of each
+    utterance. Without ``settings.classes`` the classes are told by their sizes. Without the folder ``target`` labels
+    come from ``labels.csv`` (columns id, label) and the folds follow the speaker protocol.
     Raises DataError if a file is damaged, or the files contradict each other.
     """
     with ExitStack() as resources:
-        features = {m: resources.enter_context(_open(source / name)) for m, name in FEATURE_FILES.items()}
-        class_count = len(settings.classes or CLASSES_BY_SIZE)
-        targets = {number: _read_fold(folder, class_count) for number, folder in _fold_folders(source).items()}
-        label_of = _labels(targets, source)
-        ids = sorted(label_of)
-        labels = np.array([label_of[identifier] for identifier in ids], np.int64)
-        position = {identifier: index for index, identifier in enumerate(ids)}
-        shapes = {m: _shapes(features[m], ids, source / name) for m, name in FEATURE_FILES.items()}
+        features = {m: resources.enter_context(open_hdf5(source / name)) for m, name in FEATURE_FILES.items()}
+        ids, labels, classes, notes = _utterances(source, settings)
+        speakers = [speaker(identifier) for identifier in ids]
+        if (source / TARGETS).is_dir():
+            folds = _released_folds(source, ids)
+            notes.append(f"Folds: the {len(folds)} of the folder {TARGETS}.")
+        else:
+            folds = speaker_folds(speakers)
+            notes.append("Folds: made by the speaker protocol, a session left out, its speakers validation and test.")
+        # Opened once: finding a dataset among thousands takes longer than reading it.
+        stored = {m: _datasets(features[m], ids, source / name) for m, name in FEATURE_FILES.items()}
+        width = stored["a"][0].shape[1]
+        statistics = {} if norm == "utt" else _statistics(source / STATISTICS_FILE, folds, width)
+        notes.append(_describe_normalisation(norm, bool(statistics)))
+
+        def frames(modality: str, index: int) -> np.ndarray:
+            values = read_array(stored[modality][index], source / FEATURE_FILES[modality])
+            return standardise(values) if norm == "utt" and modality == "a" else values
+
         return Corpus(
             ids=ids,
             labels=labels,
-            speakers=[speaker(identifier) for identifier in ids],
-            classes=list(settings.classes or name_classes(np.bincount(labels, minlength=class_count))),
-            dims={m: int(shape[0, 1]) for m, shape in shapes.items()},
-            lengths={m: shape[:, 0] for m, shape in shapes.items()},
-            folds={k: _indices(splits, position) for k, splits in targets.items()},
-            features=lambda m, index: _frames(features[m], ids[index], source / FEATURE_FILES[m]),
-            normalisation=_statistics(source / STATISTICS_FILE, targets),
+            speakers=speakers,
+            classes=classes,
+            dims={m: listed[0].shape[1] for m, listed in stored.items()},
+            lengths={m: np.array([one.shape[0] for one in listed], np.int64) for m, listed in stored.items()},
+            folds=folds,
+            features=frames,
+            normalisation=statistics,
+            normalised=("a",) if norm == "utt" else (),
+            notes=notes,
             files={m: str(source / name) for m, name in FEATURE_FILES.items()},
             resources=resources.pop_all(),
         )
@@ -83,48 +106,80 @@ def name_classes(counts: np.ndarray) -> list[str]:
     return [CLASSES_BY_SIZE[largest_first.index(label)] for label in range(len(counts))]
 
 
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"{path}: not a whole HDF5 file ({error}). Download it again.") from None
+def speaker_folds(speakers: list[str]) -> dict[int, dict[str, np.ndarray]]:
+    """Leave one speaker out inside leave one session out (SPEC 5.1): fold 2s - 1 leaves session s out, tests its male
+    and validates on its female speaker; fold 2s the other way round. speakers: ``1M``, ``1F``, …"""
+    names = np.array(speakers)
+    sessions = sorted({int(name[:-1]) for name in speakers})
+    if sessions != list(range(1, len(sessions) + 1)) or len(sessions) < 2:
+        raise DataError(f"Sessions must be numbered 1, 2, 3, …, at least two, to make folds; the ids hold {sessions}.")
+    folds = {}
+    for session in sessions:
+        for number, test, val in ((2 * session - 1, "M", "F"), (2 * session, "F", "M")):
+            held_out = {"val": names == f"{session}{val}", "test": names == f"{session}{test}"}
+            chosen = {"train": ~(held_out["val"] | held_out["test"])} | held_out
+            folds[number] = {split: np.flatnonzero(among) for split, among in chosen.items()}
+    return folds
+
+
+def standardise(frames: np.ndarray) -> np.ndarray:
+    """Frames (n, dim) less their mean, divided by their standard deviation (0 -> 1), per dimension, in float64."""
+    values = np.asarray(frames, np.float64)
+    with np.errstate(invalid="ignore"):
+        deviation = values.std(axis=0)
+        return (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+
+
+def _utterances(source: Path, settings: CorpusSettings) -> tuple[list[str], np.ndarray, list[str], list[str]]:
+    """Ids (sorted), labels, class names, and notes on where they come from."""
+    if (source / TARGETS).is_dir():
+        class_count = len(settings.classes or CLASSES_BY_SIZE)
+        label_of = _labels(source, class_count)
+        ids = sorted(label_of)
+        labels = np.array([label_of[identifier] for identifier in ids], np.int64)
+        if settings.classes:
+            return ids, labels, list(settings.classes), []
+        classes = name_classes(np.bincount(labels, minlength=class_count))
+        told = ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
+        return ids, labels, classes, [f"The release names no classes; told by their sizes: label {told}."]
+    path = source / LABELS
+    listed = read_listing(path, ("id", "label"))
+    order = sorted(range(len(listed["id"])), key=listed["id"].__getitem__)
+    ids = [listed["id"][index] for index in order]
+    classes = settings.classes or sorted(CLASSES_BY_SIZE)
+    labels, names = number_labels([listed["label"][index] for index in order], classes, path)
+    return ids, labels, names, [f"Labels: from {LABELS}, for there is no folder {TARGETS}."]
+
+
+def _describe_normalisation(norm: str, released: bool) -> str:
+    if norm == "utt":
+        return "Audio: standardised with each utterance's own mean and standard deviation."
+    origin = "of the release" if released else "computed here"
+    return f"Audio: standardised with the mean and standard deviation of each fold's training split, {origin}."
 
 
 def _fold_folders(source: Path) -> dict[int, Path]:
-    folders = {int(path.name): path for path in (source / "target").iterdir() if path.name.isdigit()}
-    if sorted(folders) != list(range(1, len(folders) + 1)):
-        raise DataError(f"{source / 'target'}: folds must be folders 1, 2, 3, …; found {sorted(folders)}.")
+    folders = {int(path.name): path for path in (source / TARGETS).iterdir() if path.name.isdecimal()}
+    if not folders or sorted(folders) != list(range(1, len(folders) + 1)):
+        raise DataError(f"{source / TARGETS}: folds must be folders 1, 2, 3, …; found {sorted(folders)}.")
     return dict(sorted(folders.items()))
 
 
-def _read_fold(folder: Path, class_count: int) -> dict[str, dict[str, int]]:
-    """Split -> utterance id -> label."""
-    fold = {}
-    for split, stem in SPLIT_FILES.items():
-        label_file, name_file = folder / f"{stem}_label.npy", folder / f"{stem}_int2name.npy"
-        labels, names = _label_numbers(label_file, class_count), _names(name_file)
-        if len(labels) != len(names):
-            raise DataError(f"{label_file}: {len(labels)} labels, but {len(names)} names in {name_file.name}.")
-        fold[split] = dict(zip(names, labels.tolist(), strict=True))
-        if len(fold[split]) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            raise DataError(f"{name_file}: utterance '{twice}' is listed twice. Remove one.")
-    return fold
-
-
-def _load(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file. Each fold needs trn, val and tst lists; complete the corpus.") from None
-    except (OSError, ValueError, EOFError) as error:
-        reason = "it holds Python objects" if "pickle" in str(error) else error
-        raise DataError(f"{path}: cannot be read as a plain NumPy array ({reason}).") from None
+def _read_names(folder: Path, split: str) -> list[str]:
+    path = folder / f"{SPLIT_FILES[split]}_int2name.npy"
+    stored = load_array(path)
+    if stored.dtype.kind not in "SU" or stored.ndim not in (1, 2) or (stored.ndim == 2 and stored.shape[1] == 0):
+        raise DataError(f"{path}: utterance names must be text or bytes, not {stored.dtype} {stored.shape}.")
+    names = decode(stored if stored.ndim == 1 else stored[:, 0], path)
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: utterance '{twice}' is listed twice. Remove one.")
+    return names
 
 
 def _label_numbers(path: Path, class_count: int) -> np.ndarray:
     """(N,) int64 labels from one-hot rows (N, C) or label numbers (N,) or (N, 1)."""
-    stored = _load(path)
+    stored = load_array(path)
     if stored.dtype.kind not in "biuf" or stored.ndim not in (1, 2):
         raise DataError(f"{path}: labels must be one-hot rows or label numbers, not {stored.dtype} {stored.shape}.")
     if stored.ndim == 2 and stored.shape[1] > 1:
@@ -140,59 +195,64 @@ def _label_numbers(path: Path, class_count: int) -> np.ndarray:
     return flat.astype(np.int64)
 
 
-def _names(path: Path) -> list[str]:
-    stored = _load(path)
-    if stored.dtype.kind not in "SU" or stored.ndim not in (1, 2) or (stored.ndim == 2 and stored.shape[1] == 0):
-        raise DataError(f"{path}: utterance names must be text or bytes, not {stored.dtype} {stored.shape}.")
-    column = (stored if stored.ndim == 1 else stored[:, 0]).tolist()
-    return [name.decode() if isinstance(name, bytes) else name for name in column]
-
-
-def _labels(targets: dict[int, dict[str, dict[str, int]]], source: Path) -> dict[str, int]:
+def _labels(source: Path, class_count: int) -> dict[str, int]:
     """Utterance id -> label over all folds, which must agree."""
     labels: dict[str, int] = {}
-    for number, splits in targets.items():
-        for listed in splits.values():
-            for identifier, label in listed.items():
+    for folder in _fold_folders(source).values():
+        for split, stem in SPLIT_FILES.items():
+            path = folder / f"{stem}_label.npy"
+            numbers, names = _label_numbers(path, class_count), _read_names(folder, split)
+            if len(numbers) != len(names):
+                raise DataError(f"{path}: {len(numbers)} labels, but {len(names)} names in {stem}_int2name.npy.")
+            for identifier, label in zip(names, numbers.tolist(), strict=True):
                 if labels.setdefault(identifier, label) != label:
                     raise DataError(
-                        f"{source / 'target' / str(number)}: utterance '{identifier}' has label {label}, but "
-                        f"{labels[identifier]} in another list. The folds must agree."
+                        f"{folder}: utterance '{identifier}' has label {label}, but {labels[identifier]} in another "
+                        "list. The folds must agree."
                     )
     return labels
 
 
-def _indices(splits: dict[str, dict[str, int]], position: dict[str, int]) -> dict[str, np.ndarray]:
-    return {split: np.array([position[name] for name in listed], np.int64) for split, listed in splits.items()}
+def _released_folds(source: Path, ids: list[str]) -> dict[int, dict[str, np.ndarray]]:
+    position = {identifier: index for index, identifier in enumerate(ids)}
+    return {
+        number: {
+            split: np.array([position[name] for name in _read_names(folder, split)], np.int64) for split in SPLIT_FILES
+        }
+        for number, folder in _fold_folders(source).items()
+    }
 
 
-def _shapes(file: h5py.File, ids: list[str], path: Path) -> np.ndarray:
-    """(n, 2) frames and dimensions of every utterance."""
-    shapes = np.empty((len(ids), 2), np.int64)
-    for index, identifier in enumerate(ids):
-        shape = getattr(file.get(identifier), "shape", None)
-        if shape is None:
-            raise DataError(f"{path}: no features of utterance '{identifier}', which the lists in target/ name.")
-        if len(shape) != 2 or (index and shape[1] != shapes[0, 1]):
-            raise DataError(f"{path}: utterance '{identifier}' has shape {shape}, unlike the others' (frames, dim).")
-        shapes[index] = shape
-    return shapes
+def _datasets(file: h5py.File, ids: list[str], path: Path) -> list[h5py.Dataset]:
+    """The dataset of every utterance, each (frames, dim) of the same width."""
+    found: list[h5py.Dataset] = []
+    names = set(file)
+    for identifier in ids:
+        if identifier not in names:
+            raise DataError(f"{path}: no features of utterance '{identifier}', which the lists of labels name.")
+        one = dataset(file, identifier, path)
+        if len(one.shape) != 2 or (found and one.shape[1] != found[0].shape[1]):
+            raise DataError(
+                f"{path}: utterance '{identifier}' has shape {one.shape}, unlike the others' (frames, dim)."
+            )
+        found.append(one)
+    return found
 
 
-def _frames(file: h5py.File, identifier: str, path: Path) -> np.ndarray:
-    try:
-        return file[identifier][()]
-    except (OSError, KeyError) as error:
-        raise DataError(f"{path}: utterance '{identifier}' cannot be read ({error}). Download it again.") from None
-
-
-def _statistics(path: Path, folds: dict[int, object]) -> dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]:
+def _statistics(
+    path: Path, folds: Mapping[int, object], width: int
+) -> dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]:
     """The release's own mean and standard deviation of the audio per fold; empty where it has none."""
     if not path.is_file():
         return {}
-    with _open(path) as file:
-        try:
-            pairs = {k: (file[f"{k}/mean"][()].reshape(-1), file[f"{k}/std"][()].reshape(-1)) for k in folds}
-        except (KeyError, OSError, AttributeError):
-            raise DataError(f"{path}: needs mean and std of folds 1..{len(folds)}. Complete or delete it.") from None
-    return {k: {"a": (mean, np.where(std > 0, std, 1.0))} for k, (mean, std) in pairs.items()}
+    pairs = {}
+    with open_hdf5(path) as file:
+        for number in folds:
+            pair = [read_array(dataset(file, f"{number}/{name}", path), path).reshape(-1) for name in ("mean", "std")]
+            if not all(len(values) == width and np.isfinite(values).all() for values in pair):
+                raise DataError(
+                    f"{path}: mean and std of fold {number} must be {width} finite numbers each. Delete the "
+                    "file; without it they are computed."
+                )
+            pairs[number] = {"a": (pair[0], np.where(pair[1] > 0, pair[1], 1.0))}
+    return pairs

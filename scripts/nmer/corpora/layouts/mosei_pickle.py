@@ -1,19 +1,22 @@
-"""CMU-MOSEI and CMU-MOSI as one pickle of three splits, MultiBench's and MulT's layout (SPEC 5.2).
+"""CMU-MOSEI and CMU-MOSI as one pickle of three splits: MultiBench's and MulT's layout, and MMSA's (SPEC 5.2).
 
-The pickle holds ``train``, ``valid`` and ``test``, each with ``audio``, ``vision``, ``text`` (N, steps, dim),
-``labels`` (N, 1, 1 or more; the first is the sentiment) and ``id``. The features are word-aligned, padded on the left.
+The pickle holds ``train``, ``valid`` and ``test``, each with ``audio``, ``vision``, ``text`` (N, steps, dim), labels
+and ``id``. The variants differ in the name of the labels and in what says how long a sequence is; :data:`VARIANTS`
+declares them. Everything else in the file (``text_bert``, ``raw_text``, annotations) is ignored.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.registry import layout
-from nmer.corpora.repair import add_counts, repair
+from nmer.corpora.repair import repair
 from nmer.corpora.unpickle import load_pickle
 from nmer.errors import DataError
 from nmer.names import MODALITIES
@@ -23,113 +26,249 @@ STORED_SPLITS = {"train": "train", "val": "valid", "test": "test"}
 CLASSES = ("negative", "positive")
 LARGEST_SENTIMENT = 3.0
 EMPTY_TEXT = "text sums to 0"
+BLOCK_BYTES = 2**24
+"""Features examined at once, so that memory stays near the size of the file."""
 
 
-@layout("mosei_pickle", files=(), standardize=(), folds=1)
-def read(source: Path, settings: CorpusSettings, *, limit_gib=16) -> Corpus:
-    """Read the pickle ``source`` and clean it in SPEC 5.2's order.
+@dataclass(frozen=True)
+class Variant:
+    """labels: key of the labels. lengths: modality -> key of its lengths in frames, which a file may lack."""
 
-    limit_gib: largest file that is read. Positive is a sentiment >= 0. The corpus has one fold.
+    labels: str
+    lengths: dict[str, str] = field(default_factory=dict)
+
+
+VARIANTS = {
+    "multibench": Variant("labels"),
+    "mmsa": Variant("regression_labels", {"a": "audio_lengths", "v": "vision_lengths"}),
+}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: ids and videos (n), sentiment (n,), arrays as stored, and where each utterance stands in them.
+
+    rows: (n,) index into the arrays. start, stop, steps: per modality (n,): the first and the end of the frames that
+    are kept, and how many frames they are padded to with zeros.
+    """
+
+    ids: list[str]
+    videos: list[str]
+    sentiment: np.ndarray
+    arrays: dict[str, np.ndarray]
+    rows: np.ndarray
+    start: dict[str, np.ndarray]
+    stop: dict[str, np.ndarray]
+    steps: dict[str, np.ndarray]
+    dropped: int
+
+    def frames(self, modality: str, index: int) -> np.ndarray:
+        """(steps, dim) of one utterance, not yet repaired."""
+        start, stop = self.start[modality][index], self.stop[modality][index]
+        kept = self.arrays[modality][self.rows[index], start:stop]
+        steps = int(self.steps[modality][index])
+        if len(kept) == steps:
+            return kept
+        padded = np.zeros((steps, kept.shape[1]), kept.dtype)  # np.pad takes six times as long
+        padded[: len(kept)] = kept
+        return padded
+
+
+@layout("mosei_pickle", files=(), standardize=(), folds=1, choices={"variant": ("auto", "multibench", "mmsa")})
+def read(source: Path, settings: CorpusSettings, *, variant="auto", limit_gib=16) -> Corpus:
+    """Read the pickle ``source`` and clean it in SPEC 5.2's order; values are repaired when stored.
+
+    variant: whose keys the file has, told by the key of its labels if ``auto``. limit_gib: largest file that is read.
+    Positive is a sentiment >= 0. The corpus has one fold. Features are cut and cast one utterance at a time.
     Raises DataError if the file is damaged, unsafe, lacks a key, or its arrays contradict each other.
     """
-    splits = _splits(load_pickle(source, limit_gib * 2**30), source)
-    repairs = {m: {} for m in MODALITIES}
-    cleaned = {name: _clean(split, f"{source}: {STORED_SPLITS[name]}", repairs) for name, split in splits.items()}
-    parts = list(cleaned.values())
-    names = [name for part in parts for name in part["id"]]
-    bounds = np.concatenate([[0], np.cumsum([len(part["id"]) for part in parts])])
-    sentiment = np.concatenate([part["labels"] for part in parts])
-    dropped = sum(part["dropped"] for part in parts)
+    stored = _stored_splits(load_pickle(source, limit_gib * 2**30), source)
+    name = _find_variant(stored, variant)
+    warnings: list[str] = []
+    splits = {
+        split: _read_split(content, VARIANTS[name], f"{source}: {STORED_SPLITS[split]}", warnings)
+        for split, content in stored.items()
+    }
+    parts = list(splits.values())
+    _check_widths(splits, source)
+    bounds = np.concatenate([[0], np.cumsum([len(part.ids) for part in parts])])
+    dropped = sum(part.dropped for part in parts)
 
     def features(modality: str, index: int) -> np.ndarray:
         part = int(np.searchsorted(bounds, index, side="right")) - 1
-        return parts[part][modality][index - bounds[part]]
+        return parts[part].frames(modality, index - int(bounds[part]))
 
     return Corpus(
-        ids=[identifier for identifier, _video in names],
-        labels=(sentiment >= 0).astype(np.int64),
-        speakers=[video for _identifier, video in names],
+        ids=[identifier for part in parts for identifier in part.ids],
+        labels=np.concatenate([part.sentiment >= 0 for part in parts]).astype(np.int64),
+        speakers=[video for part in parts for video in part.videos],
         classes=list(settings.classes or CLASSES),
-        dims={m: parts[0][m].shape[2] for m in MODALITIES},
-        lengths={m: np.repeat([part[m].shape[1] for part in parts], np.diff(bounds)) for m in MODALITIES},
-        folds={1: {name: np.arange(bounds[i], bounds[i + 1]) for i, name in enumerate(cleaned)}},
+        dims={m: parts[0].arrays[m].shape[2] for m in MODALITIES},
+        lengths={m: np.concatenate([part.steps[m] for part in parts]) for m in MODALITIES},
+        folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(splits)}},
         features=features,
-        repairs=repairs,
         dropped={EMPTY_TEXT: dropped} if dropped else {},
+        notes=[f"Variant {name}: labels from '{VARIANTS[name].labels}'; {_describe_steps(parts[0])}."],
+        warnings=warnings,
         files=dict.fromkeys(MODALITIES, str(source)),
     )
 
 
 def name_utterance(row: object) -> tuple[str, str]:
-    """Utterance id and video of one entry of ``id``: text or bytes ``video[segment]`` or ``video_segment``, or a row
-    of one of these, or a row (video, start, end)."""
+    """Utterance id and video of one entry of ``id``: text or bytes ``video[segment]``, ``video$_$segment`` (MMSA) or
+    ``video_segment``, or a row of one of these, or a row (video, start, end). Raises UnicodeDecodeError for bytes that
+    are not UTF-8."""
     parts = [_text(part) for part in np.asarray(row).reshape(-1).tolist()]
     if len(parts) > 1:
         return f"{parts[0]}[{'-'.join(parts[1:])}]", parts[0]
     bracketed = re.fullmatch(r"(.+)\[[^\[\]]*\]", parts[0])
-    return parts[0], bracketed[1] if bracketed else parts[0].rsplit("_", 1)[0]
-
-
-def start_of_text(text: np.ndarray) -> np.ndarray:
-    """(N,) index of the first non-zero row of each sample's text (N, steps, dim)."""
-    return text.any(axis=2).argmax(axis=1)
-
-
-def shift_left(values: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """Each sample of (N, steps, dim) cut at its ``start`` (N,) and padded with zeros on the right."""
-    steps = values.shape[1]
-    wanted = start[:, None] + np.arange(steps)
-    shifted = np.take_along_axis(values, np.minimum(wanted, steps - 1)[:, :, None], axis=1)
-    shifted[wanted >= steps] = 0
-    return shifted
+    if bracketed:
+        return parts[0], bracketed[1]
+    return parts[0], parts[0].rsplit("$_$" if "$_$" in parts[0] else "_", 1)[0]
 
 
 def _text(part: object) -> str:
-    return part.decode("utf-8", "replace") if isinstance(part, bytes) else str(part)
+    return part.decode("utf-8") if isinstance(part, bytes) else str(part)
 
 
-def _splits(content: object, source: Path) -> dict[str, dict]:
+def _stored_splits(content: object, source: Path) -> dict[str, dict]:
     splits = {}
     for name, stored in STORED_SPLITS.items():
         split = content.get(stored) if isinstance(content, dict) else None
         if not isinstance(split, dict):
             raise DataError(f"{source}: has no split '{stored}'. The pickle must hold train, valid and test.")
-        for key in (*KEYS.values(), "labels", "id"):
-            if key not in split:
-                raise DataError(f"{source}: split '{stored}' has no key '{key}'.")
         splits[name] = split
     return splits
 
 
-def _clean(split: dict, place: str, repairs: dict[str, dict[str, int]]) -> dict:
-    """Repaired, text-less samples dropped, cut where the text starts. Adds to ``repairs``; empties ``split``."""
-    count = len(split["id"])
-    arrays = {}
-    for m, key in KEYS.items():
-        arrays[m], found = repair(_array(split.pop(key), 3, count, f"{place}.{key}"))
-        repairs[m] = add_counts(repairs[m], found)
-    steps = {array.shape[1] for array in arrays.values()}
-    if len(steps) > 1:
-        raise DataError(f"{place}: audio, vision and text must share their time axis, but have {sorted(steps)} steps.")
-    labels = _sentiment(split["labels"], count, f"{place}.labels")
-    kept = arrays["l"].sum(axis=(1, 2)) != 0
-    start = start_of_text(arrays["l"][kept])
-    cleaned = {m: shift_left(array[kept], start) for m, array in arrays.items()}
-    names = [name_utterance(row) for row, keep in zip(split["id"], kept, strict=True) if keep]
-    return {**cleaned, "labels": labels[kept], "id": names, "dropped": int((~kept).sum())}
+def _find_variant(splits: dict[str, dict], wanted: str) -> str:
+    if wanted != "auto":
+        return wanted
+    fitting = [name for name, known in VARIANTS.items() if all(known.labels in split for split in splits.values())]
+    return fitting[0] if fitting else "multibench"
 
 
-def _array(value: object, axes: int, count: int, place: str) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf" or array.ndim < axes or len(array) != count:
-        raise DataError(f"{place}: expected numbers for {count} samples, found {array.dtype} {array.shape}.")
+def _read_split(content: dict, variant: Variant, place: str, warnings: list[str]) -> Split:
+    for key in (*KEYS.values(), variant.labels, "id"):
+        if key not in content:
+            raise DataError(f"{place} has no key '{key}'. Use the original file, or the option 'variant'.")
+    names = _names(content["id"], f"{place}.id")
+    count = len(names)
+    arrays = {m: _array(content[key], 3, count, f"{place}.{key}") for m, key in KEYS.items()}
+    sentiment = _sentiment(content[variant.labels], count, f"{place}.{variant.labels}")
+    sums, first = _examine(arrays["l"])
+    rows = np.flatnonzero(sums)
+    start, stop, steps = {}, {}, {}
+    aligned = len({array.shape[1] for array in arrays.values()}) == 1
+    for m, array in arrays.items():
+        key = variant.lengths.get(m)
+        if key in content:
+            length = _lengths(content[key], array, f"{place}.{key}")
+            warnings += _length_warnings(array, length, f"{place}.{KEYS[m]}")
+            start[m], stop[m] = np.zeros(len(rows), np.int64), length[rows]
+            steps[m] = np.maximum(length[rows], 1)
+        else:
+            begin = first if aligned or m == "l" else _examine(array)[1]
+            start[m], stop[m] = begin[rows], np.full(len(rows), array.shape[1])
+            steps[m] = stop[m]
+    return Split(
+        ids=[names[row][0] for row in rows],
+        videos=[names[row][1] for row in rows],
+        sentiment=sentiment[rows],
+        arrays=arrays,
+        rows=rows,
+        start=start,
+        stop=stop,
+        steps=steps,
+        dropped=count - len(rows),
+    )
+
+
+def _names(stored: object, place: str) -> list[tuple[str, str]]:
+    if not isinstance(stored, list | tuple | np.ndarray):
+        raise DataError(f"{place}: ids must be a list or an array of text.")
+    try:
+        return [name_utterance(row) for row in stored]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{place}: the id {error.object!r} is not UTF-8. Write ids as UTF-8 text.") from None
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{place}: ids must be a list or an array of text ({error}).") from None
+
+
+def _array(stored: object, dimensions: int, count: int, place: str) -> np.ndarray:
+    array = np.asarray(stored) if isinstance(stored, np.ndarray | list) else None
+    if array is None or array.dtype.kind not in "biuf":
+        kind = type(stored).__name__ if array is None else array.dtype
+        raise DataError(f"{place}: holds {kind} where numbers are expected.")
+    if array.ndim != dimensions or 0 in array.shape[1:]:
+        raise DataError(f"{place}: has shape {array.shape}; (utterances, steps, dim) is expected.")
+    if len(array) != count:
+        raise DataError(f"{place}: {len(array)} utterances, but {count} ids. Use the original file.")
     return array
 
 
-def _sentiment(value: object, count: int, place: str) -> np.ndarray:
-    """(N,) the first label of each sample."""
-    sentiment = _array(value, 1, count, place).reshape(count, -1)[:, 0]
-    wrong = ~(np.abs(sentiment) <= LARGEST_SENTIMENT)
+def _sentiment(stored: object, count: int, place: str) -> np.ndarray:
+    """(N,) the first value of each row of labels (SPEC 5.2)."""
+    array = np.asarray(stored) if isinstance(stored, np.ndarray | list) else np.zeros(0)
+    if array.dtype.kind not in "biuf" or array.ndim < 1 or len(array) != count or (count and not array[0].size):
+        raise DataError(f"{place}: must hold {count} numbers, one for each id, not {array.dtype} {array.shape}.")
+    first = array.reshape(count, -1)[:, 0].astype(np.float64) if count else np.zeros(0)
+    wrong = ~(np.abs(first) <= LARGEST_SENTIMENT)
     if wrong.any():
-        raise DataError(f"{place}: label {sentiment[wrong][0]} is outside -3..3, the range of sentiment.")
-    return sentiment
+        raise DataError(f"{place}: label {first[wrong][0]} is outside -3..3, the range of sentiment.")
+    return first
+
+
+def _lengths(stored: object, array: np.ndarray, place: str) -> np.ndarray:
+    lengths = np.asarray(stored).reshape(-1) if isinstance(stored, np.ndarray | list) else np.zeros(0)
+    count, steps = array.shape[:2]
+    if len(lengths) != count or lengths.dtype.kind not in "iu" or ((lengths < 0) | (lengths > steps)).any():
+        raise DataError(f"{place}: must hold {count} whole numbers from 0 to {steps}, one for each id.")
+    return lengths.astype(np.int64)
+
+
+def _length_warnings(array: np.ndarray, lengths: np.ndarray, place: str) -> list[str]:
+    beyond = np.arange(array.shape[1]) >= lengths[:, None]
+    filled = sum(
+        int((_repaired(array[block]).any(axis=2) & beyond[block]).any(axis=1).sum()) for block in _blocks(array)
+    )
+    absent = int((lengths == 0).sum())
+    warnings = [f"{place}: {absent} utterances have length 0; one frame of zeros stands for each."] if absent else []
+    return warnings + (
+        [f"{place}: {filled} utterances hold values beyond their length; these were cut off."] if filled else []
+    )
+
+
+def _examine(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Per utterance (N,): the sum of its repaired values, and its first row that is not all zero (0 if none)."""
+    sums, first = np.empty(len(array)), np.empty(len(array), np.int64)
+    for block in _blocks(array):
+        values = _repaired(array[block])
+        sums[block] = values.sum(axis=(1, 2))
+        first[block] = values.any(axis=2).argmax(axis=1)
+    return sums, first
+
+
+def _blocks(array: np.ndarray) -> Iterator[slice]:
+    size = max(1, BLOCK_BYTES // max(1, array[:1].nbytes))
+    return (slice(first, first + size) for first in range(0, len(array), size))
+
+
+def _repaired(values: np.ndarray) -> np.ndarray:
+    return repair(values)[0]
+
+
+def _check_widths(splits: dict[str, Split], source: Path) -> None:
+    for m, key in KEYS.items():
+        widths = {STORED_SPLITS[name]: split.arrays[m].shape[2] for name, split in splits.items()}
+        if len(set(widths.values())) > 1:
+            told = ", ".join(f"{name} {width}" for name, width in widths.items())
+            raise DataError(f"{source}: '{key}' differs in width between the splits ({told}). Use the original file.")
+
+
+def _describe_steps(split: Split) -> str:
+    steps = {array.shape[1] for array in split.arrays.values()}
+    if len(steps) == 1:
+        return f"aligned, {steps.pop()} steps, cut where the text starts and padded with zeros on the right"
+    told = ", ".join(f"{KEYS[m]} {array.shape[1]}" for m, array in split.arrays.items())
+    return f"not aligned, at most {told} steps"

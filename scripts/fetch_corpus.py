@@ -1,0 +1,74 @@
+"""Fetch the files of a corpus from a list of addresses, check their digests, and unpack archives.
+
+A broken connection is taken up where it broke off, also by the next call. A file takes its name only when it is whole
+and has the digest of the list. One that stands there already is kept, or refused if its digest is another one; nothing
+is ever overwritten. A file without a digest in the list is not checked; its digest is said.
+
+Example:
+  python scripts/fetch_corpus.py --folder data \\
+      --settings '{"dataset": "mosi", "download": [{"url": "https://example.org/mosi_senti_data.pkl"}]}'
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+from nmer import command
+from nmer.corpora.archives import unpack
+from nmer.corpora.download import download, readable
+from nmer.corpora.download_list import Download, FetchSettings, download_list
+
+
+def main() -> None:
+    """Parse the arguments, fetch, unpack."""
+    parser = command.parser(__doc__)
+    parser.add_argument(
+        "--settings", required=True, help="settings as JSON: dataset, download [{url, file, sha256, …}]"
+    )
+    parser.add_argument("--folder", required=True, type=Path, help="folder of all corpora, to which files are relative")
+    parser.add_argument("--log", type=Path, help="file to write what is said into too, progress left out")
+    arguments = parser.parse_args()
+    settings = command.fill(FetchSettings, command.settings(arguments.settings))
+    with _said_and_logged(arguments.log) as say:
+        for wanted in download_list(settings.download, settings.dataset):
+            _fetch(wanted, arguments.folder / wanted.file, say)
+
+
+def _fetch(wanted: Download, path: Path, say: Callable[[str], None]) -> None:
+    fetched = download(wanted.url, path, wanted.sha256, say=say)
+    line = f"{path}: {'fetched' if fetched.new else 'kept'}, {readable(fetched.size)}, SHA-256 {fetched.sha256}"
+    if wanted.unpack:
+        unpacked = unpack(path, path.parent)
+        line += f"; {unpacked.new} files unpacked, {unpacked.kept} there already"
+    say(f"{line}.")
+    if wanted.sha256 is None:
+        say(f"warning: {path} was not checked. If it is right, add to its entry: sha256: {fetched.sha256}")
+
+
+@contextmanager
+def _said_and_logged(log: Path | None) -> Iterator[Callable[[str], None]]:
+    """A function that says a line on standard error and logs it. An error is logged here, and said by the caller."""
+    if log:
+        log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") if log else nullcontext() as stream:
+
+        def record(line: str) -> None:
+            if stream:
+                print(line, file=stream, flush=True)
+
+        def say(line: str) -> None:
+            print(line, file=sys.stderr, flush=True)
+            record(line)
+
+        try:
+            yield say
+        except Exception as error:
+            record(f"error: {error}")
+            raise
+
+
+if __name__ == "__main__":
+    command.run(main)

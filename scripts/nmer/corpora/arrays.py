@@ -1,0 +1,66 @@
+"""NumPy files (``.npy``) of unknown origin, read without running or believing anything in them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from nmer.errors import DataError
+
+
+def load_array(path: str | Path) -> np.ndarray:
+    """The array of a ``.npy`` file: numbers, booleans, text or bytes.
+
+    Raises DataError, naming the file, if it is missing, a folder, empty or damaged, holds Python objects, or declares
+    a shape that its content does not fill.
+    """
+    shape, dtype, start = _header(Path(path))
+    _check_length(Path(path), shape, dtype, start)
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise _damaged(path, error) from None
+
+
+def array_header(path: str | Path) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of a ``.npy`` file's array, without its values. Raises DataError as :func:`load_array` does."""
+    shape, dtype, start = _header(Path(path))
+    _check_length(Path(path), shape, dtype, start)
+    return shape, dtype
+
+
+def decode(names: np.ndarray, path: str | Path) -> list[str]:
+    """A list of texts from an array (N,) of text or of UTF-8 bytes. Raises DataError for other bytes."""
+    try:
+        return [name.decode("utf-8") if isinstance(name, bytes) else name for name in names.tolist()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: the name {error.object!r} is not UTF-8. Write names as UTF-8 text.") from None
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Shape, type, and where the content starts."""
+    try:
+        with path.open("rb") as stream:
+            version = np.lib.format.read_magic(stream)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            shape, _fortran, dtype = read(stream)
+            return shape, dtype, stream.tell()
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file. Complete the corpus.") from None
+    except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
+        raise _damaged(path, error) from None
+
+
+def _check_length(path: Path, shape: tuple[int, ...], dtype: np.dtype, start: int) -> None:
+    if dtype.hasobject:
+        raise DataError(f"{path}: holds Python objects; refused. Save a plain array of numbers or text.")
+    declared, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size - start
+    if declared != stored:
+        raise DataError(f"{path}: declares {declared} bytes but holds {stored}; damaged. Get or write the file again.")
+
+
+def _damaged(path: str | Path, error: Exception) -> DataError:
+    reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return DataError(f"{path}: cannot be read as a plain NumPy array ({reason}). Get or write the file again.")

@@ -1,0 +1,92 @@
+"""Folds of corpora that bring none: from a column, one group after another, or stratified (scikit-learn).
+
+Every scheme divides the utterances into parts. Fold k tests part k, selects checkpoints on the next part (after the
+last comes the first) and trains on the others, so every utterance is tested exactly once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
+
+from nmer.errors import DataError
+from nmer.names import SPLITS
+from nmer.seeds import derive_seed
+
+FEWEST_PARTS = 3
+"""One to test, one to validate, one to train on."""
+
+Folds = dict[int, dict[str, np.ndarray]]
+
+
+def fixed_split(column: Sequence[str], place: str) -> Folds:
+    """One fold from the name of each utterance's split: train, val or test (``valid`` and ``dev`` mean ``val``).
+
+    place: file and column, for messages. Raises DataError for another name.
+    """
+    same = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
+    names = np.array([same.get(name.lower(), name.lower()) for name in column])
+    strange = ~np.isin(names, SPLITS)
+    if strange.any():
+        raise DataError(f"{place}: '{column[int(np.flatnonzero(strange)[0])]}' is no split. Write train, val or test.")
+    return {1: {split: np.flatnonzero(names == split) for split in SPLITS}}
+
+
+def numbered_parts(column: Sequence[str], place: str) -> Folds:
+    """Folds from the number of the part, 1, 2, 3, …, that tests each utterance. Raises DataError for other values."""
+    if not all(value.isdecimal() for value in column):
+        wrong = next(value for value in column if not value.isdecimal())
+        raise DataError(f"{place}: '{wrong}' is no number of a fold. Write 1, 2, 3, ….")
+    parts = np.array([int(value) for value in column], np.int64)
+    if sorted(set(parts.tolist())) != list(range(1, parts.max() + 1)):
+        raise DataError(
+            f"{place}: folds must be numbered 1, 2, 3, … without gaps; found {sorted(set(parts.tolist()))}."
+        )
+    return _rotate(parts - 1, place)
+
+
+def leave_one_group_out(groups: Sequence[str], place: str) -> Folds:
+    """One fold per group (speaker, session, …), in sorted order of their names. Raises DataError for fewer than 3."""
+    splitter = LeaveOneGroupOut()
+    parts = np.empty(len(groups), np.int64)
+    for number, (_rest, held_out) in enumerate(_splits(splitter, np.zeros(len(groups)), groups, place)):
+        parts[held_out] = number
+    return _rotate(parts, place)
+
+
+def stratified(labels: np.ndarray, groups: Sequence[str] | None, count: int, dataset: str, place: str) -> Folds:
+    """``count`` folds with the class shares of the whole; a group (speaker) is never in two parts.
+
+    Shuffled by a seed derived from the dataset's name. Raises DataError if the corpus does not allow that many.
+    """
+    if count < FEWEST_PARTS:
+        raise DataError(f"{place}: stratified folds need the dataset's key 'folds', their number, at least 3.")
+    seed = derive_seed("folds", dataset) % 2**32
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    parts = np.empty(len(labels), np.int64)
+    splitter = kind(n_splits=count, shuffle=True, random_state=seed)
+    for number, (_rest, held_out) in enumerate(_splits(splitter, labels, groups, place)):
+        parts[held_out] = number
+    return _rotate(parts, place)
+
+
+def _splits(splitter, labels: np.ndarray, groups: Sequence[str] | None, place: str) -> list:
+    try:
+        return list(splitter.split(np.zeros(len(labels)), labels, groups))
+    except ValueError as error:
+        raise DataError(f"{place}: the corpus cannot be divided this way ({error}).") from None
+
+
+def _rotate(parts: np.ndarray, place: str) -> Folds:
+    count = int(parts.max()) + 1
+    if count < FEWEST_PARTS:
+        raise DataError(f"{place}: {count} parts; at least 3 are needed, to train, validate and test on.")
+    folds = {}
+    for number in range(count):
+        following = (number + 1) % count
+        chosen = {"test": parts == number, "val": parts == following}
+        chosen["train"] = ~(chosen["test"] | chosen["val"])
+        folds[number + 1] = {split: np.flatnonzero(chosen[split]) for split in SPLITS}
+    return folds

@@ -1,0 +1,114 @@
+"""HDF5 files of unknown origin, opened so that they can lead to no other file and claim no more than they hold.
+
+Features are downloaded from many places. An HDF5 file may point into other files (external and soft links, external
+storage, virtual datasets), and may declare arrays far larger than itself. All of these are refused here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from nmer.errors import DataError
+
+LARGEST_ARRAY_BYTES = 2**30
+"""Most bytes that are read at once: one utterance, or one stream of one video."""
+
+LARGEST_COMPRESSION = 1100
+"""An array that declares this many times more than it stores is refused; deflate, HDF5's usual filter, reaches 1032."""
+
+
+def open_hdf5(path: str | Path) -> h5py.File:
+    """Open for reading. Raises DataError, naming the file, if it is missing, a folder, empty or not whole HDF5."""
+    path = Path(path)
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DataError(f"{path}: not a whole HDF5 file ({reason}). Correct the path or get the file again.") from None
+
+
+def dataset(group: h5py.Group, name: str, path: str | Path) -> h5py.Dataset:
+    """The dataset ``name`` of a group, which may be a path of several groups.
+
+    path: the file, for messages. Raises DataError if there is none, or it leads to another place or file, or it
+    declares much more than it stores.
+    """
+    found = member(group, name, path)
+    if not isinstance(found, h5py.Dataset):
+        raise DataError(f"{path}: '{name}' is a group where an array is expected.")
+    try:
+        elsewhere = found.external or found.is_virtual
+        declared, stored = found.nbytes if found.shape is not None else 0, found.id.get_storage_size()
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # a type that NumPy lacks, or a damaged one
+        raise DataError(f"{path}: '{name}' cannot be read ({_reason(error)}). Get the file again.") from None
+    if elsewhere:
+        raise DataError(f"{path}: '{name}' takes its values from another file; refused. Store them in this one.")
+    if found.shape is None:
+        raise DataError(f"{path}: '{_name(found)}' holds no values.")
+    if declared > LARGEST_COMPRESSION * max(stored, 1):
+        raise DataError(
+            f"{path}: '{name}' declares {declared} bytes but stores {stored}; refused as damaged or unsafe."
+        )
+    return found
+
+
+def member(group: h5py.Group, name: str, path: str | Path) -> h5py.Group | h5py.Dataset:
+    """A member of a group, reached by hard links only. Raises DataError as :func:`dataset` does."""
+    for part in name.split("/"):
+        try:
+            kind = group.get(part, getclass=True, getlink=True) if isinstance(group, h5py.Group) else None
+            if kind is None:
+                raise DataError(f"{path}: has no '{name}'.")
+            if kind is not h5py.HardLink:
+                raise DataError(f"{path}: '{name}' is a link to another place or file; refused. Store the values here.")
+            group = group[part]
+        except (OSError, KeyError, RuntimeError, ValueError) as error:
+            raise DataError(f"{path}: '{name}' cannot be read ({_reason(error)}). Get the file again.") from None
+    return group
+
+
+def read_array(stored: h5py.Dataset, path: str | Path, rows: slice = slice(None)) -> np.ndarray:
+    """The numbers of a dataset, or some rows of it.
+
+    Raises DataError if they are more than ``LARGEST_ARRAY_BYTES``, damaged, or no numbers.
+    """
+    values = _read(stored, path, rows)
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"{path}: '{_name(stored)}' holds {values.dtype} where numbers are expected.")
+    return values
+
+
+def read_column(stored: h5py.Dataset, path: str | Path) -> list[str]:
+    """The entries of a dataset (n,) of text or numbers, as text. Raises DataError as :func:`read_array` does."""
+    values = _read(stored, path, slice(None))
+    if values.ndim != 1:
+        raise DataError(f"{path}: '{_name(stored)}' has shape {values.shape}; one entry each is expected.")
+    if values.dtype.kind not in "biufO":
+        raise DataError(f"{path}: '{_name(stored)}' holds {values.dtype} where text or numbers are expected.")
+    return [str(value) for value in values.tolist()]
+
+
+def _read(stored: h5py.Dataset, path: str | Path, rows: slice) -> np.ndarray:
+    row_bytes = stored.nbytes // max(1, len(stored)) if stored.shape else stored.nbytes
+    size = row_bytes * (len(range(*rows.indices(len(stored)))) if stored.shape else 1)
+    if size > LARGEST_ARRAY_BYTES:
+        raise DataError(f"{path}: '{_name(stored)}' has {size} bytes, more than the limit of {LARGEST_ARRAY_BYTES}.")
+    wanted = rows if stored.shape else ()
+    try:
+        text = h5py.check_string_dtype(stored.dtype) is not None
+        return stored.asstr("utf-8")[wanted] if text else stored[wanted]
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: '{_name(stored)}' holds text that is not UTF-8. Write it as UTF-8.") from None
+    except (OSError, ValueError, TypeError, MemoryError) as error:
+        raise DataError(f"{path}: '{_name(stored)}' cannot be read ({_reason(error)}). Get the file again.") from None
+
+
+def _name(stored: h5py.Dataset) -> str:
+    return (stored.name or "").lstrip("/")
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,76 @@
+"""Bring your own corpus: a CSV of utterances beside one ``.npy`` file per utterance and modality.
+
+``utterances.csv`` has the columns ``id``, ``label`` and, as the protocol asks, ``speaker``, ``split`` or ``fold``;
+``a/{id}.npy``, ``v/{id}.npy`` and ``l/{id}.npy`` hold (frames, dim) each. Any number of classes, any dims, any lengths.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nmer.corpora.arrays import array_header, load_array
+from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.listing import read_listing
+from nmer.corpora.registry import layout
+from nmer.corpora.utterances import understand
+from nmer.errors import DataError
+from nmer.names import MODALITIES
+
+LISTING = "utterances.csv"
+
+
+@layout(
+    "npy_folder",
+    files=("utterances.csv", "a/*.npy", "v/*.npy", "l/*.npy"),
+    standardize=(),
+    folds=1,
+    choices={"protocol": ("column", "leave_one_group_out", "stratified")},
+)
+def read(source: Path, settings: CorpusSettings, *, protocol="column") -> Corpus:
+    """Read the folder ``source``; see the module. Arrays are read when asked for.
+
+    protocol: where the folds come from, see :func:`nmer.corpora.utterances.understand`.
+    Raises DataError if a file is missing, damaged or unlike the others, or the table is not as described.
+    """
+    path = source / LISTING
+    utterances = understand(read_listing(path, ("id", "label")), protocol, settings, str(path))
+    for identifier in utterances.ids:
+        if identifier in (".", "..") or set(identifier) & set("/\\\0"):
+            raise DataError(f"{path}: id '{identifier}' cannot be the name of a file. Rename the utterance.")
+    shapes = {m: _shapes(source / m, utterances.ids) for m in MODALITIES}
+
+    def features(modality: str, index: int) -> np.ndarray:
+        return load_array(source / modality / f"{utterances.ids[index]}.npy")
+
+    return Corpus(
+        ids=utterances.ids,
+        labels=utterances.labels,
+        speakers=utterances.speakers,
+        classes=utterances.classes,
+        dims={m: int(shape[0, 1]) for m, shape in shapes.items()},
+        lengths={m: shape[:, 0] for m, shape in shapes.items()},
+        folds=utterances.folds,
+        features=features,
+        notes=utterances.notes,
+        warnings=[warning for m in MODALITIES for warning in _unlisted(source / m, utterances.ids)],
+        files={m: str(source / m) for m in MODALITIES},
+    )
+
+
+def _shapes(folder: Path, ids: list[str]) -> np.ndarray:
+    """(n, 2) frames and dimensions of every utterance."""
+    shapes = np.empty((len(ids), 2), np.int64)
+    for index, identifier in enumerate(ids):
+        path = folder / f"{identifier}.npy"
+        shape, dtype = array_header(path)
+        if len(shape) != 2 or dtype.kind not in "biuf" or (index and shape[1] != shapes[0, 1]):
+            raise DataError(f"{path}: holds {dtype} {shape}, unlike the others' numbers (frames, dim). Correct it.")
+        shapes[index] = shape
+    return shapes
+
+
+def _unlisted(folder: Path, ids: list[str]) -> list[str]:
+    count = len({path.stem for path in folder.glob("*.npy")} - set(ids))
+    return [f"{folder}: {count} files belong to no utterance of {LISTING}."] if count else []

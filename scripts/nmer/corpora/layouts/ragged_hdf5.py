@@ -1,0 +1,106 @@
+"""Bring your own corpus: one HDF5 file of ragged arrays, laid out as the workflow's own feature store.
+
+``utterance/id`` and ``utterance/label`` (n), and as the protocol asks ``utterance/speaker``, ``utterance/split`` or
+``utterance/fold``; per modality ``a``, ``v``, ``l``: ``values`` (total frames, dim) and ``offset`` (n + 1), utterance i
+being the frames from ``offset[i]`` to ``offset[i + 1]``. Folds may also be given outright, as ``fold/{k}/train``,
+``val`` and ``test``: numbers of utterances, from 0.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.folds import Folds
+from nmer.corpora.hdf5 import dataset, open_hdf5, read_array, read_column
+from nmer.corpora.registry import layout
+from nmer.corpora.utterances import Utterances, understand
+from nmer.errors import DataError
+from nmer.names import MODALITIES, SPLITS
+
+COLUMNS = ("speaker", "split", "fold")
+
+
+@layout(
+    "ragged_hdf5",
+    files=(),
+    standardize=(),
+    folds=1,
+    choices={"protocol": ("column", "given", "leave_one_group_out", "stratified")},
+)
+def read(source: Path, settings: CorpusSettings, *, protocol="column") -> Corpus:
+    """Read the file ``source``; see the module. It stays open until the corpus is closed.
+
+    protocol: where the folds come from: ``given`` takes the group ``fold``, for the others see
+    :func:`nmer.corpora.utterances.understand`. Raises DataError if the file is not as described.
+    """
+    with ExitStack() as resources:
+        file = resources.enter_context(open_hdf5(source))
+        utterances = _utterances(file, protocol, settings, source)
+        values, offsets = {}, {}
+        for m in MODALITIES:
+            values[m] = dataset(file, f"{m}/values", source)
+            offsets[m] = _offset(file, m, len(utterances.ids), values[m], source)
+
+        def features(modality: str, index: int) -> np.ndarray:
+            start, stop = offsets[modality][index : index + 2]
+            return read_array(values[modality], source, np.s_[start:stop])
+
+        return Corpus(
+            ids=utterances.ids,
+            labels=utterances.labels,
+            speakers=utterances.speakers,
+            classes=utterances.classes,
+            dims={m: values[m].shape[1] for m in MODALITIES},
+            lengths={m: np.diff(offsets[m]) for m in MODALITIES},
+            folds=utterances.folds,
+            features=features,
+            notes=utterances.notes,
+            files={m: f"{source}: {m}/values" for m in MODALITIES},
+            resources=resources.pop_all(),
+        )
+
+
+def _utterances(file: h5py.File, protocol: str, settings: CorpusSettings, source: Path) -> Utterances:
+    names = ["id", "label", *(name for name in COLUMNS if f"utterance/{name}" in file)]
+    columns = {name: read_column(dataset(file, f"utterance/{name}", source), source) for name in names}
+    for name, column in columns.items():
+        if len(column) != len(columns["id"]) or not column:
+            raise DataError(f"{source}: utterance/{name} has {len(column)} entries, utterance/id {len(columns['id'])}.")
+    folds = _given_folds(file, len(columns["id"]), source) if protocol == "given" else None
+    return understand(columns, protocol, settings, str(source), folds)
+
+
+def _offset(file: h5py.File, modality: str, count: int, values: h5py.Dataset, source: Path) -> np.ndarray:
+    """(n + 1,) int64, checked against the frames that are there."""
+    offset = read_array(dataset(file, f"{modality}/offset", source), source)
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise DataError(
+            f"{source}: {modality}/values holds {values.dtype} {values.shape}; numbers (frames, dim) expected."
+        )
+    whole = offset.dtype.kind in "iu" and offset.shape == (count + 1,)
+    if not whole or offset[0] != 0 or offset[-1] != len(values) or (np.diff(offset.astype(np.int64)) < 0).any():
+        raise DataError(
+            f"{source}: {modality}/offset must hold {count + 1} whole numbers, rising from 0 to {len(values)}, the "
+            f"frames of {modality}/values."
+        )
+    return offset.astype(np.int64)
+
+
+def _given_folds(file: h5py.File, count: int, source: Path) -> Folds:
+    numbers = sorted(int(name) for name in file.get("fold", ()) if name.isdecimal())
+    if not numbers or numbers != list(range(1, len(numbers) + 1)):
+        raise DataError(f"{source}: the group 'fold' must hold folds 1, 2, 3, …; found {numbers}.")
+    folds = {number: {} for number in numbers}
+    for number in numbers:
+        for split in SPLITS:
+            name = f"fold/{number}/{split}"
+            index = read_array(dataset(file, name, source), source)
+            if index.ndim != 1 or index.dtype.kind not in "iu" or (index < 0).any() or (index >= count).any():
+                raise DataError(f"{source}: {name} must hold numbers of utterances, from 0 to {count - 1}.")
+            folds[number][split] = index.astype(np.int64)
+    return folds

@@ -1,0 +1,76 @@
+"""Tables of utterances in CSV, and labels written as names or numbers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from nmer.errors import DataError, nearest
+
+
+def read_listing(path: str | Path, required: Sequence[str]) -> dict[str, list[str]]:
+    """Column name -> values of a CSV file with a header, as text without surrounding blanks, at least one row.
+
+    Raises DataError, naming file and line, if it cannot be read as UTF-8, lacks a column of ``required``, or a row
+    has another number of cells than the header or an empty cell in a required column.
+    """
+    path = Path(path)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.reader(stream, strict=True)
+            header = [name.strip() for name in next(reader, [])]
+            rows = [(reader.line_num, row) for row in reader if row]
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}). Correct the path.") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: is not UTF-8 text. Save it as UTF-8.") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: is not a CSV file ({error}). Correct it.") from None
+    for name in required:
+        if name not in header:
+            raise DataError(f"{path}: has no column '{name}'. {nearest(name, header)}")
+    if len(set(header)) < len(header):
+        raise DataError(f"{path}: two columns have the same name. Rename one.")
+    if not rows:
+        raise DataError(f"{path}: lists no utterance. Complete it.")
+    for line, row in rows:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {line}: {len(row)} cells where the header has {len(header)}. Correct it.")
+    columns = {name: [row[index].strip() for _line, row in rows] for index, name in enumerate(header)}
+    for name in required:
+        if "" in columns[name]:
+            line = rows[columns[name].index("")][0]
+            raise DataError(f"{path}, line {line}: the column '{name}' is empty. Fill it in.")
+    return columns
+
+
+def number_labels(
+    values: Sequence[str | int], classes: Sequence[str] | None, path: str | Path
+) -> tuple[np.ndarray, list[str]]:
+    """Label numbers (n,) int64 and class names in label order, from labels written as class names or as numbers 0, 1, …
+
+    classes: the names in label order; without them the names found, sorted, or the numbers found.
+    Raises DataError for a label that is neither a class nor a number of one.
+    """
+    written = [str(value) for value in values]
+    numbered = all(value.isdecimal() for value in written)
+    if classes is None:
+        found = sorted(set(written), key=int) if numbered else sorted(set(written))
+        if numbered and [int(value) for value in found] != list(range(len(found))):
+            raise DataError(f"{path}: the label numbers {', '.join(found)} leave gaps. Name all in the key 'classes'.")
+        classes = found
+    if numbered and not set(written) <= set(classes):
+        numbers = np.array([int(value) for value in written], np.int64)
+        if numbers.max() >= len(classes):
+            raise DataError(
+                f"{path}: label {numbers.max()} is outside the {len(classes)} classes of the key 'classes'."
+            )
+        return numbers, list(classes)
+    position = {name: index for index, name in enumerate(classes)}
+    for value in written:
+        if value not in position:
+            raise DataError(f"{path}: label '{value}' is not a class. {nearest(value, classes)}")
+    return np.array([position[value] for value in written], np.int64), list(classes)

@@ -1,0 +1,123 @@
+"""Writing a feature store from a corpus (DESIGN section 5): values, repairs, and the statistics of every fold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.moments import GroupedMoments
+from nmer.corpora.repair import add_counts, cast, repair_in_place
+from nmer.corpora.store import SCOPES
+from nmer.corpora.streaming import create_file, create_values, frames_per_block, utterance_blocks
+from nmer.errors import DataError
+from nmer.names import MODALITIES, SPLITS
+from nmer.progress import progress
+
+
+def write_store(
+    corpus: Corpus, settings: CorpusSettings, path: str | Path, sources: Mapping[str, str] | None = None
+) -> None:
+    """Write a corpus as a feature store, atomically, a block of utterances in memory at a time.
+
+    sources: name of each source file -> SHA-256. Raises DataError if a source file turns out to be damaged, or a
+    modality to hold the same frame throughout.
+    """
+    standardised = [m for m in settings.standardize if m not in corpus.normalised]
+    total = sum(4 * corpus.dims[m] * int(corpus.lengths[m].sum()) for m in MODALITIES)
+    with create_file(path) as file, progress(f"features of {settings.dataset}", total) as advance:
+        _write_utterances(file, corpus)
+        for number, fold in corpus.folds.items():
+            for split in SPLITS:
+                file[f"fold/{number}/{split}"] = np.asarray(fold[split], np.int64)
+        repairs = {m: _write_modality(file, corpus, m, m in standardised, advance) for m in MODALITIES}
+        dims = {m: corpus.dims[m] for m in MODALITIES}
+        attributes = {"classes": corpus.classes, "dims": dims, "repairs": repairs, "sources": dict(sources or {})}
+        for name, value in attributes.items():
+            file.attrs[name] = json.dumps(value, ensure_ascii=False)
+
+
+def _write_utterances(file: h5py.File, corpus: Corpus) -> None:
+    file["utterance/label"] = np.asarray(corpus.labels, np.int64)
+    for name, values in (("id", corpus.ids), ("speaker", corpus.speakers)):
+        file.create_dataset(f"utterance/{name}", data=values, dtype=h5py.string_dtype())
+
+
+def _training_groups(corpus: Corpus) -> tuple[np.ndarray, dict[int, list[int]]]:
+    """Utterances that the same folds train on form a group: (n,) group of each, and fold -> its training groups."""
+    trained_on = np.zeros((len(corpus.folds), len(corpus.ids)), bool)
+    for row, fold in zip(trained_on, corpus.folds.values(), strict=True):
+        row[fold["train"]] = True
+    patterns, group_of = np.unique(trained_on, axis=1, return_inverse=True)
+    return group_of, {number: np.flatnonzero(row).tolist() for number, row in zip(corpus.folds, patterns, strict=True)}
+
+
+def _write_modality(
+    file: h5py.File, corpus: Corpus, modality: str, standardised: bool, advance: Callable[[int], object]
+) -> dict[str, int]:
+    """Write frames and statistics of one modality; returns what was repaired."""
+    offset = np.concatenate([[0], np.cumsum(corpus.lengths[modality])]).astype(np.int64)
+    values = create_values(file, modality, int(offset[-1]), corpus.dims[modality])
+    values.parent["offset"] = offset
+    group_of, groups_of_fold = _training_groups(corpus) if standardised else (np.zeros(len(corpus.ids), int), {})
+    moments = GroupedMoments(group_of)
+    repairs = corpus.repairs.get(modality, {})
+    for first, last in utterance_blocks(offset, frames_per_block(corpus.dims[modality])):
+        frames, bounds = _read_block(corpus, modality, offset, first, last)
+        repairs = add_counts(repairs, repair_in_place(frames))
+        values[offset[first] : offset[last]] = frames
+        moments.add(first, frames, bounds)
+        advance(frames.nbytes)
+    _write_statistics(corpus, modality, values.parent, moments, standardised)
+    for number, groups in groups_of_fold.items():
+        given = corpus.normalisation.get(number, {}).get(modality)
+        training = moments.of(groups)
+        _write_pair(file, f"fold/{number}/norm/{modality}", given or (training.mean, training.spread))
+    return add_counts(repairs, {})
+
+
+def _read_block(
+    corpus: Corpus, modality: str, offset: np.ndarray, first: int, last: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames of utterances ``first`` to ``last`` (excluded), (rows, dim) float32, not yet repaired, and where in them
+    each utterance begins and the last one ends."""
+    bounds = offset[first : last + 1] - offset[first]
+    frames = np.empty((bounds[-1], corpus.dims[modality]), np.float32)
+    for index, (start, stop) in enumerate(pairwise(bounds.tolist()), start=first):
+        utterance, place = np.asarray(corpus.features(modality, index)), frames[start:stop]
+        if utterance.shape != place.shape:
+            raise DataError(
+                f"{corpus.files.get(modality, 'the corpus')}: utterance '{corpus.ids[index]}' has shape "
+                f"{utterance.shape}; its reader declared {place.shape}."
+            )
+        cast(utterance, place)
+    return frames, bounds
+
+
+def _write_statistics(
+    corpus: Corpus, modality: str, group: h5py.Group, moments: GroupedMoments, standardised: bool
+) -> None:
+    everything, valid = moments.of(), moments.of(zeros=False)
+    constant = int((everything.variance == 0).sum())
+    if constant == corpus.dims[modality]:
+        raise DataError(
+            f"{corpus.files.get(modality, 'the corpus')}: modality '{modality}' is the same in all frames (once NaN "
+            "and infinities are 0). It carries no information, and no SNR can be defined. Correct the features."
+        )
+    centre, scale = (everything.mean, everything.spread) if standardised else (0.0, 1.0)
+    if standardised:
+        _write_pair(group, "corruption", (centre, scale))
+    for scope, part in zip(SCOPES, (everything, valid), strict=True):
+        group.attrs[f"variance_{scope}"] = part.pooled_variance(centre, scale)
+    group.attrs["constant_dimensions"] = constant
+    group.attrs["zero_utterances"] = moments.zero_utterances
+
+
+def _write_pair(group: h5py.Group, name: str, pair: tuple[np.ndarray, np.ndarray]) -> None:
+    for statistic, values in zip(("mean", "std"), pair, strict=True):
+        group[f"{name}/{statistic}"] = np.asarray(values, np.float64)

@@ -1,0 +1,74 @@
+"""What the generic layouts share: from a table of utterances to ids, labels, speakers and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmer.corpora.corpus import CorpusSettings
+from nmer.corpora.folds import Folds, fixed_split, leave_one_group_out, numbered_parts, stratified
+from nmer.corpora.listing import number_labels
+from nmer.errors import DataError
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """ids, speakers: n strings. labels: (n,) int64. classes: names in label order. folds: as in ``Corpus``.
+
+    notes: sentences on how the table was understood.
+    """
+
+    ids: list[str]
+    labels: np.ndarray
+    classes: list[str]
+    speakers: list[str]
+    folds: Folds
+    notes: list[str]
+
+
+def understand(
+    columns: Mapping[str, list[str]], protocol: str, settings: CorpusSettings, place: str, given: Folds | None = None
+) -> Utterances:
+    """Utterances from the columns ``id``, ``label`` and, where present, ``speaker``, ``split``, ``fold``.
+
+    protocol: ``column`` takes the folds from ``split`` or ``fold``, ``leave_one_group_out`` from ``speaker``,
+    ``stratified`` makes ``settings.folds`` of them by label, keeping each speaker in one part.
+    given: folds that the corpus states outright, instead. place: the file, for messages.
+    Raises DataError naming file and column.
+    """
+    labels, classes = number_labels(columns["label"], settings.classes, place)
+    speakers = columns.get("speaker")
+    notes = [f"Classes: {', '.join(f'{number} = {name}' for number, name in enumerate(classes))}."]
+    if speakers is None:
+        notes.append("No column 'speaker': whether splits share speakers cannot be checked.")
+    folds = given or _folds(columns, labels, protocol, settings, place)
+    notes.append(f"Folds: {len(folds)}, {_DESCRIPTIONS[protocol]}.")
+    return Utterances(columns["id"], labels, classes, speakers or list(columns["id"]), folds, notes)
+
+
+_DESCRIPTIONS = {
+    "column": "as the column says",
+    "given": "as the file says",
+    "leave_one_group_out": "one speaker left out in each, the next one for validation",
+    "stratified": "stratified by label, the next part for validation",
+}
+
+
+def _folds(columns: Mapping[str, list[str]], labels: np.ndarray, protocol: str, settings: CorpusSettings, place: str):
+    speakers = columns.get("speaker")
+    if protocol == "stratified":
+        return stratified(labels, speakers, settings.folds, settings.dataset, place)
+    if protocol == "leave_one_group_out":
+        if speakers is None:
+            raise DataError(f"{place}: leave_one_group_out needs a column 'speaker'. Add it.")
+        return leave_one_group_out(speakers, f"{place}, column speaker")
+    if ("split" in columns) == ("fold" in columns):
+        raise DataError(
+            f"{place}: folds need one of the columns 'split' (train, val, test) and 'fold' (1, 2, 3, …), or the option "
+            "'protocol': leave_one_group_out or stratified."
+        )
+    if "split" in columns:
+        return fixed_split(columns["split"], f"{place}, column split")
+    return numbered_parts(columns["fold"], f"{place}, column fold")

@@ -1,0 +1,51 @@
+"""The progress of a long step, on standard error: a bar in a terminal, now and then a line in a log file.
+
+What ends within a moment says nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+TERMINAL_DELAY_SECONDS = 1.0
+"""A step that ends sooner shows no bar."""
+
+LOG_INTERVAL_SECONDS = 10.0
+"""Time between two lines of a log file, and before the first."""
+
+LOG_LINE = "{desc}: {percentage:.0f} % ({n_fmt}B of {total_fmt}B) after {elapsed}, {remaining} to go, {rate_fmt}"
+
+
+@contextmanager
+def progress(label: str, total: int) -> Iterator[Callable[[int], object]]:
+    """Yield a function to be called with the number of bytes done since its last call, ``total`` in all.
+
+    label: what is going on, e.g. "features of iemocap".
+    """
+    if sys.stderr.isatty():
+        with tqdm(desc=label, total=total, unit="B", unit_scale=True, delay=TERMINAL_DELAY_SECONDS) as bar:
+            yield bar.update
+    else:
+        yield _LogLines(label, total).update
+
+
+class _LogLines:
+    """Says in one line how far it is, at most every ``LOG_INTERVAL_SECONDS``."""
+
+    def __init__(self, label: str, total: int) -> None:
+        self._label, self._total, self._done = label, total, 0
+        self._started = self._said = time.monotonic()
+
+    def update(self, amount: int) -> None:
+        self._done += amount
+        now = time.monotonic()
+        if now - self._said >= LOG_INTERVAL_SECONDS:
+            self._said = now
+            units = {"unit": "B", "unit_scale": True, "bar_format": LOG_LINE}
+            line = tqdm.format_meter(self._done, self._total, now - self._started, prefix=self._label, **units)
+            print(line, file=sys.stderr, flush=True)

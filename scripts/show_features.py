@@ -1,0 +1,21 @@
+"""Print the validation reports of feature stores in a few lines each: what was read, beside the paper's figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nmer import command
+from nmer.corpora.validation import summary
+from nmer.files import read_json
+
+
+def main() -> None:
+    """Print one summary per report."""
+    parser = command.parser(__doc__)
+    parser.add_argument("reports", nargs="+", type=Path, help="reports as build_features.py writes them (.json)")
+    for path in parser.parse_args().reports:
+        print(summary(read_json(path)))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,18 @@
+"""What the tests of several folders share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from file_server import FileServer
+
+
+@pytest.fixture
+def server(monkeypatch) -> Iterator[FileServer]:
+    """A server on loopback, reached without any proxy of the machine."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    server = FileServer()
+    yield server
+    server.close()

@@ -1,0 +1,362 @@
+"""An archive is unpacked whole, inside its folder, over nothing that stands there; or nothing of it is."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import resource
+import shutil
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from nmer.corpora import archives
+from nmer.corpora.archives import Unpacked, unpack
+from nmer.errors import DataError
+
+FILES = {
+    "corpus/A/audio.h5": random.Random(0).randbytes(300_000),
+    "corpus/labels.csv": b"id,label\n" * 5000,
+    "read.me": b"",
+}
+MODES = {".tar": "w", ".tar.gz": "w:gz", ".tgz": "w:gz", ".tar.xz": "w:xz", ".txz": "w:xz"}
+every_kind = pytest.mark.parametrize("suffix", [".zip", *MODES])
+
+
+def make_zip(path: Path, files: dict[str, bytes], infos: tuple[zipfile.ZipInfo, ...] = ()) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+        for info in infos:
+            archive.writestr(info, "/etc/passwd")
+    return path
+
+
+def make_tar(path: Path, files: dict[str, bytes], infos: tuple[tarfile.TarInfo, ...] = ()) -> Path:
+    suffix = next(suffix for suffix in (".tar.gz", ".tgz", ".tar.xz", ".txz", ".tar") if path.name.endswith(suffix))
+    with tarfile.open(path, MODES[suffix]) as archive:
+        for name, content in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for info in infos:
+            archive.addfile(info)
+    return path
+
+
+def make(path: Path, files: dict[str, bytes]) -> Path:
+    return make_zip(path, files) if path.suffix == ".zip" else make_tar(path, files)
+
+
+def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+def zip_special(name: str, kind: int) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (kind | 0o777) << 16
+    return info
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """The folder to unpack into; archives stand in it, as fetched ones do."""
+    folder = tmp_path / "outer" / "data"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def refused(folder) -> Callable[..., str]:
+    """Unpack, expect one sentence, and nothing changed anywhere around; returns the sentence."""
+
+    def call(archive: Path, **limits: int) -> str:
+        before = everything(folder.parents[1])
+        with pytest.raises(DataError) as raised:
+            unpack(archive, folder, **limits)
+        assert everything(folder.parents[1]) == before
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
+
+    return call
+
+
+def everything(root: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in root.rglob("*")}
+
+
+def unpacked(folder: Path) -> dict[str, bytes]:
+    """What stands in the folder but archives."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("all."))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+# What is unpacked
+
+
+@every_kind
+def test_all_files_take_their_places_and_nothing_else_is_left(folder, suffix):
+    archive = make(folder / f"all{suffix}", FILES)
+    assert unpack(archive, folder) == Unpacked(new=3, kept=0)
+    assert unpacked(folder) == FILES
+    assert sorted(path.name for path in folder.iterdir()) == [archive.name, "corpus", "read.me"]
+
+
+@every_kind
+def test_a_second_call_keeps_everything_and_a_missing_file_comes_back(folder, suffix):
+    archive = make(folder / f"all{suffix}", FILES)
+    unpack(archive, folder)
+    times = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert unpack(archive, folder) == Unpacked(new=0, kept=3)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == times
+    (folder / "corpus" / "labels.csv").unlink()
+    assert unpack(archive, folder) == Unpacked(new=1, kept=2)
+    assert unpacked(folder) == FILES
+
+
+def test_empty_folders_and_plain_spellings_of_the_folder_itself_are_fine(folder):
+    infos = (
+        special(".", tarfile.DIRTYPE),
+        special("./inner/empty", tarfile.DIRTYPE),
+        special("inner", tarfile.DIRTYPE),
+    )
+    unpack(make_tar(folder / "all.tar", {"./a.txt": b"a"}, infos), folder)
+    assert unpacked(folder) == {"a.txt": b"a"}
+    assert (folder / "inner" / "empty").is_dir()
+
+
+def test_neither_permissions_nor_times_are_taken_from_the_archive(folder):
+    info = tarfile.TarInfo("a.txt")
+    info.mode, info.mtime, info.uid = 0o4777, 1, 12345
+    unpack(make_tar(folder / "all.tar", {}, (info,)), folder)
+    found = (folder / "a.txt").stat()
+    (folder / "plain.txt").write_text("")
+    assert stat.S_IMODE(found.st_mode) == stat.S_IMODE((folder / "plain.txt").stat().st_mode)
+    assert found.st_mtime > 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/../../evil", "a/../b", "/tmp/evil", ".."])
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_a_member_that_leads_out_of_the_folder_is_refused(folder, refused, suffix, name):
+    message = refused(make(folder / f"all{suffix}", {"good.txt": b"good", name: b"evil"}))
+    assert "leads out of the folder. Do not unpack this archive." in message
+    assert not Path("/tmp/evil").exists()
+
+
+@pytest.mark.parametrize("name", ["a\\..\\evil", "C:/evil", "two\nlines", "bell\a"])
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
+def test_a_member_whose_name_means_something_elsewhere_is_refused(folder, refused, suffix, name):
+    assert "has no plain name" in refused(make(folder / f"all{suffix}", {"good.txt": b"good", name: b"evil"}))
+
+
+@pytest.mark.parametrize(
+    ("info", "sort"),
+    [
+        (special("link", tarfile.SYMTYPE, "/etc/passwd"), "link"),
+        (special("link", tarfile.SYMTYPE, "good.txt"), "link"),
+        (special("link", tarfile.LNKTYPE, "good.txt"), "link"),
+        (special("link", tarfile.LNKTYPE, "../../evil"), "link"),
+        (special("null", tarfile.CHRTYPE), "device"),
+        (special("disk", tarfile.BLKTYPE), "device"),
+        (special("pipe", tarfile.FIFOTYPE), "device"),
+    ],
+)
+def test_links_and_devices_in_a_tar_are_refused(folder, refused, info, sort):
+    message = refused(make_tar(folder / "all.tar", {"good.txt": b"good"}, (info,)))
+    assert f"member '{info.name}' is a {sort}, and only files are unpacked" in message
+
+
+@pytest.mark.parametrize(
+    ("kind", "sort"),
+    [(stat.S_IFLNK, "link"), (stat.S_IFCHR, "device"), (stat.S_IFIFO, "device"), (stat.S_IFSOCK, "device")],
+)
+def test_links_and_devices_in_a_zip_are_refused(folder, refused, kind, sort):
+    message = refused(make_zip(folder / "all.zip", {"good.txt": b"good"}, (zip_special("member", kind),)))
+    assert f"member 'member' is a {sort}" in message
+
+
+def test_a_link_that_would_carry_later_members_out_is_refused(folder, refused):
+    infos = (special("corpus", tarfile.SYMTYPE, ".."), tarfile.TarInfo("corpus/evil"))
+    assert "is a link" in refused(make_tar(folder / "all.tar", {}, infos))
+
+
+@every_kind
+def test_a_link_in_the_folder_that_leads_out_of_it_is_not_followed(folder, refused, suffix):
+    (folder / "corpus").symlink_to(folder.parent)
+    assert "leads 'corpus/A/audio.h5' out of it" in refused(make(folder / f"all{suffix}", FILES))
+
+
+def test_a_member_under_a_password_is_refused(folder, refused):
+    archive = make_zip(folder / "all.zip", {"a.txt": b"a"})
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    archive.write_bytes(content)
+    assert "file under a password" in refused(archive)
+
+
+@pytest.mark.parametrize("second", ["a", "./a", "a/b"])
+def test_members_that_share_a_place_are_refused(folder, refused, second):
+    infos = (tarfile.TarInfo("a"), tarfile.TarInfo(second))
+    assert "Unpack it yourself if you trust it" in refused(make_tar(folder / "all.tar", {}, infos))
+
+
+@every_kind
+def test_an_archive_without_files_is_refused(folder, refused, suffix):
+    assert "holds no file" in refused(make(folder / f"all{suffix}", {}))
+
+
+# Sizes
+
+
+@every_kind
+def test_an_archive_that_takes_up_more_than_the_limit_is_refused(folder, refused, suffix):
+    archive = make(folder / f"all{suffix}", FILES)
+    assert "would take up more than" in refused(archive, largest=300_000)
+    unpack(archive, folder, largest=400_000)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar.xz"])
+def test_a_bomb_is_refused_by_how_much_it_grows(folder, refused, suffix):
+    archive = make(folder / f"all{suffix}", {"zeros": bytes(20_000_000)})
+    assert archive.stat().st_size < 30_000
+    assert "would take up more than" in refused(archive, harmless=1_000_000)
+    assert unpack(archive, folder).new == 1
+
+
+def test_a_bomb_of_empty_files_is_refused(folder, refused):
+    archive = make_tar(folder / "all.tar.gz", {f"{number:06d}": b"" for number in range(4000)})
+    assert "would take up more than" in refused(archive, harmless=1_000_000, ratio=10)
+
+
+def test_the_listing_of_a_bomb_ends_at_the_limit(folder, refused, monkeypatch):
+    archive = make_tar(folder / "all.tar.gz", {f"{number:06d}": b"" for number in range(4000)})
+    looked_at = []
+    place = archives._place
+    monkeypatch.setattr(archives, "_place", lambda path, member: looked_at.append(member) or place(path, member))
+    refused(archive, largest=100 * 512)
+    assert len(looked_at) == 101
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_header_that_fills_the_memory_is_refused(folder, refused, kind):
+    header = special("header", kind)
+    header.size = 2**26
+    archive = folder / "all.tar.gz"
+    archive.write_bytes(gzip.compress(header.tobuf() + bytes(2**26 + 1024)))
+    assert "not a whole archive (a header is too long)" in refused(archive)
+
+
+def test_a_zip_whose_members_overlap_counts_each_of_them(folder, refused):
+    # Two entries of the listing lead to the same compressed bytes: how the densest bombs are made.
+    archive = make_zip(folder / "all.zip", {"a": bytes(1_000_000), "b": bytes(1_000_000)})
+    content = bytearray(archive.read_bytes())
+    second = content.rindex(b"PK\x01\x02")
+    content[second + 42 : second + 46] = bytes(4)
+    archive.write_bytes(content)
+    assert "would take up more than" in refused(archive, largest=1_500_000)
+    assert "not a whole archive" in refused(archive)
+
+
+def test_too_little_room_is_noticed_before(folder, refused, monkeypatch):
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6 - 100, 100))
+    assert "to be unpacked. Make room there." in refused(make(folder / "all.zip", FILES))
+
+
+# What stands in the way
+
+
+@every_kind
+@pytest.mark.parametrize("mine", [b"mine", b"ID,label\n" * 5000])
+def test_a_file_that_stands_there_with_other_content_is_not_overwritten(folder, refused, suffix, mine):
+    (folder / "corpus").mkdir()
+    (folder / "corpus" / "labels.csv").write_bytes(mine)
+    message = refused(make(folder / f"all{suffix}", FILES))
+    assert message.startswith(f"{folder / 'corpus' / 'labels.csv'}: stands there already and is not the one in all")
+
+
+@pytest.mark.parametrize(
+    "occupy",
+    [
+        lambda folder: (folder / "corpus").write_bytes(b"a file in place of a folder"),
+        lambda folder: (folder / "read.me").mkdir(),
+        lambda folder: (folder / "read.me").symlink_to("nowhere"),
+    ],
+)
+@every_kind
+def test_what_is_of_another_sort_is_left_alone(folder, refused, suffix, occupy):
+    occupy(folder)
+    assert "stands there already" in refused(make(folder / f"all{suffix}", FILES))
+
+
+# Damage
+
+
+@every_kind
+def test_an_archive_that_breaks_off_anywhere_is_refused(folder, refused, suffix):
+    archive = make(folder / f"all{suffix}", FILES)
+    whole = archive.read_bytes()
+    # A tar ends in padding, whose end nobody misses.
+    least = 10_000 if suffix == ".tar" else 1
+    for length in [0, 1, 100, 512, 1000, len(whole) // 2, 300_000, len(whole) - least]:
+        archive.write_bytes(whole[:length])
+        assert "not a whole archive" in refused(archive)
+
+
+@pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar.xz"])
+def test_a_changed_byte_anywhere_in_the_content_is_noticed(folder, refused, suffix):
+    archive = make(folder / f"all{suffix}", FILES)
+    whole = archive.read_bytes()
+    for place in range(1000, len(whole) - 1000, len(whole) // 10):
+        archive.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        assert "not a whole archive" in refused(archive)
+
+
+@pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
+def test_a_damaged_header_within_a_tar_does_not_end_it_silently(folder, refused, ending):
+    tar = make_tar(folder / "all.tar", {"a.txt": b"a" * 512, "b.txt": b"b" * 512})
+    content = bytearray(tar.read_bytes())
+    content[1024:1034] = b"?" * 10
+    tar.unlink()
+    archive = folder / f"all{ending}"
+    archive.write_bytes(content if ending == ".tar" else gzip.compress(content))
+    assert "not a whole archive (it breaks off)" in refused(archive)
+
+
+@every_kind
+@pytest.mark.parametrize("content", [b"<html>Please log in</html>", b"", bytes(4096)])
+def test_what_is_no_archive_is_refused(folder, refused, suffix, content):
+    archive = folder / f"all{suffix}"
+    archive.write_bytes(content)
+    assert f"{archive}: " in refused(archive)
+
+
+@every_kind
+def test_a_full_disk_leaves_nothing(folder, refused, suffix):
+    archive = make(folder / f"all{suffix}", FILES)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+    try:
+        assert refused(archive).startswith(f"{archive}: cannot be unpacked: File too large")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert unpack(archive, folder).new == 3
+
+
+def test_a_folder_that_may_not_be_written_is_named(folder, refused, monkeypatch):
+    def forbidden(*_arguments: object, **_named: object) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(archives.tempfile, "TemporaryDirectory", forbidden)
+    assert refused(make(folder / "all.zip", FILES)).endswith(
+        f"cannot be unpacked: Permission denied at {folder}. Set that right first."
+    )

@@ -1,0 +1,578 @@
+"""A file is fetched whole or not at all, over a connection that breaks, from a server that lies."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import random
+import resource
+import sys
+import threading
+import zipfile
+from pathlib import Path
+from types import SimpleNamespace
+
+import fetch_corpus
+import pytest
+
+from nmer import command, progress
+from nmer.corpora import download as module
+from nmer.corpora.download import CHUNK, download, readable
+from nmer.corpora.download_list import Download, download_list
+from nmer.errors import ConfigError, DataError
+
+CONTENT = random.Random(0).randbytes(6 * CHUNK + 123)
+OTHER = random.Random(1).randbytes(5 * CHUNK + 7)
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+@pytest.fixture
+def target(tmp_path, server) -> Path:
+    """Where the file goes; the server has CONTENT under an ETag."""
+    server.content, server.headers = CONTENT, {"ETag": '"one"'}
+    return tmp_path / "data" / "corpus.pkl"
+
+
+@pytest.fixture
+def fetch(server, target):
+    """Fetch from the server without waiting between attempts."""
+
+    def call(sha256: str | None = digest(CONTENT), **given: object) -> module.Fetched:
+        return download(server.url, target, sha256, **{"wait": 0.0, "timeout": 5.0, **given})
+
+    return call
+
+
+def left(target: Path) -> list[str]:
+    """Names of all that stands in the folder."""
+    return sorted(path.name for path in target.parent.iterdir()) if target.parent.exists() else []
+
+
+def part(target: Path) -> Path:
+    return target.with_name("corpus.pkl.part")
+
+
+# A whole file
+
+
+@pytest.mark.parametrize("sha256", [None, digest(CONTENT), digest(CONTENT).upper()])
+def test_a_file_is_fetched_whole_with_its_size_and_digest(fetch, target, sha256):
+    assert fetch(sha256) == module.Fetched(len(CONTENT), digest(CONTENT), new=True)
+    assert target.read_bytes() == CONTENT
+    assert left(target) == ["corpus.pkl"]
+
+
+def test_an_empty_file_is_a_file(fetch, server, target):
+    server.content = b""
+    assert fetch(digest(b"")).size == 0
+    assert left(target) == ["corpus.pkl"]
+
+
+def test_a_length_that_is_not_stated_is_no_fault(fetch, server, target):
+    server.headers["Content-Length"] = ""
+    assert fetch().new
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_redirect_is_followed_and_the_rest_asked_for_behind_it(server, target):
+    server.cuts = [2 * CHUNK]
+    assert download(f"{server.root}/moved", target, digest(CONTENT), wait=0.0).new
+    at_file = [request["range"] for request in server.asked if request["path"] == "/corpus.pkl"]
+    assert at_file == [None, f"bytes={2 * CHUNK}-"]
+
+
+def test_bytes_are_kept_as_they_are_stored_whatever_the_server_says_of_them(fetch, server, target):
+    server.headers["Content-Encoding"] = "gzip"
+    assert fetch().sha256 == digest(CONTENT)
+    assert server.asked[0]["encoding"] == "identity"
+
+
+# Connections that break
+
+
+def test_after_a_cut_only_the_rest_is_asked_for(fetch, server, target):
+    server.cuts = [2 * CHUNK, CHUNK, CHUNK]
+    assert fetch().new
+    assert server.ranges == [None, *(f"bytes={count * CHUNK}-" for count in (2, 3, 4))]
+    assert {request["condition"] for request in server.asked[1:]} == {'"one"'}
+    assert server.sent == len(CONTENT)
+    assert target.read_bytes() == CONTENT
+    assert left(target) == ["corpus.pkl"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wherever_it_is_cut_less_than_a_chunk_is_asked_for_twice(fetch, server, target, seed):
+    numbers = random.Random(seed)
+    server.cuts = [numbers.randrange(2 * CHUNK) for _ in range(8)]
+    cuts = len(server.cuts)
+    assert fetch(attempts=cuts + 1).new
+    assert target.read_bytes() == CONTENT
+    assert server.sent < len(CONTENT) + cuts * CHUNK
+
+
+def test_when_every_attempt_fails_what_arrived_stays_and_the_next_call_goes_on(fetch, server, target):
+    server.cuts = [CHUNK] * 3
+    said = []
+    with pytest.raises(DataError) as raised:
+        fetch(attempts=3, say=said.append)
+    assert str(raised.value) == (
+        f"{server.url}: the connection was cut, at the last of 3 attempts. "
+        f"96.0 KiB of {readable(len(CONTENT))} are in {part(target)}, and the same command goes on from there."
+    )
+    assert len(said) == 2
+    assert left(target) == ["corpus.pkl.part", "corpus.pkl.part.json"]
+    assert part(target).read_bytes() == CONTENT[: 3 * CHUNK]
+    asked = len(server.asked)
+    assert fetch().new
+    assert server.ranges[asked:] == [f"bytes={3 * CHUNK}-"]
+    assert server.sent == len(CONTENT)
+    assert target.read_bytes() == CONTENT
+    assert left(target) == ["corpus.pkl"]
+
+
+def test_a_busy_server_is_asked_again_after_waits_that_grow(fetch, server, target, monkeypatch):
+    waits, said = [], []
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=waits.append))
+    server.statuses = [500, 503, 429]
+    assert fetch(wait=1.0, say=said.append).new
+    assert waits == [1.0, 2.0, 4.0]
+    assert said[1] == "corpus.pkl: the server answers 503 Service Unavailable (0 bytes are here). Trying again in 2 s."
+
+
+def test_a_server_that_stays_busy_ends_in_one_sentence_and_leaves_nothing(fetch, server, target):
+    server.statuses = [500] * 9
+    with pytest.raises(DataError, match=r"the server answers 500 .* at the last of 5 attempts\. Try later\.$"):
+        fetch()
+    assert len(server.asked) == 5
+    assert left(target) == []
+
+
+def test_a_server_that_is_not_there_ends_in_one_sentence_and_leaves_nothing(fetch, server, target):
+    server.close()
+    with pytest.raises(DataError, match=r": no connection to 127\.0\.0\.1, at the last of 5 attempts\. Try later\.$"):
+        fetch()
+    assert left(target) == []
+
+
+def test_a_server_that_keeps_silent_is_asked_again(fetch, server, target):
+    def stall_once(number):
+        server.stall = 0.0 if number else 1.0
+
+    server.before = stall_once
+    said = []
+    assert fetch(timeout=0.2, say=said.append).new
+    assert said[0].startswith("corpus.pkl: no answer from 127.0.0.1 within 0.2 s")
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410])
+def test_a_file_that_is_not_served_is_asked_for_once(fetch, server, target, status):
+    server.statuses = [status]
+    with pytest.raises(DataError, match=f"{server.url}: the server answers {status} .*Correct the address"):
+        fetch()
+    assert len(server.asked) == 1
+    assert left(target) == []
+
+
+def test_a_file_that_is_gone_when_it_is_resumed_does_not_take_what_arrived_with_it(fetch, server, target):
+    server.cuts, server.before = [CHUNK], lambda number: number and server.statuses.append(404)
+    with pytest.raises(DataError, match="404"):
+        fetch()
+    assert part(target).read_bytes() == CONTENT[:CHUNK]
+
+
+def test_redirects_in_a_circle_end_in_one_sentence(server, target):
+    with pytest.raises(DataError, match=r"cannot be asked for .*30 redirects"):
+        download(f"{server.root}/loop", target)
+    assert left(target) == []
+
+
+def test_a_web_page_in_place_of_the_file_is_refused(fetch, server, target):
+    server.headers["Content-Type"] = "text/html; charset=utf-8"
+    with pytest.raises(DataError, match=r"sends a web page, not a file\. It may ask for a login"):
+        fetch(None)
+    assert left(target) == []
+    assert download(f"{server.root}/x.html", target.with_name("x.html")).new
+
+
+# Servers that change their mind, or lie
+
+
+def test_a_server_that_knows_no_ranges_sends_all_of_it_again(fetch, server, target):
+    server.knows_ranges, server.cuts = False, [2 * CHUNK]
+    assert fetch().new
+    assert server.ranges == [None, f"bytes={2 * CHUNK}-"]
+    assert target.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("heeds_conditions", [True, False])
+@pytest.mark.parametrize("mark", ["ETag", "Last-Modified"])
+def test_a_file_that_changes_between_attempts_is_never_mixed(fetch, server, target, mark, heeds_conditions):
+    marks = {
+        "ETag": ('"one"', '"two"'),
+        "Last-Modified": ("Mon, 02 Nov 2026 10:00:00 GMT", "Tue, 03 Nov 2026 10:00:00 GMT"),
+    }
+
+    def change(number):
+        server.content = OTHER if number else CONTENT
+        server.headers = {mark: marks[mark][bool(number)]}
+
+    server.before, server.cuts, server.heeds_conditions = change, [2 * CHUNK], heeds_conditions
+    assert fetch(None).sha256 == digest(OTHER)
+    assert target.read_bytes() == OTHER
+    assert server.asked[1]["condition"] == marks[mark][0]
+    assert server.asked[-1]["range"] is None or heeds_conditions
+
+
+def test_a_file_that_changes_its_size_without_a_mark_is_never_mixed(fetch, server, target):
+    def change(number):
+        server.content, server.headers = (OTHER if number else CONTENT), {}
+
+    server.before, server.cuts = change, [2 * CHUNK]
+    assert fetch(None).sha256 == digest(OTHER)
+
+
+@pytest.mark.parametrize(("sha256", "asked"), [(None, None), (digest(CONTENT), f"bytes={CHUNK}-")])
+def test_without_a_mark_of_its_state_a_later_call_resumes_only_what_a_digest_checks(fetch, server, sha256, asked):
+    server.headers, server.cuts = {"ETag": 'W/"weak"'}, [CHUNK]
+    with pytest.raises(DataError):
+        fetch(sha256, attempts=1)
+    assert fetch(sha256).sha256 == digest(CONTENT)
+    assert server.asked[1] == {"path": "/corpus.pkl", "range": asked, "condition": None, "encoding": "identity"}
+
+
+def test_what_came_from_another_address_is_not_continued(fetch, server, target):
+    server.cuts = [CHUNK]
+    with pytest.raises(DataError):
+        download(f"{server.root}/elsewhere", target, digest(CONTENT), attempts=1)
+    assert fetch().new
+    assert server.ranges == [None, None]
+
+
+@pytest.mark.parametrize("note", ["{", "", None])
+def test_a_part_of_which_nothing_is_known_is_not_continued(fetch, server, target, note):
+    target.parent.mkdir()
+    part(target).write_bytes(OTHER[:CHUNK])
+    if note is not None:
+        part(target).with_name("corpus.pkl.part.json").write_text(note)
+    assert fetch().new
+    assert server.ranges == [None]
+    assert left(target) == ["corpus.pkl"]
+
+
+def test_a_rest_from_another_place_than_asked_for_is_not_taken(fetch, server, target):
+    server.cuts, server.shift = [2 * CHUNK], 1
+    assert fetch().new
+    assert server.ranges == [None, f"bytes={2 * CHUNK}-", None]
+    assert target.read_bytes() == CONTENT
+
+
+def test_a_part_that_is_whole_only_takes_its_name(fetch, server, target):
+    leave_part(server, target, CONTENT)
+    assert fetch().new
+    assert server.ranges == [f"bytes={len(CONTENT)}-"]
+    assert server.sent == 0
+    assert left(target) == ["corpus.pkl"]
+
+
+def test_a_part_that_is_longer_than_the_file_is_fetched_anew(fetch, server, target):
+    leave_part(server, target, CONTENT + b"more")
+    assert fetch().new
+    assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
+    assert target.read_bytes() == CONTENT
+
+
+def leave_part(server, target: Path, content: bytes) -> None:
+    """What a process leaves that ends after its last byte and before its last deed."""
+    target.parent.mkdir()
+    part(target).write_bytes(content)
+    note = {"url": server.url, "validator": '"one"', "total": len(CONTENT)}
+    part(target).with_name("corpus.pkl.part.json").write_text(json.dumps(note))
+
+
+@pytest.mark.parametrize("sha256", [None, digest(CONTENT)])
+def test_fewer_bytes_than_stated_are_no_file(fetch, server, target, sha256):
+    server.stated_length = len(CONTENT) + 10
+    with pytest.raises(DataError, match="the connection was cut, at the last of 5 attempts"):
+        fetch(sha256)
+    assert not target.exists()
+
+
+def test_more_bytes_than_stated_are_another_file(fetch, server, target):
+    server.stated_length = len(CONTENT) - 10
+    with pytest.raises(DataError, match="what arrived has the SHA-256"):
+        fetch()
+    assert left(target) == []
+
+
+def test_other_bytes_than_the_digest_asks_for_are_deleted_and_both_digests_said(fetch, server, target):
+    server.content = OTHER
+    with pytest.raises(DataError) as raised:
+        fetch()
+    assert str(raised.value).startswith(
+        f"{server.url}: what arrived has the SHA-256 {digest(OTHER)}, not {digest(CONTENT)}, and was deleted."
+    )
+    assert "\n" not in str(raised.value)
+    assert left(target) == []
+
+
+# What stands there already
+
+
+def test_a_file_with_the_right_digest_is_not_fetched_again(fetch, server, target):
+    target.parent.mkdir()
+    target.write_bytes(CONTENT)
+    assert fetch() == module.Fetched(len(CONTENT), digest(CONTENT), new=False)
+    assert server.asked == []
+
+
+def test_a_file_with_another_digest_is_neither_kept_nor_overwritten(fetch, server, target):
+    target.parent.mkdir()
+    target.write_bytes(OTHER)
+    with pytest.raises(DataError, match=f"has the SHA-256 {digest(OTHER)}, not {digest(CONTENT)}. Move it away"):
+        fetch()
+    assert server.asked == []
+    assert target.read_bytes() == OTHER
+
+
+def test_without_a_digest_whatever_stands_there_is_kept(fetch, server, target):
+    target.parent.mkdir()
+    target.write_bytes(OTHER)
+    assert fetch(None) == module.Fetched(len(OTHER), digest(OTHER), new=False)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")])
+def test_what_is_no_file_is_left_alone(fetch, server, target, make):
+    target.parent.mkdir()
+    make(target)
+    with pytest.raises(DataError, match="is no file"):
+        fetch()
+    assert server.asked == []
+
+
+def test_a_file_that_appears_during_the_download_is_not_overwritten(fetch, server, target):
+    server.before = lambda number: target.write_bytes(b"mine")
+    with pytest.raises(DataError, match="came to stand there during the download"):
+        fetch()
+    assert target.read_bytes() == b"mine"
+
+
+# Neighbours and disks
+
+
+def test_two_processes_do_not_write_into_one_part(fetch, server, target):
+    target.parent.mkdir()
+    with part(target).open("ab") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(DataError, match="another process is fetching this file"):
+            fetch()
+    assert server.asked == []
+
+
+def test_many_at_once_make_one_file(fetch, server, target):
+    server.before = lambda number: threading.Event().wait(0.2)
+    outcomes = []
+
+    def one():
+        try:
+            outcomes.append(fetch().sha256)
+        except DataError as error:
+            outcomes.append("another process is fetching" in str(error))
+
+    threads = [threading.Thread(target=one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(outcomes) <= {digest(CONTENT), True}
+    assert digest(CONTENT) in outcomes
+    assert left(target) == ["corpus.pkl"]
+
+
+def test_a_full_disk_ends_in_one_sentence_and_the_next_call_goes_on(fetch, server, target):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2 * CHUNK + 5, hard))
+    try:
+        with pytest.raises(DataError, match=r"corpus\.pkl\.part: .* after 64\.0 KiB of 192\.1 KiB\. Make room"):
+            fetch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert fetch().new
+    assert server.ranges == [None, f"bytes={2 * CHUNK + 5}-"]
+
+
+# Progress
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_the_whole_file_and_after_a_cut_the_rest(fetch, server, monkeypatch):
+    monkeypatch.setattr(progress, "TERMINAL_DELAY_SECONDS", 0.0)
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    server.cuts = [2 * CHUNK]
+    fetch()
+    shown = sys.stderr.getvalue().split("rest of ")
+    assert "corpus.pkl:" in shown[0]
+    assert f"/{len(CONTENT) / 1000:.0f}k" in shown[0]
+    assert f"/{len(CONTENT[2 * CHUNK :]) / 1000:.0f}k" in shown[-1]
+
+
+@pytest.mark.parametrize("length", [None, ""])
+def test_elsewhere_it_is_a_line_now_and_then(fetch, server, monkeypatch, capsys, length):
+    if length is not None:
+        server.headers["Content-Length"] = length
+    server.cuts = [2 * CHUNK] if length is None else []
+    monkeypatch.setattr(progress, "LOG_INTERVAL_SECONDS", 0.0)
+    fetch()
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 7
+    assert all(line.startswith(("corpus.pkl: ", "rest of corpus.pkl: ")) for line in lines)
+
+
+def test_a_short_download_says_nothing(fetch, capsys):
+    fetch()
+    assert capsys.readouterr().err == ""
+
+
+# The list of a dataset
+
+
+def entry(**given: object) -> dict:
+    return {"url": "https://example.org/a/corpus.zip?token=1"} | given
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (entry(), Download(entry()["url"], "corpus.zip")),
+        (entry(file="my/corpus.tar.gz", unpack=True), Download(entry()["url"], "my/corpus.tar.gz", unpack=True)),
+        (entry(file="./my//corpus.pkl"), Download(entry()["url"], "my/corpus.pkl")),
+        (entry(sha256="A" * 64), Download(entry()["url"], "corpus.zip", "a" * 64)),
+        (
+            {"url": "http://example.org/my%20corpus.pkl"},
+            Download("http://example.org/my%20corpus.pkl", "my corpus.pkl"),
+        ),
+    ],
+)
+def test_an_entry_says_what_goes_where(given, expected):
+    assert download_list([given], "mine") == [expected]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (entry(file="/etc/passwd"), "datasets.mine.download.0.file: '/etc/passwd' is an absolute path. Give a path"),
+        (entry(file="../corpus.pkl"), "datasets.mine.download.0.file: '../corpus.pkl' leads out of its folder. Give"),
+        (entry(file="a/../../b"), "datasets.mine.download.0.file: 'a/../../b' leads out"),
+        ({"url": "https://example.org/..%2F..%2Fevil"}, "datasets.mine.download.0.file: '../../evil' leads out"),
+        ({"url": "https://example.org/%2Fetc%2Fpasswd"}, "is an absolute path"),
+        ({"url": "https://example.org/.."}, "leads out"),
+        (entry(file="folder/"), "names no file"),
+        (entry(file="."), "names no file"),
+        (entry(file=""), "names no file"),
+        (entry(file="two\nlines"), "names no file"),
+        ({"url": "https://example.org/folder/"}, "does not end in the name of a file. Add the key 'file'"),
+        ({"url": "https://example.org"}, "does not end in the name of a file. Add the key 'file'"),
+        ({"url": "ftp://example.org/a"}, "datasets.mine.download.0.url: 'ftp://example.org/a' is not possible. Give"),
+        ({"url": "file:///etc/passwd"}, "is not possible. Give an address that starts with https://."),
+        ({"url": "corpus.zip"}, "is not possible"),
+        ({"url": "https://"}, "is not possible"),
+        ({"url": "https://example.org:port/a"}, "is no address"),
+        ({"url": "https://me:secret@example.org/a"}, "a password in an address ends up in logs"),
+        (entry(sha256="abc"), "datasets.mine.download.0.sha256: 'abc' is no SHA-256. Give its 64 hexadecimal digits."),
+        (entry(sha256="g" * 64), "is no SHA-256"),
+        (entry(file="corpus.pkl", unpack=True), "datasets.mine.download.0.unpack: 'corpus.pkl' is no known archive."),
+        (entry(unpak=True), "datasets.mine.download.0: unknown key 'unpak'. Did you mean 'unpack'?"),
+        (entry(unpack="yes"), "datasets.mine.download.0.unpack: 'yes' is not possible"),
+        ({}, "datasets.mine.download.0: missing key 'url'"),
+        ("https://example.org/a", "Give a mapping with the key 'url'"),
+    ],
+)
+def test_a_fault_in_an_entry_is_named_with_its_key(given, message):
+    with pytest.raises(ConfigError) as raised:
+        download_list([given], "mine")
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_two_entries_do_not_share_a_file():
+    with pytest.raises(ConfigError, match=r"download\.1: 'corpus.zip' is the file of entry 0 too"):
+        download_list([entry(), entry(file="./corpus.zip")], "mine")
+
+
+# The step
+
+
+@pytest.fixture
+def step(tmp_path, target, monkeypatch, capsys):
+    """Run fetch_corpus.py as the workflow does; returns exit status, what it said and what it logged."""
+
+    def run(*entries: dict) -> tuple[int, list[str], list[str]]:
+        settings = json.dumps({"dataset": "mine", "download": entries})
+        log = tmp_path / "logs" / "fetch" / "mine.log"
+        arguments = ["--settings", settings, "--folder", str(target.parent), "--log", str(log)]
+        monkeypatch.setattr(sys, "argv", ["fetch_corpus.py", *arguments])
+        status = 0
+        try:
+            command.run(fetch_corpus.main)
+        except SystemExit as ending:
+            status = ending.code
+        said = capsys.readouterr()
+        assert said.out == ""
+        return status, said.err.splitlines(), log.read_text().splitlines()
+
+    return run
+
+
+def test_the_step_says_and_logs_one_line_for_each_file(step, server, target):
+    entries = [{"url": f"{server.root}/{name}", "sha256": digest(CONTENT)} for name in ("one.pkl", "two.pkl")]
+    lines = [
+        f"{target.parent / name}: fetched, 192.1 KiB, SHA-256 {digest(CONTENT)}." for name in ("one.pkl", "two.pkl")
+    ]
+    assert step(*entries) == (0, lines, lines)
+    kept = [line.replace("fetched", "kept") for line in lines]
+    assert step(*entries) == (0, kept, kept)
+    assert len(server.asked) == 2
+
+
+def test_the_step_gives_the_digest_that_is_missing_from_the_list_and_warns(step, server, target):
+    status, said, _logged = step({"url": server.url})
+    assert status == 0
+    assert said[0].endswith(f"SHA-256 {digest(CONTENT)}.")
+    assert said[1] == f"warning: {target} was not checked. If it is right, add to its entry: sha256: {digest(CONTENT)}"
+    assert download_list([{"url": server.url, "sha256": said[1].rpartition(" ")[2]}], "mine")
+
+
+def test_the_step_unpacks_and_does_so_once(step, server, target):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        file.writestr("corpus/a.txt", "a")
+        file.writestr("corpus/b.txt", "b")
+    server.content = archive.getvalue()
+    wanted = {"url": server.url, "file": "inner/all.zip", "sha256": digest(server.content), "unpack": True}
+    assert step(wanted)[1][0].endswith("; 2 files unpacked, 0 there already.")
+    assert (target.parent / "inner" / "corpus" / "b.txt").read_text() == "b"
+    assert step(wanted)[1][0].endswith("; 0 files unpacked, 2 there already.")
+    (target.parent / "inner" / "corpus" / "b.txt").write_text("mine")
+    status, said, logged = step(wanted)
+    assert status == 1
+    assert said == logged
+    assert said[0].startswith(f"error: {target.parent / 'inner' / 'corpus' / 'b.txt'}: stands there already")
+
+
+def test_a_fault_ends_the_step_in_one_line_that_is_logged_too(step, server, target):
+    server.content = OTHER
+    status, said, logged = step({"url": server.url, "sha256": digest(CONTENT)}, {"url": f"{server.root}/two.pkl"})
+    assert status == 1
+    assert said == logged
+    assert len(said) == 1
+    assert said[0].startswith(f"error: {server.url}: what arrived has the SHA-256")
+    assert left(target) == []

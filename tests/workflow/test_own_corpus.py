@@ -1,0 +1,95 @@
+"""The page docs/own_corpus.md: its commands, its lines and its code work as they are written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import pytest
+import yaml
+from workflow_copy import REPOSITORY, Workflow
+
+PAGE = REPOSITORY / "docs" / "own_corpus.md"
+OVERLAY = "examples/own_corpus/config.yaml"
+
+
+def blocks(language: str) -> list[str]:
+    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return [text for said, text in fenced if said == language]
+
+
+def run(workflow: Workflow, line: str) -> subprocess.CompletedProcess:
+    """A line of the page, in a copy of the repository."""
+    program, *words = shlex.split(line)
+    program = Path(sys.executable).with_name(Path(program).name)
+    return subprocess.run([program, *words], cwd=workflow.folder, text=True, capture_output=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory) -> Workflow:
+    """A copy of the repository with the example's corpus, written by the page's first command."""
+    copy = Workflow(tmp_path_factory.mktemp("own corpus") / "nmer")
+    finished = run(copy, blocks("")[0].splitlines()[0])
+    assert finished.returncode == 0, finished.stderr
+    return copy
+
+
+def test_the_pages_lines_are_the_examples(workflow):
+    (lines,) = map(yaml.safe_load, blocks("yaml"))
+    shipped = yaml.safe_load((REPOSITORY / OVERLAY).read_text())
+    assert lines["datasets"] == shipped["datasets"]
+
+
+def test_features_prints_what_was_read_and_trains_nothing(workflow):
+    finished = run(workflow, blocks("")[1].strip())
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert "interviews, layout npy_folder: 90 utterances, 5 speakers or videos, 5 folds" in finished.stdout
+    assert "fold 1 train: 54 (calm 18, pleased 18, upset 18)" in finished.stdout
+    assert "note: Folds: 5, one speaker left out in each, the next one for validation." in finished.stdout
+    report = json.loads((workflow.folder / "results/features/interviews.json").read_text())
+    assert report["class_counts"] == {"calm": 30, "pleased": 30, "upset": 30}
+    assert {path.name for path in (workflow.folder / "results").iterdir()} == {"features", "logs", "benchmarks"}
+
+
+def test_the_whole_example_is_planned_on_two_of_its_folds(workflow):
+    finished = run(workflow, blocks("")[0].splitlines()[1] + " --dry-run")
+    output = finished.stdout + finished.stderr
+    assert finished.returncode == 0, output
+    assert set(re.findall(r"fold=(\d+)", output)) == {"1", "2"}
+
+
+@pytest.mark.slow
+def test_the_whole_example_runs(workflow):
+    finished = run(workflow, blocks("")[0].splitlines()[1])
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    assert (workflow.folder / "results/own_corpus/report.html").is_file()
+
+
+def test_a_damaged_file_ends_in_one_message_and_leaves_nothing(workflow, tmp_path):
+    path = workflow.folder / "data/interviews/v/anna_03.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-4])
+    try:
+        finished = run(workflow, f"snakemake --cores 1 features --configfile {OVERLAY} --forcerun build_features")
+    finally:
+        path.write_bytes(content)
+    output = finished.stdout + finished.stderr
+    assert finished.returncode != 0
+    assert output.count("v/anna_03.npy: declares") == 1, output
+    assert "Traceback" not in output
+    assert not (workflow.folder / "results/features/interviews.h5").exists()
+
+
+def test_the_code_of_the_page_writes_the_layout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    exec(compile(code, str(PAGE), "exec"), {})
+    with h5py.File("interviews.h5") as file:
+        assert file["a/offset"][()].tolist() == [0, 5, 8, 12]
+        assert file["a/values"].shape == (12, 8)
+        assert file["utterance/speaker"].asstr()[()].tolist() == ["anna", "ben", "carl"]

@@ -1,0 +1,24 @@
+# Fetching: `snakemake fetch_<dataset>`, for every dataset whose configuration says where its files come from.
+# The files are no declared outputs: Snakemake deletes outputs of a failed job, and what has arrived of a file with them.
+# A step in a terminal shows its progress there, so it writes the log itself.
+
+for fetched in plan.downloads:
+
+    rule:
+        name:
+            f"fetch_{fetched}"
+        log:
+            f"results/logs/fetch/{fetched}.log",
+        localrule: True
+        conda:
+            "../../envs/light.yaml"
+        params:
+            settings=lambda w, fetched=fetched: plan.fetch_settings(fetched),
+            folder=plan.data,
+        shell:
+            """
+            python scripts/fetch_corpus.py \
+                --settings {params.settings:q} \
+                --folder {params.folder:q} \
+                --log {log}
+            """
