@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 from nmer import command
@@ -19,6 +20,7 @@ from nmer.experiment.models import restore, save_models
 from nmer.experiment.settings import RunSettings
 from nmer.experiment.training import train_repeat
 from nmer.files import digest_path, write_rows
+from nmer.names import FRESH
 from nmer.systems.building import build_system
 from nmer.systems.registry import pretraining, systems
 
@@ -46,7 +48,9 @@ def main() -> None:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
     states, history = {}, []
     with compute_device(arguments.gpus, arguments.threads, arguments.checkpoints / "gpu_slots") as device:
-        data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope)
+        copies = 1 if settings.train_draws == FRESH else settings.train_draws
+        spare = 1 if settings.train_draws == FRESH else 0
+        data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, copies, spare)
         shape = (data.dims, len(data.classes), settings.training.dropout)
         for repeat in range(1, settings.repeats + 1):
             teacher = None
@@ -60,11 +64,19 @@ def main() -> None:
                 repeat,
                 teacher,
                 progress / f"repeat{repeat}.pt",
+                fresh_noise(settings, arguments),
             )
             history += rows
     write_rows(arguments.history, history)
     save_models(arguments.model, states, command.settings(arguments.settings))
     shutil.rmtree(progress, ignore_errors=True)
+
+
+def fresh_noise(settings: RunSettings, arguments):
+    """What draws fresh training noise, or None. Imported by name: its code counts for the trainings that use it."""
+    if settings.train_draws != FRESH:
+        return None
+    return import_module("nmer.experiment.fresh_noise").FreshNoise(arguments.features, arguments.noisy)
 
 
 def checkpoint_key(arguments) -> str:

@@ -19,6 +19,9 @@ ALL_NOISY = "none"
 ALL_CLEAN = "avl"
 CONDITIONS = (*SIX_CONDITIONS, ALL_NOISY, ALL_CLEAN)
 
+FRESH = "fresh"
+"""Value of ``noise.train_draws``: training noise is drawn anew in every epoch (SPEC 2.7)."""
+
 ALL_CLEAN_SCORES = "clean"
 """File stem of scores on clean features alone, which have no noise kind and no SNR."""
 
@@ -69,6 +72,11 @@ def noisy_modalities(condition: str) -> tuple[str, ...]:
 def corruption_name(noise: str, snr_db: int | None) -> str:
     """File stem of a noise kind at a level, e.g. ``gaussian_-10dB``; a kind without an SNR stands alone."""
     return noise if snr_db is None else f"{noise}_{snr_db}dB"
+
+
+def values_name(draw: int) -> str:
+    """Name of the HDF5 dataset of one draw of noisy features: ``values``, ``values_draw1``, … (DESIGN section 5)."""
+    return f"values_draw{draw}" if draw else "values"
 
 
 def in_paper_order(systems: Iterable[str]) -> list[str]:

@@ -54,6 +54,23 @@ FAULTS = {
         lambda c: c["experiments"]["tiny"].update(repeats=0),
         "experiments.tiny.repeats: 0 is less",
     ),
+    "a level for a noise without an SNR": (
+        lambda c: c["experiments"]["tiny"].update(noise=["gaussian", "zero"], snr_db={"gaussian": [-10], "zero": [0]}),
+        "experiments.tiny.snr_db: noise kind 'zero' has no SNR. Remove its list.",
+    ),
+    "an unknown kind behind a noise": (
+        lambda c: c["noise"]["kinds"].update(lose={"kind": "drop_frame"}),
+        "noise.kinds.lose: Unknown noise kind 'drop_frame'. Did you mean 'drop_frames'?",
+    ),
+    "an option beyond its bounds": (
+        lambda c: c["noise"]["kinds"].update(lose={"kind": "drop_frames", "share": 1.5}),
+        "noise.kinds.lose.share: 1.5 is too large. Give at most 1.0.",
+    ),
+    "an unknown schedule": (
+        lambda c: c["noise"].update(schedule="cosine"),
+        "noise.schedule: 'cosine' is not possible. Choose from: linear, scaled_linear",
+    ),
+    "an unknown number of draws": (lambda c: c["noise"].update(train_draws="many"), "noise.train_draws: 'many'"),
     "an unknown experiment": (lambda c: c.update(experiment="tini"), "experiment: unknown name 'tini'"),
     "an unknown dataset": (
         lambda c: c["experiments"]["tiny"].update(datasets=["tiny_mosi"]),

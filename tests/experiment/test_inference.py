@@ -50,7 +50,7 @@ def test_encodings_are_those_of_the_utterances_alone(system, data, monkeypatch, 
 def test_a_condition_takes_clean_encodings_of_the_modalities_it_names(system, data, monkeypatch, condition, batch):
     monkeypatch.setattr(inference, "BATCH", batch)
     rows, items = torch.tensor([20, 3, 0, 7, 15]), torch.tensor([4, 0, 3])
-    clean, noisy = (encode_rows(system, data, rows, state) for state in (False, True))
+    clean, noisy = (encode_rows(system, data, rows, state) for state in (0, 1))
     found = probabilities(system.train(), clean, noisy, condition, items)
     clean_modalities = "" if condition == "none" else condition
     for row, probability in zip(rows[items], found, strict=True):
@@ -62,7 +62,7 @@ def test_a_condition_takes_clean_encodings_of_the_modalities_it_names(system, da
 
 def test_conditions_differ(system, data):
     rows = torch.arange(6)
-    clean, noisy = (encode_rows(system, data, rows, state) for state in (False, True))
+    clean, noisy = (encode_rows(system, data, rows, state) for state in (0, 1))
     found = [probabilities(system, clean, noisy, condition, rows) for condition in CONDITIONS]
     for number, one in enumerate(found):
         assert all((one - other).abs().max() > 1e-4 for other in found[:number])
@@ -70,7 +70,7 @@ def test_conditions_differ(system, data):
 
 def test_a_condition_without_items_has_predictions_of_no_one(system, data):
     rows = torch.arange(6)
-    encodings = encode_rows(system, data, rows, noisy=False)
+    encodings = encode_rows(system, data, rows, copy=0)
     assert probabilities(system, encodings, encodings, "av", torch.tensor([], dtype=torch.int64)).shape == (0, 3)
 
 

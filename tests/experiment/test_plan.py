@@ -331,3 +331,62 @@ def test_models_of_runs_can_be_given_up_but_clean_ones_stay(make_plan):
         config["experiments"]["tiny"]["training"]["keep_models"] = True
 
     assert make_plan("tiny", keep_in_this_experiment).keeps_models
+
+
+def noise_kinds_config(**noise: object) -> dict:
+    kinds = {"lose_few": {"kind": "drop_frames", "share": 0.2}}
+    return {"noise": {"kinds": kinds, **noise}}
+
+
+def test_kinds_without_an_snr_are_run_once_under_their_own_name(make_plan):
+    given = {"noise": ["gaussian", "zero", "lose_few"], "snr_db": [-10, -20]}
+    plan = make_plan(change=lambda c: c["experiments"]["tiny"].update(given), **noise_kinds_config())
+    assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-20dB", "zero", "lose_few"]
+    assert plan.snr_db == {"gaussian": [-10, -20], "zero": [], "lose_few": []}
+    assert {path.name for path in plan.scores() if "nmer/six" in str(path)} == {
+        "gaussian_-10dB.csv",
+        "gaussian_-20dB.csv",
+        "zero.csv",
+        "lose_few.csv",
+    }
+    job = wildcards(dataset="tiny_mosei", corruption="lose_few")
+    assert json.loads(plan.calibration_settings(job)) == {"dataset": "tiny_mosei", "noise": "lose_few"}
+    assert json.loads(plan.corruption_settings(job)) == {
+        "dataset": "tiny_mosei",
+        "noise": "lose_few",
+        "kind": "drop_frames",
+        "options": {"share": 0.2},
+    }
+
+
+def test_the_reference_noise_has_an_snr_where_one_has(make_plan):
+    for kinds, reference in ((["zero", "impulse"], "impulse"), (["zero"], "zero")):
+        given = {"noise": kinds, "snr_db": [-10]}
+        plan = make_plan(change=lambda c, given=given: c["experiments"]["tiny"].update(given))
+        assert plan.reference_noise == reference
+
+
+@pytest.mark.parametrize(("draws", "copies", "trained"), [(1, None, None), (4, 4, 4), ("fresh", None, "fresh")])
+def test_training_draws_reach_the_cache_and_the_noisy_trainings_alone(make_plan, draws, copies, trained):
+    plan = make_plan(**noise_kinds_config(train_draws=draws))
+    noisy = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold=1)
+    clean = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold=1)
+    stage = wildcards(dataset="tiny_mosei", stage="two_tower", fold=1)
+    assert json.loads(plan.corruption_settings(noisy)).get("draws") == copies
+    assert json.loads(plan.training_settings(noisy)).get("train_draws") == trained
+    for other in (clean, stage):
+        assert "train_draws" not in json.loads(plan.training_settings(other))
+    plain = make_plan()
+    assert (plan.code("train.py", noisy) == plain.code("train.py", noisy)) == (draws != "fresh")
+    assert plan.code("train.py", clean) == plain.code("train.py", clean)
+
+
+def test_schedule_and_matching_reach_the_calibration_alone(make_plan):
+    changed = noise_kinds_config(schedule="sigmoid", fixed_chain=1000, calibration={"match": "effective"})
+    plan, plain = make_plan(**changed), make_plan()
+    job = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold=1)
+    settings = json.loads(plan.calibration_settings(job))
+    assert settings["schedule"] == {"shape": "sigmoid", "chain": 1000}
+    assert settings["match"] == "effective"
+    for ask in (Plan.corruption_settings, Plan.training_settings, Plan.evaluation_settings):
+        assert ask(plan, job) == ask(plain, job)

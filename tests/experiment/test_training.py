@@ -36,7 +36,7 @@ from nmer.experiment.settings import TrainingSettings
 from nmer.experiment.training import make_batch, train_epoch, train_repeat, validate
 from nmer.systems.interface import System
 
-NO_TARGETS = ({}, {})
+NO_TARGETS: list = []
 
 
 @pytest.fixture(scope="module")
@@ -507,9 +507,9 @@ def test_the_step_starts_nmer_from_the_teacher_of_the_same_repeat(files, tmp_pat
     run_step(train, pretraining | SHORT, **given)
     seen, whole = [], train.train_repeat
 
-    def spy(build, data, settings, repeat, teacher, checkpoint):
+    def spy(build, data, settings, repeat, teacher, *rest):
         seen.append((repeat, teacher.state_dict(), [parameter.requires_grad for parameter in teacher.parameters()]))
-        return whole(build, data, settings, repeat, teacher, checkpoint)
+        return whole(build, data, settings, repeat, teacher, *rest)
 
     monkeypatch.setattr(train, "train_repeat", spy)
     nmer = MEN | SHORT | {"system": "nmer", "regime": "six", "options": SMALL_NMER}

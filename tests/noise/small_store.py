@@ -72,14 +72,22 @@ def make_noisy(
     snr_db: int = -10,
     seed: int = 0,
     mode="integer_T",
+    draws: int = 1,
     **settings,
 ) -> Path:
     """Calibrate and corrupt with these settings; returns the file of noisy embeddings."""
     output = folder / f"{noise}_{snr_db}dB.h5"
     common = {"dataset": "small", "noise": noise, **settings}
     run(calibrate, common | {"snr_db": snr_db, "mode": mode}, features=features, output=output.with_suffix(".csv"))
-    run(corrupt, common | {"seed": seed}, features=features, calibration=output.with_suffix(".csv"), output=output)
+    corrupt_store(features, output.with_suffix(".csv"), output, common | {"seed": seed, "draws": draws})
     return output
+
+
+def corrupt_store(features: Path, calibration: Path, output: Path, settings: dict) -> Path:
+    """Corrupt with these settings; returns the CSV of what was measured."""
+    measured = output.with_name(f"{output.stem}_measured.csv")
+    run(corrupt, settings, features=features, calibration=calibration, output=output, measured=measured)
+    return measured
 
 
 def read_levels(path: Path) -> dict[str, dict[str, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_store import IDS, make_store, read_levels, run, utterance
 
-COLUMNS = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db"
+COLUMNS = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db,target_db"
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from nmer.errors import ConfigError
-from nmer.noise.calibration import calibrate, exact_alpha_bar, snr_db
-from nmer.noise.schedule import LinearSchedule
+from nmer.noise.calibration import calibrate, calibrate_row, exact_alpha_bar, snr_db
+from nmer.noise.schedule import Schedule
 
 LEVELS = (0, -10, -20, -30, -40)
 TABLE = {
@@ -26,7 +26,7 @@ CELLS = [(variance, target, *cell) for variance, row in TABLE.items() for target
 
 @pytest.mark.parametrize(("variance", "target", "steps", "attained"), CELLS)
 def test_t_and_the_attained_snr_are_those_of_the_table(variance, target, steps, attained):
-    level = calibrate(target, variance, LinearSchedule())
+    level = calibrate(target, variance, Schedule())
     assert level.steps == steps
     # The table prints two decimals, and one where the miss is 10 dB.
     assert level.attained_db == pytest.approx(attained, abs=0.05 if variance == 0.01 and steps < 3 else 0.0051)
@@ -34,31 +34,27 @@ def test_t_and_the_attained_snr_are_those_of_the_table(variance, target, steps, 
 
 @pytest.mark.parametrize(("variance", "steps"), [(150.8, 140), (2.204, 60), (0.0300, 5)])
 def test_the_papers_example_of_mosei_at_minus_10_db_comes_out(variance, steps):
-    assert calibrate(-10, variance, LinearSchedule()).steps == steps
+    assert calibrate(-10, variance, Schedule()).steps == steps
 
 
 @pytest.mark.parametrize(("low", "high", "steps"), [(147.2, 154.5, 140), (2.148, 2.265, 60), (0.02655, 0.03327, 5)])
 def test_the_papers_example_comes_out_for_just_these_variances(low, high, steps):
-    inside = [calibrate(-10, v, LinearSchedule()).steps for v in np.linspace(low * 1.001, high * 0.999, 9)]
+    inside = [calibrate(-10, v, Schedule()).steps for v in np.linspace(low * 1.001, high * 0.999, 9)]
     assert set(inside) == {steps}
-    assert (
-        calibrate(-10, low * 0.997, LinearSchedule()).steps
-        < steps
-        < calibrate(-10, high * 1.003, LinearSchedule()).steps
-    )
+    assert calibrate(-10, low * 0.997, Schedule()).steps < steps < calibrate(-10, high * 1.003, Schedule()).steps
 
 
 @pytest.mark.parametrize(
     ("steps", "expected"), [(13, 0.1103), (46, -10.0363), (88, -19.9378), (132, -29.9661), (176, -39.9589)]
 )
 def test_the_snr_of_unit_variance_has_its_golden_value(steps, expected):
-    assert snr_db(LinearSchedule().alpha_bar(steps), 1.0) == pytest.approx(expected, abs=5e-5)
+    assert snr_db(Schedule().alpha_bar(steps), 1.0) == pytest.approx(expected, abs=5e-5)
 
 
 @pytest.mark.parametrize("variance", [0.004, 0.7, 33.0])
 @pytest.mark.parametrize("target", [7, -3, -25])
 def test_no_other_t_is_nearer_to_the_target(variance, target):
-    chosen = calibrate(target, variance, LinearSchedule())
+    chosen = calibrate(target, variance, Schedule())
     misses = []
     for steps in range(1, 400):
         kept = np.prod(1 - np.linspace(0.001, 0.1, steps))
@@ -72,7 +68,7 @@ def test_no_other_t_is_nearer_to_the_target(variance, target):
 def test_the_exact_alpha_bar_meets_its_target(variance, target):
     alpha_bar = exact_alpha_bar(target, variance)
     assert 10 * math.log10(alpha_bar * variance / (1 - alpha_bar)) == pytest.approx(target, abs=1e-9)
-    level = calibrate(target, variance, LinearSchedule(), "exact_abar")
+    level = calibrate(target, variance, Schedule(), "exact_abar")
     assert (level.steps, level.alpha_bar, level.attained_db) == (None, alpha_bar, target)
     assert not level.misses(target)
 
@@ -80,28 +76,51 @@ def test_the_exact_alpha_bar_meets_its_target(variance, target):
 def test_the_signal_to_noise_ratio_is_that_of_the_noisy_features_themselves():
     generator = np.random.default_rng(0)
     clean, noise = 3 + 1.4 * generator.standard_normal(400_000), generator.standard_normal(400_000)
-    alpha_bar = LinearSchedule().alpha_bar(60)
+    alpha_bar = Schedule().alpha_bar(60)
     measured = np.var(math.sqrt(alpha_bar) * clean) / np.var(math.sqrt(1 - alpha_bar) * noise)
     assert snr_db(alpha_bar, float(clean.var())) == pytest.approx(10 * math.log10(measured), abs=0.03)
 
 
 def test_a_miss_of_more_than_one_db_is_told():
-    assert calibrate(0, 0.03, LinearSchedule()).misses(0)
-    assert not calibrate(0, 0.1, LinearSchedule()).misses(0)
+    assert calibrate(0, 0.03, Schedule()).misses(0)
+    assert not calibrate(0, 0.1, Schedule()).misses(0)
 
 
 @pytest.mark.parametrize("variance", [0.0, -1.0, float("nan")])
 @pytest.mark.parametrize("mode", ["integer_T", "exact_abar"])
 def test_a_constant_modality_is_refused(variance, mode):
     with pytest.raises(ConfigError, match="constant"):
-        calibrate(-10, variance, LinearSchedule(), mode)
+        calibrate(-10, variance, Schedule(), mode)
 
 
 def test_an_unknown_mode_is_answered_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"exact\b.*integer_T, exact_abar"):
-        calibrate(-10, 1.0, LinearSchedule(), "exact")
+        calibrate(-10, 1.0, Schedule(), "exact")
 
 
 def test_a_target_out_of_reach_is_refused():
     with pytest.raises(ConfigError, match="No T"):
-        calibrate(-10, 1.0, LinearSchedule(1e-9, 1e-9))
+        calibrate(-10, 1.0, Schedule(1e-9, 1e-9))
+
+
+@pytest.mark.parametrize("variance", [0.03, 1.0, 151.0])
+def test_effective_matching_gives_every_kind_the_same_power_of_noise(variance):
+    power = 0.3
+    nominal, _target = calibrate_row(-10, variance, Schedule(), "exact_abar", power, "nominal")
+    effective, target = calibrate_row(-10, variance, Schedule(), "exact_abar", power, "effective")
+    # Power of signal over power of noise, the noise having mean square 0.3.
+    ratio = [level.alpha_bar * variance / ((1 - level.alpha_bar) * power) for level in (nominal, effective)]
+    assert 10 * math.log10(ratio[1]) == pytest.approx(-10, abs=1e-9)
+    assert 10 * math.log10(ratio[0]) == pytest.approx(-10 + 5.2288, abs=1e-4)
+    assert target == pytest.approx(-15.2288, abs=1e-4)
+
+
+def test_an_unknown_match_is_refused():
+    with pytest.raises(ConfigError, match=r"noise[.]calibration[.]match: unknown choice 'power'"):
+        calibrate_row(-10, 1.0, Schedule(), match="power")
+
+
+def test_a_target_beyond_a_fixed_chain_is_refused():
+    assert calibrate(-3, 1.0, Schedule(0.0001, 0.02, chain=1000)).steps < 1000
+    with pytest.raises(ConfigError, match="No T up to 100 brings variance 1 down to -10 dB"):
+        calibrate(-10, 1.0, Schedule(0.0001, 0.02, chain=100))

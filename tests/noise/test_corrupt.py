@@ -7,14 +7,14 @@ import math
 import shutil
 import subprocess
 
-import corrupt
 import h5py
 import numpy as np
 import pytest
-from small_store import DIMS, IDS, make_noisy, make_store, read_levels, read_noisy, run, utterance
+from small_store import DIMS, IDS, corrupt_store, make_noisy, make_store, read_levels, read_noisy, utterance
 
 from nmer.corpora import streaming
 from nmer.corpora.store import FeatureStore
+from nmer.experiment.noisy import noise_blocks
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.kinds.gaussian import gaussian
 
@@ -68,7 +68,7 @@ def test_noise_is_handed_out_in_order_a_block_at_most_at_a_time(features, monkey
     monkeypatch.setattr(streaming, "BLOCK_BYTES", frames * 4 * DIMS["l"])
     source = NoiseSource(gaussian, "gaussian", "small")
     with FeatureStore(features) as opened:
-        found = list(corrupt.noise_blocks(opened, "l", source))
+        found = list(noise_blocks(opened, "l", source))
     assert [rows.start for rows, _eps in found] == [0, *(rows.stop for rows, _eps in found[:-1])]
     assert all(len(eps) == rows.stop - rows.start <= frames for rows, eps in found)
     expected = np.concatenate([naive_eps(name, "l", "gaussian", 0) for name in IDS])
@@ -100,7 +100,7 @@ def test_neither_order_nor_neighbours_change_an_utterance(features, tmp_path):
     output = tmp_path / "few" / "x.h5"
     calibration = tmp_path / "all" / "gaussian_-10dB.csv"
     settings = {"dataset": "small", "noise": "gaussian"}
-    run(corrupt, settings, features=few, calibration=calibration, output=output)
+    corrupt_store(few, calibration, output, settings)
     found = read_noisy(output, chosen)
     for modality in "vl":
         for name in chosen:

@@ -11,7 +11,7 @@ import pytest
 from nmer.noise.corruption import NoiseSource, add_noise, add_noise_iteratively
 from nmer.noise.kinds.gaussian import gaussian
 from nmer.noise.kinds.impulse import impulse
-from nmer.noise.schedule import LinearSchedule
+from nmer.noise.schedule import Schedule
 
 DRAWS = 400_000
 
@@ -61,7 +61,7 @@ def test_algorithm_1_takes_one_step_after_the_other():
     for beta, eps in zip((0.001, 0.0505, 0.1), drawn, strict=True):
         expected = math.sqrt(1 - beta) * expected + math.sqrt(beta) * eps
     given = iter(drawn)
-    found = add_noise_iteratively(values, 3, LinearSchedule(), lambda _shape: next(given))
+    found = add_noise_iteratively(values, 3, Schedule(), lambda _shape: next(given))
     np.testing.assert_allclose(found, expected)
 
 
@@ -69,7 +69,7 @@ def test_algorithm_1_takes_one_step_after_the_other():
 def test_algorithm_1_with_gaussian_noise_has_the_mean_and_variance_of_the_closed_form(steps):
     generator = np.random.default_rng(3)
     start = np.tile([2.0, -1.0], (DRAWS // 2, 1))
-    found = add_noise_iteratively(start, steps, LinearSchedule(), generator.standard_normal)
+    found = add_noise_iteratively(start, steps, Schedule(), generator.standard_normal)
     kept = float(np.prod(1 - np.linspace(0.001, 0.1, steps)))
     closed = add_noise(start.astype(np.float32), gaussian(start.shape, generator), kept)
     error = math.sqrt((1 - kept) / (DRAWS / 2))
@@ -80,22 +80,22 @@ def test_algorithm_1_with_gaussian_noise_has_the_mean_and_variance_of_the_closed
 
 
 def test_a_variance_of_2_2_becomes_1_05208_after_60_steps():
-    kept = LinearSchedule().alpha_bar(60)
+    kept = Schedule().alpha_bar(60)
     assert 2.2 * kept + 1 - kept == pytest.approx(1.05208, abs=5e-6)
     generator = np.random.default_rng(4)
     clean = (math.sqrt(2.2) * generator.standard_normal((DRAWS, 1))).astype(np.float32)
     tolerance = 5 * 1.05208 * math.sqrt(2 / DRAWS)
     assert add_noise(clean, gaussian(clean.shape, generator), kept).var() == pytest.approx(1.05208, abs=tolerance)
-    iterated = add_noise_iteratively(clean, 60, LinearSchedule(), generator.standard_normal)
+    iterated = add_noise_iteratively(clean, 60, Schedule(), generator.standard_normal)
     assert iterated.var() == pytest.approx(1.05208, abs=tolerance)
 
 
 def test_impulses_are_not_what_algorithm_1_makes_of_them():
     generator, steps = np.random.default_rng(5), 60
     zero = np.zeros((DRAWS, 1), np.float32)
-    kept = LinearSchedule().alpha_bar(steps)
+    kept = Schedule().alpha_bar(steps)
     closed = add_noise(zero, impulse(zero.shape, generator), kept).astype(np.float64)
-    iterated = add_noise_iteratively(zero, steps, LinearSchedule(), lambda shape: impulse(shape, generator))
+    iterated = add_noise_iteratively(zero, steps, Schedule(), lambda shape: impulse(shape, generator))
     assert closed.var() == pytest.approx(0.3 * (1 - kept), rel=0.02)
     assert iterated.var() == pytest.approx(0.3 * (1 - kept), rel=0.02)
     assert kurtosis(closed) == pytest.approx(3.33, abs=0.03)

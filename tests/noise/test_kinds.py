@@ -7,9 +7,15 @@ import math
 import numpy as np
 import pytest
 
+from nmer.noise.kinds.autoregressive import autoregressive
+from nmer.noise.kinds.drop_channels import drop_channels
+from nmer.noise.kinds.drop_frames import drop_frames
 from nmer.noise.kinds.gaussian import gaussian
 from nmer.noise.kinds.impulse import impulse
-from nmer.noise.registry import noise_power
+from nmer.noise.kinds.missing import missing
+from nmer.noise.kinds.uniform import uniform
+from nmer.noise.kinds.zero import zero
+from nmer.noise.registry import has_snr, noise_kinds, noise_power
 
 SHAPE = (2000, 500)
 COUNT = SHAPE[0] * SHAPE[1]
@@ -69,3 +75,66 @@ def test_the_power_of_a_kind_that_does_not_state_it_is_measured():
 
     assert noise_power(uniform, {"width": 3.0}) == pytest.approx(3.0, rel=0.01)
     assert noise_power(uniform, {}) == noise_power(uniform, {})
+
+
+def test_uniform_noise_has_unit_power_and_is_flat():
+    eps = uniform(SHAPE, np.random.default_rng(6)).astype(np.float64)
+    assert np.abs(eps).max() <= math.sqrt(3) + 1e-6
+    assert eps.var() == pytest.approx(1, abs=5 * math.sqrt(0.8 / COUNT))
+    for limit in (-1.5, 0.0, 1.0):
+        assert (eps < limit).mean() == pytest.approx((limit + math.sqrt(3)) / math.sqrt(12), abs=2.5 / math.sqrt(COUNT))
+    assert noise_power(uniform, {}) == 1
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+def test_autoregressive_noise_is_stationary_with_geometric_correlation(correlation):
+    eps = autoregressive((60, 20_000), np.random.default_rng(7), correlation=correlation).astype(np.float64)
+    assert eps.dtype == np.float64
+    for frame in (0, 1, 59):
+        assert eps[frame].var() == pytest.approx(1, abs=0.05)
+    for lag in (1, 3):
+        assert (eps[lag:] * eps[:-lag]).mean() == pytest.approx(correlation**lag, abs=0.01)
+    assert (eps[:, 1:] * eps[:, :-1]).mean() == pytest.approx(0, abs=0.01)
+    assert noise_power(autoregressive, {"correlation": correlation}) == 1
+
+
+def test_autoregressive_noise_is_the_recurrence_of_its_own_innovations():
+    eps = autoregressive((5, 3), np.random.default_rng(8), correlation=0.7)
+    innovations = np.random.default_rng(8).standard_normal((5, 3))
+    expected = [innovations[0]]
+    for drawn in innovations[1:]:
+        expected.append(0.7 * expected[-1] + math.sqrt(1 - 0.49) * drawn)
+    np.testing.assert_allclose(eps, expected, rtol=1e-5)
+    assert eps.dtype == np.float32
+
+
+VALUES = np.random.default_rng(9).normal(3, 1, (4000, 50)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", [zero, missing])
+def test_zero_and_missing_leave_nothing(kind):
+    found = kind(VALUES, np.random.default_rng(0))
+    assert (found.shape, found.dtype, found.any()) == (VALUES.shape, np.float32, False)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_lost_frames_are_whole_and_as_many_as_asked_for(share):
+    found = drop_frames(VALUES, np.random.default_rng(1), share=share)
+    lost = ~found.any(axis=1)
+    assert lost.mean() == pytest.approx(share, abs=5 * math.sqrt(0.25 / len(VALUES)))
+    np.testing.assert_array_equal(found[~lost], VALUES[~lost])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_lost_channels_are_lost_in_every_frame(share):
+    wide = VALUES.T.copy()
+    found = drop_channels(wide, np.random.default_rng(2), share=share)
+    lost = ~found.any(axis=0)
+    assert lost.mean() == pytest.approx(share, abs=5 * math.sqrt(0.25 / wide.shape[1]))
+    np.testing.assert_array_equal(found[:, ~lost], wide[:, ~lost])
+
+
+def test_only_additive_kinds_have_an_snr():
+    additive = {name for name in noise_kinds.shipped() if has_snr(name)}
+    assert additive == {"gaussian", "impulse", "uniform", "autoregressive"}
+    assert set(noise_kinds.shipped()) - additive == {"zero", "missing", "drop_frames", "drop_channels"}

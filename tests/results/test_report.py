@@ -51,9 +51,9 @@ def experiment(tmp_path_factory, mixed_settings, mixed_scores):
     for number in (2, 4):
         run_step("make_table.py", "--table", number, *common, tmp_path / f"tables/table{number}")
     run_step("draw_robustness.py", *common, tmp_path / "figures/robustness")
-    calibration = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db\n"
-    calibration += "mosi,a,gaussian,-10,1,46,0.09,-10.04,-10.04\nmosi,l,impulse,0,0.03,2,0.8991,-5.73,-0.5\n"
-    calibration += "mosi,l,zero,,0.03,,0,,\nmosi,l,gaussian,0,0.03,,0.9709,0.0,0.0\n"
+    calibration = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db,target_db\n"
+    calibration += "mosi,a,gaussian,-10,1,46,0.09,-10.04,-10.04,-10\nmosi,l,impulse,0,0.03,2,0.8991,-5.73,-0.5,0\n"
+    calibration += "mosi,l,zero,,0.03,,0,,,\nmosi,l,gaussian,0,0.03,,0.9709,0.0,0.0,0\n"
     (tmp_path / "calibration.csv").write_text(calibration)
     split = {"utterances": 5, "class_counts": {"negative": 2, "positive": 3}}
     described = {

@@ -29,10 +29,10 @@ from nmer.experiment.config import SCHEMA, check_config
 from nmer.experiment.plan import Plan
 from nmer.experiment.settings import PRETRAINING, RunSettings, TrainingSettings
 from nmer.names import MODALITIES, SYSTEM_LABELS, UNIMODAL_SYSTEMS
-from nmer.noise.calibration import calibrate
+from nmer.noise.calibration import CalibrationSettings, calibrate
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.registry import noise_kinds, noise_power
-from nmer.noise.schedule import LinearSchedule
+from nmer.noise.schedule import Schedule
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences
 from nmer.systems.registry import regimes, systems
@@ -229,8 +229,11 @@ def true_defaults() -> dict[str, object]:
         "datasets.<name>.evaluation": run.evaluation,
         "datasets.<name>.options": dict(CorpusSettings("d", "iemocap_mmin").options),
         "noise.seed": NoiseSource(None, "gaussian", "d").seed,
-        "noise.beta_start": LinearSchedule().beta_start,
-        "noise.beta_end": LinearSchedule().beta_end,
+        "noise.schedule": Schedule().shape,
+        "noise.train_draws": run.train_draws,
+        "noise.calibration.match": CalibrationSettings("d", "gaussian").match,
+        "noise.beta_start": Schedule().beta_start,
+        "noise.beta_end": Schedule().beta_end,
         "noise.calibration.mode": inspect.signature(calibrate).parameters["mode"].default,
         "noise.calibration.scope": inspect.signature(FeatureStore.variance).parameters["scope"].default,
         "training.keep_models": plan.keeps_models,
@@ -270,7 +273,7 @@ def test_defaults_of_the_page_that_are_written_out_change_no_jobs_settings():
             for part in parts[:-1]:
                 place = place.setdefault(part, {})
             place[parts[-1]] = stated(default)
-    assert set(config["noise"]) == {"seed", "beta_start", "beta_end", "calibration", "kinds"}
+    assert set(config["noise"]) == {"seed", "schedule", "train_draws", "beta_start", "beta_end", "calibration", "kinds"}
     job = {"dataset": "d", "corruption": "impulse_-10dB", "fold": 1}
     run = SimpleNamespace(**job, system="nmer", regime="six")
     stage = SimpleNamespace(dataset="d", stage="two_tower", fold=1)
@@ -386,9 +389,9 @@ layout_example = pytest.mark.parametrize("example", ["A layout"], indirect=True)
 def test_the_example_of_a_noise_kind_draws_noise_with_the_options_of_its_lines(example):
     file, config = example
     check_config(config)
-    kind = noise_kinds.load("uniform", file)
-    options = {key: value for key, value in config["noise"]["kinds"]["uniform"].items() if key != "file"}
-    eps = NoiseSource(kind, "uniform", "demo", options=options).eps("utterance", "a", (400, 50))
+    kind = noise_kinds.load("box", file)
+    options = {key: value for key, value in config["noise"]["kinds"]["box"].items() if key != "file"}
+    eps = NoiseSource(kind, "box", "demo", options=options).eps("utterance", "a", (400, 50))
     assert eps.dtype == np.float32
     assert eps.shape == (400, 50)
     assert np.abs(eps).max() <= options["width"]
@@ -400,8 +403,8 @@ def test_the_example_of_a_noise_kind_draws_noise_with_the_options_of_its_lines(e
 def test_the_example_of_a_noise_kind_adds_its_levels_to_the_plan_and_its_file_to_its_own_jobs_only(example):
     file, config = example
     plan = Plan(config)
-    assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-20dB", "uniform_-10dB", "uniform_-20dB"]
-    own, other = (SimpleNamespace(dataset="demo_mosei", corruption=f"{kind}_-10dB") for kind in ("uniform", "gaussian"))
+    assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-20dB", "box_-10dB", "box_-20dB"]
+    own, other = (SimpleNamespace(dataset="demo_mosei", corruption=f"{kind}_-10dB") for kind in ("box", "gaussian"))
     assert file in plan.corruption_settings(own)
     assert plan.code("corrupt.py", own) != plan.code("corrupt.py", other)
     demo = Plan(base_config())

@@ -14,7 +14,7 @@ DATASETS = ("tiny_iemocap", "tiny_mosei")
 TABLES = {"scores_table"}
 SCORES = {"collect_scores", "draw_robustness", "report"} | TABLES
 FIGURE = {"embed", "draw_figure3", "report"}
-NOISE = {"calibrate", "collect_calibration", "corrupt"}
+NOISE = {"calibrate", "collect_calibration", "corrupt", "draw_calibration"}
 
 TINY = """\
     noise: [gaussian]
@@ -58,7 +58,7 @@ EDITS = {
         "config.yaml",
         "noise:\n  kinds",
         "noise:\n  seed: 7\n  kinds",
-        {"corrupt", "train", "evaluate"} | SCORES | FIGURE,
+        (NOISE - {"calibrate"}) | {"train", "evaluate"} | SCORES | FIGURE,
     ),
     "the calibration": (
         "config.yaml",

@@ -34,6 +34,7 @@ rule corrupt:
     output:
         noisy="results/noisy/{dataset}/{corruption}.h5",
         digest="results/noisy/{dataset}/{corruption}.h5.sha256",
+        measured="results/noisy/{dataset}/{corruption}.csv",
     log:
         "results/logs/noisy/{dataset}/{corruption}.log",
     benchmark:
@@ -53,14 +54,20 @@ rule corrupt:
             --features {input.features} \
             --calibration {input.calibration} \
             --output {output.noisy} \
+            --measured {output.measured} \
             >{log} 2>&1
         """
 
 
 rule collect_calibration:
     input:
-        lambda w: expand(
+        calibrated=lambda w: expand(
             "results/calibration/{dataset}/{corruption}.csv",
+            dataset=w.dataset,
+            corruption=plan.corruptions_of(w.dataset),
+        ),
+        measured=lambda w: expand(
+            "results/noisy/{dataset}/{corruption}.csv",
             dataset=w.dataset,
             corruption=plan.corruptions_of(w.dataset),
         ),
@@ -77,7 +84,8 @@ rule collect_calibration:
     shell:
         """
         python scripts/collect_calibration.py \
-            --inputs {input} \
+            --calibrated {input.calibrated} \
+            --measured {input.measured} \
             --output {output} \
             >{log} 2>&1
         """

@@ -156,6 +156,35 @@ rule draw_robustness:
         """
 
 
+rule draw_calibration:
+    input:
+        calibration="results/calibration/{dataset}.csv",
+    output:
+        multiext("results/{experiment}/figures/calibration_{dataset}", ".pdf", ".csv"),
+        png=report(
+            "results/{experiment}/figures/calibration_{dataset}.png",
+            caption="../report/calibration.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/{experiment}/figures/calibration_{dataset}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/figures/calibration_{dataset}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    params:
+        schedule=plan.schedule_settings(),
+        code=plan.code("draw_calibration.py"),
+    shell:
+        """
+        python scripts/draw_calibration.py \
+            --schedule {params.schedule:q} \
+            --calibration {input.calibration} \
+            --output-stem results/{wildcards.experiment}/figures/calibration_{wildcards.dataset} \
+            >{log} 2>&1
+        """
+
+
 rule report:
     input:
         reports=expand("results/features/{dataset}.json", dataset=plan.datasets),

@@ -8,6 +8,7 @@ from nmer.names import (
     ALL_CLEAN,
     ALL_NOISY,
     CONDITIONS,
+    FRESH,
     MODALITIES,
     SIX_CONDITIONS,
     UNIMODAL_SYSTEMS,
@@ -17,6 +18,9 @@ from nmer.seeds import derive_key, generator
 
 EVERY_CONDITION = "every_condition"
 ONE_CONDITION = "one_condition"
+
+FRESH_COPY = 2
+"""Copy of an utterance on which fresh noise is put; copy 1, the first cached draw, serves validation and test."""
 
 NOISY_FLAGS = {c: np.array([m in noisy_modalities(c) for m in MODALITIES]) for c in CONDITIONS}
 """Per condition, which of a, v, l are noisy: (3,) bool."""
@@ -68,6 +72,21 @@ def training_flags(regime: str, count: int, dataset: str, fold: int, repeat: int
         return np.ones((count, len(MODALITIES)), bool)
     draw = generator("training conditions", dataset, fold, repeat, epoch).integers(len(SIX_CONDITIONS), size=count)
     return np.stack([NOISY_FLAGS[condition] for condition in SIX_CONDITIONS])[draw]
+
+
+def noisy_copies(train_draws: int | str) -> int:
+    """How many noisy copies the data hold: the cached draws, or the first and one for fresh noise."""
+    return FRESH_COPY if train_draws == FRESH else train_draws
+
+
+def training_copies(train_draws: int | str, count: int, dataset: str, fold: int, repeat: int, epoch: int) -> np.ndarray:
+    """Which noisy copy each training utterance shows in one epoch, from 1: (count,) int64 (SPEC 2.7).
+
+    train_draws: as configured; of several cached draws one is picked at random per utterance and epoch.
+    """
+    if train_draws == FRESH:
+        return np.full(count, FRESH_COPY)
+    return 1 + generator("training draws", dataset, fold, repeat, epoch).integers(train_draws, size=count)
 
 
 def _six(evaluation: str, dataset: str, utterances: list[str]) -> dict[str, np.ndarray]:

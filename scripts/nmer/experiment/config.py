@@ -57,16 +57,36 @@ def check_config(config: dict) -> None:
     noise = config.get("noise", {})
     if noise.get("beta_start", 0.001) > noise.get("beta_end", 0.1):
         raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
-    kinds = noise.get("kinds", {})
-    _check_plugins(noise_kinds, kinds, experiment["noise"], "noise.kinds", f"{where}.noise")
-    if isinstance(experiment["snr_db"], dict):
-        for kind in experiment["noise"]:
-            if kind not in experiment["snr_db"]:
-                raise ConfigError(f"{where}.snr_db: no list for noise kind '{kind}'. Add one.")
-        for kind in experiment["snr_db"]:
-            if kind not in experiment["noise"]:
-                hint = nearest(kind, experiment["noise"])
-                raise ConfigError(f"{where}.snr_db: '{kind}' is not in the experiment's noise. {hint}")
+    _check_noise(noise.get("kinds", {}), experiment, where)
+
+
+def _check_noise(section: dict, experiment: dict, where: str) -> None:
+    """Check the noise kinds: those configured, those of the experiment, and that levels stand where there is an SNR."""
+    with_snr = set()
+    for name in dict.fromkeys([*section, *experiment["noise"]]):
+        given = section.get(name, {})
+        key = f"noise.kinds.{name}" if name in section else f"{where}.noise"
+        try:
+            declaration = noise_kinds.declaration(given.get("kind", name), given.get("file"))
+        except ConfigError as error:
+            hint = "" if name in section else " Or describe it in noise.kinds."
+            raise ConfigError(f"{key}: {error}{hint}") from None
+        options = {option: value for option, value in given.items() if option not in ("file", "kind")}
+        declaration.check_options(options, key)
+        if declaration.attributes.get("additive", True):
+            with_snr.add(name)
+    levels = experiment["snr_db"]
+    if not isinstance(levels, dict):
+        return
+    for name in experiment["noise"]:
+        if name in with_snr and name not in levels:
+            raise ConfigError(f"{where}.snr_db: no list for noise kind '{name}'. Add one.")
+    for name in levels:
+        if name not in experiment["noise"]:
+            hint = nearest(name, experiment["noise"])
+            raise ConfigError(f"{where}.snr_db: '{name}' is not in the experiment's noise. {hint}")
+        if name not in with_snr:
+            raise ConfigError(f"{where}.snr_db: noise kind '{name}' has no SNR. Remove its list.")
 
 
 def check_shape(config: dict) -> None:

@@ -14,13 +14,14 @@ BATCH = 256
 
 
 @torch.inference_mode()
-def encode_rows(system: System, data: FoldData, rows: Tensor, noisy: bool) -> dict[str, Tensor]:
-    """Encodings of the rows' clean or noisy features, per modality (rows, width), in evaluation mode."""
+def encode_rows(system: System, data: FoldData, rows: Tensor, copy: int) -> dict[str, Tensor]:
+    """Encodings of a copy of the rows' features (0 clean, 1 noisy, further draws), per modality (rows, width), in
+    evaluation mode."""
     system.eval()
-    flags = torch.full((BATCH,), noisy, device=data.device)
+    copies = torch.full((BATCH,), copy, device=data.device)
     return {
         modality: torch.cat(
-            [system.encode(modality, data.sequences(modality, part, flags[: len(part)])) for part in rows.split(BATCH)]
+            [system.encode(modality, data.sequences(modality, part, copies[: len(part)])) for part in rows.split(BATCH)]
         )
         for modality in system.modalities
     }

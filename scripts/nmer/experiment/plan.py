@@ -22,15 +22,17 @@ from nmer.experiment.settings import PRETRAINING, TrainingSettings, changed
 from nmer.experiment.sources import source_digests
 from nmer.files import DIGEST_SUFFIX
 from nmer.fingerprint import fingerprint
-from nmer.names import ALL_CLEAN_SCORES, UNIMODAL_SYSTEMS, corruption_name
-from nmer.noise.registry import noise_kinds
+from nmer.names import ALL_CLEAN_SCORES, FRESH, UNIMODAL_SYSTEMS, corruption_name
+from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plugins import Declaration
 from nmer.systems.registry import pretraining, regimes, systems
 
 RESULTS = Path("results")
 ALL_TABLES = (1, 2, 3, 4, 5)
-ALL_FIGURES = ("figure3", "robustness")
+ALL_FIGURES = ("figure3", "robustness", "calibration")
 REFERENCE_NOISE = "gaussian"
+FRESH_NOISE = Path(__file__).with_name("fresh_noise.py")
+"""Loaded by a training that draws fresh noise, and by no other."""
 
 
 @dataclass(frozen=True)
@@ -79,19 +81,26 @@ class Plan:
 
     @cached_property
     def snr_db(self) -> dict[str, list[int]]:
-        """Target SNRs per noise kind."""
+        """Target SNRs per noise kind; none for a kind without an SNR."""
         levels = self.experiment["snr_db"]
-        given = {kind: levels[kind] if isinstance(levels, dict) else levels for kind in self.experiment["noise"]}
+        given = {
+            kind: (levels[kind] if isinstance(levels, dict) else levels) if self._has_snr(kind) else []
+            for kind in self.experiment["noise"]
+        }
         # YAML's -10.0 is a whole number too, and shall name the same files.
         return {kind: [int(level) for level in levels] for kind, levels in given.items()}
 
     @cached_property
     def corruptions(self) -> dict[str, Corruption]:
         """Every noise kind and level, by file stem."""
-        pairs = [Corruption(kind, level) for kind, levels in self.snr_db.items() for level in levels]
+        pairs = [Corruption(kind, level) for kind in self.snr_db for level in self.levels(kind)]
         if self._unimodal_is_run:
             pairs += [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
         return {corruption.name: corruption for corruption in pairs}
+
+    def levels(self, kind: str) -> list[int | None]:
+        """The levels at which a noise kind is run: its SNRs, or None alone where it has no SNR."""
+        return self.snr_db[kind] or [None]
 
     def corruptions_of(self, dataset: str) -> list[str]:
         """The corruptions of one dataset: 0 dB of the uni-modality benchmark stands where that is run."""
@@ -100,13 +109,16 @@ class Plan:
 
     @property
     def reference_noise(self) -> str:
-        """The noise kind of Tables 3 to 5 and Figure 3: Gaussian, or the first kind where it is not run."""
-        return REFERENCE_NOISE if REFERENCE_NOISE in self.snr_db else next(iter(self.snr_db))
+        """The noise kind of Tables 3 to 5 and Figure 3: Gaussian, or where it is not run the first with an SNR."""
+        if REFERENCE_NOISE in self.snr_db:
+            return REFERENCE_NOISE
+        return next((kind for kind, levels in self.snr_db.items() if levels), next(iter(self.snr_db)))
 
     @cached_property
     def unimodal(self) -> dict:
         """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), training (SPEC 4.7)."""
-        levels = sorted({0, *self.snr_db[self.reference_noise]}, reverse=True)
+        reference = self.snr_db[self.reference_noise]
+        levels = sorted({0, *reference}, reverse=True) if reference else []
         defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
         given = defaults | self.experiment.get("unimodal", {})
         return given | {"snr_db": [int(level) for level in given["snr_db"]]}
@@ -147,7 +159,7 @@ class Plan:
         if system in UNIMODAL_SYSTEMS:
             return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
         kinds = [self.reference_noise] if regime == "all" else self.snr_db
-        return [Corruption(kind, level) for kind in kinds for level in self.snr_db[kind]]
+        return [Corruption(kind, level) for kind in kinds for level in self.levels(kind)]
 
     def trainings(self) -> list[Training]:
         """Every training job of the experiment, pretraining included, each once."""
@@ -211,15 +223,16 @@ class Plan:
         return [self.folder / "tables" / f"table{number}" for number in self.tables]
 
     def figure_stems(self) -> list[Path]:
-        """The figures, without suffix: Figure 3 once per dataset."""
+        """The figures, without suffix: Figure 3 and the calibration once per dataset."""
         stems = [f"figure3_{dataset}" for dataset in self.datasets] if "figure3" in self.figures else []
         stems += ["robustness"] if "robustness" in self.figures else []
+        stems += [f"calibration_{dataset}" for dataset in self.datasets] if "calibration" in self.figures else []
         return [self.folder / "figures" / stem for stem in stems]
 
     def panels(self, dataset: str) -> list[Path]:
         """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise."""
         noise = self.reference_noise
-        return [self.folder / "embeddings" / dataset / corruption_name(noise, level) for level in self.snr_db[noise]]
+        return [self.folder / "embeddings" / dataset / corruption_name(noise, level) for level in self.levels(noise)]
 
     # What each job depends on: inputs
 
@@ -282,15 +295,26 @@ class Plan:
 
     def calibration_settings(self, w) -> str:
         """Settings of the calibration of one noise kind and level."""
-        noise = self.config.get("noise", {})
-        schedule = {key: noise[key] for key, default in _BETAS.items() if noise.get(key, default) != default}
-        calibration = noise.get("calibration", {})
+        if self.corruptions[w.corruption].snr_db is None:  # its variance is all that is noted
+            return _json({"dataset": w.dataset, "noise": w.corruption, "scope": self._scope})
+        calibration = self.config.get("noise", {}).get("calibration", {})
         changed_keys = {key: calibration[key] for key, d in _CALIBRATION.items() if calibration.get(key, d) != d}
-        return _json(self._noise(w) | changed_keys | {"schedule": schedule or None})
+        return _json(self._noise(w) | changed_keys | {"schedule": self.schedule or None})
+
+    @property
+    def schedule(self) -> dict:
+        """The keys of the noise schedule that are not at their default."""
+        noise = self.config.get("noise", {})
+        return {name: noise[key] for key, (name, d) in _SCHEDULE.items() if noise.get(key, d) != d}
+
+    def schedule_settings(self) -> str:
+        """Settings of the noise schedule."""
+        return _json(self.schedule)
 
     def corruption_settings(self, w) -> str:
         """Settings of the noisy embeddings of one noise kind and level."""
-        settings = self._noise(w) | {"seed": self.config.get("noise", {}).get("seed") or None}
+        copies = None if self._train_draws == FRESH else self._train_draws
+        settings = self._noise(w) | {"seed": self.config.get("noise", {}).get("seed") or None, "draws": copies}
         return _json({key: value for key, value in settings.items() if key != "snr_db"})
 
     def training_settings(self, w) -> str:
@@ -315,6 +339,7 @@ class Plan:
                 "teacher": (self._given(teacher) or None) if teacher else None,
                 "training": changed(training, TrainingSettings()) or None,
                 "scope": self._scope if getattr(w, "regime", "clean") != "clean" else None,
+                "train_draws": self._train_draws if getattr(w, "regime", "clean") != "clean" else None,
             }
         )
 
@@ -365,13 +390,16 @@ class Plan:
             section = self.config["datasets"][w.dataset]
             plugins = [layouts.path(section["layout"], section.get("file"))]
         elif script in ("calibrate.py", "corrupt.py"):
-            noise = self.corruptions[w.corruption].noise
-            plugins = [noise_kinds.path(noise, self._kind(noise).get("file"))]
+            given = self._kind(self.corruptions[w.corruption].noise)
+            plugins = [noise_kinds.path(given["kind"], given.get("file"))]
         elif script in ("train.py", "evaluate.py"):
             system = getattr(w, "stage", None) or w.system
             plugins = [self._system(system).file]
             if script == "train.py" and (teacher := self._teacher(system)):
                 plugins.append(self._system(teacher).file)
+            if script == "train.py" and self._train_draws == FRESH and getattr(w, "regime", "clean") != "clean":
+                given = self._kind(self.corruptions[w.corruption].noise)
+                plugins += [FRESH_NOISE, noise_kinds.path(given["kind"], given.get("file"))]
         return fingerprint(script, tuple(plugins))
 
     # Resources
@@ -410,16 +438,28 @@ class Plan:
         scope, default = self.config.get("noise", {}).get("calibration", {}).get("scope"), _CALIBRATION["scope"]
         return None if scope == default else scope
 
+    @property
+    def _train_draws(self) -> int | str | None:
+        """``noise.train_draws``, where that is not the default."""
+        draws = self.config.get("noise", {}).get("train_draws", 1)
+        return None if draws == 1 else draws
+
     def _kind(self, name: str) -> dict:
-        return self.config.get("noise", {}).get("kinds", {}).get(name, {})
+        """What the configuration says of a noise, with the ``kind`` behind its name."""
+        return {"kind": name} | self.config.get("noise", {}).get("kinds", {}).get(name, {})
+
+    def _has_snr(self, name: str) -> bool:
+        given = self._kind(name)
+        return has_snr(given["kind"], given.get("file"))
 
     def _noise(self, w) -> dict:
         corruption = self.corruptions[w.corruption]
         given = self._kind(corruption.noise)
-        declared = noise_kinds.declaration(corruption.noise, given.get("file")).options
+        declared = noise_kinds.declaration(given["kind"], given.get("file")).options
         return {
             "dataset": w.dataset,
             "noise": corruption.noise,
+            "kind": given["kind"] if given["kind"] != corruption.noise else None,
             "snr_db": corruption.snr_db,
             "file": given.get("file"),
             "options": _unlike(given, declared) or None,
@@ -463,13 +503,20 @@ class Plan:
         }
 
 
-_BETAS = {"beta_start": 0.001, "beta_end": 0.1}
-_CALIBRATION = {"mode": "integer_T", "scope": "stored"}
+_SCHEDULE = {
+    "schedule": ("shape", "linear"),
+    "beta_start": ("beta_start", 0.001),
+    "beta_end": ("beta_end", 0.1),
+    "fixed_chain": ("chain", None),
+}
+"""Configuration key of the schedule -> its name in ``Schedule`` and its default."""
+
+_CALIBRATION = {"mode": "integer_T", "scope": "stored", "match": "nominal"}
 _PRETRAINING_KEYS = changed(PRETRAINING, TrainingSettings())
 
 
 def _unlike(given: dict, default: dict) -> dict:
-    return {key: value for key, value in given.items() if key != "file" and value != default[key]}
+    return {key: value for key, value in given.items() if key not in ("file", "kind") and value != default[key]}
 
 
 def _json(settings: dict) -> str:

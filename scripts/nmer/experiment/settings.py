@@ -57,7 +57,7 @@ class RunSettings(_JobSettings):
     """One training job: a system on one fold of a dataset, in one regime, all its repeats.
 
     teacher: ``options`` and ``file`` of the pretrained system, where they are not its defaults. scope: of the variances
-    that calibrate the noise.
+    that calibrate the noise. train_draws: how many noisy copies there are to train on, or ``fresh`` (SPEC 2.7).
     """
 
     dataset: str
@@ -72,6 +72,7 @@ class RunSettings(_JobSettings):
     options: dict = field(default_factory=dict)
     teacher: dict = field(default_factory=dict)
     scope: str = "stored"
+    train_draws: int | str = 1
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     @classmethod

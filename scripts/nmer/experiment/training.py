@@ -5,13 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nmer.errors import TrainingError
-from nmer.experiment.conditions import training_flags, validation_items
+from nmer.experiment.conditions import (
+    FRESH_COPY,
+    noisy_copies,
+    training_copies,
+    training_flags,
+    validation_items,
+)
 from nmer.experiment.data import FoldData
 from nmer.experiment.inference import encode_rows, probabilities
 from nmer.experiment.optimiser import AdamW
@@ -21,6 +28,9 @@ from nmer.metrics import score
 from nmer.names import MODALITIES
 from nmer.seeds import derive_seed, generator
 from nmer.systems.interface import Batch, System
+
+if TYPE_CHECKING:
+    from nmer.experiment.fresh_noise import FreshNoise
 
 CHECKPOINT_SECONDS = 30
 
@@ -32,12 +42,15 @@ def train_repeat(
     repeat: int,
     teacher: System | None = None,
     checkpoint: Path | None = None,
+    fresh: FreshNoise | None = None,
 ) -> tuple[dict[str, Tensor], list[dict]]:
     """Train one repeat and return the weights of its best epoch and one history row per epoch.
 
     build: makes the freshly initialised system. teacher: frozen, pretrained on the same fold and repeat; the system
-    starts from its weights. checkpoint: file to resume from and to save progress to. Training, selection and resuming
-    depend on names and epoch numbers only, so a resumed training equals an uninterrupted one.
+    starts from its weights. checkpoint: file to resume from and to save progress to. fresh: draws the noise of every
+    epoch, where ``settings.train_draws`` asks for it; the data then have a spare copy, FRESH_COPY.
+    Training, selection and resuming depend on names and epoch numbers only, so a resumed training equals an
+    uninterrupted one.
     Raises TrainingError if a term of the loss is not finite; the best weights until then stay beside the checkpoint.
     """
     names = (settings.dataset, settings.fold, repeat)
@@ -48,7 +61,7 @@ def train_repeat(
     options = settings.training
     optimiser = AdamW(system.parameters(), options.learning_rate, options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, options.learning_rate_factor)
-    targets = teacher_targets(teacher, data)
+    targets = teacher_targets(teacher, data, range(1 + noisy_copies(settings.train_draws)))
     best, history = {"UA": -1.0, "weights": {}}, []
     if checkpoint is not None and checkpoint.is_file():
         best, history = _resume(checkpoint, data.device, system=system, optimiser=optimiser, schedule=schedule)
@@ -56,6 +69,9 @@ def train_repeat(
     saved = time.monotonic()
     for epoch in range(len(history), options.epochs):
         rate = schedule.get_last_lr()[0]
+        if fresh is not None:
+            fresh.draw(data, FRESH_COPY, repeat, epoch)
+            targets[FRESH_COPY:] = teacher_targets(teacher, data, [FRESH_COPY])
         torch.manual_seed(derive_seed("epoch", settings.system, *names, epoch))
         try:
             terms = train_epoch(system, optimiser, data, settings, repeat, epoch, targets)
@@ -87,20 +103,24 @@ def train_epoch(
     settings: RunSettings,
     repeat: int,
     epoch: int,
-    targets: tuple[dict[str, Tensor], dict[str, Tensor]],
+    targets: list[dict[str, Tensor]],
 ) -> dict[str, float]:
-    """One pass over the training split; returns the mean of every loss term. The last, smaller batch is kept."""
+    """One pass over the training split; returns the mean of every loss term. The last, smaller batch is kept.
+
+    targets: the teacher's encodings of every copy, as :func:`teacher_targets` gives them.
+    """
     names = (settings.dataset, settings.fold, repeat, epoch)
     rows = data.splits["train"]
     order = torch.from_numpy(generator("training order", *names).permutation(len(rows))).to(data.device)
     flags = training_flags(settings.regime, len(rows), *names)
     noisy = torch.from_numpy(flags).to(data.device)
+    copies = torch.from_numpy(training_copies(settings.train_draws, len(rows), *names)).to(data.device)
     steps: list[Tensor] = []
     terms_logged: list[str] = []
     system.train()
     parts = order.split(settings.training.batch_size)
     for part in parts:
-        batch = make_batch(data, rows[part], noisy[part], targets, system.modalities)
+        batch = make_batch(data, rows[part], noisy[part], targets, system.modalities, copies[part])
         terms = system.loss(system(batch), batch)
         optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
@@ -127,21 +147,32 @@ def make_batch(
     data: FoldData,
     rows: Tensor,
     noisy: Tensor,
-    targets: tuple[dict[str, Tensor], dict[str, Tensor]] = ({}, {}),
+    targets: list[dict[str, Tensor]] | None = None,
     modalities: Iterable[str] = MODALITIES,
+    copies: Tensor | None = None,
 ) -> Batch:
     """A batch of utterances. rows: (batch,); noisy: (batch, 3) bool in the order a, v, l; targets: the teacher's
-    encodings of all clean and all noisy utterances, per modality; modalities: those that the system reads."""
+    encodings of every copy of all utterances, per modality; modalities: those that the system reads; copies: (batch,)
+    which of its noisy copies each utterance shows where it is noisy, the first if not given."""
     flags = {modality: noisy[:, number] for number, modality in enumerate(MODALITIES)}
+    shown = torch.ones_like(rows) if copies is None else copies
+    clean, *drawn = targets or [{}]
     return Batch(
-        observed={modality: data.sequences(modality, rows, flags[modality]) for modality in modalities},
+        observed={modality: data.sequences(modality, rows, flags[modality] * shown) for modality in modalities},
         labels=data.labels[rows],
         noisy=flags,
-        teacher_clean={modality: values[rows] for modality, values in targets[0].items()},
-        teacher_noisy={modality: values[rows] for modality, values in targets[1].items()},
+        teacher_clean={modality: values[rows] for modality, values in clean.items()},
+        teacher_noisy=_of_copies(drawn, rows, shown),
         clean=lambda modality: data.sequences(modality, rows, torch.zeros_like(rows, dtype=torch.bool)),
         deviations=data.deviations,
     )
+
+
+def _of_copies(drawn: list[dict[str, Tensor]], rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
+    """Per modality (batch, width): the encoding of each row's own noisy copy. drawn: encodings of copies 1, 2, …."""
+    if len(drawn) < 2:
+        return {modality: values[rows] for part in drawn for modality, values in part.items()}
+    return {m: torch.stack([part[m] for part in drawn])[copies - 1, rows] for m in drawn[0]}
 
 
 def validate(system: System, data: FoldData, settings: RunSettings) -> dict[str, float]:
@@ -150,8 +181,8 @@ def validate(system: System, data: FoldData, settings: RunSettings) -> dict[str,
     items = validation_items(
         settings.regime, settings.evaluation, settings.dataset, [data.ids[row] for row in rows.tolist()]
     )
-    clean = {} if settings.regime == "all" else encode_rows(system, data, rows, noisy=False)
-    noisy = {} if settings.regime == "clean" else encode_rows(system, data, rows, noisy=True)
+    clean = {} if settings.regime == "all" else encode_rows(system, data, rows, copy=0)
+    noisy = {} if settings.regime == "clean" else encode_rows(system, data, rows, copy=1)
     labels, predictions = [], []
     for condition, positions in items.items():
         chosen = torch.from_numpy(positions).to(data.device)
@@ -161,17 +192,17 @@ def validate(system: System, data: FoldData, settings: RunSettings) -> dict[str,
     return {f"val_{name}": value for name, value in scores.items()}
 
 
-def teacher_targets(teacher: System | None, data: FoldData) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The frozen teacher's encodings of every clean and every noisy utterance: computed once, since neither changes."""
+def teacher_targets(teacher: System | None, data: FoldData, copies: Iterable[int] = (0, 1)) -> list[dict[str, Tensor]]:
+    """The frozen teacher's encodings of copies of every utterance, per modality (utterances, width): those that do not
+    change are computed once."""
     if teacher is None:
-        return {}, {}
+        return []
     everyone = torch.arange(len(data.ids), device=data.device)
     # A copy outside inference mode, so that a loss may be computed against it.
-    clean, noisy = (
-        {modality: values.clone() for modality, values in encode_rows(teacher, data, everyone, state).items()}
-        for state in (False, True)
-    )
-    return clean, noisy
+    return [
+        {modality: values.clone() for modality, values in encode_rows(teacher, data, everyone, copy).items()}
+        for copy in copies
+    ]
 
 
 def _best_epoch(history: list[dict]) -> int:

@@ -1,1 +1,1 @@
-"""Noise: how much (schedule, calibration), of which kind (kinds), and its addition to features (corruption)."""
+"""Noise: how much (schedule, calibration), of which kind (kinds), and how it is added (corruption, features)."""

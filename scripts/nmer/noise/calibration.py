@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass, field
 
 from nmer.errors import ConfigError
-from nmer.noise.schedule import LinearSchedule
+from nmer.noise.schedule import Schedule
 
 MODES = ("integer_T", "exact_abar")
+MATCHES = ("nominal", "effective")
 LONGEST_CHAIN = 5000
 EXACT_TARGET_DB = 0
 """The one target that small variances miss with a whole T, so that it is solved for exactly there (SPEC 2.6)."""
@@ -19,17 +20,23 @@ TOLERANCE_DB = 1.0
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """What a calibration depends on. options: of the noise kind; file: of a user's kind; schedule: betas other than
-    the default; mode and scope: see :func:`calibrate` and the feature store's variances (SPEC 2.6)."""
+    """What a calibration depends on.
+
+    noise, kind, file: as in ``CorruptionSettings``. snr_db: the target, None for a kind without an SNR. options: of the
+    kind. schedule: keys of ``Schedule`` other than the default. mode: see :func:`calibrate`. scope: of the feature
+    store's variances (SPEC 2.6). match: see :func:`nominal_target`.
+    """
 
     dataset: str
     noise: str
-    snr_db: int
+    snr_db: int | None = None
+    kind: str | None = None
     file: str | None = None
     options: dict = field(default_factory=dict)
     schedule: dict = field(default_factory=dict)
     mode: str = "integer_T"
     scope: str = "stored"
+    match: str = "nominal"
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,13 @@ def exact_alpha_bar(target_db: float, variance: float) -> float:
     return snr / (snr + variance)
 
 
-def calibrate(target_db: float, variance: float, schedule: LinearSchedule, mode: str = "integer_T") -> Level:
+def calibrate(target_db: float, variance: float, schedule: Schedule, mode: str = "integer_T") -> Level:
     """The noise level of one modality.
 
     target_db: target SNR in dB. variance: of the modality's features, in the corruption space (SPEC 2.6).
     mode: ``integer_T`` takes the whole T whose SNR is nearest to the target (the smaller T of two equally near),
     ``exact_abar`` solves for alpha_bar. Raises ConfigError for a variance that is not positive, an unknown mode,
-    or a target that no chain of up to LONGEST_CHAIN steps reaches.
+    or a target that no chain, of up to ``schedule.chain`` or LONGEST_CHAIN steps, reaches.
     """
     if not variance > 0:
         raise ConfigError(f"Cannot calibrate noise for features of variance {variance}: the modality is constant.")
@@ -70,21 +77,44 @@ def calibrate(target_db: float, variance: float, schedule: LinearSchedule, mode:
         return Level(None, exact_alpha_bar(target_db, variance), float(target_db))
     if mode != "integer_T":
         raise ConfigError(f"noise.calibration.mode: unknown mode '{mode}'. Choose from {', '.join(MODES)}.")
-    best = None
-    for steps in range(1, LONGEST_CHAIN + 1):
+    best, longest = None, schedule.chain or LONGEST_CHAIN
+    for steps in range(1, longest + 1):
         alpha_bar = schedule.alpha_bar(steps)
         level = Level(steps, alpha_bar, snr_db(alpha_bar, variance))
         if best is None or abs(level.attained_db - target_db) < abs(best.attained_db - target_db):
             best = level
         if level.attained_db <= target_db:
             return best
-    raise ConfigError(f"No T up to {LONGEST_CHAIN} brings variance {variance:.4g} down to {target_db} dB.")
+    raise ConfigError(f"No T up to {longest} brings variance {variance:.4g} down to {target_db} dB.")
 
 
-def calibrate_row(target_db: float, variance: float, schedule: LinearSchedule, mode: str = "integer_T") -> Level:
-    """:func:`calibrate`, but at EXACT_TARGET_DB solved for exactly where a whole T misses it by more than TOLERANCE_DB:
-    the first row of Table 4 (SPEC 2.6, quantisation trap)."""
-    level = calibrate(target_db, variance, schedule, mode)
-    if target_db == EXACT_TARGET_DB and level.misses(target_db):
-        return calibrate(target_db, variance, schedule, "exact_abar")
-    return level
+def nominal_target(target_db: float, power: float, match: str = "nominal") -> float:
+    """The SNR to calibrate to, of noise as if it had unit power.
+
+    power: mean square of the kind's eps. ``nominal`` takes the target as it is, so that all kinds share their T and a
+    kind of lower power is milder than its label (the paper's way; SPEC 2.4). ``effective`` makes kinds equally strong:
+    their noise has the power that the target says. Raises ConfigError for another ``match``.
+    """
+    if match not in MATCHES:
+        raise ConfigError(f"noise.calibration.match: unknown choice '{match}'. Choose from {', '.join(MATCHES)}.")
+    return target_db if match == "nominal" else target_db + 10 * math.log10(power)
+
+
+def calibrate_row(
+    label_db: float,
+    variance: float,
+    schedule: Schedule,
+    mode: str = "integer_T",
+    power: float = 1.0,
+    match: str = "nominal",
+) -> tuple[Level, float]:
+    """The level of one row of a table, and the SNR it was calibrated to (:func:`nominal_target`).
+
+    At EXACT_TARGET_DB it is solved for exactly where a whole T misses it by more than TOLERANCE_DB: the first row of
+    Table 4 (SPEC 2.6, quantisation trap).
+    """
+    target = nominal_target(label_db, power, match)
+    level = calibrate(target, variance, schedule, mode)
+    if label_db == EXACT_TARGET_DB and level.misses(target):
+        level = calibrate(target, variance, schedule, "exact_abar")
+    return level, target

@@ -1,4 +1,4 @@
-"""Adding noise to features: the closed form, keyed per utterance (paper Eq. 3; SPEC 2.3, 2.6, 5.4)."""
+"""Corrupting features: the closed form, and kinds beside it, keyed per utterance (paper Eq. 3; SPEC 2.3, 2.6, 5.4)."""
 
 from __future__ import annotations
 
@@ -8,27 +8,41 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nmer.noise.schedule import LinearSchedule
+from nmer.noise.registry import noise_kinds
+from nmer.noise.schedule import Schedule
 from nmer.seeds import generator
+
+Space = tuple[np.ndarray, np.ndarray]
+"""Per-dimension mean and standard deviation of a standardised modality, each (dim,): the units in which its noise acts
+(SPEC 2.6, corruption space)."""
 
 
 @dataclass(frozen=True)
 class CorruptionSettings:
-    """What noisy embeddings depend on, besides features and calibration. file: of a user's noise kind."""
+    """What noisy embeddings depend on, besides features and calibration.
+
+    noise: its name in the configuration; kind: the noise kind behind that name, None = the same. file: of a user's
+    kind. draws: how many noisy copies are made, of which training picks one at random (SPEC 2.7).
+    """
 
     dataset: str
     noise: str
     seed: int = 0
+    kind: str | None = None
     file: str | None = None
     options: dict = field(default_factory=dict)
+    draws: int = 1
 
 
 @dataclass(frozen=True)
 class NoiseSource:
-    """Where eps comes from: a kind with its options, and the names that key every draw.
+    """A noise kind with its options, and the names that key every draw.
 
-    The key is (seed, dataset, utterance, modality, kind, draw) and nothing else, so an utterance's eps depends on
+    The key is (seed, dataset, utterance, modality, kind, draw) and nothing else, so an utterance's noise depends on
     no other utterance and is shared by all SNRs, conditions, folds, systems and repeats.
+
+    kind: its function, see :mod:`nmer.noise.registry`; name: the kind's. additive: whether it draws eps, or takes the
+    features and gives back what stands in their place. standardised: whether such a kind works in the corruption space.
     """
 
     kind: Callable
@@ -36,16 +50,49 @@ class NoiseSource:
     dataset: str
     seed: int = 0
     options: dict = field(default_factory=dict)
+    additive: bool = True
+    standardised: bool = False
 
-    def eps(self, utterance: str, modality: str, shape: tuple[int, int], draw: int = 0) -> np.ndarray:
-        """The noise of one utterance and modality: ``shape`` = (frames, dim), float32."""
-        keyed = generator("noise", self.seed, self.dataset, utterance, modality, self.name, draw)
-        return self.kind(shape, keyed, **self.options)
+    @classmethod
+    def load(
+        cls, name: str, dataset: str, seed: int = 0, options: dict | None = None, file: str | None = None
+    ) -> NoiseSource:
+        """A shipped kind, or one from a user's ``file``. Raises ConfigError if there is none of that name."""
+        declared = noise_kinds.declaration(name, file).attributes
+        flags = {flag: declared[flag] for flag in ("additive", "standardised") if flag in declared}
+        return cls(noise_kinds.load(name, file), name, dataset, seed, options or {}, **flags)
+
+    def eps(self, utterance: str, modality: str, shape: tuple[int, int], draw: int | str = 0) -> np.ndarray:
+        """The noise of one utterance and modality, of an additive kind: ``shape`` = (frames, dim), float32."""
+        return self.kind(shape, self._generator(utterance, modality, draw), **self.options)
+
+    def corrupt(
+        self,
+        values: np.ndarray,
+        utterance: str,
+        modality: str,
+        alpha_bar: float | None = None,
+        space: Space | None = None,
+        draw: int | str = 0,
+    ) -> np.ndarray:
+        """One utterance corrupted, float32 in the features' own units.
+
+        values: (frames, dim) float32. alpha_bar: the calibrated level; a kind that is not additive has none.
+        space: of a standardised modality. draw: number or name of the draw, 0 for validation and test.
+        """
+        if self.additive:
+            return add_noise(values, self.eps(utterance, modality, values.shape, draw), alpha_bar, space)
+        keyed = self._generator(utterance, modality, draw)
+        if not self.standardised or space is None:
+            return self.kind(values, keyed, **self.options)
+        mean, std = (np.asarray(part, np.float32) for part in space)
+        return mean + std * self.kind((values - mean) / std, keyed, **self.options)
+
+    def _generator(self, utterance: str, modality: str, draw: int | str) -> np.random.Generator:
+        return generator("noise", self.seed, self.dataset, utterance, modality, self.name, draw)
 
 
-def add_noise(
-    values: np.ndarray, eps: np.ndarray, alpha_bar: float, space: tuple[np.ndarray, np.ndarray] | None = None
-) -> np.ndarray:
+def add_noise(values: np.ndarray, eps: np.ndarray, alpha_bar: float, space: Space | None = None) -> np.ndarray:
     """x_T = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps (paper Eq. 3).
 
     values, eps: (frames, dim) float32. space: per-dimension (mean, std) of a standardised modality, in whose units
@@ -59,7 +106,7 @@ def add_noise(
 
 
 def add_noise_iteratively(
-    values: np.ndarray, steps: int, schedule: LinearSchedule, draw_eps: Callable[[tuple], np.ndarray]
+    values: np.ndarray, steps: int, schedule: Schedule, draw_eps: Callable[[tuple], np.ndarray]
 ) -> np.ndarray:
     """Algorithm 1 of the paper, step by step. For Gaussian noise equal in distribution to :func:`add_noise`; a test
     oracle and a demonstration, not used by the workflow (for impulse noise the distributions differ, SPEC 2.3)."""

@@ -1,4 +1,19 @@
-"""Noise kinds by name, and the power of their noise."""
+"""Noise kinds by name, and the power of their noise.
+
+A kind is one file in ``kinds/`` (or a user's own) with one function. An additive kind draws the noise that the closed
+form adds, at a level that is calibrated to a target SNR::
+
+    @noise_kind("gaussian")
+    def gaussian(shape, generator, **options) -> eps: ...
+
+Any other kind takes the features of an utterance and gives back what stands in their place; it has no SNR::
+
+    @noise_kind("drop_frames", additive=False)
+    def drop_frames(values, generator, **options) -> values: ...
+
+With ``standardised=True`` such a kind gets and returns standardised units where the modality is standardised
+(SPEC 2.6, corruption space). Shapes are (frames, dim), arrays float32. Keyword-only arguments are the options.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +28,11 @@ noise_kinds = Registry("noise kind", "noise_kind", "nmer.noise.kinds")
 noise_kind = noise_kinds.register
 
 POWER_SAMPLES = 1 << 20
+
+
+def has_snr(kind: str, file: str | None = None) -> bool:
+    """Whether a kind is additive, so that its level can be calibrated. Reads the declaration only."""
+    return noise_kinds.declaration(kind, file).attributes.get("additive", True)
 
 
 def noise_power(kind: Callable, options: dict) -> float:

@@ -1,25 +1,67 @@
-"""The noise schedule: beta_1..beta_T and the cumulative product alpha_bar_T (paper Eq. 1 and 2; SPEC 2.1)."""
+"""Noise schedules: beta_1..beta_T and the cumulative product alpha_bar_T (paper Eq. 1 and 2; SPEC 2.1, 2.8)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from nmer.errors import ConfigError, nearest
+
+LARGEST_BETA = 0.999
+"""Cap of the cosine schedule, whose last beta would otherwise be 1."""
+
+
+def _linear(steps: int, start: float, end: float) -> np.ndarray:
+    return np.linspace(start, end, steps)
+
+
+def _scaled_linear(steps: int, start: float, end: float) -> np.ndarray:
+    return np.square(np.linspace(np.sqrt(start), np.sqrt(end), steps))
+
+
+def _squared_cosine(steps: int, _start: float, _end: float) -> np.ndarray:
+    kept = np.square(np.cos((np.linspace(0, 1, steps + 1) + 0.008) / 1.008 * np.pi / 2))
+    return np.minimum(1 - kept[1:] / kept[:-1], LARGEST_BETA)
+
+
+def _sigmoid(steps: int, start: float, end: float) -> np.ndarray:
+    return start + (end - start) / (1 + np.exp(-np.linspace(-6, 6, steps)))
+
+
+SHAPES: dict[str, Callable[[int, float, float], np.ndarray]] = {
+    "linear": _linear,
+    "scaled_linear": _scaled_linear,
+    "squaredcos_cap_v2": _squared_cosine,
+    "sigmoid": _sigmoid,
+}
+"""Shapes by the names that the official code and the library diffusers give them."""
+
 
 @dataclass(frozen=True)
-class LinearSchedule:
-    """T equally spaced betas from ``beta_start`` to ``beta_end`` inclusive, laid anew for every T (paper Eq. 1).
+class Schedule:
+    """The betas of a chain of T steps.
 
-    With T = 1 the single beta is ``beta_start``.
+    beta_start, beta_end: first and last beta. shape: one of ``SHAPES``; ``linear`` is the paper's (Eq. 1),
+    ``squaredcos_cap_v2`` takes no betas. chain: None lays the betas anew for every T, so that the last one is
+    always ``beta_end`` (SPEC 2.1); a number makes one fixed chain of that many betas, of which the first T are applied.
+    Raises ConfigError for an unknown shape.
     """
 
     beta_start: float = 0.001
     beta_end: float = 0.1
+    shape: str = "linear"
+    chain: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the shape."""
+        if self.shape not in SHAPES:
+            raise ConfigError(f"noise.schedule: unknown schedule '{self.shape}'. {nearest(self.shape, SHAPES)}")
 
     def betas(self, steps: int) -> np.ndarray:
         """The betas of a chain of ``steps`` steps: (steps,) float64."""
-        return np.linspace(self.beta_start, self.beta_end, steps)
+        return SHAPES[self.shape](self.chain or steps, self.beta_start, self.beta_end)[:steps]
 
     def alpha_bar(self, steps: int) -> float:
         """Product of 1 - beta over the chain (paper Eq. 2), summed as logarithms to keep its precision."""

@@ -242,7 +242,7 @@ def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
 
 
 def _calibration_row(row) -> dict:
-    off = not pd.isna(row.snr_db) and abs(row.attained_db - row.snr_db) > TOLERANCE_DB
+    off = not pd.isna(row.snr_db) and abs(row.attained_db - row.target_db) > TOLERANCE_DB
     # A kind without an SNR has neither a level nor steps: nothing was solved for.
     exact = not pd.isna(row.snr_db) and pd.isna(row.T)
     return {
@@ -255,9 +255,18 @@ def _calibration_row(row) -> dict:
         "alpha_bar": "–" if pd.isna(row.alpha_bar) else f"{row.alpha_bar:.4g}",
         "attained": "–" if pd.isna(row.attained_db) else signed(row.attained_db, digits=2),
         "effective": "–" if pd.isna(row.effective_db) else signed(row.effective_db, digits=2),
+        "measured": _decibels_or_none(row, "measured_db"),
+        "utterances": " to ".join(_decibels_or_none(row, f"utterance_{end}_db") for end in ("low", "high"))
+        if not pd.isna(getattr(row, "utterance_low_db", None))
+        else "–",
         "off": off,
         "exact": exact,
     }
+
+
+def _decibels_or_none(row, column: str) -> str:
+    value = getattr(row, column, None)
+    return "–" if pd.isna(value) else signed(value, digits=2)
 
 
 def _figure_texts(name: str, data: pd.DataFrame, settings: dict) -> tuple[str, str, str]:
@@ -282,6 +291,15 @@ def _figure_texts(name: str, data: pd.DataFrame, settings: dict) -> tuple[str, s
             "Robustness",
             "WA and UA, averaged over the six conditions, against the SNR. Bars: standard deviation over repeats.",
             f"Line charts of WA and UA against SNR for {systems or 'no system'}; the numbers are those of Table 2.",
+        )
+    if name.startswith("calibration_"):
+        dataset = name.removeprefix("calibration_")
+        title = short_title(dataset, settings["datasets"].get(dataset, {}))
+        return (
+            f"Calibration, {title}",
+            "SNR against T, the steps of the noise schedule, for every modality. Marks are the chosen levels, dotted "
+            "lines the SNRs that were asked for.",
+            f"Line chart of SNR against T for {title}; the chosen levels are those of the calibration table.",
         )
     return name, "", f"Figure {name}; its data are in the CSV file linked below."
 

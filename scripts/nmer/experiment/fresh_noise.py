@@ -1,0 +1,51 @@
+"""Noise that is drawn anew for every epoch of a training (``noise.train_draws: fresh``; SPEC 2.7)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+
+from nmer.corpora.store import FeatureStore
+from nmer.errors import DataError
+from nmer.experiment.data import FoldData
+from nmer.names import MODALITIES
+from nmer.noise.corruption import CorruptionSettings, NoiseSource
+
+
+class FreshNoise:
+    """Draws training noise as the noisy embeddings were drawn, under other names.
+
+    The name of a draw holds repeat and epoch, so that a resumed training sees what an uninterrupted one sees, and every
+    system the same.
+    """
+
+    def __init__(self, features: Path, noisy: Path) -> None:
+        """features: the feature store. noisy: its noisy embeddings, which know their settings and levels.
+
+        Raises DataError if they are damaged."""
+        try:
+            with h5py.File(noisy) as file:
+                settings = CorruptionSettings(**json.loads(file.attrs["settings"]))
+                self._alpha_bar = {m: file[m].attrs.get("alpha_bar") for m in MODALITIES}
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{noisy}: cannot be read as noisy embeddings ({error}). Delete it, run again.") from None
+        kind = settings.kind or settings.noise
+        self._source = NoiseSource.load(kind, settings.dataset, settings.seed, settings.options, settings.file)
+        with FeatureStore(features) as store:
+            self._space = {m: store.corruption_space(m) for m in MODALITIES}
+
+    def draw(self, data: FoldData, copy: int, repeat: int, epoch: int) -> None:
+        """Put new noise on the given copy of every training utterance."""
+        name = f"repeat {repeat}, epoch {epoch}"
+        for row in data.splits["train"].tolist():
+            for m in MODALITIES:
+                data.replace(
+                    m,
+                    row,
+                    copy,
+                    lambda values, m=m, row=row: self._source.corrupt(
+                        values, data.ids[row], m, self._alpha_bar[m], self._space[m], name
+                    ),
+                )

@@ -1,0 +1,109 @@
+"""Noise at a given SNR for features in memory, without the workflow: what the workflow's cache holds, bit for bit.
+
+Everything that decides about a value is a name or a setting, so the same call gives the same noise anywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from nmer.errors import ConfigError, DataError
+from nmer.noise.calibration import calibrate_row, snr_db
+from nmer.noise.corruption import NoiseSource, Space
+from nmer.noise.registry import noise_power
+from nmer.noise.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Noisy features and how they came about.
+
+    utterances: id -> (frames, dim) float32. variance: of the clean features, the one that the level is calibrated with.
+    steps, alpha_bar: the level (None for a kind without an SNR; steps also where alpha_bar was solved for exactly).
+    attained_db: SNR of noise of unit power at this level; effective_db: with the kind's own power; measured_db: with
+    the power that this noise happened to have.
+    """
+
+    utterances: dict[str, np.ndarray]
+    variance: float
+    steps: int | None = None
+    alpha_bar: float | None = None
+    attained_db: float | None = None
+    effective_db: float | None = None
+    measured_db: float | None = None
+
+
+def corrupt_features(
+    utterances: Mapping[str, np.ndarray],
+    kind: str = "gaussian",
+    target_db: int | None = -10,
+    *,
+    dataset: str,
+    modality: str,
+    seed: int = 0,
+    options: Mapping[str, object] | None = None,
+    file: str | None = None,
+    schedule: Schedule | None = None,
+    mode: str = "integer_T",
+    match: str = "nominal",
+    standardise: bool = False,
+    draw: int = 0,
+) -> Corrupted:
+    """Corrupt one modality of a corpus (paper Eq. 3 to 5; SPEC 2).
+
+    utterances: id -> (frames, dim) of any real type, all of the modality, since the level is calibrated with the
+    variance over all of their elements. kind, options, file: the noise kind, its options, a user's own file.
+    target_db: SNR in dB; ignored by kinds without one. dataset, modality, seed, draw: names that key the noise besides
+    each id. schedule, mode, match: as in ``noise.calibration``. standardise: whether the noise acts in units of each
+    dimension's spread (SPEC 2.6, corruption space).
+    Raises ConfigError for an unknown kind or option and a level out of reach, DataError for features that are not
+    finite or differ in width.
+    """
+    source = NoiseSource.load(kind, dataset, seed, dict(options or {}), file)
+    clean = {identifier: np.asarray(values, np.float32) for identifier, values in utterances.items()}
+    space, variance = _statistics(clean, standardise)
+    level: dict = {}
+    if source.additive:
+        if target_db is None:
+            raise ConfigError(f"Noise kind '{kind}' has an SNR: give its target in dB.")
+        power = noise_power(source.kind, source.options)
+        found, _target = calibrate_row(target_db, variance, schedule or Schedule(), mode, power, match)
+        level = {
+            "steps": found.steps,
+            "alpha_bar": found.alpha_bar,
+            "attained_db": found.attained_db,
+            "effective_db": found.attained_db - 10 * math.log10(power),
+        }
+    alpha_bar = level.get("alpha_bar")
+    noisy = {name: source.corrupt(values, name, modality, alpha_bar, space, draw) for name, values in clean.items()}
+    if source.additive:
+        level["measured_db"] = _measured(source, clean, modality, draw, alpha_bar, variance)
+    return Corrupted(noisy, variance, **level)
+
+
+def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Space | None, float]:
+    """The corruption space, if asked for, and the variance over all elements in it."""
+    widths = {values.shape[1:] for values in clean.values()}
+    if len(widths) != 1 or any(values.ndim != 2 for values in clean.values()):
+        raise DataError(f"Utterances must be arrays (frames, dim) of one width; found {sorted(map(str, widths))}.")
+    if not all(np.isfinite(values).all() for values in clean.values()):
+        raise DataError("Features hold NaN or infinities. Replace them first, as the workflow does (by 0).")
+    frames = np.concatenate(list(clean.values())).astype(np.float64)
+    if not standardise:
+        return None, float(frames.var())
+    mean, deviation = frames.mean(axis=0), frames.std(axis=0)
+    std = np.where(deviation > 0, deviation, 1.0)
+    return (mean, std), float(((frames - mean) / std).var())
+
+
+def _measured(
+    source: NoiseSource, clean: Mapping[str, np.ndarray], modality: str, draw: int, alpha_bar: float, variance: float
+) -> float | None:
+    drawn = (source.eps(name, modality, values.shape, draw) for name, values in clean.items())
+    power = sum(float(np.square(eps, dtype=np.float64).sum()) for eps in drawn)
+    power /= sum(values.size for values in clean.values())
+    return snr_db(alpha_bar, variance) - 10 * math.log10(power) if power else None

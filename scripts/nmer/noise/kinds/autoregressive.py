@@ -1,0 +1,34 @@
+"""Noise that is correlated in time: a first-order autoregressive process, AR(1), in every dimension.
+
+Sensors and rooms disturb neighbouring frames alike, which independent noise does not: a maximum or a mean over time
+averages independent noise away, but not this one.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.signal import lfilter
+
+from nmer.noise.registry import noise_kind
+
+
+@noise_kind("autoregressive", minimum={"correlation": 0.0}, maximum={"correlation": 0.999})
+def autoregressive(shape: tuple[int, int], generator: np.random.Generator, *, correlation: float = 0.9) -> np.ndarray:
+    """eps_t = correlation * eps_(t-1) + sqrt(1 - correlation^2) * n_t, n_t ~ N(0, 1), stationary from the first frame.
+
+    Every element has mean 0 and variance 1, whatever the correlation of neighbouring frames.
+    shape: (frames, dim). Returns float32.
+    """
+    innovations = generator.standard_normal(shape)
+    innovations[1:] *= math.sqrt(1 - correlation**2)
+    return lfilter([1.0], [1.0, -correlation], innovations, axis=0).astype(np.float32)
+
+
+def power(*, correlation: float = 0.9) -> float:
+    """Mean square of eps."""
+    return 1.0
+
+
+autoregressive.power = power

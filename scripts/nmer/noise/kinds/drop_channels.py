@@ -1,0 +1,17 @@
+"""Channels lost: a share of a modality's dimensions set to zero for a whole utterance. Has no SNR."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nmer.noise.registry import noise_kind
+
+
+@noise_kind("drop_channels", additive=False, minimum={"share": 0.0}, maximum={"share": 1.0})
+def drop_channels(values: np.ndarray, generator: np.random.Generator, *, share: float = 0.5) -> np.ndarray:
+    """Each dimension is zero in all frames with probability ``share``, independently.
+
+    values: (frames, dim) float32. Returns float32.
+    """
+    kept = generator.random((1, values.shape[1])) >= share
+    return values * kept.astype(np.float32)

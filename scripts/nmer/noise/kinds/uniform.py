@@ -1,0 +1,25 @@
+"""Uniform noise of unit power (SPEC 2.8's example of another kind)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from nmer.noise.registry import noise_kind
+
+WIDTH = math.sqrt(3)
+
+
+@noise_kind("uniform")
+def uniform(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """eps uniform between -sqrt(3) and sqrt(3), independent per element. shape: (frames, dim). Returns float32."""
+    return (2 * generator.random(shape, dtype=np.float32) - 1) * np.float32(WIDTH)
+
+
+def power() -> float:
+    """Mean square of eps."""
+    return 1.0
+
+
+uniform.power = power

@@ -1,0 +1,49 @@
+"""The noise levels of a dataset: every modality calibrated to one target SNR, as rows of the calibration table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from nmer.errors import ConfigError
+from nmer.names import corruption_name
+from nmer.noise.calibration import CalibrationSettings, calibrate_row
+from nmer.noise.registry import noise_kinds, noise_power
+from nmer.noise.schedule import Schedule
+
+COLUMNS = (
+    *("dataset", "modality", "noise", "snr_db", "variance", "T", "alpha_bar"),
+    *("attained_db", "effective_db", "target_db"),
+)
+"""snr_db: the label. attained_db: SNR of noise of unit power; target_db: what that should be (``match``);
+effective_db: with the kind's own power."""
+
+
+def calibration_rows(
+    settings: CalibrationSettings, variances: Mapping[str, float], schedule: Schedule
+) -> tuple[list[dict], list[str]]:
+    """A row (COLUMNS) per modality, and warnings of levels that miss their target by more than 1 dB.
+
+    variances: modality -> variance of its features. A kind without an SNR (``settings.snr_db`` None) has a row too, in
+    which the level is empty. Raises ConfigError for noise without power and a level out of reach.
+    """
+    named = {"dataset": settings.dataset, "noise": settings.noise, "snr_db": settings.snr_db}
+    rows = [dict.fromkeys(COLUMNS, "") | named | {"modality": m, "variance": v} for m, v in variances.items()]
+    if settings.snr_db is None:
+        return [row | {"snr_db": ""} for row in rows], []
+    power = noise_power(noise_kinds.load(settings.kind or settings.noise, settings.file), settings.options)
+    if power <= 0:
+        raise ConfigError(f"noise.kinds.{settings.noise}: this noise has no power, so it has no SNR. Correct it.")
+    warnings = []
+    for row in rows:
+        level, target = calibrate_row(settings.snr_db, row["variance"], schedule, settings.mode, power, settings.match)
+        if level.misses(target):
+            place = f"{settings.dataset}, {row['modality']}, {corruption_name(settings.noise, settings.snr_db)}"
+            warnings.append(
+                f"{place}: the nearest whole T ({level.steps}) gives {level.attained_db:.2f} dB where {target:.2f} dB "
+                "are wanted. Consider calibration mode exact_abar."
+            )
+        row["T"] = "" if level.steps is None else level.steps
+        row["alpha_bar"], row["attained_db"] = level.alpha_bar, level.attained_db
+        row["effective_db"], row["target_db"] = level.attained_db - 10 * math.log10(power), target
+    return rows, warnings

@@ -1,0 +1,79 @@
+"""The calibration as a figure: SNR against T for every modality, with the levels that were chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nmer.errors import DataError
+from nmer.names import MODALITIES, MODALITY_LABELS
+from nmer.noise.calibration import snr_db
+from nmer.noise.schedule import Schedule
+from nmer.results.style import SETTINGS
+
+COLUMNS = ("dataset", "modality", "part", "noise", "snr_db", "T", "attained_db")
+COLORS = dict(zip(MODALITIES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
+FURTHER = 1.15
+"""How much further than the largest chosen T the curves go."""
+SHORTEST = 20
+
+
+def read_levels(path: str | Path) -> pd.DataFrame:
+    """The collected calibration of one dataset. Raises DataError if it is none."""
+    try:
+        return pd.read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: not a calibration table ({error}). Delete it and run again.") from None
+
+
+def calibration_curves(levels: pd.DataFrame, schedule: Schedule) -> pd.DataFrame:
+    """What the figure shows, columns COLUMNS: ``part`` is ``curve``, one row per T, or ``chosen``, one per level.
+
+    levels: the collected calibration of a dataset. A kind without an SNR has no place here; a level that was solved for
+    exactly (no T) stands on the curve at a fraction of T.
+    """
+    chosen = levels[levels["attained_db"].notna()]
+    most = chosen["T"].max()
+    longest = max(SHORTEST, int(FURTHER * (0 if pd.isna(most) else most)))
+    longest = min(longest, schedule.chain or longest)
+    kept = np.array([schedule.alpha_bar(steps) for steps in range(1, longest + 1)])
+    parts = []
+    for modality, of_modality in chosen.groupby("modality", sort=False):
+        named = {"dataset": of_modality["dataset"].iloc[0], "modality": modality}
+        attained = np.array([snr_db(alpha_bar, of_modality["variance"].iloc[0]) for alpha_bar in kept])
+        steps = np.arange(1, longest + 1)
+        parts.append(pd.DataFrame({**named, "part": "curve", "T": steps.astype(float), "attained_db": attained}))
+        # The curve falls with T, and np.interp wants it to rise.
+        between = np.interp(-of_modality["attained_db"], -attained, steps)
+        placed = of_modality["T"].astype("Float64").fillna(pd.Series(between, of_modality.index)).astype(float)
+        parts.append(
+            of_modality[["dataset", "modality", "noise", "snr_db", "attained_db"]].assign(part="chosen", T=placed)
+        )
+    if not parts:
+        return pd.DataFrame(columns=list(COLUMNS))
+    return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS)).astype({"snr_db": "Int64"})
+
+
+def draw_calibration(curves: pd.DataFrame) -> Figure:
+    """One line per modality, a mark per chosen level. curves: as :func:`calibration_curves` returns."""
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+        if curves.empty:
+            figure.text(0.5, 0.5, "No noise with an SNR was run in this experiment.", ha="center", va="center")
+            return figure
+        axis = figure.subplots()
+        for modality, color in COLORS.items():
+            here = curves[curves["modality"] == modality]
+            line, marks = here[here["part"] == "curve"], here[here["part"] == "chosen"]
+            axis.plot(line["T"], line["attained_db"], color=color, label=MODALITY_LABELS[modality])
+            axis.plot(marks["T"], marks["attained_db"], "o", color=color, markersize=5)
+        for level in sorted(set(curves["snr_db"].dropna())):
+            axis.axhline(level, color="#999999", linewidth=0.6, linestyle=":")
+        axis.set_xlabel("T, steps of the noise schedule")
+        axis.set_ylabel("SNR in dB")
+        axis.legend()
+    return figure

@@ -1,0 +1,108 @@
+"""Noise without the workflow: the function and the command give what the workflow's cache holds, bit for bit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from small_store import DIMS, IDS, make_noisy, make_store, read_levels, utterance
+
+from nmer.errors import ConfigError, DataError
+from nmer.noise.features import corrupt_features
+
+SCRIPT = Path(__file__).parents[2] / "scripts/add_noise.py"
+
+
+def clean(modality: str) -> dict[str, np.ndarray]:
+    return {name: utterance(modality, name) for name in IDS}
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "impulse", "uniform", "drop_channels"])
+def test_the_function_gives_what_the_cache_holds(tmp_path, kind):
+    target = None if kind == "drop_channels" else -10
+    store = make_store(tmp_path / "small.h5", standardize=())
+    output = make_noisy(store, tmp_path, kind, snr_db=target, seed=3)
+    levels = read_levels(output.with_suffix(".csv"))
+    for m in DIMS:
+        found = corrupt_features(clean(m), kind, target, dataset="small", modality=m, seed=3)
+        with h5py.File(output) as file:
+            np.testing.assert_array_equal(np.concatenate(list(found.utterances.values())), file[m]["values"])
+            if target is not None:
+                assert found.measured_db == pytest.approx(file[m].attrs["measured_db"], abs=1e-6)
+        assert str(found.steps or "") == levels[m]["T"]
+
+
+def test_a_standardised_modality_gets_noise_in_units_of_its_spread(tmp_path):
+    output = make_noisy(make_store(tmp_path / "small.h5"), tmp_path, seed=1)
+    found = corrupt_features(clean("a"), dataset="small", modality="a", seed=1, standardise=True)
+    with h5py.File(output) as file:
+        np.testing.assert_allclose(np.concatenate(list(found.utterances.values())), file["a"]["values"], rtol=2e-6)
+    assert found.variance == pytest.approx(1)
+    assert found.steps == 46
+
+
+def test_features_that_cannot_be_corrupted_are_refused():
+    with pytest.raises(DataError, match="NaN or infinities"):
+        corrupt_features({"u": np.full((2, 3), np.nan)}, dataset="d", modality="a")
+    with pytest.raises(DataError, match="of one width"):
+        corrupt_features({"u": np.ones((2, 3)), "v": np.ones((2, 4))}, dataset="d", modality="a")
+    with pytest.raises(ConfigError, match="give its target"):
+        corrupt_features({"u": np.ones((2, 3))}, "gaussian", None, dataset="d", modality="a")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_the_command_corrupts_an_array_and_prints_its_calibration(tmp_path):
+    values = np.random.default_rng(0).normal(0, 3, (20, 7, 5))
+    np.save(tmp_path / "x.npy", values)
+    ended = run("--input", tmp_path / "x.npy", "--modality", "l", "--snr-db", -20, "--output", tmp_path / "y.npy")
+    assert ended.returncode == 0, ended.stderr
+    expected = corrupt_features(
+        {str(number): values[number] for number in range(20)}, "gaussian", -20, dataset="own", modality="l"
+    )
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), list(expected.utterances.values()))
+    printed = dict(line.split(": ") for line in ended.stdout.splitlines())
+    assert int(printed["steps"]) == expected.steps
+    assert float(printed["measured_db"]) == pytest.approx(expected.measured_db, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--snr-db", -10), "--modality: a .npy file holds one modality"),
+        (("--modality", "a"), "give its target in dB"),
+        (("--modality", "a", "--snr-db", -10, "--noise", "gausian"), "Did you mean 'gaussian'"),
+        (("--modality", "a", "--snr-db", -10, "--options", '{"width": 2}'), "unknown key 'width'"),
+        (("--modality", "a", "--snr-db", -10, "--schedule", '{"shape": "cubic"}'), "unknown schedule 'cubic'"),
+        (("--layout", "npy_folder", "--snr-db", -10), "utterances.csv: "),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path, arguments, said):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(4, 3, 2)))
+    ended = run("--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy", *arguments)
+    assert ended.returncode == 1
+    assert said in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_the_command_reads_any_layout_and_writes_the_workflows_cache(tmp_path):
+    store = make_store(tmp_path / "small.h5", standardize=("a",))
+    expected = make_noisy(store, tmp_path / "cache", "impulse", snr_db=-20, seed=4)
+    settings = '{"standardize": ["a"], "options": {"protocol": "given"}, "classes": ["no", "yes"]}'
+    ended = run(
+        *("--input", store, "--layout", "ragged_hdf5", "--layout-settings", settings, "--dataset", "small"),
+        *("--noise", "impulse", "--snr-db", -20, "--seed", 4, "--output", tmp_path / "noisy.h5"),
+    )
+    assert ended.returncode == 0, ended.stderr
+    with h5py.File(tmp_path / "noisy.h5") as found, h5py.File(expected) as cached:
+        for m in DIMS:
+            np.testing.assert_array_equal(found[m]["values"], cached[m]["values"])
+        assert found["utterance/id"].asstr()[()].tolist() == list(IDS)
+    assert ended.stdout.splitlines()[0].split("\t")[:4] == ["dataset", "modality", "noise", "snr_db"]
