@@ -210,7 +210,8 @@ def corrupt(scripts: Path, settings: dict, features: Path, calibration: Path, ou
     import corrupt as step
 
     output.unlink(missing_ok=True)
-    paths = {"features": features, "calibration": calibration, "output": output}
+    measured = output.with_suffix(".measured.csv")
+    paths = {"features": features, "calibration": calibration, "output": output, "measured": measured}
     options = [text for key, path in paths.items() for text in (f"--{key}", str(path))]
     sys.argv = ["corrupt.py", "--settings", json.dumps(settings), *options]
     step.write_digest = lambda _path: None
