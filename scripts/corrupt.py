@@ -32,8 +32,7 @@ def main() -> None:
     parser.add_argument("--measured", required=True, type=Path, help="CSV of the measured SNR to write")
     arguments = parser.parse_args()
     settings = command.fill(CorruptionSettings, command.settings(arguments.settings))
-    kind = settings.kind or settings.noise
-    source = NoiseSource.load(kind, settings.dataset, settings.seed, settings.options, settings.file)
+    source = NoiseSource.of(settings)
     with arguments.calibration.open(newline="") as stream:
         levels = {row["modality"]: row for row in csv.DictReader(stream)}
     with FeatureStore(arguments.features) as store, create_file(arguments.output) as output:

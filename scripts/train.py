@@ -15,6 +15,7 @@ from pathlib import Path
 from nmer import command
 from nmer.devices import compute_device
 from nmer.errors import ConfigError, DataError
+from nmer.experiment.conditions import cached_draws
 from nmer.experiment.data import FoldData
 from nmer.experiment.models import restore, save_models
 from nmer.experiment.settings import RunSettings
@@ -48,9 +49,8 @@ def main() -> None:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
     states, history = {}, []
     with compute_device(arguments.gpus, arguments.threads, arguments.checkpoints / "gpu_slots") as device:
-        copies = 1 if settings.train_draws == FRESH else settings.train_draws
-        spare = 1 if settings.train_draws == FRESH else 0
-        data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, copies, spare)
+        draws, spare = cached_draws(settings.train_draws), int(settings.train_draws == FRESH)
+        data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, draws, spare)
         shape = (data.dims, len(data.classes), settings.training.dropout)
         for repeat in range(1, settings.repeats + 1):
             teacher = None

@@ -135,6 +135,6 @@ def test_lost_channels_are_lost_in_every_frame(share):
 
 
 def test_only_additive_kinds_have_an_snr():
-    additive = {name for name in noise_kinds.shipped() if has_snr(name)}
+    additive = {name for name in noise_kinds.shipped() if has_snr(noise_kinds.declaration(name))}
     assert additive == {"gaussian", "impulse", "uniform", "autoregressive"}
     assert set(noise_kinds.shipped()) - additive == {"zero", "missing", "drop_frames", "drop_channels"}

@@ -74,9 +74,9 @@ def training_flags(regime: str, count: int, dataset: str, fold: int, repeat: int
     return np.stack([NOISY_FLAGS[condition] for condition in SIX_CONDITIONS])[draw]
 
 
-def noisy_copies(train_draws: int | str) -> int:
-    """How many noisy copies the data hold: the cached draws, or the first and one for fresh noise."""
-    return FRESH_COPY if train_draws == FRESH else train_draws
+def cached_draws(train_draws: int | str) -> int:
+    """How many draws the noisy embeddings hold; fresh noise is put on a copy beside the first."""
+    return 1 if train_draws == FRESH else train_draws
 
 
 def training_copies(train_draws: int | str, count: int, dataset: str, fold: int, repeat: int, epoch: int) -> np.ndarray:

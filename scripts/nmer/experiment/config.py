@@ -19,7 +19,7 @@ from nmer.corpora.download_list import download_list
 from nmer.corpora.registry import layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.names import REGIMES, UNIMODAL_SYSTEMS
-from nmer.noise.registry import noise_kinds
+from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plugins import Declaration, Registry
 from nmer.systems.registry import regimes, systems
 
@@ -73,7 +73,7 @@ def _check_noise(section: dict, experiment: dict, where: str) -> None:
             raise ConfigError(f"{key}: {error}{hint}") from None
         options = {option: value for option, value in given.items() if option not in ("file", "kind")}
         declaration.check_options(options, key)
-        if declaration.attributes.get("additive", True):
+        if has_snr(declaration):
             with_snr.add(name)
     levels = experiment["snr_db"]
     if not isinstance(levels, dict):

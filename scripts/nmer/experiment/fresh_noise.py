@@ -31,8 +31,7 @@ class FreshNoise:
                 self._alpha_bar = {m: file[m].attrs.get("alpha_bar") for m in MODALITIES}
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise DataError(f"{noisy}: cannot be read as noisy embeddings ({error}). Delete it, run again.") from None
-        kind = settings.kind or settings.noise
-        self._source = NoiseSource.load(kind, settings.dataset, settings.seed, settings.options, settings.file)
+        self._source = NoiseSource.of(settings)
         with FeatureStore(features) as store:
             self._space = {m: store.corruption_space(m) for m in MODALITIES}
 

@@ -450,7 +450,7 @@ class Plan:
 
     def _has_snr(self, name: str) -> bool:
         given = self._kind(name)
-        return has_snr(given["kind"], given.get("file"))
+        return has_snr(noise_kinds.declaration(given["kind"], given.get("file")))
 
     def _noise(self, w) -> dict:
         corruption = self.corruptions[w.corruption]

@@ -14,7 +14,7 @@ from torch import Tensor
 from nmer.errors import TrainingError
 from nmer.experiment.conditions import (
     FRESH_COPY,
-    noisy_copies,
+    cached_draws,
     training_copies,
     training_flags,
     validation_items,
@@ -61,7 +61,7 @@ def train_repeat(
     options = settings.training
     optimiser = AdamW(system.parameters(), options.learning_rate, options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, options.learning_rate_factor)
-    targets = teacher_targets(teacher, data, range(1 + noisy_copies(settings.train_draws)))
+    targets = teacher_targets(teacher, data, range(1 + cached_draws(settings.train_draws)))
     best, history = {"UA": -1.0, "weights": {}}, []
     if checkpoint is not None and checkpoint.is_file():
         best, history = _resume(checkpoint, data.device, system=system, optimiser=optimiser, schedule=schedule)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from nmer.noise.registry import noise_kinds
+from nmer.noise.registry import has_snr, noise_kinds
 from nmer.noise.schedule import Schedule
 from nmer.seeds import generator
 
@@ -58,9 +58,15 @@ class NoiseSource:
         cls, name: str, dataset: str, seed: int = 0, options: dict | None = None, file: str | None = None
     ) -> NoiseSource:
         """A shipped kind, or one from a user's ``file``. Raises ConfigError if there is none of that name."""
-        declared = noise_kinds.declaration(name, file).attributes
-        flags = {flag: declared[flag] for flag in ("additive", "standardised") if flag in declared}
-        return cls(noise_kinds.load(name, file), name, dataset, seed, options or {}, **flags)
+        declaration = noise_kinds.declaration(name, file)
+        standardised = declaration.attributes.get("standardised", False)
+        return cls(noise_kinds.load(name, file), name, dataset, seed, options or {}, has_snr(declaration), standardised)
+
+    @classmethod
+    def of(cls, settings: CorruptionSettings) -> NoiseSource:
+        """What noisy embeddings of these settings are made with."""
+        kind = settings.kind or settings.noise
+        return cls.load(kind, settings.dataset, settings.seed, settings.options, settings.file)
 
     def eps(self, utterance: str, modality: str, shape: tuple[int, int], draw: int | str = 0) -> np.ndarray:
         """The noise of one utterance and modality, of an additive kind: ``shape`` = (frames, dim), float32."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from nmer.errors import ConfigError, DataError
 from nmer.noise.calibration import calibrate_row, snr_db
-from nmer.noise.corruption import NoiseSource, Space
+from nmer.noise.corruption import NoiseSource, Space, add_noise
 from nmer.noise.registry import noise_power
 from nmer.noise.schedule import Schedule
 
@@ -78,11 +78,17 @@ def corrupt_features(
             "attained_db": found.attained_db,
             "effective_db": found.attained_db - 10 * math.log10(power),
         }
-    alpha_bar = level.get("alpha_bar")
-    noisy = {name: source.corrupt(values, name, modality, alpha_bar, space, draw) for name, values in clean.items()}
-    if source.additive:
-        level["measured_db"] = _measured(source, clean, modality, draw, alpha_bar, variance)
-    return Corrupted(noisy, variance, **level)
+    if not source.additive:
+        noisy = {name: source.corrupt(values, name, modality, space=space, draw=draw) for name, values in clean.items()}
+        return Corrupted(noisy, variance)
+    noisy, power = {}, 0.0
+    for name, values in clean.items():
+        eps = source.eps(name, modality, values.shape, draw)
+        noisy[name] = add_noise(values, eps, level["alpha_bar"], space)
+        power += float(np.square(eps, dtype=np.float64).sum())
+    power /= sum(values.size for values in clean.values())
+    measured = snr_db(level["alpha_bar"], variance) - 10 * math.log10(power) if power else None
+    return Corrupted(noisy, variance, measured_db=measured, **level)
 
 
 def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Space | None, float]:
@@ -98,12 +104,3 @@ def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Spa
     mean, deviation = frames.mean(axis=0), frames.std(axis=0)
     std = np.where(deviation > 0, deviation, 1.0)
     return (mean, std), float(((frames - mean) / std).var())
-
-
-def _measured(
-    source: NoiseSource, clean: Mapping[str, np.ndarray], modality: str, draw: int, alpha_bar: float, variance: float
-) -> float | None:
-    drawn = (source.eps(name, modality, values.shape, draw) for name, values in clean.items())
-    power = sum(float(np.square(eps, dtype=np.float64).sum()) for eps in drawn)
-    power /= sum(values.size for values in clean.values())
-    return snr_db(alpha_bar, variance) - 10 * math.log10(power) if power else None

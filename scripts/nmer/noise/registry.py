@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from nmer.plugins import Registry
+from nmer.plugins import Declaration, Registry
 from nmer.seeds import generator
 
 noise_kinds = Registry("noise kind", "noise_kind", "nmer.noise.kinds")
@@ -30,9 +30,9 @@ noise_kind = noise_kinds.register
 POWER_SAMPLES = 1 << 20
 
 
-def has_snr(kind: str, file: str | None = None) -> bool:
-    """Whether a kind is additive, so that its level can be calibrated. Reads the declaration only."""
-    return noise_kinds.declaration(kind, file).attributes.get("additive", True)
+def has_snr(declaration: Declaration) -> bool:
+    """Whether a kind is additive, so that its level can be calibrated."""
+    return declaration.attributes.get("additive", True)
 
 
 def noise_power(kind: Callable, options: dict) -> float:

@@ -23,6 +23,9 @@ from nmer.errors import DataError
 
 FEATURE_FILES = {"a": "A/comparE.h5", "v": "V/denseface.h5", "l": "L/bert_large.h5"}
 STATISTICS_FILE = "A/comparE_mean_std.h5"
+Targets = dict[int, dict[str, dict[str, int]]]
+"""Fold -> split -> utterance id -> label, as the target lists have them."""
+
 TARGETS = "target"
 LABELS = "labels.csv"
 SPLIT_FILES = {"train": "trn", "val": "val", "test": "tst"}
@@ -49,10 +52,12 @@ def read(source: Path, settings: CorpusSettings, *, norm="trn") -> Corpus:
     """
     with ExitStack() as resources:
         features = {m: resources.enter_context(open_hdf5(source / name)) for m, name in FEATURE_FILES.items()}
-        ids, labels, classes, notes = _utterances(source, settings)
+        class_count = len(settings.classes or CLASSES_BY_SIZE)
+        targets = _read_targets(source, class_count) if (source / TARGETS).is_dir() else {}
+        ids, labels, classes, notes = _utterances(source, settings, targets)
         speakers = [speaker(identifier) for identifier in ids]
-        if (source / TARGETS).is_dir():
-            folds = _released_folds(source, ids)
+        if targets:
+            folds = _released_folds(targets, ids)
             notes.append(f"Folds: the {len(folds)} of the folder {TARGETS}.")
         else:
             folds = speaker_folds(speakers)
@@ -130,16 +135,17 @@ def standardise(frames: np.ndarray) -> np.ndarray:
         return (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
 
 
-def _utterances(source: Path, settings: CorpusSettings) -> tuple[list[str], np.ndarray, list[str], list[str]]:
+def _utterances(
+    source: Path, settings: CorpusSettings, targets: Targets
+) -> tuple[list[str], np.ndarray, list[str], list[str]]:
     """Ids (sorted), labels, class names, and notes on where they come from."""
-    if (source / TARGETS).is_dir():
-        class_count = len(settings.classes or CLASSES_BY_SIZE)
-        label_of = _labels(source, class_count)
+    if targets:
+        label_of = _labels(targets, source)
         ids = sorted(label_of)
         labels = np.array([label_of[identifier] for identifier in ids], np.int64)
         if settings.classes:
             return ids, labels, list(settings.classes), []
-        classes = name_classes(np.bincount(labels, minlength=class_count))
+        classes = name_classes(np.bincount(labels, minlength=len(CLASSES_BY_SIZE)))
         told = ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
         return ids, labels, classes, [f"The release names no classes; told by their sizes: label {told}."]
     path = source / LABELS
@@ -195,31 +201,38 @@ def _label_numbers(path: Path, class_count: int) -> np.ndarray:
     return flat.astype(np.int64)
 
 
-def _labels(source: Path, class_count: int) -> dict[str, int]:
-    """Utterance id -> label over all folds, which must agree."""
-    labels: dict[str, int] = {}
-    for folder in _fold_folders(source).values():
+def _read_targets(source: Path, class_count: int) -> Targets:
+    """The lists of every fold and split. Raises DataError if one is damaged or lacks its partner."""
+    targets: Targets = {}
+    for number, folder in _fold_folders(source).items():
+        targets[number] = {}
         for split, stem in SPLIT_FILES.items():
             path = folder / f"{stem}_label.npy"
             numbers, names = _label_numbers(path, class_count), _read_names(folder, split)
             if len(numbers) != len(names):
                 raise DataError(f"{path}: {len(numbers)} labels, but {len(names)} names in {stem}_int2name.npy.")
-            for identifier, label in zip(names, numbers.tolist(), strict=True):
-                if labels.setdefault(identifier, label) != label:
-                    raise DataError(
-                        f"{folder}: utterance '{identifier}' has label {label}, but {labels[identifier]} in another "
-                        "list. The folds must agree."
-                    )
+            targets[number][split] = dict(zip(names, numbers.tolist(), strict=True))
+    return targets
+
+
+def _labels(targets: Targets, source: Path) -> dict[str, int]:
+    """Utterance id -> label over all folds, which must agree."""
+    labels: dict[str, int] = {}
+    for number, splits in targets.items():
+        for identifier, label in (pair for listed in splits.values() for pair in listed.items()):
+            if labels.setdefault(identifier, label) != label:
+                raise DataError(
+                    f"{source / TARGETS / str(number)}: utterance '{identifier}' has label {label}, but "
+                    f"{labels[identifier]} in another list. The folds must agree."
+                )
     return labels
 
 
-def _released_folds(source: Path, ids: list[str]) -> dict[int, dict[str, np.ndarray]]:
+def _released_folds(targets: Targets, ids: list[str]) -> dict[int, dict[str, np.ndarray]]:
     position = {identifier: index for index, identifier in enumerate(ids)}
     return {
-        number: {
-            split: np.array([position[name] for name in _read_names(folder, split)], np.int64) for split in SPLIT_FILES
-        }
-        for number, folder in _fold_folders(source).items()
+        number: {split: np.array([position[name] for name in listed], np.int64) for split, listed in splits.items()}
+        for number, splits in targets.items()
     }
 
 
