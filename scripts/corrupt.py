@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument("--calibration", required=True, type=Path, help="calibration CSV of this noise and level")
     parser.add_argument("--output", required=True, type=Path, help="HDF5 file of noisy embeddings to write")
     parser.add_argument("--measured", required=True, type=Path, help="CSV of the measured SNR to write")
+    parser.add_argument("--threads", type=int, default=1, help="how many draw noise at once; they change no value")
     arguments = parser.parse_args()
     settings = command.fill(CorruptionSettings, command.settings(arguments.settings))
     source = NoiseSource.of(settings)
@@ -40,7 +41,10 @@ def main() -> None:
         total = settings.draws * sum(store.values(modality).nbytes for modality in MODALITIES)
         with progress(f"{settings.noise} noise on {settings.dataset}", total) as advance:
             measured = {
-                m: corrupt_modality(store, output, m, source, levels[m], settings.draws, advance) for m in MODALITIES
+                m: corrupt_modality(
+                    store, output, m, source, levels[m], settings.draws, advance, threads=arguments.threads
+                )
+                for m in MODALITIES
             }
     named = ("dataset", "modality", "noise", "snr_db")
     rows = [{name: levels[m][name] for name in named} | dict.fromkeys(MEASURES, "") | measured[m] for m in MODALITIES]

@@ -6,12 +6,14 @@ import hashlib
 import json
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def derive_key(*names: str | int) -> int:
     """A 128-bit key that depends on the names alone, e.g. ``derive_key("noise", 0, "iemocap", "Ses01F", "a")``."""
-    text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
-    return int.from_bytes(hashlib.sha256(text.encode("utf-8")).digest()[:16], "little")
+    return int.from_bytes(_digest(names), "little")
 
 
 def derive_seed(*names: str | int) -> int:
@@ -21,4 +23,19 @@ def derive_seed(*names: str | int) -> int:
 
 def generator(*names: str | int) -> np.random.Generator:
     """A NumPy generator (counter-based Philox) keyed by the names."""
-    return np.random.Generator(np.random.Philox(key=derive_key(*names)))
+    return np.random.Generator(np.random.Philox(_Key(_digest(names))))
+
+
+class _Key(ISeedSequence):
+    """Gives Philox its 128-bit key. Its argument ``key`` does the same, at three times the cost: it first gathers
+    entropy from the system, which is then thrown away."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def generate_state(self, n_words: int, dtype: type = np.uint64) -> np.ndarray:
+        return np.frombuffer(self._key, "<u8")
+
+
+def _digest(names: tuple) -> bytes:
+    return hashlib.sha256(_encoder.encode(names).encode("utf-8")).digest()[:16]

@@ -56,7 +56,7 @@ def make_store(path: Path, ids: tuple[str, ...] = IDS, standardize: tuple[str, .
     return path
 
 
-def run(step, settings: dict, **arguments: Path) -> None:
+def run(step, settings: dict, **arguments: object) -> None:
     """Run a step's command line in this process."""
     given = ["--settings", json.dumps(settings)]
     for name, value in arguments.items():
@@ -83,10 +83,11 @@ def make_noisy(
     return output
 
 
-def corrupt_store(features: Path, calibration: Path, output: Path, settings: dict) -> Path:
+def corrupt_store(features: Path, calibration: Path, output: Path, settings: dict, threads: int = 1) -> Path:
     """Corrupt with these settings; returns the CSV of what was measured."""
     measured = output.with_name(f"{output.stem}_measured.csv")
-    run(corrupt, settings, features=features, calibration=calibration, output=output, measured=measured)
+    files = {"features": features, "calibration": calibration, "output": output, "measured": measured}
+    run(corrupt, settings, **files, threads=threads)
     return measured
 
 

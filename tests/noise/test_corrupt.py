@@ -13,10 +13,6 @@ import pytest
 from small_store import DIMS, IDS, corrupt_store, make_noisy, make_store, read_levels, read_noisy, utterance
 
 from nmer.corpora import streaming
-from nmer.corpora.store import FeatureStore
-from nmer.experiment.noisy import noise_blocks
-from nmer.noise.corruption import NoiseSource
-from nmer.noise.kinds.gaussian import gaussian
 
 
 @pytest.fixture(scope="module")
@@ -63,16 +59,18 @@ def test_the_size_of_the_blocks_does_not_matter(features, tmp_path, monkeypatch,
             assert one[modality].attrs["measured_db"] == pytest.approx(other[modality].attrs["measured_db"])
 
 
-@pytest.mark.parametrize("frames", [4, 6, 15, 1000])
-def test_noise_is_handed_out_in_order_a_block_at_most_at_a_time(features, monkeypatch, frames):
-    monkeypatch.setattr(streaming, "BLOCK_BYTES", frames * 4 * DIMS["l"])
-    source = NoiseSource(gaussian, "gaussian", "small")
-    with FeatureStore(features) as opened:
-        found = list(noise_blocks(opened, "l", source))
-    assert [rows.start for rows, _eps in found] == [0, *(rows.stop for rows, _eps in found[:-1])]
-    assert all(len(eps) == rows.stop - rows.start <= frames for rows, eps in found)
-    expected = np.concatenate([naive_eps(name, "l", "gaussian", 0) for name in IDS])
-    np.testing.assert_array_equal(np.concatenate([eps for _rows, eps in found]), expected)
+@pytest.mark.parametrize("kind", ["gaussian", "drop_frames"])
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_number_of_threads_does_not_matter(features, tmp_path, monkeypatch, kind, threads):
+    monkeypatch.setattr(streaming, "BLOCK_BYTES", 4 * 4 * DIMS["l"])
+    alone = make_noisy(features, tmp_path, kind, snr_db=-10 if kind == "gaussian" else None)
+    together = tmp_path / "together.h5"
+    settings = {"dataset": "small", "noise": kind, "seed": 0, "draws": 1}
+    measured = corrupt_store(features, alone.with_suffix(".csv"), together, settings, threads=threads)
+    assert measured.read_bytes() == alone.with_name(f"{alone.stem}_measured.csv").read_bytes()
+    for m, utterances in read_noisy(alone).items():
+        for name, values in utterances.items():
+            np.testing.assert_array_equal(read_noisy(together)[m][name], values)
 
 
 def test_the_noise_does_not_depend_on_the_level(features, tmp_path):

@@ -41,6 +41,7 @@ rule corrupt:
         "results/benchmarks/noisy/{dataset}/{corruption}.tsv"
     conda:
         "../../envs/light.yaml"
+    threads: 2
     resources:
         mem_mb=lambda w, attempt: 2000 * attempt,
         runtime=lambda w, attempt: 60 * attempt,
@@ -55,6 +56,7 @@ rule corrupt:
             --calibration {input.calibration} \
             --output {output.noisy} \
             --measured {output.measured} \
+            --threads {threads} \
             >{log} 2>&1
         """
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -24,99 +28,96 @@ def corrupt_modality(
     level: Mapping[str, str],
     draws: int = 1,
     advance: Callable[[int], object] = lambda size: None,
+    threads: int = 1,
 ) -> dict[str, float]:
     """Write the noisy values of one modality, every draw of them, and how they came about as attributes.
 
-    level: a row of the calibration. advance: called with the number of bytes done. Returns MEASURES of the first draw;
-    nothing for a kind without an SNR.
+    level: a row of the calibration. advance: called with the number of bytes done. threads: how many draw noise at
+    once; they change no value. Returns MEASURES of the first draw; nothing for a kind without an SNR.
     """
-    shape, space = store.values(modality).shape, store.corruption_space(modality)
+    shape, offset = store.values(modality).shape, store.offset(modality)
     attributes = {"kind": source.name, "seed": source.seed}
     measured: dict[str, float] = {}
+    alpha_bar = float(level["alpha_bar"]) if source.additive else None
     for draw in range(draws):
         noisy = create_values(output, modality, *shape, name=values_name(draw))
-        if not source.additive:
-            _replace(store, noisy, modality, source, space, draw, advance)
-            continue
-        alpha_bar = float(level["alpha_bar"])
-        power = _Power(len(noisy))
-        for rows, eps in noise_blocks(store, modality, source, draw):
-            values = store.values(modality)[rows]
-            noisy[rows] = add_noise(values, eps, alpha_bar, space)
-            power.note(rows, values, eps, space)
-            advance(eps.size * noisy.dtype.itemsize)
-        if draw == 0:
-            measured = power.measures(store.offset(modality), shape[1], alpha_bar, float(level["variance"]))
+        power = np.zeros((len(store.ids), 3))
+        block = partial(_corrupt_block, store, modality, source, alpha_bar, draw)
+        for (first, last), (values, powers) in _in_order(
+            block, utterance_blocks(offset, frames_per_block(shape[1])), threads
+        ):
+            noisy[offset[first] : offset[last]] = values
+            power[first:last] = powers
+            advance(values.nbytes)
+        if draw == 0 and source.additive:
+            measured = _measures(power, np.diff(offset) * shape[1], alpha_bar, float(level["variance"]))
             attributes |= {"T": level["T"], "alpha_bar": alpha_bar, "measured_db": measured["measured_db"]}
     output[modality].attrs.update(attributes)
     return measured
 
 
-def noise_blocks(
-    store: FeatureStore, modality: str, source: NoiseSource, draw: int = 0
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """The noise of a modality in order: rows of its values, and their eps (rows, dim), a block at most."""
-    offset, dim = store.offset(modality), store.dims[modality]
-    most_frames = frames_per_block(dim)
-    for first, last in utterance_blocks(offset, most_frames):
-        lengths = np.diff(offset[first : last + 1]).tolist()
-        drawn = [
-            source.eps(store.ids[i], modality, (frames, dim), draw) for i, frames in enumerate(lengths, start=first)
-        ]
-        eps = drawn[0] if len(drawn) == 1 else np.concatenate(drawn)
-        # An utterance's noise is drawn at once; where it is longer than a block, it is handed out piece by piece.
-        for start in range(0, len(eps), most_frames):
-            piece = eps[start : start + most_frames]
-            row = int(offset[first]) + start
-            yield slice(row, row + len(piece)), piece
-
-
-def _replace(
+def _corrupt_block(
     store: FeatureStore,
-    noisy: h5py.Dataset,
     modality: str,
     source: NoiseSource,
-    space: Space | None,
+    alpha_bar: float | None,
     draw: int,
-    advance: Callable[[int], object],
-) -> None:
-    """Write what a kind that is not additive puts in the place of each utterance."""
-    offset = store.offset(modality)
-    for first, last in utterance_blocks(offset, frames_per_block(store.dims[modality])):
-        start, stop = int(offset[first]), int(offset[last])
-        values = store.values(modality)[start:stop]
-        for index in range(first, last):
-            part = slice(int(offset[index]) - start, int(offset[index + 1]) - start)
-            values[part] = source.corrupt(values[part], store.ids[index], modality, space=space, draw=draw)
-        noisy[start:stop] = values
-        advance(values.nbytes)
+    utterances: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The noisy values (frames, dim) of utterances ``first`` to ``last`` (excluded), and what :func:`_power` says."""
+    first, last = utterances
+    space, offset = store.corruption_space(modality), store.offset(modality)
+    starts = offset[first : last + 1] - offset[first]
+    values = store.values(modality)[offset[first] : offset[last]]
+    result = np.empty_like(values)
+    for index, (start, stop) in enumerate(pairwise(starts.tolist()), start=first):
+        if source.additive:
+            result[start:stop] = source.eps(store.ids[index], modality, (stop - start, values.shape[1]), draw)
+        else:
+            result[start:stop] = source.corrupt(values[start:stop], store.ids[index], modality, space=space, draw=draw)
+    if not source.additive:
+        return result, np.zeros((last - first, 3))
+    return add_noise(values, result, alpha_bar, space), _power(values, result, starts, space)
 
 
-class _Power:
-    """Signal and noise of every frame: sums over its dimensions, (frames,) float64 each."""
+def _in_order(
+    function: Callable, tasks: Iterable[tuple[int, int]], threads: int
+) -> Iterator[tuple[tuple[int, int], tuple[np.ndarray, np.ndarray]]]:
+    """Every task with its result, computed by threads that are at most one task each ahead, so that memory is bounded.
 
-    def __init__(self, frames: int) -> None:
-        self.signal, self.squares, self.noise = np.zeros((3, frames))
+    NumPy lets other threads run while it draws and calculates."""
+    if threads == 1:
+        yield from ((task, function(task)) for task in tasks)
+        return
+    pending: deque = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for task in tasks:
+            pending.append((task, pool.submit(function, task)))
+            if len(pending) > threads:
+                done, future = pending.popleft()
+                yield done, future.result()
+        yield from ((task, future.result()) for task, future in pending)
 
-    def note(self, rows: slice, values: np.ndarray, eps: np.ndarray, space: Space | None) -> None:
-        if space is not None:
-            mean, std = (np.asarray(part, np.float32) for part in space)
-            values = (values - mean) / std
-        self.signal[rows] = values.sum(axis=1)
-        self.squares[rows] = np.einsum("ij,ij->i", values, values)
-        self.noise[rows] = np.einsum("ij,ij->i", eps, eps)
 
-    def measures(self, offset: np.ndarray, dim: int, alpha_bar: float, variance: float) -> dict[str, float]:
-        """MEASURES in dB. offset: (n + 1,) as of the store. variance: the one that the level was calibrated with."""
-        ratio = alpha_bar / (1 - alpha_bar)
-        elements = np.diff(offset) * dim
-        signal, squares, noise = (
-            np.add.reduceat(sums, offset[:-1]) / elements for sums in (self.signal, self.squares, self.noise)
-        )
-        spread = squares - np.square(signal)
-        # An utterance of one value throughout has no signal, and noise that never struck has no power: no ratio.
-        told = (spread > 0) & (noise > 0)
-        utterances = 10 * np.log10(ratio * spread[told] / noise[told])
-        low, median, high = np.percentile(utterances, (5, 50, 95)) if told.any() else (np.nan,) * 3
-        whole = ratio * variance / (self.noise.sum() / elements.sum())
-        return dict(zip(MEASURES, (10 * np.log10(whole), low, median, high), strict=True))
+def _power(values: np.ndarray, eps: np.ndarray, starts: np.ndarray, space: Space | None) -> np.ndarray:
+    """(utterances, 3) float64: sums over each utterance of its values in the corruption space, of their squares, and of
+    the squares of its noise. starts: (utterances + 1,) first frames."""
+    if space is not None:
+        mean, std = (np.asarray(part, np.float32) for part in space)
+        values = (values - mean) / std
+    frames = [values.sum(axis=1), np.einsum("ij,ij->i", values, values), np.einsum("ij,ij->i", eps, eps)]
+    return np.add.reduceat(np.stack(frames, axis=1), starts[:-1], dtype=np.float64)
+
+
+def _measures(power: np.ndarray, elements: np.ndarray, alpha_bar: float, variance: float) -> dict[str, float]:
+    """MEASURES in dB. power: (utterances, 3), see :func:`_power`. elements: (utterances,) numbers of values.
+    variance: the one that the level was calibrated with."""
+    ratio = alpha_bar / (1 - alpha_bar)
+    signal, squares, noise = (power / elements[:, None]).T
+    spread = squares - np.square(signal)
+    # An utterance of one value throughout has no signal, and noise that never struck has no power: no ratio.
+    told = (spread > 0) & (noise > 0)
+    utterances = 10 * np.log10(ratio * spread[told] / noise[told])
+    low, median, high = np.percentile(utterances, (5, 50, 95)) if told.any() else (np.nan,) * 3
+    whole = ratio * variance / (power[:, 2].sum() / elements.sum())
+    return dict(zip(MEASURES, (10 * np.log10(whole), low, median, high), strict=True))
