@@ -25,6 +25,9 @@ FRESH = "fresh"
 ALL_CLEAN_SCORES = "clean"
 """File stem of scores on clean features alone, which have no noise kind and no SNR."""
 
+PREDICTIONS_SUFFIX = "_predictions.csv.gz"
+"""End of the name of the predictions that stand beside a file of scores, in the place of ``.csv``."""
+
 AVERAGE = "avg6"
 """Name of the average over the six conditions in the tables."""
 

@@ -1,4 +1,5 @@
-# Evaluation: every trained system under the six conditions, all noisy and all clean; one tidy table of all scores.
+# Evaluation: every trained system under the six conditions, all noisy and all clean; one tidy table of all scores,
+# and what can be said from them: intervals, comparisons, ranks.
 
 
 rule evaluate:
@@ -105,5 +106,40 @@ rule collect_scores:
         python scripts/collect_scores.py \
             --scores {input} \
             --output {output} \
+            >{log} 2>&1
+        """
+
+
+rule compare_systems:
+    input:
+        scores=plan.scores(),
+        predictions=plan.predictions(),
+    output:
+        multiext(
+            "results/{experiment}/statistics/",
+            "intervals.csv",
+            "comparisons.csv",
+            "ranks.csv",
+            "confusion.csv",
+        ),
+        replicates="results/{experiment}/statistics/replicates.h5",
+    log:
+        "results/logs/{experiment}/statistics.log",
+    benchmark:
+        "results/benchmarks/{experiment}/statistics.tsv"
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("compare_systems.py"),
+    shell:
+        """
+        python scripts/compare_systems.py \
+            --settings {params.settings:q} \
+            --scores {input.scores} \
+            --output results/{wildcards.experiment}/statistics \
             >{log} 2>&1
         """

@@ -22,7 +22,7 @@ from nmer.experiment.settings import PRETRAINING, TrainingSettings, changed
 from nmer.experiment.sources import source_digests
 from nmer.files import DIGEST_SUFFIX
 from nmer.fingerprint import fingerprint
-from nmer.names import ALL_CLEAN_SCORES, FRESH, UNIMODAL_SYSTEMS, corruption_name
+from nmer.names import ALL_CLEAN_SCORES, FRESH, PREDICTIONS_SUFFIX, UNIMODAL_SYSTEMS, corruption_name
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plugins import Declaration
 from nmer.systems.registry import pretraining, regimes, systems
@@ -217,6 +217,10 @@ class Plan:
             root / dataset / system / regime / f"{corruption.name if corruption else ALL_CLEAN_SCORES}.csv"
             for dataset, system, regime, corruption in self.evaluations()
         ]
+
+    def predictions(self) -> list[Path]:
+        """The predictions of every evaluation job, beside its scores."""
+        return [path.with_name(path.stem + PREDICTIONS_SUFFIX) for path in self.scores()]
 
     def table_stems(self) -> list[Path]:
         """The tables, without suffix."""

@@ -1,0 +1,71 @@
+"""Random predictions of a run with the scores that scikit-learn gives them, written as the evaluation writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+CONDITIONS = ("a", "v", "l", "av", "al", "vl", "none")
+
+
+def make_predictions(
+    folds: int = 2,
+    repeats: int = 2,
+    utterances: int = 40,
+    classes: int = 3,
+    skill: float = 0.6,
+    seed: int = 0,
+    conditions: tuple[str, ...] = CONDITIONS,
+    one_condition: bool = False,
+) -> pd.DataFrame:
+    """Predictions that are right with probability ``skill``. Utterances and labels depend on the fold alone.
+
+    one_condition: each utterance is tested under one condition only (SPEC 5.4)."""
+    random, rows = np.random.default_rng(seed), []
+    for fold in range(1, folds + 1):
+        truth = np.random.default_rng([99, fold])
+        # Every class is there under every condition, even if an utterance is tested under one of them only.
+        labels = np.tile(np.arange(classes), len(conditions))[:utterances]
+        labels = np.concatenate([labels, truth.integers(classes, size=utterances - len(labels))])
+        for repeat in range(1, repeats + 1):
+            for position, condition in enumerate(conditions):
+                for index, label in enumerate(labels):
+                    if one_condition and index // classes % len(conditions) != position:
+                        continue
+                    probability = random.dirichlet(np.ones(classes))
+                    guess = label if random.random() < skill else random.integers(classes)
+                    probability[[guess, probability.argmax()]] = probability[[probability.argmax(), guess]]
+                    rows.append((f"fold{fold}_utterance{index}", condition, fold, repeat, label, *probability))
+    names = [f"prob_class{number}" for number in range(classes)]
+    return pd.DataFrame(rows, columns=["utterance", "condition", "fold", "repeat", "label", *names])
+
+
+def score_with_sklearn(predictions: pd.DataFrame, key: dict) -> pd.DataFrame:
+    """Tidy scores of predictions."""
+    names = [name for name in predictions if name.startswith("prob_")]
+    rows = []
+    for (condition, fold, repeat), part in predictions.groupby(["condition", "fold", "repeat"], sort=False):
+        guesses = part[names].to_numpy().argmax(axis=1)
+        values = {
+            "WA": accuracy_score(part["label"], guesses),
+            "UA": recall_score(part["label"], guesses, average="macro"),
+            "F1": f1_score(part["label"], guesses, average="macro"),
+        }
+        where = {"condition": condition, "fold": fold, "repeat": repeat}
+        rows += [key | where | {"metric": metric, "value": value, "n": len(part)} for metric, value in values.items()]
+    return pd.DataFrame(rows)
+
+
+def write_run(
+    folder: Path, predictions: pd.DataFrame, system: str, regime="six", noise="gaussian", snr_db=-10, dataset="corpus"
+) -> Path:
+    """Write predictions and scores of a run; returns the file of scores."""
+    path = folder / dataset / system / regime / f"{noise}_{snr_db}dB.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key = {"dataset": dataset, "system": system, "regime": regime, "noise": noise, "snr_db": snr_db}
+    predictions.to_csv(path.with_name(f"{path.stem}_predictions.csv.gz"), index=False)
+    score_with_sklearn(predictions, key).to_csv(path, index=False)
+    return path
