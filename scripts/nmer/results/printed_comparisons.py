@@ -1,0 +1,83 @@
+"""NMER against every other system, printed like the tables: differences, intervals, what is certain."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from nmer.errors import DataError
+from nmer.names import ALL_NOISY, AVERAGE, noise_label, system_label
+from nmer.results.printed import Cell, Grid, PrintedTable, dataset_title, decibels, signed
+from nmer.results.statistics import COMPARISON_COLUMNS
+from nmer.results.tables import TABLE_METRICS, levels, systems_of
+
+SIGNIFICANT = 0.05
+SETTINGS_NAMES = {AVERAGE: "average of the six conditions", ALL_NOISY: "all modalities noisy"}
+CAPTION = "NMER minus each other system."
+NOTE = (
+    "In brackets: 95 % of the bootstrap's differences, paired by folds and utterances. Bold: different from zero at "
+    "p < 0.05 after Holm's correction over all systems, noise kinds and levels of the same dataset, conditions and "
+    "metric."
+)
+
+
+def read_comparisons(path: str) -> pd.DataFrame:
+    """The comparisons that compare_systems.py wrote. Raises DataError if the file is missing or damaged."""
+    try:
+        return pd.read_csv(path)[list(COMPARISON_COLUMNS)].astype({"snr_db": "Int64"})
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path}: cannot be read as comparisons ({error}). Delete it and run again.") from None
+
+
+def arrange_comparisons(table: pd.DataFrame, settings: dict) -> PrintedTable:
+    """Lay out comparisons, one grid per dataset and set of conditions, systems in rows, noise and level in columns."""
+    grids = []
+    for dataset, about in settings["datasets"].items():
+        for condition, name in SETTINGS_NAMES.items():
+            part = table[(table["dataset"] == dataset) & (table["condition"] == condition)]
+            if len(part):
+                grids.append(_grid(part, settings, f"{dataset_title(dataset, about)}, {name}"))
+    return PrintedTable(0, CAPTION, NOTE, tuple(grids))
+
+
+def summary(table: pd.DataFrame, settings: dict) -> list[str]:
+    """One sentence per dataset: how many comparisons on the six conditions NMER wins or loses with certainty."""
+    sentences = []
+    for dataset, about in settings["datasets"].items():
+        part = table[(table["dataset"] == dataset) & (table["condition"] == AVERAGE) & (table["metric"] == "WA")]
+        if part.empty:
+            continue
+        certain = part[part["p_adjusted"] < SIGNIFICANT]["difference"]
+        sentences.append(
+            f"{dataset_title(dataset, about)}: of {len(part)} comparisons of NMER with another system in WA, over the "
+            f"six conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost beyond chance."
+        )
+    return sentences
+
+
+def _grid(part: pd.DataFrame, settings: dict, title: str) -> Grid:
+    cells = {
+        (row.system, row.noise, None if pd.isna(row.snr_db) else row.snr_db, row.metric): _cell(row)
+        for row in part.itertuples()
+    }
+    run = {key[1:3] for key in cells}
+    places = [
+        (noise, level) for noise in settings["snr_db"] for level in levels(settings, noise) if (noise, level) in run
+    ]
+    header = (
+        tuple((f"{noise_label(noise)}, {decibels(level)}", len(TABLE_METRICS)) for noise, level in places),
+        tuple((metric, 1) for _place in places for metric in TABLE_METRICS),
+    )
+    rows = [
+        (
+            (system_label(system),),
+            tuple(cells.get((system, *place, metric), Cell()) for place in places for metric in TABLE_METRICS),
+        )
+        for system in systems_of(settings)
+        if any(key[0] == system for key in cells)
+    ]
+    return Grid(title, ("System",), header, tuple(rows))
+
+
+def _cell(row) -> Cell:
+    interval = f"[{signed(row.low)}, {signed(row.high)}]"
+    return Cell(signed(row.difference), interval, best=bool(row.p_adjusted < SIGNIFICANT))
