@@ -12,7 +12,7 @@ import subprocess
 from pathlib import Path
 
 from nmer import command
-from nmer.files import read_json, write_text
+from nmer.files import write_text
 from nmer.results import report
 from nmer.results.scores import read_scores
 from nmer.results.tables import check
@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("--reports", nargs="*", default=[], metavar="FILE", help="validation reports, JSON")
     parser.add_argument("--calibration", nargs="*", default=[], metavar="FILE", help="calibrations, CSV")
     parser.add_argument("--tables", nargs="*", default=[], metavar="STEM", help="tables, without suffix")
+    parser.add_argument("--comparisons", metavar="FILE", help="NMER with every other system, CSV")
+    parser.add_argument("--claims", metavar="STEM", help="the audit of the paper's claims, without suffix")
     parser.add_argument("--figures", nargs="*", default=[], metavar="STEM", help="figures, without suffix")
     parser.add_argument("--commit", default=None, help="git commit of the workflow (default: ask git)")
     parser.add_argument("--output", required=True, help="the page, HTML")
@@ -37,10 +39,13 @@ def main() -> None:
         synthetic=[name for name, about in settings["datasets"].items() if about.get("synthetic")],
         run=report.what_was_run(scores, settings),
         headlines=report.headlines(scores, settings) + report.comparison([table["data"] for table in tables]),
-        datasets=[report.describe_dataset(read_json(path), settings) for path in arguments.reports],
+        datasets=[report.read_dataset(path, arguments.output, settings) for path in arguments.reports],
         calibration=report.read_calibration(arguments.calibration),
         tolerance=f"{report.TOLERANCE_DB:g}",
         tables=tables,
+        comparisons=arguments.comparisons
+        and report.read_comparisons_table(arguments.comparisons, arguments.output, settings),
+        claims=arguments.claims and report.read_table(arguments.claims, arguments.output),
         figures=[report.read_figure(stem, arguments.output, settings) for stem in arguments.figures],
         configuration=report.as_yaml(settings.get("config", {})),
         versions=report.versions(arguments.commit or git_commit()),

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 import nmer
 from nmer.errors import DataError
+from nmer.files import read_json
 from nmer.names import (
     ALL_NOISY,
     AVERAGE,
@@ -27,7 +28,8 @@ from nmer.names import (
     system_label,
 )
 from nmer.noise.calibration import TOLERANCE_DB
-from nmer.results.printed import CAPTIONS, dataset_title, decibels, short_title, signed
+from nmer.results.printed import CAPTIONS, dataset_title, decibels, short_title, signed, to_html
+from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
 from nmer.results.scores import average, of_regime
 from nmer.results.tables import levels, systems_of, unimodal_systems
 
@@ -99,8 +101,9 @@ def comparison(tables: list[pd.DataFrame]) -> list[str]:
     ]
 
 
-def describe_dataset(report: dict, settings: dict) -> dict:
-    """What the page shows of one validation report; quantities that a report lacks are left out."""
+def read_dataset(path: str, output: str, settings: dict) -> dict:
+    """What the page shows of the validation report at ``path``; quantities that the report lacks are left out."""
+    report, links = read_json(path), _links(path.removesuffix(".json"), output, (".json",))
     about = settings["datasets"].get(report["dataset"], {})
     splits = [
         (f"fold {fold['fold']}", *(f"{fold[split]['utterances']:,}" for split in SPLITS)) for fold in report["folds"]
@@ -126,6 +129,8 @@ def describe_dataset(report: dict, settings: dict) -> dict:
         "modalities": modalities,
         "repairs": repairs + dropped,
         "warnings": report.get("warnings", []),
+        "notes": report.get("notes", []),
+        "links": links,
     }
 
 
@@ -155,10 +160,24 @@ def read_table(stem: str, output: str) -> dict:
     known = number.isdecimal() and int(number) in CAPTIONS
     return {
         "id": Path(stem).name,
-        "title": f"Table {number}" if known else Path(stem).name,
+        "title": f"Table {number}" if known else Path(stem).name.capitalize(),
         "html": Markup(fragment),
         "data": data,
         "links": _links(stem, output, (".csv", ".md", ".tex")),
+    }
+
+
+def read_comparisons_table(path: str, output: str, settings: dict) -> dict | None:
+    """The comparisons in print, sentences that sum them up, and the links; None if nothing was compared."""
+    table = read_comparisons(path)
+    printed = arrange_comparisons(table, settings)
+    if not printed.grids:
+        return None
+    beside = [Path(path).with_name(name) for name in ("comparisons", "intervals", "ranks", "confusion")]
+    return {
+        "summary": summary(table, settings),
+        "html": Markup(to_html(printed)),
+        "links": [(stem.name, address) for stem in beside for _suffix, address in _links(str(stem), output, (".csv",))],
     }
 
 
