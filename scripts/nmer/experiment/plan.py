@@ -76,6 +76,7 @@ class Plan:
         self.threads: int = config.get("compute", {}).get("threads", 1)
         self.folder = RESULTS / self.name
         self._declarations: dict[str, Declaration] = {}
+        self._raw_bytes: dict[str, int] = {}
 
     # What is run
 
@@ -411,8 +412,10 @@ class Plan:
     def memory_mb(self, w, attempt: int) -> int:
         """Memory of a job that holds a dataset clean and noisy: libraries plus four times its raw size."""
         section = self.config["datasets"][w.dataset]
-        raw = 0 if "generate" in section else sum(file.stat().st_size for file in self._sources(w.dataset))
-        return (1500 + 4 * raw // 2**20) * attempt
+        if w.dataset not in self._raw_bytes:
+            files = [] if "generate" in section else self._sources(w.dataset)
+            self._raw_bytes[w.dataset] = sum(file.stat().st_size for file in files)
+        return (1500 + 4 * self._raw_bytes[w.dataset] // 2**20) * attempt
 
     @property
     def keeps_models(self) -> bool:
