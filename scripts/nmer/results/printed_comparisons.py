@@ -7,9 +7,12 @@ import pandas as pd
 from nmer.errors import DataError
 from nmer.names import ALL_NOISY, AVERAGE, noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable, dataset_title, decibels, signed
-from nmer.results.statistics import COMPARISON_COLUMNS
 from nmer.results.tables import TABLE_METRICS, levels, systems_of
 
+PRINTED = (
+    *("dataset", "noise", "snr_db", "condition", "metric", "system"),
+    *("difference", "low", "high", "p_adjusted"),
+)
 SIGNIFICANT = 0.05
 SETTINGS_NAMES = {AVERAGE: "average of the six conditions", ALL_NOISY: "all modalities noisy"}
 CAPTION = "NMER minus each other system."
@@ -23,7 +26,7 @@ NOTE = (
 def read_comparisons(path: str) -> pd.DataFrame:
     """The comparisons that compare_systems.py wrote. Raises DataError if the file is missing or damaged."""
     try:
-        return pd.read_csv(path)[list(COMPARISON_COLUMNS)].astype({"snr_db": "Int64"})
+        return pd.read_csv(path)[list(PRINTED)].astype({"snr_db": "Int64"})
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: cannot be read as comparisons ({error}). Delete it and run again.") from None
 
