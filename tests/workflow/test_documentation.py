@@ -237,6 +237,7 @@ def true_defaults() -> dict[str, object]:
         "noise.calibration.mode": inspect.signature(calibrate).parameters["mode"].default,
         "noise.calibration.scope": inspect.signature(FeatureStore.variance).parameters["scope"].default,
         "training.keep_models": plan.keeps_models,
+        "noise.keep": plan.keeps_noise,
         "compute.threads": plan.threads,
         **{f"training.{key}": value for key, value in vars(TrainingSettings()).items()},
         **{f"training.pretraining.{key}": value for key, value in vars(PRETRAINING).items()},

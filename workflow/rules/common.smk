@@ -37,3 +37,5 @@ wildcard_constraints:
 
 # The weights of runs stay on disk, or go once they are evaluated (config key training.keep_models).
 kept = str if plan.keeps_models else temp
+# So do noisy embeddings (config key noise.keep), once nothing is left that reads them.
+kept_noise = str if plan.keeps_noise else temp

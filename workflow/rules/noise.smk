@@ -32,7 +32,7 @@ rule corrupt:
         digest="results/features/{dataset}.h5.sha256",
         calibration="results/calibration/{dataset}/{corruption}.csv",
     output:
-        noisy="results/noisy/{dataset}/{corruption}.h5",
+        noisy=kept_noise("results/noisy/{dataset}/{corruption}.h5"),
         digest="results/noisy/{dataset}/{corruption}.h5.sha256",
         measured="results/noisy/{dataset}/{corruption}.csv",
     log:

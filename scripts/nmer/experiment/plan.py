@@ -422,6 +422,11 @@ class Plan:
         """Whether the weights of runs stay on disk once they are evaluated."""
         return (self.config.get("training", {}) | self.experiment.get("training", {})).get("keep_models", True)
 
+    @property
+    def keeps_noise(self) -> bool:
+        """Whether noisy embeddings stay on disk once nothing is left that reads them."""
+        return self.config.get("noise", {}).get("keep", True)
+
     # Helpers
 
     def _sources(self, dataset: str) -> list[Path]:
