@@ -117,9 +117,9 @@ def to_markdown(printed: PrintedTable) -> str:
     lines = [f"**{printed.caption}**", ""]
     for grid in printed.grids:
         heads = [*grid.stubs, *_column_heads(grid)]
-        lines += [f"*{_markdown_text(grid.title)}*", "", _markdown_row(heads)]
-        lines += [_markdown_row([":--"] * len(grid.stubs) + ["--:"] * (len(heads) - len(grid.stubs)))]
-        lines += [_markdown_row([*stubs, *map(_markdown_cell, cells)]) for stubs, cells in grid.rows]
+        lines += [f"*{markdown_text(grid.title)}*", "", markdown_row(heads)]
+        lines += [markdown_row([":--"] * len(grid.stubs) + ["--:"] * (len(heads) - len(grid.stubs)))]
+        lines += [markdown_row([*stubs, *map(_markdown_cell, cells)]) for stubs, cells in grid.rows]
         lines += [""]
     return "\n".join([*lines, printed.note or "", ""]) if printed.grids else "\n".join([*lines, _nothing(printed), ""])
 
@@ -139,6 +139,16 @@ def to_html(printed: PrintedTable) -> str:
     parts = [_html_grid(printed, grid) for grid in printed.grids]
     note = f'<p class="note">{html.escape(printed.note)}</p>\n' if printed.note else ""
     return "".join(parts) + note
+
+
+def markdown_text(text: str) -> str:
+    """Text with Markdown's special characters escaped."""
+    return re.sub(r"([\\|*_`<])", r"\\\1", text)
+
+
+def markdown_row(texts: list[str]) -> str:
+    """One row of a Markdown table."""
+    return "| " + " | ".join(texts) + " |"
 
 
 def latex_text(text: str) -> str:
@@ -331,14 +341,6 @@ def _own(cell: Cell) -> str:
 def _column_heads(grid: Grid) -> list[str]:
     expanded = [[text for text, span in row for _ in range(span)] for row in grid.header]
     return [" ".join(texts) for texts in zip(*expanded, strict=True)]
-
-
-def _markdown_text(text: str) -> str:
-    return re.sub(r"([\\|*_`<])", r"\\\1", text)
-
-
-def _markdown_row(texts: list[str]) -> str:
-    return "| " + " | ".join(texts) + " |"
 
 
 def _markdown_cell(cell: Cell) -> str:

@@ -48,6 +48,15 @@ def read_paper(folder: str | Path, number: int) -> pd.DataFrame:
     return paper
 
 
+def in_our_names(paper: pd.DataFrame) -> pd.DataFrame:
+    """The paper's numbers of a score table with our names of systems, and Table 4's condition said as ours is."""
+    if "modality" in paper:
+        ours = {modality: system for system, modality in UNIMODAL_SYSTEMS.items()}
+        return paper.assign(system=paper["modality"].map(ours), condition=ALL_NOISY)
+    ours = {label: system for system, label in SYSTEM_LABELS.items()}
+    return paper.assign(system=paper["system"].map(ours))
+
+
 def table_1(reports: Iterable[dict], settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
     """Class counts and split sizes of each dataset, from the validation reports. Columns SIZE_COLUMNS.
 
@@ -169,7 +178,7 @@ def _grid(settings: dict, systems: list[str], places: list[tuple[str, int | None
 def _compare(grid: pd.DataFrame, scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
     names = {dataset: about.get("paper_name") for dataset, about in settings["datasets"].items()}
     # Matching by plain tuples: a missing SNR or a dataset unknown to the paper is then an ordinary value.
-    published = dict(zip(_keys(_in_our_names(paper)), paper["value"], strict=True))
+    published = dict(zip(_keys(in_our_names(paper)), paper["value"], strict=True))
     paper_keys = _keys(grid.assign(dataset=grid["dataset"].map(names.get)))
     # Only the table's own systems are averaged: whatever the scores hold of others is no concern of it.
     measured = average(scores[scores["system"].isin(grid["system"])]).drop(columns="regime").astype({"snr_db": "Int64"})
@@ -179,14 +188,6 @@ def _compare(grid: pd.DataFrame, scores: pd.DataFrame, settings: dict, paper: pd
     # A cell that was neither run nor published is no cell of the table.
     table = table[table["mean"].notna() | table["paper"].notna()].reset_index(drop=True)
     return _with_difference(table, "mean", settings)[list(COLUMNS)]
-
-
-def _in_our_names(paper: pd.DataFrame) -> pd.DataFrame:
-    if "modality" in paper:
-        ours = {modality: system for system, modality in UNIMODAL_SYSTEMS.items()}
-        return paper.assign(system=paper["modality"].map(ours), condition=ALL_NOISY)
-    ours = {label: system for system, label in SYSTEM_LABELS.items()}
-    return paper.assign(system=paper["system"].map(ours))
 
 
 def _keys(table: pd.DataFrame) -> list[tuple]:
