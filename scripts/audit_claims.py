@@ -1,0 +1,44 @@
+"""Hold the paper's claims against its own numbers and against an experiment's.
+
+Every claim of the claims file is computed from the paper's tables, from the experiment's scores, and from bootstrap
+replicates of these, which say whether it holds, does not hold, or is undecided at this sample size; what was not run is
+said to be so. The claim about Figure 3 is judged by the distances behind the figure. Writes one row per case (.csv) and
+the same for people (.md, .html). The head of the claims file says how to add a claim.
+
+Settings: those of make_table.py.
+"""
+
+from __future__ import annotations
+
+from nmer import command
+from nmer.files import write_text
+from nmer.results.claims import read_claims, read_papers
+from nmer.results.claims_audit import audit, read_distances
+from nmer.results.claims_printed import FORMATS
+from nmer.results.replicates import read_replicates
+from nmer.results.tables import check
+
+
+def main() -> None:
+    parser = command.parser(__doc__)
+    parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
+    parser.add_argument("--replicates", required=True, help="scores and their bootstrap replicates, HDF5")
+    parser.add_argument("--distances", nargs="*", default=[], metavar="FILE", help="the data of Figure 3, CSV")
+    parser.add_argument("--claims", default="workflow/reference/claims.toml", help="the claims, TOML")
+    parser.add_argument("--reference", default="workflow/reference", help="folder of the paper's numbers")
+    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    arguments = parser.parse_args()
+
+    papers = read_papers(arguments.reference)
+    claims = read_claims(arguments.claims, papers)
+    cells, replicates = read_replicates(arguments.replicates)
+    distances = read_distances(arguments.distances)
+    audited = audit(claims, papers, check(arguments.settings), cells, replicates, distances)
+
+    write_text(f"{arguments.output_stem}.csv", audited.to_csv(index=False, float_format="%.6f"))
+    for suffix, render in FORMATS.items():
+        write_text(f"{arguments.output_stem}{suffix}", render(audited))
+
+
+if __name__ == "__main__":
+    command.run(main)
