@@ -220,7 +220,7 @@ def _value_text(claim: Claim, points: Sides) -> str:
 
 
 def _points(value: float) -> str:
-    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+    return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
 
 
 # What is computed ------------------------------------------------------------------------------------------

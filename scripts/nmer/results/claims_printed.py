@@ -14,9 +14,9 @@ CAPTION = "The paper's claims, by its own numbers and by those of this experimen
 NOTE = (
     "Each claim is computed in the same way from the paper's tables, from the scores here, and from bootstrap "
     "replicates of these. It holds if it does so as a whole in 97.5 % of the replicates, does not hold if one of its "
-    "numbers is out of bounds beyond doubt, and is undecided at this sample size otherwise. Of Figure 3 the paper prints "
-    "no numbers, and a panel has no replicates: there a claim holds (yes) or does not (no) by the distances as they are. "
-    "Points are hundredths of WA or UA."
+    "numbers is out of bounds beyond doubt, and is undecided at this sample size otherwise. Of Figure 3 the paper "
+    "prints no numbers, and a panel has no replicates: there a claim holds (yes) or does not (no) by the distances as "
+    "they are. Points are hundredths of WA or UA."
 )
 HEADS = ("Dataset", "Case", "Paper", "By the paper", "Here", "Replicates", "Verdict")
 WORDS = {UNDECIDED: "undecided at this sample size"}

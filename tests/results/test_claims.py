@@ -1,0 +1,494 @@
+"""The audit of the paper's claims against plain pandas on the paper's tables, and against replicates made by hand."""
+
+import sys
+import types
+import xml.etree.ElementTree as ET
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic_results import ROOT, run_step
+
+from nmer.errors import ConfigError, DataError
+from nmer.results.claims import read_claims, read_papers
+from nmer.results.claims_audit import audit, judge, read_distances
+from nmer.results.claims_printed import to_html, to_markdown
+
+CLAIMS = ROOT / "workflow" / "reference" / "claims.toml"
+SYSTEM_OF_LABEL = {
+    "MEN": "men",
+    "MCTN": "mctn",
+    "MMIN": "mmin",
+    "IF-MMIN": "if_mmin",
+    "NMER": "nmer",
+    "w/o VAE": "nmer_no_vae",
+    "w/o L_inv": "nmer_no_inv",
+}
+REGIME_OF_TABLE = {2: "six", 3: "six", 4: "all", 5: "all"}
+NO_DISTANCES = read_distances([])
+LEAD = """
+[[claim]]
+id = "lead"
+text = "NMER leads MMIN"
+table = 2
+relation = "gap"
+system = "nmer"
+others = "mmin"
+dataset = "IEMOCAP"
+noise = "gaussian"
+snr_db = -10
+metric = "WA"
+more_than = 0
+"""
+GROWTH = '[[claim]]\nid = "grows"\ntext = "Distances grow"\nfigure = 3\nrelation = "growth"\nnoise = "gaussian"\n'
+
+
+@pytest.fixture(scope="module")
+def papers(reference):
+    return read_papers(reference)
+
+
+@pytest.fixture(scope="module")
+def by_the_paper(papers, paper_settings):
+    """The whole audit where nothing was run: what is left are the paper's own verdicts."""
+    cells, replicates = as_ours({}, replicates=1)
+    return audit(read_claims(CLAIMS, papers), papers, paper_settings, cells, replicates, NO_DISTANCES)
+
+
+@pytest.fixture
+def claims_of(tmp_path, papers):
+    """A function from the text of a claims file to its claims."""
+
+    def read(text):
+        (tmp_path / "claims.toml").write_text(text, encoding="utf-8")
+        return read_claims(tmp_path / "claims.toml", papers)
+
+    return read
+
+
+def published(reference, number):
+    """One of the paper's tables, a row per column and a column per system, read by nothing of ours."""
+    table = pd.read_csv(reference / f"paper_table{number}.csv")
+    return table.pivot(index=["dataset", "noise", "snr_db", "metric"], columns="system", values="value")
+
+
+def as_ours(tables, replicates=400, names=None, spread=0.0):
+    """Tables as the paper has them (number -> frame), as if they were our results: cells and noisy replicates."""
+    names = names or {"IEMOCAP": "iemocap", "CMU-MOSEI": "mosei"}
+    frames = [pd.DataFrame(columns=["dataset", "system", "noise", "snr_db", "condition", "metric", "value", "regime"])]
+    for number, table in tables.items():
+        if "modality" in table:
+            table = table.assign(system="unimodal_" + table["modality"], condition="none").drop(columns="modality")
+        frames.append(table.assign(regime=REGIME_OF_TABLE[number]))
+    cells = pd.concat(frames[1:] or frames, ignore_index=True)
+    cells["system"] = cells["system"].replace(SYSTEM_OF_LABEL)
+    cells.loc[cells["system"] == "men", "regime"] = "clean"
+    cells["dataset"] = cells["dataset"].map(names)
+    cells = cells.drop_duplicates(ignore_index=True).astype({"snr_db": "Int64", "value": float})
+    noise = np.random.default_rng(0).normal(0, spread, (len(cells), replicates))
+    return cells, (cells["value"].to_numpy()[:, None] + noise).astype(np.float32)
+
+
+def of_paper(reference, *numbers):
+    return {number: pd.read_csv(reference / f"paper_table{number}.csv") for number in numbers}
+
+
+def cells_of(values, dataset="iemocap", noise="gaussian", snr_db=-10):
+    """Cells of Table 2 by hand: system -> WA."""
+    rows = [(dataset, system, "six", noise, snr_db, "avg6", "WA", value) for system, value in values.items()]
+    columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "metric", "value"]
+    return pd.DataFrame(rows, columns=columns).astype({"snr_db": "Int64"})
+
+
+def rows_of(audited, claim):
+    return audited[audited["claim"] == claim]
+
+
+# The paper's own verdicts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("number", "columns", "best"), [(2, 32, 24), (5, 16, 11)])
+def test_nmer_is_the_best_in_as_many_columns_as_the_papers_tables_show(reference, by_the_paper, number, columns, best):
+    wide = published(reference, number)
+    lead = (wide["NMER"] - wide.drop(columns="NMER").max(axis=1)).round(4)
+    assert ((lead > 0).sum(), len(lead)) == (best, columns), "as the project's notes count them"
+    (row,) = rows_of(by_the_paper, f"nmer_best_table_{number}").itertuples()
+    assert row.paper_value.startswith(f"{best} of {columns};")
+    assert row.paper_holds == "does not hold"
+    parts = rows_of(by_the_paper, f"nmer_best_table_{number}_by_dataset").set_index("dataset")["paper_value"]
+    for dataset, each in lead.groupby("dataset"):
+        assert parts[dataset].startswith(f"{(each > 0).sum()} of {len(each)};")
+
+
+def test_the_first_claim_compares_with_the_best_of_the_others(by_the_paper):
+    (row,) = rows_of(by_the_paper, "nmer_best_iemocap_10dB").itertuples()
+    assert (row.paper_value, row.paper_holds) == ("0.7598 less 0.7551: 0.47 points", "holds")
+
+
+@pytest.mark.parametrize("claim", ["degrades_at_every_step", "degrades_from_10_to_40dB"])
+def test_degradation_is_counted_over_every_system_metric_and_step(reference, by_the_paper, claim):
+    wide = published(reference, 2).stack().unstack("snr_db")
+    levels = [-10, -20, -30, -40] if claim == "degrades_at_every_step" else [-10, -40]
+    lost = -wide[levels].diff(axis=1).iloc[:, 1:].round(4)
+    rows = rows_of(by_the_paper, claim).set_index(["dataset", "detail"])
+    assert len(rows) == 4
+    for (dataset, noise), each in lost.groupby(["dataset", "noise"]):
+        values = each.to_numpy().ravel()
+        row = rows.loc[(dataset, noise.capitalize())]
+        assert row["paper_value"].startswith(f"{(values > 0).sum()} of {values.size};")
+        assert row["paper_holds"] == ("holds" if (values > 0).all() else "does not hold")
+
+
+def test_men_is_behind_by_what_plain_pandas_says(reference, by_the_paper):
+    wide = published(reference, 2).xs(-40, level="snr_db").xs("WA", level="metric")
+    rows = rows_of(by_the_paper, "men_behind_at_40dB").set_index(["dataset", "detail"])
+    for place, each in wide.iterrows():
+        behind = 100 * (each[["MCTN", "MMIN", "IF-MMIN", "NMER"]] - each["MEN"])
+        row = rows.loc[(place[0], place[1].capitalize())]
+        assert row["paper_value"] == f"4 of 4; from {behind.min():.2f} to {behind.max():.2f} points"
+        assert row["paper_holds"] == "holds"
+        assert behind.between(5.5, 10.5).all()
+
+
+def test_ablations_are_worse_in_wa_and_not_in_every_ua(reference, by_the_paper):
+    wide = published(reference, 2)
+    rows = rows_of(by_the_paper, "ablations_worse").set_index(["dataset", "detail"])
+    assert len(rows) == 8
+    for label in ("w/o VAE", "w/o L_inv"):
+        for (dataset, metric), lead in (wide["NMER"] - wide[label]).groupby(["dataset", "metric"]):
+            row = rows.loc[(dataset, f"against {label}, {metric}")]
+            assert row["paper_value"].startswith(f"{(lead > 0).sum()} of 8;")
+    failed = rows.index[rows["paper_holds"] != "holds"].tolist()
+    assert failed == [("CMU-MOSEI", "against w/o L_inv, UA")]
+
+
+# Worked out by hand from the printed tables: case -> (points, whether the paper's own words hold).
+BY_HAND = {
+    ("one_of_a_v_clean", "condition a"): (72.75 - 63.47, True),
+    ("one_of_a_v_clean", "condition v"): (74.40 - 65.29, True),
+    ("only_l_clean", "condition l"): (77.50 - 73.48, True),
+    ("two_clean", "condition av"): (74.32 - 69.78, True),
+    ("two_clean", "condition al"): (78.13 - 76.32, True),
+    ("two_clean", "condition vl"): (78.77 - 76.72, True),
+    ("video_alone", "visual only"): (57.23 - 42.52, True),
+    ("audio_or_text_alone", "acoustic only"): (66.93 - 56.33, True),
+    ("audio_or_text_alone", "lexical only"): (64.84 - 54.21, True),
+    ("mmin_all_noisy_to_20dB", ""): (73.40 - 68.93, True),
+    ("mmin_all_noisy_to_40dB", ""): (73.40 - 60.24, True),
+    ("mosei_wa_hardly_falls", "MCTN"): (73.30 - 71.03, False),
+    ("mosei_wa_hardly_falls", "NMER"): (75.96 - 74.82, True),
+    ("mosei_ua_falls_more_than_wa", "NMER"): ((67.60 - 65.43) - (75.96 - 74.82), True),
+}
+
+
+@pytest.mark.parametrize("case", BY_HAND)
+def test_what_is_lost_is_what_the_printed_tables_give_by_hand(by_the_paper, case):
+    points, holds = BY_HAND[case]
+    (row,) = by_the_paper[(by_the_paper["claim"] == case[0]) & (by_the_paper["detail"] == case[1])].itertuples()
+    assert row.paper_value.endswith(f": {points:.2f} points")
+    assert row.paper_holds == ("holds" if holds else "does not hold")
+
+
+def test_fading_is_the_mean_lead_of_nmer_at_the_hard_levels_less_that_at_the_mild_ones(by_the_paper):
+    (row,) = rows_of(by_the_paper, "if_mmin_fades_all_noisy").query("dataset == 'IEMOCAP'").itertuples()
+    mild = np.mean([74.36 - 74.50, 69.63 - 69.40])
+    hard = np.mean([65.10 - 64.72, 60.69 - 60.53])
+    assert row.paper_value.endswith(f": {hard - mild:.2f} points")
+    assert row.paper_holds == "holds"
+
+
+def test_where_nothing_was_run_every_case_says_so(by_the_paper):
+    assert set(by_the_paper["verdict"]) == {"not run"}
+    assert by_the_paper["share"].isna().all()
+    assert len(by_the_paper["claim"].unique()) == CLAIMS.read_text(encoding="utf-8").count("\n[[claim]]\n")
+
+
+# Ours ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_papers_numbers_taken_for_ours_give_the_papers_numbers_and_verdicts(reference, papers, paper_settings):
+    # Without spread every replicate is the table itself, so that nothing is undecided.
+    cells, replicates = as_ours(of_paper(reference, 2, 3, 4, 5), replicates=3)
+    audited = audit(read_claims(CLAIMS, papers), papers, paper_settings, cells, replicates, NO_DISTANCES)
+    of_tables = audited[audited["source"] != "Figure 3"]
+    assert of_tables["verdict"].tolist() == of_tables["paper_holds"].tolist()
+    assert (of_tables["our_value"].str.partition(" (95%")[0] == of_tables["paper_value"]).all()
+    assert set(of_tables["dataset"]) == {"IEMOCAP", "CMU-MOSEI", "IEMOCAP, CMU-MOSEI"}
+
+
+@pytest.mark.parametrize(
+    ("held", "share", "verdict"),
+    [
+        ([975], 0.975, "holds"),
+        ([974], 0.974, "undecided"),
+        ([26], 0.026, "undecided"),
+        ([25], 0.025, "does not hold"),
+        ([0], 0.0, "does not hold"),
+        # Two quantities: each by itself has to fail twice as clearly.
+        ([1000, 25], 0.025, "undecided"),
+        ([1000, 12], 0.012, "does not hold"),
+    ],
+)
+def test_verdicts_at_their_borders(held, share, verdict):
+    replicates = np.array([[True] * count + [False] * (1000 - count) for count in held])
+    assert judge(replicates) == (pytest.approx(share), verdict)
+
+
+def test_many_close_calls_that_never_all_go_right_at_once_refute_nothing():
+    # Sixteen quantities, each right in 15 of 16 replicates, and in none of them all.
+    assert judge(~np.eye(16, dtype=bool)) == (0.0, "undecided")
+
+
+def test_a_claim_is_judged_on_the_replicates_of_ours(claims_of, papers, paper_settings):
+    cells = cells_of({"nmer": 0.76, "mmin": 0.75})
+    for ahead, verdict in ((40, "holds"), (20, "undecided"), (0, "does not hold")):
+        nmer = [0.76] * ahead + [0.74] * (40 - ahead)
+        (row,) = audit(
+            claims_of(LEAD), papers, paper_settings, cells, np.array([nmer, [0.75] * 40]), NO_DISTANCES
+        ).itertuples()
+        assert (row.share, row.verdict) == (ahead / 40, verdict)
+        assert row.our_value.startswith("0.7600 less 0.7500: 1.00 points (95% interval ")
+        assert (row.paper_value, row.paper_holds) == ("0.7598 less 0.7551: 0.47 points", "holds")
+
+
+def test_systems_are_compared_within_a_replicate(claims_of, papers, paper_settings):
+    # Both vary by far more than they differ, and together: paired, the lead is certain.
+    common = np.random.default_rng(1).normal(0, 0.05, 200)
+    cells, replicates = cells_of({"nmer": 0.76, "mmin": 0.75}), np.stack([0.76 + common, 0.75 + common])
+    (row,) = audit(claims_of(LEAD), papers, paper_settings, cells, replicates, NO_DISTANCES).itertuples()
+    assert (row.share, row.verdict) == (1.0, "holds")
+    assert row.our_value.endswith("(95% interval 1.00 to 1.00)")
+    unpaired = np.stack([replicates[0], replicates[1][::-1]])
+    (row,) = audit(claims_of(LEAD), papers, paper_settings, cells, unpaired, NO_DISTANCES).itertuples()
+    assert row.verdict == "undecided"
+
+
+def test_equal_scores_are_no_lead_though_float32_tells_them_apart(claims_of, papers, paper_settings):
+    cells = cells_of({"nmer": 0.75, "mmin": 0.75})
+    close = np.array([[0.75] * 10, [np.nextafter(np.float32(0.75), np.float32(0))] * 10], np.float32)
+    assert (close[0] > close[1]).all()
+    (row,) = audit(claims_of(LEAD), papers, paper_settings, cells, close, NO_DISTANCES).itertuples()
+    assert (row.share, row.verdict) == (0.0, "does not hold")
+
+
+def test_a_missing_score_is_named_and_its_claim_not_run(claims_of, papers, paper_settings):
+    (row,) = audit(
+        claims_of(LEAD), papers, paper_settings, cells_of({"nmer": 0.76}), np.full((1, 9), 0.76), NO_DISTANCES
+    ).itertuples()
+    assert row.verdict == "not run"
+    assert row.our_value == "1 of 2 scores missing, e.g. iemocap, MMIN, Gaussian, −10 dB, avg6, WA"
+    assert row.paper_holds == "holds"
+
+
+def test_a_dataset_that_the_experiment_does_not_have_is_not_run(claims_of, papers, paper_settings):
+    settings = paper_settings | {"datasets": {"mosi": {"paper_name": None}}}
+    cells = cells_of({"nmer": 0.76, "mmin": 0.75}, dataset="mosi")
+    (row,) = audit(claims_of(LEAD), papers, settings, cells, np.full((2, 9), 0.7), NO_DISTANCES).itertuples()
+    assert (row.dataset, row.verdict) == ("IEMOCAP", "not run")
+
+
+def test_synthetic_data_in_the_papers_place_are_computed_and_marked(claims_of, papers, small_settings):
+    cells = pd.concat(
+        [cells_of({"nmer": 0.76, "mmin": 0.75}, dataset=name) for name in ("iemocap", "demo_iemocap")],
+        ignore_index=True,
+    )
+    replicates = np.array([[0.75], [0.76], [0.76], [0.75]]) + np.zeros((4, 50))
+    audited = audit(claims_of(LEAD), papers, small_settings, cells, replicates, NO_DISTANCES).set_index("dataset")
+    assert audited["verdict"].to_dict() == {"IEMOCAP": "does not hold", "demo_iemocap (synthetic)": "holds"}
+    assert audited["synthetic"].to_dict() == {"IEMOCAP": False, "demo_iemocap (synthetic)": True}
+    assert to_html(audited.reset_index()).count("holds (synthetic data: means nothing)") == 1
+
+
+@pytest.mark.parametrize(("table", "regime"), [(2, "six"), (5, "all")])
+def test_a_table_takes_the_trainings_it_shows_and_men_trained_clean(claims_of, papers, paper_settings, table, regime):
+    condition = {2: "avg6", 5: "none"}[table]
+    text = LEAD.replace("table = 2", f"table = {table}").replace('"mmin"', '"men"')
+    values = {("nmer", regime): 0.8, ("nmer", {"six": "all", "all": "six"}[regime]): 0.1, ("men", "clean"): 0.7}
+    rows = [("iemocap", *run, "gaussian", -10, condition, "WA", value) for run, value in values.items()]
+    columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "metric", "value"]
+    cells = pd.DataFrame(rows, columns=columns).astype({"snr_db": "Int64"})
+    replicates = np.tile(cells[["value"]].to_numpy(), (1, 5))
+    (row,) = audit(claims_of(text), papers, paper_settings, cells, replicates, NO_DISTANCES).itertuples()
+    assert row.our_value.startswith("0.8000 less 0.7000: 10.00 points")
+    assert row.verdict == "holds"
+
+
+@pytest.mark.parametrize(
+    ("replicates", "message"),
+    [
+        (np.full((1, 9), 0.7), r"shape \(1, 9\) do not belong to 2 scores"),
+        (np.empty((2, 0)), r"shape \(2, 0\)"),
+        (np.array([[0.7, np.nan], [0.7, 0.7]]), "not a number"),
+    ],
+)
+def test_replicates_that_do_not_belong_to_the_scores_are_refused(
+    claims_of, papers, paper_settings, replicates, message
+):
+    cells = cells_of({"nmer": 0.76, "mmin": 0.75})
+    with pytest.raises(DataError, match=message):
+        audit(claims_of(LEAD), papers, paper_settings, cells, replicates, NO_DISTANCES)
+
+
+# Figure 3 ------------------------------------------------------------------------------------------------------
+
+
+def write_distances(path, tsne, raw, dataset="iemocap", levels=(-40, -10, -20)):
+    """Distances of one modality, in the order of ``levels``, and constant ones of the impulse kind."""
+    rows = [(dataset, "gaussian", *values) for values in zip(levels, tsne, raw, strict=True)]
+    rows += [(dataset, "impulse", level, 1.0, 1.0) for level in levels]
+    table = pd.DataFrame(rows, columns=["dataset", "noise", "snr_db", "tsne_distance", "raw_distance"])
+    table.assign(modality="v", samples=8).to_csv(path, index=False)
+    return path
+
+
+def distances_audit(text, claims_of, papers, settings, *paths):
+    cells, replicates = as_ours({}, replicates=1)
+    return audit(claims_of(text), papers, settings, cells, replicates, read_distances(paths))
+
+
+def test_distances_grow_per_modality_and_kind_or_do_not(tmp_path, claims_of, papers, paper_settings):
+    path = write_distances(tmp_path / "figure3.csv", tsne=(3.0, 1.0, 2.0), raw=(0.3, 0.1, 0.3))
+    audited = distances_audit(GROWTH, claims_of, papers, paper_settings, path)
+    assert len(audited) == 2 * 4, "two kinds of distance; three modalities and their mean"
+    rows = audited.set_index("detail")
+    assert rows.loc["Gaussian, t-SNE distance, visual", "verdict"] == "holds"
+    assert rows.loc["Gaussian, t-SNE distance, visual", "our_value"] == (
+        "1.000 → 2.000 → 3.000 at −10 dB, −20 dB, −40 dB"
+    )
+    assert rows.loc["Gaussian, raw distance, visual", "verdict"] == "does not hold", "it has to grow at every step"
+    assert rows.loc["Gaussian, raw distance, lexical", "verdict"] == "not run"
+    assert set(rows["paper_holds"]) == {"claimed without numbers"}
+
+
+def test_every_dataset_with_distances_is_judged_and_one_level_says_nothing(tmp_path, claims_of, papers, small_settings):
+    paths = [
+        write_distances(tmp_path / "one.csv", tsne=(2.0, 1.0), raw=(2.0, 1.0), dataset="mosi", levels=(-40, -10)),
+        write_distances(tmp_path / "two.csv", tsne=(2.0,), raw=(2.0,), dataset="demo_iemocap", levels=(-10,)),
+    ]
+    text = GROWTH + 'modality = "v"\ndistance = "raw"\n'
+    rows = distances_audit(text, claims_of, papers, small_settings, *paths).set_index("dataset")
+    assert rows["verdict"].to_dict() == {"mosi": "holds", "demo_iemocap (synthetic)": "not run"}
+    assert rows["synthetic"].to_dict() == {"mosi": False, "demo_iemocap (synthetic)": True}
+
+
+@pytest.mark.parametrize("content", ["", "dataset,noise\na,b\n", "not a number"])
+def test_damaged_distances_are_named(tmp_path, content):
+    path = tmp_path / "figure3_x.csv"
+    if content == "not a number":
+        write_distances(path, tsne=("", 1.0, 2.0), raw=(1.0, 2.0, 3.0))
+    else:
+        path.write_text(content)
+    with pytest.raises(DataError, match=r"figure3_x\.csv: .* Draw the figure again\.$"):
+        read_distances([path])
+
+
+# The claims file -----------------------------------------------------------------------------------------------
+
+
+def test_a_claim_is_added_by_a_few_lines(tmp_path, reference, papers, paper_settings):
+    path = tmp_path / "claims.toml"
+    path.write_text(CLAIMS.read_text(encoding="utf-8") + LEAD, encoding="utf-8")
+    cells, replicates = as_ours(of_paper(reference, 2), spread=0.0005)
+    audited = audit(read_claims(path, papers), papers, paper_settings, cells, replicates, NO_DISTANCES)
+    (row,) = rows_of(audited, "lead").itertuples()
+    assert (row.text, row.source, row.dataset, row.verdict) == ("NMER leads MMIN", "Table 2", "IEMOCAP", "holds")
+
+
+FAULTS = {
+    "not toml": ("[[claim]\n", "cannot be read as claims"),
+    "no claims": ("claims = 3\n", r"must hold entries \[\[claim\]\]"),
+    "unknown key": (LEAD.replace("metric", "metrik"), "'lead': unknown key 'metrik'. Did you mean 'metric'"),
+    "no id": (LEAD.replace('id = "lead"', ""), "'number 1': lacks the key 'id'"),
+    "same id": (LEAD + LEAD, "'lead': another claim has this id"),
+    "relation": (LEAD.replace('"gap"', '"gaps"'), "'lead': there is no relation 'gaps' here. Did you mean 'gap'"),
+    "growth of a table": (LEAD.replace('"gap"', '"growth"'), "'lead': there is no relation 'growth'"),
+    "table": (LEAD.replace("table = 2", "table = 1"), "'lead': there are no claims of Table 1"),
+    "figure": (GROWTH.replace("= 3", "= 2"), "'grows': there are no claims of Figure 2"),
+    "system": (LEAD.replace('"nmer"', '"nmr"'), "'lead': there is no system 'nmr'. Did you mean 'nmer'"),
+    "level": (LEAD.replace("-10", "[-10, -15]"), "'lead': there is no snr_db '-15'"),
+    "empty": (LEAD.replace("-10", "[]"), "'lead': snr_db is an empty list"),
+    "itself": (LEAD.replace('"mmin"', '"nmer"'), "'lead': 'nmer' stands in both"),
+    "gap to whom": (LEAD.replace('others = "mmin"', ""), "'lead': must say which systems"),
+    "others of a drop": (LEAD.replace('"gap"', '"drop"'), "'lead': the relation 'drop' compares levels"),
+    "one level": (
+        LEAD.replace('"gap"', '"drop"').replace('others = "mmin"', ""),
+        "'lead': what is lost takes at least",
+    ),
+    "nothing expected": (LEAD.replace("more_than = 0", ""), "'lead': must have exactly one of"),
+    "two expected": (LEAD + "at_most = 1\n", "'lead': must have exactly one of"),
+    "no number": (LEAD.replace("= 0", '= "0"'), "'lead': more_than must be a number"),
+    "about": (LEAD.replace("more_than = 0", "about = 9"), "'lead': about needs a tolerance"),
+    "useless tolerance": (LEAD + "tolerance = 1\n", "'lead': about needs a tolerance in points; more_than"),
+    "between": (LEAD.replace("more_than = 0", "between = [5, 2]"), "'lead': between goes from the smaller"),
+    "each": (LEAD + 'each = ["snr"]\n', "'lead': each must be a list of some of dataset, system"),
+    "compared": (LEAD + 'compared_with = {dataset = "IEMOCAP"}\n', "'lead': compared_with must be a table"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_faulty_claim_ends_in_one_line_that_names_file_and_claim(claims_of, fault):
+    text, message = FAULTS[fault]
+    with pytest.raises(ConfigError, match=message) as caught:
+        claims_of(text)
+    assert "claims.toml: " in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+# The step ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def replicates_module(monkeypatch):
+    """Stands for the reader of replicates: gives what the test puts in ``given``."""
+    module = types.ModuleType("nmer.results.replicates")
+    module.given = None
+    module.read_replicates = lambda path: module.given
+    monkeypatch.setitem(sys.modules, "nmer.results.replicates", module)
+    return module
+
+
+def test_the_step_writes_a_table_for_machines_and_two_for_people(
+    tmp_path, reference, paper_settings, replicates_module
+):
+    replicates_module.given = as_ours(of_paper(reference, 2, 5), replicates=50, spread=0.002)
+    figure = write_distances(tmp_path / "figure3_iemocap.csv", tsne=(3.0, 1.0, 2.0), raw=(0.3, 0.1, 0.2))
+    stem = tmp_path / "tables" / "claims"
+    settings = pd.Series(paper_settings).to_json()
+    arguments = ["--settings", settings, "--replicates", "unused.h5", "--distances", figure]
+    run_step("audit_claims.py", *arguments, "--claims", CLAIMS, "--reference", reference, "--output-stem", stem)
+
+    audited = pd.read_csv(f"{stem}.csv", keep_default_na=False)
+    assert {"holds", "undecided", "not run"} <= set(audited["verdict"])
+    assert audited.columns.tolist()[:4] == ["claim", "text", "source", "dataset"]
+
+    page = ET.fromstring(f"<main>{stem.with_suffix('.html').read_text(encoding='utf-8')}</main>")
+    assert page.find(".//caption").text.startswith("The paper's claims")
+    assert {head.get("scope") for head in page.iter("th")} == {"col", "row", "rowgroup"}
+    body = [row for row in page.iter("tr") if row.find("td") is not None]
+    assert len(body) == len(audited)
+    words = [row.findall("td")[-1].text for row in body]
+    assert words == [verdict.replace("undecided", "undecided at this sample size") for verdict in audited["verdict"]]
+
+    lines = stem.with_suffix(".md").read_text(encoding="utf-8").splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
+    assert len(rows) == len(audited) + 2 * audited["claim"].nunique(), "each claim has a head of two lines"
+    assert all(line.count(" | ") == 6 for line in rows)
+
+
+def test_the_step_ends_in_one_line_on_a_faulty_claim(tmp_path, reference, paper_settings, replicates_module, capsys):
+    (tmp_path / "mine.toml").write_text(LEAD.replace('"nmer"', '"nmr"'))
+    settings = pd.Series(paper_settings).to_json()
+    arguments = ["--settings", settings, "--replicates", "unused.h5", "--claims", tmp_path / "mine.toml"]
+    with pytest.raises(SystemExit):
+        run_step("audit_claims.py", *arguments, "--reference", reference, "--output-stem", tmp_path / "claims")
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert "mine.toml: claim 'lead': there is no system 'nmr'" in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.glob("claims*"))
+
+
+def test_the_summary_keeps_synthetic_data_apart(claims_of, papers, small_settings):
+    cells = cells_of({"nmer": 0.76, "mmin": 0.75}, dataset="demo_iemocap")
+    audited = audit(claims_of(LEAD), papers, small_settings, cells, np.tile([[0.76], [0.75]], 9), NO_DISTANCES)
+    assert "0 holds, 0 does not hold, 0 undecided at this sample size, 1 not run. Another 1 " in to_markdown(audited)
