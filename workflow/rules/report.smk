@@ -185,12 +185,49 @@ rule draw_calibration:
         """
 
 
+rule audit_claims:
+    input:
+        replicates="results/{experiment}/statistics/replicates.h5",
+        distances=plan.distances(),
+        claims="workflow/reference/claims.toml",
+        paper=expand("workflow/reference/paper_table{table}.csv", table=range(2, 6)),
+    output:
+        multiext("results/{experiment}/tables/claims", ".csv", ".md"),
+        html=report(
+            "results/{experiment}/tables/claims.html",
+            caption="../report/claims.rst",
+            category="Tables",
+        ),
+    log:
+        "results/logs/{experiment}/tables/claims.log",
+    benchmark:
+        "results/benchmarks/{experiment}/tables/claims.tsv"
+    conda:
+        "../../envs/light.yaml"
+    params:
+        settings=plan.tables_settings(table=4),
+        code=plan.code("audit_claims.py"),
+    shell:
+        """
+        python scripts/audit_claims.py \
+            --settings {params.settings:q} \
+            --replicates {input.replicates} \
+            --distances {input.distances} \
+            --claims {input.claims} \
+            --reference workflow/reference \
+            --output-stem results/{wildcards.experiment}/tables/claims \
+            >{log} 2>&1
+        """
+
+
 rule report:
     input:
         reports=expand("results/features/{dataset}.json", dataset=plan.datasets),
         calibration=expand("results/calibration/{dataset}.csv", dataset=plan.datasets),
         tables=expand("{stem}.csv", stem=plan.table_stems()),
         figures=expand("{stem}.png", stem=plan.figure_stems()),
+        comparisons="results/{experiment}/statistics/comparisons.csv",
+        claims="results/{experiment}/tables/claims.csv",
         scores="results/{experiment}/scores.csv",
         template="scripts/nmer/results/report.html.j2",
     output:
@@ -217,6 +254,8 @@ rule report:
             --reports {input.reports} \
             --calibration {input.calibration} \
             --tables {params.tables} \
+            --comparisons {input.comparisons} \
+            --claims results/{wildcards.experiment}/tables/claims \
             --figures {params.figures} \
             --scores {input.scores} \
             --output {output} \

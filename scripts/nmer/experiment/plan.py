@@ -234,6 +234,10 @@ class Plan:
         stems += [f"calibration_{dataset}" for dataset in self.datasets] if "calibration" in self.figures else []
         return [self.folder / "figures" / stem for stem in stems]
 
+    def distances(self) -> list[Path]:
+        """The distances of Figure 3 of every dataset, if the experiment draws it."""
+        return [stem.with_suffix(".csv") for stem in self.figure_stems() if stem.name.startswith("figure3_")]
+
     def panels(self, dataset: str) -> list[Path]:
         """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise."""
         noise = self.reference_noise
