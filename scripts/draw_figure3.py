@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nmer import command
 from nmer.files import write_text
-from nmer.results.figures import draw_figure_3, read_panels
+from nmer.results.figure3 import draw_figure_3, read_panels
 from nmer.results.style import save_figure
 
 POINTS = ["dataset", "noise", "snr_db", "modality", "kind", "utterance", "x", "y"]

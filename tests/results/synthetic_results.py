@@ -54,6 +54,17 @@ def make_unimodal_scores(settings: dict, regime: str = "all", folds: int = 2, re
     return pd.DataFrame(rows, columns=COLUMNS).astype({"snr_db": "Int64"})
 
 
+def make_intervals(scores: pd.DataFrame) -> pd.DataFrame:
+    """Intervals of every cell of some scores, avg6 among them: wider above than below, some without their value."""
+    scores = scores[scores["metric"].isin(["WA", "UA"])]
+    six = scores[scores["condition"].isin(CONDITIONS)].assign(condition="avg6")
+    cell = ["dataset", "system", "regime", "noise", "snr_db", "condition", "metric"]
+    table = pd.concat([scores, six]).groupby(cell, dropna=False)["value"].mean().reset_index()
+    table["low"] = table["value"] - 0.01 * (1 - table.index % 3)
+    table["high"] = table["value"] + 0.03
+    return table
+
+
 def run_step(script: str, *arguments: str | Path) -> None:
     """Run a step script's command line in this process, which has its libraries loaded already."""
     path = str(ROOT / "scripts" / script)

@@ -1,4 +1,4 @@
-"""The robustness figure and the report: whole, self-contained, and the same every time."""
+"""The report: whole, self-contained, and the same every time."""
 
 import json
 import re
@@ -6,12 +6,10 @@ from html.parser import HTMLParser
 
 import pandas as pd
 import pytest
-from synthetic_results import make_scores, make_unimodal_scores, run_step
+from synthetic_results import make_intervals, make_scores, make_unimodal_scores, run_step
 
-from nmer.names import SYSTEM_LABELS
-from nmer.results.figures import draw_robustness, robustness
 from nmer.results.report import as_yaml, comparison, headlines, read_calibration, what_was_run
-from nmer.results.style import save_figure, system_styles
+from nmer.results.robustness_figure import robustness
 from nmer.results.tables import read_paper, table_2, table_4
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}
@@ -50,6 +48,8 @@ def experiment(tmp_path_factory, mixed_settings, mixed_scores):
     common = ("--settings", json.dumps(settings), "--scores", tmp_path / "scores.csv", "--output-stem")
     for number in (2, 4):
         run_step("make_table.py", "--table", number, *common, tmp_path / f"tables/table{number}")
+    make_intervals(mixed_scores).to_csv(tmp_path / "intervals.csv", index=False)
+    common = ("--settings", json.dumps(settings), "--intervals", tmp_path / "intervals.csv", "--output-stem")
     run_step("draw_robustness.py", *common, tmp_path / "figures/robustness")
     calibration = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db,target_db\n"
     calibration += "mosi,a,gaussian,-10,1,46,0.09,-10.04,-10.04,-10\nmosi,l,impulse,0,0.03,2,0.8991,-5.73,-0.5,0\n"
@@ -192,85 +192,22 @@ def test_the_summary_says_what_unimodal_systems_were_trained_on(unimodal_setting
 
 
 def test_an_experiment_of_unimodal_systems_alone_has_a_report_without_headlines_or_curves(
-    tmp_path, unimodal_settings, unimodal_scores
+    unimodal_settings, unimodal_scores
 ):
     assert headlines(unimodal_scores, unimodal_settings) == []
-    curves = robustness(unimodal_scores, unimodal_settings)
-    assert curves.empty
-    save_figure(draw_robustness(curves, unimodal_settings), tmp_path / "empty")
+    assert robustness(make_intervals(unimodal_scores), unimodal_settings).empty
     assert dict(what_was_run(unimodal_scores, unimodal_settings))["Systems"] == "none"
 
 
 def test_unimodal_systems_change_no_headline_and_no_curve(small_settings, small_scores, mixed_settings, mixed_scores):
     assert headlines(mixed_scores, mixed_settings) == headlines(small_scores, small_settings)
-    pd.testing.assert_frame_equal(robustness(mixed_scores, mixed_settings), robustness(small_scores, small_settings))
+    pd.testing.assert_frame_equal(
+        robustness(make_intervals(mixed_scores), mixed_settings),
+        robustness(make_intervals(small_scores), small_settings),
+    )
 
 
 def test_the_configuration_is_shown_as_valid_yaml():
     yaml = pytest.importorskip("yaml")
     value = {"a": {"b": [1, {"c": "yes", "d": []}], "e": None}, "f": "x: y", "g": 0.1, "h": {}, "i": ["p", True]}
     assert yaml.safe_load(as_yaml(value)) == value
-
-
-def test_the_robustness_figure_is_equal_the_second_time(tmp_path, small_settings, small_scores):
-    settings = small_settings | {"snr_db": {"gaussian": [-10, -40]}}
-    for name in ("one", "two"):
-        save_figure(draw_robustness(robustness(small_scores, settings), settings), tmp_path / name)
-    for suffix in (".png", ".pdf"):
-        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
-
-
-def test_the_robustness_curves_are_the_cells_of_table_2(small_settings, small_scores, reference):
-    paper = pd.read_csv(reference / "paper_table2.csv").astype({"snr_db": "Int64"})
-    key = ["dataset", "system", "noise", "snr_db", "metric"]
-    table = table_2(small_scores, small_settings, paper).dropna(subset="mean").set_index(key)["mean"]
-    curves = robustness(small_scores, small_settings).set_index(key)["mean"]
-    pd.testing.assert_series_equal(curves.sort_index(), table.sort_index())
-
-
-def test_without_a_level_the_robustness_figure_is_empty_and_not_an_error(tmp_path, small_settings):
-    settings = small_settings | {"snr_db": {"zero": []}}
-    scores = make_scores(small_settings | {"snr_db": {"zero": [None]}})
-    curves = robustness(scores, settings)
-    assert curves.empty
-    save_figure(draw_robustness(curves, settings), tmp_path / "empty")
-
-
-def test_a_system_looks_the_same_whoever_stands_beside_it():
-    few, many = system_styles(["nmer", "men"]), system_styles(["men", "mmin", "mine", "yours", "nmer"])
-    assert few["nmer"] == many["nmer"]
-    assert len({(style.color, style.marker) for style in many.values()}) == len(many)
-
-
-def test_the_papers_seven_systems_and_ten_of_ones_own_are_told_apart_by_colour_and_marker():
-    own = [f"mine_{number}" for number in range(10)]
-    styles = system_styles([*own, *SYSTEM_LABELS])
-    assert list(styles) == [*SYSTEM_LABELS, *own]
-    assert len({(style.color, style.marker) for style in styles.values()}) == 17
-    assert not {styles[name].color for name in own} & {styles[name].color for name in SYSTEM_LABELS}
-    assert not {styles[name].marker for name in own} & {styles[name].marker for name in SYSTEM_LABELS}
-
-
-@pytest.mark.parametrize("name", ["mine", "a_rather_long_name_of_a_system_of_my_own"])
-def test_the_legend_names_every_system_inside_the_figure_and_below_its_panels(small_settings, name):
-    own = [f"{name}_{number}" for number in range(4)]
-    settings = small_settings | {"systems": [*own, *SYSTEM_LABELS], "snr_db": {"gaussian": [-10, -40]}}
-    figure = draw_robustness(robustness(make_scores(settings, folds=1), settings), settings)
-    figure.draw_without_rendering()
-    (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [*SYSTEM_LABELS.values(), *own]
-    box, page = legend.get_window_extent(), figure.bbox
-    assert page.x0 <= box.x0 < box.x1 <= page.x1
-    assert page.y0 <= box.y0
-    assert box.y1 <= min(axis.get_tightbbox().y0 for axis in figure.axes)
-
-
-def test_points_of_many_systems_stay_at_their_snr(small_settings):
-    settings = small_settings | {
-        "systems": [f"mine_{number}" for number in range(20)],
-        "snr_db": {"gaussian": [-10, -20]},
-    }
-    figure = draw_robustness(robustness(make_scores(settings, folds=1), settings), settings)
-    for line in figure.axes[0].containers:
-        for place, snr_db in zip(line.lines[0].get_xdata(), (-10, -20), strict=True):
-            assert abs(place - snr_db) <= 1.5 + 1e-9, "less than a sixth of the way to the next level"

@@ -129,7 +129,7 @@ rule draw_figure3:
 
 rule draw_robustness:
     input:
-        scores="results/{experiment}/scores.csv",
+        intervals="results/{experiment}/statistics/intervals.csv",
     output:
         multiext("results/{experiment}/figures/robustness", ".pdf", ".csv"),
         png=report(
@@ -150,7 +150,7 @@ rule draw_robustness:
         """
         python scripts/draw_robustness.py \
             --settings {params.settings:q} \
-            --scores {input.scores} \
+            --intervals {input.intervals} \
             --output-stem results/{wildcards.experiment}/figures/robustness \
             >{log} 2>&1
         """

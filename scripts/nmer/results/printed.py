@@ -99,6 +99,11 @@ def decibels(snr_db: int | None) -> str:
     return "no SNR" if snr_db is None else f"{snr_db} dB".replace("-", "−")
 
 
+def level_title(noise: str, snr_db: int | None) -> str:
+    """A noise kind at a level as the title of a panel, e.g. ``Gaussian, −10 dB``; the kind alone where it has no SNR."""
+    return noise_label(noise) if pd.isna(snr_db) else f"{noise_label(noise)}, {decibels(snr_db)}"
+
+
 def signed(difference: float, digits: int = 4) -> str:
     """A difference as printed, with its sign, e.g. ``−0.0123``."""
     # Adding zero turns a rounded -0.0 into 0.0: a difference that prints as nothing has no sign to lose.

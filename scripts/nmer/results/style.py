@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, repeat
 from pathlib import Path
 
 import matplotlib
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from nmer.files import atomic_path
-from nmer.names import SYSTEM_LABELS, in_paper_order
+from nmer.names import SYSTEM_LABELS, in_paper_order, system_label
 
 SETTINGS = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same on every machine
@@ -25,10 +28,14 @@ SETTINGS = {
     "legend.frameon": False,
     "pdf.fonttype": 42,
 }
+WIDTH = 7.2  # inches, of a figure with several panels: a page of text
 RESOLUTION = 160  # dots per inch of the PNG: sharp on a screen, small inside the report
 
 ORIGINAL, NOISY = "#0072B2", "#E69F00"
 """Figure 3's two kinds of points: far apart in lightness as well, so that they differ in grey."""
+
+SHADES = "Blues"
+"""Colour map of numbers in cells: darker is more, in colour, in grey and to colour-blind eyes alike."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,56 @@ def system_styles(systems: list[str]) -> dict[str, SystemStyle]:
     styles = map(SystemStyle, cycle(_OWN_COLORS), cycle(_OWN_MARKERS), repeat(":"))
     own = dict(zip(others, styles, strict=False))
     return {system: (_PAPER | own)[system] for system in in_paper_order(systems)}
+
+
+def sentence_figure(sentence: str) -> Figure:
+    """A figure that says in words why it shows nothing."""
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(WIDTH, 1.2))
+        figure.text(0.5, 0.5, sentence, ha="center", va="center")
+    return figure
+
+
+def legend_below(figure: Figure, systems: Iterable[str]) -> None:
+    """Name every system under all panels, each once, where some panel drew it under its label."""
+    found = {
+        label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+    }
+    labels = [label for label in map(system_label, systems) if label in found]
+    columns = legend_columns(labels)
+    figure.legend([found[label] for label in labels], labels, loc="outside lower center", ncols=columns)
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """At most four columns of a legend, fewer where a user's long names would run over the figure's edge."""
+    widest = 0.6 + 0.075 * max(map(len, labels), default=0)  # inches: line and gaps, and letters of this font size
+    return max(min(int(WIDTH / widest), 4), 1)
+
+
+def legend_height(systems: Iterable[str]) -> float:
+    """Inches that :func:`legend_below` takes."""
+    labels = list(map(system_label, systems))
+    return 0.2 * max(-(-len(labels) // legend_columns(labels)), 1)
+
+
+def wrapped(name: str, width: int = 14) -> str:
+    """A name on lines of at most ``width`` letters, broken after underscores and between words where it has any."""
+    lines = [""]
+    for piece in re.findall(rf"[^_ ]{{1,{width - 1}}}[_ ]?|[_ ]", name):
+        if len((lines[-1] + piece).rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def ink_on(color: str | Sequence[float]) -> str:
+    """Black or white, whichever stands out more on a colour: their contrast is never below 4.5 to 1.
+
+    Source: relative luminance and contrast ratio of WCAG 2.1, https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio.
+    """
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
 
 
 def save_figure(figure: Figure, stem: str | Path) -> None:

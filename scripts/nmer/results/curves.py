@@ -1,0 +1,47 @@
+"""One line per system against the SNR: what several figures draw into their panels. Not for choosing the data."""
+
+from __future__ import annotations
+
+import itertools
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from nmer.names import system_label
+from nmer.results.printed import decibels
+from nmer.results.style import SystemStyle
+
+SNR_LABEL = "SNR in dB (more noise to the right)"
+
+
+def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle], places: list[int]) -> None:
+    """Draw a line per system, noise growing to the right, and a bar per interval.
+
+    curves: columns system, snr_db, value and, for bars, low and high; in the order of ``places``, all SNRs of the
+    figure in dB, least noise first. styles: of every system of the figure, so that each keeps its place.
+    """
+    step = min((high - low for high, low in itertools.pairwise(places)), default=10)
+    for index, (system, style) in enumerate(styles.items()):
+        line = curves[curves["system"] == system]
+        if line.empty:
+            continue
+        # Systems stand a little beside each other, so that no bar hides another; together they stay at their SNR.
+        apart = min(0.05 * step, 0.5, 0.3 * step / max(len(styles) - 1, 1))
+        x = line["snr_db"].astype("float64") + ((len(styles) - 1) / 2 - index) * apart
+        if "low" in line:
+            # From end to end: an interval of resampling need not hold the value itself.
+            middle, half = (line["low"] + line["high"]) / 2, (line["high"] - line["low"]) / 2
+            axis.errorbar(x, middle, yerr=half, fmt="none", ecolor=style.color, elinewidth=1.2, capsize=2)
+        axis.plot(
+            x,
+            line["value"],
+            color=style.color,
+            marker=style.marker,
+            linestyle=style.dash,
+            linewidth=2 if system == "nmer" else 1.2,
+            markersize=5,
+            label=system_label(system),
+        )
+    axis.set_xticks(places, [decibels(snr_db).removesuffix(" dB") for snr_db in places])
+    margin = min(step / 2, 5)
+    axis.set_xlim(places[0] + margin, places[-1] - margin)

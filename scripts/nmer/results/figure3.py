@@ -1,0 +1,80 @@
+"""Figure 3: noise moves utterances in the t-SNE plane. Draws; computes nothing."""
+
+from __future__ import annotations
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nmer.errors import DataError
+from nmer.names import MODALITIES, MODALITY_LABELS
+from nmer.results.printed import level_title
+from nmer.results.style import NOISY, ORIGINAL, SETTINGS, WIDTH
+
+
+def read_panels(paths: list[str], key: list[str]) -> pd.DataFrame:
+    """One table from the files of several corruptions, least noise first. Raises DataError if one is unreadable."""
+    try:
+        table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+        table["snr_db"] = table["snr_db"].astype("Int64")
+        missing = [column for column in key if column not in table]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{', '.join(paths)}: cannot be read ({error}). Delete and run again.") from None
+    if missing:
+        raise DataError(f"{', '.join(paths)}: no column {', '.join(missing)}. Delete and run again.")
+    order = {"noise": lambda column: column, "snr_db": lambda column: -column}
+    return table.sort_values(["noise", "snr_db"], key=lambda c: order[c.name](c), kind="stable", ignore_index=True)
+
+
+def draw_figure_3(points: pd.DataFrame, distances: pd.DataFrame) -> Figure:
+    """One row per corruption, one column per modality: originals, noisy copies, lines between pairs, mean distances.
+
+    points: columns noise, snr_db, modality, kind, utterance, x, y. distances: noise, snr_db, modality (also ``mean``),
+    tsne_distance, raw_distance. Source: paper Figure 3, SPEC 6.5.
+    """
+    panels = points[["noise", "snr_db"]].drop_duplicates().values.tolist()
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(WIDTH, 2.45 * len(panels) + 0.55), layout="constrained")
+        axes = figure.subplots(len(panels), len(MODALITIES), squeeze=False)
+        for row, (noise, snr_db) in zip(axes, panels, strict=True):
+            for axis, modality in zip(row, MODALITIES, strict=True):
+                _draw_panel(axis, _panel(points, noise, snr_db, modality))
+                axis.set_xlabel(_distance_text(_panel(distances, noise, snr_db, modality)), fontsize=8)
+            row[0].set_ylabel(_row_label(noise, snr_db, _panel(distances, noise, snr_db, "mean")))
+        for axis, modality in zip(axes[0], MODALITIES, strict=True):
+            axis.set_title(MODALITY_LABELS[modality])
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _panel(table: pd.DataFrame, noise: str, snr_db: int | None, modality: str) -> pd.DataFrame:
+    level = table["snr_db"].isna() if pd.isna(snr_db) else (table["snr_db"] == snr_db).fillna(False)
+    return table[(table["noise"] == noise) & level & (table["modality"] == modality)]
+
+
+def _draw_panel(axis: Axes, points: pd.DataFrame) -> None:
+    original, noisy = (points[points["kind"] == kind] for kind in ("original", "noisy"))
+    ends = [[before.tolist(), after.tolist()] for before, after in ((original[c], noisy[c]) for c in ("x", "y"))]
+    lines = axis.plot(*ends, color="#999999", linewidth=0.4, alpha=0.5, zorder=1)
+    if lines:
+        lines[0].set_label("pair")
+    axis.scatter(
+        noisy["x"], noisy["y"], s=16, marker="^", color=NOISY, edgecolors="#5c3d00", linewidths=0.4, label="noisy"
+    )
+    axis.scatter(original["x"], original["y"], s=9, marker="o", color=ORIGINAL, label="original")
+    axis.set(xticks=[], yticks=[], aspect="equal")
+    axis.set_adjustable("datalim")
+    axis.grid(visible=False)
+    for spine in axis.spines.values():
+        spine.set(visible=True, color="#bbbbbb")
+
+
+def _distance_text(distances: pd.DataFrame) -> str:
+    row = distances.iloc[0]
+    return f"t-SNE distance {row['tsne_distance']:.2f}\nraw distance {row['raw_distance']:.3f}"
+
+
+def _row_label(noise: str, snr_db: int | None, mean: pd.DataFrame) -> str:
+    return f"{level_title(noise, snr_db)}\nmean t-SNE {mean.iloc[0]['tsne_distance']:.2f}, raw {mean.iloc[0]['raw_distance']:.3f}"

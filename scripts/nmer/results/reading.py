@@ -1,0 +1,31 @@
+"""CSV files that an earlier step wrote, read with the types they were written with. Not for scores, see scores.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from nmer.errors import DataError
+
+
+def read_columns(path: str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
+    """The named columns of a CSV, typed, in the order named.
+
+    columns: name -> ``str``, ``Int64`` or ``float64``. An empty field is a missing number, but an empty text: a system
+    called NA keeps its name.
+    Raises DataError if the file is missing or damaged, lacks a column, or holds what is no number.
+    """
+    try:
+        text = pd.read_csv(path, dtype=str, keep_default_na=False)
+        missing = [column for column in columns if column not in text]
+        if missing:
+            raise DataError(f"{path}: no column {', '.join(missing)}. Delete it and run again.")
+        typed = {
+            column: text[column] if kind == "str" else pd.to_numeric(text[column].replace("", None)).astype(kind)
+            for column, kind in columns.items()
+        }
+    except (OSError, TypeError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}). Delete it and run again.") from None
+    return pd.DataFrame(typed)

@@ -1,0 +1,85 @@
+"""The robustness curves: how each system's accuracy, averaged over the six conditions, falls with noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nmer.names import AVERAGE, noise_label
+from nmer.results.curves import SNR_LABEL, draw_curves
+from nmer.results.printed import short_title
+from nmer.results.reading import read_columns
+from nmer.results.scores import of_regime
+from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
+from nmer.results.tables import TABLE_METRICS, levels, systems_of
+
+COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "high")
+METRIC_LABELS = {"WA": "WA (weighted accuracy)", "UA": "UA (unweighted accuracy)"}
+
+_INTERVALS = {
+    **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
+    "snr_db": "Int64",
+    **dict.fromkeys(("condition", "metric"), "str"),
+    **dict.fromkeys(("value", "low", "high"), "float64"),
+}
+
+
+def read_intervals(path: str | Path) -> pd.DataFrame:
+    """The 95 % intervals of an experiment's scores. Raises DataError if the file is none."""
+    return read_columns(path, _INTERVALS)
+
+
+def robustness(intervals: pd.DataFrame, settings: dict) -> pd.DataFrame:
+    """What the robustness curves show, columns COLUMNS, least noise first.
+
+    intervals: as :func:`read_intervals` gives them; the cells are those of Table 2. Kinds without an SNR have no place
+    on the axis and are left out.
+    """
+    cells = of_regime(intervals, "six")
+    cells = cells[(cells["condition"] == AVERAGE) & cells["snr_db"].notna()]
+    order = {
+        "dataset": list(settings["datasets"]),
+        "noise": list(settings["snr_db"]),
+        "system": systems_of(settings),
+        "metric": list(TABLE_METRICS),
+    }
+    for column, names in order.items():
+        cells = cells[cells[column].isin(names)]
+    asked = {(noise, snr_db) for noise in settings["snr_db"] for snr_db in levels(settings, noise)}
+    places = zip(cells["noise"], cells["snr_db"], strict=True)
+    cells = cells[pd.Series([place in asked for place in places], index=cells.index, dtype=bool)]
+    by = ["dataset", "noise", "system", "metric", "snr_db"]
+    cells = cells.sort_values(by, key=lambda c: c.map(order[c.name].index) if c.name in order else -c)
+    return cells[list(COLUMNS)].reset_index(drop=True)
+
+
+def draw_robustness(curves: pd.DataFrame, settings: dict) -> Figure:
+    """WA and UA against SNR, one row per dataset and noise kind, one line per system, bars: 95 % intervals.
+
+    curves: as ``robustness`` returns. Noise grows to the right.
+    """
+    if curves.empty:
+        return sentence_figure("No score at an SNR was run in this experiment.")
+    metrics = list(dict.fromkeys(curves["metric"]))
+    rows = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
+    places = sorted({int(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
+    styles = system_styles(list(dict.fromkeys(curves["system"])))
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(WIDTH, 2.6 * len(rows) + 0.3 + legend_height(styles)), layout="constrained")
+        axes = figure.subplots(len(rows), len(metrics), squeeze=False, sharey="row")
+        for row, (dataset, noise) in zip(axes, rows, strict=True):
+            for axis, metric in zip(row, metrics, strict=True):
+                here = (curves["dataset"] == dataset) & (curves["noise"] == noise) & (curves["metric"] == metric)
+                draw_curves(axis, curves[here], styles, places)
+                axis.set_title(
+                    f"{short_title(dataset, settings['datasets'][dataset])}, {noise_label(noise)}", loc="left"
+                )
+                axis.set_ylabel(METRIC_LABELS[metric])
+                axis.tick_params(labelleft=True)
+        for axis in axes[-1]:
+            axis.set_xlabel(SNR_LABEL)
+        legend_below(figure, styles)
+    return figure

@@ -1,0 +1,95 @@
+"""The robustness curves: the cells of Table 2 with their intervals, legible whatever was run."""
+
+import json
+
+import pandas as pd
+import pytest
+from synthetic_results import make_intervals, make_scores, run_step
+
+from nmer.names import SYSTEM_LABELS
+from nmer.results.robustness_figure import draw_robustness, robustness
+from nmer.results.style import system_styles
+from nmer.results.tables import table_2
+
+
+@pytest.fixture
+def intervals(small_scores):
+    return make_intervals(small_scores)
+
+
+def test_the_curves_are_the_cells_of_table_2(small_settings, small_scores, intervals, reference):
+    paper = pd.read_csv(reference / "paper_table2.csv").astype({"snr_db": "Int64"})
+    key = ["dataset", "system", "noise", "snr_db", "metric"]
+    table = table_2(small_scores, small_settings, paper).dropna(subset="mean").set_index(key)["mean"]
+    curves = robustness(intervals, small_settings).set_index(key)["value"]
+    pd.testing.assert_series_equal(curves.sort_index(), table.sort_index(), check_names=False)
+
+
+def test_a_bar_reaches_from_the_low_to_the_high_end_even_where_it_misses_its_value(small_settings, intervals):
+    curves = robustness(intervals, small_settings)
+    assert (curves["low"] > curves["value"]).any()
+    assert (curves["low"] < curves["value"]).any()
+    first = draw_robustness(curves, small_settings).axes[0]
+    here = curves[(curves["dataset"] == "iemocap") & (curves["noise"] == "gaussian") & (curves["metric"] == "WA")]
+    drawn = [bar.get_segments() for container in first.containers for bar in container.lines[2]]
+    for system, segments in zip(["men", "nmer", "my_system"], drawn, strict=True):
+        expected = here.loc[here["system"] == system, ["low", "high"]].to_numpy()
+        assert [[end[1] for end in segment] for segment in segments] == pytest.approx(expected)
+
+
+def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_settings, intervals):
+    settings = small_settings | {"snr_db": {"gaussian": [-10, -40]}}
+    intervals.to_csv(tmp_path / "intervals.csv", index=False)
+    common = ("--settings", json.dumps(settings), "--intervals", tmp_path / "intervals.csv", "--output-stem")
+    for name in ("one", "two"):
+        run_step("draw_robustness.py", *common, tmp_path / name)
+    for suffix in (".png", ".pdf", ".csv"):
+        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+    written = pd.read_csv(tmp_path / "one.csv")
+    assert len(written) == 3 * 3 * 2 * 2, "datasets, systems, levels, metrics"
+    assert {"value", "low", "high"} < set(written)
+
+
+def test_a_file_without_intervals_is_refused_by_name(tmp_path, small_settings, small_scores, capsys):
+    small_scores.to_csv(tmp_path / "scores.csv", index=False)
+    common = ("--settings", json.dumps(small_settings), "--output-stem", tmp_path / "figure", "--intervals")
+    for name, message in (("scores.csv", "no column low, high"), ("none.csv", "cannot be read")):
+        with pytest.raises(SystemExit):
+            run_step("draw_robustness.py", *common, tmp_path / name)
+        error = capsys.readouterr().err
+        assert str(tmp_path / name) in error
+        assert message in error
+
+
+def test_without_a_level_the_figure_is_a_sentence_and_not_an_error(small_settings):
+    settings = small_settings | {"snr_db": {"zero": []}}
+    intervals = make_intervals(make_scores(small_settings | {"snr_db": {"zero": [None]}}))
+    curves = robustness(intervals, settings)
+    assert curves.empty
+    figure = draw_robustness(curves, settings)
+    assert [text.get_text() for text in figure.texts] == ["No score at an SNR was run in this experiment."]
+
+
+@pytest.mark.parametrize("name", ["mine", "a_rather_long_name_of_a_system_of_my_own"])
+def test_the_legend_names_every_system_inside_the_figure_and_below_its_panels(small_settings, name):
+    own = [f"{name}_{number}" for number in range(4)]
+    settings = small_settings | {"systems": [*own, *SYSTEM_LABELS], "snr_db": {"gaussian": [-10, -40]}}
+    figure = draw_robustness(robustness(make_intervals(make_scores(settings, folds=1)), settings), settings)
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [*SYSTEM_LABELS.values(), *own]
+    box, page = legend.get_window_extent(), figure.bbox
+    assert page.x0 <= box.x0 < box.x1 <= page.x1
+    assert page.y0 <= box.y0
+    assert box.y1 <= min(axis.get_tightbbox().y0 for axis in figure.axes)
+
+
+def test_points_of_many_systems_stay_at_their_snr(small_settings):
+    systems = [f"mine_{number}" for number in range(20)]
+    settings = small_settings | {"systems": systems, "snr_db": {"gaussian": [-10, -20]}}
+    figure = draw_robustness(robustness(make_intervals(make_scores(settings, folds=1)), settings), settings)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    for system in systems:
+        assert lines[system].get_color() == system_styles(systems)[system].color
+        for place, snr_db in zip(lines[system].get_xdata(), (-10, -20), strict=True):
+            assert abs(place - snr_db) <= 1.5 + 1e-9, "less than a sixth of the way to the next level"
