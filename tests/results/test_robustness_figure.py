@@ -4,6 +4,7 @@ import json
 
 import pandas as pd
 import pytest
+from drawn import assert_same_files, lines
 from synthetic_results import make_intervals, make_scores, run_step
 
 from nmer.names import SYSTEM_LABELS
@@ -43,8 +44,7 @@ def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_se
     common = ("--settings", json.dumps(settings), "--intervals", tmp_path / "intervals.csv", "--output-stem")
     for name in ("one", "two"):
         run_step("draw_robustness.py", *common, tmp_path / name)
-    for suffix in (".png", ".pdf", ".csv"):
-        assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
+    assert_same_files(tmp_path / "one", tmp_path / "two")
     written = pd.read_csv(tmp_path / "one.csv")
     assert len(written) == 3 * 3 * 2 * 2, "datasets, systems, levels, metrics"
     assert {"value", "low", "high"} < set(written)
@@ -88,8 +88,8 @@ def test_points_of_many_systems_stay_at_their_snr(small_settings):
     systems = [f"mine_{number}" for number in range(20)]
     settings = small_settings | {"systems": systems, "snr_db": {"gaussian": [-10, -20]}}
     figure = draw_robustness(robustness(make_intervals(make_scores(settings, folds=1)), settings), settings)
-    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    drawn = lines(figure.axes[0])
     for system in systems:
-        assert lines[system].get_color() == system_styles(systems)[system].color
-        for place, snr_db in zip(lines[system].get_xdata(), (-10, -20), strict=True):
+        assert drawn[system].get_color() == system_styles(systems)[system].color
+        for place, snr_db in zip(drawn[system].get_xdata(), (-10, -20), strict=True):
             assert abs(place - snr_db) <= 1.5 + 1e-9, "less than a sixth of the way to the next level"

@@ -11,8 +11,6 @@ from nmer.names import system_label
 from nmer.results.printed import decibels
 from nmer.results.style import SystemStyle
 
-SNR_LABEL = "SNR in dB (more noise to the right)"
-
 
 def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle], places: list[int]) -> None:
     """Draw a line per system, noise growing to the right, and a bar per interval.

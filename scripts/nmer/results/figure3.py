@@ -77,4 +77,5 @@ def _distance_text(distances: pd.DataFrame) -> str:
 
 
 def _row_label(noise: str, snr_db: int | None, mean: pd.DataFrame) -> str:
-    return f"{level_title(noise, snr_db)}\nmean t-SNE {mean.iloc[0]['tsne_distance']:.2f}, raw {mean.iloc[0]['raw_distance']:.3f}"
+    distances = f"mean t-SNE {mean.iloc[0]['tsne_distance']:.2f}, raw {mean.iloc[0]['raw_distance']:.3f}"
+    return f"{level_title(noise, snr_db)}\n{distances}"

@@ -100,7 +100,7 @@ def decibels(snr_db: int | None) -> str:
 
 
 def level_title(noise: str, snr_db: int | None) -> str:
-    """A noise kind at a level as the title of a panel, e.g. ``Gaussian, −10 dB``; the kind alone where it has no SNR."""
+    """A noise kind at a level as a panel's title, e.g. ``Gaussian, −10 dB``; alone where it has no SNR."""
     return noise_label(noise) if pd.isna(snr_db) else f"{noise_label(noise)}, {decibels(snr_db)}"
 
 

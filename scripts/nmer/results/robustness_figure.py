@@ -9,12 +9,13 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nmer.names import AVERAGE, noise_label
-from nmer.results.curves import SNR_LABEL, draw_curves
+from nmer.results.curves import draw_curves
 from nmer.results.printed import short_title
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
+from nmer.results.selection import corruptions, select
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
-from nmer.results.tables import TABLE_METRICS, levels, systems_of
+from nmer.results.tables import TABLE_METRICS, systems_of
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "high")
 METRIC_LABELS = {"WA": "WA (weighted accuracy)", "UA": "UA (unweighted accuracy)"}
@@ -39,21 +40,15 @@ def robustness(intervals: pd.DataFrame, settings: dict) -> pd.DataFrame:
     on the axis and are left out.
     """
     cells = of_regime(intervals, "six")
-    cells = cells[(cells["condition"] == AVERAGE) & cells["snr_db"].notna()]
     order = {
         "dataset": list(settings["datasets"]),
         "noise": list(settings["snr_db"]),
         "system": systems_of(settings),
-        "metric": list(TABLE_METRICS),
+        "metric": TABLE_METRICS,
+        "corruption": corruptions(settings),
+        "condition": [AVERAGE],
     }
-    for column, names in order.items():
-        cells = cells[cells[column].isin(names)]
-    asked = {(noise, snr_db) for noise in settings["snr_db"] for snr_db in levels(settings, noise)}
-    places = zip(cells["noise"], cells["snr_db"], strict=True)
-    cells = cells[pd.Series([place in asked for place in places], index=cells.index, dtype=bool)]
-    by = ["dataset", "noise", "system", "metric", "snr_db"]
-    cells = cells.sort_values(by, key=lambda c: c.map(order[c.name].index) if c.name in order else -c)
-    return cells[list(COLUMNS)].reset_index(drop=True)
+    return select(cells[cells["snr_db"].notna()], order)[list(COLUMNS)]
 
 
 def draw_robustness(curves: pd.DataFrame, settings: dict) -> Figure:
@@ -80,6 +75,6 @@ def draw_robustness(curves: pd.DataFrame, settings: dict) -> Figure:
                 axis.set_ylabel(METRIC_LABELS[metric])
                 axis.tick_params(labelleft=True)
         for axis in axes[-1]:
-            axis.set_xlabel(SNR_LABEL)
+            axis.set_xlabel("SNR in dB (more noise to the right)")
         legend_below(figure, styles)
     return figure

@@ -9,7 +9,7 @@ from itertools import cycle, repeat
 from pathlib import Path
 
 import matplotlib
-from matplotlib.colors import to_rgb
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from nmer.files import atomic_path
@@ -34,8 +34,11 @@ RESOLUTION = 160  # dots per inch of the PNG: sharp on a screen, small inside th
 ORIGINAL, NOISY = "#0072B2", "#E69F00"
 """Figure 3's two kinds of points: far apart in lightness as well, so that they differ in grey."""
 
-SHADES = "Blues"
-"""Colour map of numbers in cells: darker is more, in colour, in grey and to colour-blind eyes alike."""
+SHADES = LinearSegmentedColormap.from_list("shades", ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6"))
+"""Colours of cells: darker is more, in grey and to colour-blind eyes as well, and none too dark for black numbers.
+
+Source: the lighter part of ColorBrewer's Blues.
+"""
 
 
 @dataclass(frozen=True)
@@ -108,16 +111,6 @@ def wrapped(name: str, width: int = 14) -> str:
             lines.append("")
         lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines)
-
-
-def ink_on(color: str | Sequence[float]) -> str:
-    """Black or white, whichever stands out more on a colour: their contrast is never below 4.5 to 1.
-
-    Source: relative luminance and contrast ratio of WCAG 2.1, https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio.
-    """
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(color)]
-    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return "black" if (luminance + 0.05) / 0.05 >= 1.05 / (luminance + 0.05) else "white"
 
 
 def save_figure(figure: Figure, stem: str | Path) -> None:

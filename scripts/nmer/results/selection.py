@@ -1,0 +1,54 @@
+"""Which rows of a tidy table a figure shows, and in what order: the experiment's own. Not for computing them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from nmer.errors import ConfigError
+from nmer.names import corruption_name
+from nmer.results.tables import levels
+
+
+def of_dataset(table: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+    """The rows of one dataset. Raises ConfigError if the settings do not have it."""
+    if dataset not in settings["datasets"]:
+        raise ConfigError(f"--dataset: '{dataset}' is none of {', '.join(settings['datasets'])}.")
+    return table[table["dataset"] == dataset]
+
+
+def corruptions(settings: dict) -> list[str]:
+    """Names of the noise kinds at their levels, kind by kind, least noise first."""
+    return [corruption_name(noise, level) for noise in settings["snr_db"] for level in levels(settings, noise)]
+
+
+def outermost_levels(settings: dict) -> list[int | None]:
+    """The mildest and the hardest level of the reference noise in dB; one where it has one, None without an SNR."""
+    run = levels(settings, settings["reference_noise"])
+    return list(dict.fromkeys((run[0], run[-1])))
+
+
+def outermost(settings: dict) -> list[str]:
+    """Names of the reference noise at its mildest and at its hardest level."""
+    return [corruption_name(settings["reference_noise"], level) for level in outermost_levels(settings)]
+
+
+def select(table: pd.DataFrame, order: Mapping[str, Sequence[str]]) -> pd.DataFrame:
+    """The rows whose values are all listed, in the order of the lists, the first list first.
+
+    table: columns noise and snr_db, and those named. order: column -> its values; a column ``corruption`` is a noise
+    kind at a level, as :func:`corruptions` names it.
+    """
+    pairs = zip(table["noise"], table["snr_db"], strict=True)
+    chosen = table.assign(
+        corruption=[corruption_name(kind, None if pd.isna(level) else level) for kind, level in pairs]
+    )
+    for column, values in order.items():
+        chosen = chosen[chosen[column].isin(values)]
+    positions = {column: {value: place for place, value in enumerate(values)} for column, values in order.items()}
+    return (
+        chosen.sort_values(list(order), key=lambda column: column.map(positions[column.name]), kind="stable")
+        .drop(columns="corruption")
+        .reset_index(drop=True)
+    )

@@ -1,0 +1,62 @@
+"""What a drawn figure shows, measured as a reader would: the size of its page, its texts, the contrast of its ink."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+
+def luminance(color) -> float:
+    """Relative luminance as WCAG 2.1 defines it."""
+    parts = np.array(to_rgb(color))
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def contrast(one, other) -> float:
+    """Contrast ratio of two colours as WCAG 2.1 defines it, 1 to 21."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def cells(axis) -> dict[tuple[int, int], tuple[str, float]]:
+    """Texts of a heat map and their contrast to the cell they stand in: (row, column) -> (text, contrast)."""
+    (image,) = axis.images
+    shades = image.get_array()
+    places = {(round(text.get_position()[1]), round(text.get_position()[0])): text for text in axis.texts}
+    return {place: (text.get_text(), contrast(text.get_color(), shades[place][:3])) for place, text in places.items()}
+
+
+def lines(axis) -> dict:
+    """Lines of a panel by the name under which the legend shows them."""
+    return {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
+
+
+def assert_inside(figure: Figure) -> None:
+    """Nothing is drawn over the edge of the page."""
+    figure.draw_without_rendering()
+    box, page = figure.get_tightbbox(), figure.get_size_inches()
+    assert box.x0 >= -0.01
+    assert box.y0 >= -0.01
+    assert box.x1 <= page[0] + 0.01
+    assert box.y1 <= page[1] + 0.01
+
+
+def pdf_text(path: Path) -> bytes:
+    """A PDF with its compressed streams unpacked."""
+    content = path.read_bytes()
+    streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
+    return content + b"".join(zlib.decompress(stream) for stream in streams if stream[:1] == b"\x78")
+
+
+def assert_same_files(one: Path, two: Path) -> None:
+    """Two stems hold the same picture twice, with embedded TrueType fonts, and the same data."""
+    for suffix in (".png", ".pdf", ".csv"):
+        assert one.with_name(one.name + suffix).read_bytes() == two.with_name(two.name + suffix).read_bytes()
+    text = pdf_text(one.with_name(one.name + ".pdf"))
+    assert b"/FontFile2" in text
+    assert b"/Type3" not in text
