@@ -1,0 +1,109 @@
+"""Scores condition by condition as heat maps: which modalities a system misses, and how much, at every noise level."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, system_label
+from nmer.results.printed import ABSENT, level_title
+from nmer.results.scores import average, of_regime
+from nmer.results.selection import corruptions, of_dataset, select
+from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
+from nmer.results.tables import TABLE_METRICS, systems_of
+
+COLUMNS = ("dataset", "noise", "snr_db", "system", "condition", "metric", "mean", "std", "n")
+HEADS = {**{condition: condition for condition in SIX_CONDITIONS}, AVERAGE: "avg.", ALL_NOISY: ALL_NOISY}
+"""Columns of a panel and what is printed over them."""
+
+CELL_HEIGHT = 0.27  # inches, of two numbers one above the other
+ABSENT_SHADE = "#eeeeee"
+
+
+def condition_scores(scores: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+    """What the heat maps of one dataset show, columns COLUMNS: least noise first, systems in the paper's order.
+
+    The six conditions and their average are the cells of Tables 2 and 3, ``none`` those of Table 5.
+    Raises ConfigError if the settings do not know the dataset, DataError if conditions or folds are missing.
+    """
+    systems = systems_of(settings)
+    own = of_dataset(scores, settings, dataset)
+    own = own[own["system"].isin(systems)]
+    six, none = average(of_regime(own, "six")), average(of_regime(own, "all"))
+    # Trained on clean data alone, a system is scored all noisy under every kind; Table 5 has the reference noise.
+    none = none[(none["condition"] == ALL_NOISY) & (none["noise"] == settings["reference_noise"])]
+    cells = pd.concat([six[six["condition"] != ALL_NOISY], none]).astype({"snr_db": "Int64"})
+    order = {
+        "corruption": corruptions(settings),
+        "system": systems,
+        "condition": list(HEADS),
+        "metric": TABLE_METRICS,
+    }
+    return select(cells, order)[list(COLUMNS)]
+
+
+def draw_conditions(cells: pd.DataFrame) -> Figure:
+    """One panel per noise kind and level, at most two beside each other: systems in rows, conditions in columns.
+
+    cells: as :func:`condition_scores` returns. Shades and upper numbers are WA, lower numbers UA; a cell that was not
+    run has a dash.
+    """
+    if cells.empty:
+        return sentence_figure("No score of a multimodal system was made in this experiment.")
+    panels = list(cells.groupby(["noise", "snr_db"], dropna=False, sort=False))
+    systems = list(dict.fromkeys(cells["system"]))
+    heads = {condition: head for condition, head in HEADS.items() if (cells["condition"] == condition).any()}
+    wa = cells.loc[cells["metric"] == "WA", "mean"]
+    lowest = math.floor(wa.min() * 20)
+    shade = Normalize(lowest / 20, max(math.ceil(wa.max() * 20), lowest + 1) / 20)
+    per_row = min(len(panels), 2)
+    rows = math.ceil(len(panels) / per_row)
+    labels = [wrapped(system_label(system)) for system in systems]
+    cell_height = max(CELL_HEIGHT, 0.14 * max(label.count("\n") + 1 for label in labels))
+    with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
+        height = rows * (cell_height * len(systems) + 0.38) + 0.35
+        figure = Figure(figsize=(WIDTH if per_row == 2 else 0.62 * WIDTH, height), layout="constrained")
+        axes = figure.subplots(rows, per_row, squeeze=False, sharex=True, sharey=True).flatten()
+        for axis, ((noise, snr_db), here) in zip(axes, panels, strict=False):
+            _draw_panel(axis, here, systems, heads, shade)
+            axis.set_title(level_title(noise, snr_db), loc="left")
+            axis.set_yticks(range(len(systems)), labels)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        colors = matplotlib.cm.ScalarMappable(shade, SHADES)
+        figure.colorbar(colors, ax=axes, label="WA", fraction=0.03, aspect=max(15 * rows, 20), pad=0.02)
+        figure.supxlabel("Clean modalities. Upper number and shade: WA, lower number: UA.", fontsize=8)
+    return figure
+
+
+def _draw_panel(axis: Axes, cells: pd.DataFrame, systems: list[str], heads: dict[str, str], shade: Normalize) -> None:
+    by_metric = {
+        metric: rows.pivot(index="system", columns="condition", values="mean").reindex(systems, columns=list(heads))
+        for metric, rows in cells.groupby("metric")
+    }
+    colors = SHADES(shade(by_metric["WA"].to_numpy()))
+    colors[by_metric["WA"].isna()] = matplotlib.colors.to_rgba(ABSENT_SHADE)
+    axis.imshow(colors, aspect="auto", interpolation="nearest")
+    for row, column in np.ndindex(colors.shape[:2]):
+        numbers = [by_metric[metric].iat[row, column] for metric in TABLE_METRICS]
+        text = ABSENT if np.isnan(numbers[0]) else "\n".join(f"{number:.3f}" for number in numbers)
+        axis.text(column, row, text, ha="center", va="center", fontsize=6.5, linespacing=1.0)
+    _separate(axis, len(systems), list(heads))
+    axis.set_xticks(range(len(heads)), heads.values())
+    axis.xaxis.set_tick_params(labelbottom=True)
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)
+
+
+def _separate(axis: Axes, rows: int, heads: list[str]) -> None:
+    """White lines between cells, wider ones beside the average: what it is over stands to its left."""
+    for row in range(1, rows):
+        axis.axhline(row - 0.5, color="white", linewidth=1)
+    for column in range(1, len(heads)):
+        axis.axvline(column - 0.5, color="white", linewidth=4 if AVERAGE in heads[column - 1 : column + 1] else 1)

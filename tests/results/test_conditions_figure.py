@@ -1,0 +1,102 @@
+"""The heat maps of conditions: the cells of the tables, legible, whatever was run."""
+
+import json
+import statistics
+
+import pandas as pd
+import pytest
+from drawn import assert_inside, assert_same_files, cells
+from synthetic_results import CONDITIONS, make_scores, run_step
+
+from nmer.errors import ConfigError
+from nmer.names import SYSTEM_LABELS
+from nmer.results.conditions_figure import condition_scores, draw_conditions
+
+
+def plain_mean(scores, system, regime, noise, snr_db, condition, metric):
+    """Mean over folds, then over repeats, with nothing but loops."""
+    repeats = {}
+    for row in scores[scores["dataset"] == "mosi"].itertuples():
+        level = None if pd.isna(row.snr_db) else row.snr_db
+        place = (row.system, row.regime, row.noise, level, row.condition, row.metric)
+        if place == (system, regime, noise, snr_db, condition, metric):
+            repeats.setdefault(row.repeat, []).append(row.value)
+    return statistics.mean(statistics.mean(values) for values in repeats.values())
+
+
+def test_every_cell_is_the_plain_mean_of_the_runs_that_the_tables_take(small_settings, small_scores):
+    shown = condition_scores(small_scores, small_settings, "mosi")
+    key = ["system", "noise", "snr_db", "condition", "metric"]
+    values = shown.set_index(key)["mean"]
+    assert len(values) == 3 * (3 * 7 + 2) * 2, "systems; six and average at three levels, all noisy at two; metrics"
+    expected = {}
+    for system, trained in (("nmer", ("six", "all")), ("my_system", ("six", "all")), ("men", ("clean", "clean"))):
+        for noise, snr_db in (("gaussian", -10), ("gaussian", -40), ("impulse", -10)):
+            for metric in ("WA", "UA"):
+                place = (system, noise, snr_db)
+                six = [plain_mean(small_scores, system, trained[0], noise, snr_db, c, metric) for c in CONDITIONS]
+                expected |= {(*place, c, metric): v for c, v in zip(CONDITIONS, six, strict=True)}
+                expected[*place, "avg6", metric] = statistics.mean(six)
+                if noise == "gaussian":
+                    value = plain_mean(small_scores, system, trained[1], noise, snr_db, "none", metric)
+                    expected[*place, "none", metric] = value
+    assert values.to_dict() == pytest.approx(expected)
+    assert list(dict.fromkeys(shown["system"])) == ["men", "nmer", "my_system"]
+
+
+def test_a_cell_prints_wa_above_ua_and_can_be_read_on_its_shade(small_settings, small_scores):
+    shown = condition_scores(small_scores, small_settings, "mosi")
+    figure = draw_conditions(shown)
+    panels = {axis.get_title(loc="left"): cells(axis) for axis in figure.axes if axis.images}
+    assert list(panels) == ["Gaussian, −10 dB", "Gaussian, −40 dB", "Impulse, −10 dB"]
+    row = shown[(shown["system"] == "nmer") & (shown["snr_db"] == -40) & (shown["condition"] == "avg6")]
+    wa, ua = (row.loc[row["metric"] == metric, "mean"].item() for metric in ("WA", "UA"))
+    assert panels["Gaussian, −40 dB"][1, 6][0] == f"{wa:.3f}\n{ua:.3f}"
+    assert [text for (_, column), (text, _) in panels["Impulse, −10 dB"].items() if column == 7] == ["–"] * 3
+    assert min(ratio for panel in panels.values() for _, ratio in panel.values()) >= 4.5
+
+
+@pytest.mark.parametrize(
+    ("systems", "snr_db"),
+    [
+        (["nmer"], {"gaussian": [-10]}),
+        (["nmer", "a_rather_long_name_of_a_system_of_my_own"], {"zero": []}),
+        ([*SYSTEM_LABELS, "mine"], {"gaussian": [-10, -20, -30, -40], "impulse": [-10], "zero": []}),
+    ],
+)
+def test_whatever_was_run_stays_on_the_page(small_settings, systems, snr_db):
+    run = {noise: levels or [None] for noise, levels in snr_db.items()}
+    scores = make_scores(small_settings | {"systems": systems, "snr_db": run}, folds=1, repeats=1)
+    settings = small_settings | {"systems": systems, "snr_db": snr_db, "reference_noise": next(iter(snr_db))}
+    figure = draw_conditions(condition_scores(scores, settings, "mosi"))
+    assert_inside(figure)
+    assert sum(bool(axis.images) for axis in figure.axes) == sum(map(len, run.values()))
+
+
+def test_equal_scores_have_a_shade_too(small_settings, small_scores):
+    figure = draw_conditions(condition_scores(small_scores.assign(value=0.5), small_settings, "mosi"))
+    assert {text for text, _ in cells(figure.axes[0]).values()} == {"0.500\n0.500"}
+
+
+def test_an_experiment_of_unimodal_systems_alone_gets_a_sentence(unimodal_settings, unimodal_scores):
+    shown = condition_scores(unimodal_scores, unimodal_settings, "iemocap")
+    assert shown.empty
+    (text,) = draw_conditions(shown).texts
+    assert text.get_text() == "No score of a multimodal system was made in this experiment."
+
+
+def test_an_unknown_dataset_is_named_with_those_that_are_known(small_settings, small_scores):
+    with pytest.raises(ConfigError, match="'iemocp' is none of iemocap, demo_iemocap, mosi"):
+        condition_scores(small_scores, small_settings, "iemocp")
+
+
+def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_settings, small_scores):
+    small_scores.to_csv(tmp_path / "scores.csv", index=False)
+    common = ("--settings", json.dumps(small_settings), "--scores", tmp_path / "scores.csv", "--dataset", "mosi")
+    for name in ("one", "two"):
+        run_step("draw_conditions.py", *common, "--output-stem", tmp_path / name)
+    assert_same_files(tmp_path / "one", tmp_path / "two")
+    written = pd.read_csv(tmp_path / "one.csv").astype({"snr_db": "Int64"})
+    pd.testing.assert_frame_equal(
+        written, condition_scores(small_scores, small_settings, "mosi"), check_dtype=False, atol=1e-6
+    )
