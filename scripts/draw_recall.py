@@ -1,0 +1,31 @@
+"""Draw the recall of every class of a dataset against the SNR: one panel per class, one line per system.
+
+Recall is the mean over the six conditions. Writes .png, .pdf and the data as .csv.
+"""
+
+from __future__ import annotations
+
+from nmer import command
+from nmer.files import write_text
+from nmer.results.confusion import read_counts, recall
+from nmer.results.recall_figure import draw_recall
+from nmer.results.style import save_figure
+from nmer.results.tables import check
+
+
+def main() -> None:
+    """Read the counts, draw those of one dataset."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--confusion", required=True, help="counts of predictions per class, CSV")
+    parser.add_argument("--dataset", required=True, help="the dataset to draw")
+    parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see make_table.py --help")
+    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    arguments = parser.parse_args()
+
+    curves = recall(read_counts(arguments.confusion), check(arguments.settings), arguments.dataset)
+    save_figure(draw_recall(curves), arguments.output_stem)
+    write_text(f"{arguments.output_stem}.csv", curves.to_csv(index=False, float_format="%.6f"))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,71 @@
+"""What is taken for what: counts of predictions as shares of each class. Not for how they are drawn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from nmer.names import SIX_CONDITIONS
+from nmer.results.reading import read_columns
+from nmer.results.scores import of_regime
+from nmer.results.selection import corruptions, of_dataset, outermost, select
+from nmer.results.tables import systems_of
+
+CONFUSION_COLUMNS = ("dataset", "noise", "snr_db", "system", "label", "predicted", "share")
+RECALL_COLUMNS = ("dataset", "noise", "snr_db", "system", "label", "recall")
+
+_COUNTS = {
+    **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
+    "snr_db": "Int64",
+    **dict.fromkeys(("condition", "label", "predicted"), "str"),
+    "count": "Int64",
+}
+_RUN = ["dataset", "noise", "snr_db", "system"]
+
+
+def read_counts(path: str | Path) -> pd.DataFrame:
+    """How often each class was taken for each, over folds and repeats. Raises DataError if the file holds no counts."""
+    return read_columns(path, _COUNTS)
+
+
+def confusion(counts: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+    """Confusion matrices of one dataset under the reference noise at its outermost levels, columns CONFUSION_COLUMNS.
+
+    counts: as :func:`read_counts` gives them; classes keep their order. share: of the utterances of class ``label``,
+    the part taken for ``predicted``; the mean over the six conditions, as in Table 2, each counting the same. A class
+    without an utterance under a condition has no share there. Raises ConfigError for an unknown dataset.
+    """
+    shares = _shares(counts, settings, dataset)
+    classes = list(dict.fromkeys(shares["label"]))
+    order = {"corruption": outermost(settings), "system": systems_of(settings), "label": classes, "predicted": classes}
+    return select(shares, order)[list(CONFUSION_COLUMNS)]
+
+
+def recall(counts: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+    """Recall of every class of one dataset at every SNR, columns RECALL_COLUMNS: the diagonals of the matrices.
+
+    counts: as :func:`read_counts` gives them. Kinds without an SNR have no place on the axis and are left out.
+    Raises ConfigError for an unknown dataset.
+    """
+    shares = _shares(counts, settings, dataset)
+    hits = shares[(shares["label"] == shares["predicted"]) & shares["snr_db"].notna()]
+    order = {
+        "noise": list(settings["snr_db"]),
+        "label": list(dict.fromkeys(shares["label"])),
+        "system": systems_of(settings),
+        "corruption": corruptions(settings),
+    }
+    return select(hits.rename(columns={"share": "recall"}), order)[list(RECALL_COLUMNS)]
+
+
+def _shares(counts: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+    own = of_regime(of_dataset(counts, settings, dataset), "six")
+    own = own[own["condition"].isin(SIX_CONDITIONS)]
+    classes = list(dict.fromkeys([*own["label"], *own["predicted"]]))
+    rows = own.groupby([*_RUN, "condition", "label", "predicted"], dropna=False, sort=False)["count"].sum()
+    matrix = rows.unstack(fill_value=0).reindex(columns=classes, fill_value=0).astype("float64")
+    totals = matrix.sum(axis=1)
+    shares = matrix[totals > 0].div(totals[totals > 0], axis=0)
+    means = shares.groupby([*_RUN, "label"], dropna=False, sort=False).mean()
+    return means.reset_index().melt([*_RUN, "label"], var_name="predicted", value_name="share")

@@ -1,0 +1,72 @@
+"""Confusion matrices: which class each system takes for which, with little and with much noise."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nmer.names import system_label
+from nmer.results.printed import level_title
+from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
+
+NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix: seven and four beside each other on a page
+PER_CLASS, GAP, LABELS = 0.36, 0.12, 1.0  # inches, of a class, between matrices and to the left of them
+LETTER = 0.08  # inches, of a title
+
+
+def draw_confusion(shares: pd.DataFrame) -> Figure:
+    """One block of matrices per noise level, one matrix per system: true classes in rows, what they were taken for.
+
+    shares: columns noise, snr_db, system, label, predicted, share (0 to 1), in the order to be drawn. Numbers are
+    percent of the true class; the diagonal is each class's recall.
+    """
+    if shares.empty:
+        return sentence_figure("No prediction of a multimodal system was made in this experiment.")
+    classes = list(dict.fromkeys(shares["label"]))
+    blocks = list(shares.groupby(["noise", "snr_db"], dropna=False, sort=False))
+    systems = list(dict.fromkeys(shares["system"]))
+    side = min(max(PER_CLASS * len(classes), NARROWEST), WIDEST)
+    rows = math.ceil(len(systems) / int((WIDTH - LABELS) / (side + GAP)))
+    columns = math.ceil(len(systems) / rows)
+    titles = [wrapped(system_label(system), int(side / LETTER)) for system in systems]
+    title = 0.17 * max(text.count("\n") + 1 for text in titles)
+    width = max(columns * (side + GAP) + LABELS, 0.4 * WIDTH)
+    with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
+        figure = Figure(figsize=(width, len(blocks) * (rows * (side + title) + 0.9)), layout="constrained")
+        parts = np.atleast_1d(figure.subfigures(len(blocks), 1))
+        for part, ((noise, snr_db), block) in zip(parts, blocks, strict=True):
+            part.suptitle(level_title(noise, snr_db), x=0.01, ha="left", fontsize=9, fontweight="bold")
+            part.supxlabel("predicted class", fontsize=8)
+            part.supylabel("true class", fontsize=8)
+            axes = part.subplots(rows, columns, squeeze=False)
+            for place, axis in enumerate(axes.flat):
+                if place >= len(systems):
+                    axis.set_axis_off()
+                    continue
+                _draw_matrix(axis, block[block["system"] == systems[place]], classes)
+                axis.set_title(titles[place])
+                lowest = place >= (rows - 1) * columns
+                axis.set_xticks(range(len(classes)), classes if lowest else [], rotation=45, ha="right")
+                axis.set_yticks(range(len(classes)), classes if place % columns == 0 else [])
+    return figure
+
+
+def _draw_matrix(axis: Axes, shares: pd.DataFrame, classes: list[str]) -> None:
+    matrix = shares.pivot(index="label", columns="predicted", values="share").reindex(classes, columns=classes)
+    colors = SHADES(matrix.to_numpy())
+    axis.imshow(colors, interpolation="nearest")
+    size = min(8, 42 / len(classes))  # points: three digits and their margins fit into a cell
+    for row, column in np.ndindex(colors.shape[:2]):
+        share = matrix.iat[row, column]
+        if not np.isnan(share):
+            axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=size)
+    for edge in np.arange(0.5, len(classes) - 1):
+        axis.axhline(edge, color="white", linewidth=1)
+        axis.axvline(edge, color="white", linewidth=1)
+    axis.tick_params(length=0, labelsize=8)
+    axis.spines[:].set(visible=True, color="#bbbbbb")

@@ -1,0 +1,50 @@
+"""Recall of every class against the SNR: which emotions a system still hears through the noise."""
+
+from __future__ import annotations
+
+import math
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure
+
+from nmer.names import noise_label
+from nmer.results.curves import draw_curves
+from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
+
+MOST_COLUMNS = 4
+
+
+def draw_recall(curves: pd.DataFrame) -> Figure:
+    """One panel per class, at most four beside each other, one line per system; a block of rows per noise kind.
+
+    curves: columns noise, snr_db, system, label, recall (0 to 1), in the order to be drawn.
+    """
+    if curves.empty:
+        return sentence_figure("No prediction at an SNR was made in this experiment.")
+    classes = list(dict.fromkeys(curves["label"]))
+    noises = list(dict.fromkeys(curves["noise"]))
+    places = sorted({int(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
+    styles = system_styles(list(dict.fromkeys(curves["system"])))
+    # Five classes stand as three and two, not as four and one.
+    rows_each = math.ceil(len(classes) / MOST_COLUMNS)
+    columns = math.ceil(len(classes) / rows_each)
+    rows = rows_each * len(noises)
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(WIDTH, 2.2 * rows + 0.4 + legend_height(styles)), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        for block, noise in enumerate(noises):
+            panels = axes[block * rows_each : (block + 1) * rows_each].flatten()
+            for axis in panels[len(classes) :]:
+                axis.set_axis_off()
+            for axis, label in zip(panels, classes, strict=False):
+                here = curves[(curves["noise"] == noise) & (curves["label"] == label)]
+                draw_curves(axis, here.rename(columns={"recall": "value"}), styles, places)
+                axis.set_title(f"{label}, {noise_label(noise)}" if len(noises) > 1 else label, loc="left")
+                axis.tick_params(labelbottom=True)
+        for axis in axes[-1]:
+            axis.set_xlabel("SNR in dB")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("recall")
+        legend_below(figure, styles)
+    return figure

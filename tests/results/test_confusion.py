@@ -1,0 +1,177 @@
+"""Confusion matrices and recall: shares of the true class, each condition counting the same."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import assert_inside, assert_same_files, cells, lines
+from sklearn.metrics import confusion_matrix
+from synthetic_results import CONDITIONS, run_step
+
+from nmer.errors import ConfigError
+from nmer.names import SYSTEM_LABELS
+from nmer.results.confusion import confusion, recall
+from nmer.results.confusion_figure import draw_confusion
+from nmer.results.recall_figure import draw_recall
+from nmer.results.style import system_styles
+
+CLASSES = ["happy", "angry", "sad"]
+LEVELS = [("gaussian", -10), ("gaussian", -20), ("gaussian", -40), ("impulse", -10)]
+SETTINGS = {
+    "datasets": {"mosi": {"paper_name": None, "synthetic": False}, "mosei": {"paper_name": None, "synthetic": False}},
+    "systems": ["my_system", "nmer", "men"],
+    "snr_db": {"gaussian": [-10, -40, -20], "impulse": [-10]},
+    "reference_noise": "gaussian",
+}
+
+
+def draw_labels(generator, classes, condition):
+    """True and predicted classes of some utterances; the classes of one condition stand in other proportions."""
+    weights = generator.dirichlet(np.ones(len(classes))) if condition != "a" else np.ones(len(classes)) / len(classes)
+    true = np.concatenate([np.arange(len(classes)), generator.choice(len(classes), 60, p=weights)])
+    taken = np.where(generator.random(len(true)) < 0.6, true, generator.integers(len(classes), size=len(true)))
+    return true, taken
+
+
+def make_counts(systems=("men", "nmer", "my_system"), levels=LEVELS, classes=CLASSES):
+    """Counts as the workflow writes them, and the matrices of scikit-learn, averaged over the six conditions."""
+    generator, rows, expected = np.random.default_rng(0), [], {}
+    for dataset, system, (noise, snr_db) in itertools.product(SETTINGS["datasets"], systems, levels):
+        for regime in ("clean",) if system == "men" else ("six", "all"):
+            matrices = []
+            for condition in (*CONDITIONS, "none", "avl"):
+                true, taken = draw_labels(generator, classes, condition)
+                run = (dataset, system, regime, noise, snr_db, condition)
+                counts = confusion_matrix(true, taken, labels=range(len(classes)))
+                for label, predicted in itertools.product(range(len(classes)), repeat=2):
+                    rows.append((*run, classes[label], classes[predicted], counts[label, predicted]))
+                if condition in CONDITIONS:
+                    matrices.append(confusion_matrix(true, taken, labels=range(len(classes)), normalize="true"))
+            if regime != "all":
+                expected[dataset, system, noise, snr_db] = np.mean(matrices, axis=0)
+    columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "label", "predicted", "count"]
+    return pd.DataFrame(rows, columns=columns).astype({"snr_db": "Int64"}), expected
+
+
+@pytest.fixture(scope="module")
+def made():
+    return make_counts()
+
+
+def test_shares_are_those_of_scikit_learn_averaged_over_the_six_conditions(made):
+    counts, expected = made
+    shares = confusion(counts, SETTINGS, "mosei")
+    places = list(dict.fromkeys(zip(shares["snr_db"], shares["system"], strict=True)))
+    assert places == [(-10, "men"), (-10, "nmer"), (-10, "my_system"), (-40, "men"), (-40, "nmer"), (-40, "my_system")]
+    for (snr_db, system), here in shares.groupby(["snr_db", "system"]):
+        matrix = here.pivot(index="label", columns="predicted", values="share").loc[CLASSES, CLASSES]
+        assert matrix.to_numpy() == pytest.approx(expected["mosei", system, "gaussian", snr_db])
+
+
+def test_pairs_without_a_prediction_may_be_left_out(made):
+    counts, _ = made
+    assert (counts["count"] == 0).any()
+    given = [confusion(table, SETTINGS, "mosi") for table in (counts, counts[counts["count"] > 0])]
+    pd.testing.assert_frame_equal(*given)
+
+
+def test_a_class_without_an_utterance_under_a_condition_counts_under_the_others():
+    rows = [("a", "happy", "happy", 3), ("a", "happy", "sad", 1), ("v", "sad", "sad", 1), ("v", "happy", "happy", 0)]
+    counts = pd.DataFrame(rows, columns=["condition", "label", "predicted", "count"])
+    counts = counts.assign(dataset="mosi", system="nmer", regime="six", noise="gaussian", snr_db=-10)
+    found = confusion(counts, SETTINGS, "mosi").set_index(["label", "predicted"])["share"].to_dict()
+    assert found == {("happy", "happy"): 0.75, ("happy", "sad"): 0.25, ("sad", "happy"): 0.0, ("sad", "sad"): 1.0}
+
+
+def test_recall_is_the_diagonal_at_every_level_of_every_kind(made):
+    counts, expected = made
+    curves = recall(counts, SETTINGS, "mosi")
+    found = {tuple(row[:4]): row[4] for row in curves[["system", "noise", "snr_db", "label", "recall"]].values}
+    diagonals = {
+        (system, noise, snr_db, label): matrix[place, place]
+        for (dataset, system, noise, snr_db), matrix in expected.items()
+        for place, label in enumerate(CLASSES)
+        if dataset == "mosi"
+    }
+    assert found == pytest.approx(diagonals)
+    nmer = curves[(curves["system"] == "nmer") & (curves["noise"] == "gaussian") & (curves["label"] == "sad")]
+    assert nmer["snr_db"].tolist() == [-10, -20, -40]
+
+
+def test_a_matrix_prints_percents_that_can_be_read_on_their_shade(made):
+    counts, expected = made
+    figure = draw_confusion(confusion(counts, SETTINGS, "mosi"))
+    assert [axis.get_title() for axis in figure.axes] == ["MEN", "NMER", "my_system"] * 2
+    shown = cells(figure.axes[4])
+    matrix = expected["mosi", "nmer", "gaussian", -40]
+    assert {place: text for place, (text, _) in shown.items()} == {
+        (row, column): f"{100 * matrix[row, column]:.0f}" for row in range(3) for column in range(3)
+    }
+    assert min(ratio for axis in figure.axes for _, ratio in cells(axis).values()) >= 4.5
+
+
+def test_each_class_has_a_panel_and_each_system_its_colour(made):
+    figure = draw_recall(recall(made[0], SETTINGS, "mosi"))
+    assert [axis.get_title(loc="left") for axis in figure.axes] == [
+        f"{label}, {noise}" for noise in ("Gaussian", "Impulse") for label in CLASSES
+    ]
+    styles = system_styles(["men", "nmer", "my_system"])
+    for axis in figure.axes:
+        drawn = lines(axis)
+        colors = [drawn[label].get_color() for label in ("MEN", "NMER", "my_system")]
+        assert colors == [style.color for style in styles.values()]
+
+
+@pytest.mark.parametrize("systems", [["nmer"], [*SYSTEM_LABELS, "a_rather_long_name_of_a_system_of_my_own"]])
+@pytest.mark.parametrize("classes", [["negative", "positive"], ["anger", "disgust", "fear", "joy", "neutral"]])
+@pytest.mark.parametrize("levels", [[("gaussian", -10)], [("gaussian", -10), ("gaussian", -40)]])
+def test_whatever_was_run_stays_on_the_page(systems, classes, levels):
+    settings = SETTINGS | {"systems": systems, "snr_db": {"gaussian": [snr_db for _, snr_db in levels]}}
+    counts, _ = make_counts(systems, levels, classes)
+    matrices, curves = (
+        draw_confusion(confusion(counts, settings, "mosi")),
+        draw_recall(recall(counts, settings, "mosi")),
+    )
+    assert_inside(matrices)
+    assert_inside(curves)
+    assert sum(bool(axis.images) for axis in matrices.axes) == len(systems) * len(levels)
+    assert sum(bool(lines(axis)) for axis in curves.axes) == len(classes)
+
+
+def test_a_kind_without_an_snr_has_matrices_and_no_curve():
+    settings = SETTINGS | {"snr_db": {"zero": []}, "reference_noise": "zero"}
+    counts, _ = make_counts(levels=[("zero", None)])
+    assert len(draw_confusion(confusion(counts, settings, "mosi")).axes) == 3
+    curves = recall(counts, settings, "mosi")
+    assert curves.empty
+    assert [text.get_text() for text in draw_recall(curves).texts] == [
+        "No prediction at an SNR was made in this experiment."
+    ]
+
+
+def test_without_a_multimodal_system_there_is_a_sentence(made):
+    shares = confusion(made[0], SETTINGS | {"systems": ["unimodal_a"]}, "mosi")
+    assert shares.empty
+    assert [text.get_text() for text in draw_confusion(shares).texts] == [
+        "No prediction of a multimodal system was made in this experiment."
+    ]
+
+
+def test_an_unknown_dataset_is_an_error(made):
+    for make in (confusion, recall):
+        with pytest.raises(ConfigError, match="'mosy' is none of mosi, mosei"):
+            make(made[0], SETTINGS, "mosy")
+
+
+@pytest.mark.parametrize("script", ["draw_confusion.py", "draw_recall.py"])
+def test_the_steps_write_the_same_three_files_the_second_time(tmp_path, made, script):
+    made[0].to_csv(tmp_path / "counts.csv", index=False)
+    common = ("--settings", json.dumps(SETTINGS), "--confusion", tmp_path / "counts.csv", "--dataset", "mosi")
+    for name in ("one", "two"):
+        run_step(script, *common, "--output-stem", tmp_path / name)
+    assert_same_files(tmp_path / "one", tmp_path / "two")
+    make = confusion if script == "draw_confusion.py" else recall
+    written = pd.read_csv(tmp_path / "one.csv").astype({"snr_db": "Int64"})
+    pd.testing.assert_frame_equal(written, make(made[0], SETTINGS, "mosi"), check_dtype=False, atol=1e-6)
