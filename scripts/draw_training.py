@@ -1,0 +1,34 @@
+"""Draw how training went on a dataset: validation UA and training loss against the epoch, one line per system.
+
+Systems trained for the six conditions, under the reference noise at its mildest and its hardest level; lines are means
+over folds and repeats, bands reach from the lowest to the highest. Writes .png, .pdf and the data as .csv.
+"""
+
+from __future__ import annotations
+
+from nmer import command
+from nmer.files import write_text
+from nmer.results.style import save_figure
+from nmer.results.tables import check
+from nmer.results.training_figure import draw_training, read_histories, training_curves
+
+
+def main() -> None:
+    """Read the histories, draw those of one dataset."""
+    parser = command.parser(__doc__)
+    parser.add_argument(
+        "--histories", nargs="*", required=True, help="history CSVs, in their folders {dataset}/{system}/..."
+    )
+    parser.add_argument("--dataset", required=True, help="the dataset to draw")
+    parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see make_table.py --help")
+    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    arguments = parser.parse_args()
+
+    settings = check(arguments.settings)
+    curves = training_curves(read_histories(arguments.histories, settings), settings, arguments.dataset)
+    save_figure(draw_training(curves), arguments.output_stem)
+    write_text(f"{arguments.output_stem}.csv", curves.to_csv(index=False, float_format="%.6f"))
+
+
+if __name__ == "__main__":
+    command.run(main)

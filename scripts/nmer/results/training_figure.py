@@ -1,0 +1,131 @@
+"""Training curves: how validation UA and the training loss went, epoch by epoch, with little and with much noise."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nmer.errors import DataError
+from nmer.names import corruption_name, system_label
+from nmer.results.printed import level_title
+from nmer.results.reading import read_columns
+from nmer.results.scores import of_regime
+from nmer.results.selection import of_dataset, outermost, outermost_levels, select
+from nmer.results.style import SETTINGS, WIDTH, SystemStyle, legend_below, legend_height, sentence_figure, system_styles
+from nmer.results.tables import levels, systems_of
+
+COLUMNS = ("dataset", "noise", "snr_db", "system", "quantity", "epoch", "mean", "low", "high", "n")
+QUANTITIES = {"val_UA": "validation UA", "loss": "training loss"}
+"""Columns of a history and what they are called: UA on validation data is what selects the epoch that is tested."""
+
+MARKERS = 6  # on each curve, spread over the epochs
+_RUN = ("dataset", "system", "regime", "noise", "snr_db", "fold")
+_FOLDERS = re.compile(
+    r"(?P<dataset>[^/]+)/(?P<system>[^/]+)/(?P<regime>clean|six|all)/((?P<corruption>[^/]+)/)?fold(?P<fold>\d+)/[^/]+$"
+)
+_HISTORY = {"repeat": "Int64", "epoch": "Int64", **dict.fromkeys(QUANTITIES, "float64")}
+
+
+def read_histories(paths: Iterable[str | Path], settings: dict) -> pd.DataFrame:
+    """One row per run, repeat and epoch: dataset, system, regime, noise, snr_db, fold, and the history's own columns.
+
+    What a file is the history of, its folders say: ``{dataset}/{system}/{regime}/[{noise}_{snr}dB/]fold{n}/``. Without
+    a noise kind (trained clean), ``noise`` is empty and ``snr_db`` missing. Raises DataError if the folders name no run
+    or the file holds no history.
+    """
+    frames = [_read_history(Path(path), settings) for path in paths]
+    if not frames:
+        return pd.DataFrame(columns=[*_RUN, *_HISTORY])
+    return pd.concat(frames, ignore_index=True).astype({"snr_db": "Int64"})
+
+
+def training_curves(histories: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+    """What the figure shows, columns COLUMNS: mean, lowest and highest of the n runs (folds and repeats) of an epoch.
+
+    histories: as :func:`read_histories` gives them. Systems are those trained for the six conditions under the
+    reference noise at its outermost levels; one trained on clean data alone has one training, and stands at both.
+    Raises ConfigError for an unknown dataset.
+    """
+    own = of_regime(of_dataset(histories, settings, dataset), "six")
+    clean = own[own["regime"] == "clean"]
+    at_levels = [
+        clean.assign(noise=settings["reference_noise"], snr_db=pd.array([level] * len(clean), dtype="Int64"))
+        for level in outermost_levels(settings)
+    ]
+    every = pd.concat([own[own["regime"] != "clean"], *at_levels], ignore_index=True)
+    key = ["dataset", "noise", "snr_db", "system", "quantity", "epoch"]
+    tidy = every.melt([*key[:4], "epoch"], list(QUANTITIES), var_name="quantity")
+    cells = tidy.groupby(key, dropna=False)["value"].agg(mean="mean", low="min", high="max", n="size").reset_index()
+    order = {
+        "corruption": outermost(settings),
+        "quantity": list(QUANTITIES),
+        "system": systems_of(settings),
+        "epoch": sorted(set(cells["epoch"])),
+    }
+    return select(cells, order)[list(COLUMNS)]
+
+
+def draw_training(curves: pd.DataFrame) -> Figure:
+    """Validation UA above, training loss below, one column per noise level; a line and a band from low to high each.
+
+    curves: as :func:`training_curves` returns.
+    """
+    if curves.empty:
+        return sentence_figure("No multimodal system was trained in this experiment.")
+    panels = list(curves.groupby(["noise", "snr_db"], dropna=False, sort=False))
+    styles = system_styles(list(dict.fromkeys(curves["system"])))
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(WIDTH, 4.9 + legend_height(styles)), layout="constrained")
+        axes = figure.subplots(len(QUANTITIES), len(panels), squeeze=False, sharex=True, sharey="row")
+        for column, ((noise, snr_db), here) in zip(axes.T, panels, strict=True):
+            for axis, quantity in zip(column, QUANTITIES, strict=True):
+                _draw_runs(axis, here[here["quantity"] == quantity], styles)
+            column[0].set_title(level_title(noise, snr_db), loc="left")
+            column[-1].set_xlabel("epoch")
+            column[-1].xaxis.get_major_locator().set_params(integer=True)
+        for row, quantity in zip(axes, QUANTITIES, strict=True):
+            row[0].set_ylabel(QUANTITIES[quantity])
+        loss = curves[curves["quantity"] == "loss"]
+        if (loss["low"] > 0).all():
+            axes[-1][0].set_yscale("log")
+        legend_below(figure, styles)
+    return figure
+
+
+def _read_history(path: Path, settings: dict) -> pd.DataFrame:
+    run = _FOLDERS.search(path.as_posix())
+    kinds = settings["snr_db"]
+    known = {corruption_name(noise, level): (noise, level) for noise in kinds for level in levels(settings, noise)}
+    known[None] = ("", None)
+    if run is None or run["corruption"] not in known:
+        raise DataError(f"{path}: its folders name no run of these settings, e.g. mosi/nmer/six/gaussian_-10dB/fold1.")
+    about = (run["dataset"], run["system"], run["regime"], *known[run["corruption"]], int(run["fold"]))
+    return read_columns(path, _HISTORY).assign(**dict(zip(_RUN, about, strict=True)))
+
+
+def _draw_runs(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) -> None:
+    for index, (system, style) in enumerate(styles.items()):
+        line = curves[curves["system"] == system]
+        if line.empty:
+            continue
+        epochs = line["epoch"].astype("int64")
+        axis.fill_between(epochs, line["low"], line["high"], color=style.color, alpha=0.15, linewidth=0)
+        every = max(len(line) // MARKERS, 1)
+        axis.plot(
+            epochs,
+            line["mean"],
+            color=style.color,
+            marker=style.marker,
+            # Apart from each other, so that lines on top of each other are told apart.
+            markevery=(index * every // len(styles), every),
+            markersize=4.5,
+            linestyle=style.dash,
+            linewidth=2 if system == "nmer" else 1.2,
+            label=system_label(system),
+        )
