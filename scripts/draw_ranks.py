@@ -1,0 +1,28 @@
+"""Draw critical-difference diagrams: the systems' average ranks, and which of them cannot be told apart.
+
+One diagram per metric; a bar joins systems whose ranks differ by less than the critical difference (Demsar 2006).
+Writes .png, .pdf and the data as .csv.
+"""
+
+from __future__ import annotations
+
+from nmer import command
+from nmer.files import write_text
+from nmer.results.ranks_figure import draw_ranks, ranks, read_ranks
+from nmer.results.style import save_figure
+
+
+def main() -> None:
+    """Read the ranks, draw."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--ranks", required=True, help="average ranks of the systems, CSV")
+    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    arguments = parser.parse_args()
+
+    shown = ranks(read_ranks(arguments.ranks))
+    save_figure(draw_ranks(shown), arguments.output_stem)
+    write_text(f"{arguments.output_stem}.csv", shown.to_csv(index=False, float_format="%.6g"))
+
+
+if __name__ == "__main__":
+    command.run(main)

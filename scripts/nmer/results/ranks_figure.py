@@ -1,0 +1,146 @@
+"""Critical-difference diagram (Demsar 2006): the average rank of every system, and which ranks cannot be told apart.
+
+Source: J. Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7 (2006), section 3.2.2.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nmer.names import system_label
+from nmer.results.reading import read_columns
+from nmer.results.style import SETTINGS, WIDTH, SystemStyle, sentence_figure, system_styles, wrapped
+
+COLUMNS = ("metric", "system", "rank", "blocks", "friedman_p", "critical_difference", "bars")
+
+_RANKS = {
+    **dict.fromkeys(("metric", "system"), "str"),
+    "rank": "float64",
+    "blocks": "Int64",
+    **dict.fromkeys(("friedman_p", "critical_difference"), "float64"),
+}
+AXIS_AT, LINE, BAR = 0.9, 0.21, 0.09  # inches: the axis below the top, a system's name, a bar
+SIGNIFICANT = 0.05
+
+
+def read_ranks(path: str | Path) -> pd.DataFrame:
+    """Average ranks with their critical difference, best first. Raises DataError if the file holds none."""
+    return read_columns(path, _RANKS)
+
+
+def ranks(table: pd.DataFrame) -> pd.DataFrame:
+    """What the diagram shows, columns COLUMNS: the best system first, metrics in the order of the table.
+
+    table: as :func:`read_ranks` gives it. bars: numbers, joined by spaces, of the bars that a system is joined by.
+    """
+    parts = []
+    for _, rows in table.groupby("metric", sort=False):
+        ordered = rows.sort_values("rank", kind="stable")
+        bars = joined(ordered["rank"].tolist(), ordered["critical_difference"].iloc[0])
+        own = [[str(bar) for bar, (first, last) in enumerate(bars, 1) if first <= i <= last] for i in range(len(rows))]
+        parts.append(ordered.assign(bars=[" ".join(numbers) for numbers in own]))
+    return pd.concat(parts, ignore_index=True)[list(COLUMNS)] if parts else pd.DataFrame(columns=list(COLUMNS))
+
+
+def joined(ordered: list[float], critical_difference: float) -> list[tuple[int, int]]:
+    """Positions (first, last) of the largest groups of systems whose ranks all differ by less than the difference.
+
+    ordered: average ranks, best first. A system that differs from all others is in no group.
+    """
+    groups: list[tuple[int, int]] = []
+    for first, best in enumerate(ordered):
+        last = first + sum(rank - best < critical_difference for rank in ordered[first + 1 :])
+        # A group that ends where the one before it ends is part of it.
+        if last > max([first, *(end for _, end in groups)]):
+            groups.append((first, last))
+    return groups
+
+
+def draw_ranks(shown: pd.DataFrame) -> Figure:
+    """One diagram per metric, the best rank on the left. shown: as :func:`ranks` returns."""
+    if shown.empty:
+        return sentence_figure("Ranks are compared where at least three systems were tested in at least two settings.")
+    styles = system_styles(list(dict.fromkeys(shown["system"])))
+    diagrams = [(metric, rows.reset_index(drop=True)) for metric, rows in shown.groupby("metric", sort=False)]
+    heights = [_names_at(rows) + _line(rows) * math.ceil(len(rows) / 2) + 0.15 for _, rows in diagrams]
+    with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
+        figure = Figure(figsize=(WIDTH, sum(heights)))
+        for place, (metric, rows) in enumerate(diagrams):
+            bottom, height = sum(heights[place + 1 :]), heights[place]
+            axis = figure.add_axes((0, bottom / sum(heights), 1, height / sum(heights)))
+            axis.set(xlim=(0, WIDTH), ylim=(height, 0))  # in inches, down from the top
+            axis.set_axis_off()
+            _draw_diagram(axis, metric, rows, styles)
+    return figure
+
+
+def _bars(rows: pd.DataFrame) -> dict[str, list[float]]:
+    """Ranks of the systems that each bar joins."""
+    ends: dict[str, list[float]] = {}
+    for rank, bars in zip(rows["rank"], rows["bars"], strict=True):
+        for bar in bars.split():
+            ends.setdefault(bar, []).append(rank)
+    return ends
+
+
+def _names(rows: pd.DataFrame) -> list[str]:
+    return [wrapped(system_label(system), 24) for system in rows["system"]]
+
+
+def _line(rows: pd.DataFrame) -> float:
+    """Inches from one name to the next."""
+    return LINE * max(name.count("\n") + 1 for name in _names(rows))
+
+
+def _names_at(rows: pd.DataFrame) -> float:
+    """How far down the names begin, in inches: below the axis and its bars."""
+    return AXIS_AT + 0.2 + BAR * len(_bars(rows))
+
+
+def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str, SystemStyle]) -> None:
+    names = _names(rows)
+    margin = 0.65 + 0.08 * max(len(line) for name in names for line in name.split("\n"))
+    margin = max(margin, 0.2 * WIDTH)  # the critical difference may be a fifth longer than the axis
+    unit = (WIDTH - 2 * margin) / (len(rows) - 1)
+
+    def at(rank: float) -> float:
+        return margin + (rank - 1) * unit
+
+    first = rows.iloc[0]
+    axis.text(0.1, 0.18, f"{metric}: {_test(first)}", va="center", fontweight="bold")
+    end = at(1 + first["critical_difference"])
+    axis.plot([at(1), at(1), end, end], [0.56, 0.5, 0.5, 0.56], color="black", linewidth=1)
+    text = f"critical difference {first['critical_difference']:.2f}"
+    axis.text(at(1), 0.45, text, fontsize=8, va="bottom")
+    axis.plot([at(1), at(len(rows))], [AXIS_AT, AXIS_AT], color="black", linewidth=1)
+    for rank in range(1, len(rows) + 1):
+        axis.plot([at(rank)] * 2, [AXIS_AT - 0.06, AXIS_AT], color="black", linewidth=1)
+        axis.text(at(rank), AXIS_AT - 0.08, str(rank), fontsize=8, ha="center", va="bottom")
+    for place, ends in enumerate(_bars(rows).values()):
+        height = AXIS_AT + 0.12 + BAR * place
+        axis.plot([at(min(ends)) - 0.04, at(max(ends)) + 0.04], [height] * 2, color="black", linewidth=3)
+    left = math.ceil(len(rows) / 2)
+    for place, (row, name) in enumerate(zip(rows.itertuples(), names, strict=True)):
+        style = styles[row.system]
+        # The best stands highest on the left, the worst highest on the right: lines do not cross.
+        on_left = place < left
+        height = _names_at(rows) + _line(rows) * ((place if on_left else len(rows) - 1 - place) + 0.5)
+        edge = margin - 0.15 if on_left else WIDTH - margin + 0.15
+        line = {"color": style.color, "linestyle": style.dash, "linewidth": 2 if row.system == "nmer" else 1.2}
+        axis.plot([at(row.rank), at(row.rank), edge], [AXIS_AT, height, height], **line)
+        axis.plot(at(row.rank), AXIS_AT, marker=style.marker, color=style.color, markersize=6, clip_on=False)
+        text = f"{name}  {row.rank:.2f}" if on_left else f"{row.rank:.2f}  {name}"
+        axis.text(edge + (-0.06 if on_left else 0.06), height, text, ha="right" if on_left else "left", va="center")
+
+
+def _test(row: pd.Series) -> str:
+    p = row["friedman_p"]
+    found = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    verdict = "" if p < SIGNIFICANT else ": no difference between the systems is shown"
+    return f"Friedman test over {row['blocks']} blocks, {found}{verdict}"

@@ -1,0 +1,124 @@
+"""Critical-difference diagrams: which systems a bar joins, and that all of them can be read."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from drawn import assert_inside, assert_same_files
+from matplotlib.colors import same_color
+from synthetic_results import run_step
+
+from nmer.names import SYSTEM_LABELS, system_label
+from nmer.results.ranks_figure import COLUMNS, draw_ranks, joined, ranks
+from nmer.results.style import system_styles
+
+
+def make_ranks(systems, rank_of, critical_difference=1.0, p=0.0004, blocks=24):
+    rows = [
+        (metric, system, rank, blocks, p, critical_difference)
+        for metric in ("WA", "UA")
+        for system, rank in zip(systems, rank_of, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS[:-1])).astype({"blocks": "Int64"})
+
+
+def largest_groups(ordered, critical_difference):
+    """Of all sets of two or more systems whose ranks all differ by less, those that are part of no other: naively."""
+    close = [
+        set(chosen)
+        for size in range(2, len(ordered) + 1)
+        for chosen in itertools.combinations(range(len(ordered)), size)
+        if all(abs(ordered[i] - ordered[j]) < critical_difference for i, j in itertools.combinations(chosen, 2))
+    ]
+    return sorted((min(group), max(group)) for group in close if not any(group < other for other in close))
+
+
+def test_bars_join_the_largest_groups_that_differ_by_less_than_the_critical_difference():
+    generator = np.random.default_rng(0)
+    found = 0
+    for _ in range(100):
+        ordered = np.sort(generator.uniform(1, 7, generator.integers(3, 8))).tolist()
+        groups = joined(ordered, 1.5)
+        assert groups == largest_groups(ordered, 1.5)
+        found += len(groups) > 1
+    assert found > 20, "bars that overlap are among them"
+
+
+def test_a_difference_of_just_the_critical_difference_is_one():
+    assert joined([1.0, 2.0, 3.0], 1.0) == []
+    assert joined([1.0, 2.0, 2.0], 1.0) == [(1, 2)]
+
+
+def test_the_data_name_the_bars_of_each_system_best_first():
+    shown = ranks(make_ranks(["men", "mctn", "mmin", "nmer"], [4.0, 2.1, 1.8, 1.2]))
+    wa = shown[shown["metric"] == "WA"]
+    assert list(zip(wa["system"], wa["bars"], strict=True)) == [
+        ("nmer", "1"),
+        ("mmin", "1"),
+        ("mctn", "1"),
+        ("men", ""),
+    ]
+    wider = ranks(make_ranks(["men", "mctn", "mmin", "nmer"], [3.0, 2.1, 1.8, 1.2]))
+    assert wider["bars"].tolist() == ["1", "1", "1 2", "2"] * 2
+
+
+def test_every_system_is_named_with_its_rank_in_its_colour():
+    systems = [*SYSTEM_LABELS]
+    rank_of = [6.5, 2.25, 5.5, 3.5, 1.25, 4.5, 4.5]
+    figure = draw_ranks(ranks(make_ranks(systems, rank_of)))
+    styles = system_styles(systems)
+    assert len(figure.axes) == 2
+    for axis, metric in zip(figure.axes, ("WA", "UA"), strict=True):
+        texts = [text.get_text() for text in axis.texts]
+        assert f"{metric}: Friedman test over 24 blocks, p < 0.001" in texts
+        for system, rank in zip(systems, rank_of, strict=True):
+            name = system_label(system)
+            assert f"{name}  {rank:.2f}" in texts or f"{rank:.2f}  {name}" in texts
+            style = styles[system]
+            assert any(same_color(x.get_color(), style.color) and x.get_marker() == style.marker for x in axis.lines)
+
+
+def test_markers_stand_where_the_ticks_say():
+    axis = draw_ranks(ranks(make_ranks(["men", "mctn", "nmer"], [1.5, 1.5, 3.0]))).axes[0]
+    ticks = {text.get_text(): text.get_position()[0] for text in axis.texts if text.get_text() in "123"}
+    markers = {line.get_marker(): line.get_xdata()[0] for line in axis.lines if line.get_marker() != "None"}
+    assert markers["D"] == pytest.approx(ticks["3"])
+    assert markers["o"] == markers["v"] == pytest.approx((ticks["1"] + ticks["2"]) / 2)
+
+
+def test_a_friedman_test_that_finds_nothing_says_so():
+    axis = draw_ranks(ranks(make_ranks(["men", "mctn", "nmer"], [1.8, 2.0, 2.2], 2.34, p=0.213))).axes[0]
+    title = "WA: Friedman test over 24 blocks, p = 0.213: no difference between the systems is shown"
+    assert title in [text.get_text() for text in axis.texts]
+
+
+@pytest.mark.parametrize(
+    ("systems", "critical_difference"),
+    [(["men", "nmer", "mine"], 2.34), ([*SYSTEM_LABELS, *(f"a_rather_long_name_of_system_{n}" for n in range(9))], 14)],
+)
+def test_names_and_the_critical_difference_stay_on_the_page(systems, critical_difference):
+    rank_of = np.linspace(1, len(systems), len(systems))
+    figure = draw_ranks(ranks(make_ranks(systems, rank_of, critical_difference)))
+    assert_inside(figure)
+    for axis in figure.axes:
+        boxes = [text.get_window_extent() for text in axis.texts]
+        assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+
+
+def test_too_few_systems_get_a_sentence_and_a_table_with_its_head(tmp_path):
+    (tmp_path / "ranks.csv").write_text(",".join(COLUMNS[:-1]) + "\n")
+    run_step("draw_ranks.py", "--ranks", tmp_path / "ranks.csv", "--output-stem", tmp_path / "figure")
+    assert list(pd.read_csv(tmp_path / "figure.csv")) == list(COLUMNS)
+    (text,) = draw_ranks(ranks(make_ranks([], []))).texts
+    assert text.get_text() == "Ranks are compared where at least three systems were tested in at least two settings."
+
+
+def test_the_step_writes_the_same_three_files_the_second_time(tmp_path):
+    table = make_ranks(["men", "mctn", "nmer"], [1.5, 1.5, 3.0], p=1e-20)
+    table.to_csv(tmp_path / "ranks.csv", index=False)
+    for name in ("one", "two"):
+        run_step("draw_ranks.py", "--ranks", tmp_path / "ranks.csv", "--output-stem", tmp_path / name)
+    assert_same_files(tmp_path / "one", tmp_path / "two")
+    written = pd.read_csv(tmp_path / "one.csv")
+    pd.testing.assert_frame_equal(written.drop(columns="bars"), table, check_dtype=False)
