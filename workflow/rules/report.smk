@@ -156,6 +156,153 @@ rule draw_robustness:
         """
 
 
+rule draw_ranks:
+    input:
+        ranks="results/{experiment}/statistics/ranks.csv",
+    output:
+        multiext("results/{experiment}/figures/ranks", ".pdf", ".csv"),
+        png=report(
+            "results/{experiment}/figures/ranks.png",
+            caption="../report/ranks.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/{experiment}/figures/ranks.log",
+    benchmark:
+        "results/benchmarks/{experiment}/figures/ranks.tsv"
+    conda:
+        "../../envs/light.yaml"
+    params:
+        code=plan.code("draw_ranks.py"),
+    shell:
+        """
+        python scripts/draw_ranks.py \
+            --ranks {input.ranks} \
+            --output-stem results/{wildcards.experiment}/figures/ranks \
+            >{log} 2>&1
+        """
+
+
+rule draw_conditions:
+    input:
+        scores="results/{experiment}/scores.csv",
+    output:
+        multiext("results/{experiment}/figures/conditions_{dataset}", ".pdf", ".csv"),
+        png=report(
+            "results/{experiment}/figures/conditions_{dataset}.png",
+            caption="../report/conditions.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/{experiment}/figures/conditions_{dataset}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/figures/conditions_{dataset}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("draw_conditions.py"),
+    shell:
+        """
+        python scripts/draw_conditions.py \
+            --settings {params.settings:q} \
+            --dataset {wildcards.dataset} \
+            --scores {input.scores} \
+            --output-stem results/{wildcards.experiment}/figures/conditions_{wildcards.dataset} \
+            >{log} 2>&1
+        """
+
+
+rule draw_confusion:
+    input:
+        confusion="results/{experiment}/statistics/confusion.csv",
+    output:
+        multiext("results/{experiment}/figures/confusion_{dataset}", ".pdf", ".csv"),
+        png=report(
+            "results/{experiment}/figures/confusion_{dataset}.png",
+            caption="../report/confusion.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/{experiment}/figures/confusion_{dataset}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/figures/confusion_{dataset}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("draw_confusion.py"),
+    shell:
+        """
+        python scripts/draw_confusion.py \
+            --settings {params.settings:q} \
+            --dataset {wildcards.dataset} \
+            --confusion {input.confusion} \
+            --output-stem results/{wildcards.experiment}/figures/confusion_{wildcards.dataset} \
+            >{log} 2>&1
+        """
+
+
+rule draw_recall:
+    input:
+        confusion="results/{experiment}/statistics/confusion.csv",
+    output:
+        multiext("results/{experiment}/figures/recall_{dataset}", ".pdf", ".csv"),
+        png=report(
+            "results/{experiment}/figures/recall_{dataset}.png",
+            caption="../report/recall.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/{experiment}/figures/recall_{dataset}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/figures/recall_{dataset}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("draw_recall.py"),
+    shell:
+        """
+        python scripts/draw_recall.py \
+            --settings {params.settings:q} \
+            --dataset {wildcards.dataset} \
+            --confusion {input.confusion} \
+            --output-stem results/{wildcards.experiment}/figures/recall_{wildcards.dataset} \
+            >{log} 2>&1
+        """
+
+
+rule draw_training:
+    input:
+        histories=lambda w: plan.histories(w.dataset),
+    output:
+        multiext("results/{experiment}/figures/training_{dataset}", ".pdf", ".csv"),
+        png=report(
+            "results/{experiment}/figures/training_{dataset}.png",
+            caption="../report/training.rst",
+            category="Figures",
+        ),
+    log:
+        "results/logs/{experiment}/figures/training_{dataset}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/figures/training_{dataset}.tsv"
+    conda:
+        "../../envs/light.yaml"
+    params:
+        settings=plan.tables_settings(),
+        code=plan.code("draw_training.py"),
+    shell:
+        """
+        python scripts/draw_training.py \
+            --settings {params.settings:q} \
+            --dataset {wildcards.dataset} \
+            --histories {input.histories} \
+            --output-stem results/{wildcards.experiment}/figures/training_{wildcards.dataset} \
+            >{log} 2>&1
+        """
+
+
 rule draw_calibration:
     input:
         calibration="results/calibration/{dataset}.csv",
