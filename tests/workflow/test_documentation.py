@@ -274,7 +274,8 @@ def test_defaults_of_the_page_that_are_written_out_change_no_jobs_settings():
             for part in parts[:-1]:
                 place = place.setdefault(part, {})
             place[parts[-1]] = stated(default)
-    assert set(config["noise"]) == {"seed", "schedule", "train_draws", "beta_start", "beta_end", "calibration", "kinds"}
+    known = {"seed", "schedule", "keep", "train_draws", "beta_start", "beta_end", "calibration", "kinds"}
+    assert set(config["noise"]) == known
     job = {"dataset": "d", "corruption": "impulse_-10dB", "fold": 1}
     run = SimpleNamespace(**job, system="nmer", regime="six")
     stage = SimpleNamespace(dataset="d", stage="two_tower", fold=1)

@@ -29,7 +29,18 @@ from nmer.systems.registry import pretraining, regimes, systems
 
 RESULTS = Path("results")
 ALL_TABLES = (1, 2, 3, 4, 5)
-ALL_FIGURES = ("figure3", "robustness", "calibration")
+FIGURES_PER_DATASET = {
+    "robustness": False,
+    "ranks": False,
+    "conditions": True,
+    "recall": True,
+    "confusion": True,
+    "training": True,
+    "figure3": True,
+    "calibration": True,
+}
+"""Every figure in the report's order, and whether each dataset has one of its own."""
+
 REFERENCE_NOISE = "gaussian"
 FRESH_NOISE = Path(__file__).with_name("fresh_noise.py")
 """Loaded by a training that draws fresh noise, and by no other."""
@@ -72,7 +83,7 @@ class Plan:
         self.systems: list[str] = self.experiment["systems"]
         self.repeats: int = self.experiment.get("repeats", 3)
         self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
-        self.figures: list[str] = self.experiment.get("figures", list(ALL_FIGURES))
+        self.figures: list[str] = self.experiment.get("figures", list(FIGURES_PER_DATASET))
         self.threads: int = config.get("compute", {}).get("threads", 1)
         self.folder = RESULTS / self.name
         self._declarations: dict[str, Declaration] = {}
@@ -228,10 +239,13 @@ class Plan:
         return [self.folder / "tables" / f"table{number}" for number in self.tables]
 
     def figure_stems(self) -> list[Path]:
-        """The figures, without suffix: Figure 3 and the calibration once per dataset."""
-        stems = [f"figure3_{dataset}" for dataset in self.datasets] if "figure3" in self.figures else []
-        stems += ["robustness"] if "robustness" in self.figures else []
-        stems += [f"calibration_{dataset}" for dataset in self.datasets] if "calibration" in self.figures else []
+        """The figures, without suffix, in the report's order."""
+        stems = [
+            f"{figure}_{dataset}" if per_dataset else figure
+            for figure, per_dataset in FIGURES_PER_DATASET.items()
+            if figure in self.figures
+            for dataset in (self.datasets if per_dataset else [""])
+        ]
         return [self.folder / "figures" / stem for stem in stems]
 
     def distances(self) -> list[Path]:
@@ -242,6 +256,21 @@ class Plan:
         """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise."""
         noise = self.reference_noise
         return [self.folder / "embeddings" / dataset / corruption_name(noise, level) for level in self.levels(noise)]
+
+    def histories(self, dataset: str) -> list[Path]:
+        """The histories behind the training curves: the reference noise at its mildest and its hardest level.
+
+        Trainings for the six conditions, or on clean data where a system has no other.
+        """
+        noise = self.reference_noise
+        run = sorted(self.levels(noise), key=lambda level: 0 if level is None else -level)
+        noisy = [corruption_name(noise, level) for level in dict.fromkeys((run[0], run[-1]))]
+        histories = []
+        for system in (name for name in self.systems if name not in UNIMODAL_SYSTEMS):
+            regime, places = ("six", noisy) if "six" in self.regimes(dataset, system) else ("clean", [None])
+            for place, fold in itertools.product(places, self.folds(dataset)):
+                histories.append(self.model(dataset, system, regime, fold, place).with_name("history.csv"))
+        return histories
 
     # What each job depends on: inputs
 

@@ -28,6 +28,7 @@ from nmer.names import (
     system_label,
 )
 from nmer.noise.calibration import TOLERANCE_DB
+from nmer.results.figure_texts import figure_texts
 from nmer.results.printed import CAPTIONS, dataset_title, decibels, short_title, signed, to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
 from nmer.results.scores import average, of_regime
@@ -188,7 +189,7 @@ def read_figure(stem: str, output: str, settings: dict) -> dict:
     except (OSError, ValueError) as error:
         raise DataError(f"{stem}: the figure cannot be read ({error}). Draw it again.") from None
     name = Path(stem).name
-    title, caption, alternative = _figure_texts(name, data, settings)
+    title, caption, alternative = figure_texts(name, data, settings)
     return {
         "id": name,
         "title": title,
@@ -286,41 +287,6 @@ def _calibration_row(row) -> dict:
 def _decibels_or_none(row, column: str) -> str:
     value = getattr(row, column, None)
     return "–" if pd.isna(value) else signed(value, digits=2)
-
-
-def _figure_texts(name: str, data: pd.DataFrame, settings: dict) -> tuple[str, str, str]:
-    if name.startswith("figure3_"):
-        dataset = name.removeprefix("figure3_")
-        mean = data[data["modality"] == "mean"].astype({"snr_db": "Int64"})
-        steps = [
-            f"{noise_label(row.noise)}{'' if pd.isna(row.snr_db) else f' {decibels(row.snr_db)}'}: t-SNE "
-            f"{row.tsne_distance:.2f}, raw {row.raw_distance:.3f}"
-            for row in mean.itertuples()
-        ]
-        return (
-            f"Figure 3, {short_title(dataset, settings['datasets'].get(dataset, {}))}",
-            "Original and noisy test utterances in one t-SNE plane per modality and noise level. Lines join an "
-            "utterance with its noisy copy; below each panel stands their mean length. Raw distances are per "
-            "dimension of the feature space and comparable across panels, t-SNE distances are not strictly so.",
-            f"Scatter plots of original and noisy utterances. Mean distances over modalities: {'; '.join(steps)}.",
-        )
-    if name == "robustness":
-        systems = ", ".join(map(system_label, dict.fromkeys(data["system"])))
-        return (
-            "Robustness",
-            "WA and UA, averaged over the six conditions, against the SNR. Bars: standard deviation over repeats.",
-            f"Line charts of WA and UA against SNR for {systems or 'no system'}; the numbers are those of Table 2.",
-        )
-    if name.startswith("calibration_"):
-        dataset = name.removeprefix("calibration_")
-        title = short_title(dataset, settings["datasets"].get(dataset, {}))
-        return (
-            f"Calibration, {title}",
-            "SNR against T, the steps of the noise schedule, for every modality. Marks are the chosen levels, dotted "
-            "lines the SNRs that were asked for.",
-            f"Line chart of SNR against T for {title}; the chosen levels are those of the calibration table.",
-        )
-    return name, "", f"Figure {name}; its data are in the CSV file linked below."
 
 
 def _links(stem: str, output: str, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
