@@ -22,6 +22,8 @@ from nmer.corpora.registry import relative_name, source_files
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.corpora.validation import check, report, summary
+from nmer.errors import DataError
+from nmer.experiment.sources import Unchanged
 
 
 def main() -> None:
@@ -34,10 +36,18 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = CorpusSettings.from_mapping(command.settings(arguments.settings))
     sources = source_files(settings.layout, arguments.source, settings.file)
+    if settings.synthetic:
+        files.check_digests(arguments.source if arguments.source.is_dir() else arguments.source.parent)
+    unchanged = Unchanged(sources)
     digests = {relative_name(path, arguments.source): files.file_digest(path) for path in sources}
     with read_corpus(arguments.source, settings) as corpus:
         check(corpus, settings)
         write_store(corpus, settings, arguments.output, digests)
+    try:
+        unchanged.check()
+    except DataError:
+        arguments.output.unlink()
+        raise
     with FeatureStore(arguments.output) as store:
         described = report(corpus, settings, store)
     files.write_json(arguments.report, described)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from nmer import command
 from nmer.corpora.store import FeatureStore
-from nmer.files import write_rows
+from nmer.files import check_digests, write_rows
 from nmer.names import MODALITIES
 from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.levels import calibration_rows
@@ -30,6 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = command.fill(CalibrationSettings, command.settings(arguments.settings))
     schedule = command.fill(Schedule, settings.schedule, "settings.schedule")
+    check_digests(arguments.features)
     with FeatureStore(arguments.features) as store:
         variances = {modality: store.variance(modality, settings.scope) for modality in MODALITIES}
     rows, warnings = calibration_rows(settings, variances, schedule)

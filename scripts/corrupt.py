@@ -16,7 +16,7 @@ from nmer import command
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.streaming import create_file
 from nmer.experiment.noisy import MEASURES, corrupt_modality
-from nmer.files import write_digest, write_rows
+from nmer.files import check_digests, write_digest, write_rows
 from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
 from nmer.progress import progress
@@ -33,6 +33,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="how many draw noise at once; they change no value")
     arguments = parser.parse_args()
     settings = command.fill(CorruptionSettings, command.settings(arguments.settings))
+    check_digests(arguments.features)
     source = NoiseSource.of(settings)
     with arguments.calibration.open(newline="") as stream:
         levels = {row["modality"]: row for row in csv.DictReader(stream)}

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from nmer import command
-from nmer.files import write_text
+from nmer.files import check_digests, write_text
 from nmer.names import MODALITIES
 from nmer.results.embedding import FRAMES, PERPLEXITY, SAMPLES, choose, embed, flatten
 from nmer.results.stores import read_pairs, read_test_utterances
@@ -30,6 +30,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     settings = {"samples": SAMPLES, "perplexity": PERPLEXITY, "seed": 0, "snr_db": None} | arguments.settings
+    check_digests(arguments.features, arguments.noisy)
     positions, names = read_test_utterances(arguments.features)
     chosen = choose(positions, settings["dataset"], settings["samples"], settings["seed"])
     utterances = [name for position, name in zip(positions, names, strict=True) if position in set(chosen)]

@@ -18,7 +18,7 @@ from nmer.experiment.data import FoldData
 from nmer.experiment.evaluation import predict, score_predictions
 from nmer.experiment.models import restore
 from nmer.experiment.settings import EvaluationSettings
-from nmer.files import write_gzip, write_text
+from nmer.files import check_digests, write_gzip, write_text
 from nmer.systems.building import build_system
 
 
@@ -40,6 +40,7 @@ def main() -> None:
         raise ConfigError("--noisy: give noisy embeddings exactly where the settings name a noise kind.")
     if len(arguments.models) != len(settings.folds):
         raise ConfigError(f"--models: {len(arguments.models)} files for {len(settings.folds)} folds. Give one a fold.")
+    check_digests(arguments.features, arguments.noisy, *arguments.models)
     parts = []
     with compute_device(arguments.gpus, arguments.threads, arguments.slots) as device:
         for fold, model in zip(settings.folds, arguments.models, strict=True):

@@ -20,7 +20,7 @@ from nmer.experiment.data import FoldData
 from nmer.experiment.models import restore, save_models
 from nmer.experiment.settings import RunSettings
 from nmer.experiment.training import train_repeat
-from nmer.files import digest_path, write_rows
+from nmer.files import check_digests, digest_path, write_rows
 from nmer.names import FRESH
 from nmer.systems.building import build_system
 from nmer.systems.registry import pretraining, systems
@@ -42,6 +42,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = RunSettings.from_mapping(command.settings(arguments.settings))
     progress = arguments.checkpoints / checkpoint_key(arguments)
+    check_digests(arguments.features, arguments.noisy, arguments.teacher)
     stage = pretraining(systems.declaration(settings.system, settings.file), settings.options)
     if settings.regime != "clean" and not arguments.noisy:
         raise ConfigError(f"--noisy: regime '{settings.regime}' trains on noisy embeddings. Give their file.")

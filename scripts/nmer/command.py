@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
+import re
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from typing import TypeVar
 
+from nmer.ending import Stopped, stoppable
 from nmer.errors import ConfigError, NmerError, nearest
 
 Settings = TypeVar("Settings")
+
+REMEDIES = {
+    errno.ENOSPC: "Make room and run again: what is finished is kept.",
+    errno.EDQUOT: "Make room in your quota and run again: what is finished is kept.",
+    errno.EROFS: "Let the folder be written to, or work in a copy elsewhere, and run again.",
+    errno.EACCES: "Give yourself the permission (chmod, chown) and run again.",
+    errno.EPERM: "Give yourself the permission (chmod, chown) and run again.",
+    errno.EMFILE: "Allow more open files (ulimit -n) and run again.",
+}
+"""What to do about an error of the operating system."""
+
+NO_MEMORY = (
+    "not enough memory. Run fewer jobs at once (--cores), raise the limit (ulimit -v, or the scheduler's), or give a "
+    "training on a GPU a smaller training.batch_size; then run again."
+)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -43,16 +63,35 @@ def fill(cls: type[Settings], mapping: dict, where: str = "settings") -> Setting
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a step; an error that a user can cause ends in one line and exit status 1."""
+    """Run a step; an error that a user can cause, or being asked to end, is said in one line. Exit status 1, or as for
+    the signal."""
     try:
-        main()
+        with stoppable():
+            main()
     except (NmerError, OSError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
-        sys.exit(1)
+        _end(_sentence(error))
+    except (MemoryError, RuntimeError) as error:
+        # torch says it in the text of a RuntimeError.
+        if not isinstance(error, MemoryError) and not re.search("(allocate|out of) memory", str(error)):
+            raise
+        _end(NO_MEMORY)
+    except Stopped:
+        _end("stopped by SIGTERM, or with the process it worked for. Run again to go on.", status=128 + signal.SIGTERM)
+    except KeyboardInterrupt:
+        _end("stopped by Ctrl-C. Run again to go on.", status=128 + signal.SIGINT)
+
+
+def _end(sentence: str, status: int = 1) -> None:
+    print(f"error: {sentence}", file=sys.stderr)
+    sys.exit(status)
 
 
 def _sentence(error: Exception) -> str:
-    """An error of the operating system (permissions, a full disk) said as ours are: the file, then what is wrong."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
-    return str(error)
+    """An error of the operating system (permissions, a full disk) said as ours are: the file, what is wrong, what to
+    do."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    # HDF5 puts a page of its internals in the place of the system's own words.
+    said = os.strerror(error.errno) if error.errno in REMEDIES else error.strerror
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{said}. {REMEDIES.get(error.errno, '')}".rstrip()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import errno
+import glob
 import gzip
 import hashlib
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +19,7 @@ from pathlib import Path
 from nmer.errors import DataError
 
 DIGEST_SUFFIX = ".sha256"
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
@@ -23,10 +27,12 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary neighbour of ``path`` that takes its name when the block ends without an error.
 
     Works for files and for folders (a folder that stands there already is replaced). On an error the
-    temporary is removed and ``path`` is left as it was.
+    temporary is removed and ``path`` is left as it was. What a killed process left of its own is removed first.
+    Raises OSError with the name ``path`` where the disk is full or must not be written to.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
@@ -38,11 +44,38 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             temporary.replace(path)
+    except OSError as error:
+        # Libraries do not all name the file, and nobody knows the temporary one.
+        if error.errno in _OF_WRITING and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        raise
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove the temporaries of ``path`` whose processes are gone: killed, they could not do it themselves."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        number = re.fullmatch(r"\.(\d+)\.(?:tmp|old)", left.name.removeprefix(f".{path.name}"))
+        if number and (int(number[1]) == os.getpid() or not _is_running(int(number[1]))):
+            _remove(left)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -99,3 +132,25 @@ def write_digest(path: str | Path) -> None:
     members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     lines = [f"{file_digest(member)}  {member.relative_to(path.parent)}\n" for member in members]
     write_text(digest_path(path), "".join(lines))
+
+
+def check_digests(*paths: str | Path | None) -> None:
+    """Compare files, or all files of a folder, with the digests beside them; those without one are not checked.
+
+    Raises DataError for a file that is not the one that was made.
+    """
+    for path in filter(None, paths):
+        try:
+            stated = digest_path(path).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            continue
+        for line in stated:
+            digest, _, name = line.partition("  ")
+            member = Path(path).parent / name
+            try:
+                found = file_digest(member)
+            except FileNotFoundError:
+                found = None
+            if found != digest:
+                state = "is missing" if found is None else "is damaged, or was changed after it was made"
+                raise DataError(f"{member}: {state} (SHA-256 in {digest_path(path)}). Delete {path} and run again.")

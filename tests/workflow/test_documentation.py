@@ -33,6 +33,7 @@ from nmer.noise.calibration import CalibrationSettings, calibrate
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.registry import noise_kinds, noise_power
 from nmer.noise.schedule import Schedule
+from nmer.results import embedding
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences
 from nmer.systems.registry import regimes, systems
@@ -226,6 +227,9 @@ def true_defaults() -> dict[str, object]:
         "experiments.<name>.unimodal.clean_reference": plan.unimodal["clean_reference"],
         "experiments.<name>.tables": plan.tables,
         "experiments.<name>.figures": plan.figures,
+        "experiments.<name>.embedding.samples": embedding.SAMPLES,
+        "experiments.<name>.embedding.perplexity": embedding.PERPLEXITY,
+        "experiments.<name>.embedding.seed": inspect.signature(embedding.embed).parameters["seed"].default,
         "datasets.<name>.evaluation": run.evaluation,
         "datasets.<name>.options": dict(CorpusSettings("d", "iemocap_mmin").options),
         "noise.seed": NoiseSource(None, "gaussian", "d").seed,
@@ -280,7 +284,10 @@ def test_defaults_of_the_page_that_are_written_out_change_no_jobs_settings():
     run = SimpleNamespace(**job, system="nmer", regime="six")
     stage = SimpleNamespace(dataset="d", stage="two_tower", fold=1)
     written_out, least = Plan(config), Plan(least_config())
+    shown = {key.rpartition(".")[2]: stated(default) for key, _k, default, _m in documented() if ".embedding." in key}
+    config["experiments"]["e"]["embedding"] = shown
     for plan_settings, w in (
+        (Plan.embedding_settings, run),
         (Plan.calibration_settings, run),
         (Plan.corruption_settings, run),
         (Plan.training_settings, run),

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
-from importlib.metadata import version
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from nmer.errors import DataError
+from nmer.experiment.versions import library_versions
 from nmer.files import atomic_path, write_digest
 
 
 def save_models(path: Path, states: dict[int, dict[str, Tensor]], description: dict) -> None:
     """Write the weights of every repeat, with a description and the library versions, and the file's digest."""
     tensors = {f"repeat{r}.{key}": value.cpu() for r, state in states.items() for key, value in state.items()}
-    versions = {"python": sys.version.split()[0]} | {name: version(name) for name in ("torch", "numpy", "h5py")}
     # One metadata key: safetensors writes several in no fixed order.
-    metadata = {"nmer": json.dumps(description | {"versions": versions}, sort_keys=True)}
+    metadata = {"nmer": json.dumps(description | {"versions": library_versions()}, sort_keys=True)}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata)
+        # Written by Python, whose errors say what is wrong with the disk.
+        temporary.write_bytes(save(tensors, metadata))
     write_digest(path)
 
 

@@ -401,7 +401,9 @@ class Plan:
     def embedding_settings(self, w) -> str:
         """Settings of one t-SNE panel."""
         corruption = self.corruptions[w.corruption]
-        return _json({"dataset": w.dataset, "noise": corruption.noise, "snr_db": corruption.snr_db})
+        given = self.experiment.get("embedding", {})
+        changed_keys = {key: given[key] for key, default in _EMBEDDING.items() if given.get(key, default) != default}
+        return _json({"dataset": w.dataset, "noise": corruption.noise, "snr_db": corruption.snr_db} | changed_keys)
 
     def report_settings(self) -> str:
         """Settings of the report: what was run, and the effective configuration to show."""
@@ -557,6 +559,7 @@ _SCHEDULE = {
 """Configuration key of the schedule -> its name in ``Schedule`` and its default."""
 
 _CALIBRATION = {"mode": "integer_T", "scope": "stored", "match": "nominal"}
+_EMBEDDING = {"samples": 128, "perplexity": 30, "seed": 0}
 _PRETRAINING_KEYS = changed(PRETRAINING, TrainingSettings())
 
 

@@ -1,23 +1,26 @@
-"""Digests of the user's raw files, remembered by size and time, so that a touched file reruns nothing."""
+"""Digests of the user's raw files, remembered by size and times, so that a touched file reruns nothing."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
+from nmer.errors import DataError
 from nmer.files import file_digest, write_text
 
 
 def source_digests(files: list[Path], memory: Path) -> dict[str, str]:
-    """SHA-256 of each file by its path. memory: JSON file that remembers digests by size and modification time."""
+    """SHA-256 of each file by its path. memory: JSON file that remembers digests by the state of their files."""
     try:
         known = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
     digests, changed = {}, False
     for file in files:
-        state = file.stat()
-        key = f"{file.resolve()}|{state.st_size}|{state.st_mtime_ns}"
+        # Hashed, for what lies in results/ shall not say where on whose disk it was made.
+        key = hashlib.sha256(_state(file).encode()).hexdigest()
         if key not in known:
             known[key] = file_digest(file)
             changed = True
@@ -25,3 +28,26 @@ def source_digests(files: list[Path], memory: Path) -> dict[str, str]:
     if changed:
         write_text(memory, json.dumps(known, indent=0, sort_keys=True))
     return digests
+
+
+class Unchanged:
+    """Notices when one of the files that are being read is replaced or changed meanwhile."""
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._states = {file: _state(file) for file in files}
+
+    def check(self) -> None:
+        """Raises DataError if a file is no longer the one that it was."""
+        for file, state in self._states.items():
+            try:
+                same = _state(file) == state
+            except FileNotFoundError:
+                same = False
+            if not same:
+                raise DataError(f"{file}: was changed while it was read. Leave it alone and run again.")
+
+
+def _state(file: Path) -> str:
+    # The time of the last change too (ctime): a copy that keeps the other time does not keep this one.
+    state = file.stat()
+    return f"{file.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"

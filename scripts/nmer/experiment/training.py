@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +26,7 @@ from nmer.experiment.data import FoldData
 from nmer.experiment.inference import encode_rows, probabilities
 from nmer.experiment.optimiser import AdamW
 from nmer.experiment.settings import RunSettings
+from nmer.experiment.versions import versions_text
 from nmer.files import atomic_path
 from nmer.metrics import score
 from nmer.names import MODALITIES
@@ -63,7 +67,7 @@ def train_repeat(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, options.learning_rate_factor)
     targets = teacher_targets(teacher, data, range(1 + cached_draws(settings.train_draws)))
     best, history = {"UA": -1.0, "weights": {}}, []
-    if checkpoint is not None and checkpoint.is_file():
+    if checkpoint is not None and _is_whole(checkpoint):
         best, history = _resume(checkpoint, data.device, system=system, optimiser=optimiser, schedule=schedule)
 
     saved = time.monotonic()
@@ -84,7 +88,9 @@ def train_repeat(
             raise TrainingError(f"{error} The best weights so far, of epoch {_best_epoch(history)}: {kept}.") from None
         schedule.step()
         validation = validate(system, data, settings)
-        history.append({"repeat": repeat, "epoch": epoch + 1, "learning_rate": rate} | terms | validation)
+        row = {"repeat": repeat, "epoch": epoch + 1, "learning_rate": rate} | terms | validation
+        # Row by row, for a training may be interrupted by an upgrade.
+        history.append(row | {"versions": versions_text()})
         if validation["val_UA"] > best["UA"]:
             weights = {key: value.detach().clone() for key, value in system.state_dict().items()}
             best = {"UA": validation["val_UA"], "weights": weights}
@@ -212,8 +218,25 @@ def _best_epoch(history: list[dict]) -> int:
 def _save(path: Path, best: dict, history: list[dict], **parts) -> None:
     # A finished repeat needs no more than its best weights: the optimiser's state is twice the size of the system.
     state = {"best": best, "history": history} | {name: part.state_dict() for name, part in parts.items()}
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
     with atomic_path(path) as temporary:
-        torch.save(state, temporary)
+        # Written by Python, whose errors say what is wrong with the disk.
+        temporary.write_bytes(buffer.getbuffer())
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a checkpoint is there and undamaged, by the checksums inside; from a damaged one nothing is resumed."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip() is not None
+    except FileNotFoundError:
+        return False
+    except zipfile.BadZipFile:
+        damaged = True
+    if damaged:
+        print(f"warning: {path}: is damaged and is not used. This repeat starts from its beginning.", file=sys.stderr)
+    return not damaged
 
 
 def _resume(path: Path, device: torch.device, **parts) -> tuple[dict, list[dict]]:

@@ -1,0 +1,54 @@
+"""Warns of results that were trained with several versions of the libraries: an upgrade reruns nothing by itself."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+
+from nmer.names import corruption_name
+
+VERSIONS = "versions"
+"""Column of a history that says what each epoch was trained with."""
+
+
+def version_warnings(scores: pd.DataFrame, folder: str | Path) -> list[str]:
+    """One sentence if the trainings behind scores were made with more than one set of versions, else none.
+
+    scores: collected scores, whose runs are looked at and no others. folder: that of the experiment. Runs made before
+    versions were noted, or whose history is gone, say nothing.
+    """
+    counts: Counter[str] = Counter()
+    for history in _histories(scores, Path(folder)):
+        counts.update(_versions(history))
+    if len(counts) < 2:
+        return []
+    parts = "; ".join(f"{count:,} with {versions}" for versions, count in counts.most_common())
+    return [
+        f"The trainings behind these results were made with several versions of the libraries: {parts}. Differences "
+        "between systems may be theirs. To make all with one, delete the folders runs and teachers and run again."
+    ]
+
+
+def _histories(scores: pd.DataFrame, folder: Path) -> list[Path]:
+    """The histories of the runs behind scores, and of the pretrained systems that they started from."""
+    runs = scores[["dataset", "system", "regime", "noise", "snr_db", "fold"]].drop_duplicates()
+    found: dict[Path, None] = {}
+    for run in runs.itertuples():
+        place = folder / "runs" / run.dataset / run.system / run.regime
+        if run.regime != "clean":
+            place /= corruption_name(run.noise, None if pd.isna(run.snr_db) else int(run.snr_db))
+        found[place / f"fold{run.fold}" / "history.csv"] = None
+    for dataset, fold in runs[["dataset", "fold"]].drop_duplicates().itertuples(index=False):
+        found |= dict.fromkeys(sorted((folder / "teachers" / dataset).glob(f"*/fold{fold}/history.csv")))
+    return list(found)
+
+
+def _versions(history: Path) -> set[str]:
+    try:
+        with history.open(newline="", encoding="utf-8") as stream:
+            return {row[VERSIONS] for row in csv.DictReader(stream) if row.get(VERSIONS)}
+    except FileNotFoundError:
+        return set()
