@@ -37,10 +37,13 @@ def main() -> None:
     source = NoiseSource.of(settings)
     with arguments.calibration.open(newline="") as stream:
         levels = {row["modality"]: row for row in csv.DictReader(stream)}
-    with FeatureStore(arguments.features) as store, create_file(arguments.output) as output:
-        output.attrs["settings"] = json.dumps(asdict(settings), sort_keys=True)
+    with FeatureStore(arguments.features) as store:
         total = settings.draws * sum(store.values(modality).nbytes for modality in MODALITIES)
-        with progress(f"{settings.noise} noise on {settings.dataset}", total) as advance:
+        with (
+            create_file(arguments.output, total) as output,
+            progress(f"{settings.noise} noise on {settings.dataset}", total) as advance,
+        ):
+            output.attrs["settings"] = json.dumps(asdict(settings), sort_keys=True)
             measured = {
                 m: corrupt_modality(
                     store, output, m, source, levels[m], settings.draws, advance, threads=arguments.threads

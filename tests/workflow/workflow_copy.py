@@ -24,14 +24,50 @@ class Workflow:
             REPOSITORY, folder, ignore=lambda at, _: LEFT_OUT if Path(at) == REPOSITORY else {"__pycache__"}
         )
 
-    def snakemake(self, *arguments: str, cores: int = 2, gpus: int = 0, experiment: str = "tiny", **config: str):
-        """Run snakemake; returns the finished process with its output as text."""
+    def snakemake(self, *arguments: str, prefix: tuple[str, ...] = (), **given):
+        """Run snakemake; returns the finished process with its output as text. prefix: a command to run it with.
+        given: see :meth:`command`."""
+        return subprocess.run(
+            [*prefix, *self.command(*arguments, **given)],
+            cwd=self.folder,
+            env=self.environment(),
+            text=True,
+            capture_output=True,
+            check=False,
+        )
+
+    def start(self, *arguments: str, **given) -> subprocess.Popen:
+        """Start snakemake in a process group of its own; what it says goes to the file ``output``."""
+        with (self.folder / "output").open("w") as output:
+            return subprocess.Popen(
+                self.command(*arguments, **given),
+                cwd=self.folder,
+                env=self.environment(),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    @staticmethod
+    def command(
+        *arguments: str, cores: int = 2, gpus: int = 0, experiment: str = "tiny", **config: str
+    ) -> list[str | Path]:
+        """The command line of a call of snakemake."""
         overrides = [f"{key}={value}" for key, value in {"experiment": experiment, **config}.items()]
         # Not on PATH and not activated: steps must find the interpreter by themselves.
         program = Path(sys.executable).with_name("snakemake")
-        command = [program, *arguments, "--cores", str(cores), "--resources", f"gpu={gpus}", "--config", *overrides]
-        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        return subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False)
+        return [program, *arguments, "--cores", str(cores), "--resources", f"gpu={gpus}", "--config", *overrides]
+
+    @staticmethod
+    def environment() -> dict[str, str]:
+        """The environment of a call of snakemake."""
+        return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+    def reduce(self, old: str, new: str) -> None:
+        """Replace a part of the configuration for good."""
+        path = self.folder / "config.yaml"
+        assert old in path.read_text(), f"{old!r} is not in config.yaml"
+        path.write_text(path.read_text().replace(old, new))
 
     def due(self, **config: str) -> dict[str, set[tuple[str, ...]]]:
         """What a dry run would do: per rule, the wildcard values of its jobs (without the target rule)."""

@@ -6,8 +6,10 @@ readers must repair. Their scores mean nothing. Every number derives from the se
 
 from __future__ import annotations
 
+import io
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -149,7 +151,7 @@ def write_iemocap(folder: Path, settings: DemoSettings) -> None:
     for m, (name, make) in writers.items():
         frames_of = make(settings)
         (folder / name).parent.mkdir()
-        with h5py.File(folder / name, "w") as file:
+        with _hdf5(folder / name) as file:
             for identifier, label in labels.items():
                 frames = frames_of(identifier, label)
                 file[identifier] = frames
@@ -259,8 +261,18 @@ def _write_targets(folder: Path, labels: dict[str, int], folds: dict[int, dict[s
             np.save(folder / str(number) / f"{stem}_int2name.npy", names, allow_pickle=False)
 
 
+@contextmanager
+def _hdf5(path: Path) -> Iterator[h5py.File]:
+    """A new HDF5 file, made in memory: HDF5 itself fails in many words, and too late to tidy up, where the disk is
+    full."""
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        yield file
+    path.write_bytes(content.getbuffer())
+
+
 def _write_audio_statistics(path: Path, audio: dict[str, np.ndarray], folds: dict) -> None:
-    with h5py.File(path, "w") as file:
+    with _hdf5(path) as file:
         for number, splits in folds.items():
             frames = np.concatenate([audio[name] for name in splits["train"]])
             moments = Moments.of(frames, frames[0])

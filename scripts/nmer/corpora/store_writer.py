@@ -30,7 +30,7 @@ def write_store(
     """
     standardised = [m for m in settings.standardize if m not in corpus.normalised]
     total = sum(4 * corpus.dims[m] * int(corpus.lengths[m].sum()) for m in MODALITIES)
-    with create_file(path) as file, progress(f"features of {settings.dataset}", total) as advance:
+    with create_file(path, total) as file, progress(f"features of {settings.dataset}", total) as advance:
         _write_utterances(file, corpus)
         for number, fold in corpus.folds.items():
             for split in SPLITS:
