@@ -426,7 +426,7 @@ class Plan:
     def code(self, script: str, w=None) -> str:
         """Fingerprint of a step's script and of the plug-ins that this job loads by name."""
         plugins: list[Path] = []
-        if script in ("generate_corpus.py", "build_features.py"):
+        if script == "build_features.py":
             section = self.config["datasets"][w.dataset]
             plugins = [layouts.path(section["layout"], section.get("file"))]
         elif script in ("calibrate.py", "corrupt.py"):

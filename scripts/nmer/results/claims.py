@@ -18,8 +18,8 @@ import pandas as pd
 
 from nmer.errors import ConfigError, nearest
 from nmer.names import CONDITIONS, MODALITIES, MODALITY_LABELS, noise_label, system_label
-from nmer.results.printed import decibels
 from nmer.results.tables import KEY, SCORE_TABLES, in_our_names, read_paper
+from nmer.results.wording import decibels
 
 DISTANCES = {"t-SNE": "tsne_distance", "raw": "raw_distance"}
 """Kinds of distance in Figure 3 and their columns in its data."""

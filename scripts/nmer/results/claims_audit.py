@@ -15,9 +15,9 @@ import pandas as pd
 
 from nmer.errors import DataError
 from nmer.results.claims import DISTANCES, Claim, value_text, values_text
-from nmer.results.printed import decibels, short_title
 from nmer.results.scores import of_regime
 from nmer.results.tables import KEY
+from nmer.results.wording import decibels, short_title
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 NO_NUMBERS = "claimed without numbers"

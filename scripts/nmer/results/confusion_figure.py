@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.names import system_label
-from nmer.results.printed import level_title
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
+from nmer.results.wording import level_title
 
 NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix: seven and four beside each other on a page
 PER_CLASS, GAP, LABELS = 0.36, 0.12, 1.0  # inches, of a class, between matrices and to the left of them

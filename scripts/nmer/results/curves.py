@@ -8,8 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nmer.names import system_label
-from nmer.results.printed import decibels
 from nmer.results.style import SystemStyle
+from nmer.results.wording import decibels
 
 
 def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle], places: list[int]) -> None:

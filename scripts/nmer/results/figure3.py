@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from nmer.errors import DataError
 from nmer.names import MODALITIES, MODALITY_LABELS
-from nmer.results.printed import level_title
 from nmer.results.style import NOISY, ORIGINAL, SETTINGS, WIDTH
+from nmer.results.wording import level_title
 
 
 def read_panels(paths: list[str], key: list[str]) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 
 from nmer.names import system_label
-from nmer.results.printed import level_title, short_title
+from nmer.results.wording import level_title, short_title
 
 TITLES = {
     "robustness": "Robustness",

@@ -28,6 +28,7 @@ from nmer.results.tables import (
     unimodal_places,
     unimodal_systems,
 )
+from nmer.results.wording import dataset_title, decibels, signed
 
 ABSENT = "–"
 CAPTIONS = {
@@ -87,34 +88,6 @@ def arrange(number: int, table: pd.DataFrame, settings: dict) -> PrintedTable:
         grids, note = _score_grids(table, settings, layout), " ".join(_score_notes(number, table))
     note = " ".join(part for part in (note, *_paper_notes(table, settings)) if part)
     return PrintedTable(number, CAPTIONS[number], note, tuple(grids))
-
-
-def short_title(dataset: str, about: dict) -> str:
-    """A dataset's printed name where room is scarce: in a figure, in a sentence."""
-    return f"{dataset} (synthetic)" if about.get("synthetic") else about.get("paper_name") or dataset
-
-
-def decibels(snr_db: int | None) -> str:
-    """An SNR as printed, e.g. ``−10 dB``; ``no SNR`` for a kind without one."""
-    return "no SNR" if snr_db is None else f"{snr_db} dB".replace("-", "−")
-
-
-def level_title(noise: str, snr_db: int | None) -> str:
-    """A noise kind at a level as a panel's title, e.g. ``Gaussian, −10 dB``; alone where it has no SNR."""
-    return noise_label(noise) if pd.isna(snr_db) else f"{noise_label(noise)}, {decibels(snr_db)}"
-
-
-def signed(difference: float, digits: int = 4) -> str:
-    """A difference as printed, with its sign, e.g. ``−0.0123``."""
-    # Adding zero turns a rounded -0.0 into 0.0: a difference that prints as nothing has no sign to lose.
-    return f"{round(difference, digits) + 0.0:+,.{digits}f}".replace("-", "−")
-
-
-def dataset_title(dataset: str, about: dict) -> str:
-    """A dataset's printed name; a synthetic one says so."""
-    if about.get("synthetic") and about.get("paper_name"):
-        return f"{dataset} (synthetic; in the place of {about['paper_name']})"
-    return short_title(dataset, about)
 
 
 def to_markdown(printed: PrintedTable) -> str:

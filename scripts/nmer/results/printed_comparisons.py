@@ -6,8 +6,9 @@ import pandas as pd
 
 from nmer.errors import DataError
 from nmer.names import ALL_NOISY, AVERAGE, noise_label, system_label
-from nmer.results.printed import Cell, Grid, PrintedTable, dataset_title, decibels, signed
+from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.tables import TABLE_METRICS, levels, systems_of
+from nmer.results.wording import dataset_title, decibels, signed
 
 PRINTED = (
     *("dataset", "noise", "snr_db", "condition", "metric", "system"),

@@ -29,10 +29,11 @@ from nmer.names import (
 )
 from nmer.noise.calibration import TOLERANCE_DB
 from nmer.results.figure_texts import figure_texts
-from nmer.results.printed import CAPTIONS, dataset_title, decibels, short_title, signed, to_html
+from nmer.results.printed import CAPTIONS, to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
 from nmer.results.scores import average, of_regime
 from nmer.results.tables import levels, systems_of, unimodal_systems
+from nmer.results.wording import dataset_title, decibels, short_title, signed
 
 TEMPLATE = "report.html.j2"
 LIBRARIES = ("numpy", "pandas", "h5py", "scikit-learn", "openTSNE", "matplotlib", "jinja2", "torch", "snakemake")

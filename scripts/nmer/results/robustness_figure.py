@@ -10,12 +10,12 @@ from matplotlib.figure import Figure
 
 from nmer.names import AVERAGE, noise_label
 from nmer.results.curves import draw_curves
-from nmer.results.printed import short_title
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
 from nmer.results.tables import TABLE_METRICS, systems_of
+from nmer.results.wording import short_title
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "high")
 METRIC_LABELS = {"WA": "WA (weighted accuracy)", "UA": "UA (unweighted accuracy)"}

@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 
 from nmer.errors import DataError
 from nmer.names import corruption_name, system_label
-from nmer.results.printed import level_title
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import of_dataset, outermost, outermost_levels, select
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, legend_below, legend_height, sentence_figure, system_styles
 from nmer.results.tables import levels, systems_of
+from nmer.results.wording import level_title
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "quantity", "epoch", "mean", "low", "high", "n")
 QUANTITIES = {"val_UA": "validation UA", "loss": "training loss"}
