@@ -12,8 +12,10 @@ from workflow_copy import Workflow
 
 DATASETS = ("tiny_iemocap", "tiny_mosei")
 TABLES = {"scores_table"}
-SCORES = {"collect_scores", "draw_robustness", "report"} | TABLES
-FIGURE = {"embed", "draw_figure3", "report"}
+STATISTICS = {"compare_systems", "audit_claims", "draw_robustness", "draw_ranks", "draw_recall", "draw_confusion"}
+SCORES = {"collect_scores", "draw_conditions", "report"} | STATISTICS | TABLES
+RUNS = {"train", "evaluate", "draw_training"}
+FIGURE = {"embed", "draw_figure3", "audit_claims", "report"}
 NOISE = {"calibrate", "collect_calibration", "corrupt", "draw_calibration"}
 
 TINY = """\
@@ -29,18 +31,18 @@ EDITS = {
     "an unused section of the configuration": ("config.yaml", "utterances: 220", "utterances: 240", set()),
     "the description of a key": ("workflow/schemas/config.schema.yaml", "Target SNRs", "The target SNRs", set()),
     "a noise kind that is not run": ("scripts/nmer/noise/kinds/impulse.py", "2 * (draw", "2.0 * (draw", set()),
-    "a system's code": ("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0", {"train", "evaluate"} | SCORES),
+    "a system's code": ("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0", RUNS | SCORES),
     "a loss weight of one system": (
         "config.yaml",
         "nmer: { layers: 1,",
         "nmer: { invariance_weight: 5.0, layers: 1,",
-        {"train", "evaluate"} | SCORES,
+        RUNS | SCORES,
     ),
     "the learning rate of all": (
         "config.yaml",
         "training: {}",
         "training: { learning_rate: 0.001 }",
-        {"pretrain", "train_clean", "train", "evaluate"} | SCORES,
+        {"pretrain", "train_clean"} | RUNS | SCORES,
     ),
     "a key written out at its default": (
         "config.yaml",
@@ -52,25 +54,25 @@ EDITS = {
         "scripts/nmer/systems/pretraining.py",
         '| {"discrepancy": mean_cmd(invariant)}',
         '| {"discrepancy": 2 * mean_cmd(invariant)}',
-        {"pretrain", "train", "evaluate"} | SCORES,
+        {"pretrain"} | RUNS | SCORES,
     ),
     "the noise seed": (
         "config.yaml",
         "noise:\n  kinds",
         "noise:\n  seed: 7\n  kinds",
-        (NOISE - {"calibrate"}) | {"train", "evaluate"} | SCORES | FIGURE,
+        (NOISE - {"calibrate"}) | RUNS | SCORES | FIGURE,
     ),
     "the calibration": (
         "config.yaml",
         "noise:\n  kinds",
         "noise:\n  calibration: { mode: exact_abar }\n  kinds",
-        NOISE | {"train", "evaluate"} | SCORES | FIGURE,
+        NOISE | RUNS | SCORES | FIGURE,
     ),
     "the noise kind's code": (
         "scripts/nmer/noise/kinds/gaussian.py",
         "dtype=np.float32)",
         "dtype=np.float32) * 1",
-        NOISE | {"train", "evaluate"} | SCORES | FIGURE,
+        NOISE | RUNS | SCORES | FIGURE,
     ),
     "the perplexity of the t-SNE": ("config.yaml", TINY, TINY + "    embedding: { perplexity: 20 }\n", FIGURE),
     "the perplexity written out at its default": (
@@ -84,13 +86,13 @@ EDITS = {
         "scripts/nmer/systems/men.py",
         '{"logits": self.classifier(concatenate(encodings))}',
         '{"logits": self.classifier(concatenate(encodings).relu())}',
-        {"train_clean", "evaluate"} | SCORES,
+        {"train_clean", "evaluate", "draw_training"} | SCORES,
     ),
     "the caption of a table": (
         "scripts/nmer/results/printed.py",
         "averaged over the six conditions",
         "averaged over all six conditions",
-        {"sizes_table", "scores_table", "report"},
+        {"sizes_table", "scores_table", "audit_claims", "report"},
     ),
     "a caption of Snakemake's own report": ("workflow/report/scores_table.rst", ".", ". ", set()),
     "an upgraded lock file": ("envs/requirements.lock", "torch==2.13.0", "torch==2.14.1", set()),
@@ -101,38 +103,49 @@ EDITS = {
         "config.yaml",
         TINY,
         TINY.replace("repeats: 2", "repeats: 3"),
-        {"pretrain", "train_clean", "train", "evaluate"} | SCORES,
+        {"pretrain", "train_clean"} | RUNS | SCORES,
     ),
     "another experiment": ("config.yaml", "constant_epochs: 3\n      decay", "constant_epochs: 4\n      decay", set()),
-    "one figure less": ("config.yaml", TINY, TINY + "    figures: [robustness, calibration]\n", {"report"}),
+    "one figure less": (
+        "config.yaml",
+        TINY,
+        TINY + "    figures: [robustness, calibration]\n",
+        {"audit_claims", "report"},
+    ),
     "the metrics": (
         "scripts/nmer/metrics.py",
         "import numpy as np",
         "import numpy as np\n\nOLD = np",
-        {"pretrain", "train_clean", "train", "evaluate"} | SCORES,
+        {"pretrain", "train_clean"} | RUNS | SCORES,
     ),
     "a feature store that comes out otherwise": (
         "results/features/tiny_mosei.h5.sha256",
         "  tiny_mosei",
         "0  tiny_mosei",
-        NOISE | {"pretrain", "train_clean", "train", "evaluate"} | SCORES | FIGURE,
+        NOISE | {"pretrain", "train_clean"} | RUNS | SCORES | FIGURE,
     ),
     "the loader of one layout": (
         "scripts/nmer/corpora/layouts/mosei_pickle.py",
         "from __future__ import annotations",
         "from __future__ import annotations\n\nOLD = 0",
-        {"build_features", "sizes_table", "pretrain", "train_clean", "train", "evaluate"} | NOISE | SCORES | FIGURE,
+        {"build_features", "sizes_table", "pretrain", "train_clean"} | RUNS | NOISE | SCORES | FIGURE,
     ),
     "the size of a synthetic corpus": (
         "config.yaml",
         "utterances: 400",
         "utterances: 420",
-        {"generate_corpus", "build_features", "sizes_table", "pretrain", "train_clean", "train", "evaluate"}
+        {"generate_corpus", "build_features", "sizes_table", "pretrain", "train_clean"}
+        | RUNS
         | NOISE
         | SCORES
         | FIGURE,
     ),
-    "the paper's numbers": ("workflow/reference/paper_table5.csv", "0.6496", "0.6497", {"scores_table", "report"}),
+    "the paper's numbers": (
+        "workflow/reference/paper_table5.csv",
+        "0.6496",
+        "0.6497",
+        {"scores_table", "audit_claims", "report"},
+    ),
     "the report's template": ("scripts/nmer/results/report.html.j2", "</body>", "</body> ", {"report"}),
 }
 
@@ -281,7 +294,7 @@ WIDE = """\
     repeats: 1
     folds: 2
 """
-COLLECTED = SCORES | {"collect_calibration", "draw_calibration", "draw_figure3"}
+COLLECTED = SCORES | {"collect_calibration", "draw_calibration", "draw_figure3", "draw_training"}
 """What looks at everything at once."""
 
 TAKEN_AWAY_OR_EDITED = {
@@ -293,8 +306,18 @@ TAKEN_AWAY_OR_EDITED = {
         WIDE.replace("[gaussian, mine]", "[gaussian]"),
         COLLECTED - {"draw_figure3"},
     ),
-    "a fold taken away": ("config.yaml", WIDE, WIDE.replace("folds: 2", "folds: 1"), {"evaluate"} | SCORES),
-    "a system taken away": ("config.yaml", "systems: [men, nmer]\n" + WIDE, "systems: [nmer]\n" + WIDE, SCORES),
+    "a fold taken away": (
+        "config.yaml",
+        WIDE,
+        WIDE.replace("folds: 2", "folds: 1"),
+        {"evaluate", "draw_training"} | SCORES,
+    ),
+    "a system taken away": (
+        "config.yaml",
+        "systems: [men, nmer]\n" + WIDE,
+        "systems: [nmer]\n" + WIDE,
+        SCORES | {"draw_training"},
+    ),
     "a comment in the user's own noise": ("mine.py", "# as the", "# like the", set()),
     "the user's own noise": (
         "mine.py",
