@@ -47,11 +47,6 @@ OWN_JOBS = {
     "compare_systems": {()},
     "audit_claims": {()},
     "draw_robustness": {()},
-    "draw_ranks": {()},
-    "draw_conditions": {("tiny_mosei",)},
-    "draw_recall": {("tiny_mosei",)},
-    "draw_confusion": {("tiny_mosei",)},
-    "draw_training": {("tiny_mosei",)},
     "report": {()},
 }
 

@@ -12,12 +12,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, system_label
-from nmer.results.printed import ABSENT
 from nmer.results.scores import average, of_regime
 from nmer.results.selection import corruptions, of_dataset, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.tables import TABLE_METRICS, systems_of
-from nmer.results.wording import level_title
+from nmer.results.wording import ABSENT, level_title
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "condition", "metric", "mean", "std", "n")
 HEADS = {**{condition: condition for condition in SIX_CONDITIONS}, AVERAGE: "avg.", ALL_NOISY: ALL_NOISY}

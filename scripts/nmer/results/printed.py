@@ -28,9 +28,8 @@ from nmer.results.tables import (
     unimodal_places,
     unimodal_systems,
 )
-from nmer.results.wording import dataset_title, decibels, signed
+from nmer.results.wording import ABSENT, dataset_title, decibels, signed
 
-ABSENT = "–"
 CAPTIONS = {
     1: "Table 1. Classes and sizes of the datasets.",
     2: "Table 2. Weighted (WA) and unweighted (UA) accuracy, averaged over the six conditions.",

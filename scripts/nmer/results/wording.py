@@ -6,6 +6,9 @@ import pandas as pd
 
 from nmer.names import noise_label
 
+ABSENT = "–"
+"""Printed where there is no number."""
+
 
 def short_title(dataset: str, about: dict) -> str:
     """A dataset's printed name where room is scarce: in a figure, in a sentence."""
