@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pandas as pd
 
 from nmer.results.claims_audit import FAILS, HOLDS, NOT_RUN, UNDECIDED
-from nmer.results.printed import ABSENT, markdown_row, markdown_text
+from nmer.results.printed import markdown_row, markdown_text
+from nmer.results.wording import ABSENT
 
 CAPTION = "The paper's claims, by its own numbers and by those of this experiment."
 NOTE = (
