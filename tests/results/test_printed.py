@@ -146,7 +146,8 @@ def test_a_table_without_a_cell_says_so(reference, small_settings, small_scores)
 
 
 def test_latex_escapes_what_it_must():
-    assert latex_text("w/o L_inv & 50% −10") == r"w/o L\_inv \& 50\% $-$10"
+    assert latex_text("w/o L_inv & 50% −10") == r"w/o $L_{\mathrm{inv}}$ \& 50\% $-$10"
+    assert latex_text("my_L_inv") == r"my\_L\_inv", "a name of the user's own is no formula"
     assert latex_text("a\\b{c}~^#$") == r"a\textbackslash{}b\{c\}\textasciitilde{}\textasciicircum{}\#\$"
 
 

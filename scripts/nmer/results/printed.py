@@ -37,6 +37,8 @@ CAPTIONS = {
     4: "Table 4. One modality alone, under noise: weighted (WA) and unweighted (UA) accuracy.",
     5: "Table 5. Weighted (WA) and unweighted (UA) accuracy with all modalities noisy.",
 }
+STACKED_COLUMNS = 10
+"""With more columns than this, a LaTeX cell is set in lines: shrunk to the page in one line, nobody could read it."""
 SIZES_NOTE = (
     "Classes are counted over all data, or over train and test of a fixed split. Sizes are those of fold 1; "
     "a test utterance counts once per condition under which it is tested."
@@ -129,11 +131,12 @@ def markdown_row(texts: list[str]) -> str:
 
 
 def latex_text(text: str) -> str:
-    """Text with LaTeX's special characters escaped and signs in mathematics."""
+    """Text with LaTeX's special characters escaped, signs and the name of a loss in mathematics."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {character: f"\\{character}" for character in "&%$#_{}"}
     special |= {"−": "$-$", "±": "$\\pm$", "–": "--", "×": "$\\times$", "<": "$<$", ">": "$>$"}
-    return "".join(special.get(character, character) for character in text)
+    escaped = "".join(special.get(character, character) for character in text)
+    return re.sub(r"\bL\\_inv\b", r"$L_{\\mathrm{inv}}$", escaped)
 
 
 FORMATS: dict[str, Callable[[PrintedTable], str]] = {".md": to_markdown, ".tex": to_latex, ".html": to_html}
@@ -328,18 +331,22 @@ def _markdown_cell(cell: Cell) -> str:
 def _latex_float(printed: PrintedTable, grid: Grid, position: int) -> str:
     # The document class numbers its floats itself, so the leading "Table k." goes.
     caption = re.sub(r"^Table \d+\. ", "", f"{printed.caption} {grid.title}. {printed.note}".strip())
-    columns = "l" * len(grid.stubs) + "r" * sum(span for _, span in grid.header[-1])
+    numbers = sum(span for _, span in grid.header[-1])
+    stacked = numbers > STACKED_COLUMNS
     lines = [
         r"\begin{table*}",
         r"  \centering",
+        # Many classes set a caption below its table and so leave no room under it.
+        r"  \setlength{\belowcaptionskip}{6pt}",
+        *([r"  \setlength{\tabcolsep}{3pt}"] if stacked else []),
         f"  \\caption{{{latex_text(caption)}}}",
         f"  \\label{{tab:{printed.number}-{position}}}",
         # Shrinks a table that is wider than the page and leaves the others as they are.
         r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
-        f"  \\begin{{tabular}}{{{columns}}}",
+        f"  \\begin{{tabular}}{{{'l' * len(grid.stubs)}{'r' * numbers}}}",
         r"  \toprule",
         *(f"  {line}" for line in _latex_header(grid)),
-        *(f"  {_latex_row(stubs, cells)}" for stubs, cells in grid.rows),
+        *(f"  {line}" for line in _latex_body(grid, stacked)),
         r"  \bottomrule",
         r"  \end{tabular}}",
         r"\end{table*}",
@@ -366,15 +373,36 @@ def _latex_rules(row: tuple[tuple[str, int], ...], first: int) -> str:
     return " ".join(rules)
 
 
-def _latex_row(stubs: tuple[str, ...], cells: tuple[Cell, ...]) -> str:
-    own = [rf"\textbf{{{latex_text(_own(cell))}}}" if cell.best else latex_text(_own(cell)) for cell in cells]
-    line = " & ".join([*map(latex_text, stubs), *own]) + r" \\"
-    if not any(cell.paper for cell in cells):
-        return line
-    beside = [
-        rf"\textcolor{{gray}}{{\footnotesize {latex_text(_beside(cell))}}}" if cell.paper else "" for cell in cells
+def _latex_body(grid: Grid, stacked: bool) -> list[str]:
+    """Rows of lines; a row of several lines stands apart from the next, and a level is named once."""
+    rows, above = [], ()
+    for stubs, cells in grid.rows:
+        repeated = len(stubs) > 1 and above[:1] == stubs[:1]
+        rows.append(_latex_row(("", *stubs[1:]) if repeated else stubs, cells, stacked))
+        above = stubs
+    gap = [r"\addlinespace"] if any(len(lines) > 1 for lines in rows) else []
+    return [line for row in rows for line in (*gap, *row)][len(gap) :]
+
+
+def _latex_row(stubs: tuple[str, ...], cells: tuple[Cell, ...], stacked: bool) -> list[str]:
+    """The lines of one row: the value, and what stands under it, each in a line of its own where room is scarce."""
+    if stacked:
+        first = [cell.value for cell in cells]
+        under = [[cell.spread for cell in cells], [cell.paper and f"({cell.paper})" for cell in cells]]
+        under += [[cell.difference for cell in cells]]
+    else:
+        first, under = [_own(cell) for cell in cells], [[cell.paper and _beside(cell) for cell in cells]]
+    values = [
+        rf"\textbf{{{latex_text(text)}}}" if cell.best else latex_text(text)
+        for text, cell in zip(first, cells, strict=True)
     ]
-    return line + "\n  " + " & ".join([""] * len(stubs) + beside).strip() + r" \\"
+    lines = [" & ".join([*map(latex_text, stubs), *values]) + r" \\"]
+    for position, texts in enumerate(under, start=1):
+        colour = "" if stacked and position == 1 else r"\color{darkgray}"
+        small = [rf"{{{colour}\footnotesize {latex_text(text)}}}" if text else "" for text in texts]
+        if any(texts):
+            lines.append(" & ".join([""] * len(stubs) + small).strip() + r" \\")
+    return lines
 
 
 def _html_grid(printed: PrintedTable, grid: Grid) -> str:
