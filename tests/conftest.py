@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import tools
 from file_server import FileServer
 
 
@@ -16,3 +17,13 @@ def server(monkeypatch) -> Iterator[FileServer]:
     server = FileServer()
     yield server
     server.close()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[object]:
+    """The system's Chromium, without a window."""
+    program = tools.program("chromium")
+    with tools.playwright().sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=program)
+        yield browser
+        browser.close()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import tools
 from synthetic_results import make_scores, make_unimodal_scores
 
 from nmer.results.printed import PrintedTable, arrange, to_latex
@@ -22,13 +22,7 @@ DOCUMENTS = {
 }
 NUMBER = re.compile(r"\d\.\d{4}")
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (shutil.which("pdflatex") and shutil.which("pdftotext")),
-        reason="needs pdflatex and pdftotext: make tools",
-    ),
-]
+pytestmark = [pytest.mark.slow, pytest.mark.tools]
 
 
 @pytest.fixture(scope="module")
@@ -59,12 +53,13 @@ def printed_tables(paper_settings, reference) -> dict[int, PrintedTable]:
 def compiled(source: str, folder: Path) -> tuple[str, str]:
     """Compile a document; returns its log and the text of its pages."""
     (folder / "tables.tex").write_text(source, encoding="utf-8")
-    command = ["pdflatex", "-interaction=batchmode", "-halt-on-error", "tables.tex"]
+    command = [tools.program("pdflatex"), "-interaction=batchmode", "-halt-on-error", "tables.tex"]
     # The second time, labels are known.
     finished = [subprocess.run(command, cwd=folder, capture_output=True, check=False) for _ in range(2)]
     log = (folder / "tables.log").read_text(encoding="latin-1")
     assert [process.returncode for process in finished] == [0, 0], log[-2000:]
-    text = subprocess.run(["pdftotext", "-layout", "tables.pdf", "-"], cwd=folder, capture_output=True, check=True)
+    command = [tools.program("pdftotext"), "-layout", "tables.pdf", "-"]
+    text = subprocess.run(command, cwd=folder, capture_output=True, check=True)
     return log, text.stdout.decode()
 
 

@@ -1,0 +1,138 @@
+"""The report of the paper's whole grid, made from random scores: small enough to mail, and usable in a browser."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import tools
+from browser import SCHEMES, WIDTHS, visit
+from synthetic_results import make_scores, make_unimodal_scores, run_step
+
+from nmer.results.embedding import SAMPLES
+
+LARGEST_BYTES = 10 * 10**6
+LEVELS = (-10, -20, -30, -40)
+
+pytestmark = [pytest.mark.slow, pytest.mark.tools]
+
+
+@pytest.fixture(scope="module")
+def settings(paper_settings) -> dict:
+    """The settings of the report for the paper's whole protocol, the uni-modal systems among it."""
+    unimodal = {"datasets": ["iemocap"], "snr_db": [0, *LEVELS], "clean_reference": False}
+    systems = [*paper_settings["systems"], "unimodal_a", "unimodal_v", "unimodal_l"]
+    about = {"experiment": "paper", "config": {"repeats": 3}, "jobs": 887}
+    return paper_settings | {"unimodal": unimodal, "systems": systems} | about
+
+
+@pytest.fixture(scope="module")
+def large_report(tmp_path_factory, settings, paper_settings) -> Path:
+    """The page, made by the steps of the workflow."""
+    folder = tmp_path_factory.mktemp("paper")
+    scores = pd.concat([make_scores(paper_settings, folds=10), make_unimodal_scores(settings)], ignore_index=True)
+    scores.to_csv(folder / "scores.csv", index=False)
+    datasets = list(settings["datasets"])
+    for dataset in datasets:
+        write_validation_report(folder / f"{dataset}.json", dataset)
+        write_calibration(folder / f"{dataset}.csv", dataset)
+        write_panels(folder, dataset)
+    reports, calibrations = ([folder / f"{dataset}.{suffix}" for dataset in datasets] for suffix in ("json", "csv"))
+    tables = [folder / "tables" / f"table{number}" for number in range(1, 6)]
+    for number, stem in enumerate(tables, start=1):
+        given = ["--reports", *reports] if number == 1 else ["--scores", folder / "scores.csv"]
+        run_step("make_table.py", "--table", number, "--settings", json.dumps(settings), *given, "--output-stem", stem)
+    figures = [folder / "figures" / "robustness"]
+    common = ("--settings", json.dumps(settings), "--scores", folder / "scores.csv")
+    run_step("draw_robustness.py", *common, "--output-stem", figures[0])
+    for dataset, calibration in zip(datasets, calibrations, strict=True):
+        figures += [folder / "figures" / f"figure3_{dataset}", folder / "figures" / f"calibration_{dataset}"]
+        points, distances = (sorted(folder.glob(f"{dataset}_*_{content}.csv")) for content in ("points", "distances"))
+        run_step("draw_figure3.py", "--points", *points, "--distances", *distances, "--output-stem", figures[-2])
+        run_step("draw_calibration.py", "--schedule", "{}", "--calibration", calibration, "--output-stem", figures[-1])
+    run_step(
+        "render_report.py",
+        *common,
+        *("--reports", *reports, "--calibration", *calibrations, "--tables", *tables, "--figures", *figures),
+        *("--commit", "0123abc", "--output", folder / "report.html"),
+    )
+    return folder / "report.html"
+
+
+def write_validation_report(path: Path, dataset: str) -> None:
+    """What build_features.py reports of a corpus of the size of IEMOCAP."""
+    classes = ["happy", "angry", "sad", "neutral"]
+    split = {"utterances": 553, "class_counts": dict.fromkeys(classes, 138)}
+    about = {
+        "dataset": dataset,
+        "utterances": 5531,
+        "classes": classes,
+        "class_counts": dict.fromkeys(classes, 1383),
+        "folds": [{"fold": fold, "train": split, "val": split, "test": split} for fold in range(1, 11)],
+        "dims": {"a": 130, "v": 342, "l": 1024},
+        "lengths": {modality: {"min": 4, "max": 3412} for modality in "avl"},
+        "repairs": {},
+        "warnings": [],
+    }
+    path.write_text(json.dumps(about))
+
+
+def write_calibration(path: Path, dataset: str) -> None:
+    """The collected calibration of both noise kinds at every level."""
+    header = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db,target_db"
+    rows = [
+        f"{dataset},{modality},{noise},{level},1.0,{40 - level},0.0912345,{level}.031,{level}.031,{level}"
+        for noise, level, modality in itertools.product(("gaussian", "impulse"), LEVELS, "avl")
+    ]
+    path.write_text("\n".join([header, *rows, ""]))
+
+
+def write_panels(folder: Path, dataset: str) -> None:
+    """The t-SNE panels of Figure 3 with as many utterances as are drawn, at random places."""
+    generator = np.random.default_rng(0)
+    for level in LEVELS:
+        about = {"dataset": dataset, "noise": "gaussian", "snr_db": level}
+        points = [
+            {**about, "modality": modality, "kind": kind, "utterance": f"u{number}", "x": x, "y": y}
+            for modality, kind in itertools.product("avl", ("original", "noisy"))
+            for number, (x, y) in enumerate(generator.normal(size=(SAMPLES, 2)))
+        ]
+        distances = [
+            {**about, "modality": modality, "samples": SAMPLES, "tsne_distance": 2.5, "raw_distance": 0.5}
+            for modality in ("a", "v", "l", "mean")
+        ]
+        pd.DataFrame(points).to_csv(folder / f"{dataset}_{level}_points.csv", index=False)
+        pd.DataFrame(distances).to_csv(folder / f"{dataset}_{level}_distances.csv", index=False)
+
+
+def test_the_report_of_the_whole_grid_is_smaller_than_ten_megabytes(large_report):
+    text = large_report.read_text(encoding="utf-8")
+    assert len(re.findall("<td>0[.][0-9]{4}", text)) > 400, "the grid is there"
+    assert text.count("<img ") == 5
+    assert len(text.encode()) < LARGEST_BYTES
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_report_of_the_whole_grid_fits_the_window_and_is_accessible(chromium, large_report, width, scheme):
+    with visit(chromium, large_report, width, scheme) as visited:
+        assert visited.faults() == []
+        assert visited.accessibility_faults() == []
+
+
+def test_the_widest_table_is_printed_whole(chromium, large_report, tmp_path):
+    pdftotext = tools.program("pdftotext")
+    with visit(chromium, large_report) as visited:
+        visited.page.pdf(path=tmp_path / "report.pdf", prefer_css_page_size=True)
+        cells = visited.page.evaluate("[...document.querySelectorAll('td')].map(cell => cell.textContent)")
+    text = subprocess.run([pdftotext, tmp_path / "report.pdf", "-"], capture_output=True, check=True).stdout.decode()
+    numbers = {number for cell in cells for number in re.findall(r"\d\.\d{4}", cell)}
+    assert len(numbers) > 500
+    # What lies outside the paper is not in the text of its pages.
+    assert {number for number in numbers if number not in text} == set()
