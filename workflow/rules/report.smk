@@ -11,6 +11,7 @@ rule sizes_table:
             "results/{experiment}/tables/table1.html",
             caption="../report/sizes_table.rst",
             category="Tables",
+            labels={"table": "Table 1"},
         ),
     log:
         "results/logs/{experiment}/tables/table1.log",
@@ -43,6 +44,7 @@ rule scores_table:
             "results/{experiment}/tables/table{table}.html",
             caption="../report/scores_table.rst",
             category="Tables",
+            labels={"table": "Table {table}"},
         ),
     log:
         "results/logs/{experiment}/tables/table{table}.log",
@@ -108,6 +110,7 @@ rule draw_figure3:
             "results/{experiment}/figures/figure3_{dataset}.png",
             caption="../report/figure3.rst",
             category="Figures",
+            labels={"figure": "Figure 3", "dataset": "{dataset}"},
         ),
     log:
         "results/logs/{experiment}/figures/figure3_{dataset}.log",
@@ -136,6 +139,7 @@ rule draw_robustness:
             "results/{experiment}/figures/robustness.png",
             caption="../report/robustness.rst",
             category="Figures",
+            labels={"figure": "Robustness", "dataset": "all"},
         ),
     log:
         "results/logs/{experiment}/figures/robustness.log",
@@ -312,6 +316,7 @@ rule draw_calibration:
             "results/{experiment}/figures/calibration_{dataset}.png",
             caption="../report/calibration.rst",
             category="Figures",
+            labels={"figure": "Calibration", "dataset": "{dataset}"},
         ),
     log:
         "results/logs/{experiment}/figures/calibration_{dataset}.log",
@@ -382,6 +387,7 @@ rule report:
             "results/{experiment}/report.html",
             caption="../report/report.rst",
             category="Report",
+            labels={"page": "Whole experiment"},
         ),
     log:
         "results/logs/{experiment}/report.log",
