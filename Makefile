@@ -7,7 +7,7 @@ GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
 .DEFAULT_GOAL := demo
-.PHONY: demo environment test test-slow check format lock clean help
+.PHONY: demo environment test test-slow test-tools tools check format lock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
@@ -23,8 +23,16 @@ $(VENV)/.installed: envs/requirements.lock
 test: environment ## run the tests (minutes)
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m "not slow"
 
-test-slow: environment ## run every test
+test-slow: tools ## run every test
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
+
+test-tools: export NMER_TOOLS := required
+
+test-tools: tools ## run the tests that need Chromium, LaTeX and axe-core; fails where one is missing
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m tools
+
+tools: environment ## install Chromium, LaTeX and axe-core for the tests, system packages only as root
+	.ci/tools $(VENV)
 
 # snakefmt calls shfmt, which stands beside it.
 check format: export PATH := $(CURDIR)/$(BIN):$(PATH)
