@@ -7,7 +7,7 @@ GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
 .DEFAULT_GOAL := demo
-.PHONY: demo environment test test-slow test-tools tools check format lock clean help
+.PHONY: demo environment test test-slow test-tools tools status partial-report check format lock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
@@ -19,6 +19,13 @@ $(VENV)/.installed: envs/requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
 	touch $@
+
+# E.g. make status CONFIG="experiment=paper data=/my/corpora"; both can be called while Snakemake runs.
+status: environment ## say how far an experiment is: CONFIG="experiment=paper"
+	@$(BIN)/python scripts/status.py --config $(CONFIG)
+
+partial-report: environment ## render what there is of an unfinished experiment: CONFIG="experiment=paper"
+	@$(BIN)/python scripts/partial_report.py --config $(CONFIG)
 
 test: environment ## run the tests (minutes)
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m "not slow"

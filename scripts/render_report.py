@@ -4,6 +4,7 @@ The page is self-contained (style and images inside) and opens offline; links le
 
 Settings: those of the tables (see make_table.py --help), "experiment": "demo", "config": the effective configuration
           and, if known, "jobs": the number of training jobs
+Missing: "done" and "of", numbers of jobs, and "stages": a sentence on what is missing of each stage
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--comparisons", metavar="FILE", help="NMER with every other system, CSV")
     parser.add_argument("--claims", metavar="STEM", help="the audit of the paper's claims, without suffix")
     parser.add_argument("--figures", nargs="*", default=[], metavar="STEM", help="figures, without suffix")
+    parser.add_argument("--missing", type=command.settings, help="JSON, for the page of an unfinished experiment")
     parser.add_argument("--commit", default=None, help="git commit of the workflow (default: ask git)")
     parser.add_argument("--output", required=True, help="the page, HTML")
     arguments = parser.parse_args()
@@ -37,6 +39,7 @@ def main() -> None:
     page = report.render(
         experiment=settings.get("experiment", ""),
         synthetic=[name for name, about in settings["datasets"].items() if about.get("synthetic")],
+        missing=arguments.missing,
         run=report.what_was_run(scores, settings),
         headlines=report.headlines(scores, settings) + report.comparison([table["data"] for table in tables]),
         datasets=[report.read_dataset(path, arguments.output, settings) for path in arguments.reports],

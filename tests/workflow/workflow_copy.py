@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -23,6 +24,13 @@ class Workflow:
         shutil.copytree(
             REPOSITORY, folder, ignore=lambda at, _: LEFT_OUT if Path(at) == REPOSITORY else {"__pycache__"}
         )
+
+    def copied(self, folder: Path) -> Workflow:
+        """A copy of this one with everything that it has made."""
+        shutil.copytree(self.folder, folder)
+        twin = copy.copy(self)
+        twin.folder = folder
+        return twin
 
     def snakemake(self, *arguments: str, prefix: tuple[str, ...] = (), **given):
         """Run snakemake; returns the finished process with its output as text. prefix: a command to run it with.

@@ -1,0 +1,179 @@
+"""The state of an unfinished experiment, and a report of what there is of it, beside Snakemake and not through it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+from workflow_copy import Workflow
+
+from nmer.experiment.jobs import STAGES, jobs
+from nmer.experiment.plan import Plan
+
+TINY = ("--config", "experiment=tiny")
+GONE = (
+    "results/tiny/report.html",
+    "results/tiny/figures",
+    "results/tiny/scores.csv",
+    "results/tiny/scores/tiny_mosei/nmer",
+    "results/tiny/runs/tiny_mosei/nmer/six",
+    "results/tiny/embeddings/tiny_mosei",
+)
+
+
+def call(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProcess:
+    """Call a program of the workflow as a user would."""
+    command = [sys.executable, f"scripts/{script}", *arguments]
+    return subprocess.run(command, cwd=folder, text=True, capture_output=True, check=False)
+
+
+def counts(text: str) -> dict[str, tuple[int, int]]:
+    """Stage -> jobs done and jobs in all, from what status.py prints."""
+    return {stage: (int(done), int(of)) for stage, done, of in re.findall(r"^(\w+) +(\d+) +(\d+) ", text, re.MULTILINE)}
+
+
+@pytest.fixture(scope="module")
+def unfinished(finished_workflow, tmp_path_factory) -> Workflow:
+    """A copy of the finished `tiny` experiment from which results are gone."""
+    workflow = finished_workflow.copied(tmp_path_factory.mktemp("unfinished") / "nmer")
+    for name in GONE:
+        path = workflow.folder / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return workflow
+
+
+@pytest.mark.parametrize("experiment", ["tiny", "demo"])
+def test_the_jobs_counted_are_those_that_snakemake_would_run(fresh_workflow, experiment):
+    config = yaml.safe_load((fresh_workflow.folder / "config.yaml").read_text())
+    counted = Counter(job.rule for job in jobs(Plan(config | {"experiment": experiment})))
+    due = {rule: len(places) for rule, places in fresh_workflow.due(experiment=experiment).items()}
+    assert len(due) > 10
+    assert counted == due
+
+
+def test_every_job_leaves_the_output_and_the_benchmark_that_it_is_told_by(finished_workflow, monkeypatch):
+    monkeypatch.chdir(finished_workflow.folder)
+    config = yaml.safe_load(Path("config.yaml").read_text())
+    all_jobs = jobs(Plan(config | {"experiment": "tiny"}))
+    assert [job for job in all_jobs if not job.done] == []
+    assert sorted(job.benchmark for job in all_jobs) == sorted(Path("results/benchmarks").rglob("*.tsv"))
+
+
+def test_a_finished_experiment_is_said_to_be_finished(finished_workflow):
+    told = call(finished_workflow.folder, "status.py", *TINY)
+    assert told.returncode == 0, told.stderr
+    assert counts(told.stdout)["all"] == (38, 38)
+    assert "Everything has finished: results/tiny/report.html" in told.stdout
+    partial = call(finished_workflow.folder, "partial_report.py", *TINY)
+    assert partial.stdout.strip() == "Nothing is missing: results/tiny/report.html"
+    assert not (finished_workflow.folder / "results/tiny/partial").exists()
+
+
+def test_the_status_counts_what_is_gone_and_estimates_the_time_from_its_benchmarks(unfinished):
+    told = call(unfinished.folder, "status.py", *TINY)
+    assert told.returncode == 0, told.stderr
+    assert counts(told.stdout) == {
+        "features": (4, 4),
+        "noise": (6, 6),
+        "teachers": (2, 2),
+        "training": (5, 6),
+        "evaluation": (4, 7),
+        "results": (6, 13),
+        "all": (27, 38),
+    }
+    gone = [
+        *("report", "scores", "figures/robustness", "runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1"),
+        *(f"scores/tiny_mosei/nmer/{regime}/gaussian_-10dB" for regime in ("six", "all")),
+        *(f"figures/{kind}_tiny_{name}" for kind in ("figure3", "calibration") for name in ("iemocap", "mosei")),
+        "embeddings/tiny_mosei/gaussian_-10dB",
+    ]
+    benchmarks = unfinished.folder / "results/benchmarks/tiny"
+    seconds = sum(pd.read_csv(benchmarks / f"{name}.tsv", sep="\t")["s"].iloc[0] for name in gone)
+    left = re.search(r"^all .*  (?:(\d+) min )?(\d+) s$", told.stdout, re.MULTILINE)
+    assert int(left[1] or 0) * 60 + int(left[2]) == pytest.approx(seconds, abs=1)
+    assert re.search(r"Time left: about \d+ .*with \d\.\d jobs at once as until now", told.stdout)
+
+
+def test_the_status_of_an_experiment_that_has_not_begun_promises_nothing(fresh_workflow):
+    told = call(fresh_workflow.folder, "status.py", "--config", "experiment=demo")
+    assert set(counts(told.stdout)) == {*STAGES, "all"}
+    assert counts(told.stdout)["all"][0] == 0
+    assert "Nothing is known yet of the time left" in told.stdout
+    refused = call(fresh_workflow.folder, "partial_report.py", *TINY)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "error: results/tiny/scores: no evaluation has finished yet. Try again when one has.\n"
+    assert not (fresh_workflow.folder / "results").exists()
+
+
+def test_a_fault_in_the_configuration_is_one_line(fresh_workflow):
+    told = call(fresh_workflow.folder, "status.py", "--config", "experiment=tny")
+    assert told.returncode == 1
+    assert re.fullmatch(r"error: experiment: unknown name 'tny'.*Did you mean 'tiny'\?\n", told.stderr)
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    """Every file below a folder, but for what Python keeps of its own."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder): path.read_bytes() for path in paths}
+
+
+@pytest.fixture(scope="module")
+def partial(unfinished) -> tuple[set[Path], Path]:
+    """The files that rendering the partial report added, and the page."""
+    folder = unfinished.folder
+    before = contents(folder)
+    made = call(folder, "partial_report.py", *TINY)
+    assert made.returncode == 0, made.stderr
+    after = contents(folder)
+    assert {path: after.get(path) for path in before} == before
+    return set(after) - set(before), folder / made.stdout.strip()
+
+
+def test_a_partial_report_touches_nothing_but_its_own_folder(partial):
+    added, _page = partial
+    assert {path.parts[:3] for path in added} == {("results", "tiny", "partial")}
+    assert not [path for path in added if path.suffix == ".tmp"]
+
+
+def test_a_partial_report_shows_what_there_is_and_says_what_is_missing(partial):
+    added, page = partial
+    text = page.read_text()
+    assert "<strong>Partial report.</strong> 27 of 38 jobs had finished" in text
+    for sentence in (
+        "<li>training: 1 of 6 jobs (nmer on tiny_mosei)</li>",
+        "<li>evaluation: 3 of 7 jobs (nmer on tiny_mosei)</li>",
+        "<li>results: 7 of 13 jobs (tiny_mosei, tiny_iemocap)</li>",
+    ):
+        assert sentence in text
+    names = {path.name for path in added}
+    assert {"figure3_tiny_iemocap.png", "calibration_tiny_mosei.png", "robustness.png"} <= names
+    assert "figure3_tiny_mosei.png" not in names, "its panel is gone"
+    assert re.findall(r'<h3 id="(figure3\w+)"', text) == ["figure3_tiny_iemocap"]
+
+
+def test_the_cells_of_a_partial_report_are_those_of_the_whole_one_or_dashes(partial, finished_workflow):
+    _added, page = partial
+    part, whole = page.parent / "tables", finished_workflow.folder / "results/tiny/tables"
+    key = ["dataset", "system", "noise", "snr_db", "condition", "metric"]
+    for number in (2, 3, 5):
+        here, full = (pd.read_csv(tables / f"table{number}.csv").set_index(key)["mean"] for tables in (part, whole))
+        gone = [place for place in full.index if place[:2] == ("tiny_mosei", "nmer")]
+        assert gone
+        assert here[gone].isna().all()
+        assert here.drop(gone).notna().any()
+        pd.testing.assert_series_equal(here.drop(gone), full.drop(gone))
+    assert (part / "table1.csv").read_text() == (whole / "table1.csv").read_text()
+    assert "–" in page.read_text()
+
+
+def test_snakemake_goes_on_beside_a_partial_report(partial, unfinished):
+    due = unfinished.due()
+    assert due["train"] == {("tiny_mosei", "nmer", "six", "gaussian_-10dB", "1")}
+    assert set(due["evaluate"]) == {("tiny_mosei", "nmer", regime, "gaussian_-10dB") for regime in ("six", "all")}
