@@ -106,7 +106,7 @@ def bare_words(command: list[str]) -> list[str]:
     return [
         word
         for before, word in itertools.pairwise(command)
-        if not word.startswith("-") and "=" not in word and before not in ("--cores", "--configfile")
+        if not word.startswith("-") and "=" not in word and before not in ("--cores", "--configfile", "--report")
     ]
 
 
