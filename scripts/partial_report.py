@@ -15,11 +15,12 @@ from pathlib import Path
 from nmer import command
 from nmer.errors import DataError
 from nmer.experiment.command_line import add_config_arguments, plan_of
+from nmer.experiment.partial import figure_data
 from nmer.experiment.plan import RESULTS, Plan
 from nmer.experiment.status import what_is_missing
 
 STEPS = Path(__file__).resolve().parent
-SIZES, CURVES = "table1", "robustness"
+SIZES = "table1"
 
 
 def main() -> None:
@@ -48,35 +49,37 @@ def render(plan: Plan, missing: dict) -> Path:
         source = ["--reports", *reports] if stem.name == SIZES else given
         settings = sizes_settings(plan, reports) if stem.name == SIZES else plan.tables_settings(number)
         step("make_table.py", "--table", number, "--settings", settings, *source, "--output-stem", stem)
+    comparisons, claims = folder / "statistics" / "comparisons.csv", folder / "tables" / "claims"
+    step(
+        "compare_systems.py", "--settings", plan.tables_settings(), "--scores", *scores, "--output", comparisons.parent
+    )
+    drawn = figures(plan, folder)
+    step(
+        "audit_claims.py",
+        *("--settings", plan.tables_settings(4), "--replicates", comparisons.with_name("replicates.h5")),
+        *("--distances", *[stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]),
+        *("--output-stem", claims),
+    )
     calibration = [path for name in plan.datasets if (path := RESULTS / "calibration" / f"{name}.csv").exists()]
     settings = ("--settings", plan.report_settings())
     step(
         "render_report.py",
         *(*settings, *given, "--reports", *reports, "--calibration", *calibration, "--tables", *tables),
-        *("--figures", *figures(plan, folder / "figures", given), "--missing", json.dumps(missing)),
+        *("--comparisons", comparisons, "--claims", claims),
+        *("--figures", *drawn, "--missing", json.dumps(missing)),
         *("--output", folder / "report.html"),
     )
     return folder / "report.html"
 
 
-def figures(plan: Plan, folder: Path, given: list) -> list[Path]:
+def figures(plan: Plan, folder: Path) -> list[Path]:
     """Draw every figure of which something is there; returns their stems."""
     drawn = []
-    for stem in (folder / stem.name for stem in plan.figure_stems()):
+    for stem in (folder / "figures" / stem.name for stem in plan.figure_stems()):
         kind, _, dataset = stem.name.partition("_")
-        calibration = RESULTS / "calibration" / f"{dataset}.csv"
-        panels = [panel for panel in plan.panels(dataset) if Path(f"{panel}_distances.csv").exists()] if dataset else []
-        if kind == CURVES:
-            step("draw_robustness.py", "--settings", plan.tables_settings(), *given, "--output-stem", stem)
-        elif kind == "calibration" and calibration.exists():
-            schedule = ("--schedule", plan.schedule_settings())
-            step("draw_calibration.py", *schedule, "--calibration", calibration, "--output-stem", stem)
-        elif kind == "figure3" and panels:
-            points, distances = ([f"{panel}_{part}.csv" for panel in panels] for part in ("points", "distances"))
-            step("draw_figure3.py", "--points", *points, "--distances", *distances, "--output-stem", stem)
-        else:
-            continue
-        drawn.append(stem)
+        if data := figure_data(plan, folder, kind, dataset):
+            step(f"draw_{kind}.py", *data, "--output-stem", stem)
+            drawn.append(stem)
     return drawn
 
 

@@ -169,6 +169,7 @@ rule draw_ranks:
             "results/{experiment}/figures/ranks.png",
             caption="../report/ranks.rst",
             category="Figures",
+            labels={"figure": "Ranks", "dataset": "all"},
         ),
     log:
         "results/logs/{experiment}/figures/ranks.log",
@@ -196,6 +197,7 @@ rule draw_conditions:
             "results/{experiment}/figures/conditions_{dataset}.png",
             caption="../report/conditions.rst",
             category="Figures",
+            labels={"figure": "Conditions", "dataset": "{dataset}"},
         ),
     log:
         "results/logs/{experiment}/figures/conditions_{dataset}.log",
@@ -226,6 +228,7 @@ rule draw_confusion:
             "results/{experiment}/figures/confusion_{dataset}.png",
             caption="../report/confusion.rst",
             category="Figures",
+            labels={"figure": "Confusion", "dataset": "{dataset}"},
         ),
     log:
         "results/logs/{experiment}/figures/confusion_{dataset}.log",
@@ -256,6 +259,7 @@ rule draw_recall:
             "results/{experiment}/figures/recall_{dataset}.png",
             caption="../report/recall.rst",
             category="Figures",
+            labels={"figure": "Recall per class", "dataset": "{dataset}"},
         ),
     log:
         "results/logs/{experiment}/figures/recall_{dataset}.log",
@@ -286,6 +290,7 @@ rule draw_training:
             "results/{experiment}/figures/training_{dataset}.png",
             caption="../report/training.rst",
             category="Figures",
+            labels={"figure": "Training", "dataset": "{dataset}"},
         ),
     log:
         "results/logs/{experiment}/figures/training_{dataset}.log",
@@ -349,6 +354,7 @@ rule audit_claims:
             "results/{experiment}/tables/claims.html",
             caption="../report/claims.rst",
             category="Tables",
+            labels={"table": "Claims"},
         ),
     log:
         "results/logs/{experiment}/tables/claims.log",

@@ -87,6 +87,9 @@ def _results(plan: Plan) -> Iterable[Job]:
     for dataset in plan.datasets if "figure3" in plan.figures else []:
         for stem in plan.panels(dataset):
             yield _job("results", "embed", stem.with_name(f"{stem.name}_distances.csv"), stem, dataset=dataset)
+    statistics = plan.folder / "statistics"
+    yield _job("results", "compare_systems", statistics / "comparisons.csv", statistics)
+    yield _job("results", "audit_claims", plan.folder / "tables" / "claims.csv")
     for stem in plan.figure_stems():
         rule, _, dataset = stem.name.partition("_")
         yield _job("results", f"draw_{rule}", stem.with_suffix(".png"), dataset=dataset)
