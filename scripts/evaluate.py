@@ -31,7 +31,6 @@ def main() -> None:
     parser.add_argument("--models", required=True, type=Path, nargs="+", help="weights, one file per fold, in order")
     parser.add_argument("--scores", required=True, type=Path, help="scores CSV to write")
     parser.add_argument("--predictions", required=True, type=Path, help="predictions CSV (gzip) to write")
-    parser.add_argument("--slots", required=True, type=Path, help="folder for the locks of GPU slots")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs granted to this job")
     arguments = parser.parse_args()
@@ -42,7 +41,7 @@ def main() -> None:
         raise ConfigError(f"--models: {len(arguments.models)} files for {len(settings.folds)} folds. Give one a fold.")
     check_digests(arguments.features, arguments.noisy, *arguments.models)
     parts = []
-    with compute_device(arguments.gpus, arguments.threads, arguments.slots) as device:
+    with compute_device(arguments.gpus, arguments.threads) as device:
         for fold, model in zip(settings.folds, arguments.models, strict=True):
             data = FoldData(arguments.features, arguments.noisy, fold, device)
             for repeat in range(1, settings.repeats + 1):

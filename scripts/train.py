@@ -49,7 +49,7 @@ def main() -> None:
     if stage and not arguments.teacher:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
     states, history = {}, []
-    with compute_device(arguments.gpus, arguments.threads, arguments.checkpoints / "gpu_slots") as device:
+    with compute_device(arguments.gpus, arguments.threads) as device:
         draws, spare = cached_draws(settings.train_draws), int(settings.train_draws == FRESH)
         data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, draws, spare)
         shape = (data.dims, len(data.classes), settings.training.dropout)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,16 +12,36 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 SLOTS_VARIABLE = "NMER_GPU_SLOTS"
-"""Environment variable with the number of GPU slots of this invocation (Snakemake's ``--resources gpu=N``)."""
+"""Environment variable with the number of GPU slots of this invocation.
+
+0: a scheduler has chosen this job's GPU, there is nothing to lock. Absent: as many slots as devices.
+"""
+
+LOCKS = Path(tempfile.gettempdir()) / f"nmer_gpus_{os.getuid()}"
+"""Where slots are locked: on the machine itself, for two machines of a cluster may have a device 0 each."""
+
+SECONDS_BETWEEN_TRIES = 0.1
+
+
+def announce_slots(granted: int | None, scheduled: bool) -> None:
+    """Tell the steps of this invocation how many GPU slots there are.
+
+    granted: Snakemake's ``--resources gpu=N``, if given. scheduled: whether a scheduler runs this one job here.
+    """
+    os.environ.pop(SLOTS_VARIABLE, None)  # a scheduler hands on what was true where the job was submitted
+    if scheduled and os.environ.get("CUDA_VISIBLE_DEVICES"):
+        os.environ[SLOTS_VARIABLE] = "0"
+    elif not scheduled and granted is not None:
+        os.environ[SLOTS_VARIABLE] = str(granted)
 
 
 @contextmanager
-def compute_device(gpus: int, threads: int, lock_folder: Path) -> Iterator:
+def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator:
     """Yield the torch device of this job, held until the block ends.
 
     gpus: GPUs granted to the job; 0, or a machine without a GPU, means the CPU. threads: CPU threads, so that
-    results do not depend on how many cores happen to be free. lock_folder: where concurrent jobs of one machine
-    lock their slots; the kernel releases a lock when its process dies.
+    results do not depend on how many cores happen to be free. locks: where the jobs of one user on one machine, of
+    any invocation, lock their slots; the kernel releases a lock when its process dies.
     """
     import torch
 
@@ -30,23 +52,36 @@ def compute_device(gpus: int, threads: int, lock_folder: Path) -> Iterator:
     # The CPU's algorithms are deterministic as they are, and the call imports a compiler that takes seconds.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    slots = max(int(os.environ.get(SLOTS_VARIABLE, "0")), torch.cuda.device_count())
-    with _slot(slots, lock_folder) as slot:
-        yield torch.device("cuda", slot % torch.cuda.device_count())
+    devices = device_names(torch.cuda.device_count())
+    slots = int(os.environ.get(SLOTS_VARIABLE, len(devices)))
+    if not slots:
+        yield torch.device("cuda", 0)
+        return
+    with locked_slot(devices, max(slots, len(devices)), locks) as device:
+        yield torch.device("cuda", device)
+
+
+def device_names(count: int) -> list[str]:
+    """What the machine calls the devices that this process sees, so that a device has one name in every process."""
+    visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return visible[:count] if len(visible) >= count else [str(number) for number in range(count)]
 
 
 @contextmanager
-def _slot(slots: int, folder: Path) -> Iterator[int]:
-    folder.mkdir(parents=True, exist_ok=True)
+def locked_slot(devices: list[str], slots: int, locks: Path) -> Iterator[int]:
+    """Wait for a free slot and hold it; yields the number of its device. More slots than devices share them evenly."""
+    locks.mkdir(parents=True, exist_ok=True)
+    places = [(slot % len(devices), slot // len(devices)) for slot in range(slots)]
+    candidates = [(device, FileLock(locks / f"gpu{devices[device]}_{share}.lock")) for device, share in places]
     while True:
-        for slot in range(slots):
-            lock = FileLock(folder / f"gpu{slot}.lock")
+        for device, lock in candidates:
             try:
-                lock.acquire(timeout=0.2)
+                lock.acquire(blocking=False)
             except Timeout:
                 continue
             try:
-                yield slot
+                yield device
             finally:
                 lock.release()
             return
+        time.sleep(SECONDS_BETWEEN_TRIES)

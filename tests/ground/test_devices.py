@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 import threading
+import time
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 
 from nmer import devices
+
+# Children that are copies of this process pretend to have the same GPUs, and need not import torch again.
+processes = multiprocessing.get_context("fork")
 
 
 @pytest.fixture(autouse=True)
@@ -21,15 +30,16 @@ def _threads_as_before():
 def machine(monkeypatch):
     """Pretends that the machine has some GPUs; nothing is computed on them."""
 
-    def pretend(count: int, slots: int | None = None) -> None:
+    def pretend(count: int, slots: int | None = None, visible: str | None = None) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_given, **_named: None)
         monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        if slots is None:
-            monkeypatch.delenv(devices.SLOTS_VARIABLE, raising=False)
-        else:
-            monkeypatch.setenv(devices.SLOTS_VARIABLE, str(slots))
+        for name, value in ((devices.SLOTS_VARIABLE, slots), ("CUDA_VISIBLE_DEVICES", visible)):
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, str(value))
 
     return pretend
 
@@ -37,9 +47,9 @@ def machine(monkeypatch):
 @pytest.mark.parametrize(("granted", "existing"), [(0, 2), (1, 0), (0, 0)])
 def test_without_a_granted_or_an_existing_gpu_a_job_computes_on_the_cpu(machine, tmp_path, granted, existing):
     machine(existing)
-    with devices.compute_device(granted, 1, tmp_path / "slots") as device:
+    with devices.compute_device(granted, 1, tmp_path / "locks") as device:
         assert device == torch.device("cpu")
-    assert not (tmp_path / "slots").exists()
+    assert not (tmp_path / "locks").exists()
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -90,3 +100,106 @@ def test_a_failed_job_gives_its_gpu_back(machine, tmp_path):
         raise ValueError
     with devices.compute_device(1, 1, tmp_path) as device:
         assert device == torch.device("cuda", 0)
+
+
+def hold(locks: Path, reports, seconds: float) -> None:
+    """A job: takes a device, keeps it for a while, and reports which and when."""
+    with devices.compute_device(1, 1, locks) as device:
+        begun = time.monotonic()
+        time.sleep(seconds)
+        reports.put((device.index, begun, time.monotonic()))
+
+
+def run_together(count: int, locks: Path, seconds: float) -> list[tuple[int, float, float]]:
+    """The reports of that many jobs, started at once, each a process of its own."""
+    reports = processes.Queue()
+    jobs = [processes.Process(target=hold, args=(locks, reports, seconds)) for _ in range(count)]
+    for job in jobs:
+        job.start()
+    found = [reports.get(timeout=60) for _ in jobs]
+    for job in jobs:
+        job.join(60)
+        assert job.exitcode == 0
+    return found
+
+
+def test_of_twenty_concurrent_jobs_no_two_ever_have_the_same_gpu(machine, tmp_path):
+    machine(3, visible="4,5,6")
+    reports = run_together(20, tmp_path, seconds=0.1)
+    assert {device for device, _, _ in reports} == {0, 1, 2}
+    for device in range(3):
+        held = sorted((begun, ended) for used, begun, ended in reports if used == device)
+        assert all(earlier[1] <= later[0] for earlier, later in pairwise(held))
+
+
+def test_twenty_concurrent_jobs_in_twenty_slots_share_two_gpus_evenly(machine, tmp_path):
+    machine(2, slots=20)
+    reports = run_together(20, tmp_path, seconds=5)
+    assert sorted(device for device, _, _ in reports) == [0] * 10 + [1] * 10
+    # All of them held one at the same time.
+    assert max(begun for _, begun, _ in reports) < min(ended for _, _, ended in reports)
+
+
+def test_the_lock_of_a_killed_job_is_free_at_once(machine, tmp_path):
+    machine(1)
+    begun = processes.Event()
+
+    def job() -> None:
+        with devices.compute_device(1, 1, tmp_path):
+            begun.set()
+            time.sleep(600)
+
+    killed = processes.Process(target=job)
+    killed.start()
+    assert begun.wait(60)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.join(60)
+    # Its file is still there, as after a crash of the machine.
+    assert list(tmp_path.iterdir())
+    assert [device for device, _, _ in run_together(1, tmp_path, seconds=0)] == [0]
+
+
+def test_jobs_that_see_different_gpus_do_not_wait_for_each_other(machine, tmp_path):
+    machine(1, visible="2")
+    with devices.compute_device(1, 1, tmp_path) as one:
+        machine(1, visible=" 3")
+        with devices.compute_device(1, 1, tmp_path) as other:
+            assert one == other == torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(("one", "other"), [("0,1", "1,2"), (None, "1,2")])
+def test_a_gpu_that_two_jobs_see_under_different_numbers_is_given_to_one_of_them(machine, tmp_path, one, other):
+    machine(2, visible=one)
+    with devices.compute_device(1, 1, tmp_path), devices.compute_device(1, 1, tmp_path):
+        machine(2, visible=other)
+        with devices.compute_device(1, 1, tmp_path) as device:
+            assert device == torch.device("cuda", 1)
+
+
+def test_fewer_slots_than_gpus_leave_no_gpu_out(machine, tmp_path):
+    # Another invocation may hold the first one.
+    machine(2, slots=1)
+    with devices.compute_device(1, 1, tmp_path) as one, devices.compute_device(1, 1, tmp_path) as other:
+        assert {one.index, other.index} == {0, 1}
+
+
+def test_the_gpu_that_a_scheduler_chose_is_used_without_waiting(machine, tmp_path):
+    machine(1, visible="0")
+    devices.announce_slots(granted=None, scheduled=True)
+    with devices.compute_device(1, 1, tmp_path) as one, devices.compute_device(1, 1, tmp_path) as other:
+        assert one == other == torch.device("cuda", 0)
+
+
+def test_where_a_scheduler_chose_none_its_jobs_take_distinct_gpus(machine, tmp_path):
+    # What was granted where the job was submitted says nothing about the machine it came to.
+    machine(2, slots=40)
+    devices.announce_slots(granted=40, scheduled=True)
+    with devices.compute_device(1, 1, tmp_path) as one, devices.compute_device(1, 1, tmp_path) as other:
+        assert one != other
+
+
+def test_the_slots_of_an_invocation_are_the_gpus_that_it_is_granted(machine, tmp_path):
+    machine(1)
+    devices.announce_slots(granted=2, scheduled=False)
+    with devices.compute_device(1, 1, tmp_path) as one, devices.compute_device(1, 1, tmp_path) as other:
+        assert one == other == torch.device("cuda", 0)

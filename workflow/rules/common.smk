@@ -8,6 +8,7 @@ from snakemake.exceptions import WorkflowError
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from nmer import ending
+from nmer.devices import announce_slots
 from nmer.errors import NmerError
 from nmer.experiment.plan import Plan
 
@@ -16,16 +17,18 @@ try:
 except NmerError as error:
     raise WorkflowError(str(error)) from None
 
-granted = workflow.global_resources
-
 # Steps are called as `python ...`: they shall find the interpreter that runs Snakemake, activated or not.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
     # And they shall end when it dies, as orphans would write where the next call writes.
     NMER_OWNER=ending.owner(),
-    NMER_GPU_SLOTS=str(granted["gpu"].value if "gpu" in granted else 0),
     # Idle threads sleep instead of spinning beside the neighbour's work.
     OMP_WAIT_POLICY="passive",
+)
+
+granted = workflow.global_resources
+announce_slots(
+    granted["gpu"].value if "gpu" in granted else None, scheduled=workflow.remote_exec
 )
 
 

@@ -42,7 +42,6 @@ rule evaluate:
             --models {input.models} \
             --scores {output.scores} \
             --predictions {output.predictions} \
-            --slots results/{wildcards.experiment}/checkpoints/gpu_slots \
             --threads {threads} \
             --gpus {resources.gpu} \
             >{log} 2>&1
@@ -81,7 +80,6 @@ rule evaluate_clean:
             --models {input.models} \
             --scores {output.scores} \
             --predictions {output.predictions} \
-            --slots results/{wildcards.experiment}/checkpoints/gpu_slots \
             --threads {threads} \
             --gpus {resources.gpu} \
             >{log} 2>&1
