@@ -28,6 +28,7 @@ rule evaluate:
     threads: plan.threads
     resources:
         gpu=1,
+        compute_threads=plan.threads,
         mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
         runtime=lambda w, attempt: 60 * attempt,
     params:
@@ -42,7 +43,7 @@ rule evaluate:
             --models {input.models} \
             --scores {output.scores} \
             --predictions {output.predictions} \
-            --threads {threads} \
+            --threads {resources.compute_threads} \
             --gpus {resources.gpu} \
             >{log} 2>&1
         """
@@ -67,6 +68,7 @@ rule evaluate_clean:
     threads: plan.threads
     resources:
         gpu=1,
+        compute_threads=plan.threads,
         mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
         runtime=lambda w, attempt: 60 * attempt,
     params:
@@ -80,7 +82,7 @@ rule evaluate_clean:
             --models {input.models} \
             --scores {output.scores} \
             --predictions {output.predictions} \
-            --threads {threads} \
+            --threads {resources.compute_threads} \
             --gpus {resources.gpu} \
             >{log} 2>&1
         """
@@ -97,6 +99,9 @@ rule collect_scores:
         "results/benchmarks/{experiment}/scores.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         code=lambda w: plan.code("collect_scores.py"),
     shell:

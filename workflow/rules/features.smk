@@ -11,6 +11,9 @@ rule generate_corpus:
         "results/benchmarks/corpora/{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         settings=lambda w: plan.corpus_settings(w),
         code=lambda w: plan.code("generate_corpus.py", w),

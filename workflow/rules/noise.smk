@@ -13,6 +13,9 @@ rule calibrate:
         "results/benchmarks/calibration/{dataset}/{corruption}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 30 * attempt,
     params:
         settings=lambda w: plan.calibration_settings(w),
         code=lambda w: plan.code("calibrate.py", w),
@@ -81,6 +84,9 @@ rule collect_calibration:
         "results/benchmarks/calibration/{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         code=lambda w: plan.code("collect_calibration.py"),
     shell:

@@ -19,6 +19,9 @@ rule sizes_table:
         "results/benchmarks/{experiment}/tables/table1.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=plan.tables_settings(),
         code=plan.code("make_table.py"),
@@ -54,6 +57,9 @@ rule scores_table:
         table="[2-9]",
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=lambda w: plan.tables_settings(int(w.table)),
         code=plan.code("make_table.py"),
@@ -85,6 +91,9 @@ rule embed:
         "results/benchmarks/{experiment}/embeddings/{dataset}/{corruption}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 60 * attempt,
     params:
         settings=lambda w: plan.embedding_settings(w),
         code=plan.code("embed.py"),
@@ -118,6 +127,9 @@ rule draw_figure3:
         "results/benchmarks/{experiment}/figures/figure3_{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         code=plan.code("draw_figure3.py"),
     shell:
@@ -147,6 +159,9 @@ rule draw_robustness:
         "results/benchmarks/{experiment}/figures/robustness.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=plan.tables_settings(),
         code=plan.code("draw_robustness.py"),
@@ -329,6 +344,9 @@ rule draw_calibration:
         "results/benchmarks/{experiment}/figures/calibration_{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         schedule=plan.schedule_settings(),
         code=plan.code("draw_calibration.py"),
@@ -401,6 +419,9 @@ rule report:
         "results/benchmarks/{experiment}/report.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=plan.report_settings(),
         tables=[str(stem) for stem in plan.table_stems()],

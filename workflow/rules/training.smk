@@ -21,6 +21,7 @@ rule pretrain:
     threads: plan.threads
     resources:
         gpu=1,
+        compute_threads=plan.threads,
         mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
         runtime=lambda w, attempt: 240 * attempt,
     params:
@@ -35,7 +36,7 @@ rule pretrain:
             --model {output.model} \
             --history {output.history} \
             --checkpoints results/{wildcards.experiment}/checkpoints \
-            --threads {threads} \
+            --threads {resources.compute_threads} \
             --gpus {resources.gpu} \
             >{log} 2>&1
         """
@@ -59,6 +60,7 @@ rule train_clean:
     threads: plan.threads
     resources:
         gpu=1,
+        compute_threads=plan.threads,
         mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
         runtime=lambda w, attempt: 240 * attempt,
     params:
@@ -73,7 +75,7 @@ rule train_clean:
             --model {output.model} \
             --history {output.history} \
             --checkpoints results/{wildcards.experiment}/checkpoints \
-            --threads {threads} \
+            --threads {resources.compute_threads} \
             --gpus {resources.gpu} \
             >{log} 2>&1
         """
@@ -107,6 +109,7 @@ rule train:
     threads: plan.threads
     resources:
         gpu=1,
+        compute_threads=plan.threads,
         mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
         runtime=lambda w, attempt: 240 * attempt,
     params:
@@ -123,7 +126,7 @@ rule train:
             --model {output.model} \
             --history {output.history} \
             --checkpoints results/{wildcards.experiment}/checkpoints \
-            --threads {threads} \
+            --threads {resources.compute_threads} \
             --gpus {resources.gpu} \
             >{log} 2>&1
         """

@@ -1,0 +1,72 @@
+"""What every rule asks for, as a scheduler is told: memory and time that grow with attempts, GPUs, threads."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from snakemake.api import SnakemakeApi
+from snakemake.settings.types import ConfigSettings, ResourceSettings, StorageSettings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PROFILES = REPOSITORY / "workflow" / "profiles"
+ON_A_GPU = {"pretrain", "train_clean", "train", "evaluate", "evaluate_clean"}
+WILDCARDS = SimpleNamespace(dataset="tiny_iemocap", experiment="tiny", corruption="gaussian_-10dB")
+
+
+@pytest.fixture(scope="module")
+def submitted() -> dict:
+    """Name -> rule of every rule whose jobs a scheduler gets."""
+    before = Path.cwd(), dict(os.environ)
+    try:
+        with SnakemakeApi() as api:
+            workflow = api.workflow(
+                resource_settings=ResourceSettings(cores=1),
+                config_settings=ConfigSettings(config={"experiment": "tiny"}),
+                storage_settings=StorageSettings(),
+                snakefile=REPOSITORY / "Snakefile",
+                workdir=REPOSITORY,
+            )._workflow
+            return {rule.name: rule for rule in workflow.rules if rule.name not in workflow._localrules}
+    finally:
+        os.chdir(before[0])
+        os.environ.clear()
+        os.environ.update(before[1])
+
+
+def asked(rule, resource: str, attempt: int) -> int:
+    """What a rule's job asks for in an attempt."""
+    return rule.resources[resource].evaluate(WILDCARDS, attempt=attempt).value
+
+
+def test_every_job_asks_for_memory_and_time_and_for_more_of_both_in_every_attempt(submitted):
+    assert len(submitted) > 15
+    for name, rule in submitted.items():
+        for resource, least in (("mem_mb", 1000), ("runtime", 10)):
+            first, second, third = (asked(rule, resource, attempt) for attempt in (1, 2, 3))
+            assert least <= first < second < third, (name, resource)
+
+
+def test_trainings_and_evaluations_and_they_alone_ask_for_a_gpu(submitted):
+    assert {
+        name for name, rule in submitted.items() if "gpu" in rule.resources and rule.resources["gpu"].value == 1
+    } == ON_A_GPU
+    assert {name for name, rule in submitted.items() if "gpu" in rule.resources} == ON_A_GPU
+
+
+@pytest.mark.parametrize("path", sorted(PROFILES.glob("*/config.yaml")), ids=lambda path: path.parent.name)
+def test_a_profile_groups_rules_that_exist_and_never_one_on_a_gpu(submitted, path):
+    groups = yaml.safe_load(path.read_text()).get("groups", {})
+    assert set(groups) <= set(submitted) - ON_A_GPU
+
+
+def test_a_job_computes_with_the_configured_threads_however_few_cores_there_are(fresh_workflow):
+    with fresh_workflow.edited("config.yaml", "  threads: 1\n", "  threads: 2\n"):
+        finished = fresh_workflow.snakemake("--dry-run", "--printshellcmds", cores=1)
+    commands = re.findall(r"python scripts/(?:train|evaluate)\.py.*?>", finished.stdout, re.DOTALL)
+    assert len(commands) > 5, finished.stderr
+    assert all(re.search(r"--threads 2\b", command) for command in commands)
