@@ -4,10 +4,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= $(shell nproc)
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
+SLURM := munge slurmctld slurmd slurm-client slurm-wlm-torque iproute2
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
 .DEFAULT_GOAL := demo
-.PHONY: demo environment test test-slow test-tools tools status partial-report check format lock clean help
+.PHONY: demo environment cluster test test-slow test-tools test-slurm test-kubernetes tools status partial-report
+.PHONY: check format lock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
@@ -27,6 +29,12 @@ status: environment ## say how far an experiment is: CONFIG="experiment=paper"
 partial-report: environment ## render what there is of an unfinished experiment: CONFIG="experiment=paper"
 	@$(BIN)/python scripts/partial_report.py --config $(CONFIG)
 
+cluster: $(VENV)/.cluster ## add the plugins that the profiles for schedulers need
+
+$(VENV)/.cluster: envs/cluster.txt $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/cluster.txt --constraint envs/requirements.lock
+	touch $@
+
 test: environment ## run the tests (minutes)
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m "not slow"
 
@@ -40,6 +48,14 @@ test-tools: tools ## run the tests that need Chromium, LaTeX and axe-core; fails
 
 tools: environment ## install Chromium, LaTeX and axe-core for the tests, system packages only as root
 	.ci/tools $(VENV)
+
+test-slurm: cluster ## run the workflow on a real Slurm that lives on this machine for the tests (Debian, root)
+	dpkg --status $(SLURM) >/dev/null 2>&1 || { apt-get update && apt-get install --yes --no-install-recommends $(SLURM); }
+	$(BIN)/python tests/slurm/cluster.py $(BIN)/python -m pytest tests/slurm
+
+test-kubernetes: cluster ## render jobs for Kubernetes, check them against its schemas and run them without it
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tests/kubernetes/requirements.txt --constraint envs/requirements.lock
+	$(BIN)/python -m pytest tests/kubernetes
 
 # snakefmt calls shfmt, which stands beside it.
 check format: export PATH := $(CURDIR)/$(BIN):$(PATH)

@@ -115,6 +115,13 @@ def test_the_lock_file_holds_what_the_requirements_ask_for():
     }
 
 
+def test_the_plugins_for_schedulers_are_pinned_and_stand_apart_from_the_lock_file():
+    plugins = pins((REPOSITORY / "envs" / "cluster.txt").read_text().splitlines())
+    assert len(plugins) >= 3
+    assert all(re.fullmatch(r"\d[\w.]*", version) for version in plugins.values())
+    assert set(plugins) & set(lock()) == set()
+
+
 def test_every_package_that_is_imported_is_locked_and_asked_for():
     asked = set(pins((REPOSITORY / "envs" / "requirements.in").read_text().splitlines()))
     imported = imported_packages(*SCRIPTS.rglob("*.py"))
