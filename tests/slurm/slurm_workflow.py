@@ -16,6 +16,7 @@ from workflow_copy import Workflow
 HERE = Path(__file__).resolve().parent
 EXPERIMENT = ("--configfile", "tests/slurm/experiment.yaml")
 STEPS_ON_A_GPU = ("scripts/train.py", "scripts/evaluate.py")
+SECONDS_TO_RUN = 1500  # ten times what an idle machine takes; a job that Slurm has lost would be waited for without end
 RULES_ON_A_GPU = ("rule_pretrain", "rule_train", "rule_evaluate")
 
 
@@ -50,7 +51,15 @@ class SlurmWorkflow(Workflow):
         """Run the experiment of the tests with a profile, as shipped but for how often Slurm is asked."""
         command = [sys.executable, HERE / "impatient_snakemake.py", "--profile", profile, *EXPERIMENT, *arguments]
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-        return subprocess.run(command, cwd=self.folder, env=environment, text=True, capture_output=True, check=False)
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            capture_output=True,
+            timeout=SECONDS_TO_RUN,
+            check=False,
+        )
 
 
 # Without an accounting database only squeue knows the jobs, and the cluster's jobs start at once.

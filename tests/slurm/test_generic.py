@@ -8,6 +8,7 @@ import subprocess
 import pytest
 from sabotage import cancel_job, once_half_trained
 from slurm_workflow import SlurmWorkflow, jobs
+from workflow_copy import REPOSITORY
 
 OFTEN = ("--seconds-between-status-checks", "1")
 HISTORY = "results/cluster/runs/tiny_iemocap/men/clean/fold1/history.csv"
@@ -40,17 +41,16 @@ def test_a_training_on_another_scheduler_is_retried_to_the_same_result(local_run
     ],
 )
 def test_the_state_of_a_job_is_told_in_every_case(tmp_path, monkeypatch, answer, code, exit_status, said):
-    workflow = SlurmWorkflow(tmp_path / "nmer")
     program = tmp_path / "bin" / "qstat"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\necho '{answer}'\nexit {code}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(program.parent), prepend=":")
-    folder = workflow.folder / ".snakemake" / "jobs"
+    folder = tmp_path / ".snakemake" / "jobs"
     folder.mkdir(parents=True)
     (folder / "7").symlink_to(folder / "job")
     if exit_status is not None:
         (folder / "job.exit").write_text(f"{exit_status}\n")
-    command = [workflow.folder / "workflow/profiles/generic/status.sh", "7"]
-    told = subprocess.run(command, cwd=workflow.folder, text=True, capture_output=True, check=True)
+    command = [REPOSITORY / "workflow/profiles/generic/status.sh", "7"]
+    told = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
     assert told.stdout.split() == [said]

@@ -52,7 +52,7 @@ def test_no_other_step_asks_for_a_gpu(slurm_run):
 def test_steps_of_seconds_share_a_job(slurm_run):
     assert job(slurm_run.jobs, "calibrate").name == job(slurm_run.jobs, "corrupt").name
     assert job(slurm_run.jobs, "corrupt").processors == 2
-    assert job(slurm_run.jobs, "collect_scores").name == job(slurm_run.jobs, "scores_table").name
+    assert job(slurm_run.jobs, "collect_scores").name == job(slurm_run.jobs, "draw_robustness").name
 
 
 def test_gpu_jobs_never_exceed_the_gpus(slurm_run):
@@ -65,26 +65,27 @@ def test_gpu_jobs_never_exceed_the_gpus(slurm_run):
     assert slurm_run.waited
 
 
-LOST = {"men/clean": "NODE_FAIL", "nmer/six": "CANCELLED", "nmer/all": "FAILED"}
-"""Training -> how Slurm says that it ended."""
+LOST = {
+    "men/clean": ("rule_train_clean_wildcards_cluster_tiny_iemocap_men_1", lose_node, "NODE_FAIL"),
+    "nmer/six": ("rule_train_wildcards_cluster_tiny_iemocap_nmer_six_gaussian_-10dB_1", cancel_job, "CANCELLED"),
+    "nmer/all": ("rule_train_wildcards_cluster_tiny_iemocap_nmer_all_gaussian_-10dB_1", kill_process, "FAILED"),
+}
+"""Training -> its job's name, what happens to it, and how Slurm says that it ended."""
 
 
-def test_lost_jobs_are_retried_to_the_same_results(local_run, slurm_run, tmp_path, monkeypatch):
+def test_lost_jobs_are_retried_to_the_same_results(local_run, tmp_path, monkeypatch):
     workflow = SlurmWorkflow(tmp_path / "nmer")
     for name in ("corpora", "features", "calibration", "noisy"):
-        shutil.copytree(slurm_run.workflow.folder / "results" / name, workflow.folder / "results" / name)
+        shutil.copytree(local_run.folder / "results" / name, workflow.folder / "results" / name)
     monkeypatch.chdir(workflow.folder)
     before = {job.number for job in jobs()}
-    actions = dict(zip(LOST, (lose_node, cancel_job, kill_process), strict=True))
-    for training, action in actions.items():
+    for training, (_, action, _) in LOST.items():
         once_half_trained(training, action)
     finished = workflow.submit(*SLURM)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     since = [job for job in jobs() if job.number not in before]
-    for training, end in LOST.items():
-        attempts = [
-            job for job in since if job.name.startswith("rule_train") and training.replace("/", "_") in job.name
-        ]
+    for name, _, end in LOST.values():
+        attempts = [job for job in since if job.name == name]
         assert [job.state for job in attempts] == [end, "COMPLETED"]
         assert [job.memory for job in attempts] == ["1500M", "3000M"]
         assert [job.minutes for job in attempts] == ["4:00:00", "8:00:00"]
