@@ -5,11 +5,13 @@ BIN := $(VENV)/bin
 CORES ?= $(shell nproc)
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 SLURM := munge slurmctld slurmd slurm-client slurm-wlm-torque iproute2
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+CPU_BUILDS ?= wheels
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
 .DEFAULT_GOAL := demo
 .PHONY: demo environment cluster test test-slow test-tools test-slurm test-kubernetes tools status partial-report
-.PHONY: check format lock clean help
+.PHONY: check format lock unlock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
@@ -17,9 +19,14 @@ demo: environment ## run the embedded demo; the report is results/demo/report.ht
 
 environment: $(VENV)/.installed ## create .venv from the lock file
 
-$(VENV)/.installed: envs/requirements.lock
+# Without a GPU, PyTorch's build for CPUs saves gigabytes; where no index has it, PyPI's build is installed.
+$(VENV)/.installed: envs/requirements.lock envs/torch_cpu.lock envs/torch_cuda.lock
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
+	if [ $(GPUS) = 0 ] && $(INSTALL) --no-deps --requirement envs/torch_cpu.lock 2>/dev/null; then \
+		$(INSTALL) --requirement envs/requirements.lock; \
+	else \
+		$(INSTALL) --requirement envs/requirements.lock --requirement envs/torch_cuda.lock; \
+	fi
 	touch $@
 
 # E.g. make status CONFIG="experiment=paper data=/my/corpora"; both can be called while Snakemake runs.
@@ -71,12 +78,14 @@ format: environment ## format code and rules
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
 
-lock: ## pin the newest versions that envs/requirements.in allows
+lock: ## pin the newest versions that envs/requirements.in allows (CPU_BUILDS: folder with PyTorch's wheels for CPUs)
 	$(PYTHON) -m venv $(VENV)-lock
-	$(VENV)-lock/bin/python -m pip install --quiet --requirement envs/requirements.in
-	(head -1 envs/requirements.lock; $(VENV)-lock/bin/python -m pip freeze --exclude pip --exclude setuptools | sed 's/+cpu$$//') > envs/requirements.new
-	mv envs/requirements.new envs/requirements.lock
+	$(VENV)-lock/bin/python -m pip install --quiet uv
+	$(VENV)-lock/bin/python envs/lock.py --cpu-builds $(CPU_BUILDS)
 	rm -r $(VENV)-lock
+
+unlock: ## after a crash: remove the lock that a killed Snakemake left
+	$(SNAKEMAKE) --unlock
 
 clean: ## remove results; the environment stays
 	rm -rf results .snakemake

@@ -34,8 +34,8 @@ def package(requirement: str) -> str:
 
 
 def pins(lines: list[str]) -> dict[str, str]:
-    """Package -> version of lines such as ``numpy==2.4.6``, comments left out."""
-    stated = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    """Package -> version of lines such as ``numpy==2.4.6 ; marker \\``, comments and digests left out."""
+    stated = [line.split(";")[0].rstrip(" \\") for line in lines if line.strip() and line[0] not in "# "]
     return {normalised(line.partition("==")[0]): line.partition("==")[2] for line in stated}
 
 
@@ -104,6 +104,24 @@ def test_an_environment_file_pins_the_versions_of_the_lock_file(path):
 
 def test_every_package_of_the_lock_file_has_one_version():
     assert all(re.fullmatch(r"\d[\w.]*", version) for version in lock().values())
+
+
+@pytest.mark.parametrize("name", ["requirements.lock", "torch_cpu.lock", "torch_cuda.lock"])
+def test_every_package_of_a_lock_file_is_pinned_once_and_has_digests(name):
+    packages = re.split(r"\n(?=\S)", (REPOSITORY / "envs" / name).read_text().strip())[1:]
+    assert packages
+    for stated in packages:
+        assert re.match(r"[\w.-]+==[\w.+]+( ; .*)? \\\n", stated)
+        assert len(re.findall(r"^    --hash=sha256:[0-9a-f]{64}( \\)?$", stated, re.MULTILINE)) == stated.count("\n")
+    names = [re.match(r"[\w.-]+", stated).group() for stated in packages]
+    assert len(names) == len(set(names))
+
+
+def test_both_builds_of_torch_are_of_the_version_that_is_asked_for():
+    asked = pins((REPOSITORY / "envs" / "requirements.in").read_text().splitlines())["torch"]
+    cpu = pins((REPOSITORY / "envs" / "torch_cpu.lock").read_text().splitlines())
+    assert cpu == {"torch": f"{asked}+cpu"}
+    assert lock()["torch"] == asked
 
 
 def test_the_lock_file_holds_what_the_requirements_ask_for():
