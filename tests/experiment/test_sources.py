@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from nmer.errors import DataError
 from nmer.experiment import sources
 from nmer.experiment.sources import source_digests
 
@@ -66,3 +67,28 @@ def test_a_damaged_memory_is_forgotten(raw, tmp_path, content):
     memory.write_bytes(content)
     assert source_digests(raw, memory) == expected(raw)
     assert source_digests(raw, memory) == expected(raw)
+
+
+def test_a_file_of_the_same_size_and_time_but_other_content_has_a_new_digest(raw, tmp_path):
+    memory = tmp_path / "digests.json"
+    before = source_digests(raw, memory)
+    times = raw[0].stat()
+    raw[0].write_bytes(b"X.h5")
+    os.utime(raw[0], ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert source_digests(raw, memory) != before
+
+
+def test_the_memory_names_no_folder(raw, tmp_path):
+    memory = tmp_path / "digests.json"
+    source_digests(raw, memory)
+    assert str(tmp_path) not in memory.read_text()
+    assert "x.h5" not in memory.read_text()
+
+
+@pytest.mark.parametrize("change", [lambda file: file.write_bytes(b"0"), lambda file: file.unlink(), os.utime])
+def test_a_file_that_changes_while_it_is_read_is_named(raw, change):
+    unchanged = sources.Unchanged(raw)
+    unchanged.check()
+    change(raw[1])
+    with pytest.raises(DataError, match=r"y\.h5: was changed while it was read. Leave it alone and run again"):
+        unchanged.check()

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
+import os
 import shutil
+import signal
 import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -404,6 +410,66 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(data, tmp_pa
     assert len(epochs) == 5
     assert equal(finished, weights)
     assert finished_history == history
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda _content: b""])
+def test_a_damaged_checkpoint_is_not_used_and_the_training_ends_as_without_it(data, tmp_path, capsys, damage):
+    checkpoint, settings = tmp_path / "repeat1.pt", run_settings(epochs=2)
+    weights, history = train_repeat(builder(), data, settings, 1, checkpoint=checkpoint)
+    checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    again, same_history = train_repeat(builder(), data, settings, 1, checkpoint=checkpoint)
+    assert equal(again, weights)
+    assert same_history == history
+    assert f"warning: {checkpoint}: is damaged and is not used." in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_one_changed_bit_is_not_used(data, tmp_path, capsys):
+    checkpoint, settings = tmp_path / "repeat1.pt", run_settings(epochs=2)
+    weights, _history = train_repeat(builder(), data, settings, 1, checkpoint=checkpoint)
+    content = bytearray(checkpoint.read_bytes())
+    somewhere = content.index(next(iter(weights.values())).numpy().tobytes()[:64]) + 5
+    content[somewhere] ^= 1
+    checkpoint.write_bytes(content)
+    again, _history = train_repeat(builder(), data, settings, 1, checkpoint=checkpoint)
+    assert equal(again, weights)
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_every_epoch_says_which_versions_it_was_trained_with(data):
+    _weights, history = train_repeat(builder(), data, run_settings(epochs=2), 1)
+    assert all(f"torch {torch.__version__}" in row["versions"] for row in history)
+
+
+STEP = """
+import sys, train
+from nmer import command
+from nmer.experiment import training
+
+training.CHECKPOINT_SECONDS = 0
+command.run(train.main)
+"""
+
+
+@pytest.mark.parametrize("sort", [signal.SIGKILL, signal.SIGTERM])
+def test_a_step_that_is_killed_goes_on_from_its_checkpoint_and_ends_in_the_same_bytes(files, tmp_path, sort):
+    settings = MEN | {"repeats": 2, "training": {"constant_epochs": 30, "decay_epochs": 0, "batch_size": 4}}
+    arguments = step_arguments(files, tmp_path, noisy=None)
+    command = [sys.executable, "-c", STEP, "--settings", json.dumps(settings)]
+    command += [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
+    environment = os.environ | {"PYTHONPATH": str(Path(train.__file__).parent), "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    # Somewhere in the second repeat.
+    while not list((tmp_path / "checkpoints").glob("*/repeat2.pt")) and process.poll() is None:
+        time.sleep(0.005)
+    process.send_signal(sort)
+    assert process.wait(timeout=30) != 0
+    assert not arguments["model"].exists()
+    run_step(train, settings, **arguments)
+    whole = step_arguments(files, tmp_path / "whole", noisy=None)
+    run_step(train, settings, **whole)
+    for name in ("model", "history"):
+        assert arguments[name].read_bytes() == whole[name].read_bytes()
+    assert [path for path in tmp_path.rglob("*") if path.name.endswith((".tmp", ".pt"))] == []
 
 
 def test_progress_is_not_saved_more_often_than_needed(data, tmp_path, monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
 from nmer import command
 from nmer.errors import ConfigError, DataError
@@ -26,6 +28,29 @@ def test_a_users_error_ends_in_one_line_and_status_1(capsys):
         command.run(step)
     said = capsys.readouterr()
     assert (ending.value.code, said.out, said.err) == (1, "", "error: x.h5: cannot be read.\n")
+
+
+@pytest.mark.parametrize("make", [lambda: np.empty(2**60, np.uint8), lambda: torch.empty(2**60, dtype=torch.uint8)])
+def test_too_little_memory_is_said_in_one_line_with_what_to_do(capsys, make):
+    with pytest.raises(SystemExit) as ending:
+        command.run(make)
+    error = capsys.readouterr().err
+    assert (ending.value.code, error.count("\n")) == (1, 1)
+    assert error.startswith("error: not enough memory. Run fewer jobs at once")
+
+
+def test_being_interrupted_is_said_in_one_line(capsys):
+    def step():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as ending:
+        command.run(step)
+    assert (ending.value.code, capsys.readouterr().err) == (130, "error: stopped by Ctrl-C. Run again to go on.\n")
+
+
+def test_another_error_of_torch_keeps_its_traceback():
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        command.run(lambda: torch.ones(2, 3) @ torch.ones(2, 3))
 
 
 def test_an_error_of_ours_keeps_its_traceback():

@@ -5,14 +5,21 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import time
 
 import pytest
+import torch
+from matplotlib.figure import Figure
 
-from nmer import files
+from nmer import command, files
+from nmer.corpora import streaming
+from nmer.corpora.demo import DemoSettings, write_demo
 from nmer.errors import DataError
+from nmer.experiment import models, training
+from nmer.results import style
 
 
 def names_in(folder) -> set[str]:
@@ -125,3 +132,100 @@ def test_sha256sum_checks_a_written_digest_and_notices_a_change(tmp_path):
 
 def test_a_digest_stands_beside_its_file(tmp_path):
     assert files.digest_path(tmp_path / "x.h5") == tmp_path / "x.h5.sha256"
+
+
+def test_what_a_killed_process_left_goes_with_the_next_write_and_what_a_living_one_writes_stays(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    stays = {f".x.txt.{os.getppid()}.tmp", f".y.txt.{ended.pid}.tmp", ".x.txt.tmp", ".x.txt.notes.tmp"}
+    for name in stays:
+        (tmp_path / name).touch()
+    (tmp_path / f".x.txt.{ended.pid}.tmp").write_text("half")
+    (tmp_path / f".x.txt.{ended.pid}.old").mkdir()
+    files.write_text(tmp_path / "x.txt", "whole")
+    assert names_in(tmp_path) == {"x.txt"} | stays
+
+
+def test_a_file_is_compared_with_the_digest_beside_it(tmp_path):
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"features")
+    files.check_digests(path, None)
+    files.write_digest(path)
+    files.check_digests(path)
+    path.write_bytes(b"featurez")
+    with pytest.raises(DataError, match=r"x\.h5: is damaged, or was changed after .*Delete .*x\.h5 and run"):
+        files.check_digests(path)
+
+
+def test_every_file_of_a_folder_is_compared_and_a_missing_one_is_named(tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "a").touch()
+    (folder / "b").touch()
+    files.write_digest(folder)
+    files.check_digests(folder)
+    (folder / "b").unlink()
+    with pytest.raises(DataError, match=r"corpus/b: is missing"):
+        files.check_digests(folder)
+
+
+@pytest.fixture
+def full_disk(tmp_path):
+    """A folder on a file system without a free page."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", folder]).returncode:
+        pytest.skip("needs the right to mount a file system")
+    (folder / "filling").write_bytes(bytes(8192))
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def _write_hdf5(path):
+    with streaming.create_file(path) as file:
+        file["x"] = list(range(5000))
+
+
+def _write_corpus(path):
+    settings = {"dataset": "x", "layout": "iemocap_mmin", "generate": {"utterances": 100}}
+    with files.atomic_path(path) as folder:
+        write_demo(folder, DemoSettings.from_mapping(settings))
+
+
+WRITERS = {
+    "text": lambda path: files.write_text(path, "x" * 5000),
+    "rows": lambda path: files.write_rows(path, [{"x": 1}] * 5000),
+    "json": lambda path: files.write_json(path, list(range(5000))),
+    "gzip": lambda path: files.write_gzip(path, "".join(map(str, range(9000)))),
+    "features": _write_hdf5,
+    "model": lambda path: models.save_models(path, {1: {"weight": torch.zeros(5000)}}, {}),
+    "checkpoint": lambda path: training._save(path, {"weights": {"weight": torch.zeros(5000)}}, []),
+    "corpus": _write_corpus,
+    "figure": lambda path: style.save_figure(Figure(), path),
+}
+"""Every kind of output."""
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_a_full_disk_is_said_in_one_line_that_names_the_file_and_leaves_none(full_disk, capfd, kind):
+    with pytest.raises(SystemExit):
+        command.run(lambda: WRITERS[kind](full_disk / kind))
+    error = capfd.readouterr().err
+    assert error.startswith(f"error: {full_disk / kind}")
+    assert error.endswith(": No space left on device. Make room and run again: what is finished is kept.\n")
+    assert error.count("\n") == 1
+    assert names_in(full_disk) == {"filling"}
+
+
+def test_a_folder_that_must_not_be_written_to_is_named_with_what_to_do(tmp_path, capsys):
+    folder, user = tmp_path / "closed", os.geteuid()
+    folder.mkdir(mode=0o555)
+    if user == 0:
+        os.seteuid(65534)  # root may write everywhere
+    try:
+        with pytest.raises(SystemExit):
+            command.run(lambda: files.write_text(folder / "x.txt", "x"))
+    finally:
+        os.seteuid(user)
+    assert "Permission denied. Give yourself the permission (chmod, chown) and run again." in capsys.readouterr().err
+    assert list(folder.iterdir()) == []

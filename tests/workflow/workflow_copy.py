@@ -15,6 +15,34 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 LEFT_OUT = {".git", ".venv", ".snakemake", "results", "data"}
 
+TINY_EXPERIMENT = """\
+    datasets: [tiny_iemocap, tiny_mosei]
+    systems: [men, nmer]
+    noise: [gaussian]
+    snr_db: [-10]
+    repeats: 2
+    folds: 1
+    training:
+      constant_epochs: 1
+      decay_epochs: 1
+      pretraining: { constant_epochs: 1, decay_epochs: 1 }
+"""
+REDUCED_EXPERIMENT = """\
+    datasets: [tiny_mosei]
+    systems: [men, nmer]
+    noise: [gaussian]
+    snr_db: [-10]
+    repeats: 2
+    folds: 1
+    tables: [2]
+    figures: [robustness]
+    training:
+      constant_epochs: 8
+      decay_epochs: 2
+      pretraining: { constant_epochs: 8, decay_epochs: 2 }
+"""
+"""Fewer jobs, of longer trainings: for tests that run the workflow more than once."""
+
 
 class Workflow:
     """A copy of the repository, called as a user would."""
@@ -103,3 +131,10 @@ class Workflow:
         finally:
             path.write_text(content)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def reduced(folder: Path) -> Workflow:
+    """A copy whose experiment `tiny` has few jobs."""
+    workflow = Workflow(folder / "nmer")
+    workflow.reduce(TINY_EXPERIMENT, REDUCED_EXPERIMENT)
+    return workflow

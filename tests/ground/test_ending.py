@@ -1,0 +1,100 @@
+"""A step that is asked to end, or whose owner dies, tidies up and says so in one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nmer import ending
+from nmer.ending import Stopped, stoppable
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+STEP = """
+import sys, time
+from pathlib import Path
+from nmer import command, files
+
+def main():
+    with files.atomic_path("result.txt") as temporary:
+        temporary.write_text("half")
+        Path("started").touch()
+        time.sleep(60)
+
+command.run(main)
+"""
+
+
+@pytest.fixture
+def step(tmp_path):
+    """Starts a step that writes a file for a minute; returns it once it has begun."""
+
+    def start(owner: str = "") -> subprocess.Popen:
+        environment = os.environ | {"PYTHONPATH": str(SCRIPTS), ending.OWNER_VARIABLE: owner}
+        process = subprocess.Popen(
+            [sys.executable, "-c", STEP], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+        )
+        while not (tmp_path / "started").exists() and process.poll() is None:
+            time.sleep(0.02)
+        return process
+
+    return start
+
+
+def as_owner(process: subprocess.Popen) -> str:
+    return ending.owner().replace(str(os.getpid()), str(process.pid), 1)
+
+
+def test_a_step_that_is_asked_to_end_removes_its_temporary_file_and_says_so(step, tmp_path):
+    process = step()
+    process.terminate()
+    assert process.wait(timeout=10) == 128 + signal.SIGTERM
+    assert process.stderr.read().count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["started"]
+
+
+def test_a_step_ends_with_the_process_that_it_works_for(step, tmp_path):
+    owner = subprocess.Popen(["sleep", "60"])
+    process = step(as_owner(owner))
+    assert process.poll() is None
+    owner.kill()  # not waited for: a killed process may stay in the table for long
+    assert process.wait(timeout=10) == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir()] == ["started"]
+    owner.wait()
+
+
+def test_a_step_whose_owner_died_before_it_began_does_not_begin(step, tmp_path):
+    owner = subprocess.Popen(["true"])
+    owner.wait()
+    assert step(as_owner(owner)).wait(timeout=10) == 128 + signal.SIGTERM
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_owner_of_another_container_is_not_taken_for_a_process_of_this_one(step):
+    owner = subprocess.Popen(["true"])
+    owner.wait()
+    process = step(f"{owner.pid} pid:[1]")
+    assert process.poll() is None
+    process.kill()
+    process.wait()
+
+
+def test_a_second_signal_does_not_disturb_the_tidying_up_and_an_alarm_ends_it_if_it_hangs():
+    before = signal.getsignal(signal.SIGTERM)
+
+    def hang():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert 0 < signal.alarm(0) <= ending.GRACE_SECONDS
+
+    with pytest.raises(Stopped), stoppable():
+        hang()
+    assert signal.getsignal(signal.SIGTERM) == before

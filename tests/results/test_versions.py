@@ -1,0 +1,58 @@
+"""Results of several versions of the libraries are warned of; those of one are not."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from nmer.files import write_rows
+from nmer.results.versions import version_warnings
+
+OLD, NEW = "python 3.11.7, torch 2.12.0", "python 3.11.7, torch 2.13.0"
+SCORES = pd.DataFrame(
+    [
+        ("mosi", "men", "clean", "gaussian", -10, 1),
+        ("mosi", "nmer", "six", "gaussian", -10, 1),
+        ("mosi", "nmer", "six", "zero", None, 1),
+        ("mosi", "unimodal_a", "clean", None, None, 1),
+    ],
+    columns=["dataset", "system", "regime", "noise", "snr_db", "fold"],
+).astype({"snr_db": "Int64"})
+RUNS = ["men/clean", "nmer/six/gaussian_-10dB", "nmer/six/zero", "unimodal_a/clean"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for run in RUNS:
+        history(tmp_path / "runs" / "mosi" / run, NEW)
+    history(tmp_path / "teachers" / "mosi" / "two_tower", NEW)
+    return tmp_path
+
+
+def history(run, *versions: str) -> None:
+    rows = [{"repeat": 1, "epoch": epoch, "versions": version} for epoch, version in enumerate(versions, 1)]
+    write_rows(run / "fold1" / "history.csv", rows)
+
+
+def test_one_version_is_not_warned_of(folder):
+    assert version_warnings(SCORES, folder) == []
+
+
+@pytest.mark.parametrize("run", [f"runs/mosi/{run}" for run in RUNS] + ["teachers/mosi/two_tower"])
+def test_a_run_of_another_version_is_counted(folder, run):
+    history(folder / run, OLD)
+    (warning,) = version_warnings(SCORES, folder)
+    assert f"4 with {NEW}; 1 with {OLD}" in warning
+
+
+def test_a_training_that_an_upgrade_interrupted_counts_for_both(folder):
+    history(folder / "runs/mosi/men/clean", OLD, NEW)
+    (warning,) = version_warnings(SCORES, folder)
+    assert f"5 with {NEW}; 1 with {OLD}" in warning
+
+
+def test_runs_of_other_days_and_runs_that_noted_nothing_say_nothing(folder):
+    history(folder / "runs/mosi/nmer/six/gaussian_-40dB", OLD)
+    write_rows(folder / "runs/mosi/men/clean/fold1/history.csv", [{"repeat": 1, "epoch": 1}])
+    (folder / "runs/mosi/nmer/six/zero/fold1/history.csv").unlink()
+    assert version_warnings(SCORES, folder) == []

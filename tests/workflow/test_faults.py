@@ -1,0 +1,168 @@
+"""Faults of the machine: what the user is told, and that a plain rerun afterwards ends in the right results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from killing import assert_same, orphans, steps_of
+from workflow_copy import Workflow, reduced
+
+pytestmark = pytest.mark.slow
+is_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount a file system")
+
+
+def said(finished: subprocess.CompletedProcess) -> str:
+    """What a call said, which is never a traceback."""
+    output = finished.stdout + finished.stderr
+    assert "Traceback" not in output, output
+    return output
+
+
+def assert_reruns(workflow: Workflow, undisturbed: Workflow) -> None:
+    """A plain call finishes and makes what an undisturbed one makes; another has nothing to do."""
+    finished = workflow.snakemake()
+    assert finished.returncode == 0, said(finished)
+    assert_same(workflow, undisturbed)
+    assert workflow.due() == {}
+
+
+@pytest.fixture
+def workflow(tmp_path) -> Workflow:
+    return reduced(tmp_path)
+
+
+@pytest.fixture
+def finished(undisturbed, tmp_path) -> Workflow:
+    """A finished copy, to be damaged."""
+    copy = Workflow.__new__(Workflow)
+    copy.folder = tmp_path / "nmer"
+    shutil.copytree(undisturbed.folder, copy.folder)
+    return copy
+
+
+@pytest.fixture
+def small_disk(workflow):
+    """Results on a file system of their own; a function that mounts it again with other options."""
+    results = workflow.folder / "results"
+    results.mkdir()
+
+    def mount(options: str) -> None:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", results], check=True)
+
+    yield mount
+    subprocess.run(["umount", results], check=True)
+
+
+@is_root
+def test_a_full_disk_is_named_at_every_step_and_room_is_all_that_is_needed(workflow, small_disk, undisturbed):
+    small_disk("size=48k")
+    told = set()
+    # Each size lets the workflow come a little further.
+    for size in ("48k", "200k", "600k", "900k", "1200k", "1500k", "2000k"):
+        small_disk(f"remount,size={size}")
+        output = said(workflow.snakemake())
+        told |= {line.partition(": No space left")[0] for line in output.splitlines() if "No space left" in line}
+    assert len(told) > 2, told
+    small_disk("remount,size=100m")
+    assert_reruns(workflow, undisturbed)
+
+
+@is_root
+def test_results_that_must_not_be_written_to_are_named(workflow, small_disk, undisturbed):
+    small_disk("size=100m")
+    assert workflow.snakemake("features").returncode == 0
+    small_disk("remount,ro")
+    finished = workflow.snakemake()
+    assert finished.returncode != 0
+    assert "Read-only file system" in said(finished)
+    small_disk("remount,rw")
+    assert_reruns(workflow, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "due"),
+    [
+        ("results/features/tiny_mosei.h5", "results/noisy/tiny_mosei/gaussian_-10dB.csv"),
+        ("results/noisy/tiny_mosei/gaussian_-10dB.h5", "results/tiny/scores/tiny_mosei/men/clean/gaussian_-10dB.csv"),
+        (
+            "results/tiny/runs/tiny_mosei/men/clean/fold1/model.safetensors",
+            "results/tiny/scores/tiny_mosei/men/clean/gaussian_-10dB.csv",
+        ),
+    ],
+)
+def test_a_damaged_file_is_noticed_when_it_is_read_and_the_remedy_works(finished, undisturbed, damaged, due):
+    path = finished.folder / damaged
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    (finished.folder / due).unlink()
+    output = said(run := finished.snakemake())
+    assert run.returncode != 0
+    assert f"error: {damaged}: is damaged, or was changed after it was made" in output
+    assert f"Delete {damaged} and run again." in output
+    path.unlink()
+    assert_reruns(finished, undisturbed)
+
+
+def test_a_loss_that_is_not_finite_is_named_and_another_rate_is_all_that_is_needed(workflow, undisturbed):
+    epochs = "      constant_epochs: 8\n"
+    with workflow.edited("config.yaml", epochs, epochs + "      learning_rate: 1.0e+30\n"):
+        finished = workflow.snakemake()
+    assert finished.returncode != 0
+    assert "Lower training.learning_rate or its weight." in said(finished)
+    shutil.rmtree(workflow.folder / "results/tiny/checkpoints")  # the best weights so far, which are kept for the user
+    assert_reruns(workflow, undisturbed)
+
+
+def test_a_terminated_snakemake_ends_by_itself_and_leaves_no_lock(workflow, undisturbed):
+    process = workflow.start()
+    while not steps_of(process.pid):
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait(timeout=120) != 0
+    assert orphans(workflow) == []
+    assert_reruns(workflow, undisturbed)
+
+
+def test_steps_that_are_terminated_end_within_their_grace_and_say_so(workflow, undisturbed):
+    process = workflow.start()
+    while not (running := [n for n in steps_of(process.pid) if b"train.py" in Path(f"/proc/{n}/cmdline").read_bytes()]):
+        time.sleep(0.05)
+    time.sleep(3)  # its libraries are loaded
+    os.kill(running[0], signal.SIGTERM)
+    process.wait(timeout=120)
+    assert "error: stopped by SIGTERM" in (workflow.folder / "output").read_text()
+    assert_reruns(workflow, undisturbed)
+
+
+def test_a_clock_that_goes_backwards_changes_nothing(workflow, undisturbed):
+    assert workflow.snakemake("noisy").returncode == 0
+    tomorrow = time.time() + 86400
+    for path in [workflow.folder, *workflow.folder.rglob("*")]:
+        os.utime(path, (tomorrow, tomorrow), follow_symlinks=False)
+    assert_reruns(workflow, undisturbed)
+
+
+def test_the_second_of_two_calls_at_once_is_told_and_the_first_is_not_disturbed(workflow, undisturbed):
+    process = workflow.start()
+    while not steps_of(process.pid):
+        time.sleep(0.05)
+    second = workflow.snakemake()
+    assert second.returncode != 0
+    assert "LockException" in said(second)
+    assert process.wait(timeout=300) == 0
+    assert_reruns(workflow, undisturbed)
+
+
+@pytest.mark.parametrize("megabytes", [500, 1000])
+def test_a_limit_of_memory_stops_the_jobs_that_it_is_too_small_for(workflow, undisturbed, megabytes):
+    assert workflow.snakemake("noisy").returncode == 0
+    limited = workflow.snakemake(prefix=("prlimit", f"--as={megabytes * 2**20}"))
+    assert limited.returncode != 0
+    assert_reruns(workflow, undisturbed)
