@@ -15,6 +15,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 LEFT_OUT = {".git", ".venv", ".snakemake", "results", "data"}
 
+OFFLINE = ("unshare", "--net")
+"""Runs a command in a network without any route, for those who may."""
+
 TINY_EXPERIMENT = """\
     datasets: [tiny_iemocap, tiny_mosei]
     systems: [men, nmer]
