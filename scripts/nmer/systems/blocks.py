@@ -7,7 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmer.names import MODALITIES
+from nmer.systems.convolution import window_maxima
 from nmer.systems.interface import Sequences
+from nmer.systems.recurrence import lstm_maxima
 
 HIDDEN = 128
 LEXICAL_MODALITY = "l"
@@ -22,8 +24,12 @@ class LstmEncoder(nn.Module):
 
     def forward(self, sequences: Sequences) -> Tensor:
         """(batch, 128). Frames beyond an utterance's length never win the maximum."""
-        outputs, _ = self.lstm(sequences.values)
-        return outputs.masked_fill(~sequences.valid()[:, :, None], float("-inf")).amax(dim=1)
+        return self.side_by_side([self], sequences)[0]
+
+    @staticmethod
+    def side_by_side(encoders: list[LstmEncoder], sequences: Sequences) -> list[Tensor]:
+        """What each encoder gives for the same sequences, at less cost than one by one."""
+        return list(lstm_maxima([encoder.lstm for encoder in encoders], sequences))
 
 
 class TextCnn(nn.Module):
@@ -34,7 +40,7 @@ class TextCnn(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        # A convolution over whole tokens is a linear map of every window: one matrix product, twice as fast.
+        # Linear maps of whole windows, token by token: the weights of convolutions as wide as a token.
         self.convolutions = nn.ModuleList(nn.Linear(window * dim, HIDDEN) for window in self.WINDOWS)
         self.dropout = nn.Dropout(self.DROPOUT)
         self.projection = nn.Linear(len(self.WINDOWS) * HIDDEN, HIDDEN)
@@ -42,28 +48,27 @@ class TextCnn(nn.Module):
     def forward(self, sequences: Sequences) -> Tensor:
         """(batch, 128). A text shorter than the widest window counts as that long (zero-padded); windows that reach
         beyond an utterance's length never win the maximum, so a batch's longest text changes no other's encoding."""
-        shortest = max(self.WINDOWS)
+        return self.side_by_side([self], sequences)[0]
+
+    @classmethod
+    def side_by_side(cls, encoders: list[TextCnn], sequences: Sequences) -> list[Tensor]:
+        """What each encoder gives for the same texts, at less cost than one by one."""
+        shortest = max(cls.WINDOWS)
         missing = max(0, shortest - sequences.values.shape[1])
-        values = functional.pad(sequences.values, (0, 0, 0, missing))
+        tokens = functional.pad(sequences.values, (0, 0, 0, missing)).transpose(0, 1).contiguous()
         lengths = sequences.lengths.clamp(min=shortest)
-        pooled = [
-            self._pool(convolution(_windows(values, window)), lengths - window + 1)
-            for window, convolution in zip(self.WINDOWS, self.convolutions, strict=True)
+        pooled: list[list[Tensor]] = [[] for _ in encoders]
+        for number, window in enumerate(cls.WINDOWS):
+            filters = [encoder.convolutions[number] for encoder in encoders]
+            weights = torch.cat([part.weight for part in filters]).unflatten(1, (window, -1))
+            maxima = window_maxima(tokens, weights, torch.cat([part.bias for part in filters]), lengths)
+            for part, found in zip(maxima.chunk(len(encoders), dim=1), pooled, strict=True):
+                found.append(part)
+        # The ReLU after the maximum is that of the largest response, as before it.
+        return [
+            functional.relu(encoder.projection(encoder.dropout(functional.relu(torch.cat(found, dim=1)))))
+            for encoder, found in zip(encoders, pooled, strict=True)
         ]
-        return functional.relu(self.projection(self.dropout(torch.cat(pooled, dim=1))))
-
-    @staticmethod
-    def _pool(responses: Tensor, windows: Tensor) -> Tensor:
-        """Maximum over each utterance's own windows. responses: (batch, longest, 128); windows: (batch,) counts."""
-        beyond = torch.arange(responses.shape[1], device=responses.device) >= windows[:, None]
-        # After the ReLU every response is at least 0, so a zeroed one cannot win.
-        return functional.relu(responses).masked_fill(beyond[:, :, None], 0).amax(dim=1)
-
-
-def _windows(values: Tensor, window: int) -> Tensor:
-    """Every run of ``window`` tokens of (batch, tokens, dim) as one row: (batch, tokens - window + 1, window * dim)."""
-    starts = values.shape[1] - window + 1
-    return torch.cat([values[:, shift : shift + starts] for shift in range(window)], dim=2)
 
 
 def encoder(modality: str, dim: int) -> nn.Module:

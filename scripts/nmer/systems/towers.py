@@ -39,8 +39,9 @@ class TwoTowers(StackedTower):
 
     def forward(self, modality: str, sequences: Sequences) -> Tensor:
         """[h_m; H_m]: (batch, 256)."""
-        specific = self.specific[modality](sequences)
-        return torch.cat([specific, self.invariance_mlp(self.invariance[modality](sequences))], dim=1)
+        encoders = [self.specific[modality], self.invariance[modality]]
+        specific, invariant = encoders[0].side_by_side(encoders, sequences)
+        return torch.cat([specific, self.invariance_mlp(invariant)], dim=1)
 
     def subnetworks(self) -> Iterator[nn.Module]:
         """The modules whose gradients are clipped separately."""

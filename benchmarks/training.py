@@ -1,0 +1,453 @@
+"""How fast a system trains and validates, beside the plain way of doing it and beside the machine's matrix products.
+
+For synthetic corpora in the shapes of IEMOCAP (durations log-normal, median 3.6 s at 10 frames a second) and CMU-MOSEI,
+for NMER and MMIN with one thread and two, epochs of the workflow and of ``plain_training.py`` take turns in one process
+on the same utterances:
+  - step: CPU time of a training step of 128 utterances, after the teacher's targets are known;
+  - to floor: that time to the time of its matrix products alone, counted by the framework, at the rate of this machine;
+  - validation: CPU time of a validation pass, every utterance under six conditions (CMU-MOSEI: under one);
+  - epoch: CPU time of the real number of steps and of validated utterances, composed of the two.
+Gradients of the two ways are compared first, on one batch without dropout and with padding masked.
+Then, for each corpus, a process of its own starts a training and says how long it takes to the end of the first step,
+after imports, and its peak memory with an epoch's validation; beside it the plain reading of the same files.
+Prints Markdown tables: medians, and the range over the rounds.
+
+Example: .venv/bin/python benchmarks/training.py
+         .venv/bin/python benchmarks/training.py --rounds 2 --systems nmer --corpora iemocap --threads 1
+         .venv/bin/python benchmarks/training.py --scripts ../earlier/scripts
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import feature_store
+import numpy as np
+
+IEMOCAP_DIMS = {"a": 130, "v": 342, "l": 1024}
+MOSEI_DIMS = {"a": 74, "v": 35, "l": 300}
+
+
+class Shape(NamedTuple):
+    """A corpus. training, validated: utterances of an epoch. frames: of every modality, None for log-normal ones."""
+
+    dims: dict[str, int]
+    frames: dict[str, int | None]
+    classes: int
+    utterances: int
+    training: int
+    validated: int
+    evaluation: str
+    standardised: tuple[str, ...]
+
+
+CORPORA = {
+    "iemocap": Shape(IEMOCAP_DIMS, {"a": None, "v": 50, "l": 22}, 4, 5531, 4446, 528, "every_condition", ("a",)),
+    "mosei": Shape(MOSEI_DIMS, dict.fromkeys("avl", 50), 2, 22777, 16265, 1869, "one_condition", ()),
+}
+TEACHERS = {"nmer": "two_tower", "mmin": "men"}
+BATCH = 128
+MEASURED_STEPS = 4
+MEASURED_VALIDATION = 256
+MEDIAN_FRAMES, SPREAD, MOST_FRAMES = 36, 0.7, 340
+"""Of log-normal durations: 3.6 s at 10 frames a second; the mean is then 46 frames, a batch's longest some 209."""
+COLUMNS = (
+    "corpus",
+    "system",
+    "threads",
+    "step, plain to ours",
+    "wall time",
+    "step to its floor",
+    "validation, plain to ours",
+    "epoch, plain to ours",
+    "GFLOP a step",
+    "gradients differ by",
+)
+START_COLUMNS = (
+    "corpus",
+    "system",
+    "features, MB",
+    "to the first step, s",
+    "plain reading alone, s",
+    "plain reading to first step",
+    "peak MB",
+    "peak MB without data",
+)
+
+
+def main() -> None:
+    """Generate, measure, print, clean up."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, default=feature_store.REPOSITORY / "results", help="where to write")
+    parser.add_argument("--rounds", type=int, default=5, help="epochs of each way")
+    parser.add_argument("--corpora", nargs="+", choices=CORPORA, default=list(CORPORA))
+    parser.add_argument("--systems", nargs="+", choices=TEACHERS, default=list(TEACHERS))
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
+    parser.add_argument(
+        "--scripts", type=Path, default=feature_store.REPOSITORY / "scripts", help="the code to measure"
+    )
+    parser.add_argument("--without-start", action="store_true", help="leave out the second table")
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(arguments.scripts))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    for corpus in arguments.corpora:
+        with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
+            files = make_files(Path(folder), corpus, BATCH * MEASURED_STEPS, MEASURED_VALIDATION)
+            for system in arguments.systems:
+                for threads in arguments.threads:
+                    row = measure(corpus, system, threads, files, arguments.rounds)
+                    print(f"| {' | '.join(row)} |", flush=True)
+    if arguments.without_start:
+        return
+    print(f"\n| {' | '.join(START_COLUMNS)} |\n|{'---|' * len(START_COLUMNS)}")
+    for corpus in arguments.corpora:
+        shape = CORPORA[corpus]
+        with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
+            files = make_files(Path(folder), corpus, shape.training, shape.validated, shape.utterances)
+            for system in arguments.systems:
+                row = measure_start(corpus, system, files, arguments.scripts)
+                print(f"| {' | '.join(row)} |", flush=True)
+
+
+def make_files(folder: Path, name: str, training: int, validated: int, total: int | None = None) -> tuple[Path, Path]:
+    """Write a feature store and noisy embeddings of random features; returns both paths."""
+    from nmer.corpora.corpus import Corpus, CorpusSettings
+    from nmer.corpora.store_writer import write_store
+    from nmer.corpora.streaming import create_file, create_values
+    from nmer.files import write_digest
+
+    shape, random = CORPORA[name], np.random.default_rng(0)
+    count = total or training + validated
+    drawn = np.clip(np.round(MEDIAN_FRAMES * np.exp(SPREAD * random.standard_normal(count))), 1, MOST_FRAMES)
+    lengths = {
+        m: drawn.astype(np.int64) if frames is None else np.full(count, frames) for m, frames in shape.frames.items()
+    }
+    # Frames of one pool in changing places: a pool of its own for every utterance would take long to draw.
+    pool = {m: random.standard_normal((20_000, dim), dtype=np.float32) for m, dim in shape.dims.items()}
+
+    def features(modality: str, index: int, shift: int = 0) -> np.ndarray:
+        start = (index * 37 + shift) % (20_000 - MOST_FRAMES)
+        return pool[modality][start : start + lengths[modality][index]]
+
+    everyone = np.arange(count)
+    fold = {
+        "train": everyone[:training],
+        "val": everyone[training : training + validated],
+        "test": everyone[training + validated :] if total else everyone[-1:],
+    }
+    corpus = Corpus(
+        ids=[f"u{index}" for index in everyone],
+        labels=everyone % shape.classes,
+        speakers=["s"] * count,
+        classes=[f"class{number}" for number in range(shape.classes)],
+        dims=shape.dims,
+        lengths=lengths,
+        folds={1: fold},
+        features=features,
+    )
+    store, noisy = folder / "features.h5", folder / "noisy.h5"
+    write_store(corpus, CorpusSettings(name, "iemocap_mmin", standardize=shape.standardised), store)
+    with create_file(noisy) as file:
+        for m, dim in shape.dims.items():
+            values = create_values(file, m, int(lengths[m].sum()), dim)
+            offset = np.concatenate([[0], lengths[m].cumsum()])
+            for first in range(0, count, 64):
+                block = range(first, min(first + 64, count))
+                values[offset[block[0]] : offset[block[-1] + 1]] = np.concatenate(
+                    [0.45 * features(m, index) + 0.9 * features(m, index, 9_999) for index in block]
+                )
+    write_digest(store)
+    write_digest(noisy)
+    return store, noisy
+
+
+def measure(name: str, system: str, threads: int, files: tuple[Path, Path], rounds: int) -> list[str]:
+    """A row of the first table."""
+    import torch
+    from plain_training import PlainTraining, plain_system
+
+    from nmer.corpora.store import FeatureStore
+    from nmer.experiment import training
+    from nmer.experiment.conditions import fixed_condition
+    from nmer.experiment.data import FoldData
+    from nmer.names import SIX_CONDITIONS
+    from nmer.systems.building import build_system
+
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    shape = CORPORA[name]
+    data = FoldData(*files, 1, torch.device("cpu"))
+    with FeatureStore(files[0]) as store:
+        utterances = plain_reading(store)
+    labels = data.labels
+    plain = PlainTraining(
+        plain_system(system, shape.dims, shape.classes),
+        plain_system(TEACHERS[system], shape.dims, shape.classes),
+        system == "mmin",
+        utterances,
+        labels,
+    )
+    rows, validated = data.splits["train"].tolist(), data.splits["val"].tolist()
+    if shape.evaluation == "every_condition":
+        conditions = [list(SIX_CONDITIONS)] * len(validated)
+    else:
+        conditions = [[fixed_condition(name, data.ids[row])] for row in validated]
+    teacher = build_system(TEACHERS[system], shape.dims, shape.classes, 0.5).requires_grad_(False)
+    difference = compare_gradients(name, system)
+    times: dict[str, list] = {"our step": [], "our pass": [], "plain step": [], "plain pass": []}
+    original = {"epoch": training.train_epoch, "pass": training.validate}
+
+    def epoch(*given):
+        terms = timed(times["our step"], original["epoch"], *given)
+        timed(times["plain step"], plain.epoch, rows, BATCH)
+        return terms
+
+    def validation(*given):
+        scores = timed(times["our pass"], original["pass"], *given)
+        timed(times["plain pass"], plain.validate, conditions, validated, BATCH)
+        return scores
+
+    training.train_epoch, training.validate = epoch, validation
+    try:
+        train(name, system, data, teacher, rounds + 1)
+    finally:
+        training.train_epoch, training.validate = original["epoch"], original["pass"]
+    # The first round fills caches: the teacher's targets are part of it, and the plain way warms up as well.
+    cpu, wall = (
+        {way: np.array([pair[clock] for pair in pairs[1:]]) for way, pairs in times.items()} for clock in (0, 1)
+    )
+    operations = training_operations(name, system, data, teacher)
+    floor = operations / matrix_rate(threads)
+    whole = {
+        way: cpu[f"{way} step"] / MEASURED_STEPS * shape.training / BATCH
+        + cpu[f"{way} pass"] / MEASURED_VALIDATION * shape.validated
+        for way in ("our", "plain")
+    }
+    return [
+        name,
+        system,
+        str(threads),
+        middle(cpu["plain step"] / cpu["our step"]),
+        middle(wall["plain step"] / wall["our step"]),
+        middle(cpu["our step"] / MEASURED_STEPS / floor),
+        middle(cpu["plain pass"] / cpu["our pass"]),
+        middle(whole["plain"] / whole["our"]),
+        f"{operations / 1e9:.0f}",
+        f"{difference:.0e}",
+    ]
+
+
+def train(name: str, system: str, data, teacher, epochs: int, batch_size: int = BATCH) -> None:
+    """Train as the workflow does."""
+    from nmer.experiment import training
+    from nmer.experiment.settings import RunSettings, TrainingSettings
+    from nmer.systems.building import build_system
+
+    shape = CORPORA[name]
+    settings = RunSettings(
+        dataset=name,
+        system=system,
+        regime="six",
+        fold=1,
+        repeats=1,
+        evaluation=shape.evaluation,
+        training=TrainingSettings(constant_epochs=epochs, decay_epochs=0, batch_size=batch_size),
+    )
+    training.train_repeat(lambda: build_system(system, shape.dims, shape.classes, 0.5), data, settings, 1, teacher)
+
+
+def timed(times: list, function, *given):
+    """Call and note CPU and wall seconds."""
+    cpu, wall = time.process_time(), time.perf_counter()
+    result = function(*given)
+    times.append((time.process_time() - cpu, time.perf_counter() - wall))
+    return result
+
+
+def training_operations(name: str, system: str, data, teacher) -> float:
+    """Floating-point operations of the matrix products of one training step, after the teacher's targets are known."""
+    from nmer.experiment import training
+
+    original, counted = training.train_epoch, []
+
+    def epoch(*given):
+        with counting() as counter:
+            terms = original(*given)
+        counted.append(counter.get_total_flops())
+        return terms
+
+    training.train_epoch = epoch
+    try:
+        train(name, system, data, teacher, 2)
+    finally:
+        training.train_epoch = original
+    return counted[-1] / MEASURED_STEPS
+
+
+@contextmanager
+def counting():
+    """Count the operations of matrix products, those that write into a given place among them."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def product(_added, first, second, **_given) -> int:
+        return 2 * math.prod(first) * second[-1]
+
+    places = {torch.ops.aten.addmm_: product, torch.ops.aten.baddbmm_: product}
+    with FlopCounterMode(display=False, custom_mapping=places) as counter:
+        yield counter
+
+
+def matrix_rate(threads: int) -> float:
+    """Floating-point operations a CPU second in products of the size of a batch's tokens and a tower's filters."""
+    import torch
+
+    torch.set_num_threads(threads)
+    first, second = torch.randn(2560, 1024), torch.randn(1024, 1024)
+    times: list = []
+    for _ in range(12):
+        timed(times, torch.mm, first, second)
+    return 2 * 2560 * 1024 * 1024 / statistics.median(cpu for cpu, _wall in times[2:])
+
+
+def compare_gradients(name: str, system: str) -> float:
+    """The largest relative difference between the gradients of the two ways, over the system's parameters."""
+    import torch
+    from plain_training import copy_weights, ordered, plain_system
+    from torch import nn
+
+    from nmer.systems.building import build_system
+    from nmer.systems.interface import Batch, Sequences
+
+    shape = CORPORA[name]
+    options = {"transformer_dropout": 0.0} if system == "nmer" else {}
+    ours = build_system(system, shape.dims, shape.classes, 0.0, options)
+    plain = plain_system(system, shape.dims, shape.classes, 0.0, **options)
+    copy_weights(ours, plain)
+    for part in [*ours.modules(), *plain.modules()]:
+        if isinstance(part, nn.Dropout):
+            part.p = 0.0
+    for part in plain.modules():
+        if hasattr(part, "masked"):
+            part.masked = True
+    random = torch.Generator().manual_seed(1)
+    observed = {}
+    for m, dim in shape.dims.items():
+        lengths = torch.full((32,), shape.frames[m] or 0)
+        if shape.frames[m] is None:
+            lengths = (36 * (0.7 * torch.randn(32, generator=random)).exp()).long().clamp(1, MOST_FRAMES)
+        values = torch.randn(32, int(lengths.max()), dim, generator=random)
+        sequences = Sequences(values, lengths)
+        observed[m] = Sequences(values * sequences.valid()[:, :, None], lengths)
+    width = 256 if system == "nmer" else 128
+    targets = {m: torch.randn(32, width, generator=random) for m in shape.dims}
+    flags = {m: torch.arange(32) % 2 == number % 2 for number, m in enumerate(shape.dims)}
+    batch = Batch(observed, torch.arange(32) % shape.classes, flags, targets, targets)
+    for each in (ours, plain):
+        torch.manual_seed(2)
+        sum(each.loss(each(batch), batch).values()).backward()
+    return max(
+        float((one.grad - other.grad.view(one.grad.shape)).norm() / other.grad.norm())
+        for one, other in zip(ordered(ours, plain), plain.parameters(), strict=True)
+        if other.grad is not None and float(other.grad.norm()) > 0
+    )
+
+
+def plain_reading(store) -> dict[str, list]:
+    """Every clean utterance as a tensor of its own, normalised."""
+    import torch
+
+    utterances = {}
+    for m in store.dims:
+        mean, std = store.normalisation(1, m) or (0.0, 1.0)
+        read = [(store.utterance(m, index) - mean) / std for index in range(len(store.ids))]
+        utterances[m] = [torch.tensor(frames, dtype=torch.float32) for frames in read]
+    return utterances
+
+
+def measure_start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> list[str]:
+    """A row of the second table."""
+    runs = [feature_store.in_process(start, name, system, files, scripts) for _ in range(3)]
+    plain = [feature_store.in_process(read_plainly, files, scripts)[0] for _ in range(3)]
+    alone = feature_store.in_process(start, name, system, None, scripts)[1]
+    seconds, reading = statistics.median(run[0] for run in runs), statistics.median(plain)
+    return [
+        name,
+        system,
+        f"{sum(path.stat().st_size for path in files) / feature_store.MB:.0f}",
+        f"{seconds:.1f}",
+        f"{reading:.1f}",
+        f"{reading / seconds:.1f}",
+        f"{max(peak for _seconds, peak in runs):.0f}",
+        f"{alone:.0f}",
+    ]
+
+
+def read_plainly(files: tuple[Path, Path], scripts: Path) -> float:
+    """CPU seconds of reading a store utterance by utterance."""
+    sys.path.insert(0, str(scripts))
+    from nmer.corpora.store import FeatureStore
+
+    started = time.process_time()
+    with FeatureStore(files[0]) as store:
+        plain_reading(store)
+    return time.process_time() - started
+
+
+def start(name: str, system: str, files: tuple[Path, Path] | None, scripts: Path) -> float:
+    """CPU seconds from the end of the imports to the end of the first step; then comes a validation pass.
+
+    files: None for a corpus of four batches, to see the memory without data."""
+    sys.path.insert(0, str(scripts))
+    import torch
+
+    from nmer.experiment import training
+    from nmer.experiment.data import FoldData
+    from nmer.systems.building import build_system
+
+    torch.set_num_threads(1)
+    shape = CORPORA[name]
+    if files is None:
+        with tempfile.TemporaryDirectory() as folder:
+            files = make_files(Path(folder), name, BATCH, BATCH)
+            return start(name, system, files, scripts)
+    first: list[float] = []
+
+    class TimedAdamW(training.AdamW):
+        steps = 0
+
+        def step(self, *given, **named):
+            super().step(*given, **named)
+            first.append(time.process_time())
+
+    training.AdamW = TimedAdamW
+    original = training.train_epoch
+
+    def one_step_of_epoch(system, optimiser, data, *given):
+        data.splits = data.splits | {"train": data.splits["train"][:BATCH]}
+        return original(system, optimiser, data, *given)
+
+    training.train_epoch = one_step_of_epoch
+    began = time.process_time()
+    data = FoldData(*files, 1, torch.device("cpu"))
+    teacher = build_system(TEACHERS[system], shape.dims, shape.classes, 0.5).requires_grad_(False)
+    train(name, system, data, teacher, 1)
+    return first[0] - began
+
+
+def middle(ratios: np.ndarray) -> str:
+    """Median and range."""
+    return f"{np.median(ratios):.1f} ({ratios.min():.1f} to {ratios.max():.1f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Convolutions over windows of tokens, reduced to their maximum over time (SPEC 3.1).
+
+A convolution over whole tokens is a matrix product for every token of the window, summed. With the tokens in the order
+of time, every such product reads a run of rows of one array, so no window is ever copied together. A maximum depends on
+one window, so the gradient of a filter is a sum of one window for each utterance, a small part of a matrix product.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+
+def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tensor) -> Tensor:
+    """The largest response of every filter to a window within each text: (batch, filters).
+
+    tokens: (longest, batch, dim). weights: (filters, window, dim). biases: (filters,).
+    lengths: (batch,) tokens of each text, none shorter than the window.
+    """
+    return _WindowMaxima.apply(tokens, weights, biases, lengths)
+
+
+class _WindowMaxima(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, tokens, weights, biases, lengths) -> Tensor:
+        longest, batch, _dim = tokens.shape
+        window = weights.shape[1]
+        starts = longest - window + 1
+        rows = tokens.flatten(0, 1)
+        responses = biases.repeat(starts * batch, 1)
+        for position in range(window):
+            responses.addmm_(rows[position * batch : (position + starts) * batch], weights[:, position].T)
+        responses = responses.unflatten(0, (starts, batch))
+        beyond = torch.arange(starts, device=lengths.device)[:, None] > lengths - window
+        if beyond.any():
+            responses.masked_fill_(beyond[:, :, None], float("-inf"))
+        maxima, start = responses.max(dim=0)
+        ctx.save_for_backward(rows, weights, start)
+        ctx.shape = tokens.shape
+        return maxima
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple:
+        rows, weights, start = ctx.saved_tensors
+        _longest, batch, _dim = ctx.shape
+        given = gradient.T.contiguous()
+        # Dropout and ReLU leave most elements without a gradient: windows that add nothing are not read.
+        filters, text = given.nonzero(as_tuple=True)
+        first = start.T[filters, text] * batch + text
+        added = given[filters, text]
+        bounds = functional.pad((given != 0).sum(dim=1).cumsum(dim=0), (1, 0))[:-1]
+        of_weights = [
+            functional.embedding_bag(first + position * batch, rows, bounds, mode="sum", per_sample_weights=added)
+            for position in range(weights.shape[1])
+        ]
+        of_tokens = None
+        if ctx.needs_input_grad[0]:
+            # Features are data and need none; a system may have learnt what it reads.
+            of_tokens = torch.zeros_like(rows)
+            for position in range(weights.shape[1]):
+                of_tokens.index_add_(0, first + position * batch, added[:, None] * weights[filters, position])
+            of_tokens = of_tokens.view(ctx.shape)
+        return of_tokens, torch.stack(of_weights, dim=1), gradient.sum(dim=0), None

@@ -1,0 +1,124 @@
+"""LSTMs over sequences of different lengths, reduced to the maximum over time of their outputs (SPEC 3.1).
+
+The framework's LSTM computes padding as well, which is most of a batch whose longest utterance is long, and on a CPU one
+LSTM at a time. Here several LSTMs that read the same sequences run side by side, over the frames that exist; the input
+projection of all frames is one matrix product, and so is each gradient of a weight. On a GPU the framework's LSTM is
+one kernel and stays.
+"""
+
+from __future__ import annotations
+
+from itertools import accumulate, pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from nmer.systems.interface import Sequences
+
+aten = torch.ops.aten
+
+
+def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
+    """Maximum over each utterance's own frames of the outputs of every LSTM: (LSTMs, batch, hidden).
+
+    lstms: one layer, one direction, batch first, all of one size.
+    """
+    if sequences.values.is_cuda:
+        beyond = ~sequences.valid()[:, :, None]
+        return torch.stack([lstm(sequences.values)[0].masked_fill(beyond, float("-inf")).amax(1) for lstm in lstms])
+    # The longest first: the utterances that still go on at a step are then the first ones.
+    lengths, order = sequences.lengths.sort(descending=True, stable=True)
+    going_on = torch.arange(int(lengths[0]), device=lengths.device)[:, None] < lengths
+    step, place = going_on.nonzero(as_tuple=True)
+    frames = sequences.values.flatten(0, 1).index_select(0, order[place] * sequences.values.shape[1] + step)
+    maxima = _LongestFirst.apply(
+        frames,
+        place,
+        going_on.sum(dim=1).tolist(),
+        torch.stack([lstm.weight_ih_l0 for lstm in lstms]),
+        torch.stack([lstm.weight_hh_l0 for lstm in lstms]),
+        torch.stack([lstm.bias_ih_l0 + lstm.bias_hh_l0 for lstm in lstms]),
+    )
+    return maxima.index_select(1, order.argsort())
+
+
+class _LongestFirst(torch.autograd.Function):
+    """Maxima of LSTMs over frames that are ordered by step, the longest utterance first in every step.
+
+    Gates stand in the framework's order: input, forget, candidate, output.
+    """
+
+    @staticmethod
+    def forward(ctx, frames, place, counts, input_weights, hidden_weights, biases) -> Tensor:
+        """frames: (frames, dim). place: (frames,) number of the utterance of each. counts: how many utterances each
+        step has. input_weights: (LSTMs, 4 hidden, dim); hidden_weights: (LSTMs, 4 hidden, hidden); biases: (LSTMs,
+        4 hidden). Returns (LSTMs, utterances, hidden)."""
+        lstms, _, hidden = hidden_weights.shape
+        gates = torch.stack([torch.addmm(b, frames, w.T) for w, b in zip(input_weights, biases, strict=True)])
+        outputs, cells, squashed = (frames.new_empty(lstms, len(frames), hidden) for _ in range(3))
+        maxima = frames.new_full((lstms, counts[0], hidden), float("-inf"))
+        transposed = hidden_weights.transpose(1, 2)
+        output = cell = None
+        for start, end in pairwise(accumulate(counts, initial=0)):
+            here, count = slice(start, end), end - start
+            gate = gates[:, here]
+            if start:
+                gate.baddbmm_(output[:, :count], transposed)
+            gate[..., : 2 * hidden].sigmoid_()
+            gate[..., 2 * hidden : 3 * hidden].tanh_()
+            gate[..., 3 * hidden :].sigmoid_()
+            entering, kept, candidate, leaving = gate.chunk(4, dim=-1)
+            before, cell = cell, torch.mul(entering, candidate, out=cells[:, here])
+            if start:
+                cell.addcmul_(kept, before[:, :count])
+            output = torch.mul(leaving, torch.tanh(cell, out=squashed[:, here]), out=outputs[:, here])
+            highest = maxima[:, :count]
+            torch.maximum(highest, output, out=highest)
+        ctx.counts = counts
+        ctx.save_for_backward(frames, place, input_weights, hidden_weights, gates, outputs, cells, squashed, maxima)
+        return maxima
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple:
+        """gradient: (LSTMs, utterances, hidden), of the maxima."""
+        frames, place, input_weights, hidden_weights, gates, outputs, cells, squashed, maxima = ctx.saved_tensors
+        hidden = hidden_weights.shape[2]
+        # Frames that share a maximum share its gradient, as the framework's amax has it.
+        attained = (outputs == maxima[:, place]).to(gradient.dtype)
+        sharing = torch.zeros_like(maxima).index_add_(1, place, attained)
+        attained *= (gradient / sharing)[:, place]
+        gate_gradients = torch.empty_like(gates)
+        previous = torch.zeros_like(outputs)
+        output_gradients, cell_gradients = torch.zeros_like(maxima), torch.zeros_like(maxima)
+        bounds = list(pairwise(accumulate(ctx.counts, initial=0)))
+        for number, (start, end) in reversed(list(enumerate(bounds))):
+            here, count = slice(start, end), end - start
+            gate, gate_gradient = gates[:, here], gate_gradients[:, here]
+            entering, kept, candidate, leaving = gate.chunk(4, dim=-1)
+            of_entering, of_kept, of_candidate, of_leaving = gate_gradient.chunk(4, dim=-1)
+            of_output, of_cell = output_gradients[:, :count], cell_gradients[:, :count]
+            of_output += attained[:, here]
+            torch.mul(of_output, squashed[:, here], out=of_leaving)
+            of_cell += aten.tanh_backward(of_output * leaving, squashed[:, here])
+            torch.mul(of_cell, candidate, out=of_entering)
+            torch.mul(of_cell, entering, out=of_candidate)
+            if start:
+                before = slice(bounds[number - 1][0], bounds[number - 1][0] + count)
+                torch.mul(of_cell, cells[:, before], out=of_kept)
+                previous[:, here] = outputs[:, before]
+            else:
+                of_kept.zero_()
+            both, squeezed = gate_gradient[..., : 2 * hidden], gate[..., : 2 * hidden]
+            aten.sigmoid_backward.grad_input(both, squeezed, grad_input=both)
+            aten.tanh_backward.grad_input(of_candidate, candidate, grad_input=of_candidate)
+            aten.sigmoid_backward.grad_input(of_leaving, leaving, grad_input=of_leaving)
+            of_cell *= kept
+            if start:
+                of_output.copy_(gate_gradient @ hidden_weights)
+        of_input_weights = torch.stack([part.T @ frames for part in gate_gradients])
+        of_hidden_weights = gate_gradients.transpose(1, 2) @ previous
+        # Features are data and need none; a system may have learnt what it reads.
+        of_frames = (gate_gradients @ input_weights).sum(dim=0) if ctx.needs_input_grad[0] else None
+        return of_frames, None, None, of_input_weights, of_hidden_weights, gate_gradients.sum(dim=1)

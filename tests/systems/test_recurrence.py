@@ -1,0 +1,73 @@
+"""LSTMs side by side over the frames that exist equal the framework's LSTM, utterance by utterance."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_systems import padded
+from torch import nn
+
+from nmer.systems.interface import Sequences
+from nmer.systems.recurrence import lstm_maxima
+
+LENGTHS = {"uneven": (3, 1, 11, 7, 11, 2), "equal": (5, 5, 5), "one": (4,), "single frames": (1, 1)}
+
+
+def lstms(count: int, dim: int = 4, hidden: int = 6) -> list[nn.LSTM]:
+    return [nn.LSTM(dim, hidden, batch_first=True).double() for _ in range(count)]
+
+
+def one_by_one(lstm: nn.LSTM, utterances: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack([lstm(frames[None])[0][0].amax(dim=0) for frames in utterances])
+
+
+@pytest.mark.parametrize("lengths", LENGTHS.values(), ids=LENGTHS)
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_maxima_and_every_gradient_are_those_of_the_framework(lengths, count):
+    parts = lstms(count)
+    utterances = [torch.randn(frames, 4, dtype=torch.float64, requires_grad=True) for frames in lengths]
+    weight = torch.randn(count, len(lengths), 6, dtype=torch.float64)
+    leaves = [*utterances, *(parameter for lstm in parts for parameter in lstm.parameters())]
+    found = lstm_maxima(parts, padded(utterances))
+    expected = torch.stack([one_by_one(lstm, utterances) for lstm in parts])
+    torch.testing.assert_close(found, expected)
+    gradients = (torch.autograd.grad((maxima * weight).sum(), leaves) for maxima in (found, expected))
+    for gradient, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, reference)
+
+
+def test_frames_that_share_a_maximum_share_its_gradient_as_the_frameworks_do():
+    # Zero weights: every frame of a constant utterance gives the same output once the biases alone speak.
+    (lstm,) = lstms(1)
+    with torch.no_grad():
+        for name, parameter in lstm.named_parameters():
+            parameter.fill_(50.0 if "bias" in name else 0.0)
+            parameter.view(4, 6, -1)[1] = -50.0
+    utterances = [torch.randn(frames, 4, dtype=torch.float64) for frames in (6, 3)]
+    found = torch.autograd.grad(lstm_maxima([lstm], padded(utterances)).sum(), lstm.parameters())
+    expected = torch.autograd.grad(one_by_one(lstm, utterances).sum(), lstm.parameters())
+    for gradient, reference in zip(found, expected, strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=0, atol=1e-12)
+
+
+def test_nothing_beyond_an_utterances_length_is_read():
+    parts, sequences = lstms(2), padded([torch.randn(frames, 4, dtype=torch.float64) for frames in (2, 9, 5)])
+    spoilt = sequences.values.masked_fill(~sequences.valid()[:, :, None], float("nan"))
+    assert torch.equal(lstm_maxima(parts, Sequences(spoilt, sequences.lengths)), lstm_maxima(parts, sequences))
+
+
+def test_no_step_is_computed_for_padding(monkeypatch):
+    seen, whole = [], torch.addmm
+    monkeypatch.setattr(
+        torch, "addmm", lambda bias, frames, weight: seen.append(len(frames)) or whole(bias, frames, weight)
+    )
+    lstm_maxima(lstms(2), padded([torch.randn(frames, 4, dtype=torch.float64) for frames in (2, 40, 3)]))
+    assert seen == [45, 45]
+
+
+def test_gradients_of_gradients_are_refused_not_wrong():
+    parts = lstms(1)
+    maxima = lstm_maxima(parts, padded([torch.randn(3, 4, dtype=torch.float64)]))
+    (gradient,) = torch.autograd.grad(maxima.sum(), [parts[0].weight_ih_l0], create_graph=True)
+    with pytest.raises(RuntimeError):
+        gradient.sum().backward()
