@@ -13,7 +13,8 @@ from small_fold import CPU, DIMS, FOLDS, IDS, builder, make_files, run_settings,
 from nmer.experiment.conditions import FRESH_COPY, training_copies
 from nmer.experiment.data import FoldData
 from nmer.experiment.fresh_noise import FreshNoise
-from nmer.experiment.training import make_batch, teacher_targets, train_repeat, validate
+from nmer.experiment.targets import TeacherTargets
+from nmer.experiment.training import make_batch, train_repeat, validate
 from nmer.names import MODALITIES
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.kinds.gaussian import gaussian
@@ -63,7 +64,7 @@ def test_copies_are_drawn_evenly_anew_each_epoch_and_alike_for_every_system():
 def test_a_batch_shows_the_chosen_copy_of_noisy_modalities_and_the_teachers_encoding_of_it(files):
     data = FoldData(*files, 1, CPU, draws=3)
     teacher = builder()().eval()
-    targets = teacher_targets(teacher, data, range(4))
+    targets = TeacherTargets(teacher, data)
     rows, copies = torch.tensor([4, 5, 6]), torch.tensor([2, 1, 3])
     flags = torch.tensor([[True, True, False]] * 3)
     batch = make_batch(data, rows, flags, targets, MODALITIES, copies)

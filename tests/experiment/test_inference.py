@@ -38,7 +38,7 @@ def test_encodings_are_those_of_the_utterances_alone(system, data, monkeypatch, 
     monkeypatch.setattr(inference, "BATCH", batch)
     rows = torch.tensor([20, 3, 0, 7, 15, 3, 9, 10, 11])
     for noisy in (False, True):
-        found = encode_rows(system.train(), data, rows, noisy)
+        found = encode_rows(system.train(), data, rows, int(noisy))
         assert set(found) == set(DIMS)
         for modality, encodings in found.items():
             expected = torch.stack([alone(system, modality, int(row), noisy) for row in rows])
@@ -70,7 +70,7 @@ def test_conditions_differ(system, data):
 
 def test_a_condition_without_items_has_predictions_of_no_one(system, data):
     rows = torch.arange(6)
-    encodings = encode_rows(system, data, rows, copy=0)
+    encodings = encode_rows(system, data, rows, 0)
     assert probabilities(system, encodings, encodings, "av", torch.tensor([], dtype=torch.int64)).shape == (0, 3)
 
 

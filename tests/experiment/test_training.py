@@ -42,7 +42,7 @@ from nmer.experiment.settings import TrainingSettings
 from nmer.experiment.training import make_batch, train_epoch, train_repeat, validate
 from nmer.systems.interface import System
 
-NO_TARGETS: list = []
+NO_TARGETS = None
 
 
 @pytest.fixture(scope="module")

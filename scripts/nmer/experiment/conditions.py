@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 
 from nmer.names import (
@@ -26,6 +28,7 @@ NOISY_FLAGS = {c: np.array([m in noisy_modalities(c) for m in MODALITIES]) for c
 """Per condition, which of a, v, l are noisy: (3,) bool."""
 
 
+@cache
 def fixed_condition(dataset: str, utterance: str) -> str:
     """The one condition of an utterance in a corpus evaluated under one condition each; depends on the names alone."""
     return SIX_CONDITIONS[derive_key("condition", dataset, utterance) % len(SIX_CONDITIONS)]

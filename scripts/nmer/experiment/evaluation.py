@@ -22,8 +22,8 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
     rows = data.splits["test"]
     utterances = [data.ids[row] for row in rows.tolist()]
     conditions = tested_conditions(settings.system, noisy=settings.noise is not None)
-    clean = encode_rows(system, data, rows, copy=0)
-    noisy = encode_rows(system, data, rows, copy=1) if settings.noise is not None else {}
+    clean = encode_rows(system, data, rows, 0)
+    noisy = encode_rows(system, data, rows, 1) if settings.noise is not None else {}
     parts = []
     for condition, positions in test_items(conditions, settings.evaluation, settings.dataset, utterances).items():
         chosen = torch.from_numpy(positions).to(data.device)

@@ -14,17 +14,17 @@ BATCH = 256
 
 
 @torch.inference_mode()
-def encode_rows(system: System, data: FoldData, rows: Tensor, copy: int) -> dict[str, Tensor]:
-    """Encodings of a copy of the rows' features (0 clean, 1 noisy, further draws), per modality (rows, width), in
-    evaluation mode."""
+def encode_rows(system: System, data: FoldData, rows: Tensor, copies: int | dict[str, Tensor]) -> dict[str, Tensor]:
+    """Encodings of copies of the rows' features (0 clean, 1 noisy, further draws), per modality (rows, width), in
+    evaluation mode. copies: one for all, or per modality (rows,) of each."""
     system.eval()
-    copies = torch.full((BATCH,), copy, device=data.device)
-    return {
-        modality: torch.cat(
-            [system.encode(modality, data.sequences(modality, part, copies[: len(part)])) for part in rows.split(BATCH)]
-        )
-        for modality in system.modalities
-    }
+
+    def encoded(modality: str) -> Tensor:
+        chosen = torch.full_like(rows, copies) if isinstance(copies, int) else copies[modality]
+        batches = zip(rows.split(BATCH), chosen.split(BATCH), strict=True)
+        return torch.cat([system.encode(modality, data.sequences(modality, *batch)) for batch in batches])
+
+    return {modality: encoded(modality) for modality in system.modalities}
 
 
 @torch.inference_mode()

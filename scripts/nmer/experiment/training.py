@@ -17,7 +17,8 @@ from torch import Tensor
 from nmer.errors import TrainingError
 from nmer.experiment.conditions import (
     FRESH_COPY,
-    cached_draws,
+    NOISY_FLAGS,
+    ONE_CONDITION,
     training_copies,
     training_flags,
     validation_items,
@@ -26,6 +27,7 @@ from nmer.experiment.data import FoldData
 from nmer.experiment.inference import encode_rows, probabilities
 from nmer.experiment.optimiser import AdamW
 from nmer.experiment.settings import RunSettings
+from nmer.experiment.targets import TeacherTargets
 from nmer.experiment.versions import versions_text
 from nmer.files import atomic_path
 from nmer.metrics import score
@@ -65,17 +67,20 @@ def train_repeat(
     options = settings.training
     optimiser = AdamW(system.parameters(), options.learning_rate, options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, options.learning_rate_factor)
-    targets = teacher_targets(teacher, data, range(1 + cached_draws(settings.train_draws)))
+    targets = TeacherTargets(teacher, data) if teacher is not None else None
+    parts = {"system": system, "optimiser": optimiser, "schedule": schedule}
+    parts |= {"targets": targets} if targets is not None else {}
     best, history = {"UA": -1.0, "weights": {}}, []
     if checkpoint is not None and _is_whole(checkpoint):
-        best, history = _resume(checkpoint, data.device, system=system, optimiser=optimiser, schedule=schedule)
+        best, history = _resume(checkpoint, data.device, **parts)
 
     saved = time.monotonic()
     for epoch in range(len(history), options.epochs):
         rate = schedule.get_last_lr()[0]
         if fresh is not None:
             fresh.draw(data, FRESH_COPY, repeat, epoch)
-            targets[FRESH_COPY:] = teacher_targets(teacher, data, [FRESH_COPY])
+            if targets is not None:
+                targets.forget(FRESH_COPY)
         torch.manual_seed(derive_seed("epoch", settings.system, *names, epoch))
         try:
             terms = train_epoch(system, optimiser, data, settings, repeat, epoch, targets)
@@ -95,7 +100,7 @@ def train_repeat(
             weights = {key: value.detach().clone() for key, value in system.state_dict().items()}
             best = {"UA": validation["val_UA"], "weights": weights}
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, best, history, system=system, optimiser=optimiser, schedule=schedule)
+            _save(checkpoint, best, history, **parts)
             saved = time.monotonic()
     if checkpoint is not None:
         _save(checkpoint, best, history)
@@ -109,11 +114,11 @@ def train_epoch(
     settings: RunSettings,
     repeat: int,
     epoch: int,
-    targets: list[dict[str, Tensor]],
+    targets: TeacherTargets | None,
 ) -> dict[str, float]:
     """One pass over the training split; returns the mean of every loss term. The last, smaller batch is kept.
 
-    targets: the teacher's encodings of every copy, as :func:`teacher_targets` gives them.
+    targets: of the teacher, for a system that has one.
     """
     names = (settings.dataset, settings.fold, repeat, epoch)
     rows = data.splits["train"]
@@ -153,32 +158,24 @@ def make_batch(
     data: FoldData,
     rows: Tensor,
     noisy: Tensor,
-    targets: list[dict[str, Tensor]] | None = None,
+    targets: TeacherTargets | None = None,
     modalities: Iterable[str] = MODALITIES,
     copies: Tensor | None = None,
 ) -> Batch:
-    """A batch of utterances. rows: (batch,); noisy: (batch, 3) bool in the order a, v, l; targets: the teacher's
-    encodings of every copy of all utterances, per modality; modalities: those that the system reads; copies: (batch,)
-    which of its noisy copies each utterance shows where it is noisy, the first if not given."""
+    """A batch of utterances. rows: (batch,); noisy: (batch, 3) bool in the order a, v, l; targets: of the teacher, if
+    there is one; modalities: those that the system reads; copies: (batch,) which of its noisy copies each utterance
+    shows where it is noisy, the first if not given."""
     flags = {modality: noisy[:, number] for number, modality in enumerate(MODALITIES)}
     shown = torch.ones_like(rows) if copies is None else copies
-    clean, *drawn = targets or [{}]
     return Batch(
         observed={modality: data.sequences(modality, rows, flags[modality] * shown) for modality in modalities},
         labels=data.labels[rows],
         noisy=flags,
-        teacher_clean={modality: values[rows] for modality, values in clean.items()},
-        teacher_noisy=_of_copies(drawn, rows, shown),
-        clean=lambda modality: data.sequences(modality, rows, torch.zeros_like(rows, dtype=torch.bool)),
+        teacher_clean=targets.of(rows, torch.zeros_like(rows)) if targets is not None else {},
+        teacher_noisy=targets.of(rows, shown) if targets is not None else {},
+        clean=lambda modality: data.sequences(modality, rows, torch.zeros_like(rows)),
         deviations=data.deviations,
     )
-
-
-def _of_copies(drawn: list[dict[str, Tensor]], rows: Tensor, copies: Tensor) -> dict[str, Tensor]:
-    """Per modality (batch, width): the encoding of each row's own noisy copy. drawn: encodings of copies 1, 2, …."""
-    if len(drawn) < 2:
-        return {modality: values[rows] for part in drawn for modality, values in part.items()}
-    return {m: torch.stack([part[m] for part in drawn])[copies - 1, rows] for m in drawn[0]}
 
 
 def validate(system: System, data: FoldData, settings: RunSettings) -> dict[str, float]:
@@ -187,8 +184,12 @@ def validate(system: System, data: FoldData, settings: RunSettings) -> dict[str,
     items = validation_items(
         settings.regime, settings.evaluation, settings.dataset, [data.ids[row] for row in rows.tolist()]
     )
-    clean = {} if settings.regime == "all" else encode_rows(system, data, rows, copy=0)
-    noisy = {} if settings.regime == "clean" else encode_rows(system, data, rows, copy=1)
+    if settings.regime == "six" and settings.evaluation == ONE_CONDITION:
+        # Every utterance is seen in one state of each modality: the other is not encoded.
+        clean = noisy = encode_rows(system, data, rows, _shown_copies(items, rows))
+    else:
+        clean = {} if settings.regime == "all" else encode_rows(system, data, rows, 0)
+        noisy = {} if settings.regime == "clean" else encode_rows(system, data, rows, 1)
     labels, predictions = [], []
     for condition, positions in items.items():
         chosen = torch.from_numpy(positions).to(data.device)
@@ -198,17 +199,13 @@ def validate(system: System, data: FoldData, settings: RunSettings) -> dict[str,
     return {f"val_{name}": value for name, value in scores.items()}
 
 
-def teacher_targets(teacher: System | None, data: FoldData, copies: Iterable[int] = (0, 1)) -> list[dict[str, Tensor]]:
-    """The frozen teacher's encodings of copies of every utterance, per modality (utterances, width): those that do not
-    change are computed once."""
-    if teacher is None:
-        return []
-    everyone = torch.arange(len(data.ids), device=data.device)
-    # A copy outside inference mode, so that a loss may be computed against it.
-    return [
-        {modality: values.clone() for modality, values in encode_rows(teacher, data, everyone, copy).items()}
-        for copy in copies
-    ]
+def _shown_copies(items: dict[str, np.ndarray], rows: Tensor) -> dict[str, Tensor]:
+    """Per modality (rows,): 0 where the row's one condition has it clean, 1 where noisy. items: positions in rows."""
+    flags = np.zeros((len(rows), len(MODALITIES)), np.int64)
+    for condition, positions in items.items():
+        flags[positions] = NOISY_FLAGS[condition]
+    copies = torch.from_numpy(flags).to(rows.device)
+    return {modality: copies[:, number] for number, modality in enumerate(MODALITIES)}
 
 
 def _best_epoch(history: list[dict]) -> int:

@@ -1,6 +1,6 @@
 """LSTMs over sequences of different lengths, reduced to the maximum over time of their outputs (SPEC 3.1).
 
-The framework's LSTM computes padding as well, which is most of a batch whose longest utterance is long, and on a CPU one
+The framework's LSTM computes padding as well, most of a batch whose longest utterance is long, and on a CPU one
 LSTM at a time. Here several LSTMs that read the same sequences run side by side, over the frames that exist; the input
 projection of all frames is one matrix product, and so is each gradient of a weight. On a GPU the framework's LSTM is
 one kernel and stays.

@@ -1,0 +1,132 @@
+"""The frames of one modality, clean and noisy, served as padded batches: out of the files, or out of a GPU's memory.
+
+Every utterance has several copies, which lie in arrays of one shape: copy 0 is clean, the others are noisy.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmer.errors import DataError
+from nmer.systems.interface import Sequences
+
+Change = Callable[[np.ndarray], np.ndarray]
+Normalisation = tuple[np.ndarray, np.ndarray] | None
+
+
+class StoredArray:
+    """A contiguous float32 array in an HDF5 file, of which runs of rows are read straight from the file.
+
+    HDF5 itself takes longer to find an utterance than to read it.
+    """
+
+    def __init__(self, dataset: h5py.Dataset) -> None:
+        """Raises DataError if the array is compressed or of another type than the steps write."""
+        self._path, self._start = Path(dataset.file.filename), dataset.id.get_offset()
+        if self._start is None or dataset.dtype != np.dtype("<f4"):
+            raise DataError(f"{self._path}: {dataset.name} is not a plain float32 array. Delete the file, run again.")
+        self.dim = dataset.shape[1]
+        self._file = self._path.open("rb", buffering=0)
+
+    def read(self, first: int, rows: np.ndarray) -> None:
+        """Fill ``rows``, (rows, dim) contiguous, with those from number ``first`` on. Raises DataError if they end."""
+        place, left = self._start + 4 * first * self.dim, memoryview(rows).cast("B")
+        while left:
+            # The system reads 2 GB at most at once.
+            count = os.preadv(self._file.fileno(), [left], place)
+            if not count:
+                raise DataError(f"{self._path}: ends too early. Delete it and run again.")
+            place, left = place + count, left[count:]
+
+
+class FileFrames:
+    """Frames that stay in their files: a batch reads its own, and the system keeps in memory what was read, once for
+    all processes. A job starts at once, and needs no memory that grows with the corpus."""
+
+    def __init__(self, copies: list[StoredArray], offset: np.ndarray, normalisation: Normalisation, spare: int) -> None:
+        """offset: (utterances + 1,), as in the feature store. normalisation: mean and standard deviation that every
+        frame is served with. spare: copies to put something in, after the others; they are in memory."""
+        self._copies, self._offset = copies, offset
+        self._mean, self._std = (part.astype(np.float32) for part in normalisation or (np.zeros(1), np.ones(1)))
+        self._normalised = normalisation is not None
+        self._dim = copies[0].dim
+        self._spare = [np.zeros((offset[-1], self._dim), np.float32) for _ in range(spare)]
+
+    def padded(self, rows: Tensor, copies: Tensor) -> Sequences:
+        """rows, copies: (batch,) utterances and the number of the copy of each."""
+        chosen = rows.numpy()
+        starts, lengths = self._offset[chosen], self._offset[chosen + 1] - self._offset[chosen]
+        values = np.zeros((len(chosen), lengths.max(), self._dim), np.float32)
+        for place, (start, length, copy) in enumerate(
+            zip(starts.tolist(), lengths.tolist(), copies.tolist(), strict=True)
+        ):
+            frames = values[place, :length]
+            if copy < len(self._copies):
+                self._copies[int(copy)].read(start, frames)
+                self._normalise(frames)
+            else:
+                frames[:] = self._spare[copy - len(self._copies)][start : start + length]
+        return Sequences(torch.from_numpy(values), torch.from_numpy(lengths))
+
+    def replace(self, row: int, copy: int, change: Change) -> None:
+        """Put something in the place of a spare copy of an utterance: ``change`` of its clean features."""
+        start, stop = self._offset[row : row + 2].tolist()
+        clean = np.empty((stop - start, self._dim), np.float32)
+        self._copies[0].read(start, clean)
+        self._spare[copy - len(self._copies)][start:stop] = change(clean)
+        self._normalise(self._spare[copy - len(self._copies)][start:stop])
+
+    def _normalise(self, frames: np.ndarray) -> None:
+        if self._normalised:
+            frames -= self._mean
+            frames /= self._std
+
+
+class DeviceFrames:
+    """Frames in a GPU's memory, normalised: one array, so that a batch is one gather."""
+
+    def __init__(
+        self,
+        copies: list[StoredArray],
+        offset: np.ndarray,
+        normalisation: Normalisation,
+        spare: int,
+        device: torch.device,
+    ) -> None:
+        """As :class:`FileFrames`. device: where the frames go."""
+        self._offset = torch.from_numpy(offset).to(device)
+        self._mean, self._std = (part.astype(np.float32) for part in normalisation or (np.zeros(1), np.ones(1)))
+        total, dim = int(offset[-1]), copies[0].dim
+        # The last row is the one that padding points to.
+        self._frames = torch.zeros((len(copies) + spare) * total + 1, dim, device=device)
+        for number, copy in enumerate(copies):
+            values = np.empty((total, dim), np.float32)
+            copy.read(0, values)
+            if normalisation is not None:
+                values -= self._mean
+                values /= self._std
+            self._frames[number * total : (number + 1) * total] = torch.from_numpy(values).to(device)
+
+    def padded(self, rows: Tensor, copies: Tensor) -> Sequences:
+        """rows, copies: (batch,) utterances and the number of the copy of each."""
+        offset, frames = self._offset, self._frames
+        start, lengths = offset[rows], offset[rows + 1] - offset[rows]
+        position = torch.arange(int(lengths.max()), device=frames.device)
+        index = (start + copies * offset[-1])[:, None] + position
+        index = torch.where(position < lengths[:, None], index, len(frames) - 1)
+        return Sequences(frames.index_select(0, index.flatten()).unflatten(0, index.shape), lengths)
+
+    def replace(self, row: int, copy: int, change: Change) -> None:
+        """Put something in the place of a copy of an utterance: ``change`` of its clean features."""
+        start, stop = self._offset[row : row + 2].tolist()
+        total = int(self._offset[-1])
+        clean = self._frames[start:stop].cpu().numpy() * self._std + self._mean
+        changed = (change(clean) - self._mean) / self._std
+        self._frames[copy * total + start : copy * total + stop] = torch.from_numpy(changed).to(self._frames.device)

@@ -1,0 +1,77 @@
+"""The frozen teacher's encodings, each computed when a training first asks for it and kept from then on (SPEC 3.5).
+
+They do not change while the teacher's weights and the features do not; of a first batch only its own are needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from nmer.experiment.data import FoldData
+from nmer.names import MODALITIES
+from nmer.systems.interface import System
+
+
+class TeacherTargets:
+    """Encodings of copies of utterances, per modality and copy. Part of a training's checkpoint: computed again in
+    other batches they would differ by rounding."""
+
+    def __init__(self, teacher: System, data: FoldData) -> None:
+        self._teacher, self._data = teacher.eval(), data
+        self._values: dict[str, Tensor] = {}
+        self._known: dict[str, Tensor] = {}
+
+    def of(self, rows: Tensor, copies: Tensor) -> Mapping[str, Tensor]:
+        """Per modality (batch, width), computed when looked up. rows, copies: (batch,), as
+        :meth:`FoldData.sequences`."""
+        return _BatchTargets(self, rows, copies)
+
+    def forget(self, copy: int) -> None:
+        """A copy of the features is going to change."""
+        for modality in MODALITIES:
+            self._known.pop(f"{modality}{copy}", None)
+
+    def state_dict(self) -> dict:
+        """What was computed so far."""
+        return {"values": self._values, "known": self._known}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on from what was computed."""
+        self._values, self._known = state["values"], state["known"]
+
+    def encodings(self, modality: str, rows: Tensor, copy: int) -> Tensor:
+        """(rows, width) of one copy of some utterances."""
+        key = f"{modality}{copy}"
+        known = self._known.setdefault(key, torch.zeros(len(self._data.ids), dtype=torch.bool, device=rows.device))
+        missing = rows[~known[rows]]
+        if len(missing):
+            copies = torch.full_like(missing, copy)
+            with torch.inference_mode():
+                encoded = self._teacher.encode(modality, self._data.sequences(modality, missing, copies))
+            if key not in self._values:
+                self._values[key] = torch.zeros(len(known), encoded.shape[1], device=rows.device)
+            self._values[key][missing], known[missing] = encoded, True
+        return self._values[key][rows]
+
+
+class _BatchTargets(Mapping):
+    def __init__(self, targets: TeacherTargets, rows: Tensor, copies: Tensor) -> None:
+        self._targets, self._rows, self._copies = targets, rows, copies
+
+    def __getitem__(self, modality: str) -> Tensor:
+        found = None
+        for copy in self._copies.unique().tolist():
+            here = (self._copies == copy).nonzero().squeeze(1)
+            encoded = self._targets.encodings(modality, self._rows[here], copy)
+            found = encoded.new_empty(len(self._rows), encoded.shape[1]) if found is None else found
+            found[here] = encoded
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODALITIES)
+
+    def __len__(self) -> int:
+        return len(MODALITIES)
