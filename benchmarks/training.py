@@ -4,12 +4,12 @@ For synthetic corpora in the shapes of IEMOCAP (durations log-normal, median 3.6
 for NMER and MMIN with one thread and two, epochs of the workflow and of ``plain_training.py`` take turns in one process
 on the same utterances:
   - step: CPU time of a training step of 128 utterances, after the teacher's targets are known;
-  - to floor: that time to the time of its matrix products alone, counted by the framework, at the rate of this machine;
+  - step to its floor: to the time of its matrix products alone, as counted by the framework, at this machine's rate;
   - validation: CPU time of a validation pass, every utterance under six conditions (CMU-MOSEI: under one);
   - epoch: CPU time of the real number of steps and of validated utterances, composed of the two.
 Gradients of the two ways are compared first, on one batch without dropout and with padding masked.
-Then, for each corpus, a process of its own starts a training and says how long it takes to the end of the first step,
-after imports, and its peak memory with an epoch's validation; beside it the plain reading of the same files.
+Then a process of its own starts a training on a corpus of the real size: CPU time from the end of its imports to the
+end of the first step, beside a plain reading of the clean features alone, and its peak memory with a validation pass.
 Prints Markdown tables: medians, and the range over the rounds.
 
 Example: .venv/bin/python benchmarks/training.py
@@ -20,6 +20,7 @@ Example: .venv/bin/python benchmarks/training.py
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import statistics
 import sys
@@ -55,8 +56,10 @@ CORPORA = {
 }
 TEACHERS = {"nmer": "two_tower", "mmin": "men"}
 BATCH = 128
-MEASURED_STEPS = 4
-MEASURED_VALIDATION = 256
+MEASURED_STEPS = 2
+MEASURED_VALIDATION = 128
+WARMING_UP = 2
+"""Rounds before those that count: one in which the teacher encodes, one in which operations are counted."""
 MEDIAN_FRAMES, SPREAD, MOST_FRAMES = 36, 0.7, 340
 """Of log-normal durations: 3.6 s at 10 frames a second; the mean is then 46 frames, a batch's longest some 209."""
 COLUMNS = (
@@ -76,10 +79,9 @@ START_COLUMNS = (
     "system",
     "features, MB",
     "to the first step, s",
-    "plain reading alone, s",
-    "plain reading to first step",
+    "plain reading alone to that",
     "peak MB",
-    "peak MB without data",
+    "peak MB of two batches",
 )
 
 
@@ -94,28 +96,29 @@ def main() -> None:
     parser.add_argument(
         "--scripts", type=Path, default=feature_store.REPOSITORY / "scripts", help="the code to measure"
     )
-    parser.add_argument("--without-start", action="store_true", help="leave out the second table")
+    parser.add_argument("--tables", nargs="+", choices=("speed", "start"), default=["speed", "start"])
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.scripts))
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
-    for corpus in arguments.corpora:
-        with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
-            files = make_files(Path(folder), corpus, BATCH * MEASURED_STEPS, MEASURED_VALIDATION)
-            for system in arguments.systems:
-                for threads in arguments.threads:
+    if "speed" in arguments.tables:
+        print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+        for corpus in arguments.corpora:
+            with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
+                files = make_files(Path(folder), corpus, BATCH * MEASURED_STEPS, MEASURED_VALIDATION)
+                for system, threads in itertools.product(arguments.systems, arguments.threads):
                     row = measure(corpus, system, threads, files, arguments.rounds)
                     print(f"| {' | '.join(row)} |", flush=True)
-    if arguments.without_start:
-        return
-    print(f"\n| {' | '.join(START_COLUMNS)} |\n|{'---|' * len(START_COLUMNS)}")
-    for corpus in arguments.corpora:
-        shape = CORPORA[corpus]
-        with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
-            files = make_files(Path(folder), corpus, shape.training, shape.validated, shape.utterances)
-            for system in arguments.systems:
-                row = measure_start(corpus, system, files, arguments.scripts)
-                print(f"| {' | '.join(row)} |", flush=True)
+    if "start" in arguments.tables:
+        print(f"\n| {' | '.join(START_COLUMNS)} |\n|{'---|' * len(START_COLUMNS)}")
+        for corpus in arguments.corpora:
+            shape = CORPORA[corpus]
+            with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
+                files = make_files(Path(folder), corpus, shape.training, shape.validated, shape.utterances)
+                (Path(folder) / "few").mkdir()
+                few = make_files(Path(folder) / "few", corpus, BATCH, BATCH)
+                for system in arguments.systems:
+                    row = measure_start(corpus, system, files, few, arguments.scripts)
+                    print(f"| {' | '.join(row)} |", flush=True)
 
 
 def make_files(folder: Path, name: str, training: int, validated: int, total: int | None = None) -> tuple[Path, Path]:
@@ -204,29 +207,35 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
     teacher = build_system(TEACHERS[system], shape.dims, shape.classes, 0.5).requires_grad_(False)
     difference = compare_gradients(name, system)
     times: dict[str, list] = {"our step": [], "our pass": [], "plain step": [], "plain pass": []}
+    operations, rates = [], []
     original = {"epoch": training.train_epoch, "pass": training.validate}
 
     def epoch(*given):
-        terms = timed(times["our step"], original["epoch"], *given)
-        timed(times["plain step"], plain.epoch, rows, BATCH)
+        if len(times["plain step"]) < WARMING_UP:
+            with counting() as counter:
+                terms = original["epoch"](*given)
+            operations.append(counter.get_total_flops() / MEASURED_STEPS)
+        else:
+            rates.append(matrix_rate())
+            terms = timed(times["our step"], original["epoch"], *given)
+        timed(times["plain step"], plain.epoch, rows[: BATCH if len(operations) < WARMING_UP else None], BATCH)
         return terms
 
     def validation(*given):
         scores = timed(times["our pass"], original["pass"], *given)
-        timed(times["plain pass"], plain.validate, conditions, validated, BATCH)
+        if len(times["our pass"]) > WARMING_UP:
+            timed(times["plain pass"], plain.validate, conditions, validated, BATCH)
         return scores
 
     training.train_epoch, training.validate = epoch, validation
     try:
-        train(name, system, data, teacher, rounds + 1)
+        train(name, system, data, teacher, WARMING_UP + rounds)
     finally:
         training.train_epoch, training.validate = original["epoch"], original["pass"]
-    # The first round fills caches: the teacher's targets are part of it, and the plain way warms up as well.
     cpu, wall = (
-        {way: np.array([pair[clock] for pair in pairs[1:]]) for way, pairs in times.items()} for clock in (0, 1)
+        {way: np.array([pair[clock] for pair in pairs[-rounds:]]) for way, pairs in times.items()} for clock in (0, 1)
     )
-    operations = training_operations(name, system, data, teacher)
-    floor = operations / matrix_rate(threads)
+    floor = operations[-1] / np.median(rates)
     whole = {
         way: cpu[f"{way} step"] / MEASURED_STEPS * shape.training / BATCH
         + cpu[f"{way} pass"] / MEASURED_VALIDATION * shape.validated
@@ -241,7 +250,7 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
         middle(cpu["our step"] / MEASURED_STEPS / floor),
         middle(cpu["plain pass"] / cpu["our pass"]),
         middle(whole["plain"] / whole["our"]),
-        f"{operations / 1e9:.0f}",
+        f"{operations[-1] / 1e9:.0f}",
         f"{difference:.0e}",
     ]
 
@@ -273,26 +282,6 @@ def timed(times: list, function, *given):
     return result
 
 
-def training_operations(name: str, system: str, data, teacher) -> float:
-    """Floating-point operations of the matrix products of one training step, after the teacher's targets are known."""
-    from nmer.experiment import training
-
-    original, counted = training.train_epoch, []
-
-    def epoch(*given):
-        with counting() as counter:
-            terms = original(*given)
-        counted.append(counter.get_total_flops())
-        return terms
-
-    training.train_epoch = epoch
-    try:
-        train(name, system, data, teacher, 2)
-    finally:
-        training.train_epoch = original
-    return counted[-1] / MEASURED_STEPS
-
-
 @contextmanager
 def counting():
     """Count the operations of matrix products, those that write into a given place among them."""
@@ -307,16 +296,15 @@ def counting():
         yield counter
 
 
-def matrix_rate(threads: int) -> float:
+def matrix_rate() -> float:
     """Floating-point operations a CPU second in products of the size of a batch's tokens and a tower's filters."""
     import torch
 
-    torch.set_num_threads(threads)
     first, second = torch.randn(2560, 1024), torch.randn(1024, 1024)
     times: list = []
-    for _ in range(12):
+    for _ in range(5):
         timed(times, torch.mm, first, second)
-    return 2 * 2560 * 1024 * 1024 / statistics.median(cpu for cpu, _wall in times[2:])
+    return 2 * 2560 * 1024 * 1024 / statistics.median(cpu for cpu, _wall in times[1:])
 
 
 def compare_gradients(name: str, system: str) -> float:
@@ -374,20 +362,18 @@ def plain_reading(store) -> dict[str, list]:
     return utterances
 
 
-def measure_start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> list[str]:
-    """A row of the second table."""
-    runs = [feature_store.in_process(start, name, system, files, scripts) for _ in range(3)]
-    plain = [feature_store.in_process(read_plainly, files, scripts)[0] for _ in range(3)]
-    alone = feature_store.in_process(start, name, system, None, scripts)[1]
-    seconds, reading = statistics.median(run[0] for run in runs), statistics.median(plain)
+def measure_start(name: str, system: str, files: tuple[Path, Path], few: tuple[Path, Path], scripts: Path) -> list[str]:
+    """A row of the second table. few: files of a corpus of two batches."""
+    reading, _peak = feature_store.in_process(read_plainly, files, scripts)
+    seconds, peak = feature_store.in_process(start, name, system, files, scripts)
+    _seconds, alone = feature_store.in_process(start, name, system, few, scripts)
     return [
         name,
         system,
         f"{sum(path.stat().st_size for path in files) / feature_store.MB:.0f}",
         f"{seconds:.1f}",
-        f"{reading:.1f}",
         f"{reading / seconds:.1f}",
-        f"{max(peak for _seconds, peak in runs):.0f}",
+        f"{peak:.0f}",
         f"{alone:.0f}",
     ]
 
@@ -403,10 +389,8 @@ def read_plainly(files: tuple[Path, Path], scripts: Path) -> float:
     return time.process_time() - started
 
 
-def start(name: str, system: str, files: tuple[Path, Path] | None, scripts: Path) -> float:
-    """CPU seconds from the end of the imports to the end of the first step; then comes a validation pass.
-
-    files: None for a corpus of four batches, to see the memory without data."""
+def start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> float:
+    """CPU seconds from the end of the imports to the end of the first step; then comes a validation pass."""
     sys.path.insert(0, str(scripts))
     import torch
 
@@ -416,15 +400,9 @@ def start(name: str, system: str, files: tuple[Path, Path] | None, scripts: Path
 
     torch.set_num_threads(1)
     shape = CORPORA[name]
-    if files is None:
-        with tempfile.TemporaryDirectory() as folder:
-            files = make_files(Path(folder), name, BATCH, BATCH)
-            return start(name, system, files, scripts)
     first: list[float] = []
 
     class TimedAdamW(training.AdamW):
-        steps = 0
-
         def step(self, *given, **named):
             super().step(*given, **named)
             first.append(time.process_time())

@@ -5,7 +5,7 @@ Adding a system means one file with one class derived from :class:`System`; noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -33,7 +33,8 @@ class Batch:
 
     observed: per modality the sequences as fed, clean or noisy. labels: (batch,) int64. noisy: per modality
     (batch,) bool, which utterances are noisy. teacher_clean, teacher_noisy: per modality the frozen teacher's
-    encodings of the clean and of the noisy features, (batch, width); empty for a system without a teacher.
+    encodings of the clean and of the noisy features, (batch, width), computed when looked up; empty for a system
+    without a teacher.
     clean: from a modality to its clean sequences, gathered only when a loss asks for them. deviations: per modality the
     standard deviation of its features, the one that calibrates the noise (SPEC 2.6).
     """
@@ -41,8 +42,8 @@ class Batch:
     observed: dict[str, Sequences]
     labels: Tensor
     noisy: dict[str, Tensor]
-    teacher_clean: dict[str, Tensor] = field(default_factory=dict)
-    teacher_noisy: dict[str, Tensor] = field(default_factory=dict)
+    teacher_clean: Mapping[str, Tensor] = field(default_factory=dict)
+    teacher_noisy: Mapping[str, Tensor] = field(default_factory=dict)
     clean: Callable[[str], Sequences] | None = None
     deviations: dict[str, float] = field(default_factory=dict)
 
@@ -115,12 +116,12 @@ class System(nn.Module):
                 yield child
 
 
-def concatenate(encodings: dict[str, Tensor]) -> Tensor:
+def concatenate(encodings: Mapping[str, Tensor]) -> Tensor:
     """Concatenate per-modality encodings in the order a, l, v (SPEC section 1)."""
     return torch.cat([encodings[modality] for modality in CONCATENATION_ORDER], dim=1)
 
 
-def halves(encodings: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+def halves(encodings: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
     """Split encodings of the form [h_m; H_m] into concat(h) and concat(H), each (batch, 384) at hidden width 128."""
     split = {modality: encoding.chunk(2, dim=1) for modality, encoding in encodings.items()}
     return (
