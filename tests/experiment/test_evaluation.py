@@ -154,14 +154,14 @@ def test_without_a_noise_kind_clean_features_alone_are_tested(files, tmp_path, n
     settings = {"system": name, "folds": [1], "repeats": 1}
     given = {key: value for key, value in GIVEN.items() if key not in ("noise", "snr_db")} | settings
     outputs = {"scores": tmp_path / "s.csv", "predictions": tmp_path / "p.csv.gz"}
-    run_step(evaluate, given, features=files[0], models=[tmp_path / "m.safetensors"], slots=tmp_path, **outputs)
+    run_step(evaluate, given, features=files[0], models=[tmp_path / "m.safetensors"], **outputs)
     scores = pd.read_csv(tmp_path / "s.csv", keep_default_na=False)
     assert set(scores["condition"]) == {"avl"}
     assert set(scores["noise"]) == set(scores["snr_db"]) == {""}
 
 
 def test_noisy_embeddings_are_asked_for_where_a_noise_kind_is_named(files, tmp_path, capsys, models):
-    given = {"features": files[0], "models": models[1], "slots": tmp_path / "slots"}
+    given = {"features": files[0], "models": models[1]}
     with pytest.raises(SystemExit):
         run_step(evaluate, GIVEN, **given, scores=tmp_path / "s.csv", predictions=tmp_path / "p.csv.gz")
     assert capsys.readouterr().err.startswith("error: --noisy:")
@@ -183,7 +183,7 @@ def models(tmp_path):
 
 
 def run(files, folder, models, **settings) -> None:
-    given = {"features": files[0], "noisy": files[1], "models": models, "slots": folder / "slots"}
+    given = {"features": files[0], "noisy": files[1], "models": models}
     outputs = {"scores": folder / "out" / "s.csv", "predictions": folder / "out" / "p.csv.gz"}
     run_step(evaluate, GIVEN | settings, **given, **outputs)
 

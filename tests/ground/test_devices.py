@@ -125,7 +125,7 @@ def run_together(count: int, locks: Path, seconds: float) -> list[tuple[int, flo
 
 def test_of_twenty_concurrent_jobs_no_two_ever_have_the_same_gpu(machine, tmp_path):
     machine(3, visible="4,5,6")
-    reports = run_together(20, tmp_path, seconds=0.1)
+    reports = run_together(20, tmp_path, seconds=0.5)
     assert {device for device, _, _ in reports} == {0, 1, 2}
     for device in range(3):
         held = sorted((begun, ended) for used, begun, ended in reports if used == device)
