@@ -8,6 +8,8 @@ import itertools
 import json
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -40,11 +42,12 @@ from nmer.systems.registry import regimes, systems
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 README = REPOSITORY / "README.md"
-PAGES = [README, REPOSITORY / "CHANGELOG.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+NOT_OF_THE_SITE = [README, REPOSITORY / "CHANGELOG.md", REPOSITORY / "CONTRIBUTING.md"]
+PAGES = [*NOT_OF_THE_SITE, *sorted((REPOSITORY / "docs").rglob("*.md"))]
 CONFIGURATION = REPOSITORY / "docs" / "configuration.md"
 EXTENDING = REPOSITORY / "docs" / "extending.md"
 
-page = pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
@@ -93,12 +96,22 @@ def test_every_path_of_the_repository_that_is_named_exists(path):
     assert missing <= {"workflow/profiles/"}
 
 
+PROGRAMS = ("make", "snakemake", "python")
+
+
+@cache
 def commands(path: Path) -> list[list[str]]:
-    """The words of every ``make`` and ``snakemake`` command of a page."""
-    text = path.read_text()
-    blocks = [line for language, block in code_blocks(text) if not language for line in block.splitlines()]
-    lines = blocks + re.findall(r"`([^`\n]+)`", without_code(text))
-    return [shlex.split(line, comments=True) for line in lines if re.match(r"(make|snakemake)( |$)", line)]
+    """The words of every command of a page that calls one of ``PROGRAMS``, without the folder it is called from."""
+    text = path.read_text().replace("\\\n", " ")
+    blocks = [line for language, block in code_blocks(text) if language in ("", "sh") for line in block.splitlines()]
+    indented = re.findall(r"^ {4}(\S.*)$", without_code(text), re.MULTILINE)
+    lines = blocks + indented + re.findall(r"`([^`\n]+)`", without_code(text))
+    called = [line.removeprefix(".venv/bin/") for line in lines]
+    return [shlex.split(line, comments=True) for line in called if re.match(rf"({'|'.join(PROGRAMS)})( |$)", line)]
+
+
+def commands_of(program: str, path: Path) -> list[list[str]]:
+    return [command for command in commands(path) if command[0] == program]
 
 
 def bare_words(command: list[str]) -> list[str]:
@@ -113,7 +126,7 @@ def bare_words(command: list[str]) -> list[str]:
 @page
 def test_every_make_target_that_is_named_exists(path):
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
-    assert {word for command in commands(path) if command[0] == "make" for word in bare_words(command)} <= targets
+    assert {word for command in commands_of("make", path) for word in bare_words(command)} <= targets
 
 
 @page
@@ -122,17 +135,45 @@ def test_every_experiment_and_target_of_a_snakemake_command_exists(path):
     if path == EXTENDING:
         experiments |= {name for example in EXAMPLES for name in example_lines(example)["experiments"]}
     rules = set(re.findall(r"^rule (\w+):", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE))
-    for command in (command for command in commands(path) if command[0] == "snakemake"):
-        assert set(bare_words(command)) <= rules, command
+    rules |= {f"fetch_{dataset}" for dataset in base_config()["datasets"]}
+    for command in commands_of("snakemake", path):
+        assert {word for word in bare_words(command) if not word.startswith("results/")} <= rules, command
         asked = {word.partition("=")[2] for word in command if word.startswith("experiment=")}
         assert asked <= experiments, command
     assert set(re.findall(r"experiment=(\w+)", path.read_text())) <= experiments
 
 
+PYTHON_PROGRAMS = sorted(
+    {command[1] for path in PAGES for command in commands_of("python", path) if re.fullmatch(r"[\w/]+\.py", command[1])}
+)
+
+
+@cache
+def help_of(program: str) -> str:
+    """What a program says with ``--help``."""
+    finished = subprocess.run(
+        [sys.executable, program, "--help"], cwd=REPOSITORY, text=True, capture_output=True, check=True
+    )
+    return finished.stdout
+
+
+@pytest.mark.parametrize("program", PYTHON_PROGRAMS)
+def test_a_python_program_of_a_command_exists_and_has_the_options_that_are_given(program):
+    given = [command for path in PAGES for command in commands_of("python", path) if command[1] == program]
+    options = {word for command in given for word in command[2:] if word.startswith("--")}
+    assert (REPOSITORY / program).is_file()
+    assert all(re.search(rf"{option}\b", help_of(program)) for option in options)
+
+
+@page
+def test_every_test_file_of_a_command_exists(path):
+    named = [word for command in commands_of("python", path) for word in command if word.startswith("tests/")]
+    assert all((REPOSITORY / name).is_file() for name in named)
+
+
 def test_the_readme_gives_the_two_commands_and_every_experiment():
-    given = commands(README)
-    assert [command for command in given if command[0] == "make"][:2] == [["make"], ["make", "test"]]
-    assert len([command for command in given if command[0] == "snakemake"]) > 2
+    assert commands_of("make", README)[:2] == [["make"], ["make", "test"]]
+    assert len(commands_of("snakemake", README)) > 2
     listed = {row[0].strip("`") for row in table_rows(README.read_text())}
     assert set(base_config()["experiments"]) <= listed
 

@@ -1,0 +1,66 @@
+"""Every snakemake command of the README and the pages is planned as it is written, beside corpora made up for it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from test_documentation import EXTENDING, PAGES, commands_of
+from workflow_copy import Workflow
+
+STAND_INS = {"/my/corpora": "corpora", "../shared/data": "corpora"}
+"""Folders of corpora that the pages name, and the one that the tests make in their place."""
+
+ELSEWHERE = ("fetch_", "own_corpus/")
+"""Words of commands that tests of their own run: they need an address, or a corpus that is written first."""
+
+
+def snakemake_commands() -> list[str]:
+    """Every distinct command with its arguments, but those of ``ELSEWHERE``. Those of extending.md name files that only
+    the page has; its own tests write them."""
+    given = {shlex.join(c) for path in PAGES if path != EXTENDING for c in commands_of("snakemake", path) if c[1:]}
+    return sorted(command for command in given if not any(word in command for word in ELSEWHERE))
+
+
+def write_empty_corpora(folder: Path) -> None:
+    """Files where corpora are expected. Planning reads their digests, and nothing of their content."""
+    iemocap = folder / "IEMOCAP_features_2021"
+    for name in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
+        (iemocap / name).parent.mkdir(parents=True)
+        h5py.File(iemocap / name, "w").close()
+    for fold in range(1, 11):
+        (iemocap / "target" / str(fold)).mkdir(parents=True)
+        np.save(iemocap / "target" / str(fold) / "trn_label.npy", np.zeros(1))
+    (folder / "cmu_mosi").mkdir()
+    for name in ("mosei_senti_data.pkl", "cmu_mosi/mosi_senti_data.pkl"):
+        (folder / name).write_bytes(b"")
+
+
+@pytest.fixture(scope="module")
+def workflow(tmp_path_factory) -> Workflow:
+    """A copy of the repository with corpora, and with the files of configuration that pages write."""
+    copy = Workflow(tmp_path_factory.mktemp("commands") / "nmer")
+    write_empty_corpora(copy.folder / "corpora")
+    for path in PAGES:
+        named = re.findall(r"^`(\w+\.yaml)`:\n\n```yaml\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+        for name, block in named if path != EXTENDING else ():
+            (copy.folder / name).write_text(block)
+    return copy
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", snakemake_commands())
+def test_a_snakemake_command_is_planned_as_it_is_written(workflow, command):
+    for named, made in STAND_INS.items():
+        command = command.replace(named, made)
+    # Some pages leave out what the Makefile adds, or show the plan anyway.
+    words = [*shlex.split(command)[1:], "--dry-run", "--quiet", "all"]
+    program = Path(sys.executable).with_name("snakemake")
+    finished = subprocess.run([program, *words], cwd=workflow.folder, text=True, capture_output=True, check=False)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
