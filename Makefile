@@ -11,7 +11,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
 .DEFAULT_GOAL := demo
 .PHONY: demo environment cluster test test-slow test-tools test-slurm test-kubernetes tools status partial-report
-.PHONY: check format lock unlock clean help
+.PHONY: check format docs lock unlock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
@@ -77,6 +77,14 @@ format: environment ## format code and rules
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/snakefmt Snakefile workflow
+
+docs: $(VENV)-docs/.installed ## build the documentation; open site/index.html
+	$(VENV)-docs/bin/mkdocs build --strict --quiet
+
+$(VENV)-docs/.installed: envs/docs.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/docs.txt
+	touch $@
 
 lock: ## pin the newest versions that envs/requirements.in allows (CPU_BUILDS: folder with PyTorch's wheels for CPUs)
 	$(PYTHON) -m venv $(VENV)-lock
