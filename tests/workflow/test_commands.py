@@ -55,7 +55,7 @@ def workflow(tmp_path_factory) -> Workflow:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", snakemake_commands())
+@pytest.mark.parametrize("command", snakemake_commands(), ids=str)
 def test_a_snakemake_command_is_planned_as_it_is_written(workflow, command):
     for named, made in STAND_INS.items():
         command = command.replace(named, made)

@@ -295,6 +295,13 @@ def test_every_key_of_the_schema_has_one_row_and_every_row_is_a_key():
     assert set(rows_of_keys()) == set(schema_keys())
 
 
+def test_every_key_that_a_decision_names_is_one():
+    rows = [row for row in table_rows((REPOSITORY / "docs" / "decisions.md").read_text()) if len(row) == 3]
+    named = {key for *_, cell in rows for key in re.findall(r"`([^`]+)`", cell)}
+    assert len(named) > 10
+    assert named <= set(schema_keys())
+
+
 @pytest.mark.parametrize("key", sorted(schema_keys()))
 def test_the_default_of_a_key_is_the_one_that_the_code_has(key):
     _kind, default, _meaning = rows_of_keys()[key]
