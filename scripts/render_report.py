@@ -15,8 +15,10 @@ from pathlib import Path
 from nmer import command
 from nmer.files import write_text
 from nmer.results import report
+from nmer.results.cost import read_cost
 from nmer.results.scores import read_scores
 from nmer.results.tables import check
+from nmer.results.versions import version_warnings
 
 
 def main() -> None:
@@ -30,20 +32,28 @@ def main() -> None:
     parser.add_argument("--claims", metavar="STEM", help="the audit of the paper's claims, without suffix")
     parser.add_argument("--figures", nargs="*", default=[], metavar="STEM", help="figures, without suffix")
     parser.add_argument("--missing", type=command.settings, help="JSON, for the page of an unfinished experiment")
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of all results: for cost, versions"
+    )
     parser.add_argument("--commit", default=None, help="git commit of the workflow (default: ask git)")
     parser.add_argument("--output", required=True, help="the page, HTML")
     arguments = parser.parse_args()
 
     settings, scores = check(arguments.settings), read_scores(arguments.scores)
     tables = [report.read_table(stem, arguments.output) for stem in arguments.tables]
+    datasets = [report.read_dataset(path, arguments.output, settings) for path in arguments.reports]
+    calibration = report.read_calibration(arguments.calibration)
+    experiment = settings.get("experiment", "")
     page = report.render(
-        experiment=settings.get("experiment", ""),
+        experiment=experiment,
         synthetic=[name for name, about in settings["datasets"].items() if about.get("synthetic")],
         missing=arguments.missing,
         run=report.what_was_run(scores, settings),
         headlines=report.headlines(scores, settings) + report.comparison([table["data"] for table in tables]),
-        datasets=[report.read_dataset(path, arguments.output, settings) for path in arguments.reports],
-        calibration=report.read_calibration(arguments.calibration),
+        warnings=report.warnings(datasets, calibration) + version_warnings(scores, arguments.results / experiment),
+        cost=read_cost(arguments.results / "benchmarks", experiment, settings["datasets"]),
+        datasets=datasets,
+        calibration=calibration,
         tolerance=f"{report.TOLERANCE_DB:g}",
         tables=tables,
         comparisons=arguments.comparisons

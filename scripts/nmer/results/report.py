@@ -62,6 +62,7 @@ def what_was_run(scores: pd.DataFrame, settings: dict) -> list[tuple[str, str]]:
         *([("Uni-modal", _unimodal_text(scores, settings))] if "unimodal" in settings else []),
         ("Repeats", str(scores["repeat"].nunique())),
         ("Folds", ", ".join(f"{name} {count}" for name, count in scores.groupby("dataset")["fold"].nunique().items())),
+        ("Seeds", f"derived from names; noise seed {settings.get('config', {}).get('noise', {}).get('seed', 0)}"),
         ("Scores", f"{len(scores):,}"),
     ]
     return [*rows, ("Training jobs", f"{settings['jobs']:,}")] if "jobs" in settings else rows
@@ -152,6 +153,20 @@ def read_calibration(paths: list[str]) -> list[dict]:
     return rows
 
 
+def warnings(datasets: list[dict], calibration: list[dict]) -> list[str]:
+    """What a reader should know before believing a number: faults of the data and coarse calibrations.
+
+    datasets: as of :func:`read_dataset`; calibration: as of :func:`read_calibration`.
+    """
+    found = [f"{about['title']}: {warning}" for about in datasets for warning in about["warnings"]]
+    off = sum(row["off"] for row in calibration)
+    if off:
+        found.append(
+            f"{off} calibrations miss their SNR by more than {TOLERANCE_DB:g} dB; they are marked in their table."
+        )
+    return found
+
+
 def read_table(stem: str, output: str) -> dict:
     """A table's printed form, its tidy data and the links to its files, relative to the report's folder."""
     try:
@@ -203,7 +218,9 @@ def read_figure(stem: str, output: str, settings: dict) -> dict:
 
 def versions(commit: str) -> list[tuple[str, str]]:
     """Names and versions of what made the page: commit, workflow, Python and the libraries that are installed here."""
-    found = [("Commit", commit), ("nmer", nmer.__version__), ("Python", platform.python_version())]
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
+    found = [("Commit", commit), ("Page made on", machine), ("nmer", nmer.__version__)]
+    found += [("Python", platform.python_version())]
     for library in LIBRARIES:
         try:
             found.append((library, metadata.version(library)))
