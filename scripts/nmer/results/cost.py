@@ -15,8 +15,8 @@ STAGES = ("features", "noise", "pretraining", "training", "evaluation", "results
 def read_cost(folder: str | Path, experiment: str, datasets: Iterable[str]) -> list[tuple[str, int, float]]:
     """Rows (stage, jobs, hours), then their sum; nothing if there is no benchmark.
 
-    folder: ``results/benchmarks``. Of what experiments share, the jobs of ``datasets`` alone count. Hours are those that
-    jobs took one by one. The job that asks this question has no file yet. A file that cannot be read counts as no job.
+    folder: ``results/benchmarks``. Of what experiments share, the jobs of ``datasets`` alone count. Hours are those
+    that jobs took one by one. A file that cannot be read, or is not there yet, is no job.
     """
     folder, names = Path(folder), set(datasets)
     found = [
