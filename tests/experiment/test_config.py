@@ -120,6 +120,10 @@ FAULTS = {
         lambda c: c["experiments"]["tiny"].update(unimodal={"datasets": ["tiny_mosie"]}),
         "experiments.tiny.unimodal.datasets: 'tiny_mosie' is not in the experiment's datasets. Did you mean",
     ),
+    "a noise of Figure 3 that is not run": (
+        lambda c: c["experiments"]["tiny"].update(embedding={"noise": ["gausian"]}),
+        "experiments.tiny.embedding.noise: 'gausian' is not in the experiment's noise. Did you mean",
+    ),
     "options of an unknown system": (lambda c: c.update(systems={"menn": {}}), "systems: Unknown system 'menn'"),
     "an unknown noise kind": (
         lambda c: c["experiments"]["tiny"].update(noise=["gausian"]),

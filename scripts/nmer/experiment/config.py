@@ -50,6 +50,10 @@ def check_config(config: dict) -> None:
         if "file" in given:
             raise ConfigError(f"{where}.system_options.{system}: 'file' belongs in systems.{system}. Move it there.")
     _check_plugins(systems, overrides, (), f"{where}.system_options", "", files=config.get("systems", {}))
+    for noise in experiment.get("embedding", {}).get("noise", []):
+        if noise not in experiment["noise"]:
+            hint = nearest(noise, experiment["noise"])
+            raise ConfigError(f"{where}.embedding.noise: '{noise}' is not in the experiment's noise. {hint}")
     for dataset in experiment.get("unimodal", {}).get("datasets", []):
         if dataset not in experiment["datasets"]:
             hint = nearest(dataset, experiment["datasets"])

@@ -253,9 +253,10 @@ class Plan:
         return [stem.with_suffix(".csv") for stem in self.figure_stems() if stem.name.startswith("figure3_")]
 
     def panels(self, dataset: str) -> list[Path]:
-        """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise."""
-        noise = self.reference_noise
-        return [self.folder / "embeddings" / dataset / corruption_name(noise, level) for level in self.levels(noise)]
+        """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise, or of the noises named."""
+        noises = self.experiment.get("embedding", {}).get("noise", [self.reference_noise])
+        names = [corruption_name(noise, level) for noise in noises for level in self.levels(noise)]
+        return [self.folder / "embeddings" / dataset / name for name in names]
 
     def histories(self, dataset: str) -> list[Path]:
         """The histories behind the training curves: the reference noise at its mildest and its hardest level.
