@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import re
+from pathlib import Path
 
 from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
@@ -15,8 +16,21 @@ from mkdocs.exceptions import PluginError
 EQUATION = re.compile(r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL)
 """What the Markdown extension arithmatex makes of an equation, in a line and on lines of its own."""
 
+LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<path>\.\./[^)#]+)[^)]*\)")
+"""A link that goes up a folder, and so perhaps to a file of the repository that is no page."""
+
 LOADED = re.compile(r'<(?:script|img|iframe)[^>]*\ssrc="(?:https?:)?//|<link[^>]*rel="stylesheet"[^>]*href="https?://')
 """A script, a picture or a style that a browser would have to fetch from another machine."""
+
+
+def on_page_markdown(markdown: str, page: object, config: dict, **_: object) -> str:
+    """Links to files of the repository, which the site does not have, as their text alone."""
+
+    def within(link: re.Match) -> str:
+        target = (Path(page.file.abs_src_path).parent / link["path"]).resolve()
+        return link[0] if target.is_relative_to(Path(config["docs_dir"]).resolve()) else link["text"]
+
+    return LINK.sub(within, markdown)
 
 
 def on_page_content(content: str, **_: object) -> str:

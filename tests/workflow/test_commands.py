@@ -17,8 +17,9 @@ from workflow_copy import Workflow
 STAND_INS = {"/my/corpora": "corpora", "../shared/data": "corpora"}
 """Folders of corpora that the pages name, and the one that the tests make in their place."""
 
-ELSEWHERE = ("fetch_", "own_corpus/")
-"""Words of commands that tests of their own run: they need an address, or a corpus that is written first."""
+ELSEWHERE = ("fetch_", "own_corpus/", "--profile", "--unlock", "--report")
+"""Words of commands that tests of their own run: they need an address, a corpus that is written first, a scheduler, a
+lock or results."""
 
 
 def snakemake_commands() -> list[str]:

@@ -114,12 +114,15 @@ def commands_of(program: str, path: Path) -> list[list[str]]:
     return [command for command in commands(path) if command[0] == program]
 
 
+OPTIONS_WITH_A_VALUE = ("--cores", "--configfile", "--profile", "--report")
+
+
 def bare_words(command: list[str]) -> list[str]:
     """The targets of a command: what is neither an option, nor an option's value, nor an assignment."""
     return [
         word
         for before, word in itertools.pairwise(command)
-        if not word.startswith("-") and "=" not in word and before not in ("--cores", "--configfile", "--report")
+        if not word.startswith("-") and "=" not in word and before not in OPTIONS_WITH_A_VALUE
     ]
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-LEFT_OUT = {".git", ".venv", ".snakemake", "results", "data"}
+LEFT_OUT = {".git", ".venv", ".venv-docs", "site", ".snakemake", "results", "data"}
 
 OFFLINE = ("unshare", "--net")
 """Runs a command in a network without any route, for those who may."""
