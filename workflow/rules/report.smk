@@ -192,6 +192,9 @@ rule draw_ranks:
         "results/benchmarks/{experiment}/figures/ranks.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         code=plan.code("draw_ranks.py"),
     shell:
@@ -220,6 +223,9 @@ rule draw_conditions:
         "results/benchmarks/{experiment}/figures/conditions_{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=plan.tables_settings(),
         code=plan.code("draw_conditions.py"),
@@ -251,6 +257,9 @@ rule draw_confusion:
         "results/benchmarks/{experiment}/figures/confusion_{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=plan.tables_settings(),
         code=plan.code("draw_confusion.py"),
@@ -282,6 +291,9 @@ rule draw_recall:
         "results/benchmarks/{experiment}/figures/recall_{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=plan.tables_settings(),
         code=plan.code("draw_recall.py"),
@@ -313,6 +325,9 @@ rule draw_training:
         "results/benchmarks/{experiment}/figures/training_{dataset}.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=plan.tables_settings(),
         code=plan.code("draw_training.py"),
@@ -380,6 +395,9 @@ rule audit_claims:
         "results/benchmarks/{experiment}/tables/claims.tsv"
     conda:
         "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=plan.tables_settings(table=4),
         code=plan.code("audit_claims.py"),
