@@ -14,8 +14,8 @@ from pathlib import Path
 from workflow_copy import Workflow
 
 VICTIMS = ("step", "snakemake", "both")
-UNLIKE = {"logs", "benchmarks"}
-"""Folders of results whose content tells times."""
+UNLIKE = {"logs", "benchmarks", "report.html"}
+"""Results whose content tells how long jobs took."""
 
 
 def processes() -> Iterator[tuple[int, int, str]]:
@@ -108,7 +108,7 @@ def assert_same(workflow: Workflow, reference: Workflow) -> None:
 
 
 def contents(workflow: Workflow) -> dict[str, bytes | None]:
-    """The bytes of every file under results; those of logs and benchmarks are not looked at, their names are."""
+    """The bytes of every file under results; those of what says how long jobs took are not looked at, their names are."""
     results = workflow.folder / "results"
     return {
         str(path.relative_to(results)): None if UNLIKE & set(path.relative_to(results).parts) else path.read_bytes()

@@ -107,8 +107,8 @@ EDITS = {
     "another experiment": ("config.yaml", "constant_epochs: 3\n      decay", "constant_epochs: 4\n      decay", set()),
     "one figure less": (
         "config.yaml",
-        TINY,
-        TINY + "    figures: [robustness, calibration]\n",
+        "[robustness, training, figure3, calibration]",
+        "[robustness, calibration]",
         {"audit_claims", "report"},
     ),
     "the metrics": (
@@ -288,13 +288,14 @@ def wide_workflow(tmp_path_factory) -> Workflow:
     return workflow
 
 
+ALL_TABLES = {"sizes_table", "scores_table"}
 WIDE = """\
     noise: [gaussian, mine]
     snr_db: [-10, -20]
     repeats: 1
     folds: 2
 """
-COLLECTED = SCORES | {"collect_calibration", "draw_calibration", "draw_figure3", "draw_training"}
+COLLECTED = ALL_TABLES | SCORES | {"collect_calibration", "draw_calibration", "draw_figure3", "draw_training"}
 """What looks at everything at once."""
 
 TAKEN_AWAY_OR_EDITED = {
@@ -316,7 +317,7 @@ TAKEN_AWAY_OR_EDITED = {
         "config.yaml",
         "systems: [men, nmer]\n" + WIDE,
         "systems: [nmer]\n" + WIDE,
-        SCORES | {"draw_training"},
+        ALL_TABLES | SCORES | {"draw_training"},
     ),
     "a comment in the user's own noise": ("mine.py", "# as the", "# like the", set()),
     "the user's own noise": (

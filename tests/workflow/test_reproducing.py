@@ -55,6 +55,7 @@ def test_the_totals_in_the_text_are_the_plans(plan):
     assert f"{copies['iemocap']} copies of IEMOCAP, {copies['mosei']} of CMU-MOSEI" in PAGE
 
 
+@pytest.mark.slow
 def test_the_gigabytes_of_weights_are_those_of_the_grid(plan):
     noisy, clean, largest = 0.0, 0.0, 0.0
     for training in plan.trainings():

@@ -25,6 +25,7 @@ TINY_EXPERIMENT = """\
     snr_db: [-10]
     repeats: 2
     folds: 1
+    figures: [robustness, training, figure3, calibration] # the demo draws them all
     training:
       constant_epochs: 1
       decay_epochs: 1
