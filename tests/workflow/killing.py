@@ -108,7 +108,7 @@ def assert_same(workflow: Workflow, reference: Workflow) -> None:
 
 
 def contents(workflow: Workflow) -> dict[str, bytes | None]:
-    """The bytes of every file under results; those of what says how long jobs took are not looked at, their names are."""
+    """The bytes of every file under results, but only the name where it says how long jobs took."""
     results = workflow.folder / "results"
     return {
         str(path.relative_to(results)): None if UNLIKE & set(path.relative_to(results).parts) else path.read_bytes()
