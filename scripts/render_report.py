@@ -54,6 +54,8 @@ def main() -> None:
         cost=read_cost(arguments.results / "benchmarks", experiment, settings["datasets"]),
         datasets=datasets,
         calibration=calibration,
+        calibration_links=report.file_links(arguments.calibration, arguments.output),
+        scores_links=report.file_links([arguments.scores], arguments.output),
         tolerance=f"{report.TOLERANCE_DB:g}",
         tables=tables,
         comparisons=arguments.comparisons

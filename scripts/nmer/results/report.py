@@ -307,6 +307,11 @@ def _decibels_or_none(row, column: str) -> str:
     return "–" if pd.isna(value) else signed(value, digits=2)
 
 
+def file_links(paths: list[str], output: str) -> list[tuple[str, str]]:
+    """Names of files and their addresses from the page's folder."""
+    return [(Path(path).name, Path(os.path.relpath(path, Path(output).parent)).as_posix()) for path in paths]
+
+
 def _links(stem: str, output: str, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
     folder = Path(output).parent
     return [(suffix[1:].upper(), Path(os.path.relpath(f"{stem}{suffix}", folder)).as_posix()) for suffix in suffixes]
