@@ -11,7 +11,7 @@ SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
 .DEFAULT_GOAL := demo
 .PHONY: demo environment cluster test test-slow test-tools test-slurm test-kubernetes tools status partial-report
-.PHONY: check format docs lock unlock clean help
+.PHONY: test-kill check format docs lock unlock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
@@ -47,6 +47,9 @@ test: environment ## run the tests (minutes)
 
 test-slow: tools ## run every test
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
+
+test-kill: environment ## kill a small experiment five times at random; its results must be those of an undisturbed one
+	$(BIN)/python -m pytest tests/workflow/test_kill.py -k "[5]"
 
 test-tools: export NMER_TOOLS := required
 

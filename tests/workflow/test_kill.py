@@ -7,7 +7,8 @@ from killing import survive
 from workflow_copy import reduced
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kills", [5, 30])
 def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(undisturbed, tmp_path, kills):
     workflow = reduced(tmp_path)
     # At every epoch, so that trainings of seconds are resumed as those of hours are.
