@@ -77,6 +77,10 @@ def test_every_score_names_how_many_utterances_it_counts(finished_workflow):
 
 def test_the_report_is_one_page_that_needs_no_network(finished_workflow):
     page = (finished_workflow.folder / "results/tiny/report.html").read_text()
+    folder = finished_workflow.folder / "results/tiny"
+    linked = re.findall(r'href="([^#"][^"]*)"', page)
+    assert len(linked) > 20
+    assert [address for address in linked if not (folder / address).is_file()] == []
     loaded = re.findall(r"""(?:src|href)=["']([^"'#]+)""", page)
     assert all(not link.startswith(("http:", "https:", "//")) for link in loaded)
     assert "synthetic" in page

@@ -180,7 +180,7 @@ def read_table(stem: str, output: str) -> dict:
         "title": f"Table {number}" if known else Path(stem).name.capitalize(),
         "html": Markup(fragment),
         "data": data,
-        "links": _links(stem, output, (".csv", ".md", ".tex")),
+        "links": _links(stem, output, (".csv", ".md", *([".tex"] if known else []))),
     }
 
 
