@@ -39,7 +39,7 @@ partial-report: environment ## render what there is of an unfinished experiment:
 cluster: $(VENV)/.cluster ## add the plugins that the profiles for schedulers need
 
 $(VENV)/.cluster: envs/cluster.txt $(VENV)/.installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/cluster.txt --constraint envs/requirements.lock
+	$(INSTALL) --no-deps --requirement envs/cluster.txt
 	touch $@
 
 test: environment ## run the tests (minutes)
@@ -64,7 +64,7 @@ test-slurm: cluster ## run the workflow on a real Slurm that lives on this machi
 	$(BIN)/python tests/slurm/cluster.py $(BIN)/python -m pytest tests/slurm
 
 test-kubernetes: cluster ## render jobs for Kubernetes, check them against its schemas and run them without it
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement tests/kubernetes/requirements.txt --constraint envs/requirements.lock
+	$(INSTALL) --no-deps --requirement tests/kubernetes/requirements.txt
 	$(BIN)/python -m pytest tests/kubernetes
 
 # snakefmt calls shfmt, which stands beside it.
