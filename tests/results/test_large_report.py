@@ -13,12 +13,16 @@ import pandas as pd
 import pytest
 import tools
 from browser import SCHEMES, WIDTHS, visit
-from synthetic_results import make_scores, make_unimodal_scores, run_step
+from synthetic_results import make_intervals, make_scores, make_unimodal_scores, run_step
 
 from nmer.results.embedding import SAMPLES
+from nmer.results.replicates import COLUMNS, write_replicates
+from nmer.results.statistics import comparisons, intervals, ranks
+from nmer.results.tables import systems_of
 
 LARGEST_BYTES = 10 * 10**6
 LEVELS = (-10, -20, -30, -40)
+CLASSES = ("happy", "angry", "sad", "neutral")
 
 pytestmark = [pytest.mark.slow, pytest.mark.tools]
 
@@ -48,26 +52,68 @@ def large_report(tmp_path_factory, settings, paper_settings) -> Path:
     for number, stem in enumerate(tables, start=1):
         given = ["--reports", *reports] if number == 1 else ["--scores", folder / "scores.csv"]
         run_step("make_table.py", "--table", number, "--settings", json.dumps(settings), *given, "--output-stem", stem)
-    figures = [folder / "figures" / "robustness"]
-    common = ("--settings", json.dumps(settings), "--scores", folder / "scores.csv")
-    run_step("draw_robustness.py", *common, "--output-stem", figures[0])
-    for dataset, calibration in zip(datasets, calibrations, strict=True):
-        figures += [folder / "figures" / f"figure3_{dataset}", folder / "figures" / f"calibration_{dataset}"]
-        points, distances = (sorted(folder.glob(f"{dataset}_*_{content}.csv")) for content in ("points", "distances"))
-        run_step("draw_figure3.py", "--points", *points, "--distances", *distances, "--output-stem", figures[-2])
-        run_step("draw_calibration.py", "--schedule", "{}", "--calibration", calibration, "--output-stem", figures[-1])
+    statistics = write_statistics(folder / "statistics", scores, settings)
+    text, scored = json.dumps(settings), ("--scores", folder / "scores.csv")
+    figures = draw(folder, text, scored, statistics, dict(zip(datasets, calibrations, strict=True)))
+    distances = [stem.with_suffix(".csv") for stem in figures if stem.name.startswith("figure3")]
+    audited = ("--replicates", statistics / "replicates.h5", "--distances", *distances)
+    run_step("audit_claims.py", "--settings", text, *audited, "--output-stem", folder / "tables" / "claims")
     run_step(
         "render_report.py",
-        *common,
+        *("--settings", text, *scored, "--comparisons", statistics / "comparisons.csv"),
         *("--reports", *reports, "--calibration", *calibrations, "--tables", *tables, "--figures", *figures),
-        *("--commit", "0123abc", "--output", folder / "report.html"),
+        *("--claims", folder / "tables" / "claims", "--commit", "0123abc", "--output", folder / "report.html"),
     )
     return folder / "report.html"
 
 
+def draw(folder: Path, settings: str, scored: tuple, statistics: Path, calibrations: dict[str, Path]) -> list[Path]:
+    """Every figure but the training curves; returns their stems."""
+    drawn = [folder / "figures" / "robustness", folder / "figures" / "ranks"]
+    intervals = ("--settings", settings, "--intervals", statistics / "intervals.csv")
+    run_step("draw_robustness.py", *intervals, "--output-stem", drawn[0])
+    run_step("draw_ranks.py", "--ranks", statistics / "ranks.csv", "--output-stem", drawn[1])
+    counted = ("--confusion", statistics / "confusion.csv")
+    for dataset, calibration in calibrations.items():
+        points, distances = (sorted(folder.glob(f"{dataset}_*_{content}.csv")) for content in ("points", "distances"))
+        about = ("--settings", settings, "--dataset", dataset)
+        data = {
+            "conditions": (*about, *scored),
+            "recall": (*about, *counted),
+            "confusion": (*about, *counted),
+            "figure3": ("--points", *points, "--distances", *distances),
+            "calibration": ("--schedule", "{}", "--calibration", calibration),
+        }
+        for kind, given in data.items():
+            drawn.append(folder / "figures" / f"{kind}_{dataset}")
+            run_step(f"draw_{kind}.py", *given, "--output-stem", drawn[-1])
+    return drawn
+
+
+def write_statistics(folder: Path, scores: pd.DataFrame, settings: dict) -> Path:
+    """What compare_systems.py would write, from scores alone: replicates at random, and counts."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    cells = make_intervals(scores)[list(COLUMNS)].astype({"snr_db": "Int64"})
+    replicates = (cells["value"].to_numpy()[:, None] + random.normal(0, 0.01, (len(cells), 200))).astype(np.float32)
+    write_replicates(folder / "replicates.h5", cells, replicates)
+    runs = cells.loc[cells["condition"] != "avg6", ["dataset", "system", "regime", "noise", "snr_db", "condition"]]
+    pairs = pd.DataFrame(itertools.product(CLASSES, CLASSES), columns=["label", "predicted"])
+    confusion = runs.drop_duplicates().merge(pairs, how="cross")
+    tables = {
+        "intervals": intervals(cells, replicates),
+        "comparisons": comparisons(cells, replicates, systems_of(settings)),
+        "ranks": ranks(scores, systems_of(settings)),
+        "confusion": confusion.assign(count=random.integers(1, 100, len(confusion))),
+    }
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return folder
+
+
 def write_validation_report(path: Path, dataset: str) -> None:
     """What build_features.py reports of a corpus of the size of IEMOCAP."""
-    classes = ["happy", "angry", "sad", "neutral"]
+    classes = list(CLASSES)
     split = {"utterances": 553, "class_counts": dict.fromkeys(classes, 138)}
     about = {
         "dataset": dataset,
@@ -114,7 +160,7 @@ def write_panels(folder: Path, dataset: str) -> None:
 def test_the_report_of_the_whole_grid_is_smaller_than_ten_megabytes(large_report):
     text = large_report.read_text(encoding="utf-8")
     assert len(re.findall("<td>0[.][0-9]{4}", text)) > 400, "the grid is there"
-    assert text.count("<img ") == 5
+    assert text.count("<img ") == 12
     assert len(text.encode()) < LARGEST_BYTES
 
 
