@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 MODALITIES = ("a", "v", "l")
 """Acoustic, visual, lexical: the order of arrays, names and columns."""
@@ -75,6 +76,11 @@ def noisy_modalities(condition: str) -> tuple[str, ...]:
 def corruption_name(noise: str, snr_db: int | None) -> str:
     """File stem of a noise kind at a level, e.g. ``gaussian_-10dB``; a kind without an SNR stands alone."""
     return noise if snr_db is None else f"{noise}_{snr_db}dB"
+
+
+def predictions_path(scores: str | Path) -> Path:
+    """The file of predictions that stands beside a file of scores."""
+    return Path(scores).with_name(Path(scores).stem + PREDICTIONS_SUFFIX)
 
 
 def values_name(draw: int) -> str:

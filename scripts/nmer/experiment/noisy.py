@@ -35,14 +35,14 @@ def corrupt_modality(
     level: a row of the calibration. advance: called with the number of bytes done. threads: how many draw noise at
     once; they change no value. Returns MEASURES of the first draw; nothing for a kind without an SNR.
     """
-    shape, offset = store.values(modality).shape, store.offset(modality)
+    shape, offset, space = store.values(modality).shape, store.offset(modality), store.corruption_space(modality)
     attributes = {"kind": source.name, "seed": source.seed}
     measured: dict[str, float] = {}
     alpha_bar = float(level["alpha_bar"]) if source.additive else None
     for draw in range(draws):
         noisy = create_values(output, modality, *shape, name=values_name(draw))
         power = np.zeros((len(store.ids), 3))
-        block = partial(_corrupt_block, store, modality, source, alpha_bar, draw)
+        block = partial(_corrupt_block, store, modality, source, alpha_bar, space, draw)
         for (first, last), (values, powers) in _in_order(
             block, utterance_blocks(offset, frames_per_block(shape[1])), threads
         ):
@@ -61,12 +61,13 @@ def _corrupt_block(
     modality: str,
     source: NoiseSource,
     alpha_bar: float | None,
+    space: Space | None,
     draw: int,
     utterances: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     """The noisy values (frames, dim) of utterances ``first`` to ``last`` (excluded), and what :func:`_power` says."""
     first, last = utterances
-    space, offset = store.corruption_space(modality), store.offset(modality)
+    offset = store.offset(modality)
     starts = offset[first : last + 1] - offset[first]
     values = store.values(modality)[offset[first] : offset[last]]
     result = np.empty_like(values)

@@ -22,7 +22,7 @@ from nmer.experiment.settings import PRETRAINING, TrainingSettings, changed
 from nmer.experiment.sources import source_digests
 from nmer.files import DIGEST_SUFFIX
 from nmer.fingerprint import fingerprint
-from nmer.names import ALL_CLEAN_SCORES, FRESH, PREDICTIONS_SUFFIX, UNIMODAL_SYSTEMS, corruption_name
+from nmer.names import ALL_CLEAN_SCORES, FRESH, UNIMODAL_SYSTEMS, corruption_name, predictions_path
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plugins import Declaration
 from nmer.systems.registry import pretraining, regimes, systems
@@ -232,7 +232,7 @@ class Plan:
 
     def predictions(self) -> list[Path]:
         """The predictions of every evaluation job, beside its scores."""
-        return [path.with_name(path.stem + PREDICTIONS_SUFFIX) for path in self.scores()]
+        return [predictions_path(path) for path in self.scores()]
 
     def table_stems(self) -> list[Path]:
         """The tables, without suffix."""

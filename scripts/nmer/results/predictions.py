@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nmer.errors import DataError
-from nmer.names import CONDITIONS, PREDICTIONS_SUFFIX
+from nmer.names import CONDITIONS, predictions_path
 from nmer.results.scores import read_scores
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
@@ -45,11 +45,6 @@ class Run:
     folds: dict[int, FoldPredictions]
 
 
-def predictions_of(scores: str | Path) -> Path:
-    """The file of predictions that stands beside a file of scores."""
-    return Path(scores).with_name(Path(scores).stem + PREDICTIONS_SUFFIX)
-
-
 def read_runs(paths: Iterable[str | Path]) -> list[Run]:
     """The runs whose scores are at ``paths``. Raises DataError if scores or predictions are missing or damaged."""
     return [_read_run(Path(path)) for path in paths]
@@ -59,7 +54,7 @@ def _read_run(path: Path) -> Run:
     scores = read_scores(path)
     *names, snr_db = scores.iloc[0][list(RUN)]
     key = (*names, None if pd.isna(snr_db) else int(snr_db))
-    file = predictions_of(path)
+    file = predictions_path(path)
     try:
         table = pd.read_csv(file, dtype={"utterance": str, "condition": str}, keep_default_na=False)
         columns = [name for name in table.columns if name.startswith("prob_")]
