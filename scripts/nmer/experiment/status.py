@@ -6,13 +6,12 @@ if its output is there; whether Snakemake would make it again (code, settings) i
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
-from pathlib import Path
 from statistics import fmean
 
 from nmer.experiment.jobs import STAGES, Job, jobs
 from nmer.experiment.plan import Plan
+from nmer.job_times import seconds_of
 
 
 def summary(plan: Plan) -> str:
@@ -73,15 +72,6 @@ def jobs_at_once(all_jobs: list[Job]) -> float:
         covered += max(0.0, end - max(start, reached))
         reached = max(reached, end)
     return sum(end - start for start, end in spans) / covered if covered else 1.0
-
-
-def seconds_of(benchmark: Path) -> float | None:
-    """Wall time of a job from its benchmark; None if there is none, or if just now it is being written."""
-    try:
-        with benchmark.open(newline="", encoding="utf-8") as stream:
-            return float(next(csv.DictReader(stream, delimiter="\t"))["s"])
-    except (OSError, StopIteration, KeyError, TypeError, ValueError):
-        return None
 
 
 def duration(seconds: float) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
+
+from nmer.job_times import seconds_of
 
 SHARED = {"features": "features", "corpora": "features", "calibration": "noise", "noisy": "noise"}
 """Folders that experiments on the same data share, and the stage each belongs to."""
@@ -24,18 +25,10 @@ def read_cost(folder: str | Path, experiment: str, datasets: Iterable[str]) -> l
     ]
     for place, stage in SHARED.items():
         found += [(stage, path) for path in folder.glob(f"{place}/**/*.tsv") if names & {path.stem, path.parent.name}]
-    spent = [(stage, seconds) for stage, path in found for seconds in _seconds(path)]
+    spent = [(stage, seconds) for stage, path in found if (seconds := seconds_of(path)) is not None]
     rows = [
         (stage, len(of_stage), sum(of_stage) / 3600)
         for stage in STAGES
         if (of_stage := [seconds for name, seconds in spent if name == stage])
     ]
     return [*rows, ("all", len(spent), sum(seconds for _stage, seconds in spent) / 3600)] if rows else []
-
-
-def _seconds(path: Path) -> list[float]:
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            return [float(row["s"]) for row in csv.DictReader(stream, delimiter="\t")]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
