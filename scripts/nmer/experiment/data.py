@@ -67,10 +67,10 @@ class FoldData:
         self._frames[modality].replace(row, copy, change)
 
 
-def noisy_values(path: Path, modality: str, shape: tuple[int, int], draw: int = 0) -> np.ndarray:
+def noisy_values(path: Path, modality: str, shape: tuple[int, int]) -> np.ndarray:
     """Noisy embeddings of one modality, (total frames, dim). Raises DataError if they are damaged or do not fit."""
     values = np.empty(shape, np.float32)
-    _noisy_array(path, modality, shape, draw).read(0, values)
+    _noisy_array(path, modality, shape, draw=0).read(0, values)
     return values
 
 

@@ -66,29 +66,22 @@ def corrupt_features(
     source = NoiseSource.load(kind, dataset, seed, dict(options or {}), file)
     clean = {identifier: np.asarray(values, np.float32) for identifier, values in utterances.items()}
     space, variance = _statistics(clean, standardise)
-    level: dict = {}
-    if source.additive:
-        if target_db is None:
-            raise ConfigError(f"Noise kind '{kind}' has an SNR: give its target in dB.")
-        power = noise_power(source.kind, source.options)
-        found, _target = calibrate_row(target_db, variance, schedule or Schedule(), mode, power, match)
-        level = {
-            "steps": found.steps,
-            "alpha_bar": found.alpha_bar,
-            "attained_db": found.attained_db,
-            "effective_db": found.attained_db - 10 * math.log10(power),
-        }
     if not source.additive:
         noisy = {name: source.corrupt(values, name, modality, space=space, draw=draw) for name, values in clean.items()}
         return Corrupted(noisy, variance)
+    if target_db is None:
+        raise ConfigError(f"Noise kind '{kind}' has an SNR: give its target in dB.")
+    nominal = noise_power(source.kind, source.options)
+    level, _target = calibrate_row(target_db, variance, schedule or Schedule(), mode, nominal, match)
     noisy, power = {}, 0.0
     for name, values in clean.items():
         eps = source.eps(name, modality, values.shape, draw)
-        noisy[name] = add_noise(values, eps, level["alpha_bar"], space)
+        noisy[name] = add_noise(values, eps, level.alpha_bar, space)
         power += float(np.square(eps, dtype=np.float64).sum())
     power /= sum(values.size for values in clean.values())
-    measured = snr_db(level["alpha_bar"], variance) - 10 * math.log10(power) if power else None
-    return Corrupted(noisy, variance, measured_db=measured, **level)
+    measured = snr_db(level.alpha_bar, variance) - 10 * math.log10(power) if power else None
+    effective = level.attained_db - 10 * math.log10(nominal)
+    return Corrupted(noisy, variance, level.steps, level.alpha_bar, level.attained_db, effective, measured)
 
 
 def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Space | None, float]:
