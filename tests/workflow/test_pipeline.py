@@ -92,17 +92,18 @@ def test_no_temporary_file_or_checkpoint_stays_behind(finished_workflow):
     assert list(finished_workflow.folder.glob("results/tiny/checkpoints/*/*.pt")) == []
 
 
-def test_a_damaged_corpus_stops_with_one_message_and_leaves_no_output(finished_workflow, tmp_path):
+def test_a_damaged_corpus_stops_with_one_message_and_leaves_no_output(tmp_path):
+    workflow = Workflow(tmp_path / "nmer")
     data = tmp_path / "data"
     corpus = data / "cmu_mosi" / "mosi_senti_data.pkl"
     corpus.parent.mkdir(parents=True)
     corpus.write_bytes(b"not a pickle")
-    finished = finished_workflow.snakemake(experiment="mosi", data=str(data))
+    finished = workflow.snakemake(experiment="mosi", data=str(data))
     output = finished.stdout + finished.stderr
     assert finished.returncode != 0
     assert len(re.findall(r"^error: .*mosi_senti_data\.pkl", output, re.MULTILINE)) == 1
     assert "Traceback" not in output
-    assert not list(finished_workflow.folder.glob("results/features/mosi*"))
+    assert not list(workflow.folder.glob("results/features/mosi*"))
 
 
 @pytest.mark.parametrize(
