@@ -1,8 +1,9 @@
 """Train one system, or one stage-A pretraining, on one fold of a dataset: all repeats in one job (SPEC 3, 4).
 
-Every repeat trains on the same data with seeds of its own, is selected by validation UA, and leaves a row per epoch in
-the history. Progress is checkpointed in a folder keyed by settings, code and inputs, and resumed from it; the folder
-goes when the job succeeds.
+On a GPU the repeats are computed together, elsewhere one after another; ``training.repeats_together`` decides. Every
+repeat trains on the same data with seeds of its own, is selected by validation UA, and leaves a row per epoch in the
+history. Progress is checkpointed in a folder keyed by settings, code and inputs, and resumed from it; the folder goes
+when the job succeeds.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import shutil
 from importlib import import_module
 from pathlib import Path
 
+import torch
+
 from nmer import command
 from nmer.devices import compute_device
 from nmer.errors import ConfigError, DataError
@@ -19,10 +22,12 @@ from nmer.experiment.conditions import cached_draws
 from nmer.experiment.data import FoldData
 from nmer.experiment.models import restore, save_models
 from nmer.experiment.settings import RunSettings
+from nmer.experiment.together import Trained, train_together
 from nmer.experiment.training import train_repeat
 from nmer.files import check_digests, digest_path, write_rows
 from nmer.names import FRESH
 from nmer.systems.building import build_system
+from nmer.systems.interface import System
 from nmer.systems.registry import pretraining, systems
 
 
@@ -48,29 +53,52 @@ def main() -> None:
         raise ConfigError(f"--noisy: regime '{settings.regime}' trains on noisy embeddings. Give their file.")
     if stage and not arguments.teacher:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
-    states, history = {}, []
     with compute_device(arguments.gpus, arguments.threads) as device:
         draws, spare = cached_draws(settings.train_draws), int(settings.train_draws == FRESH)
         data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, draws, spare)
-        shape = (data.dims, len(data.classes), settings.training.dropout)
-        for repeat in range(1, settings.repeats + 1):
-            teacher = None
-            if arguments.teacher:
-                teacher = build_system(stage, *shape, **settings.teacher).to(device).requires_grad_(False)
-                restore(teacher, arguments.teacher, repeat)
-            states[repeat], rows = train_repeat(
-                lambda: build_system(settings.system, *shape, settings.options, settings.file),
-                data,
-                settings,
-                repeat,
-                teacher,
-                progress / f"repeat{repeat}.pt",
-                fresh_noise(settings, arguments),
-            )
-            history += rows
-    write_rows(arguments.history, history)
+        trained = train_repeats(settings, arguments, data, stage, progress)
+    write_rows(arguments.history, [row for _weights, history in trained.values() for row in history])
+    states = {repeat: weights for repeat, (weights, _history) in trained.items()}
     save_models(arguments.model, states, command.settings(arguments.settings))
     shutil.rmtree(progress, ignore_errors=True)
+
+
+def train_repeats(settings: RunSettings, arguments, data: FoldData, stage: str | None, progress: Path) -> Trained:
+    """Train all repeats, as one where that is asked for and can be done. progress: folder of the checkpoints."""
+    shape = (data.dims, len(data.classes), settings.training.dropout)
+
+    def build() -> System:
+        return build_system(settings.system, *shape, settings.options, settings.file)
+
+    def teacher(repeat: int) -> System:
+        system = build_system(stage, *shape, **settings.teacher).to(data.device).requires_grad_(False)
+        restore(system, arguments.teacher, repeat)
+        return system
+
+    repeats = list(range(1, settings.repeats + 1))
+    if as_one(settings, data.device):
+        teachers = {repeat: teacher(repeat) for repeat in repeats} if stage else {}
+        trained = train_together(build, data, settings, repeats, teachers, progress / "repeats.pt")
+        if trained is not None:
+            return trained
+    return {
+        repeat: train_repeat(
+            build,
+            data,
+            settings,
+            repeat,
+            teacher(repeat) if stage else None,
+            progress / f"repeat{repeat}.pt",
+            fresh_noise(settings, arguments),
+        )
+        for repeat in repeats
+    }
+
+
+def as_one(settings: RunSettings, device: torch.device) -> bool:
+    """Whether to train a job's repeats together. Fresh noise would need a copy of the data for every one of them."""
+    faster = {"always": True, "never": False, "where_faster": device.type != "cpu"}[settings.training.repeats_together]
+    return faster and settings.repeats > 1 and settings.train_draws != FRESH
 
 
 def fresh_noise(settings: RunSettings, arguments):

@@ -52,6 +52,8 @@ def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator:
     # The CPU's algorithms are deterministic as they are, and the call imports a compiler that takes seconds.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # By default the framework's convolutions and LSTMs drop digits.
+    torch.backends.fp32_precision = "ieee"
     devices = device_names(torch.cuda.device_count())
     slots = int(os.environ.get(SLOTS_VARIABLE, len(devices)))
     if not slots:

@@ -17,7 +17,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from nmer.corpora.store import FeatureStore
 from nmer.experiment import conditions
 from nmer.experiment.data import FoldData
-from nmer.experiment.training import make_batch, train_repeat, validate
+from nmer.experiment.shown import shown_in_epoch
+from nmer.experiment.targets import TeacherTargets
+from nmer.experiment.together import SystemsTogether
+from nmer.experiment.training import make_batch, train_epoch, train_repeat, validate
 from nmer.systems.blocks import HIDDEN
 
 GATES = 4 * HIDDEN
@@ -148,3 +151,35 @@ def test_a_fold_keeps_no_copy_of_the_data_in_memory(files, tmp_path):
         tracemalloc.stop()
     assert held < 0.05 * size
     assert peak < 0.05 * size + 1.1 * 4 * batch.values.numel()
+
+
+SYSTEMS = {
+    "men": (None, {}),
+    "mctn": (None, {"steps": 2}),
+    "mmin": ("men", {}),
+    "if_mmin": ("shared", {}),
+    "nmer": ("two_tower", {}),
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+@pytest.mark.parametrize("repeats", [1, 2])
+def test_a_gpu_is_asked_once_an_epoch_and_not_between(files, monkeypatch, name, repeats):
+    """On a device without content: whatever needs a number of it, in the middle of an epoch, cannot be computed."""
+    device = torch.device("meta")
+    data, asked = FoldData(*files, 1, device), []
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: asked.append(tensor.shape) or torch.zeros(tensor.shape))
+    stage, options = SYSTEMS[name]
+    settings = run_settings(name, "six", batch_size=4, repeats=repeats)
+    systems = [builder(name, **options)().to(device) for _ in range(repeats)]
+    targets = [TeacherTargets(builder(stage)().to(device), data) for _ in systems] if stage else []
+    if repeats == 1:
+        optimiser = torch.optim.SGD(systems[0].parameters(), foreach=False)
+        train_epoch(systems[0], optimiser, data, settings, 1, 0, targets[0] if targets else None)
+    else:
+        together = SystemsTogether(systems, CPU)
+        optimiser = torch.optim.SGD(together.parameters.values(), foreach=False)
+        together.train_epoch(optimiser, data, settings, shown_in_epoch(data, settings, [1, 2], 0), targets)
+    assert len(asked) == 1
+    steps, _terms, *others = asked[0]
+    assert (steps, others) == (3, [] if repeats == 1 else [repeats])

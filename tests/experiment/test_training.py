@@ -474,7 +474,7 @@ def test_a_step_that_is_killed_goes_on_from_its_checkpoint_and_ends_in_the_same_
 
 def test_progress_is_not_saved_more_often_than_needed(data, tmp_path, monkeypatch):
     saved = []
-    monkeypatch.setattr(training, "_save", lambda path, *_rest: saved.append(path))
+    monkeypatch.setattr(training, "save_progress", lambda path, *_rest: saved.append(path))
     monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 3600)
     train_repeat(Bare, data, run_settings(epochs=5), 1, checkpoint=tmp_path / "x.pt")
     assert saved == [tmp_path / "x.pt"]

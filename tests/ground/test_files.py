@@ -199,7 +199,7 @@ WRITERS = {
     "gzip": lambda path: files.write_gzip(path, "".join(map(str, range(9000)))),
     "features": _write_hdf5,
     "model": lambda path: models.save_models(path, {1: {"weight": torch.zeros(5000)}}, {}),
-    "checkpoint": lambda path: training._save(path, {"weights": {"weight": torch.zeros(5000)}}, []),
+    "checkpoint": lambda path: training.save_progress(path, {"weights": {"weight": torch.zeros(5000)}}, []),
     "corpus": _write_corpus,
     "figure": lambda path: style.save_figure(Figure(), path),
 }

@@ -21,8 +21,9 @@ class FoldData:
     """Clean and, where given, noisy features of one fold on one device, normalised with the fold's training statistics.
 
     Every utterance stands here in several copies: copy 0 is clean, copy k is noisy, of draw k - 1.
-    ids: utterance names. labels: (utterances,) int64. splits: row numbers of train, val and test. deviations: per
-    modality the standard deviation that calibrates its noise, in the corruption space (SPEC 2.6).
+    ids: utterance names. labels: (utterances,) int64. splits: row numbers of train, val and test. training_rows: those
+    of train, where the program itself needs them. noisy_copies: numbers of the noisy ones. deviations: per modality the
+    standard deviation that calibrates its noise, in the corruption space (SPEC 2.6).
     """
 
     def __init__(
@@ -44,7 +45,9 @@ class FoldData:
             self.dims = store.dims
             self.deviations = {modality: store.variance(modality, scope) ** 0.5 for modality in MODALITIES}
             self.labels = torch.from_numpy(store.labels).to(device)
+            self.training_rows = store.fold(fold)["train"]
             self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}
+            self._lengths = {modality: np.diff(store.offset(modality)) for modality in MODALITIES}
             self._frames = {}
             for m in MODALITIES:
                 values = store.values(m)
@@ -55,11 +58,16 @@ class FoldData:
                 # A CPU reads its batches from the files as fast as it gathers them from memory.
                 self._frames[m] = FileFrames(*given) if device.type == "cpu" else DeviceFrames(*given, device)
         self.device = device
+        self.noisy_copies = tuple(range(1, 1 + draws + spare))
 
-    def sequences(self, modality: str, rows: Tensor, copies: Tensor) -> Sequences:
+    def sequences(self, modality: str, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
         """Padded sequences of one modality. rows: (batch,) utterances; copies: (batch,) number of the copy of each, or
-        bool: whether it is the noisy one."""
-        return self._frames[modality].padded(rows, copies)
+        bool: whether it is the noisy one. longest: frames to pad to, by default those of the longest utterance."""
+        return self._frames[modality].padded(rows, copies, longest)
+
+    def longest(self, modality: str, rows: np.ndarray) -> int:
+        """Frames of the longest of some utterances; known without asking a GPU."""
+        return int(self._lengths[modality][rows].max())
 
     def replace(self, modality: str, row: int, copy: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
         """Put something in the place of a spare copy of an utterance. change: from its clean features to the new ones,

@@ -59,11 +59,12 @@ class FileFrames:
         self._dim = copies[0].dim
         self._spare = [np.zeros((offset[-1], self._dim), np.float32) for _ in range(spare)]
 
-    def padded(self, rows: Tensor, copies: Tensor) -> Sequences:
-        """rows, copies: (batch,) utterances and the number of the copy of each."""
+    def padded(self, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
+        """rows, copies: (batch,) utterances and the number of the copy of each. longest: frames to pad to, where that
+        is more than the longest of them."""
         chosen = rows.numpy()
         starts, lengths = self._offset[chosen], self._offset[chosen + 1] - self._offset[chosen]
-        values = np.zeros((len(chosen), lengths.max(), self._dim), np.float32)
+        values = np.zeros((len(chosen), longest or lengths.max(), self._dim), np.float32)
         for place, (start, length, copy) in enumerate(
             zip(starts.tolist(), lengths.tolist(), copies.tolist(), strict=True)
         ):
@@ -114,11 +115,11 @@ class DeviceFrames:
                 values /= self._std
             self._frames[number * total : (number + 1) * total] = torch.from_numpy(values).to(device)
 
-    def padded(self, rows: Tensor, copies: Tensor) -> Sequences:
-        """rows, copies: (batch,) utterances and the number of the copy of each."""
+    def padded(self, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
+        """As :meth:`FileFrames.padded`. Without ``longest`` the program waits for the GPU to tell it."""
         offset, frames = self._offset, self._frames
         start, lengths = offset[rows], offset[rows + 1] - offset[rows]
-        position = torch.arange(int(lengths.max()), device=frames.device)
+        position = torch.arange(longest or int(lengths.max()), device=frames.device)
         index = (start + copies * offset[-1])[:, None] + position
         index = torch.where(position < lengths[:, None], index, len(frames) - 1)
         return Sequences(frames.index_select(0, index.flatten()).unflatten(0, index.shape), lengths)

@@ -38,7 +38,7 @@ class FreshNoise:
     def draw(self, data: FoldData, copy: int, repeat: int, epoch: int) -> None:
         """Put new noise on the given copy of every training utterance."""
         name = f"repeat {repeat}, epoch {epoch}"
-        for row in data.splits["train"].tolist():
+        for row in data.training_rows.tolist():
             for m in MODALITIES:
                 data.replace(
                     m,

@@ -9,10 +9,17 @@ from nmer.command import fill
 from nmer.errors import ConfigError, nearest
 from nmer.names import REGIMES
 
+FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
+TOGETHER = ("where_faster", "always", "never")
+
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Optimisation of one training. Epochs are ``constant_epochs`` + ``decay_epochs`` (SPEC's N0 and N1)."""
+    """Optimisation of one training. Epochs are ``constant_epochs`` + ``decay_epochs`` (SPEC's N0 and N1).
+
+    precision: of a system's arithmetic in training; validation and test are in single precision. repeats_together:
+    whether a job's repeats are trained as one, which changes rounding alone; a GPU is the place where it is faster.
+    """
 
     learning_rate: float = 2e-4
     weight_decay: float = 1e-5
@@ -21,6 +28,8 @@ class TrainingSettings:
     decay_epochs: int = 30
     clip_norm: float = 1.0
     dropout: float = 0.5
+    precision: str = FLOAT32
+    repeats_together: str = "where_faster"
 
     @property
     def epochs(self) -> int:

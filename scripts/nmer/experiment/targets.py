@@ -1,6 +1,7 @@
 """The frozen teacher's encodings, each computed when a training first asks for it and kept from then on (SPEC 3.5).
 
-They do not change while the teacher's weights and the features do not; of a first batch only its own are needed.
+They do not change while the teacher's weights and the features do not; of a first batch only its own are needed. On a
+GPU, which would have to tell the program which are missing, a copy's are all computed when its first is asked for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nmer.experiment.data import FoldData
+from nmer.experiment.inference import BATCH
 from nmer.names import MODALITIES
 from nmer.systems.interface import System
 
@@ -24,10 +26,10 @@ class TeacherTargets:
         self._values: dict[str, Tensor] = {}
         self._known: dict[str, Tensor] = {}
 
-    def of(self, rows: Tensor, copies: Tensor) -> Mapping[str, Tensor]:
+    def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
         """Per modality (batch, width), computed when looked up. rows, copies: (batch,), as
-        :meth:`FoldData.sequences`."""
-        return _BatchTargets(self, rows, copies)
+        :meth:`FoldData.sequences`. among: the copies there can be."""
+        return _BatchTargets(self, rows, copies, among)
 
     def forget(self, copy: int) -> None:
         """A copy of the features is going to change."""
@@ -43,25 +45,45 @@ class TeacherTargets:
         self._values, self._known = state["values"], state["known"]
 
     def encodings(self, modality: str, rows: Tensor, copy: int) -> Tensor:
-        """(rows, width) of one copy of some utterances."""
+        """(rows, width) of one copy of some utterances of the training split."""
         key = f"{modality}{copy}"
-        known = self._known.setdefault(key, torch.zeros(len(self._data.ids), dtype=torch.bool, device=rows.device))
-        missing = rows[~known[rows]]
-        if len(missing):
-            copies = torch.full_like(missing, copy)
-            with torch.inference_mode():
-                encoded = self._teacher.encode(modality, self._data.sequences(modality, missing, copies))
-            if key not in self._values:
-                self._values[key] = torch.zeros(len(known), encoded.shape[1], device=rows.device)
-            self._values[key][missing], known[missing] = encoded, True
+        if rows.device.type == "cpu":
+            known = self._known.setdefault(key, torch.zeros(len(self._data.ids), dtype=torch.bool))
+            self._encode(modality, rows[~known[rows]], copy)
+        elif key not in self._known:
+            self._known[key] = torch.zeros(len(self._data.ids), dtype=torch.bool, device=rows.device)
+            for start in range(0, len(self._data.training_rows), BATCH):
+                longest = self._data.longest(modality, self._data.training_rows[start : start + BATCH])
+                self._encode(modality, self._data.splits["train"][start : start + BATCH], copy, longest)
         return self._values[key][rows]
+
+    def _encode(self, modality: str, rows: Tensor, copy: int, longest: int | None = None) -> None:
+        if not len(rows):
+            return
+        key = f"{modality}{copy}"
+        with torch.inference_mode():
+            sequences = self._data.sequences(modality, rows, torch.full_like(rows, copy), longest)
+            encoded = self._teacher.encode(modality, sequences)
+        if key not in self._values:
+            self._values[key] = torch.zeros(len(self._known[key]), encoded.shape[1], device=rows.device)
+        self._values[key][rows], self._known[key][rows] = encoded, True
 
 
 class _BatchTargets(Mapping):
-    def __init__(self, targets: TeacherTargets, rows: Tensor, copies: Tensor) -> None:
-        self._targets, self._rows, self._copies = targets, rows, copies
+    def __init__(self, targets: TeacherTargets, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> None:
+        self._targets, self._rows, self._copies, self._among = targets, rows, copies, among
 
     def __getitem__(self, modality: str) -> Tensor:
+        if self._rows.device.type == "cpu":
+            return self._asked_for(modality)
+        first, *others = self._among
+        found = self._targets.encodings(modality, self._rows, first)
+        for copy in others:
+            encoded = self._targets.encodings(modality, self._rows, copy)
+            found = torch.where((self._copies == copy)[:, None], encoded, found)
+        return found
+
+    def _asked_for(self, modality: str) -> Tensor:
         found = None
         for copy in self._copies.unique().tolist():
             here = (self._copies == copy).nonzero().squeeze(1)

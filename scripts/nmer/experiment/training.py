@@ -6,7 +6,7 @@ import io
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,21 +19,21 @@ from nmer.experiment.conditions import (
     FRESH_COPY,
     NOISY_FLAGS,
     ONE_CONDITION,
-    training_copies,
-    training_flags,
     validation_items,
 )
 from nmer.experiment.data import FoldData
 from nmer.experiment.inference import encode_rows, probabilities
 from nmer.experiment.optimiser import AdamW
+from nmer.experiment.precision import loss_terms, products_in
 from nmer.experiment.settings import RunSettings
+from nmer.experiment.shown import shown_in_epoch
 from nmer.experiment.targets import TeacherTargets
 from nmer.experiment.versions import versions_text
 from nmer.files import atomic_path
 from nmer.metrics import score
 from nmer.names import MODALITIES
-from nmer.seeds import derive_seed, generator
-from nmer.systems.interface import Batch, System
+from nmer.seeds import derive_seed
+from nmer.systems.interface import Batch, Sequences, System
 
 if TYPE_CHECKING:
     from nmer.experiment.fresh_noise import FreshNoise
@@ -60,10 +60,7 @@ def train_repeat(
     Raises TrainingError if a term of the loss is not finite; the best weights until then stay beside the checkpoint.
     """
     names = (settings.dataset, settings.fold, repeat)
-    torch.manual_seed(derive_seed("weights", settings.system, *names))
-    system = build().to(data.device)
-    if teacher is not None:
-        system.inherit(teacher)
+    system = new_system(build, data, settings, repeat, teacher)
     options = settings.training
     optimiser = AdamW(system.parameters(), options.learning_rate, options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, options.learning_rate_factor)
@@ -71,8 +68,8 @@ def train_repeat(
     parts = {"system": system, "optimiser": optimiser, "schedule": schedule}
     parts |= {"targets": targets} if targets is not None else {}
     best, history = {"UA": -1.0, "weights": {}}, []
-    if checkpoint is not None and _is_whole(checkpoint):
-        best, history = _resume(checkpoint, data.device, **parts)
+    if checkpoint is not None and is_whole(checkpoint):
+        best, history = resume(checkpoint, data.device, **parts)
 
     saved = time.monotonic()
     for epoch in range(len(history), options.epochs):
@@ -83,28 +80,29 @@ def train_repeat(
                 targets.forget(FRESH_COPY)
         torch.manual_seed(derive_seed("epoch", settings.system, *names, epoch))
         try:
-            terms = train_epoch(system, optimiser, data, settings, repeat, epoch, targets)
+            with products_in(options.precision, data.device):
+                terms = train_epoch(system, optimiser, data, settings, repeat, epoch, targets)
         except TrainingError as error:
-            if checkpoint is None or not history:
-                raise
-            # A file of its own: what is resumed must go on from the last epoch, not from the best one.
-            kept = checkpoint.with_name(f"{checkpoint.stem}_best.pt")
-            _save(kept, best, history)
-            raise TrainingError(f"{error} The best weights so far, of epoch {_best_epoch(history)}: {kept}.") from None
+            raise best_kept(error, checkpoint, repeat, best, history) from None
         schedule.step()
-        validation = validate(system, data, settings)
-        row = {"repeat": repeat, "epoch": epoch + 1, "learning_rate": rate} | terms | validation
-        # Row by row, for a training may be interrupted by an upgrade.
-        history.append(row | {"versions": versions_text()})
-        if validation["val_UA"] > best["UA"]:
-            weights = {key: value.detach().clone() for key, value in system.state_dict().items()}
-            best = {"UA": validation["val_UA"], "weights": weights}
+        best = close_epoch(system, data, settings, repeat, rate, terms, best, history)
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
-            _save(checkpoint, best, history, **parts)
+            save_progress(checkpoint, best, history, **parts)
             saved = time.monotonic()
     if checkpoint is not None:
-        _save(checkpoint, best, history)
+        save_progress(checkpoint, best, history)
     return best["weights"], history
+
+
+def new_system(
+    build: Callable[[], System], data: FoldData, settings: RunSettings, repeat: int, teacher: System | None
+) -> System:
+    """A system as a repeat begins with it: its own initial weights, and those that it inherits from its teacher."""
+    torch.manual_seed(derive_seed("weights", settings.system, settings.dataset, settings.fold, repeat))
+    system = build().to(data.device)
+    if teacher is not None:
+        system.inherit(teacher)
+    return system
 
 
 def train_epoch(
@@ -120,37 +118,39 @@ def train_epoch(
 
     targets: of the teacher, for a system that has one.
     """
-    names = (settings.dataset, settings.fold, repeat, epoch)
-    rows = data.splits["train"]
-    order = torch.from_numpy(generator("training order", *names).permutation(len(rows))).to(data.device)
-    flags = training_flags(settings.regime, len(rows), *names)
-    noisy = torch.from_numpy(flags).to(data.device)
-    copies = torch.from_numpy(training_copies(settings.train_draws, len(rows), *names)).to(data.device)
+    batches = shown_in_epoch(data, settings, [repeat], epoch)
     steps: list[Tensor] = []
-    terms_logged: list[str] = []
+    names: list[str] = []
     system.train()
-    parts = order.split(settings.training.batch_size)
-    for part in parts:
-        batch = make_batch(data, rows[part], noisy[part], targets, system.modalities, copies[part])
-        terms = system.loss(system(batch), batch)
+    for shown in batches:
+        batch = make_batch(data, shown.rows, shown.noisy, targets, system.modalities, shown.copies, shown.longest)
+        terms = loss_terms(system, batch, settings.training)
         optimiser.zero_grad(set_to_none=True)
         sum(terms.values()).backward()
         for subnetwork in system.subnetworks():
             torch.nn.utils.clip_grad_norm_(subnetwork.parameters(), settings.training.clip_norm)
         optimiser.step()
-        terms_logged = list(terms)
+        names = list(terms)
         steps.append(torch.stack([term.detach() for term in terms.values()]))
     # Looked at once an epoch, not once a step: reading a number makes a GPU wait.
     values = torch.stack(steps).double().cpu().numpy()
+    return mean_terms(values, names, [len(shown.rows) for shown in batches], settings, repeat, epoch)
+
+
+def mean_terms(
+    values: np.ndarray, names: list[str], sizes: list[int], settings: RunSettings, repeat: int, epoch: int
+) -> dict[str, float]:
+    """An epoch's loss and the mean of each of its terms. values: (steps, terms). sizes: utterances of every step.
+
+    Raises TrainingError if one is not finite."""
     if not np.isfinite(values).all():
         # The first to go: it makes the weights, and so every later term, not-a-number as well.
         step, term = np.argwhere(~np.isfinite(values))[0]
         raise TrainingError(
             f"{settings.system} on {settings.dataset}, fold {settings.fold}, repeat {repeat}, epoch {epoch + 1}: the "
-            f"loss term '{terms_logged[term]}' is {values[step, term]}. Lower training.learning_rate or its weight."
+            f"loss term '{names[term]}' is {values[step, term]}. Lower training.learning_rate or its weight."
         )
-    sizes = [len(part) for part in parts]
-    means = dict(zip(terms_logged, np.average(values, axis=0, weights=sizes).tolist(), strict=True))
+    means = dict(zip(names, np.average(values, axis=0, weights=sizes).tolist(), strict=True))
     return {"loss": sum(means.values())} | {f"loss_{name}": value for name, value in means.items()}
 
 
@@ -161,21 +161,63 @@ def make_batch(
     targets: TeacherTargets | None = None,
     modalities: Iterable[str] = MODALITIES,
     copies: Tensor | None = None,
+    longest: Mapping[str, int] | None = None,
 ) -> Batch:
     """A batch of utterances. rows: (batch,); noisy: (batch, 3) bool in the order a, v, l; targets: of the teacher, if
     there is one; modalities: those that the system reads; copies: (batch,) which of its noisy copies each utterance
-    shows where it is noisy, the first if not given."""
+    shows where it is noisy, the first if not given; longest: per modality the frames to pad to, if known."""
     flags = {modality: noisy[:, number] for number, modality in enumerate(MODALITIES)}
-    shown = torch.ones_like(rows) if copies is None else copies
+    shown, clean = torch.ones_like(rows) if copies is None else copies, torch.zeros_like(rows)
+    frames = longest or {}
+
+    def sequences(modality: str, chosen: Tensor) -> Sequences:
+        return data.sequences(modality, rows, chosen, frames.get(modality))
+
     return Batch(
-        observed={modality: data.sequences(modality, rows, flags[modality] * shown) for modality in modalities},
+        observed={modality: sequences(modality, flags[modality] * shown) for modality in modalities},
         labels=data.labels[rows],
         noisy=flags,
-        teacher_clean=targets.of(rows, torch.zeros_like(rows)) if targets is not None else {},
-        teacher_noisy=targets.of(rows, shown) if targets is not None else {},
-        clean=lambda modality: data.sequences(modality, rows, torch.zeros_like(rows)),
+        teacher_clean=targets.of(rows, clean, (0,)) if targets is not None else {},
+        teacher_noisy=targets.of(rows, shown, data.noisy_copies) if targets is not None else {},
+        clean=lambda modality: sequences(modality, clean),
         deviations=data.deviations,
     )
+
+
+def close_epoch(
+    system: System,
+    data: FoldData,
+    settings: RunSettings,
+    repeat: int,
+    rate: float,
+    terms: dict[str, float],
+    best: dict,
+    history: list[dict],
+) -> dict:
+    """Validate, add the epoch's row to the history, and return the best weights so far with their validation UA.
+
+    rate: the epoch's learning rate. terms: as :func:`train_epoch` returns them. best: until now."""
+    validation = validate(system, data, settings)
+    row = {"repeat": repeat, "epoch": len(history) + 1, "learning_rate": rate} | terms | validation
+    # Row by row, for a training may be interrupted by an upgrade.
+    history.append(row | {"versions": versions_text()})
+    if validation["val_UA"] <= best["UA"]:
+        return best
+    weights = {key: value.detach().clone() for key, value in system.state_dict().items()}
+    return {"UA": validation["val_UA"], "weights": weights}
+
+
+def best_kept(
+    error: TrainingError, checkpoint: Path | None, repeat: int, best: dict, history: list[dict]
+) -> TrainingError:
+    """The error of a training that ends early, having put its best weights in a file beside the checkpoint."""
+    if checkpoint is None or not history:
+        return error
+    # A file of its own: what is resumed must go on from the last epoch, not from the best one.
+    kept = checkpoint.with_name(f"repeat{repeat}_best.pt")
+    save_progress(kept, best, history)
+    epoch = max(history, key=lambda row: row["val_UA"])["epoch"]
+    return TrainingError(f"{error} The best weights so far, of epoch {epoch}: {kept}.")
 
 
 def validate(system: System, data: FoldData, settings: RunSettings) -> dict[str, float]:
@@ -208,11 +250,8 @@ def _shown_copies(items: dict[str, np.ndarray], rows: Tensor) -> dict[str, Tenso
     return {modality: copies[:, number] for number, modality in enumerate(MODALITIES)}
 
 
-def _best_epoch(history: list[dict]) -> int:
-    return max(history, key=lambda row: row["val_UA"])["epoch"]
-
-
-def _save(path: Path, best: dict, history: list[dict], **parts) -> None:
+def save_progress(path: Path, best: dict, history: list[dict] | dict[int, list[dict]], **parts) -> None:
+    """Write a checkpoint: best weights and history so far, and the states of what is needed to go on."""
     # A finished repeat needs no more than its best weights: the optimiser's state is twice the size of the system.
     state = {"best": best, "history": history} | {name: part.state_dict() for name, part in parts.items()}
     buffer = io.BytesIO()
@@ -222,7 +261,7 @@ def _save(path: Path, best: dict, history: list[dict], **parts) -> None:
         temporary.write_bytes(buffer.getbuffer())
 
 
-def _is_whole(path: Path) -> bool:
+def is_whole(path: Path) -> bool:
     """Whether a checkpoint is there and undamaged, by the checksums inside; from a damaged one nothing is resumed."""
     try:
         with zipfile.ZipFile(path) as archive:
@@ -236,7 +275,8 @@ def _is_whole(path: Path) -> bool:
     return not damaged
 
 
-def _resume(path: Path, device: torch.device, **parts) -> tuple[dict, list[dict]]:
+def resume(path: Path, device: torch.device, **parts) -> tuple[dict, list[dict]]:
+    """Bring the parts to a checkpoint's state; returns its best weights and its history."""
     state = torch.load(path, map_location=device, weights_only=True)
     for name, part in parts.items():
         if name in state:

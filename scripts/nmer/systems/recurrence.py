@@ -2,8 +2,8 @@
 
 The framework's LSTM computes padding as well, most of a batch whose longest utterance is long, and on a CPU one
 LSTM at a time. Here several LSTMs that read the same sequences run side by side, over the frames that exist; the input
-projection of all frames is one matrix product, and so is each gradient of a weight. On a GPU the framework's LSTM is
-one kernel and stays.
+projection of all frames is one matrix product, and so is each gradient of a weight. Where the framework's LSTM is the
+better one (a GPU has it as few kernels; it knows of autocast), it stays, and several are one of their common width.
 """
 
 from __future__ import annotations
@@ -15,8 +15,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from nmer.systems.interface import Sequences
+from nmer.systems.repeats import for_all, together
 
 aten = torch.ops.aten
+
+WIDEST = 1024
+"""Outputs of LSTMs that are computed as one: the zeros between them cost arithmetic, their steps are shared."""
 
 
 def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
@@ -24,9 +28,9 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
 
     lstms: one layer, one direction, batch first, all of one size.
     """
-    if sequences.values.is_cuda:
-        beyond = ~sequences.valid()[:, :, None]
-        return torch.stack([lstm(sequences.values)[0].masked_fill(beyond, float("-inf")).amax(1) for lstm in lstms])
+    if by_framework(sequences.values):
+        outputs = lstm_outputs([(sequences.values, [lstm_weights(lstm) for lstm in lstms])])[0]
+        return outputs.masked_fill(~sequences.valid()[:, :, None], float("-inf")).amax(dim=2)
     # The longest first: the utterances that still go on at a step are then the first ones.
     lengths, order = sequences.lengths.sort(descending=True, stable=True)
     going_on = torch.arange(int(lengths[0]), device=lengths.device)[:, None] < lengths
@@ -41,6 +45,81 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
         torch.stack([lstm.bias_ih_l0 + lstm.bias_hh_l0 for lstm in lstms]),
     )
     return maxima.index_select(1, order.argsort())
+
+
+def by_framework(values: Tensor) -> bool:
+    """Whether encoders leave these features to the framework's own LSTMs and convolutions."""
+    return values.device.type != "cpu" or torch.is_autocast_enabled("cpu") or together()
+
+
+def lstm_weights(lstm: nn.LSTM, direction: str = "") -> list[Tensor]:
+    """Weights of an LSTM's first layer as :func:`lstm_outputs` takes them. direction: "" or "_reverse"."""
+    return [getattr(lstm, f"{name}_l0{direction}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+
+
+def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tensor]:
+    """Outputs of LSTMs at every frame by the framework's LSTM, several as one.
+
+    Returns per reader (LSTMs, batch, longest, hidden). readers: values, (batch, longest, dim) each of one shape, and
+    the weights of the LSTMs that read them, all of one size and as many for each. Frames beyond an utterance's length
+    are computed as well.
+    """
+    values = torch.stack([values for values, _lstms in readers])
+    by_name = zip(*(zip(*lstms, strict=True) for _values, lstms in readers), strict=True)
+    weights = [torch.stack([torch.stack(lstms) for lstms in parts]) for parts in by_name]
+    device = values.device.type
+    # Not every CPU has an LSTM of less than single precision.
+    with torch.autocast(device, enabled=device != "cpu" and torch.is_autocast_enabled(device)):
+        values = values.float() if device == "cpu" and values.dtype == torch.bfloat16 else values
+        return list(for_all(_of_all_repeats, values, *weights).unflatten(0, (len(readers), -1)))
+
+
+def _of_all_repeats(values: Tensor, *weights: Tensor) -> Tensor:
+    """values: (repeats, readers, batch, longest, dim). weights: (repeats, readers, LSTMs, 4 hidden, ...).
+    Returns (repeats, readers x LSTMs, batch, longest, hidden)."""
+    repeats, readers = values.shape[:2]
+    lstms, hidden = weights[1].shape[2], weights[1].shape[4]
+    as_one = max(1, WIDEST // (lstms * hidden))
+    flat = [part.flatten(0, 1).split(as_one) for part in (values, *weights)]
+    outputs = torch.cat([_as_one(*group) for group in zip(*flat, strict=True)])
+    return outputs.unflatten(0, (repeats, readers)).flatten(1, 2)
+
+
+def _as_one(
+    values: Tensor, input_weights: Tensor, hidden_weights: Tensor, input_biases: Tensor, hidden_biases: Tensor
+) -> Tensor:
+    """LSTMs as one that is as wide as all of them, with zeros where one would read another's frames or state.
+
+    values: (readers, batch, longest, dim). input_weights: (readers, LSTMs, 4 hidden, dim), and so on.
+    Returns (readers, LSTMs, batch, longest, hidden).
+    """
+    readers, lstms, _gates, hidden = hidden_weights.shape[:4]
+    width = readers * lstms * hidden
+    side_by_side = values.permute(1, 2, 0, 3).flatten(2)
+    own_frames = _on_diagonal(input_weights.unflatten(2, (4, hidden)).movedim(2, 0))
+    own_state = _on_diagonal(hidden_weights.unflatten(2, (4, hidden)).movedim(2, 0).flatten(1, 2).unsqueeze(2))
+    biases = [part.unflatten(2, (4, hidden)).movedim(2, 0).flatten() for part in (input_biases, hidden_biases)]
+    start = values.new_zeros(1, values.shape[1], width)
+    outputs = torch.lstm(
+        side_by_side,
+        (start, start),
+        [own_frames, own_state, *biases],
+        has_biases=True,
+        num_layers=1,
+        dropout=0.0,
+        train=torch.is_grad_enabled(),
+        bidirectional=False,
+        batch_first=True,
+    )[0]
+    return outputs.unflatten(2, (readers, lstms, hidden)).permute(2, 3, 0, 1, 4)
+
+
+def _on_diagonal(blocks: Tensor) -> Tensor:
+    """blocks: (4, readers, LSTMs, hidden, columns). Returns (4 readers LSTMs hidden, readers columns): every reader's
+    rows have its own columns, and zeros in all others."""
+    readers = blocks.shape[1]
+    own = torch.eye(readers, dtype=torch.bool, device=blocks.device)[:, None, None, :, None]
+    return torch.where(own, blocks.unsqueeze(4), 0.0).flatten(4).flatten(0, 3)
 
 
 class _LongestFirst(torch.autograd.Function):

@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from nmer.systems.blocks import HIDDEN
 from nmer.systems.interface import Sequences
+from nmer.systems.recurrence import by_framework, lstm_outputs, lstm_weights
+from nmer.systems.repeats import together
 
 STEPS = 20
 """Steps of a decoded sequence and of its target: the official code's longest sequence."""
@@ -51,14 +53,30 @@ class SequenceEncoder(nn.Module):
     def forward(self, sequences: Sequences) -> Sequences:
         """The joint sequence: 128 wide, zero beyond each length.
 
-        Packed, so that the backward direction starts at each utterance's own last frame.
+        The backward direction starts at each utterance's own last frame: a CPU packs the frames that exist, which a GPU
+        would have to tell it, and turns each utterance around.
         """
+        if by_framework(sequences.values):
+            return Sequences(self._turning(sequences), sequences.lengths)
         packed = nn.utils.rnn.pack_padded_sequence(
-            sequences.values, sequences.lengths.cpu(), batch_first=True, enforce_sorted=False
+            sequences.values, sequences.lengths, batch_first=True, enforce_sorted=False
         )
         outputs, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True)
         forwards, backwards = outputs.chunk(2, dim=2)
         return Sequences(forwards + backwards, sequences.lengths)
+
+    def _turning(self, sequences: Sequences) -> Tensor:
+        values, lengths = sequences.values, sequences.lengths[:, None]
+        place = torch.arange(values.shape[1], device=lengths.device)
+        mirrored = torch.where(place < lengths, lengths - 1 - place, place)[:, :, None]
+
+        def turned(frames: Tensor) -> Tensor:
+            return frames.gather(1, mirrored.expand(-1, -1, frames.shape[2]))
+
+        directions = [(values, ""), (turned(values), "_reverse")]
+        forwards, backwards = lstm_outputs([(read, [lstm_weights(self.lstm, name)]) for read, name in directions])
+        summed = forwards[0] + turned(backwards[0])
+        return summed.masked_fill(~sequences.valid()[:, :, None], 0.0)
 
 
 class OutputLayer(nn.Module):
@@ -96,10 +114,20 @@ class AttentionDecoder(nn.Module):
             query = functional.linear(hidden, query_weight)
             scores = self.score((keys + query[:, None]).tanh()).squeeze(2)
             context = _weighted_sum(scores, values, beyond)
-            hidden, cell = self.cell(torch.cat([feedback, context], dim=1), (hidden, cell))
+            hidden, cell = self._stepped(torch.cat([feedback, context], dim=1), hidden, cell)
             decoded.append(output.head(torch.cat([hidden, context], dim=1)))
             feedback = output.feedback(decoded[-1])
         return torch.stack(decoded, dim=1)
+
+    def _stepped(self, given: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
+        if not together():
+            return self.cell(given, (hidden, cell))
+        # In parts that can be computed for several repeats at once; the framework's cell cannot.
+        gates = functional.linear(given, self.cell.weight_ih, self.cell.bias_ih)
+        gates = gates + functional.linear(hidden, self.cell.weight_hh, self.cell.bias_hh)
+        entering, kept, candidate, leaving = gates.chunk(4, dim=1)
+        cell = kept.sigmoid() * cell + entering.sigmoid() * candidate.tanh()
+        return leaving.sigmoid() * cell.tanh(), cell
 
 
 class Summary(nn.Module):
@@ -112,7 +140,10 @@ class Summary(nn.Module):
 
     def forward(self, joint: Sequences) -> Tensor:
         """z: (batch, 128)."""
-        outputs, _ = self.lstm(joint.values)
+        if by_framework(joint.values):
+            outputs = lstm_outputs([(joint.values, [lstm_weights(self.lstm)])])[0][0]
+        else:
+            outputs, _ = self.lstm(joint.values)
         return _weighted_sum(self.score(outputs).tanh().squeeze(2), outputs, ~joint.valid())
 
 

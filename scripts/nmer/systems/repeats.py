@@ -1,0 +1,116 @@
+"""Several repeats of a system computed as one: what its blocks need to know of it (``torch.vmap``; PyTorch).
+
+Under ``torch.vmap`` a system is written for one repeat and computed for all. What the framework cannot compute for all
+repeats at once, or what each repeat must draw by itself, steps out of it, and finds the repeats on a first axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+
+class _Together(NamedTuple):
+    """A computation of several repeats. number: of the repeat, as ``torch.vmap`` shows it: every repeat has its own."""
+
+    number: Tensor
+    generators: list[torch.Generator]
+
+
+_running: list[_Together] = []
+
+
+def together() -> bool:
+    """Whether several repeats are computed as one at the moment."""
+    return bool(_running)
+
+
+def compute_together(function: Callable, generators: list[torch.Generator], *given: Any) -> Any:
+    """``function`` of every repeat's part of ``given``, computed for all repeats as one.
+
+    function: of one repeat, as ``torch.vmap`` takes it. generators: of each repeat, for what it draws at random.
+    given: tensors, or containers of tensors, with the repeats on their first axis, as the results have them.
+    Raises RuntimeError if the function does something that ``torch.vmap`` cannot do.
+    """
+
+    def of_one(number: Tensor, *parts: Any) -> Any:
+        _running.append(_Together(number, generators))
+        try:
+            return function(*parts)
+        finally:
+            _running.pop()
+
+    with _OwnDraws():
+        return torch.vmap(of_one, randomness="different")(torch.arange(len(generators)), *given)
+
+
+def for_all(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """``function`` of tensors that have the repeats on an axis before their own, which its result has as well.
+
+    One repeat alone is an axis of one. Gradients are those of the framework's operations in ``function``.
+    """
+    if together():
+        return _ForAll.apply(function, _running[-1].number, *tensors)
+    return function(*(tensor[None] for tensor in tensors))[0]
+
+
+class _ForAll(torch.autograd.Function):
+    """Never runs as itself: under vmap its rule takes its place, whose operations autograd sees."""
+
+    @staticmethod
+    def forward(function, number, *tensors) -> Tensor:
+        raise NotImplementedError
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        """Nothing is kept."""
+
+    @staticmethod
+    def vmap(info, in_dims, function, _number, *tensors) -> tuple[Tensor, int]:
+        """All repeats at once. An operand that is the same for every repeat has no axis for them yet."""
+        given = [
+            tensor.expand(info.batch_size, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
+            for tensor, axis in zip(tensors, in_dims[2:], strict=True)
+        ]
+        # Out of it: what is computed here is not one repeat's.
+        running, _running[:] = _running[:], []
+        try:
+            return function(*given), 0
+        finally:
+            _running[:] = running
+
+
+class _OwnDraws(TorchFunctionMode):
+    """Lets every repeat draw from its own generator what it would draw alone: dropout and normal numbers."""
+
+    def __torch_function__(self, function, types, given=(), named=None):
+        """The framework's hook, called for each of its functions."""
+        named = named or {}
+        if together() and function is functional.dropout:
+            return _dropout(*given, **named)
+        if together() and function is torch.randn_like:
+            return _drawn(given[0], Tensor.normal_)
+        return function(*given, **named)
+
+
+def _dropout(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
+    if not training or p == 0.0:
+        return values
+    kept = _drawn(values, lambda empty, generator: empty.bernoulli_(1 - p, generator=generator))
+    return values * (kept / (1 - p))
+
+
+def _drawn(values: Tensor, draw: Callable) -> Tensor:
+    """A tensor like ``values`` that every repeat has drawn for itself."""
+    generators = _running[-1].generators
+
+    def of_each(shaped: Tensor) -> Tensor:
+        draws = zip(shaped, generators, strict=True)
+        return torch.stack([draw(torch.empty_like(one), generator=own) for one, own in draws])
+
+    return for_all(of_each, values.detach())

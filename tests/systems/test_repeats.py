@@ -1,0 +1,191 @@
+"""Several repeats computed as one are the repeats computed alone: their draws, their LSTMs, their convolutions."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state
+from torch.nn import functional
+
+from nmer.systems import recurrence
+from nmer.systems.convolution import window_maxima
+from nmer.systems.interface import Sequences
+from nmer.systems.recurrence import lstm_maxima, lstm_outputs, lstm_weights
+from nmer.systems.repeats import compute_together, for_all, together
+from nmer.systems.translation import SequenceEncoder, Summary
+
+REPEATS = 3
+LENGTHS = torch.tensor([[5, 1, 7, 3], [2, 2, 6, 7], [7, 4, 1, 1]])
+
+
+@pytest.fixture(autouse=True)
+def double():
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def generators() -> list[torch.Generator]:
+    return [torch.Generator().manual_seed(10 + number) for number in range(REPEATS)]
+
+
+def sequences(dim: int) -> Sequences:
+    """(repeats, 4, 7, dim), zero beyond each length."""
+    values = torch.randn(REPEATS, 4, 7, dim, generator=torch.Generator().manual_seed(0))
+    return Sequences(values * (torch.arange(7) < LENGTHS[..., None])[..., None], LENGTHS)
+
+
+def alone(sequences: Sequences, number: int) -> Sequences:
+    return Sequences(*(part[number] for part in sequences))
+
+
+def check(modules: list[nn.Module], given: Sequences, expected) -> None:
+    """That modules computed together give what ``expected`` says for each alone, and the same gradients."""
+    parameters, _buffers = stack_module_state(modules)
+
+    def of_one(own, part):
+        return functional_call(modules[0], own, (part,))
+
+    found = compute_together(of_one, generators(), parameters, given)
+    found = found.values if isinstance(found, Sequences) else found
+    scale = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
+    (found * scale).sum().backward()
+    for number, module in enumerate(modules):
+        wanted = expected(module, alone(given, number))
+        torch.testing.assert_close(found[number], wanted)
+        (wanted * scale[number]).sum().backward()
+        for name, parameter in module.named_parameters():
+            torch.testing.assert_close(parameters[name].grad[number], parameter.grad)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3])
+def test_every_repeat_drops_what_it_drops_alone(probability):
+    values = torch.randn(REPEATS, 4, 6)
+    found = compute_together(lambda part: functional.dropout(part, probability), generators(), values)
+    for number in range(REPEATS):
+        torch.manual_seed(10 + number)
+        torch.testing.assert_close(found[number], functional.dropout(values[number], probability))
+
+
+def test_nothing_is_dropped_and_nothing_drawn_where_a_system_is_evaluated():
+    own = generators()
+    values = torch.ones(REPEATS, 4)
+    assert torch.equal(compute_together(lambda part: functional.dropout(part, 0.5, False), own, values), values)
+    assert all(torch.equal(one.get_state(), new.get_state()) for one, new in zip(own, generators(), strict=True))
+
+
+def test_every_repeat_draws_the_normal_numbers_that_it_draws_alone_one_draw_after_another():
+    def drawn(part):
+        return torch.randn_like(part) + functional.dropout(torch.randn_like(part), 0.5)
+
+    found = compute_together(drawn, generators(), torch.zeros(REPEATS, 4, 5))
+    for number in range(REPEATS):
+        torch.manual_seed(10 + number)
+        torch.testing.assert_close(found[number], drawn(torch.zeros(4, 5)))
+
+
+def test_what_is_the_same_for_all_repeats_is_drawn_by_each_for_itself():
+    found = compute_together(
+        lambda part: part + torch.randn_like(torch.zeros(5)), generators(), torch.zeros(REPEATS, 5)
+    )
+    assert len({tuple(row.tolist()) for row in found}) == REPEATS
+
+
+def test_a_function_for_all_repeats_sees_them_on_the_first_axis_and_is_outside_of_the_computation():
+    shapes = []
+
+    def scaled(values, factor):
+        shapes.append((tuple(values.shape), tuple(factor.shape), together()))
+        return values * factor[:, None]
+
+    values, factors = torch.randn(REPEATS, 4), torch.tensor([1.0, 2.0, 3.0])
+    factors.requires_grad_()
+    found = compute_together(lambda part, factor: for_all(scaled, part, factor), generators(), values, factors)
+    torch.testing.assert_close(found, values * factors[:, None])
+    found.sum().backward()
+    torch.testing.assert_close(factors.grad, values.sum(dim=1))
+    torch.testing.assert_close(for_all(scaled, values[0], factors[1]), values[0] * 2.0)
+    assert shapes == [((REPEATS, 4), (REPEATS,), False), ((1, 4), (1,), False)]
+    assert not together()
+
+
+def test_it_is_over_after_an_error_too():
+    def failing(_part):
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        compute_together(failing, generators(), torch.zeros(REPEATS))
+    assert not together()
+
+
+@pytest.mark.parametrize("widest", [1, 8, 1024])
+def test_lstms_computed_as_one_are_the_frameworks_lstms(monkeypatch, widest):
+    monkeypatch.setattr(recurrence, "WIDEST", widest)
+    lstms = [[nn.LSTM(3, 4, batch_first=True) for _ in range(2)] for _ in range(5)]
+    values = [torch.randn(6, 7, 3) for _ in lstms]
+    readers = [(read, [lstm_weights(lstm) for lstm in own]) for read, own in zip(values, lstms, strict=True)]
+    for read, own, outputs in zip(values, lstms, lstm_outputs(readers), strict=True):
+        for lstm, output in zip(own, outputs, strict=True):
+            torch.testing.assert_close(output, lstm(read)[0])
+
+
+def test_the_maxima_of_lstms_are_those_of_each_utterance_alone():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstms = nn.ModuleList(nn.LSTM(3, 4, batch_first=True) for _ in range(2))
+
+        def forward(self, given):
+            return lstm_maxima(list(self.lstms), given)
+
+    def naive(module, given):
+        rows = [
+            [lstm(values[None, :length])[0][0].amax(dim=0) for values, length in zip(*given, strict=True)]
+            for lstm in module.lstms
+        ]
+        return torch.stack([torch.stack(row) for row in rows])
+
+    check([Two() for _ in range(REPEATS)], sequences(3), naive)
+
+
+def test_the_maxima_over_windows_are_those_of_each_text_alone():
+    class Filters(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weights, self.biases = nn.Parameter(torch.randn(5, 3, 2)), nn.Parameter(torch.randn(5))
+
+        def forward(self, given):
+            lengths = given.lengths.clamp(min=3)
+            return window_maxima(given.values.transpose(0, 1), self.weights, self.biases, lengths)
+
+    def naive(module, given):
+        def responses(values, length):
+            windows = [values[start : start + 3] for start in range(max(int(length), 3) - 2)]
+            return torch.stack([(module.weights * window).sum(dim=(1, 2)) + module.biases for window in windows])
+
+        return torch.stack([responses(values, length).amax(dim=0) for values, length in zip(*given, strict=True)])
+
+    check([Filters() for _ in range(REPEATS)], sequences(2), naive)
+
+
+def test_both_directions_of_a_joint_sequence_read_each_utterance_alone():
+    def naive(module, given):
+        rows = []
+        for values, length in zip(*given, strict=True):
+            forwards, backwards = module.lstm(values[None, :length])[0][0].chunk(2, dim=1)
+            rows.append(functional.pad(forwards + backwards, (0, 0, 0, 7 - int(length))))
+        return torch.stack(rows)
+
+    check([SequenceEncoder() for _ in range(REPEATS)], sequences(128), naive)
+
+
+def test_a_summary_is_that_of_each_utterance_alone():
+    def naive(module, given):
+        rows = []
+        for values, length in zip(*given, strict=True):
+            outputs = module.lstm(values[None, :length])[0][0]
+            rows.append(module.score(outputs).tanh().softmax(dim=0).T[0] @ outputs)
+        return torch.stack(rows)
+
+    check([Summary() for _ in range(REPEATS)], sequences(128), naive)
