@@ -13,21 +13,16 @@ import shutil
 from importlib import import_module
 from pathlib import Path
 
-import torch
-
 from nmer import command
 from nmer.devices import compute_device
 from nmer.errors import ConfigError, DataError
 from nmer.experiment.conditions import cached_draws
 from nmer.experiment.data import FoldData
-from nmer.experiment.models import restore, save_models
+from nmer.experiment.models import save_models
+from nmer.experiment.repeats import train_repeats
 from nmer.experiment.settings import RunSettings
-from nmer.experiment.together import Trained, train_together
-from nmer.experiment.training import train_repeat
 from nmer.files import check_digests, digest_path, write_rows
 from nmer.names import FRESH
-from nmer.systems.building import build_system
-from nmer.systems.interface import System
 from nmer.systems.registry import pretraining, systems
 
 
@@ -56,49 +51,12 @@ def main() -> None:
     with compute_device(arguments.gpus, arguments.threads) as device:
         draws, spare = cached_draws(settings.train_draws), int(settings.train_draws == FRESH)
         data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, draws, spare)
-        trained = train_repeats(settings, arguments, data, stage, progress)
+        noise = fresh_noise(settings, arguments)
+        trained = train_repeats(settings, data, stage, arguments.teacher, progress, noise)
     write_rows(arguments.history, [row for _weights, history in trained.values() for row in history])
     states = {repeat: weights for repeat, (weights, _history) in trained.items()}
     save_models(arguments.model, states, command.settings(arguments.settings))
     shutil.rmtree(progress, ignore_errors=True)
-
-
-def train_repeats(settings: RunSettings, arguments, data: FoldData, stage: str | None, progress: Path) -> Trained:
-    """Train all repeats, as one where that is asked for and can be done. progress: folder of the checkpoints."""
-    shape = (data.dims, len(data.classes), settings.training.dropout)
-
-    def build() -> System:
-        return build_system(settings.system, *shape, settings.options, settings.file)
-
-    def teacher(repeat: int) -> System:
-        system = build_system(stage, *shape, **settings.teacher).to(data.device).requires_grad_(False)
-        restore(system, arguments.teacher, repeat)
-        return system
-
-    repeats = list(range(1, settings.repeats + 1))
-    if as_one(settings, data.device):
-        teachers = {repeat: teacher(repeat) for repeat in repeats} if stage else {}
-        trained = train_together(build, data, settings, repeats, teachers, progress / "repeats.pt")
-        if trained is not None:
-            return trained
-    return {
-        repeat: train_repeat(
-            build,
-            data,
-            settings,
-            repeat,
-            teacher(repeat) if stage else None,
-            progress / f"repeat{repeat}.pt",
-            fresh_noise(settings, arguments),
-        )
-        for repeat in repeats
-    }
-
-
-def as_one(settings: RunSettings, device: torch.device) -> bool:
-    """Whether to train a job's repeats together. Fresh noise would need a copy of the data for every one of them."""
-    faster = {"always": True, "never": False, "where_faster": device.type != "cpu"}[settings.training.repeats_together]
-    return faster and settings.repeats > 1 and settings.train_draws != FRESH
 
 
 def fresh_noise(settings: RunSettings, arguments):

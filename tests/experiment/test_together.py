@@ -12,7 +12,7 @@ from small_fold import CLASSES, DIMS, SMALL_NMER, builder, fold_data, make_files
 from torch import nn
 
 from nmer.errors import TrainingError
-from nmer.experiment import together
+from nmer.experiment import repeats, together
 from nmer.experiment.models import load_model
 from nmer.experiment.precision import loss_terms, products_in
 from nmer.experiment.settings import TrainingSettings
@@ -214,8 +214,8 @@ def teacher(files, tmp_path):
 
 def test_the_step_trains_repeats_together_where_the_settings_say_so(files, tmp_path, teacher, monkeypatch):
     alone, rows = run(files, tmp_path / "alone", teacher, training=SHORT)
-    called, whole = [], train.train_together
-    monkeypatch.setattr(train, "train_together", lambda *given: called.append(given[3]) or whole(*given))
+    called, whole = [], repeats.train_together
+    monkeypatch.setattr(repeats, "train_together", lambda *given: called.append(given[3]) or whole(*given))
     found, history = run(files, tmp_path / "together", teacher, training=SHORT | {"repeats_together": "always"})
     assert called == [[1, 2]]
     assert history[["repeat", "epoch"]].equals(rows[["repeat", "epoch"]])
@@ -225,7 +225,7 @@ def test_the_step_trains_repeats_together_where_the_settings_say_so(files, tmp_p
 
 
 def test_the_step_trains_one_by_one_what_cannot_be_trained_together(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "train_together", lambda *_given: None)
+    monkeypatch.setattr(repeats, "train_together", lambda *_given: None)
     plain = {"system": "men", "regime": "clean"}
     alone, _rows = run(files, tmp_path / "alone", **plain, training=SHORT)
     found, _rows = run(files, tmp_path / "together", **plain, training=SHORT | {"repeats_together": "always"})
@@ -247,7 +247,7 @@ def test_the_step_trains_one_by_one_what_cannot_be_trained_together(files, tmp_p
 )
 def test_repeats_are_trained_together_on_a_gpu_or_where_asked_for(choice, device, changes, expected):
     settings = run_settings(**{"repeats": 2, "repeats_together": choice} | changes)
-    assert train.as_one(settings, torch.device(device)) is expected
+    assert repeats.as_one(settings, torch.device(device)) is expected
 
 
 # ---- less precision

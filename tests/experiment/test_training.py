@@ -36,7 +36,7 @@ from small_fold import (
 from torch import nn
 
 from nmer.errors import TrainingError
-from nmer.experiment import training
+from nmer.experiment import repeats, training
 from nmer.experiment.models import load_model
 from nmer.experiment.settings import TrainingSettings
 from nmer.experiment.training import make_batch, train_epoch, train_repeat, validate
@@ -443,7 +443,7 @@ def test_every_epoch_says_which_versions_it_was_trained_with(data):
 STEP = """
 import sys, train
 from nmer import command
-from nmer.experiment import training
+from nmer.experiment import repeats, training
 
 training.CHECKPOINT_SECONDS = 0
 command.run(train.main)
@@ -571,13 +571,13 @@ def test_the_step_starts_nmer_from_the_teacher_of_the_same_repeat(files, tmp_pat
     teacher = tmp_path / "teacher" / "model.safetensors"
     given = step_arguments(files, tmp_path, noisy=None, model=teacher, history=tmp_path / "teacher" / "history.csv")
     run_step(train, pretraining | SHORT, **given)
-    seen, whole = [], train.train_repeat
+    seen, whole = [], repeats.train_repeat
 
     def spy(build, data, settings, repeat, teacher, *rest):
         seen.append((repeat, teacher.state_dict(), [parameter.requires_grad for parameter in teacher.parameters()]))
         return whole(build, data, settings, repeat, teacher, *rest)
 
-    monkeypatch.setattr(train, "train_repeat", spy)
+    monkeypatch.setattr(repeats, "train_repeat", spy)
     nmer = MEN | SHORT | {"system": "nmer", "regime": "six", "options": SMALL_NMER}
     run_step(train, nmer, **step_arguments(files, tmp_path, teacher=teacher))
     assert [repeat for repeat, _state, _flags in seen] == [1, 2]

@@ -40,8 +40,6 @@ from nmer.seeds import derive_seed
 from nmer.systems.interface import Batch, Sequences, System
 from nmer.systems.repeats import compute_together, for_all
 
-Trained = dict[int, tuple[dict[str, Tensor], list[dict]]]
-
 
 def train_together(
     build: Callable[[], System],
@@ -50,7 +48,7 @@ def train_together(
     repeats: list[int],
     teachers: Mapping[int, System],
     checkpoint: Path | None = None,
-) -> Trained | None:
+) -> dict[int, tuple[dict[str, Tensor], list[dict]]] | None:
     """Train several repeats as one; per repeat what :func:`train_repeat` returns for it, but for rounding.
 
     build, checkpoint: as there. teachers: of every repeat, or none. Returns None, having said why, if the system does
