@@ -85,8 +85,8 @@ def main() -> None:
                 alone.setdefault(system, step)
                 if repeats == REPEATS_OF_THE_GRID:
                     seconds[corpus, system] = (step, validation)
-                row = [corpus, system, str(repeats), f"{1 / step:.1f}", f"{step / alone[system]:.2f}"]
-                row += [f"{launching:.2f}", f"{1000 * validation:.0f}", f"{memory:.0f}"]
+                row = [corpus, system, str(repeats), f"{1 / step:.3g}", f"{step / alone[system]:.2f}"]
+                row += [f"{launching:.2f}", f"{1000 * validation:.3g}", f"{memory:.0f}"]
                 print(f"| {' | '.join(row)} |", flush=True)
     print_hours(seconds)
 
