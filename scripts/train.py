@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nmer import command
 from nmer.devices import compute_device
@@ -24,6 +26,9 @@ from nmer.experiment.settings import RunSettings
 from nmer.files import check_digests, digest_path, write_rows
 from nmer.names import FRESH
 from nmer.systems.registry import pretraining, systems
+
+if TYPE_CHECKING:
+    from nmer.experiment.fresh_noise import FreshNoise
 
 
 def main() -> None:
@@ -59,14 +64,15 @@ def main() -> None:
     shutil.rmtree(progress, ignore_errors=True)
 
 
-def fresh_noise(settings: RunSettings, arguments):
+def fresh_noise(settings: RunSettings, arguments: Namespace) -> FreshNoise | None:
     """What draws fresh training noise, or None. Imported by name: its code counts for the trainings that use it."""
     if settings.train_draws != FRESH:
         return None
-    return import_module("nmer.experiment.fresh_noise").FreshNoise(arguments.features, arguments.noisy)
+    noise: FreshNoise = import_module("nmer.experiment.fresh_noise").FreshNoise(arguments.features, arguments.noisy)
+    return noise
 
 
-def checkpoint_key(arguments) -> str:
+def checkpoint_key(arguments: Namespace) -> str:
     """Digest of everything that the training depends on: a checkpoint of anything else is never resumed."""
     inputs = [path for path in (arguments.features, arguments.noisy, arguments.teacher) if path]
     try:

@@ -53,7 +53,7 @@ def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     # By default the framework's convolutions and LSTMs drop digits.
-    torch.backends.fp32_precision = "ieee"
+    setattr(torch.backends, "fp32_precision", "ieee")  # noqa: B010, its types do not know of precisions yet
     devices = device_names(torch.cuda.device_count())
     slots = int(os.environ.get(SLOTS_VARIABLE, len(devices)))
     if not slots:

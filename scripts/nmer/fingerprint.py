@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import io
 from functools import cache
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import Any
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 
@@ -31,7 +33,7 @@ def fingerprint(script: str, plugins: tuple[Path, ...] = ()) -> str:
 
 @cache
 def _local_imports(start: Path) -> frozenset[Path]:
-    finder = ModuleFinder(path=[str(SCRIPTS)])
+    finder = _RunTimeImports(path=[str(SCRIPTS)])
     finder.run_script(str(start))
     return frozenset(Path(module.__file__).resolve() for module in finder.modules.values() if module.__file__)
 
@@ -43,6 +45,23 @@ def _label(path: Path) -> str:
 @cache
 def _essence(path: Path) -> str:
     return ast.unparse(_WithoutText().visit(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+class _RunTimeImports(ModuleFinder):
+    """Follows the imports that are executed, not those for types alone."""
+
+    def load_module(self, fqname: str, fp: Any, pathname: str, file_info: tuple[str, str, int]) -> Any:
+        """The hook that reads a module: a package has no source of its own here, its ``__init__`` comes as a module."""
+        if fp is not None:
+            fp = io.StringIO(ast.unparse(_WithoutTypes().visit(ast.parse(fp.read()))))
+        return super().load_module(fqname, fp, pathname, file_info)  # type: ignore[misc]
+
+
+class _WithoutTypes(ast.NodeTransformer):
+    """Drops what stands under ``if TYPE_CHECKING``."""
+
+    def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
+        return node.orelse if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
 
 
 class _WithoutText(ast.NodeTransformer):

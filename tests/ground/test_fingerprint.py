@@ -137,6 +137,18 @@ def test_an_import_inside_a_function_counts(scripts):
     assert digest() != before
 
 
+def test_an_import_for_types_alone_does_not_count_and_what_stands_in_its_place_at_run_time_does(scripts):
+    types = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import pack.third\n"
+    types += "else:\n    import pack.fourth\n\n"
+    (scripts / "pack" / "fourth.py").write_text("OTHER = 1\n")
+    edit(scripts / "pack" / "second.py", "SIZE = 2", types + "SIZE = 2")
+    before = digest()
+    edit(scripts / "pack" / "third.py", "OTHER = 1", "OTHER = 2")
+    assert digest() == before
+    edit(scripts / "pack" / "fourth.py", "OTHER = 1", "OTHER = 2")
+    assert digest() != before
+
+
 def test_a_plug_in_counts_with_what_it_imports_where_it_is_named(scripts, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text("from pack.third import OTHER\n\nMINE = OTHER\n")

@@ -37,7 +37,7 @@ class StoredArray:
 
     def read(self, first: int, rows: np.ndarray) -> None:
         """Fill ``rows``, (rows, dim) contiguous, with those from number ``first`` on. Raises DataError if they end."""
-        place, left = self._start + 4 * first * self.dim, memoryview(rows).cast("B")
+        place, left = self._start + 4 * first * self.dim, memoryview(rows.data).cast("B")
         while left:
             # The system reads 2 GB at most at once.
             count = os.preadv(self._file.fileno(), [left], place)

@@ -10,6 +10,7 @@ import h5py
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
 from nmer.experiment.data import FoldData
+from nmer.experiment.frames import Change
 from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
 
@@ -40,11 +41,8 @@ class FreshNoise:
         name = f"repeat {repeat}, epoch {epoch}"
         for row in data.training_rows.tolist():
             for m in MODALITIES:
-                data.replace(
-                    m,
-                    row,
-                    copy,
-                    lambda values, m=m, row=row: self._source.corrupt(
-                        values, data.ids[row], m, self._alpha_bar[m], self._space[m], name
-                    ),
-                )
+                data.replace(m, row, copy, self._corruption(data.ids[row], m, name))
+
+    def _corruption(self, utterance: str, modality: str, name: str) -> Change:
+        level, space = self._alpha_bar[modality], self._space[modality]
+        return lambda values: self._source.corrupt(values, utterance, modality, level, space, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -14,7 +15,7 @@ from nmer.experiment.versions import library_versions
 from nmer.files import atomic_path, write_digest
 
 
-def save_models(path: Path, states: dict[int, dict[str, Tensor]], description: dict) -> None:
+def save_models(path: Path, states: dict[int, dict[str, Tensor]], description: dict[str, Any]) -> None:
     """Write the weights of every repeat, with a description and the library versions, and the file's digest."""
     tensors = {f"repeat{r}.{key}": value.cpu() for r, state in states.items() for key, value in state.items()}
     # One metadata key: safetensors writes several in no fixed order.

@@ -7,8 +7,10 @@ hundreds of short processes that never compile, so the guards are taken off; the
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 
 class AdamW(torch.optim.AdamW):
@@ -20,5 +22,5 @@ class AdamW(torch.optim.AdamW):
     load_state_dict = inspect.unwrap(torch.optim.AdamW.load_state_dict)
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
-    def __init__(self, parameters, learning_rate: float, weight_decay: float) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> None:
         super().__init__(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,13 +17,14 @@ from nmer.systems.interface import Batch, System
 def products_in(precision: str, device: torch.device) -> Iterator[None]:
     """Let a GPU's matrix products drop digits of their factors, where ``precision`` is that of TF32, until the block
     ends. Weights, sums and optimiser stay in single precision."""
-    before = torch.backends.fp32_precision
+    backends: Any = torch.backends  # its types do not know of precisions yet
+    before = backends.fp32_precision
     if precision == TF32 and device.type != "cpu":
-        torch.backends.fp32_precision = "tf32"
+        backends.fp32_precision = "tf32"
     try:
         yield
     finally:
-        torch.backends.fp32_precision = before
+        backends.fp32_precision = before
 
 
 def loss_terms(system: System, batch: Batch, options: TrainingSettings) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from nmer.experiment.data import FoldData
 from nmer.experiment.models import restore
 from nmer.experiment.settings import RunSettings
 from nmer.experiment.together import train_together
-from nmer.experiment.training import train_repeat
+from nmer.experiment.training import Row, train_repeat
 from nmer.names import FRESH
 from nmer.systems.building import build_system
 from nmer.systems.interface import System
@@ -28,7 +28,7 @@ def train_repeats(
     teachers: Path | None,
     progress: Path,
     fresh: FreshNoise | None,
-) -> dict[int, tuple[dict[str, Tensor], list[dict]]]:
+) -> dict[int, tuple[dict[str, Tensor], list[Row]]]:
     """Train all repeats; per repeat the weights of its best epoch and its history.
 
     stage: the pretraining that the system starts from, whose weights are in the file ``teachers``. progress: folder of
@@ -40,21 +40,22 @@ def train_repeats(
     def build() -> System:
         return build_system(settings.system, *shape, settings.options, settings.file)
 
-    def teacher(repeat: int) -> System:
+    def teacher(repeat: int) -> System | None:
+        if stage is None or teachers is None:
+            return None
         system = build_system(stage, *shape, **settings.teacher).to(data.device).requires_grad_(False)
         restore(system, teachers, repeat)
         return system
 
     repeats = list(range(1, settings.repeats + 1))
     if as_one(settings, data.device):
-        own = {repeat: teacher(repeat) for repeat in repeats} if stage else {}
-        trained = train_together(build, data, settings, repeats, own, progress / "repeats.pt")
+        own = {repeat: teacher(repeat) for repeat in repeats}
+        taught = {repeat: system for repeat, system in own.items() if system is not None}
+        trained = train_together(build, data, settings, repeats, taught, progress / "repeats.pt")
         if trained is not None:
             return trained
     return {
-        repeat: train_repeat(
-            build, data, settings, repeat, teacher(repeat) if stage else None, progress / f"repeat{repeat}.pt", fresh
-        )
+        repeat: train_repeat(build, data, settings, repeat, teacher(repeat), progress / f"repeat{repeat}.pt", fresh)
         for repeat in repeats
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 from nmer.command import fill
 from nmer.errors import ConfigError, nearest
@@ -51,7 +51,7 @@ class _JobSettings:
     regime: str
 
     @classmethod
-    def from_mapping(cls, mapping: dict) -> Self:
+    def from_mapping(cls, mapping: dict[str, Any]) -> Self:
         """Read settings from a step's JSON. Raises ConfigError for an unknown key."""
         return fill(cls, mapping)
 
@@ -78,14 +78,14 @@ class RunSettings(_JobSettings):
     snr_db: int | None = None
     evaluation: str = "every_condition"
     file: str | None = None
-    options: dict = field(default_factory=dict)
-    teacher: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    teacher: dict[str, Any] = field(default_factory=dict)
     scope: str = "stored"
     train_draws: int | str = 1
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     @classmethod
-    def from_mapping(cls, mapping: dict) -> Self:
+    def from_mapping(cls, mapping: dict[str, Any]) -> Self:
         """Read settings from a step's JSON. Raises ConfigError for an unknown key."""
         training = fill(TrainingSettings, mapping.get("training", {}), "settings.training")
         return super().from_mapping(mapping | {"training": training})
@@ -104,10 +104,10 @@ class EvaluationSettings(_JobSettings):
     snr_db: int | None = None
     evaluation: str = "every_condition"
     file: str | None = None
-    options: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
 
 
-def changed(settings: TrainingSettings, default: TrainingSettings) -> dict:
+def changed(settings: TrainingSettings, default: TrainingSettings) -> dict[str, Any]:
     """The keys in which settings differ from the default: what goes into a rule's params."""
     reference = asdict(default)
     return {key: value for key, value in asdict(settings).items() if value != reference[key]}

@@ -42,10 +42,10 @@ def shown_in_epoch(data: FoldData, settings: RunSettings, repeats: list[int], ep
     rows, *others = (np.stack(part) for part in zip(*parts, strict=True))
     on_device = [torch.from_numpy(part).to(data.device) for part in (rows, *others)]
     size = settings.training.batch_size
-    return [
-        Shown(
-            *(part[:, start : start + size].flatten(0, 1) for part in on_device),
-            {m: data.longest(m, rows[:, start : start + size]) for m in MODALITIES},
-        )
-        for start in range(0, len(everyone), size)
-    ]
+    batches = []
+    for start in range(0, len(everyone), size):
+        here = slice(start, start + size)
+        shown = [part[:, here].flatten(0, 1) for part in on_device]
+        longest = {modality: data.longest(modality, rows[:, here]) for modality in MODALITIES}
+        batches.append(Shown(shown[0], shown[1], shown[2], longest))
+    return batches

@@ -7,6 +7,7 @@ GPU, which would have to tell the program which are missing, a copy's are all co
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +16,14 @@ from nmer.experiment.data import FoldData
 from nmer.experiment.inference import BATCH
 from nmer.names import MODALITIES
 from nmer.systems.interface import System
+
+
+class Targets(Protocol):
+    """Where a batch finds a teacher's encodings."""
+
+    def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
+        """Per modality (batch, width), computed when looked up. rows, copies: (batch,), as
+        :meth:`FoldData.sequences`. among: the copies there can be."""
 
 
 class TeacherTargets:
@@ -27,8 +36,7 @@ class TeacherTargets:
         self._known: dict[str, Tensor] = {}
 
     def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
-        """Per modality (batch, width), computed when looked up. rows, copies: (batch,), as
-        :meth:`FoldData.sequences`. among: the copies there can be."""
+        """As :meth:`Targets.of`."""
         return _BatchTargets(self, rows, copies, among)
 
     def forget(self, copy: int) -> None:
@@ -36,11 +44,11 @@ class TeacherTargets:
         for modality in MODALITIES:
             self._known.pop(f"{modality}{copy}", None)
 
-    def state_dict(self) -> dict:
+    def state_dict(self) -> dict[str, Any]:
         """What was computed so far."""
         return {"values": self._values, "known": self._known}
 
-    def load_state_dict(self, state: dict) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what was computed."""
         self._values, self._known = state["values"], state["known"]
 
@@ -69,7 +77,7 @@ class TeacherTargets:
         self._values[key][rows], self._known[key][rows] = encoded, True
 
 
-class _BatchTargets(Mapping):
+class _BatchTargets(Mapping[str, Tensor]):
     def __init__(self, targets: TeacherTargets, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> None:
         self._targets, self._rows, self._copies, self._among = targets, rows, copies, among
 
@@ -84,12 +92,14 @@ class _BatchTargets(Mapping):
         return found
 
     def _asked_for(self, modality: str) -> Tensor:
-        found = None
+        found: Tensor | None = None
         for copy in self._copies.unique().tolist():
             here = (self._copies == copy).nonzero().squeeze(1)
             encoded = self._targets.encodings(modality, self._rows[here], copy)
-            found = encoded.new_empty(len(self._rows), encoded.shape[1]) if found is None else found
+            if found is None:
+                found = encoded.new_empty(len(self._rows), encoded.shape[1])
             found[here] = encoded
+        assert found is not None, "a batch is never empty"
         return found
 
     def __iter__(self) -> Iterator[str]:

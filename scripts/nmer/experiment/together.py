@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,9 @@ from nmer.experiment.shown import Shown, shown_in_epoch
 from nmer.experiment.targets import TeacherTargets
 from nmer.experiment.training import (
     CHECKPOINT_SECONDS,
+    Best,
+    Resumable,
+    Row,
     best_kept,
     close_epoch,
     is_whole,
@@ -37,7 +41,7 @@ from nmer.experiment.training import (
 )
 from nmer.names import MODALITIES
 from nmer.seeds import derive_seed
-from nmer.systems.interface import Batch, Sequences, System
+from nmer.systems.interface import Batch, Sequences, System, summed
 from nmer.systems.repeats import compute_together, for_all
 
 
@@ -48,7 +52,7 @@ def train_together(
     repeats: list[int],
     teachers: Mapping[int, System],
     checkpoint: Path | None = None,
-) -> dict[int, tuple[dict[str, Tensor], list[dict]]] | None:
+) -> dict[int, tuple[dict[str, Tensor], list[Row]]] | None:
     """Train several repeats as one; per repeat what :func:`train_repeat` returns for it, but for rounding.
 
     build, checkpoint: as there. teachers: of every repeat, or none. Returns None, having said why, if the system does
@@ -65,16 +69,16 @@ def train_together(
     options = settings.training
     optimiser = AdamW(one.parameters.values(), options.learning_rate, options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, options.learning_rate_factor)
-    parts = {"systems": one, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Resumable] = {"systems": one, "optimiser": optimiser, "schedule": schedule}
     parts |= {f"targets{repeat}": target for repeat, target in targets.items()}
-    best = {repeat: {"UA": -1.0, "weights": {}} for repeat in repeats}
-    history: dict[int, list[dict]] = {repeat: [] for repeat in repeats}
+    best = {repeat: Best(UA=-1.0, weights={}) for repeat in repeats}
+    history: dict[int, list[Row]] = {repeat: [] for repeat in repeats}
     if checkpoint is not None and is_whole(checkpoint):
         best, history = resume(checkpoint, data.device, **parts)
 
     saved = time.monotonic()
     for epoch in range(len(history[repeats[0]]), options.epochs):
-        rate = schedule.get_last_lr()[0]
+        rate = float(schedule.get_last_lr()[0])
         one.seed([derive_seed("epoch", settings.system, settings.dataset, settings.fold, r, epoch) for r in repeats])
         batches = shown_in_epoch(data, settings, repeats, epoch)
         with products_in(options.precision, data.device):
@@ -111,7 +115,8 @@ class SystemsTogether:
         self._generators = [torch.Generator(device) for _ in systems]
 
     def seed(self, seeds: list[int]) -> None:
-        """Begin the random draws of every repeat anew."""
+        """Begin the random draws of every repeat anew, and those that a system makes for all of them in its own way."""
+        torch.manual_seed(seeds[0])
         for own, seed in zip(self._generators, seeds, strict=True):
             own.manual_seed(seed)
 
@@ -130,7 +135,7 @@ class SystemsTogether:
         if list(self._systems[0].buffers()):
             return "it has buffers, in which each would have to note what it has seen."
         try:
-            sum(self._terms(data, settings, shown, targets).values()).sum().backward()
+            summed(self._terms(data, settings, shown, targets).values()).sum().backward()
         except RuntimeError as error:
             return (str(error).strip() or type(error).__name__).splitlines()[0]
         for parameter in self.parameters.values():
@@ -150,7 +155,7 @@ class SystemsTogether:
         for shown in batches:
             terms = self._terms(data, settings, shown, targets)
             optimiser.zero_grad(set_to_none=True)
-            sum(terms.values()).sum().backward()
+            summed(terms.values()).sum().backward()
             self._clip(settings.training.clip_norm)
             optimiser.step()
             names = list(terms)
@@ -173,7 +178,9 @@ class SystemsTogether:
             clean = flat.clean(modality)
             return Sequences(*(for_all(lambda part=part: apart(part)) for part in clean))
 
-        def of_one(parameters: dict[str, Tensor], observed: dict[str, Sequences], labels: Tensor, noisy) -> dict:
+        def of_one(
+            parameters: dict[str, Tensor], observed: dict[str, Sequences], labels: Tensor, noisy: dict[str, Tensor]
+        ) -> Any:
             batch = Batch(
                 observed=observed,
                 labels=labels,
@@ -225,13 +232,13 @@ class _TargetsOfAll:
         self._targets = targets
 
     def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
-        """As :meth:`TeacherTargets.of`."""
+        """As :meth:`Targets.of`."""
         count = len(self._targets)
         own = zip(self._targets, rows.chunk(count), copies.chunk(count), strict=True)
         return _Joined([targets.of(part, chosen, among) for targets, part, chosen in own])
 
 
-class _Joined(Mapping):
+class _Joined(Mapping[str, Tensor]):
     """Tensors of several mappings one after another, each looked up when it is asked for."""
 
     def __init__(self, parts: list[Mapping[str, Tensor]]) -> None:
@@ -247,7 +254,7 @@ class _Joined(Mapping):
         return len(MODALITIES)
 
 
-class _Own(Mapping):
+class _Own(Mapping[str, Tensor]):
     """What one of several repeats finds in a mapping of all of them."""
 
     def __init__(self, of_all: Mapping[str, Tensor], apart: Callable[[Tensor], Tensor]) -> None:

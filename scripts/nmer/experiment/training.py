@@ -8,7 +8,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
 import numpy as np
 import torch
@@ -27,18 +27,38 @@ from nmer.experiment.optimiser import AdamW
 from nmer.experiment.precision import loss_terms, products_in
 from nmer.experiment.settings import RunSettings
 from nmer.experiment.shown import shown_in_epoch
-from nmer.experiment.targets import TeacherTargets
+from nmer.experiment.targets import Targets, TeacherTargets
 from nmer.experiment.versions import versions_text
 from nmer.files import atomic_path
 from nmer.metrics import score
 from nmer.names import MODALITIES
 from nmer.seeds import derive_seed
-from nmer.systems.interface import Batch, Sequences, System
+from nmer.systems.interface import Batch, Sequences, System, summed
 
 if TYPE_CHECKING:
     from nmer.experiment.fresh_noise import FreshNoise
 
 CHECKPOINT_SECONDS = 30
+
+Row = dict[str, Any]
+"""What an epoch leaves in the history."""
+
+
+class Best(TypedDict):
+    """Weights of the epoch with the best validation UA so far, and that UA."""
+
+    UA: float
+    weights: dict[str, Tensor]
+
+
+class Resumable(Protocol):
+    """A part of a training whose state is in its checkpoint."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state."""
+
+    def load_state_dict(self, state: dict[str, Any], /) -> object:
+        """Go on from a state."""
 
 
 def train_repeat(
@@ -49,7 +69,7 @@ def train_repeat(
     teacher: System | None = None,
     checkpoint: Path | None = None,
     fresh: FreshNoise | None = None,
-) -> tuple[dict[str, Tensor], list[dict]]:
+) -> tuple[dict[str, Tensor], list[Row]]:
     """Train one repeat and return the weights of its best epoch and one history row per epoch.
 
     build: makes the freshly initialised system. teacher: frozen, pretrained on the same fold and repeat; the system
@@ -65,15 +85,15 @@ def train_repeat(
     optimiser = AdamW(system.parameters(), options.learning_rate, options.weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, options.learning_rate_factor)
     targets = TeacherTargets(teacher, data) if teacher is not None else None
-    parts = {"system": system, "optimiser": optimiser, "schedule": schedule}
+    parts: dict[str, Resumable] = {"system": system, "optimiser": optimiser, "schedule": schedule}
     parts |= {"targets": targets} if targets is not None else {}
-    best, history = {"UA": -1.0, "weights": {}}, []
+    best, history = Best(UA=-1.0, weights={}), list[Row]()
     if checkpoint is not None and is_whole(checkpoint):
         best, history = resume(checkpoint, data.device, **parts)
 
     saved = time.monotonic()
     for epoch in range(len(history), options.epochs):
-        rate = schedule.get_last_lr()[0]
+        rate = float(schedule.get_last_lr()[0])
         if fresh is not None:
             fresh.draw(data, FRESH_COPY, repeat, epoch)
             if targets is not None:
@@ -126,7 +146,7 @@ def train_epoch(
         batch = make_batch(data, shown.rows, shown.noisy, targets, system.modalities, shown.copies, shown.longest)
         terms = loss_terms(system, batch, settings.training)
         optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        summed(terms.values()).backward()
         for subnetwork in system.subnetworks():
             torch.nn.utils.clip_grad_norm_(subnetwork.parameters(), settings.training.clip_norm)
         optimiser.step()
@@ -158,7 +178,7 @@ def make_batch(
     data: FoldData,
     rows: Tensor,
     noisy: Tensor,
-    targets: TeacherTargets | None = None,
+    targets: Targets | None = None,
     modalities: Iterable[str] = MODALITIES,
     copies: Tensor | None = None,
     longest: Mapping[str, int] | None = None,
@@ -191,9 +211,9 @@ def close_epoch(
     repeat: int,
     rate: float,
     terms: dict[str, float],
-    best: dict,
-    history: list[dict],
-) -> dict:
+    best: Best,
+    history: list[Row],
+) -> Best:
     """Validate, add the epoch's row to the history, and return the best weights so far with their validation UA.
 
     rate: the epoch's learning rate. terms: as :func:`train_epoch` returns them. best: until now."""
@@ -204,11 +224,11 @@ def close_epoch(
     if validation["val_UA"] <= best["UA"]:
         return best
     weights = {key: value.detach().clone() for key, value in system.state_dict().items()}
-    return {"UA": validation["val_UA"], "weights": weights}
+    return Best(UA=validation["val_UA"], weights=weights)
 
 
 def best_kept(
-    error: TrainingError, checkpoint: Path | None, repeat: int, best: dict, history: list[dict]
+    error: TrainingError, checkpoint: Path | None, repeat: int, best: Best, history: list[Row]
 ) -> TrainingError:
     """The error of a training that ends early, having put its best weights in a file beside the checkpoint."""
     if checkpoint is None or not history:
@@ -250,7 +270,9 @@ def _shown_copies(items: dict[str, np.ndarray], rows: Tensor) -> dict[str, Tenso
     return {modality: copies[:, number] for number, modality in enumerate(MODALITIES)}
 
 
-def save_progress(path: Path, best: dict, history: list[dict] | dict[int, list[dict]], **parts) -> None:
+def save_progress(
+    path: Path, best: Best | dict[int, Best], history: list[Row] | dict[int, list[Row]], **parts: Resumable
+) -> None:
     """Write a checkpoint: best weights and history so far, and the states of what is needed to go on."""
     # A finished repeat needs no more than its best weights: the optimiser's state is twice the size of the system.
     state = {"best": best, "history": history} | {name: part.state_dict() for name, part in parts.items()}
@@ -275,7 +297,7 @@ def is_whole(path: Path) -> bool:
     return not damaged
 
 
-def resume(path: Path, device: torch.device, **parts) -> tuple[dict, list[dict]]:
+def resume(path: Path, device: torch.device, **parts: Resumable) -> tuple[Any, Any]:
     """Bring the parts to a checkpoint's state; returns its best weights and its history."""
     state = torch.load(path, map_location=device, weights_only=True)
     for name, part in parts.items():

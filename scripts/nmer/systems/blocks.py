@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nmer.names import MODALITIES
 from nmer.systems.convolution import window_maxima
-from nmer.systems.interface import Sequences
+from nmer.systems.interface import Sequences, summed
 from nmer.systems.recurrence import lstm_maxima
 
 HIDDEN = 128
@@ -59,7 +61,7 @@ class TextCnn(nn.Module):
         lengths = sequences.lengths.clamp(min=shortest)
         pooled: list[list[Tensor]] = [[] for _ in encoders]
         for number, window in enumerate(cls.WINDOWS):
-            filters = [encoder.convolutions[number] for encoder in encoders]
+            filters = [cast(nn.Linear, encoder.convolutions[number]) for encoder in encoders]
             weights = torch.cat([part.weight for part in filters]).unflatten(1, (window, -1))
             maxima = window_maxima(tokens, weights, torch.cat([part.bias for part in filters]), lengths)
             for part, found in zip(maxima.chunk(len(encoders), dim=1), pooled, strict=True):
@@ -110,10 +112,10 @@ def central_moment_discrepancy(first: Tensor, second: Tensor, moments: int = 5) 
     centred = first - first.mean(dim=0), second - second.mean(dim=0)
     differences = [first.mean(dim=0) - second.mean(dim=0)]
     differences += [centred[0].pow(k).mean(dim=0) - centred[1].pow(k).mean(dim=0) for k in range(2, moments + 1)]
-    return sum((difference.square().sum() + 1e-12).sqrt() for difference in differences)
+    return summed((difference.square().sum() + 1e-12).sqrt() for difference in differences)
 
 
 def mean_cmd(features: dict[str, Tensor]) -> Tensor:
     """Mean CMD over the pairs (l, v), (l, a), (a, v) of the modalities' invariant features (SPEC 4.3)."""
     pairs = (("l", "v"), ("l", "a"), ("a", "v"))
-    return sum(central_moment_discrepancy(features[first], features[second]) for first, second in pairs) / len(pairs)
+    return summed(central_moment_discrepancy(features[one], features[other]) for one, other in pairs) / len(pairs)

@@ -8,6 +8,8 @@ The framework's convolution stays where it is the better one: which windows won,
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
@@ -27,12 +29,13 @@ def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tens
         starts = torch.arange(responses.shape[2], device=lengths.device)
         beyond = starts > lengths[:, None] - weights.shape[1]
         return responses.masked_fill(beyond[:, None], float("-inf")).max(dim=2).values
-    return _WindowMaxima.apply(tokens, weights, biases, lengths)
+    maxima: Tensor = _WindowMaxima.apply(tokens, weights, biases, lengths)  # type: ignore[no-untyped-call]
+    return maxima
 
 
 class _WindowMaxima(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, tokens, weights, biases, lengths) -> Tensor:
+    def forward(ctx: Any, tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tensor) -> Tensor:
         longest, batch, _dim = tokens.shape
         window = weights.shape[1]
         starts = longest - window + 1
@@ -51,7 +54,7 @@ class _WindowMaxima(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rows, weights, start = ctx.saved_tensors
         _longest, batch, _dim = ctx.shape
         given = gradient.T.contiguous()

@@ -5,7 +5,7 @@ Adding a system means one file with one class derived from :class:`System`; noth
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -27,6 +27,10 @@ class Sequences(NamedTuple):
         return frames < self.lengths[:, None]
 
 
+def _not_known(modality: str) -> Sequences:
+    raise LookupError(f"This batch does not know the clean sequences of modality {modality}.")
+
+
 @dataclass(frozen=True)
 class Batch:
     """One training batch.
@@ -44,7 +48,7 @@ class Batch:
     noisy: dict[str, Tensor]
     teacher_clean: Mapping[str, Tensor] = field(default_factory=dict)
     teacher_noisy: Mapping[str, Tensor] = field(default_factory=dict)
-    clean: Callable[[str], Sequences] | None = None
+    clean: Callable[[str], Sequences] = _not_known
     deviations: dict[str, float] = field(default_factory=dict)
 
     def teacher_reversed(self) -> dict[str, Tensor]:
@@ -110,8 +114,8 @@ class System(nn.Module):
         for child in self.children():
             if isinstance(child, nn.ModuleDict):
                 yield from child.values()
-            elif hasattr(child, "subnetworks"):
-                yield from child.subnetworks()
+            elif callable(own := getattr(child, "subnetworks", None)):
+                yield from own()
             else:
                 yield child
 
@@ -119,6 +123,12 @@ class System(nn.Module):
 def concatenate(encodings: Mapping[str, Tensor]) -> Tensor:
     """Concatenate per-modality encodings in the order a, l, v (SPEC section 1)."""
     return torch.cat([encodings[modality] for modality in CONCATENATION_ORDER], dim=1)
+
+
+def summed(tensors: Iterable[Tensor]) -> Tensor:
+    """The sum of one tensor or more, in their order."""
+    first, *others = tensors
+    return sum(others, first)
 
 
 def halves(encodings: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -9,7 +11,7 @@ from torch.nn import functional
 from nmer.errors import ConfigError
 from nmer.names import MODALITIES
 from nmer.systems.blocks import HIDDEN, classifier_head
-from nmer.systems.interface import Batch, Sequences, System
+from nmer.systems.interface import Batch, Sequences, System, summed
 from nmer.systems.registry import system
 from nmer.systems.translation import AttentionDecoder, CyclicTranslator, OutputLayer, SequenceEncoder, Summary, pooled
 
@@ -52,7 +54,7 @@ class Mctn(System):
         targets = {modality: self._target(modality, batch) for modality in MODALITIES}
 
         def error(kind: str, modalities: tuple[str, ...]) -> Tensor:
-            return sum(functional.mse_loss(outputs[f"{kind}_{m}"], targets[m]) for m in modalities)
+            return summed(functional.mse_loss(outputs[f"{kind}_{m}"], targets[m]) for m in modalities)
 
         return super().loss(outputs, batch) | {
             "translation": self.translation_weight * error("translation", self.translated),
@@ -70,7 +72,7 @@ class Ring(Mctn):
     translated = MODALITIES
     cycled = MODALITIES
 
-    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options) -> None:
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
         """options: as :class:`Mctn`."""
         super().__init__(dims, classes, dropout, **options)
         self.translators = nn.ModuleDict(
@@ -80,7 +82,7 @@ class Ring(Mctn):
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """z of the translator whose source the modality is: (batch, 128)."""
-        translator = self.translators[modality]
+        translator = self._translators()[modality]
         return translator.summary(translator.encode(sequences))
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -89,12 +91,16 @@ class Ring(Mctn):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits, and every modality decoded as a target and as a source."""
-        joint = {source: part.encode(batch.observed[source]) for source, part in self.translators.items()}
-        outputs = self.fuse({source: part.summary(joint[source]) for source, part in self.translators.items()})
+        translators = self._translators()
+        joint = {source: part.encode(batch.observed[source]) for source, part in translators.items()}
+        outputs = self.fuse({source: part.summary(joint[source]) for source, part in translators.items()})
         for source, target in RING.items():
-            translation, cycle = self.translators[source].translate(joint[source], self.steps)
+            translation, cycle = translators[source].translate(joint[source], self.steps)
             outputs |= {f"translation_{target}": translation, f"cycle_{source}": cycle}
         return outputs
+
+    def _translators(self) -> dict[str, RingTranslator]:
+        return {source: cast(RingTranslator, part) for source, part in self.translators.items()}
 
 
 class RingTranslator(CyclicTranslator):
@@ -116,7 +122,7 @@ class Hierarchy(Mctn):
     translated = ("v", "a")
     cycled = ("l",)
 
-    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options) -> None:
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
         """options: as :class:`Mctn`. Raises ConfigError for observed targets, which it does not read."""
         super().__init__(dims, classes, dropout, **options)
         if self.targets == "observed":
@@ -168,6 +174,6 @@ FORMS = {"ring": Ring, "hier": Hierarchy}
     choices={"form": ("ring", "hier"), "targets": ("clean", "observed")},
     options={"form": "ring", "targets": "clean", "steps": 20, "translation_weight": 0.1, "cycle_weight": 0.1},
 )
-def mctn(dims: dict[str, int], classes: int, dropout: float, *, form: str, **options) -> Mctn:
+def mctn(dims: dict[str, int], classes: int, dropout: float, *, form: str, **options: Any) -> Mctn:
     """MCTN in one of its forms. options: as :class:`Mctn`."""
     return FORMS[form](dims, classes, dropout, **options)

@@ -8,7 +8,9 @@ better one (a GPU has it as few kernels; it knows of autocast), it stays, and se
 
 from __future__ import annotations
 
+import warnings
 from itertools import accumulate, pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +20,9 @@ from nmer.systems.interface import Sequences
 from nmer.systems.repeats import for_all, together
 
 aten = torch.ops.aten
+
+# They are put together for every call, as many repeats have them.
+warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk of memory")
 
 WIDEST = 1024
 """Outputs of LSTMs that are computed as one: the zeros between them cost arithmetic, their steps are shared."""
@@ -36,14 +41,12 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
     going_on = torch.arange(int(lengths[0]), device=lengths.device)[:, None] < lengths
     step, place = going_on.nonzero(as_tuple=True)
     frames = sequences.values.flatten(0, 1).index_select(0, order[place] * sequences.values.shape[1] + step)
-    maxima = _LongestFirst.apply(
-        frames,
-        place,
-        going_on.sum(dim=1).tolist(),
-        torch.stack([lstm.weight_ih_l0 for lstm in lstms]),
-        torch.stack([lstm.weight_hh_l0 for lstm in lstms]),
-        torch.stack([lstm.bias_ih_l0 + lstm.bias_hh_l0 for lstm in lstms]),
-    )
+    weights = [lstm_weights(lstm) for lstm in lstms]
+    input_weights, hidden_weights = (torch.stack([own[number] for own in weights]) for number in (0, 1))
+    # Summed before they are stacked: views of one gradient would be clipped once for each bias.
+    biases = torch.stack([own[2] + own[3] for own in weights])
+    given = (frames, place, going_on.sum(dim=1).tolist(), input_weights, hidden_weights, biases)
+    maxima: Tensor = _LongestFirst.apply(*given)  # type: ignore[no-untyped-call]
     return maxima.index_select(1, order.argsort())
 
 
@@ -54,7 +57,8 @@ def by_framework(values: Tensor) -> bool:
 
 def lstm_weights(lstm: nn.LSTM, direction: str = "") -> list[Tensor]:
     """Weights of an LSTM's first layer as :func:`lstm_outputs` takes them. direction: "" or "_reverse"."""
-    return [getattr(lstm, f"{name}_l0{direction}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    names = [f"{name}_l0{direction}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    return [getattr(lstm, name) for name in names]
 
 
 def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tensor]:
@@ -64,14 +68,14 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tenso
     the weights of the LSTMs that read them, all of one size and as many for each. Frames beyond an utterance's length
     are computed as well.
     """
+    if readers[0][0].device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+        # Not every CPU has an LSTM of less than single precision.
+        with torch.autocast("cpu", enabled=False):
+            return lstm_outputs([(values.float(), lstms) for values, lstms in readers])
     values = torch.stack([values for values, _lstms in readers])
     by_name = zip(*(zip(*lstms, strict=True) for _values, lstms in readers), strict=True)
     weights = [torch.stack([torch.stack(lstms) for lstms in parts]) for parts in by_name]
-    device = values.device.type
-    # Not every CPU has an LSTM of less than single precision.
-    with torch.autocast(device, enabled=device != "cpu" and torch.is_autocast_enabled(device)):
-        values = values.float() if device == "cpu" and values.dtype == torch.bfloat16 else values
-        return list(for_all(_of_all_repeats, values, *weights).unflatten(0, (len(readers), -1)))
+    return list(for_all(_of_all_repeats, values, *weights).unflatten(0, (len(readers), -1)))
 
 
 def _of_all_repeats(values: Tensor, *weights: Tensor) -> Tensor:
@@ -129,7 +133,15 @@ class _LongestFirst(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, frames, place, counts, input_weights, hidden_weights, biases) -> Tensor:
+    def forward(
+        ctx: Any,
+        frames: Tensor,
+        place: Tensor,
+        counts: list[int],
+        input_weights: Tensor,
+        hidden_weights: Tensor,
+        biases: Tensor,
+    ) -> Tensor:
         """frames: (frames, dim). place: (frames,) number of the utterance of each. counts: how many utterances each
         step has. input_weights: (LSTMs, 4 hidden, dim); hidden_weights: (LSTMs, 4 hidden, hidden); biases: (LSTMs,
         4 hidden). Returns (LSTMs, utterances, hidden)."""
@@ -138,7 +150,7 @@ class _LongestFirst(torch.autograd.Function):
         outputs, cells, squashed = (frames.new_empty(lstms, len(frames), hidden) for _ in range(3))
         maxima = frames.new_full((lstms, counts[0], hidden), float("-inf"))
         transposed = hidden_weights.transpose(1, 2)
-        output = cell = None
+        output, cell = maxima, maxima  # of a step before the first, which reads neither
         for start, end in pairwise(accumulate(counts, initial=0)):
             here, count = slice(start, end), end - start
             gate = gates[:, here]
@@ -160,7 +172,7 @@ class _LongestFirst(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, gradient: Tensor) -> tuple:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         """gradient: (LSTMs, utterances, hidden), of the maxima."""
         frames, place, input_weights, hidden_weights, gates, outputs, cells, squashed, maxima = ctx.saved_tensors
         hidden = hidden_weights.shape[2]

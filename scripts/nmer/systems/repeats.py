@@ -30,7 +30,7 @@ def together() -> bool:
     return bool(_running)
 
 
-def compute_together(function: Callable, generators: list[torch.Generator], *given: Any) -> Any:
+def compute_together(function: Callable[..., Any], generators: list[torch.Generator], *given: Any) -> Any:
     """``function`` of every repeat's part of ``given``, computed for all repeats as one.
 
     function: of one repeat, as ``torch.vmap`` takes it. generators: of each repeat, for what it draws at random.
@@ -55,7 +55,8 @@ def for_all(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     One repeat alone is an axis of one. Gradients are those of the framework's operations in ``function``.
     """
     if together():
-        return _ForAll.apply(function, _running[-1].number, *tensors)
+        found: Tensor = _ForAll.apply(function, _running[-1].number, *tensors)  # type: ignore[no-untyped-call]
+        return found
     return function(*(tensor[None] for tensor in tensors))[0]
 
 
@@ -63,15 +64,17 @@ class _ForAll(torch.autograd.Function):
     """Never runs as itself: under vmap its rule takes its place, whose operations autograd sees."""
 
     @staticmethod
-    def forward(function, number, *tensors) -> Tensor:
+    def forward(function: Callable[..., Tensor], number: Tensor, *tensors: Tensor) -> Tensor:
         raise NotImplementedError
 
     @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         """Nothing is kept."""
 
     @staticmethod
-    def vmap(info, in_dims, function, _number, *tensors) -> tuple[Tensor, int]:
+    def vmap(
+        info: Any, in_dims: tuple[int | None, ...], function: Callable[..., Tensor], _number: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, int]:
         """All repeats at once. An operand that is the same for every repeat has no axis for them yet."""
         given = [
             tensor.expand(info.batch_size, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
@@ -88,7 +91,9 @@ class _ForAll(torch.autograd.Function):
 class _OwnDraws(TorchFunctionMode):
     """Lets every repeat draw from its own generator what it would draw alone: dropout and normal numbers."""
 
-    def __torch_function__(self, function, types, given=(), named=None):
+    def __torch_function__(
+        self, function: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
         """The framework's hook, called for each of its functions."""
         named = named or {}
         if together() and function is functional.dropout:
@@ -105,7 +110,7 @@ def _dropout(values: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     return values * (kept / (1 - p))
 
 
-def _drawn(values: Tensor, draw: Callable) -> Tensor:
+def _drawn(values: Tensor, draw: Callable[..., Tensor]) -> Tensor:
     """A tensor like ``values`` that every repeat has drawn for itself."""
     generators = _running[-1].generators
 
