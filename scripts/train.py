@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, fold, repeats, ...")
     parser.add_argument("--code", default="", help="fingerprint of the code, part of the checkpoint's key")
     parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
-    parser.add_argument("--noisy", type=Path, help="noisy embeddings (regimes six and all)")
+    parser.add_argument("--noisy", type=Path, nargs="?", help="noisy embeddings (regimes six and all)")
     parser.add_argument("--teacher", type=Path, nargs="?", help="pretrained model, for systems that start from one")
     parser.add_argument("--model", required=True, type=Path, help="weights to write (.safetensors)")
     parser.add_argument("--history", required=True, type=Path, help="history CSV to write")

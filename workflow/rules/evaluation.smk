@@ -49,9 +49,10 @@ rule evaluate:
         """
 
 
-rule evaluate_clean:
+use rule evaluate as evaluate_clean with:
     input:
         features=ancient("results/features/{dataset}.h5"),
+        noisy=[],
         models=lambda w: ancient(plan.models(w)),
         digests=lambda w: plan.digests([plan.features(w.dataset), *plan.models(w)]),
     output:
@@ -63,29 +64,6 @@ rule evaluate_clean:
         "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/clean.tsv"
     wildcard_constraints:
         regime="clean",
-    conda:
-        "../../envs/torch.yaml"
-    threads: plan.threads
-    resources:
-        gpu=1,
-        compute_threads=plan.threads,
-        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
-        runtime=lambda w, attempt: 60 * attempt,
-    params:
-        settings=lambda w: plan.evaluation_settings(w),
-        code=lambda w: plan.code("evaluate.py", w),
-    shell:
-        """
-        python scripts/evaluate.py \
-            --settings {params.settings:q} \
-            --features {input.features} \
-            --models {input.models} \
-            --scores {output.scores} \
-            --predictions {output.predictions} \
-            --threads {resources.compute_threads} \
-            --gpus {resources.gpu} \
-            >{log} 2>&1
-        """
 
 
 rule collect_scores:

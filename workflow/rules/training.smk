@@ -3,84 +3,6 @@
 # Large files are tracked by the digests beside them, so that a touched or remade equal file retrains nothing.
 
 
-rule pretrain:
-    input:
-        features=ancient("results/features/{dataset}.h5"),
-        digest="results/features/{dataset}.h5.sha256",
-    output:
-        model="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/model.safetensors",
-        digest="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/model.safetensors.sha256",
-        history="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/history.csv",
-    log:
-        "results/logs/{experiment}/teachers/{dataset}/{stage}/fold{fold}.log",
-    benchmark:
-        "results/benchmarks/{experiment}/teachers/{dataset}/{stage}/fold{fold}.tsv"
-    priority: 1
-    conda:
-        "../../envs/torch.yaml"
-    threads: plan.threads
-    resources:
-        gpu=1,
-        compute_threads=plan.threads,
-        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
-        runtime=lambda w, attempt: 240 * attempt,
-    params:
-        settings=lambda w: plan.training_settings(w),
-        code=lambda w: plan.code("train.py", w),
-    shell:
-        """
-        python scripts/train.py \
-            --settings {params.settings:q} \
-            --code {params.code} \
-            --features {input.features} \
-            --model {output.model} \
-            --history {output.history} \
-            --checkpoints results/{wildcards.experiment}/checkpoints \
-            --threads {resources.compute_threads} \
-            --gpus {resources.gpu} \
-            >{log} 2>&1
-        """
-
-
-rule train_clean:
-    input:
-        features=ancient("results/features/{dataset}.h5"),
-        digest="results/features/{dataset}.h5.sha256",
-    output:
-        model="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/model.safetensors",
-        digest="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/model.safetensors.sha256",
-        history="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/history.csv",
-    log:
-        "results/logs/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.log",
-    benchmark:
-        "results/benchmarks/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.tsv"
-    priority: 1
-    conda:
-        "../../envs/torch.yaml"
-    threads: plan.threads
-    resources:
-        gpu=1,
-        compute_threads=plan.threads,
-        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
-        runtime=lambda w, attempt: 240 * attempt,
-    params:
-        settings=lambda w: plan.training_settings(w),
-        code=lambda w: plan.code("train.py", w),
-    shell:
-        """
-        python scripts/train.py \
-            --settings {params.settings:q} \
-            --code {params.code} \
-            --features {input.features} \
-            --model {output.model} \
-            --history {output.history} \
-            --checkpoints results/{wildcards.experiment}/checkpoints \
-            --threads {resources.compute_threads} \
-            --gpus {resources.gpu} \
-            >{log} 2>&1
-        """
-
-
 rule train:
     input:
         features=ancient("results/features/{dataset}.h5"),
@@ -130,3 +52,31 @@ rule train:
             --gpus {resources.gpu} \
             >{log} 2>&1
         """
+
+
+# On clean data alone, without a teacher.
+use rule train as pretrain with:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        noisy=[],
+        teacher=[],
+        digests="results/features/{dataset}.h5.sha256",
+    output:
+        model="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/model.safetensors",
+        digest="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/model.safetensors.sha256",
+        history="results/{experiment}/teachers/{dataset}/{stage}/fold{fold}/history.csv",
+    log:
+        "results/logs/{experiment}/teachers/{dataset}/{stage}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/teachers/{dataset}/{stage}/fold{fold}.tsv"
+
+
+use rule pretrain as train_clean with:
+    output:
+        model="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/model.safetensors",
+        digest="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/model.safetensors.sha256",
+        history="results/{experiment}/runs/{dataset}/{system}/clean/fold{fold}/history.csv",
+    log:
+        "results/logs/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.tsv"
