@@ -27,7 +27,9 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, folds, repeats, noise, ...")
     parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
-    parser.add_argument("--noisy", type=Path, nargs="?", help="noisy embeddings to test on; none for clean features alone")
+    parser.add_argument(
+        "--noisy", type=Path, nargs="?", help="noisy embeddings to test on; none for clean features alone"
+    )
     parser.add_argument("--models", required=True, type=Path, nargs="+", help="weights, one file per fold, in order")
     parser.add_argument("--scores", required=True, type=Path, help="scores CSV to write")
     parser.add_argument("--predictions", required=True, type=Path, help="predictions CSV (gzip) to write")

@@ -12,8 +12,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from nmer.errors import DataError
@@ -137,20 +137,43 @@ def write_digest(path: str | Path) -> None:
 def check_digests(*paths: str | Path | None) -> None:
     """Compare files, or all files of a folder, with the digests beside them; those without one are not checked.
 
-    Raises DataError for a file that is not the one that was made.
+    What was compared is not read again while size, times and place on the disk of all of it stay the same: a hidden
+    file beside it remembers them. Raises DataError for a file that is not the one that was made.
     """
-    for path in filter(None, paths):
+    for path in map(Path, filter(None, paths)):
         try:
-            stated = digest_path(path).read_text(encoding="utf-8").splitlines()
+            stated = digest_path(path).read_text(encoding="utf-8")
         except FileNotFoundError:
             continue
-        for line in stated:
-            digest, _, name = line.partition("  ")
-            member = Path(path).parent / name
+        digests = {
+            path.parent / name: digest for digest, _, name in (line.partition("  ") for line in stated.splitlines())
+        }
+        memory, state = path.with_name(f".{path.name}.checked"), f"{_state(stated, digests)}\n"
+        if _text(memory) == state:
+            continue
+        for member, digest in digests.items():
             try:
                 found = file_digest(member)
             except FileNotFoundError:
                 found = None
             if found != digest:
-                state = "is missing" if found is None else "is damaged, or was changed after it was made"
-                raise DataError(f"{member}: {state} (SHA-256 in {digest_path(path)}). Delete {path} and run again.")
+                says = "is missing" if found is None else "is damaged, or was changed after it was made"
+                raise DataError(f"{member}: {says} (SHA-256 in {digest_path(path)}). Delete {path} and run again.")
+        # Where nothing can be written it is compared every time.
+        with suppress(OSError):
+            write_text(memory, state)
+
+
+def _state(stated: str, members: Iterable[Path]) -> str:
+    """Digest of what is stated of some files and of how they lie on the disk."""
+    # The time of the last change (ctime) is among it: no program can set it.
+    about = [member.stat() if member.exists() else None for member in members]
+    places = [(one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for one in about if one]
+    return hashlib.sha256(f"{stated}{places}".encode()).hexdigest()
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -169,6 +169,56 @@ def test_every_file_of_a_folder_is_compared_and_a_missing_one_is_named(tmp_path)
         files.check_digests(folder)
 
 
+def test_what_was_compared_is_read_again_only_once_it_has_changed(tmp_path, monkeypatch):
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"features")
+    files.write_digest(path)
+    read, whole = [], files.file_digest
+    monkeypatch.setattr(files, "file_digest", lambda member: read.append(member.name) or whole(member))
+    for _ in range(3):
+        files.check_digests(path)
+    assert read == ["x.h5"]
+    # The same size and, set back, the same time of writing.
+    state = path.stat()
+    path.write_bytes(b"featurez")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"x\.h5: is damaged"):
+            files.check_digests(path)
+    path.write_bytes(b"features")
+    files.check_digests(path)
+    assert read == ["x.h5"] * 4
+    (tmp_path / ".x.h5.checked").write_bytes(b"\xff")
+    files.check_digests(path)
+    assert read == ["x.h5"] * 5
+
+
+def test_a_new_digest_is_compared_with_a_file_that_stayed_the_same(tmp_path):
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"features")
+    files.write_digest(path)
+    files.check_digests(path)
+    (tmp_path / "x.h5.sha256").write_text(f"{64 * '0'}  x.h5\n")
+    with pytest.raises(DataError, match=r"x\.h5: is damaged"):
+        files.check_digests(path)
+
+
+def test_where_nothing_can_be_remembered_a_file_is_compared_every_time(tmp_path, monkeypatch):
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"features")
+    files.write_digest(path)
+    read, whole = [], files.file_digest
+    monkeypatch.setattr(files, "file_digest", lambda member: read.append(member.name) or whole(member))
+
+    def refused(*_given):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(files, "write_text", refused)
+    files.check_digests(path)
+    files.check_digests(path)
+    assert read == ["x.h5"] * 2
+
+
 @pytest.fixture
 def full_disk(tmp_path):
     """A folder on a file system without a free page."""
