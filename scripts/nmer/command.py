@@ -10,13 +10,18 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import MISSING, fields
-from typing import TypeVar
+from dataclasses import MISSING, Field, fields
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from nmer.ending import Stopped, stoppable
 from nmer.errors import ConfigError, NmerError, nearest
 
-Settings = TypeVar("Settings")
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+
+Settings = TypeVar("Settings", bound=_Dataclass)
 
 REMEDIES = {
     errno.ENOSPC: "Make room and run again: what is finished is kept.",
@@ -39,7 +44,7 @@ def parser(description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
-def settings(text: str) -> dict:
+def settings(text: str) -> dict[str, Any]:
     """Parse the ``--settings`` argument. Raises ConfigError if it is not a JSON object."""
     try:
         value = json.loads(text)
@@ -50,7 +55,7 @@ def settings(text: str) -> dict:
     return value
 
 
-def fill(cls: type[Settings], mapping: dict, where: str = "settings") -> Settings:
+def fill(cls: type[Settings], mapping: dict[str, Any], where: str = "settings") -> Settings:
     """A dataclass filled from a JSON object. Raises ConfigError for an unknown or a missing key."""
     known = {item.name: item for item in fields(cls)}
     for key in mapping:
@@ -92,6 +97,7 @@ def _sentence(error: Exception) -> str:
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     # HDF5 puts a page of its internals in the place of the system's own words.
-    said = os.strerror(error.errno) if error.errno in REMEDIES else error.strerror
+    number = error.errno
+    said = f"{os.strerror(number)}. {REMEDIES[number]}" if number in REMEDIES else f"{error.strerror}."
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{said}. {REMEDIES.get(error.errno, '')}".rstrip()
+    return f"{where}{said}"

@@ -8,8 +8,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
+
+if TYPE_CHECKING:
+    import torch
 
 SLOTS_VARIABLE = "NMER_GPU_SLOTS"
 """Environment variable with the number of GPU slots of this invocation.
@@ -36,7 +40,7 @@ def announce_slots(granted: int | None, scheduled: bool) -> None:
 
 
 @contextmanager
-def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator:
+def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator[torch.device]:
     """Yield the torch device of this job, held until the block ends.
 
     gpus: GPUs granted to the job; 0, or a machine without a GPU, means the CPU. threads: CPU threads, so that

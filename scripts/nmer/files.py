@@ -15,6 +15,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from nmer.errors import DataError
 
@@ -84,7 +85,7 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def write_rows(path: str | Path, rows: list[dict]) -> None:
+def write_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
     """Write dictionaries of the same keys as CSV, atomically, with a header."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
@@ -97,12 +98,13 @@ def write_json(path: str | Path, value: object) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | Path) -> dict:
+def read_json(path: str | Path) -> dict[str, Any]:
     """Read a JSON file. Raises DataError if it is missing or damaged."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}). Delete it and run again.") from None
+    return content
 
 
 def write_gzip(path: str | Path, text: str) -> None:
@@ -140,7 +142,7 @@ def check_digests(*paths: str | Path | None) -> None:
     What was compared is not read again while size, times and place on the disk of all of it stay the same: a hidden
     file beside it remembers them. Raises DataError for a file that is not the one that was made.
     """
-    for path in map(Path, filter(None, paths)):
+    for path in [Path(path) for path in paths if path]:
         try:
             stated = digest_path(path).read_text(encoding="utf-8")
         except FileNotFoundError:

@@ -35,7 +35,8 @@ def fingerprint(script: str, plugins: tuple[Path, ...] = ()) -> str:
 def _local_imports(start: Path) -> frozenset[Path]:
     finder = _RunTimeImports(path=[str(SCRIPTS)])
     finder.run_script(str(start))
-    return frozenset(Path(module.__file__).resolve() for module in finder.modules.values() if module.__file__)
+    files = (getattr(module, "__file__", None) for module in finder.modules.values())
+    return frozenset(Path(file).resolve() for file in files if file)
 
 
 def _label(path: Path) -> str:
@@ -73,6 +74,6 @@ class _WithoutText(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         super().generic_visit(node)
-        if getattr(node, "body", None) == []:
-            node.body = [ast.Pass()]
+        if vars(node).get("body") == []:
+            vars(node)["body"] = [ast.Pass()]
         return node

@@ -14,10 +14,11 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, Generic, TypeGuard, TypeVar
 
 from nmer.errors import ConfigError, nearest
 
@@ -28,10 +29,10 @@ class Declaration:
 
     name: str
     file: Path
-    options: dict[str, object] = field(default_factory=dict)
-    attributes: dict[str, object] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
-    def check_options(self, given: dict[str, object], where: str) -> None:
+    def check_options(self, given: Mapping[str, Any], where: str) -> None:
         """Raises ConfigError for an unknown option, or a value unlike its default, not among its ``choices``, below its
         ``minimum`` or above its ``maximum``.
 
@@ -55,7 +56,10 @@ class Declaration:
                 raise ConfigError(f"{where}.{option}: {value!r} is too large. Give at most {most}.")
 
 
-class Registry:
+PlugIn = TypeVar("PlugIn")
+
+
+class Registry(Generic[PlugIn]):
     """Plug-ins of one sort. Shipped ones stand in the folder of ``package``, one file a name."""
 
     def __init__(self, sort: str, decorator: str, package: str) -> None:
@@ -63,12 +67,12 @@ class Registry:
         self.decorator = decorator
         self.package = package
         self._folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
-        self._objects: dict[str, object] = {}
+        self._objects: dict[str, PlugIn] = {}
 
-    def register(self, name: str, **_attributes: object) -> Callable:
+    def register(self, name: str, **_attributes: object) -> Callable[[PlugIn], PlugIn]:
         """The decorator: remembers the object under its name. Its keywords are read by :meth:`declaration`."""
 
-        def remember(plug_in):
+        def remember(plug_in: PlugIn) -> PlugIn:
             self._objects[name] = plug_in
             return plug_in
 
@@ -96,11 +100,13 @@ class Registry:
                 return self._read(node, call, name, path)
         raise ConfigError(f"{path}: declares no {self.sort} '{name}'. Put @{self.decorator}(\"{name}\") above it.")
 
-    def load(self, name: str, file: str | None = None):
+    def load(self, name: str, file: str | None = None) -> PlugIn:
         """Import a plug-in's file and return the registered object."""
         path = self.path(name, file)
         if file:
             spec = importlib.util.spec_from_file_location(f"nmer_user_{path.stem}", path)
+            if spec is None or spec.loader is None:
+                raise ConfigError(f"{path}: its name does not end as a Python file's. Name it {path.stem}.py.")
             spec.loader.exec_module(importlib.util.module_from_spec(spec))
         else:
             importlib.import_module(f"{self.package}.{name}")
@@ -110,7 +116,7 @@ class Registry:
 
     def _read(self, node: ast.AST, call: ast.Call, name: str, path: Path) -> Declaration:
         try:
-            attributes = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords}
+            attributes = {_plain_name(keyword): ast.literal_eval(keyword.value) for keyword in call.keywords}
             options = attributes.pop("options", {})
             if isinstance(node, ast.FunctionDef):
                 arguments = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
@@ -123,7 +129,7 @@ class Registry:
 
 
 @lru_cache
-def _decorated(path: Path, written: int) -> list[tuple[ast.AST, ast.AST]]:
+def _decorated(path: Path, written: int) -> list[tuple[ast.AST, ast.expr]]:
     """Every decorator in a source file, with what it decorates. written: when the file was, in nanoseconds.
 
     A plan asks for the same declarations once a job, of which there may be thousands."""
@@ -140,7 +146,13 @@ def _fits(value: object, default: object) -> bool:
     return isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
 
 
-def _declares(call: ast.AST, decorator: str, name: str) -> bool:
+def _plain_name(keyword: ast.keyword) -> str:
+    if keyword.arg is None:  # ``**{...}`` names nothing that can be read one by one
+        raise ValueError
+    return keyword.arg
+
+
+def _declares(call: ast.expr, decorator: str, name: str) -> TypeGuard[ast.Call]:
     return (
         isinstance(call, ast.Call)
         and isinstance(call.func, ast.Name)

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
+from numpy.typing import NDArray
 
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
@@ -23,7 +24,8 @@ def derive_seed(*names: str | int) -> int:
 
 def generator(*names: str | int) -> np.random.Generator:
     """A NumPy generator (counter-based Philox) keyed by the names."""
-    return np.random.Generator(np.random.Philox(_Key(_digest(names))))
+    # NumPy takes any ISeedSequence; its types name the one class that it brings.
+    return np.random.Generator(np.random.Philox(_Key(_digest(names))))  # type: ignore[arg-type]
 
 
 class _Key(ISeedSequence):
@@ -33,9 +35,9 @@ class _Key(ISeedSequence):
     def __init__(self, key: bytes) -> None:
         self._key = key
 
-    def generate_state(self, n_words: int, dtype: type = np.uint64) -> np.ndarray:
+    def generate_state(self, n_words: int, dtype: object = np.uint64) -> NDArray[np.uint64]:
         return np.frombuffer(self._key, "<u8")
 
 
-def _digest(names: tuple) -> bytes:
+def _digest(names: tuple[str | int, ...]) -> bytes:
     return hashlib.sha256(_encoder.encode(names).encode("utf-8")).digest()[:16]

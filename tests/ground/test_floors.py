@@ -38,10 +38,10 @@ def imports(path: Path) -> list[tuple[str, bool]]:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {
         id(node)
-        for function in ast.walk(tree)
-        if isinstance(function, ast.FunctionDef)
-        for node in ast.walk(function)
-        if node is not function
+        for part in ast.walk(tree)
+        if isinstance(part, ast.FunctionDef) or (isinstance(part, ast.If) and ast.unparse(part.test) == "TYPE_CHECKING")
+        for node in ast.walk(part)
+        if node is not part
     }
     return [(name, id(node) not in inside) for node in ast.walk(tree) for name in _names(node)]
 

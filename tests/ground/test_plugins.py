@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,19 @@ def test_a_declaration_that_must_be_computed_is_refused_with_its_line(file):
     text = '@system("mine", options={"width": 2 * undefined})\nclass Mine:\n    pass\n'
     with pytest.raises(ConfigError, match=r"line 1: the declaration of 'mine' must consist of plain values"):
         systems.declaration("mine", file(text))
+
+
+def test_a_declaration_that_unpacks_a_dictionary_is_refused_with_its_line(file):
+    # Its keys are not seen, and what is declared there would be lost.
+    text = '@system("mine", **{"pretraining": "men"})\nclass Mine:\n    pass\n'
+    with pytest.raises(ConfigError, match=r"line 1: the declaration of 'mine' must consist of plain values"):
+        systems.declaration("mine", file(text))
+
+
+def test_a_file_without_the_ending_of_python_is_refused_with_what_to_do(file):
+    path = Path(file(NOISE)).rename(Path(file(NOISE)).with_suffix(".txt"))
+    with pytest.raises(ConfigError, match=r"mine\.txt: .* Name it mine\.py"):
+        noise_kinds.load("constant", str(path))
 
 
 def test_every_shipped_file_is_named_as_its_plug_in():

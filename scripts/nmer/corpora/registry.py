@@ -15,13 +15,17 @@ by ``choices``, ``minimum`` and ``maximum`` (:meth:`nmer.plugins.Declaration.che
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nmer.errors import DataError
 from nmer.plugins import Registry
 
-layouts = Registry("layout", "layout", "nmer.corpora.layouts")
+if TYPE_CHECKING:
+    from nmer.corpora.corpus import Corpus
+
+layouts: Registry[Callable[..., Corpus]] = Registry("layout", "layout", "nmer.corpora.layouts")
 layout = layouts.register
 
 
@@ -36,8 +40,8 @@ def source_files(layout_name: str, source: str | Path, file: str | None = None) 
     required = attributes.get("files", ())
     if not required:
         if not source.is_file():
-            found = "is a folder" if source.is_dir() else "no such file"
-            raise DataError(f"{source}: {found}. Layout '{layout_name}' reads one file; correct the path.")
+            instead = "is a folder" if source.is_dir() else "no such file"
+            raise DataError(f"{source}: {instead}. Layout '{layout_name}' reads one file; correct the path.")
         found = {source}
     else:
         found = _files_of_folder(layout_name, source, required, attributes.get("optional_files", ()))
@@ -47,10 +51,12 @@ def source_files(layout_name: str, source: str | Path, file: str | None = None) 
     return sorted(found)
 
 
-def _files_of_folder(layout_name: str, source: Path, required: Iterable, optional: Iterable[str]) -> set[Path]:
+def _files_of_folder(
+    layout_name: str, source: Path, required: Iterable[str | tuple[str, ...]], optional: Iterable[str]
+) -> set[Path]:
     if not source.is_dir():
-        found = "is a file" if source.is_file() else "no such folder"
-        raise DataError(f"{source}: {found}. Layout '{layout_name}' reads a folder; correct the path.")
+        instead = "is a file" if source.is_file() else "no such folder"
+        raise DataError(f"{source}: {instead}. Layout '{layout_name}' reads a folder; correct the path.")
     found: set[Path] = set()
     for pattern in required:
         alternatives = (pattern,) if isinstance(pattern, str) else pattern

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nmer.systems.blocks import initialise
 from nmer.systems.interface import System
 from nmer.systems.registry import systems
@@ -12,7 +14,7 @@ def build_system(
     dims: dict[str, int],
     classes: int,
     dropout: float,
-    options: dict | None = None,
+    options: dict[str, Any] | None = None,
     file: str | None = None,
 ) -> System:
     """A freshly initialised system (SPEC 3.2). Raises ConfigError for an option that the system does not declare, or

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from nmer.plugins import Declaration, Registry
 
-systems = Registry("system", "system", "nmer.systems")
+if TYPE_CHECKING:
+    from nmer.systems.interface import System
+
+systems: Registry[Callable[..., System]] = Registry("system", "system", "nmer.systems")
 system = systems.register
 
 
@@ -13,7 +19,7 @@ def regimes(declaration: Declaration) -> tuple[str, ...]:
     return tuple(declaration.attributes.get("regimes", ("six", "all")))
 
 
-def pretraining(declaration: Declaration, options: dict | None = None) -> str | None:
+def pretraining(declaration: Declaration, options: dict[str, Any] | None = None) -> str | None:
     """The system whose weights this one starts from, its frozen teacher; None for a system without one.
 
     A declaration names it, or gives it by the value of an option: ``{"invariance": {"stacked": "shared", ...}}``.
@@ -21,7 +27,7 @@ def pretraining(declaration: Declaration, options: dict | None = None) -> str | 
     """
     options = options or {}
     declaration.check_options(options, f"systems.{declaration.name}")
-    stage = declaration.attributes.get("pretraining", "none")
+    stage: str | dict[str, dict[str, str]] = declaration.attributes.get("pretraining", "none")
     if isinstance(stage, dict):
         ((option, stages),) = stage.items()
         stage = stages[(declaration.options | options)[option]]
