@@ -53,6 +53,11 @@ def test_the_added_noise_does_not_change_the_features_it_was_given():
     assert values.tolist() == eps.tolist() == [[1, 1], [1, 1]]
 
 
+def test_additive_noise_without_a_level_is_refused():
+    with pytest.raises(ValueError, match="kind 'gaussian' is added at a level"):
+        source().corrupt(np.ones((2, 2), np.float32), "u", "a")
+
+
 def test_algorithm_1_takes_one_step_after_the_other():
     generator = np.random.default_rng(2)
     values = generator.standard_normal((2, 3))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
+from typing import TypeVar
 
 import h5py
 import numpy as np
@@ -18,6 +19,9 @@ from nmer.noise.corruption import NoiseSource, Space, add_noise
 
 MEASURES = ("measured_db", "utterance_low_db", "utterance_median_db", "utterance_high_db")
 """Columns of what is measured: over all elements, and percentiles 5, 50 and 95 over utterances."""
+
+
+Result = TypeVar("Result")
 
 
 def corrupt_modality(
@@ -35,22 +39,23 @@ def corrupt_modality(
     level: a row of the calibration. advance: called with the number of bytes done. threads: how many draw noise at
     once; they change no value. Returns MEASURES of the first draw; nothing for a kind without an SNR.
     """
-    shape, offset, space = store.values(modality).shape, store.offset(modality), store.corruption_space(modality)
-    attributes = {"kind": source.name, "seed": source.seed}
+    (frames, dim), offset = store.values(modality).shape, store.offset(modality)
+    space = store.corruption_space(modality)
+    attributes: dict[str, object] = {"kind": source.name, "seed": source.seed}
     measured: dict[str, float] = {}
     alpha_bar = float(level["alpha_bar"]) if source.additive else None
     for draw in range(draws):
-        noisy = create_values(output, modality, *shape, name=values_name(draw))
+        noisy = create_values(output, modality, frames, dim, name=values_name(draw))
         power = np.zeros((len(store.ids), 3))
         block = partial(_corrupt_block, store, modality, source, alpha_bar, space, draw)
         for (first, last), (values, powers) in _in_order(
-            block, utterance_blocks(offset, frames_per_block(shape[1])), threads
+            block, utterance_blocks(offset, frames_per_block(dim)), threads
         ):
             noisy[offset[first] : offset[last]] = values
             power[first:last] = powers
             advance(values.nbytes)
-        if draw == 0 and source.additive:
-            measured = _measures(power, np.diff(offset) * shape[1], alpha_bar, float(level["variance"]))
+        if draw == 0 and alpha_bar is not None:
+            measured = _measures(power, np.diff(offset) * dim, alpha_bar, float(level["variance"]))
             attributes |= {"T": level["T"], "alpha_bar": alpha_bar, "measured_db": measured["measured_db"]}
     output[modality].attrs.update(attributes)
     return measured
@@ -76,21 +81,21 @@ def _corrupt_block(
             result[start:stop] = source.eps(store.ids[index], modality, (stop - start, values.shape[1]), draw)
         else:
             result[start:stop] = source.corrupt(values[start:stop], store.ids[index], modality, space=space, draw=draw)
-    if not source.additive:
+    if alpha_bar is None:
         return result, np.zeros((last - first, 3))
     return add_noise(values, result, alpha_bar, space), _power(values, result, starts, space)
 
 
 def _in_order(
-    function: Callable, tasks: Iterable[tuple[int, int]], threads: int
-) -> Iterator[tuple[tuple[int, int], tuple[np.ndarray, np.ndarray]]]:
+    function: Callable[[tuple[int, int]], Result], tasks: Iterable[tuple[int, int]], threads: int
+) -> Iterator[tuple[tuple[int, int], Result]]:
     """Every task with its result, computed by threads that are at most one task each ahead, so that memory is bounded.
 
     NumPy lets other threads run while it draws and calculates."""
     if threads == 1:
         yield from ((task, function(task)) for task in tasks)
         return
-    pending: deque = deque()
+    pending: deque[tuple[tuple[int, int], Future[Result]]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         for task in tasks:
             pending.append((task, pool.submit(function, task)))

@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -27,7 +28,7 @@ from nmer.noise.levels import COLUMNS, calibration_rows
 from nmer.noise.schedule import Schedule
 
 
-def corrupt_array(arguments: argparse.Namespace, options: dict, schedule: Schedule) -> None:
+def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedule: Schedule) -> None:
     """Corrupt a NumPy file of one modality, (utterances, steps, dim) or (frames, dim); prints the calibration.
 
     arguments: those of ``scripts/add_noise.py``. Raises ConfigError or DataError naming argument or file.
@@ -72,7 +73,7 @@ def _ids(path: Path | None, count: int) -> list[str]:
     return ids
 
 
-def corrupt_corpus(arguments: argparse.Namespace, options: dict, schedule: Schedule) -> None:
+def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], schedule: Schedule) -> None:
     """Corrupt a corpus in one of the workflow's layouts, by way of a feature store as the workflow has it.
 
     arguments: those of ``scripts/add_noise.py``. Raises ConfigError or DataError naming argument or file.

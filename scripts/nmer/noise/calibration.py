@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from nmer.errors import ConfigError
 from nmer.noise.schedule import Schedule
@@ -32,8 +33,8 @@ class CalibrationSettings:
     snr_db: int | None = None
     kind: str | None = None
     file: str | None = None
-    options: dict = field(default_factory=dict)
-    schedule: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+    schedule: dict[str, Any] = field(default_factory=dict)
     mode: str = "integer_T"
     scope: str = "stored"
     match: str = "nominal"

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from nmer.noise.registry import has_snr, noise_kinds
+from nmer.noise.registry import NoiseKind, has_snr, noise_kinds
 from nmer.noise.schedule import Schedule
 from nmer.seeds import generator
 
@@ -30,7 +32,7 @@ class CorruptionSettings:
     seed: int = 0
     kind: str | None = None
     file: str | None = None
-    options: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     draws: int = 1
 
 
@@ -45,17 +47,17 @@ class NoiseSource:
     features and gives back what stands in their place. standardised: whether such a kind works in the corruption space.
     """
 
-    kind: Callable
+    kind: NoiseKind
     name: str
     dataset: str
     seed: int = 0
-    options: dict = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
     additive: bool = True
     standardised: bool = False
 
     @classmethod
     def load(
-        cls, name: str, dataset: str, seed: int = 0, options: dict | None = None, file: str | None = None
+        cls, name: str, dataset: str, seed: int = 0, options: dict[str, Any] | None = None, file: str | None = None
     ) -> NoiseSource:
         """A shipped kind, or one from a user's ``file``. Raises ConfigError if there is none of that name."""
         declaration = noise_kinds.declaration(name, file)
@@ -68,25 +70,27 @@ class NoiseSource:
         kind = settings.kind or settings.noise
         return cls.load(kind, settings.dataset, settings.seed, settings.options, settings.file)
 
-    def eps(self, utterance: str, modality: str, shape: tuple[int, int], draw: int | str = 0) -> np.ndarray:
+    def eps(self, utterance: str, modality: str, shape: tuple[int, int], draw: int | str = 0) -> NDArray[np.float32]:
         """The noise of one utterance and modality, of an additive kind: ``shape`` = (frames, dim), float32."""
         return self.kind(shape, self._generator(utterance, modality, draw), **self.options)
 
     def corrupt(
         self,
-        values: np.ndarray,
+        values: NDArray[np.float32],
         utterance: str,
         modality: str,
         alpha_bar: float | None = None,
         space: Space | None = None,
         draw: int | str = 0,
-    ) -> np.ndarray:
+    ) -> NDArray[np.float32]:
         """One utterance corrupted, float32 in the features' own units.
 
         values: (frames, dim) float32. alpha_bar: the calibrated level; a kind that is not additive has none.
         space: of a standardised modality. draw: number or name of the draw, 0 for validation and test.
         """
         if self.additive:
+            if alpha_bar is None:
+                raise ValueError(f"Noise of kind '{self.name}' is added at a level: give alpha_bar.")
             return add_noise(values, self.eps(utterance, modality, values.shape, draw), alpha_bar, space)
         keyed = self._generator(utterance, modality, draw)
         if not self.standardised or space is None:
@@ -98,7 +102,9 @@ class NoiseSource:
         return generator("noise", self.seed, self.dataset, utterance, modality, self.name, draw)
 
 
-def add_noise(values: np.ndarray, eps: np.ndarray, alpha_bar: float, space: Space | None = None) -> np.ndarray:
+def add_noise(
+    values: NDArray[np.float32], eps: NDArray[np.float32], alpha_bar: float, space: Space | None = None
+) -> NDArray[np.float32]:
     """x_T = sqrt(alpha_bar) x_0 + sqrt(1 - alpha_bar) eps (paper Eq. 3).
 
     values, eps: (frames, dim) float32. space: per-dimension (mean, std) of a standardised modality, in whose units
@@ -108,15 +114,19 @@ def add_noise(values: np.ndarray, eps: np.ndarray, alpha_bar: float, space: Spac
     if space is None:
         return signal * values + noise * eps
     mean, std = (np.asarray(part, np.float32) for part in space)
-    return mean + signal * (values - mean) + noise * std * eps
+    noisy: NDArray[np.float32] = mean + signal * (values - mean) + noise * std * eps
+    return noisy
 
 
 def add_noise_iteratively(
-    values: np.ndarray, steps: int, schedule: Schedule, draw_eps: Callable[[tuple], np.ndarray]
-) -> np.ndarray:
+    values: NDArray[np.float32],
+    steps: int,
+    schedule: Schedule,
+    draw_eps: Callable[[tuple[int, ...]], NDArray[np.float32]],
+) -> NDArray[np.float32]:
     """Algorithm 1 of the paper, step by step. For Gaussian noise equal in distribution to :func:`add_noise`; a test
     oracle and a demonstration, not used by the workflow (for impulse noise the distributions differ, SPEC 2.3)."""
-    noisy = values
+    noisy: NDArray[np.float32] = values
     for beta in schedule.betas(steps):
         noisy = math.sqrt(1 - beta) * noisy + math.sqrt(beta) * draw_eps(values.shape)
     return noisy

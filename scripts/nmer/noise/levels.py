@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from nmer.errors import ConfigError
 from nmer.names import corruption_name
@@ -21,14 +22,16 @@ effective_db: with the kind's own power."""
 
 def calibration_rows(
     settings: CalibrationSettings, variances: Mapping[str, float], schedule: Schedule
-) -> tuple[list[dict], list[str]]:
+) -> tuple[list[dict[str, Any]], list[str]]:
     """A row (COLUMNS) per modality, and warnings of levels that miss their target by more than 1 dB.
 
     variances: modality -> variance of its features. A kind without an SNR (``settings.snr_db`` None) has a row too, in
     which the level is empty. Raises ConfigError for noise without power and a level out of reach.
     """
     named = {"dataset": settings.dataset, "noise": settings.noise, "snr_db": settings.snr_db}
-    rows = [dict.fromkeys(COLUMNS, "") | named | {"modality": m, "variance": v} for m, v in variances.items()]
+    rows: list[dict[str, Any]] = [
+        dict.fromkeys(COLUMNS, "") | named | {"modality": m, "variance": v} for m, v in variances.items()
+    ]
     if settings.snr_db is None:
         return [row | {"snr_db": ""} for row in rows], []
     power = noise_power(noise_kinds.load(settings.kind or settings.noise, settings.file), settings.options)

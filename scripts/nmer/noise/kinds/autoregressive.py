@@ -9,13 +9,16 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from nmer.noise.registry import noise_kind
 
 
 @noise_kind("autoregressive", minimum={"correlation": 0.0}, maximum={"correlation": 0.999})
-def autoregressive(shape: tuple[int, int], generator: np.random.Generator, *, correlation: float = 0.9) -> np.ndarray:
+def autoregressive(
+    shape: tuple[int, int], generator: np.random.Generator, *, correlation: float = 0.9
+) -> NDArray[np.float32]:
     """eps_t = correlation * eps_(t-1) + sqrt(1 - correlation^2) * n_t, n_t ~ N(0, 1), stationary from the first frame.
 
     Every element has mean 0 and variance 1, whatever the correlation of neighbouring frames.
@@ -23,7 +26,8 @@ def autoregressive(shape: tuple[int, int], generator: np.random.Generator, *, co
     """
     innovations = generator.standard_normal(shape)
     innovations[1:] *= math.sqrt(1 - correlation**2)
-    return lfilter([1.0], [1.0, -correlation], innovations, axis=0).astype(np.float32)
+    eps: NDArray[np.float64] = lfilter([1.0], [1.0, -correlation], innovations, axis=0)
+    return eps.astype(np.float32)
 
 
 def power(*, correlation: float = 0.9) -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmer.noise.registry import noise_kind
 
 
 @noise_kind("gaussian")
-def gaussian(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+def gaussian(shape: tuple[int, int], generator: np.random.Generator) -> NDArray[np.float32]:
     """eps ~ N(0, 1), independent per element. shape: (frames, dim). Returns float32."""
     return generator.standard_normal(shape, dtype=np.float32)
 

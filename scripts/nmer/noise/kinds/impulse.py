@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmer.noise.registry import noise_kind
 
 
 @noise_kind("impulse")
-def impulse(shape: tuple[int, int], generator: np.random.Generator, *, frequency: float = 0.3) -> np.ndarray:
+def impulse(shape: tuple[int, int], generator: np.random.Generator, *, frequency: float = 0.3) -> NDArray[np.float32]:
     """eps is +1 or -1, each with probability frequency / 2, else 0, independent per element.
 
     shape: (frames, dim). frequency: the paper's appearance frequency. Returns float32.

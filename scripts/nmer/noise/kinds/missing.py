@@ -7,11 +7,12 @@ features' own units is their mean.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmer.noise.registry import noise_kind
 
 
 @noise_kind("missing", additive=False, standardised=True)
-def missing(values: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+def missing(values: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
     """Zeros in standardised units. values: (frames, dim) float32. Returns float32 of the same shape."""
     return np.zeros_like(values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmer.noise.registry import noise_kind
 
@@ -12,7 +13,7 @@ WIDTH = math.sqrt(3)
 
 
 @noise_kind("uniform")
-def uniform(shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+def uniform(shape: tuple[int, int], generator: np.random.Generator) -> NDArray[np.float32]:
     """eps uniform between -sqrt(3) and sqrt(3), independent per element. shape: (frames, dim). Returns float32."""
     return (2 * generator.random(shape, dtype=np.float32) - 1) * np.float32(WIDTH)
 
