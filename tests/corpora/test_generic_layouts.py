@@ -133,6 +133,12 @@ def test_without_speakers_stratified_folds_are_exactly_stratified_and_repeatable
         assert any((corpus.folds[k]["test"] != first.folds[k]["test"]).any() for k in corpus.folds)
 
 
+def test_settings_made_by_hand_ask_for_a_number_of_stratified_folds(tmp_path, arrays):
+    path = write_folder(tmp_path / "corpus", arrays)
+    with pytest.raises(DataError, match="key 'folds', their number"):
+        read_corpus(path, CorpusSettings("own", "npy_folder", options={"protocol": "stratified"}))
+
+
 @each_layout
 def test_folds_of_a_column_test_the_part_of_their_number(tmp_path, arrays, layout):
     arrays.columns["fold"] = [1 + index // 5 % 3 for index in range(30)]

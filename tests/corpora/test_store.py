@@ -134,6 +134,13 @@ def write_made(path: Path, corpus: Corpus, standardize: tuple[str, ...] = ("a", 
     return path
 
 
+def test_settings_made_by_hand_standardise_nothing_unless_told(tmp_path):
+    write_store(made_corpus(), CorpusSettings("made", "iemocap_mmin"), tmp_path / "x.h5")
+    with FeatureStore(tmp_path / "x.h5") as store:
+        assert {store.corruption_space(m) for m in MODALITIES} == {None}
+        assert {store.normalisation(store.folds[0], m) for m in MODALITIES} == {None}
+
+
 def test_the_statistics_of_every_fold_are_those_of_its_training_frames(tmp_path):
     with FeatureStore(write_made(tmp_path / "x.h5", made_corpus())) as store:
         for m in ("a", "l"):

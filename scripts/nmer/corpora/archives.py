@@ -19,8 +19,9 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, cast
 
 from nmer.errors import DataError
 from nmer.progress import progress
@@ -59,13 +60,13 @@ class _Member:
     name: str
     sort: str  # file, folder, or what else it is
     size: int
-    handle: zipfile.ZipInfo | tarfile.TarInfo
+    open: Callable[[], IO[bytes]]
+    header: tarfile.TarInfo | None = None  # of a tar
 
 
 @dataclass(frozen=True)
 class _Archive:
     members: Iterable[_Member]
-    open: Callable[[_Member], IO[bytes]]
     finish: Callable[[], None]  # reads what follows the last member; raises if the archive is cut off there
 
 
@@ -89,9 +90,9 @@ def unpack(
                 for member in files:
                     target = folder / member.name
                     if not os.path.lexists(target):
-                        _write(archive, member, Path(temporary) / member.name, advance)
+                        _write(member, Path(temporary) / member.name, advance)
                         new.append(member.name)
-                    elif not _same(archive, member, target, advance):
+                    elif not _same(member, target, advance):
                         raise _in_the_way(path, target)
             archive.finish()
             for member in members:
@@ -171,9 +172,9 @@ def _room(path: Path, member: _Member, folder: Path, place: PurePosixPath) -> in
 
 def _ask_python(path: Path, member: _Member, folder: Path) -> None:
     """A second opinion on a member of a tar: Python's own rules for data (from 3.11.4 on)."""
-    if isinstance(member.handle, tarfile.TarInfo) and hasattr(tarfile, "data_filter"):
+    if member.header is not None and hasattr(tarfile, "data_filter"):
         try:
-            tarfile.data_filter(member.handle, str(folder))
+            tarfile.data_filter(member.header, str(folder))
         except tarfile.FilterError as error:
             raise DataError(f"{path}: {error}. Do not unpack this archive.") from None
 
@@ -202,15 +203,14 @@ def _opened(path: Path) -> Iterator[_Archive]:
     name = path.name.lower()
     if name.endswith(".zip"):
         with zipfile.ZipFile(path) as archive:
-            yield _Archive(_zip_members(archive), lambda member: archive.open(member.handle), lambda: None)
+            yield _Archive(_zip_members(archive), lambda: None)
         return
     opener = gzip.open if name.endswith("gz") else lzma.open if name.endswith("xz") else open
-    with opener(path, "rb") as file, tarfile.open(fileobj=(stream := _Stream(file)), mode="r:") as archive:
-        yield _Archive(
-            _tar_members(archive),
-            lambda member: archive.extractfile(member.handle),
-            lambda: _read_to_the_end(stream, archive.offset),
-        )
+    with cast(IO[bytes], opener(path, "rb")) as file:
+        stream = _Stream(file)
+        # Enough of a file for a tar that is only read.
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r:") as archive:
+            yield _Archive(_tar_members(archive), lambda: _read_to_the_end(stream, archive.offset))
 
 
 class _Stream:
@@ -233,13 +233,21 @@ def _zip_members(archive: zipfile.ZipFile) -> Iterator[_Member]:
             sort = "device"
         elif info.flag_bits & 1:
             sort = "file under a password"
-        yield _Member(info.filename, sort, info.file_size, info)
+        yield _Member(info.filename, sort, info.file_size, partial(archive.open, info))
 
 
 def _tar_members(archive: tarfile.TarFile) -> Iterator[_Member]:
     for info in archive:
         sort = "file" if info.isreg() else "folder" if info.isdir() else "device"
-        yield _Member(info.name, "link" if info.issym() or info.islnk() else sort, info.size, info)
+        sort = "link" if info.issym() or info.islnk() else sort
+        yield _Member(info.name, sort, info.size, partial(_extracted, archive, info), info)
+
+
+def _extracted(archive: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    content = archive.extractfile(info)
+    if content is None:
+        raise tarfile.ReadError(f"{info.name!r} has no content")
+    return content
 
 
 def _read_to_the_end(stream: _Stream, end: int) -> None:
@@ -253,18 +261,18 @@ def _read_to_the_end(stream: _Stream, end: int) -> None:
     raise tarfile.ReadError("it does not end")
 
 
-def _write(archive: _Archive, member: _Member, target: Path, advance: Callable[[int], object]) -> None:
+def _write(member: _Member, target: Path, advance: Callable[[int], object]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    with archive.open(member) as source, target.open("xb") as stream:
+    with member.open() as source, target.open("xb") as stream:
         while chunk := source.read(CHUNK):
             advance(stream.write(chunk))
     if target.stat().st_size != member.size:
         raise tarfile.ReadError(f"{member.name!r} breaks off")
 
 
-def _same(archive: _Archive, member: _Member, target: Path, advance: Callable[[int], object]) -> bool:
+def _same(member: _Member, target: Path, advance: Callable[[int], object]) -> bool:
     """Whether a file has the content of a member of its size."""
-    with archive.open(member) as source, target.open("rb") as stream:
+    with member.open() as source, target.open("rb") as stream:
         while chunk := source.read(CHUNK):
             if stream.read(len(chunk)) != chunk:
                 return False

@@ -19,9 +19,10 @@ def load_array(path: str | Path) -> np.ndarray:
     shape, dtype, start = _header(Path(path))
     _check_length(Path(path), shape, dtype, start)
     try:
-        return np.load(path, allow_pickle=False)
+        array: np.ndarray = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise _damaged(path, error) from None
+    return array
 
 
 def array_header(path: str | Path) -> tuple[tuple[int, ...], np.dtype]:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -24,8 +25,8 @@ class CorpusSettings:
     dataset: its name. layout: the reader's name; file: the user's own file holding that reader.
     dims: expected width per modality, missing = whatever the files hold.
     classes: names in the order of the files' label numbers, None = the layout's own.
-    standardize: modalities normalised per dimension, None = as the layout declares.
-    folds: how many folds the corpus has, None = as the layout declares; a stratified division makes this many.
+    standardize: modalities normalised per dimension. folds: how many folds the corpus has; a stratified division makes
+    this many. :meth:`from_mapping` takes what the layout declares for either that is not given.
     paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper.
     options: keyword arguments of the layout's reader.
     """
@@ -35,14 +36,14 @@ class CorpusSettings:
     file: str | None = None
     dims: Mapping[str, int | None] = field(default_factory=dict)
     classes: tuple[str, ...] | None = None
-    standardize: tuple[str, ...] | None = None
-    folds: int | None = None
+    standardize: tuple[str, ...] = ()
+    folds: int = 1
     paper_name: str | None = None
     synthetic: bool = False
-    options: Mapping[str, object] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def from_mapping(cls, mapping: Mapping[str, object]) -> CorpusSettings:
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> CorpusSettings:
         """Settings from parsed JSON. Raises ConfigError naming the key that is unknown, missing or wrong."""
         values = {key: value for key, value in mapping.items() if value is not None}
         known = [entry.name for entry in fields(cls)]
@@ -63,7 +64,7 @@ class CorpusSettings:
         return cls(**values)
 
 
-def _check_types(values: dict, section: str) -> None:
+def _check_types(values: dict[str, Any], section: str) -> None:
     dims, standardize = values.get("dims", {}), values["standardize"]
     if "classes" in values and not _distinct_names(values["classes"]):
         raise ConfigError(f"{section}.classes must list at least two different names.")
@@ -83,8 +84,9 @@ def _check_types(values: dict, section: str) -> None:
 
 
 def _distinct_names(classes: object) -> bool:
-    listed = isinstance(classes, list | tuple) and all(isinstance(name, str) for name in classes)
-    return listed and len(classes) >= 2 and len(set(classes)) == len(classes)
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        return False
+    return len(set(classes)) == len(classes) >= 2
 
 
 def _positive(value: object) -> bool:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from nmer import seeds
 from nmer.corpora.demo_signal import DemoSignal
@@ -122,6 +124,10 @@ class DemoSettings:
         if self.layout == "iemocap_mmin" and not _per_modality(self.frames, lambda count: _whole(count, 2)):
             raise ConfigError("Key 'generate.frames' must give a, v and l each a whole number of at least 2.")
 
+    def frames_of(self, modality: str) -> int:
+        """The key ``frames`` of one modality: in MOSEI's layout the three share a number."""
+        return self.frames if isinstance(self.frames, int) else self.frames[modality]
+
     def signal(self, modality: str, classes: int) -> DemoSignal:
         """The generator of one modality's frames."""
         return DemoSignal(self.names(modality), self.dims[modality], classes, self.strength[modality])
@@ -218,7 +224,7 @@ def _audio(settings: DemoSettings) -> FramesOf:
 
     def frames_of(identifier: str, label: int) -> np.ndarray:
         spread = seeds.generator(*settings.names("a", identifier, "length")).lognormal(0, 0.5)
-        return offset + scale * signal.frames(identifier, label, max(2, round(settings.frames["a"] * spread)))
+        return offset + scale * signal.frames(identifier, label, max(2, round(settings.frames_of("a") * spread)))
 
     return frames_of
 
@@ -226,10 +232,10 @@ def _audio(settings: DemoSettings) -> FramesOf:
 def _faces(settings: DemoSettings) -> FramesOf:
     """Face features with zero rows where no face was found, and sometimes at the end."""
     signal = settings.signal("v", len(IEMOCAP_CLASSES))
-    count = settings.frames["v"]
+    count = settings.frames_of("v")
 
     def frames_of(identifier: str, label: int) -> np.ndarray:
-        frames = (np.sqrt(0.3) * signal.frames(identifier, label, count)).astype(np.float32)
+        frames: NDArray[np.float32] = (np.sqrt(0.3) * signal.frames(identifier, label, count)).astype(np.float32)
         random = seeds.generator(*settings.names("v", identifier, "faces"))
         seen = (random.random(count) > 0.1) & (np.arange(count) < random.integers(count // 2 + 1, count + 1))
         return frames * seen[:, None]
@@ -240,10 +246,10 @@ def _faces(settings: DemoSettings) -> FramesOf:
 def _tokens(settings: DemoSettings) -> FramesOf:
     """Token features followed by zero rows up to the stored length."""
     signal = settings.signal("l", len(IEMOCAP_CLASSES))
-    count = settings.frames["l"]
+    count = settings.frames_of("l")
 
     def frames_of(identifier: str, label: int) -> np.ndarray:
-        frames = (np.sqrt(0.35) * signal.frames(identifier, label, count)).astype(np.float32)
+        frames: NDArray[np.float32] = (np.sqrt(0.35) * signal.frames(identifier, label, count)).astype(np.float32)
         tokens = seeds.generator(*settings.names("l", identifier, "tokens")).integers(count // 2, count + 1)
         frames[tokens:] = 0
         return frames
@@ -271,7 +277,7 @@ def _hdf5(path: Path) -> Iterator[h5py.File]:
     path.write_bytes(content.getbuffer())
 
 
-def _write_audio_statistics(path: Path, audio: dict[str, np.ndarray], folds: dict) -> None:
+def _write_audio_statistics(path: Path, audio: dict[str, np.ndarray], folds: dict[int, dict[str, list[str]]]) -> None:
     with _hdf5(path) as file:
         for number, splits in folds.items():
             frames = np.concatenate([audio[name] for name in splits["train"]])
@@ -304,7 +310,7 @@ def write_mosei(path: Path, settings: DemoSettings) -> None:
         pickle.dump(content, stream, protocol=4)
 
 
-def _mosei_splits(settings: DemoSettings) -> dict[str, dict]:
+def _mosei_splits(settings: DemoSettings) -> dict[str, dict[str, Any]]:
     """Split -> ids and sentiments; no video is in two splits."""
     sizes = _apportion(np.array(list(MOSEI_SHARES.values())), settings.utterances)
     splits, videos = {}, 0
@@ -318,9 +324,9 @@ def _mosei_splits(settings: DemoSettings) -> dict[str, dict]:
     return splits
 
 
-def _mosei_features(m: str, signal: DemoSignal, split: dict, settings: DemoSettings) -> np.ndarray:
+def _mosei_features(m: str, signal: DemoSignal, split: dict[str, Any], settings: DemoSettings) -> np.ndarray:
     """(N, steps, dim) float32, padded with zeros on the left; the number of words is the same for all modalities."""
-    steps = settings.frames
+    steps = settings.frames_of(m)
     # Dimensions differ in scale, so that no single one stands for all.
     scale = seeds.generator(*settings.names(m, "scales")).lognormal(0, 0.5, settings.dims[m])
     stored = np.zeros((len(split["ids"]), steps, settings.dims[m]), np.float32)
@@ -331,7 +337,7 @@ def _mosei_features(m: str, signal: DemoSignal, split: dict, settings: DemoSetti
     return stored
 
 
-def _scale_to_published(content: dict[str, dict]) -> None:
+def _scale_to_published(content: dict[str, dict[str, Any]]) -> None:
     """Scale each modality, in place, to the variance that the paper's T implies, over what cleaning leaves."""
     for m, key in (("a", "audio"), ("v", "vision"), ("l", "text")):
         kept = np.concatenate([split[key][split["text"].any(axis=(1, 2))] for split in content.values()])
@@ -340,7 +346,7 @@ def _scale_to_published(content: dict[str, dict]) -> None:
             split[key] *= np.float32(np.sqrt(MOSEI_VARIANCE[m] / variance))
 
 
-def _damage(content: dict[str, dict]) -> None:
+def _damage(content: dict[str, dict[str, Any]]) -> None:
     """The real file's faults, in place: -inf in audio (every 25th sample), samples without text (every 70th)."""
     for split in content.values():
         split["audio"][::25, -1, 0] = -np.inf
@@ -350,10 +356,10 @@ def _damage(content: dict[str, dict]) -> None:
 # Both ---------------------------------------------------------------------------------------------------------------
 
 
-def _apportion(weights: np.ndarray, total: int) -> np.ndarray:
+def _apportion(weights: np.ndarray, total: int) -> NDArray[np.int64]:
     """Whole numbers in proportion to ``weights``, of any shape, that sum to ``total`` (largest remainders)."""
     exact = weights / weights.sum() * total
-    counts = np.floor(exact).astype(np.int64)
+    counts: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     remainders = (exact - counts).ravel()
     largest = np.argsort(-remainders, kind="stable")[: total - counts.sum()]
     counts.ravel()[largest] += 1

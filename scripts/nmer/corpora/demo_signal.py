@@ -9,6 +9,7 @@ the frames hides it by degrees.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nmer import seeds
 
@@ -31,12 +32,13 @@ class DemoSignal:
         prototypes = _orthogonal(random.standard_normal((classes, FACTORS)))
         self._prototypes = strength * prototypes
 
-    def frames(self, utterance: str, label: int, count: int) -> np.ndarray:
-        """(count, dim) float64 frames of an utterance; they depend on its name, not on its neighbours."""
+    def frames(self, utterance: str, label: int, count: int) -> NDArray[np.float64]:
+        """(count, dim) frames of an utterance; they depend on its name, not on its neighbours."""
         random = seeds.generator(*self._names, utterance)
         hidden = self._prototypes[label] + random.standard_normal(FACTORS)
         frames = random.standard_normal((count, self._directions.shape[1]))
-        return np.sqrt(SHARE) * hidden @ self._directions + np.sqrt(1 - SHARE) * frames
+        mixed: NDArray[np.float64] = np.sqrt(SHARE) * hidden @ self._directions + np.sqrt(1 - SHARE) * frames
+        return mixed
 
 
 def _orthogonal(vectors: np.ndarray) -> np.ndarray:

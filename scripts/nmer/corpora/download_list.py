@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from nmer import command
@@ -33,16 +34,16 @@ class FetchSettings:
     """What the step is told: the dataset's name, and its list as it stands in the configuration."""
 
     dataset: str
-    download: list
+    download: list[dict[str, Any]]
 
 
-def download_list(entries: list[dict], dataset: str) -> list[Download]:
+def download_list(entries: list[dict[str, Any]], dataset: str) -> list[Download]:
     """Check the list of a dataset. Raises ConfigError naming the entry and its key."""
     where = f"datasets.{dataset}.download"
     downloads = [_download(entry, f"{where}.{index}") for index, entry in enumerate(entries)]
     first: dict[str, int] = {}
     for index, download in enumerate(downloads):
-        other = first.setdefault(download.file, index)
+        other = first.setdefault(str(download.file), index)
         if other != index:
             raise ConfigError(
                 f"{where}.{index}: '{download.file}' is the file of entry {other} too. Name another file."
@@ -50,7 +51,7 @@ def download_list(entries: list[dict], dataset: str) -> list[Download]:
     return downloads
 
 
-def _download(entry: dict, where: str) -> Download:
+def _download(entry: dict[str, Any], where: str) -> Download:
     if not isinstance(entry, dict):
         raise ConfigError(f"{where}: {entry!r} is not possible. Give a mapping with the key 'url'.")
     given = command.fill(Download, entry, where)

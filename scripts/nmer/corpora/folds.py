@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
+from sklearn.model_selection import BaseCrossValidator, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
 from nmer.errors import DataError
 from nmer.names import SPLITS
@@ -72,7 +72,9 @@ def stratified(labels: np.ndarray, groups: Sequence[str] | None, count: int, dat
     return _rotate(parts, place)
 
 
-def _splits(splitter, labels: np.ndarray, groups: Sequence[str] | None, place: str) -> list:
+def _splits(
+    splitter: BaseCrossValidator, labels: np.ndarray, groups: Sequence[str] | None, place: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
     try:
         return list(splitter.split(np.zeros(len(labels)), labels, groups))
     except ValueError as error:

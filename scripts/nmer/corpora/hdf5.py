@@ -99,11 +99,12 @@ def _read(stored: h5py.Dataset, path: str | Path, rows: slice) -> np.ndarray:
     wanted = rows if stored.shape else ()
     try:
         text = h5py.check_string_dtype(stored.dtype) is not None
-        return stored.asstr("utf-8")[wanted] if text else stored[wanted]
+        values: np.ndarray = stored.asstr("utf-8")[wanted] if text else stored[wanted]
     except UnicodeDecodeError:
         raise DataError(f"{path}: '{_name(stored)}' holds text that is not UTF-8. Write it as UTF-8.") from None
     except (OSError, ValueError, TypeError, MemoryError) as error:
         raise DataError(f"{path}: '{_name(stored)}' cannot be read ({_reason(error)}). Get the file again.") from None
+    return values
 
 
 def _name(stored: h5py.Dataset) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 PIECE_ELEMENTS = 2**16
 """Elements that are centred and squared at once: as float64 they fit into a processor's cache."""
@@ -94,33 +95,36 @@ class GroupedMoments:
         ``bounds[i]`` to ``bounds[i + 1]``."""
         if self._shift is None:
             self._shift = typical_frame(frames[: bounds[1]])
-        filled = frames.any(axis=1)
+        filled = np.any(frames, axis=1)
         self.zero_utterances += int((np.diff(np.append(0, np.cumsum(filled))[bounds]) == 0).sum())
         groups = self._group_of[first : first + len(bounds) - 1]
         changes = np.flatnonzero(np.diff(groups)) + 1
         for start, stop in pairwise([0, *changes.tolist(), len(groups)]):
             run = slice(bounds[start], bounds[stop])
-            self._add_run(int(groups[start]), frames[run], filled[run])
+            self._add_run(int(groups[start]), frames[run], filled[run], self._shift)
 
     def of(self, groups: Collection[int] | None = None, zeros: bool = True) -> Moments:
         """Moments over the frames of some groups, of all by default, with or without their frames of zeros."""
+        if self._shift is None:
+            raise ValueError("There are no moments before frames were added.")
         groups = sorted(self._filled) if groups is None else groups
         moments = Moments.of_zeros(sum(self._zeros[group] for group in groups) if zeros else 0, self._shift)
         for group in groups:
             moments += self._filled[group]
         return moments
 
-    def _add_run(self, group: int, frames: np.ndarray, filled: np.ndarray) -> None:
+    def _add_run(self, group: int, frames: np.ndarray, filled: np.ndarray, shift: np.ndarray) -> None:
         kept = frames if filled.all() else frames[filled]
-        moments = Moments.of(kept, self._shift)
+        moments = Moments.of(kept, shift)
         self._filled[group] = self._filled[group] + moments if group in self._filled else moments
         self._zeros[group] += len(frames) - len(kept)
 
 
-def typical_frame(frames: np.ndarray) -> np.ndarray:
-    """A shift for :class:`Moments`, (dim,) float64: the mean of some frames (n, dim), n >= 1.
+def typical_frame(frames: np.ndarray) -> NDArray[np.float64]:
+    """A shift for :class:`Moments`, (dim,): the mean of some frames (n, dim), n >= 1.
 
     In a dimension where they agree it is exactly their value: a constant dimension then sums to exactly 0.
     """
     agree = (frames == frames[0]).all(axis=0)
-    return np.where(agree, frames[0], frames.mean(axis=0, dtype=np.float64))
+    shift: NDArray[np.float64] = np.where(agree, frames[0], frames.mean(axis=0, dtype=np.float64))
+    return shift

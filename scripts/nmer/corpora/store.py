@@ -9,15 +9,26 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import TypedDict, cast
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from nmer.errors import DataError
 from nmer.names import MODALITIES, SPLITS
 
 SCOPES = ("stored", "valid_frames")
 """Over what the variance is taken: all stored frames, or those that are not all zero (SPEC 2.6)."""
+
+
+class Attributes(TypedDict):
+    """repairs: modality -> kind -> count. sources: file -> SHA-256."""
+
+    classes: list[str]
+    dims: dict[str, int]
+    repairs: dict[str, dict[str, int]]
+    sources: dict[str, str]
 
 
 class FeatureStore:
@@ -45,9 +56,9 @@ class FeatureStore:
         self._file.close()
 
     @cached_property
-    def attributes(self) -> dict[str, object]:
-        """classes, dims, repairs (modality -> kind -> count) and sources (file -> SHA-256)."""
-        return {name: json.loads(value) for name, value in self._file.attrs.items()}
+    def attributes(self) -> Attributes:
+        """What the file says of itself."""
+        return cast(Attributes, {name: json.loads(value) for name, value in self._file.attrs.items()})
 
     @property
     def classes(self) -> list[str]:
@@ -72,17 +83,20 @@ class FeatureStore:
     @cached_property
     def ids(self) -> list[str]:
         """Utterance ids, n of them."""
-        return self._file["utterance/id"].asstr()[()].tolist()
+        ids: list[str] = self._file["utterance/id"].asstr()[()].tolist()
+        return ids
 
     @cached_property
     def speakers(self) -> list[str]:
         """Speaker (or video) of each utterance."""
-        return self._file["utterance/speaker"].asstr()[()].tolist()
+        speakers: list[str] = self._file["utterance/speaker"].asstr()[()].tolist()
+        return speakers
 
     @cached_property
-    def labels(self) -> np.ndarray:
-        """(n,) int64."""
-        return self._file["utterance/label"][()]
+    def labels(self) -> NDArray[np.int64]:
+        """(n,)."""
+        labels: NDArray[np.int64] = self._file["utterance/label"][()]
+        return labels
 
     @cached_property
     def folds(self) -> list[int]:
@@ -95,18 +109,19 @@ class FeatureStore:
             raise DataError(f"{self.path}: has no fold {number}; it has {self.folds[0]} to {self.folds[-1]}.")
         return {split: self._file[f"fold/{number}/{split}"][()] for split in SPLITS}
 
-    def offset(self, modality: str) -> np.ndarray:
-        """(n + 1,) int64: utterance i is frames offset[i] to offset[i + 1] of ``values``."""
+    def offset(self, modality: str) -> NDArray[np.int64]:
+        """(n + 1,): utterance i is frames offset[i] to offset[i + 1] of ``values``."""
         return self._offsets[modality]
 
     def values(self, modality: str) -> h5py.Dataset:
         """All frames of a modality, (total frames, dim) float32, as an open HDF5 dataset: slice it to read."""
         return self._file[modality]["values"]
 
-    def utterance(self, modality: str, index: int) -> np.ndarray:
-        """(frames, dim) float32 of one utterance."""
+    def utterance(self, modality: str, index: int) -> NDArray[np.float32]:
+        """(frames, dim) of one utterance."""
         start, stop = self._offsets[modality][index : index + 2]
-        return self.values(modality)[start:stop]
+        frames: NDArray[np.float32] = self.values(modality)[start:stop]
+        return frames
 
     def variance(self, modality: str, scope: str = "stored") -> float:
         """One scalar over all elements, in the corruption space (SPEC 2.6). scope: ``stored`` or ``valid_frames``."""
@@ -129,7 +144,7 @@ class FeatureStore:
         return self._pair(f"{modality}/corruption")
 
     @cached_property
-    def _offsets(self) -> dict[str, np.ndarray]:
+    def _offsets(self) -> dict[str, NDArray[np.int64]]:
         return {m: self._file[m]["offset"][()] for m in MODALITIES}
 
     def _pair(self, group: str) -> tuple[np.ndarray, np.ndarray] | None:

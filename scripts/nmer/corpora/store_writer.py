@@ -109,11 +109,11 @@ def _write_statistics(
             f"{corpus.files.get(modality, 'the corpus')}: modality '{modality}' is the same in all frames (once NaN "
             "and infinities are 0). It carries no information, and no SNR can be defined. Correct the features."
         )
-    centre, scale = (everything.mean, everything.spread) if standardised else (0.0, 1.0)
-    if standardised:
-        _write_pair(group, "corruption", (centre, scale))
+    space = (everything.mean, everything.spread) if standardised else None
+    if space is not None:
+        _write_pair(group, "corruption", space)
     for scope, part in zip(SCOPES, (everything, valid), strict=True):
-        group.attrs[f"variance_{scope}"] = part.pooled_variance(centre, scale)
+        group.attrs[f"variance_{scope}"] = part.pooled_variance(*space or (0.0, 1.0))
     group.attrs["constant_dimensions"] = constant
     group.attrs["zero_utterances"] = moments.zero_utterances
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 import pickle
 import pickletools
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 
@@ -54,7 +55,7 @@ def _check_memory(stream: BinaryIO) -> None:
     """Refuse a pickle that numbers its remembered objects far beyond how many it has: the unpickler would reserve, and
     touch, gigabytes for a file of a few bytes."""
     for count, (opcode, argument, _position) in enumerate(pickletools.genops(stream)):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > count:
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > count:
             raise _RefusedError("numbers its objects wrongly")
 
 
@@ -78,7 +79,7 @@ class _Call:
 
     __slots__ = ("_function",)
 
-    def __init__(self, function) -> None:
+    def __init__(self, function: Callable[..., object]) -> None:
         self._function = function
 
     def __call__(self, *arguments: object) -> object:
@@ -95,9 +96,9 @@ class _Type:
 
     def __init__(self, code: object, *_align_and_copy: object) -> None:
         self.code = code
-        self.order = "|"
+        self.order: Literal["<", ">", "|", "="] = "|"
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = state[1]
         if any(part is not None for part in state[2:5]):
             raise _RefusedError("holds a structured array")
@@ -117,14 +118,14 @@ class _Array:
     __slots__ = ("state",)
 
     def __init__(self, *_prototype: object) -> None:
-        self.state = None
+        self.state: tuple[Any, ...] = ()
 
-    def __setstate__(self, state: tuple) -> None:
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.state = state
 
     def array(self) -> np.ndarray:
         _version, shape, kind, fortran, content = self.state
-        order = "F" if fortran else "C"
+        order: Literal["C", "F"] = "F" if fortran else "C"
         if kind.dtype().kind == "O":
             return _array_of_text(content).reshape(shape, order=order)
         return _from_bytes(content, kind, shape, order)
@@ -137,7 +138,9 @@ def _array_of_text(content: object) -> np.ndarray:
     return np.array([item.decode("latin1") if isinstance(item, bytes) else item for item in content], dtype=np.str_)
 
 
-def _from_bytes(content: object, kind: _Type, shape: tuple, order: str = "C") -> np.ndarray:
+def _from_bytes(
+    content: str | bytes, kind: _Type, shape: tuple[int, ...], order: Literal["C", "F"] = "C"
+) -> np.ndarray:
     dtype = kind.dtype()
     if dtype.kind == "O":
         raise _RefusedError("holds an array of Python objects")
@@ -149,7 +152,7 @@ def _from_bytes(content: object, kind: _Type, shape: tuple, order: str = "C") ->
     return np.frombuffer(raw, dtype).reshape(shape, order=order)
 
 
-def _scalar(kind: _Type, content: object) -> object:
+def _scalar(kind: _Type, content: str | bytes) -> object:
     return _from_bytes(content, kind, (1,))[0]
 
 

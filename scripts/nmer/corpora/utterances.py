@@ -56,7 +56,9 @@ _DESCRIPTIONS = {
 }
 
 
-def _folds(columns: Mapping[str, list[str]], labels: np.ndarray, protocol: str, settings: CorpusSettings, place: str):
+def _folds(
+    columns: Mapping[str, list[str]], labels: np.ndarray, protocol: str, settings: CorpusSettings, place: str
+) -> Folds:
     speakers = columns.get("speaker")
     if protocol == "stratified":
         return stratified(labels, speakers, settings.folds, settings.dataset, place)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,7 @@ def check(corpus: Corpus, settings: CorpusSettings) -> None:
     _check_utterances(corpus, section)
     for m in MODALITIES:
         _check_modality(corpus, m, settings.dims.get(m), section)
-    if len(corpus.folds) < (settings.folds or 1):
+    if len(corpus.folds) < settings.folds:
         raise DataError(
             f"{section}.folds: the number is {settings.folds}, but the corpus has {len(corpus.folds)}. Correct the key."
         )
@@ -84,13 +85,13 @@ def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> N
                     )
 
 
-def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dict:
+def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dict[str, Any]:
     """The validation report, ready for JSON: sizes, class counts, repairs, warnings, the paper's figures.
 
     store: the corpus as stored, which knows its variances and repairs.
     """
     folds = [_describe_fold(store, number) for number in store.folds]
-    published = None if settings.synthetic else PUBLISHED.get(settings.paper_name)
+    published = None if settings.synthetic else PUBLISHED.get(settings.paper_name or "")
     return {
         "dataset": settings.dataset,
         "layout": settings.layout,
@@ -118,7 +119,7 @@ def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dic
     }
 
 
-def summary(described: Mapping) -> str:
+def summary(described: Mapping[str, Any]) -> str:
     """The report in a few lines, for a person. described: what :func:`report` returns."""
     folds = described["folds"]
     shown = _fold_to_compare(folds, described["published"])
@@ -135,13 +136,13 @@ def summary(described: Mapping) -> str:
     )
 
 
-def _fold_to_compare(folds: list[dict], published: Mapping | None) -> int:
+def _fold_to_compare(folds: list[dict[str, Any]], published: Mapping[str, Any] | None) -> int:
     """Index of the fold whose sizes are the published ones, else of the first."""
     sizes = [{split: fold[split]["utterances"] for split in SPLITS} for fold in folds]
     return sizes.index(published["sizes"]) if published and published["sizes"] in sizes else 0
 
 
-def _split_lines(fold: Mapping, published: Mapping | None) -> list[str]:
+def _split_lines(fold: Mapping[str, Any], published: Mapping[str, Any] | None) -> list[str]:
     """One line per split: utterances and classes, beside the published figures where there are any."""
     lines = []
     for split in SPLITS:
@@ -156,7 +157,7 @@ def _split_lines(fold: Mapping, published: Mapping | None) -> list[str]:
     return lines
 
 
-def _modality_line(described: Mapping, m: str) -> str:
+def _modality_line(described: Mapping[str, Any], m: str) -> str:
     lengths, variance = described["lengths"][m], described["variance"][m]
     return (
         f"  {m}: {described['dims'][m]} dimensions, {lengths['min']} to {lengths['max']} frames, "
@@ -168,7 +169,7 @@ def _class_counts(labels: np.ndarray, classes: list[str]) -> dict[str, int]:
     return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
 
 
-def _describe_fold(store: FeatureStore, number: int) -> dict:
+def _describe_fold(store: FeatureStore, number: int) -> dict[str, Any]:
     described: dict[str, object] = {"fold": number}
     for split, index in store.fold(number).items():
         counts = _class_counts(store.labels[index], store.classes)
@@ -181,7 +182,7 @@ def _describe_lengths(lengths: np.ndarray) -> dict[str, float]:
 
 
 def _fold_warnings(corpus: Corpus, settings: CorpusSettings) -> list[str]:
-    found, stated = len(corpus.folds), settings.folds or 1
+    found, stated = len(corpus.folds), settings.folds
     more = (
         f"The corpus has {found} folds; the key datasets.{settings.dataset}.folds has {stated}, the others are not run."
     )
@@ -204,7 +205,7 @@ def _repair_warnings(repairs: Mapping[str, Mapping[str, int]]) -> list[str]:
     ]
 
 
-def _missing_class_warnings(folds: list[dict]) -> list[str]:
+def _missing_class_warnings(folds: list[dict[str, Any]]) -> list[str]:
     return [
         f"Fold {fold['fold']}: no item of class {name} in the {split} split."
         for fold in folds
@@ -214,7 +215,7 @@ def _missing_class_warnings(folds: list[dict]) -> list[str]:
     ]
 
 
-def _published_warnings(published: Mapping, folds: list[dict]) -> list[str]:
+def _published_warnings(published: Mapping[str, Any], folds: list[dict[str, Any]]) -> list[str]:
     """Sentences on what differs from the paper's Table 1."""
     warnings = []
     fold = folds[_fold_to_compare(folds, published)]

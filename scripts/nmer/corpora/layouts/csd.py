@@ -52,7 +52,7 @@ EMPTY_TEXT = "text sums to 0"
     folds=1,
     minimum={"steps": 1},
 )
-def read(source: Path, settings: CorpusSettings, *, steps=50) -> Corpus:
+def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
     """Read the folder ``source``; see the module. Files stay open until the corpus is closed.
 
     steps: length of every utterance in words; of a longer one the last are kept. Positive is a sentiment >= 0.
@@ -145,7 +145,8 @@ class Sequence:
         if intervals.shape != (features.shape[0], 2):
             both = f"'intervals' has shape {intervals.shape}, 'features' {features.shape}"
             raise self._error(video, f"{both}; each row of features needs a start and an end")
-        return features.shape
+        shape: tuple[int, int] = features.shape
+        return shape
 
     def width(self, videos: Iterable[str]) -> int:
         """Width of the features, which must be the same for all of the videos."""
@@ -227,14 +228,14 @@ def _names(group: h5py.Group, path: Path) -> list[str]:
         raise DataError(f"{path}: its groups cannot be listed. Get the file again.") from None
 
 
-def _count_unlisted(labels: Sequence, lists: Mapping[str, list[str]]) -> Counter:
+def _count_unlisted(labels: Sequence, lists: Mapping[str, list[str]]) -> Counter[str]:
     unlisted = labels.videos.difference(*lists.values())
     count = sum(labels.shape(video)[0] for video in unlisted)
     return Counter({UNLISTED: count} if count else {})
 
 
 def _segment(
-    videos: Iterable[str], streams: Mapping[str, Sequence], labels: Sequence, steps: int, dropped: Counter
+    videos: Iterable[str], streams: Mapping[str, Sequence], labels: Sequence, steps: int, dropped: Counter[str]
 ) -> list[Utterance]:
     """The utterances of the videos that every stream holds, cleaned in SPEC 5.2's order. Adds to ``dropped``."""
     utterances, words = [], streams["l"]

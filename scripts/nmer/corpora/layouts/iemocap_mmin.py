@@ -13,6 +13,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from nmer.corpora.arrays import decode, load_array
 from nmer.corpora.corpus import Corpus, CorpusSettings
@@ -42,7 +43,7 @@ CLASSES_BY_SIZE = ("neutral", "happy", "angry", "sad")
     folds=10,
     choices={"norm": ("trn", "utt")},
 )
-def read(source: Path, settings: CorpusSettings, *, norm="trn") -> Corpus:
+def read(source: Path, settings: CorpusSettings, *, norm: str = "trn") -> Corpus:
     """Read the release in folder ``source``; see the module. The files stay open until the corpus is closed.
 
     norm: ``trn`` standardises the audio with the statistics of each fold's training split, ``utt`` with those of each
@@ -127,12 +128,13 @@ def speaker_folds(speakers: list[str]) -> dict[int, dict[str, np.ndarray]]:
     return folds
 
 
-def standardise(frames: np.ndarray) -> np.ndarray:
-    """Frames (n, dim) less their mean, divided by their standard deviation (0 -> 1), per dimension, in float64."""
+def standardise(frames: np.ndarray) -> NDArray[np.float64]:
+    """Frames (n, dim) less their mean, divided by their standard deviation (0 -> 1), per dimension."""
     values = np.asarray(frames, np.float64)
     with np.errstate(invalid="ignore"):
         deviation = values.std(axis=0)
-        return (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+        standardised: NDArray[np.float64] = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
+        return standardised
 
 
 def _utterances(
@@ -152,9 +154,9 @@ def _utterances(
     listed = read_listing(path, ("id", "label"))
     order = sorted(range(len(listed["id"])), key=listed["id"].__getitem__)
     ids = [listed["id"][index] for index in order]
-    classes = settings.classes or sorted(CLASSES_BY_SIZE)
-    labels, names = number_labels([listed["label"][index] for index in order], classes, path)
-    return ids, labels, names, [f"Labels: from {LABELS}, for there is no folder {TARGETS}."]
+    named = settings.classes or sorted(CLASSES_BY_SIZE)
+    labels, classes = number_labels([listed["label"][index] for index in order], named, path)
+    return ids, labels, classes, [f"Labels: from {LABELS}, for there is no folder {TARGETS}."]
 
 
 def _describe_normalisation(norm: str, released: bool) -> str:
@@ -183,8 +185,8 @@ def _read_names(folder: Path, split: str) -> list[str]:
     return names
 
 
-def _label_numbers(path: Path, class_count: int) -> np.ndarray:
-    """(N,) int64 labels from one-hot rows (N, C) or label numbers (N,) or (N, 1)."""
+def _label_numbers(path: Path, class_count: int) -> NDArray[np.int64]:
+    """(N,) labels from one-hot rows (N, C) or label numbers (N,) or (N, 1)."""
     stored = load_array(path)
     if stored.dtype.kind not in "biuf" or stored.ndim not in (1, 2):
         raise DataError(f"{path}: labels must be one-hot rows or label numbers, not {stored.dtype} {stored.shape}.")
@@ -193,7 +195,8 @@ def _label_numbers(path: Path, class_count: int) -> np.ndarray:
             raise DataError(f"{path}: {stored.shape[1]} classes where {class_count} are expected; see key 'classes'.")
         if not (np.isin(stored, (0, 1)).all() and (stored.sum(axis=1) == 1).all()):
             raise DataError(f"{path}: a row of labels is not one-hot (a single 1, the rest 0).")
-        return stored.argmax(axis=1).astype(np.int64)
+        classes: NDArray[np.int64] = stored.argmax(axis=1).astype(np.int64)
+        return classes
     flat = stored.reshape(-1)
     wrong = ~np.isin(flat, np.arange(class_count))
     if wrong.any():

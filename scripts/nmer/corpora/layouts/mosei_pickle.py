@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,7 @@ class Split:
 
 
 @layout("mosei_pickle", files=(), standardize=(), folds=1, choices={"variant": ("auto", "multibench", "mmsa")})
-def read(source: Path, settings: CorpusSettings, *, variant="auto", limit_gib=16) -> Corpus:
+def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit_gib: int = 16) -> Corpus:
     """Read the pickle ``source`` and clean it in SPEC 5.2's order; values are repaired when stored.
 
     variant: whose keys the file has, told by the key of its labels if ``auto``. limit_gib: largest file that is read.
@@ -131,7 +132,7 @@ def _text(part: object) -> str:
     return part.decode("utf-8") if isinstance(part, bytes) else str(part)
 
 
-def _stored_splits(content: object, source: Path) -> dict[str, dict]:
+def _stored_splits(content: object, source: Path) -> dict[str, dict[str, Any]]:
     splits = {}
     for name, stored in STORED_SPLITS.items():
         split = content.get(stored) if isinstance(content, dict) else None
@@ -141,14 +142,14 @@ def _stored_splits(content: object, source: Path) -> dict[str, dict]:
     return splits
 
 
-def _find_variant(splits: dict[str, dict], wanted: str) -> str:
+def _find_variant(splits: dict[str, dict[str, Any]], wanted: str) -> str:
     if wanted != "auto":
         return wanted
     fitting = [name for name, known in VARIANTS.items() if all(known.labels in split for split in splits.values())]
     return fitting[0] if fitting else "multibench"
 
 
-def _read_split(content: dict, variant: Variant, place: str, warnings: list[str]) -> Split:
+def _read_split(content: dict[str, Any], variant: Variant, place: str, warnings: list[str]) -> Split:
     for key in (*KEYS.values(), variant.labels, "id"):
         if key not in content:
             raise DataError(f"{place} has no key '{key}'. Use the original file, or the option 'variant'.")
@@ -161,9 +162,9 @@ def _read_split(content: dict, variant: Variant, place: str, warnings: list[str]
     start, stop, steps = {}, {}, {}
     aligned = len({array.shape[1] for array in arrays.values()}) == 1
     for m, array in arrays.items():
-        key = variant.lengths.get(m)
-        if key in content:
-            length = _lengths(content[key], array, f"{place}.{key}")
+        stated = variant.lengths.get(m)
+        if stated is not None and stated in content:
+            length = _lengths(content[stated], array, f"{place}.{stated}")
             warnings += _length_warnings(array, length, f"{place}.{KEYS[m]}")
             start[m], stop[m] = np.zeros(len(rows), np.int64), length[rows]
             steps[m] = np.maximum(length[rows], 1)

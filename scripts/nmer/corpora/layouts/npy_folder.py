@@ -28,7 +28,7 @@ LISTING = "utterances.csv"
     folds=1,
     choices={"protocol": ("column", "leave_one_group_out", "stratified")},
 )
-def read(source: Path, settings: CorpusSettings, *, protocol="column") -> Corpus:
+def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") -> Corpus:
     """Read the folder ``source``; see the module. Arrays are read when asked for.
 
     protocol: where the folds come from, see :func:`nmer.corpora.utterances.understand`.

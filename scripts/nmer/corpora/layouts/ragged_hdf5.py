@@ -32,7 +32,7 @@ COLUMNS = ("speaker", "split", "fold")
     folds=1,
     choices={"protocol": ("column", "given", "leave_one_group_out", "stratified")},
 )
-def read(source: Path, settings: CorpusSettings, *, protocol="column") -> Corpus:
+def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") -> Corpus:
     """Read the file ``source``; see the module. It stays open until the corpus is closed.
 
     protocol: where the folds come from: ``given`` takes the group ``fold``, for the others see
@@ -95,7 +95,7 @@ def _given_folds(file: h5py.File, count: int, source: Path) -> Folds:
     numbers = sorted(int(name) for name in file.get("fold", ()) if name.isdecimal())
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
         raise DataError(f"{source}: the group 'fold' must hold folds 1, 2, 3, …; found {numbers}.")
-    folds = {number: {} for number in numbers}
+    folds: Folds = {number: {} for number in numbers}
     for number in numbers:
         for split in SPLITS:
             name = f"fold/{number}/{split}"
