@@ -13,8 +13,8 @@ CODE = 64
 CODES_WIDTH = BLOCKS * CODE
 
 
-class CascadeAutoencoder(nn.Module):
-    """Every block reconstructs what the blocks before it, added to the input, have left (SPEC 4.2)."""
+class _Blocks(nn.Module):
+    """The blocks and what follows them; a subclass says what each block reads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,6 +34,10 @@ class CascadeAutoencoder(nn.Module):
         )
         self.transition = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
 
+
+class CascadeAutoencoder(_Blocks):
+    """Every block reconstructs what the blocks before it, added to the input, have left (SPEC 4.2)."""
+
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """features: (batch, 384). Returns the output, (batch, 384), and the blocks' codes, (batch, 320)."""
         accumulated, codes = features, []
@@ -43,7 +47,7 @@ class CascadeAutoencoder(nn.Module):
         return self.transition(accumulated), torch.cat(codes, dim=1)
 
 
-class GuidedCascadeAutoencoder(CascadeAutoencoder):
+class GuidedCascadeAutoencoder(_Blocks):
     """Every block reads the previous block's output together with the invariant features (SPEC 4.3, as corrected)."""
 
     def forward(self, features: Tensor, invariant: Tensor) -> tuple[Tensor, Tensor]:

@@ -46,7 +46,8 @@ class Mmin(System):
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """h_m: (batch, 128)."""
-        return self.encoders[modality](sequences)
+        encoding: Tensor = self.encoders[modality](sequences)
+        return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of the forward auto-encoder's codes, the encodings x and what is imagined from them."""

@@ -96,7 +96,8 @@ class Nmer(System):
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """[h_m; H_m]: (batch, 256)."""
-        return self.towers(modality, sequences)
+        encoding: Tensor = self.towers(modality, sequences)
+        return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits, joint representation, invariant features H and the latent's mean and log-variance.
@@ -155,7 +156,8 @@ class OneTokenLayer(nn.TransformerEncoderLayer):
     outputs and gradients as the framework's layer on (batch, 1, width), a fifth of the arithmetic saved.
     """
 
-    def forward(self, features: Tensor) -> Tensor:
+    # One token needs none of the masks that the framework's layer takes.
+    def forward(self, features: Tensor) -> Tensor:  # type: ignore[override]
         """features: (batch, width). Returns the same shape."""
         attention, width = self.self_attn, self.self_attn.embed_dim
         value = functional.linear(
@@ -166,7 +168,8 @@ class OneTokenLayer(nn.TransformerEncoderLayer):
         attended = attention.out_proj((value * weights).flatten(1))
         hidden = self.norm1(features + self.dropout1(attended))
         expanded = self.dropout(functional.relu(self.linear1(hidden)))
-        return self.norm2(hidden + self.dropout2(self.linear2(expanded)))
+        encoded: Tensor = self.norm2(hidden + self.dropout2(self.linear2(expanded)))
+        return encoded
 
 
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:

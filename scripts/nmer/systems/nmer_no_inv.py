@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from nmer.systems.nmer import Nmer
 from nmer.systems.registry import system
 
@@ -43,5 +45,5 @@ from nmer.systems.registry import system
 class NmerNoInvariance(Nmer):
     """The whole of NMER with the weight of the invariance term at 0; it takes the options that NMER is given."""
 
-    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: object) -> None:
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
         super().__init__(dims, classes, dropout, invariance_weight=0.0, **options)

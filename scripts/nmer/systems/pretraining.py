@@ -24,7 +24,8 @@ class Pretraining(System):
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """[h_m; H_m]: (batch, 256)."""
-        return self.towers(modality, sequences)
+        encoding: Tensor = self.towers(modality, sequences)
+        return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of [h; H], and the invariant features per modality for the discrepancy."""

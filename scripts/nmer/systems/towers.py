@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +41,9 @@ class TwoTowers(StackedTower):
     def forward(self, modality: str, sequences: Sequences) -> Tensor:
         """[h_m; H_m]: (batch, 256)."""
         encoders = [self.specific[modality], self.invariance[modality]]
-        specific, invariant = encoders[0].side_by_side(encoders, sequences)
+        # Both are of one class; a ModuleDict does not say of which.
+        side_by_side = cast(Callable[..., list[Tensor]], encoders[0].side_by_side)
+        specific, invariant = side_by_side(encoders, sequences)
         return torch.cat([specific, self.invariance_mlp(invariant)], dim=1)
 
     def subnetworks(self) -> Iterator[nn.Module]:

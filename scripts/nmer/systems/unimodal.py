@@ -19,7 +19,8 @@ class Unimodal(System):
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """h_m: (batch, 128)."""
-        return self.encoder(sequences)
+        encoding: Tensor = self.encoder(sequences)
+        return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of the modality's encoding."""
