@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from nmer import command
 from nmer.errors import DataError
@@ -34,7 +35,7 @@ def main() -> None:
     print(render(plan, missing))
 
 
-def render(plan: Plan, missing: dict) -> Path:
+def render(plan: Plan, missing: dict[str, Any]) -> Path:
     """Make the page and what it shows; returns where it stands. Raises DataError if no evaluation has finished."""
     folder = plan.folder / "partial"
     scores = [path for path in plan.scores() if path.exists()]
@@ -61,10 +62,10 @@ def render(plan: Plan, missing: dict) -> Path:
         *("--output-stem", claims),
     )
     calibration = [path for name in plan.datasets if (path := RESULTS / "calibration" / f"{name}.csv").exists()]
-    settings = ("--settings", plan.report_settings())
     step(
         "render_report.py",
-        *(*settings, *given, "--reports", *reports, "--calibration", *calibration, "--tables", *tables),
+        *("--settings", plan.report_settings()),
+        *(*given, "--reports", *reports, "--calibration", *calibration, "--tables", *tables),
         *("--comparisons", comparisons, "--claims", claims),
         *("--figures", *drawn, "--missing", json.dumps(missing)),
         *("--output", folder / "report.html"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -28,9 +29,9 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
     return Plan(read_config([CONFIG_FILE, *arguments.configfile], arguments.config))
 
 
-def read_config(files: Iterable[Path], entries: Iterable[str]) -> dict:
+def read_config(files: Iterable[Path], entries: Iterable[str]) -> dict[str, Any]:
     """The configuration of files and of ``key=value`` entries. Raises ConfigError if one of them is none."""
-    config: dict = {}
+    config: dict[str, Any] = {}
     for file in files:
         _update(config, _read(file))
     for entry in entries:
@@ -41,7 +42,7 @@ def read_config(files: Iterable[Path], entries: Iterable[str]) -> dict:
     return config
 
 
-def _read(file: Path) -> dict:
+def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -53,7 +54,7 @@ def _read(file: Path) -> dict:
     return content
 
 
-def _update(config: dict, over: dict) -> dict:
+def _update(config: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     for key, value in over.items():
         below = config.get(key)
         config[key] = _update(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value

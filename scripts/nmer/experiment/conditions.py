@@ -10,7 +10,6 @@ from nmer.names import (
     ALL_CLEAN,
     ALL_NOISY,
     CONDITIONS,
-    FRESH,
     MODALITIES,
     SIX_CONDITIONS,
     UNIMODAL_SYSTEMS,
@@ -78,8 +77,9 @@ def training_flags(regime: str, count: int, dataset: str, fold: int, repeat: int
 
 
 def cached_draws(train_draws: int | str) -> int:
-    """How many draws the noisy embeddings hold; fresh noise is put on a copy beside the first."""
-    return 1 if train_draws == FRESH else train_draws
+    """How many draws the noisy embeddings hold; fresh noise, the one choice that is no number, is put on a copy beside
+    the first."""
+    return 1 if isinstance(train_draws, str) else train_draws
 
 
 def training_copies(train_draws: int | str, count: int, dataset: str, fold: int, repeat: int, epoch: int) -> np.ndarray:
@@ -87,7 +87,7 @@ def training_copies(train_draws: int | str, count: int, dataset: str, fold: int,
 
     train_draws: as configured; of several cached draws one is picked at random per utterance and epoch.
     """
-    if train_draws == FRESH:
+    if isinstance(train_draws, str):
         return np.full(count, FRESH_COPY)
     return 1 + generator("training draws", dataset, fold, repeat, epoch).integers(train_draws, size=count)
 

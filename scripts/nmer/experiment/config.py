@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
@@ -26,7 +27,7 @@ from nmer.systems.registry import regimes, systems
 SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "config.schema.yaml"
 
 
-def check_config(config: dict) -> None:
+def check_config(config: dict[str, Any]) -> None:
     """Check a configuration as a whole. Raises ConfigError, or DataError for a missing corpus, with one message."""
     check_shape(config)
     name = config["experiment"]
@@ -64,7 +65,7 @@ def check_config(config: dict) -> None:
     _check_noise(noise.get("kinds", {}), experiment, where)
 
 
-def _check_noise(section: dict, experiment: dict, where: str) -> None:
+def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
     """Check the noise kinds: those configured, those of the experiment, and that levels stand where there is an SNR."""
     with_snr = set()
     for name in dict.fromkeys([*section, *experiment["noise"]]):
@@ -93,7 +94,7 @@ def _check_noise(section: dict, experiment: dict, where: str) -> None:
             raise ConfigError(f"{where}.snr_db: noise kind '{name}' has no SNR. Remove its list.")
 
 
-def check_shape(config: dict) -> None:
+def check_shape(config: dict[str, Any]) -> None:
     """Check a configuration against the schema alone. Raises ConfigError for the most telling fault."""
     schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     error = best_match(Draft202012Validator(schema).iter_errors(config))
@@ -125,10 +126,11 @@ def _looks_like_a_number(value: object) -> bool:
         return False
 
 
-def _member(section: dict, name: str, where: str, key: str) -> dict:
+def _member(section: dict[str, Any], name: str, where: str, key: str) -> dict[str, Any]:
     if name not in section:
         raise ConfigError(f"{where}: unknown name '{name}' (not among {key}). {nearest(name, section)}")
-    return section[name]
+    named: dict[str, Any] = section[name]
+    return named
 
 
 def _check_declaration(declaration: Declaration, where: str, files: dict[str, str]) -> None:
@@ -149,7 +151,7 @@ def _check_declaration(declaration: Declaration, where: str, files: dict[str, st
         raise ConfigError(f"{declaration.file}: what '{name}' names does not exist. {error}") from None
 
 
-def _check_dataset(config: dict, name: str) -> None:
+def _check_dataset(config: dict[str, Any], name: str) -> None:
     dataset = config["datasets"][name]
     if ("path" in dataset) == ("generate" in dataset):
         raise ConfigError(f"datasets.{name}: give either 'path' (your files) or 'generate' (a synthetic corpus).")
@@ -171,7 +173,7 @@ def _check_dataset(config: dict, name: str) -> None:
         raise DataError(message) from None
 
 
-def _check_download(name: str, dataset: dict) -> None:
+def _check_download(name: str, dataset: dict[str, Any]) -> None:
     """A list of addresses is checked whatever the experiment: its files can be fetched under any."""
     if "download" in dataset:
         if "path" not in dataset:
@@ -180,12 +182,12 @@ def _check_download(name: str, dataset: dict) -> None:
 
 
 def _check_plugins(
-    registry: Registry,
-    section: dict,
+    registry: Registry[Any],
+    section: dict[str, Any],
     wanted: Iterable[str],
     section_key: str,
     wanted_key: str,
-    files: dict | None = None,
+    files: dict[str, Any] | None = None,
 ) -> None:
     files = section if files is None else files
     for name in wanted:

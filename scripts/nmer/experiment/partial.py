@@ -7,7 +7,7 @@ from pathlib import Path
 from nmer.experiment.plan import RESULTS, Plan
 
 
-def figure_data(plan: Plan, folder: Path, kind: str, dataset: str) -> list:
+def figure_data(plan: Plan, folder: Path, kind: str, dataset: str) -> list[str | Path]:
     """The arguments that a figure is drawn from; none if nothing of it is there yet."""
     settings, statistics = ["--settings", plan.tables_settings()], folder / "statistics"
     about = [*settings, "--dataset", dataset]
@@ -15,7 +15,7 @@ def figure_data(plan: Plan, folder: Path, kind: str, dataset: str) -> list:
     histories = [path for path in plan.histories(dataset) if path.exists()] if kind == "training" else []
     panels = [panel for panel in plan.panels(dataset) if Path(f"{panel}_distances.csv").exists()] if dataset else []
     points, distances = ([f"{panel}_{part}.csv" for panel in panels] for part in ("points", "distances"))
-    return {
+    arguments: dict[str, list[str | Path]] = {
         "robustness": [*settings, "--intervals", statistics / "intervals.csv"],
         "ranks": ["--ranks", statistics / "ranks.csv"],
         "conditions": [*about, "--scores", folder / "scores.csv"],
@@ -26,4 +26,5 @@ def figure_data(plan: Plan, folder: Path, kind: str, dataset: str) -> list:
         "calibration": ["--schedule", plan.schedule_settings(), "--calibration", calibration]
         if calibration.exists()
         else [],
-    }[kind]
+    }
+    return arguments[kind]

@@ -10,9 +10,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 from nmer.corpora.demo import MOSEI_FILE
 from nmer.corpora.registry import layouts, source_files
@@ -70,22 +72,29 @@ class Training:
     corruption: Corruption | None = None
 
 
+class Wildcards(Protocol):
+    """What Snakemake hands to the functions of a rule: each of its wildcards by name."""
+
+    def __getattr__(self, name: str, /) -> str:
+        """The value of a wildcard."""
+
+
 class Plan:
     """Everything the rules ask about the experiment named by ``config["experiment"]``."""
 
-    def __init__(self, config: dict) -> None:
+    def __init__(self, config: dict[str, Any]) -> None:
         """config: the whole configuration. Raises ConfigError or DataError with one message if anything is wrong."""
         check_config(config)
         self.config = config
         self.name: str = config["experiment"]
-        self.experiment: dict = config["experiments"][self.name]
+        self.experiment: dict[str, Any] = config["experiments"][self.name]
         self.datasets: list[str] = self.experiment["datasets"]
         self.systems: list[str] = self.experiment["systems"]
         self.repeats: int = self.experiment.get("repeats", 3)
         self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
         self.figures: list[str] = self.experiment.get("figures", list(FIGURES_PER_DATASET))
         self.threads: int = config.get("compute", {}).get("threads", 1)
-        self.folder = RESULTS / self.name
+        self.folder: Path = RESULTS / self.name
         self._declarations: dict[str, Declaration] = {}
         self._raw_bytes: dict[str, int] = {}
 
@@ -112,7 +121,7 @@ class Plan:
 
     def levels(self, kind: str) -> list[int | None]:
         """The levels at which a noise kind is run: its SNRs, or None alone where it has no SNR."""
-        return self.snr_db[kind] or [None]
+        return [*self.snr_db[kind]] or [None]
 
     def corruptions_of(self, dataset: str) -> list[str]:
         """The corruptions of one dataset: 0 dB of the uni-modality benchmark stands where that is run."""
@@ -127,12 +136,12 @@ class Plan:
         return next((kind for kind, levels in self.snr_db.items() if levels), next(iter(self.snr_db)))
 
     @cached_property
-    def unimodal(self) -> dict:
+    def unimodal(self) -> dict[str, Any]:
         """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), training (SPEC 4.7)."""
         reference = self.snr_db[self.reference_noise]
         levels = sorted({0, *reference}, reverse=True) if reference else []
         defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
-        given = defaults | self.experiment.get("unimodal", {})
+        given: dict[str, Any] = defaults | self.experiment.get("unimodal", {})
         return given | {"snr_db": [int(level) for level in given["snr_db"]]}
 
     @property
@@ -158,10 +167,10 @@ class Plan:
         clean, reference = self.unimodal["train_clean"], self.unimodal["clean_reference"]
         return (["clean"] if clean or reference else []) + ([] if clean else ["all"])
 
-    def _training_levels(self, system: str, regime: str) -> list[Corruption | None]:
+    def _training_levels(self, system: str, regime: str) -> Sequence[Corruption | None]:
         return [None] if regime == "clean" else self._noise_levels(system, regime)
 
-    def _evaluation_levels(self, system: str, regime: str) -> list[Corruption | None]:
+    def _evaluation_levels(self, system: str, regime: str) -> Sequence[Corruption | None]:
         if system not in UNIMODAL_SYSTEMS or regime != "clean":
             return self._noise_levels(system, regime)
         noisy = self._noise_levels(system, regime) if self.unimodal["train_clean"] else []
@@ -203,7 +212,8 @@ class Plan:
     @property
     def data(self) -> str:
         """The folder of the user's corpora."""
-        return self.config.get("data", "data")
+        folder: str = self.config.get("data", "data")
+        return folder
 
     @staticmethod
     def features(dataset: str) -> Path:
@@ -275,7 +285,7 @@ class Plan:
 
     # What each job depends on: inputs
 
-    def corpus_inputs(self, w) -> dict:
+    def corpus_inputs(self, w: Wildcards) -> dict[str, Any]:
         """Input files of a feature store: the corpus, compared by content and not by time."""
         section = self.config["datasets"][w.dataset]
         if "generate" in section:
@@ -283,21 +293,21 @@ class Plan:
             return {"source": corpus, "digest": corpus.with_name(corpus.name + DIGEST_SUFFIX)}
         return {"source": self._sources(w.dataset), "digest": []}
 
-    def source(self, w) -> Path:
+    def source(self, w: Wildcards) -> Path:
         """The corpus of a dataset as its reader is given it: a folder or a file."""
         section = self.config["datasets"][w.dataset]
         if "path" in section:
-            return Path(self.data) / section["path"]
+            return Path(self.data, section["path"])
         corpus = RESULTS / "corpora" / w.dataset
         needs_folder = layouts.declaration(section["layout"]).attributes["files"]
         return corpus if needs_folder else corpus / MOSEI_FILE
 
-    def teacher(self, w) -> list[Path]:
+    def teacher(self, w: Wildcards) -> list[Path]:
         """The pretrained model a run starts from: none or one."""
         stage = self._teacher(w.system)
         return [self.model(w.dataset, stage, "clean", w.fold)] if stage else []
 
-    def models(self, w) -> list[Path]:
+    def models(self, w: Wildcards) -> list[Path]:
         """The models of every fold that an evaluation tests."""
         level = None if w.regime == "clean" else w.corruption
         return [self.model(w.dataset, w.system, w.regime, fold, level) for fold in self.folds(w.dataset)]
@@ -309,7 +319,7 @@ class Plan:
 
     # What each job depends on: settings
 
-    def corpus_settings(self, w) -> str:
+    def corpus_settings(self, w: Wildcards) -> str:
         """Settings of a generated corpus."""
         section = self.config["datasets"][w.dataset]
         return _json({"dataset": w.dataset, "layout": section["layout"], "generate": section["generate"]})
@@ -318,21 +328,21 @@ class Plan:
         """Settings of fetching the files of a dataset."""
         return _json({"dataset": dataset, "download": self.config["datasets"][dataset]["download"]})
 
-    def features_settings(self, w) -> str:
+    def features_settings(self, w: Wildcards) -> str:
         """Settings of a feature store."""
         section = self.config["datasets"][w.dataset]
         keys = ("layout", "file", "dims", "classes", "standardize", "folds", "paper_name", "options")
         read = {key: section.get(key) for key in keys}
         return _json({"dataset": w.dataset, "synthetic": "generate" in section or None} | read)
 
-    def source_digest(self, w) -> str:
+    def source_digest(self, w: Wildcards) -> str:
         """One digest of the content of all raw files of a dataset; empty for a generated one."""
         if "generate" in self.config["datasets"][w.dataset]:
             return ""
         digests = source_digests(self._sources(w.dataset), RESULTS / "features" / ".source_digests.json")
         return hashlib.sha256(_json(digests).encode()).hexdigest()[:16]
 
-    def calibration_settings(self, w) -> str:
+    def calibration_settings(self, w: Wildcards) -> str:
         """Settings of the calibration of one noise kind and level."""
         if self.corruptions[w.corruption].snr_db is None:  # its variance is all that is noted
             return _json({"dataset": w.dataset, "noise": w.corruption, "scope": self._scope})
@@ -341,7 +351,7 @@ class Plan:
         return _json(self._noise(w) | changed_keys | {"schedule": self.schedule or None})
 
     @property
-    def schedule(self) -> dict:
+    def schedule(self) -> dict[str, Any]:
         """The keys of the noise schedule that are not at their default."""
         noise = self.config.get("noise", {})
         return {name: noise[key] for key, (name, d) in _SCHEDULE.items() if noise.get(key, d) != d}
@@ -350,13 +360,13 @@ class Plan:
         """Settings of the noise schedule."""
         return _json(self.schedule)
 
-    def corruption_settings(self, w) -> str:
+    def corruption_settings(self, w: Wildcards) -> str:
         """Settings of the noisy embeddings of one noise kind and level."""
         copies = None if self._train_draws == FRESH else self._train_draws
         settings = self._noise(w) | {"seed": self.config.get("noise", {}).get("seed") or None, "draws": copies}
         return _json({key: value for key, value in settings.items() if key != "snr_db"})
 
-    def training_settings(self, w) -> str:
+    def training_settings(self, w: Wildcards) -> str:
         """Settings of a run or of a stage-A pretraining (wildcard ``stage``)."""
         stage = getattr(w, "stage", None)
         system = stage or w.system
@@ -382,7 +392,7 @@ class Plan:
             }
         )
 
-    def evaluation_settings(self, w) -> str:
+    def evaluation_settings(self, w: Wildcards) -> str:
         """Settings of an evaluation."""
         return _json(self._run(w, w.system, w.regime) | {"folds": self.folds(w.dataset)})
 
@@ -399,7 +409,7 @@ class Plan:
             }
         )
 
-    def embedding_settings(self, w) -> str:
+    def embedding_settings(self, w: Wildcards) -> str:
         """Settings of one t-SNE panel."""
         corruption = self.corruptions[w.corruption]
         given = self.experiment.get("embedding", {})
@@ -424,8 +434,10 @@ class Plan:
 
     # What each job depends on: code
 
-    def code(self, script: str, w=None) -> str:
+    def code(self, script: str, w: Wildcards | None = None) -> str:
         """Fingerprint of a step's script and of the plug-ins that this job loads by name."""
+        if w is None:  # a step that works for no one dataset loads no plug-in
+            return fingerprint(script)
         plugins: list[Path] = []
         if script == "build_features.py":
             section = self.config["datasets"][w.dataset]
@@ -445,7 +457,7 @@ class Plan:
 
     # Resources
 
-    def memory_mb(self, w, attempt: int) -> int:
+    def memory_mb(self, w: Wildcards, attempt: int) -> int:
         """Memory of a job that holds a dataset clean and noisy: libraries plus four times its raw size."""
         section = self.config["datasets"][w.dataset]
         if w.dataset not in self._raw_bytes:
@@ -456,12 +468,15 @@ class Plan:
     @property
     def keeps_models(self) -> bool:
         """Whether the weights of runs stay on disk once they are evaluated."""
-        return (self.config.get("training", {}) | self.experiment.get("training", {})).get("keep_models", True)
+        training = self.config.get("training", {}) | self.experiment.get("training", {})
+        kept: bool = training.get("keep_models", True)
+        return kept
 
     @property
     def keeps_noise(self) -> bool:
         """Whether noisy embeddings stay on disk once nothing is left that reads them."""
-        return self.config.get("noise", {}).get("keep", True)
+        kept: bool = self.config.get("noise", {}).get("keep", True)
+        return kept
 
     # Helpers
 
@@ -492,15 +507,16 @@ class Plan:
         draws = self.config.get("noise", {}).get("train_draws", 1)
         return None if draws == 1 else draws
 
-    def _kind(self, name: str) -> dict:
+    def _kind(self, name: str) -> dict[str, Any]:
         """What the configuration says of a noise, with the ``kind`` behind its name."""
-        return {"kind": name} | self.config.get("noise", {}).get("kinds", {}).get(name, {})
+        said: dict[str, Any] = self.config.get("noise", {}).get("kinds", {}).get(name, {})
+        return {"kind": name} | said
 
     def _has_snr(self, name: str) -> bool:
         given = self._kind(name)
         return has_snr(noise_kinds.declaration(given["kind"], given.get("file")))
 
-    def _noise(self, w) -> dict:
+    def _noise(self, w: Wildcards) -> dict[str, Any]:
         corruption = self.corruptions[w.corruption]
         given = self._kind(corruption.noise)
         declared = noise_kinds.declaration(given["kind"], given.get("file")).options
@@ -513,7 +529,7 @@ class Plan:
             "options": _unlike(given, declared) or None,
         }
 
-    def _run(self, w, system: str, regime: str) -> dict:
+    def _run(self, w: Wildcards, system: str, regime: str) -> dict[str, Any]:
         section = self.config["datasets"][w.dataset]
         evaluation = section.get("evaluation", EVERY_CONDITION)
         corruption = self.corruptions[w.corruption] if getattr(w, "corruption", None) else Corruption("", None)
@@ -527,7 +543,7 @@ class Plan:
             "evaluation": None if evaluation == EVERY_CONDITION else evaluation,
         } | self._given(system)
 
-    def _given(self, system: str) -> dict:
+    def _given(self, system: str) -> dict[str, Any]:
         """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
         declaration = self._system(system)
         given = self._configured(system)
@@ -538,11 +554,12 @@ class Plan:
         options = _unlike(given, declaration.options)
         return ({"file": given["file"]} if "file" in given else {}) | ({"options": options} if options else {})
 
-    def _configured(self, system: str) -> dict:
-        general = self.config.get("systems", {}).get(system, {})
-        return general | self.experiment.get("system_options", {}).get(system, {})
+    def _configured(self, system: str) -> dict[str, Any]:
+        general: dict[str, Any] = self.config.get("systems", {}).get(system, {})
+        special: dict[str, Any] = self.experiment.get("system_options", {}).get(system, {})
+        return general | special
 
-    def _printed(self, dataset: str) -> dict:
+    def _printed(self, dataset: str) -> dict[str, Any]:
         section = self.config["datasets"][dataset]
         return {
             "paper_name": section.get("paper_name"),
@@ -564,10 +581,10 @@ _EMBEDDING = {"samples": 128, "perplexity": 30, "seed": 0}
 _PRETRAINING_KEYS = changed(PRETRAINING, TrainingSettings())
 
 
-def _unlike(given: dict, default: dict) -> dict:
+def _unlike(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key not in ("file", "kind") and value != default[key]}
 
 
-def _json(settings: dict) -> str:
+def _json(settings: dict[str, Any]) -> str:
     # One string with sorted keys: Snakemake compares params as a set of nameless values.
     return json.dumps({key: value for key, value in settings.items() if value is not None}, sort_keys=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from statistics import fmean
+from typing import Any
 
 from nmer.experiment.jobs import STAGES, Job, jobs
 from nmer.experiment.plan import Plan
@@ -24,7 +25,7 @@ def summary(plan: Plan) -> str:
     return "\n".join([*lines, _line("all", all_jobs, expected), "", *_outlook(plan, all_jobs, expected)])
 
 
-def what_is_missing(plan: Plan) -> dict:
+def what_is_missing(plan: Plan) -> dict[str, Any]:
     """What the page of a partial report says of jobs that have not finished.
 
     Returns ``done`` and ``of`` (numbers of jobs) and ``stages``: a sentence for each stage that is not complete.
