@@ -14,6 +14,7 @@ from pathlib import Path
 
 from nmer import command
 from nmer.files import write_text
+from nmer.noise.calibration import TOLERANCE_DB
 from nmer.results import report
 from nmer.results.cost import read_cost
 from nmer.results.scores import read_scores
@@ -56,7 +57,7 @@ def main() -> None:
         calibration=calibration,
         calibration_links=report.file_links(arguments.calibration, arguments.output),
         scores_links=report.file_links([arguments.scores], arguments.output),
-        tolerance=f"{report.TOLERANCE_DB:g}",
+        tolerance=f"{TOLERANCE_DB:g}",
         tables=tables,
         comparisons=arguments.comparisons
         and report.read_comparisons_table(arguments.comparisons, arguments.output, settings),

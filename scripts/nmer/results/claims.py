@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,9 @@ DISTANCES = {"t-SNE": "tsne_distance", "raw": "raw_distance"}
 
 DISTANCE_VALUES = {"noise": None, "distance": tuple(DISTANCES), "modality": (*MODALITIES, "mean")}
 GROWTH = "growth"
+Selection = dict[str, tuple[Any, ...]]
+"""Field -> its values: names, or SNRs in dB with None for a kind without one."""
+
 RELATIONS = {
     "best": "lead over the best of the others",
     "gap": "lead over each of the others",
@@ -53,21 +57,24 @@ class Bounds:
         return above & (points <= self.high)
 
 
+GROWS = Bounds("above 0", low=0, strict=True)
+
+
 @dataclass(frozen=True)
 class Claim:
     """One claim: ``selection`` and ``compared_with`` hold a tuple of values for each field, all of ``each`` by itself.
 
-    A claim of Figure 3 has neither table nor bounds.
+    A claim of Figure 3 has no table, and its distances have to grow.
     """
 
     name: str
     text: str
     relation: str
-    selection: dict[str, tuple]
+    selection: Selection
     each: tuple[str, ...]
     table: int | None = None
-    bounds: Bounds | None = None
-    compared_with: dict[str, tuple] = field(default_factory=dict)
+    bounds: Bounds = GROWS
+    compared_with: Selection = field(default_factory=dict)
 
     @property
     def source(self) -> str:
@@ -77,12 +84,12 @@ class Claim:
     @property
     def expected(self) -> str:
         """What is computed and what it has to be, in words."""
-        if self.bounds is None:
-            return "growth from each level to the next: above 0"
+        if self.table is None:
+            return f"growth from each level to the next: {self.bounds.text}"
         other = ", ".join(values_text(name, values) for name, values in self.compared_with.items())
         return f"{RELATIONS[self.relation]}{f', less the same with {other}' if other else ''}: {self.bounds.text}"
 
-    def cases(self) -> Iterator[dict[str, tuple]]:
+    def cases(self) -> Iterator[Selection]:
         """A selection for every combination of the values of ``each``."""
         for values in product(*(self.selection[name] for name in self.each)):
             yield self.selection | {name: (value,) for name, value in zip(self.each, values, strict=True)}
@@ -118,25 +125,26 @@ def read_claims(path: str | Path, papers: dict[int, pd.DataFrame]) -> list[Claim
     return list(claims.values())
 
 
-def values_text(name: str, values: Iterable) -> str:
+def values_text(name: str, values: Iterable[Any]) -> str:
     """Values of a field as printed, e.g. ``−10 dB and −40 dB``."""
     text = " and ".join(value_text(name, value) for value in values)
     return f"against {text}" if name == "others" else text
 
 
-def value_text(name: str, value: object) -> str:
+def value_text(name: str, value: Any) -> str:
     """One value of a field as printed."""
     if name == "condition" and value in CONDITIONS:
         return f"condition {value}"
     if name == "modality":
-        return MODALITY_LABELS.get(value, value)
+        return MODALITY_LABELS.get(value, str(value))
     if name == "distance":
         return f"{value} distance"
-    labels = {"system": system_label, "others": system_label, "noise": noise_label, "snr_db": decibels}
+    labels: dict[str, Callable[[Any], str]] = {"system": system_label, "others": system_label}
+    labels |= {"noise": noise_label, "snr_db": decibels}
     return labels.get(name, str)(value)
 
 
-def _table_claim(entry: dict, papers: dict[int, pd.DataFrame]) -> Claim:
+def _table_claim(entry: dict[str, Any], papers: dict[int, pd.DataFrame]) -> Claim:
     _check_keys(entry, (*REQUIRED, "table"), TABLE_KEYS, tuple(RELATIONS))
     if entry["table"] not in list(papers):
         raise ConfigError(f"there are no claims of Table {entry['table']}, only of {', '.join(map(str, papers))}.")
@@ -163,7 +171,7 @@ def _table_claim(entry: dict, papers: dict[int, pd.DataFrame]) -> Claim:
     )
 
 
-def _figure_claim(entry: dict) -> Claim:
+def _figure_claim(entry: dict[str, Any]) -> Claim:
     _check_keys(entry, (*REQUIRED, "figure", "noise"), FIGURE_KEYS, (GROWTH,))
     if entry["figure"] != 3:
         raise ConfigError(f"there are no claims of Figure {entry['figure']}, only of 3.")
@@ -171,7 +179,7 @@ def _figure_claim(entry: dict) -> Claim:
     return Claim(entry["id"], entry["text"], GROWTH, selection, each=tuple(DISTANCE_VALUES))
 
 
-def _check_keys(entry: dict, required: tuple, known: tuple, relations: tuple) -> None:
+def _check_keys(entry: dict[str, Any], required: Iterable[str], known: Iterable[str], relations: Iterable[str]) -> None:
     for key in entry:
         if key not in known:
             raise ConfigError(f"unknown key '{key}'. {nearest(key, known)}")
@@ -186,7 +194,7 @@ def _check_keys(entry: dict, required: tuple, known: tuple, relations: tuple) ->
         )
 
 
-def _values(name: str, given: object, known: tuple | None) -> tuple:
+def _values(name: str, given: object, known: tuple[Any, ...] | None) -> tuple[Any, ...]:
     """The values given for a field, or all that are known (None: any) if none is given; least noise first."""
     values = known if given is None else tuple(given) if isinstance(given, list) else (given,)
     if not values:
@@ -197,7 +205,7 @@ def _values(name: str, given: object, known: tuple | None) -> tuple:
     return tuple(sorted(set(values), reverse=True)) if name == "snr_db" else tuple(dict.fromkeys(values))
 
 
-def _others(entry: dict, systems: tuple, known: tuple) -> tuple:
+def _others(entry: dict[str, Any], systems: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
     """The systems that a relation compares with; empty for a relation that compares levels."""
     if entry["relation"] not in ("best", "gap"):
         if "others" in entry:
@@ -219,7 +227,7 @@ def _each(given: object, fields: list[str], relation: str) -> tuple[str, ...]:
     return tuple(given)
 
 
-def _bounds(entry: dict) -> Bounds:
+def _bounds(entry: dict[str, Any]) -> Bounds:
     given = [key for key in EXPECTATIONS if key in entry]
     if len(given) != 1:
         raise ConfigError(f"must have exactly one of the keys {', '.join(EXPECTATIONS)}.")

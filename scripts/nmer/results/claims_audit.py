@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import pairwise, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from nmer.errors import DataError
-from nmer.results.claims import DISTANCES, Claim, value_text, values_text
+from nmer.results.claims import DISTANCES, Claim, Selection, value_text, values_text
 from nmer.results.scores import of_regime
 from nmer.results.tables import KEY
 from nmer.results.wording import decibels, short_title
@@ -61,7 +61,7 @@ class Scores:
         """cells: (n rows) with the columns KEY. values: (n, 1 + replicates)."""
         self.values = values
         keys = zip(*(cells[name] for name in KEY), strict=True)
-        self.rows = {Place(*(None if pd.isna(part) else part for part in key)): row for row, key in enumerate(keys)}
+        self.rows = {Place._make(None if pd.isna(part) else part for part in key): row for row, key in enumerate(keys)}
 
     def at(self, places: Iterable[Place]) -> np.ndarray:
         """(places, 1 + replicates) float64."""
@@ -86,7 +86,7 @@ def read_distances(paths: Iterable[str | Path]) -> pd.DataFrame:
 def audit(
     claims: list[Claim],
     papers: dict[int, pd.DataFrame],
-    settings: dict,
+    settings: dict[str, Any],
     cells: pd.DataFrame,
     replicates: np.ndarray,
     distances: pd.DataFrame,
@@ -128,7 +128,9 @@ def _of_table(number: int, cells: pd.DataFrame, replicates: np.ndarray) -> Score
     return Scores(rows, np.column_stack([rows["value"], replicates[rows.index]]))
 
 
-def _judge_scores(claim: Claim, selection: dict, published: Scores, ours: Scores, settings: dict) -> list[dict]:
+def _judge_scores(
+    claim: Claim, selection: Selection, published: Scores, ours: Scores, settings: dict[str, Any]
+) -> list[dict[str, Any]]:
     row = _row(claim, selection) | _by_the_paper(claim, quantities(claim, selection, published))
     rows = []
     for datasets in _stand_ins(selection["dataset"], settings):
@@ -144,12 +146,12 @@ def _judge_scores(claim: Claim, selection: dict, published: Scores, ours: Scores
     return [row | {"dataset": missing, "our_value": "no such data in this experiment", "verdict": NOT_RUN}]
 
 
-def _by_the_paper(claim: Claim, points: Sides) -> dict:
+def _by_the_paper(claim: Claim, points: Sides) -> dict[str, Any]:
     held = claim.bounds.hold(_difference(points)).all()
     return {"paper_value": _value_text(claim, points), "paper_holds": HOLDS if held else FAILS}
 
 
-def _by_ours(claim: Claim, selection: dict, ours: Scores) -> dict:
+def _by_ours(claim: Claim, selection: Selection, ours: Scores) -> dict[str, Any]:
     places = needed(claim, selection)
     missing = [place for place in places if place not in ours.rows]
     if missing:
@@ -160,7 +162,9 @@ def _by_ours(claim: Claim, selection: dict, ours: Scores) -> dict:
     return {"our_value": _value_text(claim, points), "share": share, "verdict": verdict}
 
 
-def _judge_distances(claim: Claim, selection: dict, distances: pd.DataFrame, settings: dict) -> list[dict]:
+def _judge_distances(
+    claim: Claim, selection: Selection, distances: pd.DataFrame, settings: dict[str, Any]
+) -> list[dict[str, Any]]:
     row = _row(claim, selection) | {"paper_value": NO_NUMBERS, "paper_holds": NO_NUMBERS}
     here = distances["snr_db"].notna()
     for name in ("noise", "modality"):
@@ -171,23 +175,23 @@ def _judge_distances(claim: Claim, selection: dict, distances: pd.DataFrame, set
         steps = steps.sort_values("snr_db", ascending=False)
         values, snrs = steps[DISTANCES[kind]].to_numpy(float), steps["snr_db"].tolist()
         about = settings["datasets"].get(dataset, {})
-        row |= {"dataset": short_title(dataset, about), "synthetic": bool(about.get("synthetic"))}
+        row |= {"dataset": short_title(str(dataset), about), "synthetic": bool(about.get("synthetic"))}
         if len(values) < 2:
             rows.append(row | {"our_value": f"only {decibels(snrs[0])} was run", "verdict": NOT_RUN})
             continue
         text = " → ".join(f"{value:.3f}" for value in values) + f" at {', '.join(map(decibels, snrs))}"
-        rows.append(row | {"our_value": text, "verdict": HOLDS if (np.diff(values) > 0).all() else FAILS})
+        rows.append(row | {"our_value": text, "verdict": HOLDS if claim.bounds.hold(np.diff(values)).all() else FAILS})
     return rows or [row | {"our_value": "no distances of this noise", "verdict": NOT_RUN}]
 
 
-def _row(claim: Claim, selection: dict) -> dict:
+def _row(claim: Claim, selection: Selection) -> dict[str, Any]:
     blank = {"dataset": "", "share": np.nan, "synthetic": False}
     about = {"claim": claim.name, "text": claim.text, "source": claim.source, "expected": claim.expected}
     details = [values_text(name, selection[name]) for name in claim.each if name != "dataset"]
     return blank | about | {"detail": ", ".join(details)}
 
 
-def _stand_ins(of_the_paper: tuple[str, ...], settings: dict) -> Iterator[tuple[str, ...]]:
+def _stand_ins(of_the_paper: tuple[str, ...], settings: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """Every way to put our datasets in the place of the paper's."""
     return product(
         *(
@@ -226,21 +230,21 @@ def _points(value: float) -> str:
 # What is computed ------------------------------------------------------------------------------------------
 
 
-def _places(selection: dict, **instead: object) -> list[Place]:
+def _places(selection: Selection, **instead: object) -> list[Place]:
     fixed = {name: (value,) for name, value in instead.items()}
     return [Place(*key) for key in product(*((selection | fixed)[name] for name in KEY))]
 
 
-def _best(selection: dict) -> list[Difference]:
+def _best(selection: Selection) -> list[Difference]:
     others = selection["others"]
     return [(place, [place._replace(system=other) for other in others]) for place in _places(selection)]
 
 
-def _gap(selection: dict) -> list[Difference]:
+def _gap(selection: Selection) -> list[Difference]:
     return [(place, [place._replace(system=other)]) for other in selection["others"] for place in _places(selection)]
 
 
-def _steps(selection: dict) -> list[Difference]:
+def _steps(selection: Selection) -> list[Difference]:
     return [
         (less, [more])
         for levels in pairwise(selection["snr_db"])
@@ -248,7 +252,7 @@ def _steps(selection: dict) -> list[Difference]:
     ]
 
 
-def _drop(selection: dict) -> list[Difference]:
+def _drop(selection: Selection) -> list[Difference]:
     ends = selection["snr_db"][0], selection["snr_db"][-1]
     return _steps(selection | {"snr_db": ends})
 
@@ -257,14 +261,14 @@ DIFFERENCES = {"best": _best, "gap": _gap, "drop": _drop, "steps": _steps}
 """Relation -> its quantities in a selection: each a score less the highest of others."""
 
 
-def needed(claim: Claim, selection: dict) -> list[Place]:
+def needed(claim: Claim, selection: Selection) -> list[Place]:
     """Every score that a claim needs in a selection, each once."""
     selections = [selection, selection | claim.compared_with]
     pairs = [pair for each in selections for pair in DIFFERENCES[claim.relation](each)]
     return list(dict.fromkeys(place for first, others in pairs for place in (first, *others)))
 
 
-def quantities(claim: Claim, selection: dict, scores: Scores) -> Sides:
+def quantities(claim: Claim, selection: Selection, scores: Scores) -> Sides:
     """What a claim speaks of in a selection, whose datasets are named as in ``scores``.
 
     Where a selection is compared with another one, there is one quantity, between the mean differences of the two.
@@ -290,7 +294,7 @@ def judge(held: np.ndarray) -> tuple[float, str]:
     return whole, FAILS if held.mean(axis=1).min() <= margin / len(held) + 1e-9 else UNDECIDED
 
 
-def _sides(claim: Claim, selection: dict, scores: Scores) -> Sides:
+def _sides(claim: Claim, selection: Selection, scores: Scores) -> Sides:
     pairs = DIFFERENCES[claim.relation](selection)
     # Every quantity of a relation has as many others.
     others = zip(*(others for _, others in pairs), strict=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import html
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
 from nmer.results.claims_audit import FAILS, HOLDS, NOT_RUN, UNDECIDED
 from nmer.results.printed import markdown_row, markdown_text
+from nmer.results.reading import rows_of
 from nmer.results.wording import ABSENT
 
 CAPTION = "The paper's claims, by its own numbers and by those of this experiment."
@@ -28,7 +30,7 @@ def to_markdown(audit: pd.DataFrame) -> str:
     lines = [f"**{CAPTION}**", "", markdown_text(summary(audit)), ""]
     for heading, rows in _claims(audit):
         lines += [f"*{markdown_text(heading)}*", "", markdown_row(list(HEADS)), markdown_row([":--"] * len(HEADS))]
-        lines += [markdown_row([markdown_text(text) for text in _texts(row)]) for row in rows.itertuples()]
+        lines += [markdown_row([markdown_text(text) for text in _texts(row)]) for row in rows_of(rows)]
         lines += [""]
     return "\n".join([*lines, NOTE, ""])
 
@@ -46,7 +48,7 @@ def to_html(audit: pd.DataFrame) -> str:
     ]
     for heading, rows in _claims(audit):
         lines += ["<tbody>", f'<tr><th scope="rowgroup" colspan="{len(HEADS)}">{html.escape(heading)}</th></tr>']
-        for row in rows.itertuples():
+        for row in rows_of(rows):
             dataset, *texts = map(html.escape, _texts(row))
             cells = "".join(f'<td class="text">{text}</td>' for text in texts)
             lines.append(f'<tr><th scope="row">{dataset}</th>{cells}</tr>')
@@ -71,7 +73,7 @@ def _claims(audit: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     ]
 
 
-def _texts(row) -> list[str]:
+def _texts(row: Any) -> list[str]:
     share = ABSENT if pd.isna(row.share) else f"{row.share:.1%}"
     verdict = _word(row.verdict) + (" (synthetic data: means nothing)" if row.synthetic else "")
     dataset, detail = row.dataset or ABSENT, row.detail or ABSENT

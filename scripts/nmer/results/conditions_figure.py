@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 
 from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, system_label
 from nmer.results.scores import average, of_regime
-from nmer.results.selection import corruptions, of_dataset, select
+from nmer.results.selection import by_level, corruptions, of_dataset, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.tables import TABLE_METRICS, systems_of
 from nmer.results.wording import ABSENT, level_title
@@ -26,7 +27,7 @@ CELL_HEIGHT = 0.27  # inches, of two numbers one above the other
 ABSENT_SHADE = "#eeeeee"
 
 
-def condition_scores(scores: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+def condition_scores(scores: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
     """What the heat maps of one dataset show, columns COLUMNS: least noise first, systems in the paper's order.
 
     The six conditions and their average are the cells of Tables 2 and 3, ``none`` those of Table 5.
@@ -56,7 +57,7 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
     """
     if cells.empty:
         return sentence_figure("No score of a multimodal system was made in this experiment.")
-    panels = list(cells.groupby(["noise", "snr_db"], dropna=False, sort=False))
+    panels = by_level(cells)
     systems = list(dict.fromkeys(cells["system"]))
     heads = {condition: head for condition, head in HEADS.items() if (cells["condition"] == condition).any()}
     wa = cells.loc[cells["metric"] == "WA", "mean"]
@@ -70,7 +71,7 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
         height = rows * (cell_height * len(systems) + 0.38) + 0.35
         figure = Figure(figsize=(WIDTH if per_row == 2 else 0.62 * WIDTH, height), layout="constrained")
         axes = figure.subplots(rows, per_row, squeeze=False, sharex=True, sharey=True).flatten()
-        for axis, ((noise, snr_db), here) in zip(axes, panels, strict=False):
+        for axis, (noise, snr_db, here) in zip(axes, panels, strict=False):
             _draw_panel(axis, here, systems, heads, shade)
             axis.set_title(level_title(noise, snr_db), loc="left")
             axis.set_yticks(range(len(systems)), labels)
@@ -83,15 +84,15 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
 
 
 def _draw_panel(axis: Axes, cells: pd.DataFrame, systems: list[str], heads: dict[str, str], shade: Normalize) -> None:
-    by_metric = {
-        metric: rows.pivot(index="system", columns="condition", values="mean").reindex(systems, columns=list(heads))
-        for metric, rows in cells.groupby("metric")
-    }
-    colors = SHADES(shade(by_metric["WA"].to_numpy()))
-    colors[by_metric["WA"].isna()] = matplotlib.colors.to_rgba(ABSENT_SHADE)
+    by_metric = {}
+    for metric, rows in cells.groupby("metric"):
+        table = rows.pivot(index="system", columns="condition", values="mean")
+        by_metric[metric] = table.reindex(systems, columns=list(heads)).to_numpy()
+    colors = SHADES(shade(by_metric["WA"]))
+    colors[np.isnan(by_metric["WA"])] = matplotlib.colors.to_rgba(ABSENT_SHADE)
     axis.imshow(colors, aspect="auto", interpolation="nearest")
     for row, column in np.ndindex(colors.shape[:2]):
-        numbers = [by_metric[metric].iat[row, column] for metric in TABLE_METRICS]
+        numbers = [by_metric[metric][row, column] for metric in TABLE_METRICS]
         text = ABSENT if np.isnan(numbers[0]) else "\n".join(f"{number:.3f}" for number in numbers)
         axis.text(column, row, text, ha="center", va="center", fontsize=6.5, linespacing=1.0)
     _separate(axis, len(systems), list(heads))

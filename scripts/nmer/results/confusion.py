@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -29,7 +30,7 @@ def read_counts(path: str | Path) -> pd.DataFrame:
     return read_columns(path, _COUNTS)
 
 
-def confusion(counts: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+def confusion(counts: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
     """Confusion matrices of one dataset under the reference noise at its outermost levels, columns CONFUSION_COLUMNS.
 
     counts: as :func:`read_counts` gives them; classes keep their order. share: of the utterances of class ``label``,
@@ -42,7 +43,7 @@ def confusion(counts: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFram
     return select(shares, order)[list(CONFUSION_COLUMNS)]
 
 
-def recall(counts: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+def recall(counts: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
     """Recall of every class of one dataset at every SNR, columns RECALL_COLUMNS: the diagonals of the matrices.
 
     counts: as :func:`read_counts` gives them. Kinds without an SNR have no place on the axis and are left out.
@@ -59,7 +60,7 @@ def recall(counts: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
     return select(hits.rename(columns={"share": "recall"}), order)[list(RECALL_COLUMNS)]
 
 
-def _shares(counts: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+def _shares(counts: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
     own = of_regime(of_dataset(counts, settings, dataset), "six")
     own = own[own["condition"].isin(SIX_CONDITIONS)]
     classes = list(dict.fromkeys([*own["label"], *own["predicted"]]))

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.names import system_label
+from nmer.results.selection import by_level
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import level_title
 
@@ -28,7 +29,7 @@ def draw_confusion(shares: pd.DataFrame) -> Figure:
     if shares.empty:
         return sentence_figure("No prediction of a multimodal system was made in this experiment.")
     classes = list(dict.fromkeys(shares["label"]))
-    blocks = list(shares.groupby(["noise", "snr_db"], dropna=False, sort=False))
+    blocks = by_level(shares)
     systems = list(dict.fromkeys(shares["system"]))
     side = min(max(PER_CLASS * len(classes), NARROWEST), WIDEST)
     rows = math.ceil(len(systems) / int((WIDTH - LABELS) / (side + GAP)))
@@ -38,8 +39,8 @@ def draw_confusion(shares: pd.DataFrame) -> Figure:
     width = max(columns * (side + GAP) + LABELS, 0.4 * WIDTH)
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         figure = Figure(figsize=(width, len(blocks) * (rows * (side + title) + 0.9)), layout="constrained")
-        parts = np.atleast_1d(figure.subfigures(len(blocks), 1))
-        for part, ((noise, snr_db), block) in zip(parts, blocks, strict=True):
+        parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
+        for part, (noise, snr_db, block) in zip(parts, blocks, strict=True):
             part.suptitle(level_title(noise, snr_db), x=0.01, ha="left", fontsize=9, fontweight="bold")
             part.supxlabel("predicted class", fontsize=8)
             part.supylabel("true class", fontsize=8)
@@ -58,11 +59,12 @@ def draw_confusion(shares: pd.DataFrame) -> Figure:
 
 def _draw_matrix(axis: Axes, shares: pd.DataFrame, classes: list[str]) -> None:
     matrix = shares.pivot(index="label", columns="predicted", values="share").reindex(classes, columns=classes)
-    colors = SHADES(matrix.to_numpy())
+    numbers = matrix.to_numpy()
+    colors = SHADES(numbers)
     axis.imshow(colors, interpolation="nearest")
     size = min(8, 42 / len(classes))  # points: three digits and their margins fit into a cell
     for row, column in np.ndindex(colors.shape[:2]):
-        share = matrix.iat[row, column]
+        share = numbers[row, column]
         if not np.isnan(share):
             axis.text(column, row, f"{100 * share:.0f}", ha="center", va="center", fontsize=size)
     for edge in np.arange(0.5, len(classes) - 1):

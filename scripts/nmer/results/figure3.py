@@ -23,8 +23,11 @@ def read_panels(paths: list[str], key: list[str]) -> pd.DataFrame:
         raise DataError(f"{', '.join(paths)}: cannot be read ({error}). Delete and run again.") from None
     if missing:
         raise DataError(f"{', '.join(paths)}: no column {', '.join(missing)}. Delete and run again.")
-    order = {"noise": lambda column: column, "snr_db": lambda column: -column}
-    return table.sort_values(["noise", "snr_db"], key=lambda c: order[c.name](c), kind="stable", ignore_index=True)
+
+    def order(column: pd.Series) -> pd.Series:
+        return -column if column.name == "snr_db" else column
+
+    return table.sort_values(["noise", "snr_db"], key=order, kind="stable", ignore_index=True)
 
 
 def draw_figure_3(points: pd.DataFrame, distances: pd.DataFrame) -> Figure:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pandas as pd
 
 from nmer.names import system_label
+from nmer.results.reading import rows_of
 from nmer.results.wording import level_title, short_title
 
 TITLES = {
@@ -51,7 +53,7 @@ CAPTIONS = {
 }
 
 
-def figure_texts(name: str, data: pd.DataFrame, settings: dict) -> tuple[str, str, str]:
+def figure_texts(name: str, data: pd.DataFrame, settings: dict[str, Any]) -> tuple[str, str, str]:
     """Title, caption and alternative text. name: a kind, or a kind and a dataset, e.g. ``figure3_mosei``.
 
     data: of the figure, as in its CSV. A figure that is not known is called by its name.
@@ -72,14 +74,14 @@ def _of_figure_3(data: pd.DataFrame) -> str:
     mean = data[data["modality"] == "mean"].astype({"snr_db": "Int64"})
     steps = [
         f"{level_title(row.noise, row.snr_db)}: t-SNE {row.tsne_distance:.2f}, raw {row.raw_distance:.3f}"
-        for row in mean.itertuples()
+        for row in rows_of(mean)
     ]
     return f"Scatter plots of original and noisy utterances. Mean distances over modalities: {'; '.join(steps)}."
 
 
 def _of_ranks(data: pd.DataFrame) -> str:
     lines = [
-        f"{metric}: " + ", ".join(f"{system_label(row.system)} {row.rank:.2f}" for row in part.itertuples())
+        f"{metric}: " + ", ".join(f"{system_label(row.system)} {row.rank:.2f}" for row in rows_of(part))
         for metric, part in data.groupby("metric", sort=False)
     ]
     return f"Critical-difference diagrams. {'; '.join(lines) or 'Nothing was ranked'}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ class Run:
     folds: fold number -> its predictions.
     """
 
-    key: tuple
+    key: tuple[Any, ...]
     classes: tuple[str, ...]
     conditions: tuple[str, ...]
     folds: dict[int, FoldPredictions]
@@ -61,8 +62,8 @@ def _read_run(path: Path) -> Run:
         predicted = table[columns].to_numpy(np.float32).argmax(axis=1)
         conditions = tuple(name for name in CONDITIONS if name in set(table["condition"]))
         folds = {
-            int(fold): _fold(part, predicted[part.index], conditions, table["repeat"].max())
-            for fold, part in table.groupby("fold")
+            int(part["fold"].iloc[0]): _fold(part, predicted[part.index], conditions, table["repeat"].max())
+            for _, part in table.groupby("fold")
         }
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise DataError(f"{file}: cannot be read as predictions ({error}). Delete it and run again.") from None

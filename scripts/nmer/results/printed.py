@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -19,6 +20,7 @@ from nmer.names import (
     noise_label,
     system_label,
 )
+from nmer.results.reading import rows_of
 from nmer.results.tables import (
     KEY,
     TABLE_3_SYSTEM,
@@ -76,7 +78,7 @@ class PrintedTable:
     grids: tuple[Grid, ...]
 
 
-def arrange(number: int, table: pd.DataFrame, settings: dict) -> PrintedTable:
+def arrange(number: int, table: pd.DataFrame, settings: dict[str, Any]) -> PrintedTable:
     """Lay out a tidy table as the paper prints it.
 
     number: 1 to 5. table: of the function of the same number in ``nmer.results.tables``.
@@ -86,7 +88,7 @@ def arrange(number: int, table: pd.DataFrame, settings: dict) -> PrintedTable:
         grids, note = _sizes(table, settings), SIZES_NOTE
     else:
         layout = {2: _layout_2, 3: _layout_3, 4: _layout_4, 5: _layout_5}[number]
-        grids, note = _score_grids(table, settings, layout), " ".join(_score_notes(number, table))
+        grids, note = _score_grids(table, settings, layout(settings)), " ".join(_score_notes(number, table))
     note = " ".join(part for part in (note, *_paper_notes(table, settings)) if part)
     return PrintedTable(number, CAPTIONS[number], note, tuple(grids))
 
@@ -145,24 +147,34 @@ FORMATS: dict[str, Callable[[PrintedTable], str]] = {".md": to_markdown, ".tex":
 # Arrangement -------------------------------------------------------------------------------------------------
 
 
-def _sizes(table: pd.DataFrame, settings: dict) -> list[Grid]:
+def _sizes(table: pd.DataFrame, settings: dict[str, Any]) -> list[Grid]:
     grids = []
     for dataset, rows in table.groupby("dataset", sort=False):
         cells = []
-        for row in rows.itertuples():
+        for row in rows_of(rows):
             paper = ABSENT if pd.isna(row.paper) else f"{row.paper:,}"
             difference = ABSENT if pd.isna(row.difference) else signed(row.difference, digits=0)
             cells.append(((row.quantity,), (Cell(f"{row.value:,}"), Cell(paper), Cell(difference))))
         heads = (("Here", 1), ("Paper", 1), ("Difference", 1))
-        grids.append(Grid(dataset_title(dataset, settings["datasets"][dataset]), ("Quantity",), (heads,), tuple(cells)))
+        grids.append(
+            Grid(dataset_title(str(dataset), settings["datasets"][dataset]), ("Quantity",), (heads,), tuple(cells))
+        )
     return grids
 
 
-Layout = Callable[[dict], tuple[tuple[str, ...], tuple, list, list]]
-"""From settings to (stub heads, heading rows, row keys with their stubs, column keys); keys are partial KEYs."""
+class Arrangement(NamedTuple):
+    """How a table is laid out. stubs, header: as in Grid. rows: stub texts and key of each; columns: keys.
+
+    A key is a part of KEY with its values; those of a row and a column make a whole one, but for the dataset.
+    """
+
+    stubs: tuple[str, ...]
+    header: tuple[tuple[tuple[str, int], ...], ...]
+    rows: Sequence[tuple[tuple[str, ...], dict[str, Any]]]
+    columns: Sequence[dict[str, Any]]
 
 
-def _layout_2(settings: dict):
+def _layout_2(settings: dict[str, Any]) -> Arrangement:
     by_level: dict[int | None, list[str]] = {}
     for noise in settings["snr_db"]:
         for snr_db in levels(settings, noise):
@@ -179,10 +191,10 @@ def _layout_2(settings: dict):
         for snr_db, noise in pairs
         for metric in TABLE_METRICS
     ]
-    return ("System",), header, _system_rows(settings), columns
+    return Arrangement(("System",), header, _system_rows(settings), columns)
 
 
-def _layout_3(settings: dict):
+def _layout_3(settings: dict[str, Any]) -> Arrangement:
     noise = settings["reference_noise"]
     header = ((*((condition, 1) for condition in SIX_CONDITIONS), ("Avg.", 1)),)
     rows = [
@@ -190,10 +202,11 @@ def _layout_3(settings: dict):
         for snr_db in levels(settings, noise)
         for metric in TABLE_METRICS
     ]
-    return ("SNR", "Metric"), header, rows, [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
+    columns = [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
+    return Arrangement(("SNR", "Metric"), header, rows, columns)
 
 
-def _layout_4(settings: dict):
+def _layout_4(settings: dict[str, Any]) -> Arrangement:
     systems = unimodal_systems(settings)
     header = (
         tuple((MODALITY_LABELS[UNIMODAL_SYSTEMS[system]], len(TABLE_METRICS)) for system in systems),
@@ -207,10 +220,10 @@ def _layout_4(settings: dict):
         for noise, snr_db, condition in unimodal_places(settings)
     ]
     columns = [{"system": system, "metric": metric} for system in systems for metric in TABLE_METRICS]
-    return ("SNR",), header, rows, columns
+    return Arrangement(("SNR",), header, rows, columns)
 
 
-def _layout_5(settings: dict):
+def _layout_5(settings: dict[str, Any]) -> Arrangement:
     noise = settings["reference_noise"]
     snrs = levels(settings, noise)
     header = (
@@ -222,17 +235,17 @@ def _layout_5(settings: dict):
         for snr_db in snrs
         for metric in TABLE_METRICS
     ]
-    return ("System",), header, _system_rows(settings), columns
+    return Arrangement(("System",), header, _system_rows(settings), columns)
 
 
-def _system_rows(settings: dict) -> list[tuple[tuple[str], dict]]:
+def _system_rows(settings: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
     return [((system_label(system),), {"system": system}) for system in systems_of(settings)]
 
 
-def _score_grids(table: pd.DataFrame, settings: dict, layout: Layout) -> list[Grid]:
-    stubs, header, rows, columns = layout(settings)
+def _score_grids(table: pd.DataFrame, settings: dict[str, Any], arrangement: Arrangement) -> list[Grid]:
+    stubs, header, rows, columns = arrangement
     best = _best(table)
-    cells = {_place(row): _score_cell(row, best=row.Index in best) for row in table.itertuples()}
+    cells = {_place(row): _score_cell(row, best=row.Index in best) for row in rows_of(table)}
     grids = []
     for dataset, about in settings["datasets"].items():
         body = []
@@ -245,7 +258,7 @@ def _score_grids(table: pd.DataFrame, settings: dict, layout: Layout) -> list[Gr
     return grids
 
 
-def _place(row) -> tuple:
+def _place(row: Any) -> tuple[Any, ...]:
     return tuple(None if pd.isna(getattr(row, name)) else getattr(row, name) for name in KEY)
 
 
@@ -262,7 +275,7 @@ def _best(table: pd.DataFrame) -> set[int]:
     return set(run.index[(printed == highest) & (compared > 1)])
 
 
-def _score_cell(row, *, best: bool) -> Cell:
+def _score_cell(row: Any, *, best: bool) -> Cell:
     return Cell(
         value=ABSENT if pd.isna(row.mean) else f"{row.mean:.4f}",
         spread="" if pd.isna(row.std) else f"± {row.std:.4f}",
@@ -290,7 +303,7 @@ def _spread_note(table: pd.DataFrame) -> str:
     return f"Mean ± standard deviation over {' or '.join(map(str, repeats))} repeats."
 
 
-def _paper_notes(table: pd.DataFrame, settings: dict) -> list[str]:
+def _paper_notes(table: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     shown = set(table.loc[table["paper"].notna(), "dataset"])
     synthetic = {name for name in shown if settings["datasets"][name].get("synthetic")}
     notes = []
@@ -375,7 +388,8 @@ def _latex_rules(row: tuple[tuple[str, int], ...], first: int) -> str:
 
 def _latex_body(grid: Grid, stacked: bool) -> list[str]:
     """Rows of lines; a row of several lines stands apart from the next, and a level is named once."""
-    rows, above = [], ()
+    rows: list[list[str]] = []
+    above: tuple[str, ...] = ()
     for stubs, cells in grid.rows:
         repeated = len(stubs) > 1 and above[:1] == stubs[:1]
         rows.append(_latex_row(("", *stubs[1:]) if repeated else stubs, cells, stacked))
@@ -417,8 +431,8 @@ def _html_grid(printed: PrintedTable, grid: Grid) -> str:
         stubs = [f'<th scope="col"{rowspan}>{html.escape(stub)}</th>' for stub in grid.stubs] if level == 0 else []
         lines.append("<tr>" + "".join([*stubs, *(_html_head(text, span) for text, span in row)]) + "</tr>")
     lines += ["</thead>", "<tbody>"]
-    for stubs, cells in grid.rows:
-        heads = "".join(f'<th scope="row">{html.escape(stub)}</th>' for stub in stubs)
+    for row_stubs, cells in grid.rows:
+        heads = "".join(f'<th scope="row">{html.escape(stub)}</th>' for stub in row_stubs)
         lines.append(f"<tr>{heads}{''.join(map(_html_cell, cells))}</tr>")
     return "\n".join([*lines, "</tbody>", "</table>", "</div>", ""])
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from nmer.errors import DataError
 from nmer.names import ALL_NOISY, AVERAGE, noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
+from nmer.results.reading import rows_of
 from nmer.results.tables import TABLE_METRICS, levels, systems_of
 from nmer.results.wording import dataset_title, decibels, signed
 
@@ -32,7 +35,7 @@ def read_comparisons(path: str) -> pd.DataFrame:
         raise DataError(f"{path}: cannot be read as comparisons ({error}). Delete it and run again.") from None
 
 
-def arrange_comparisons(table: pd.DataFrame, settings: dict) -> PrintedTable:
+def arrange_comparisons(table: pd.DataFrame, settings: dict[str, Any]) -> PrintedTable:
     """Lay out comparisons, one grid per dataset and set of conditions, systems in rows, noise and level in columns."""
     grids = []
     for dataset, about in settings["datasets"].items():
@@ -43,7 +46,7 @@ def arrange_comparisons(table: pd.DataFrame, settings: dict) -> PrintedTable:
     return PrintedTable(0, CAPTION, NOTE, tuple(grids))
 
 
-def summary(table: pd.DataFrame, settings: dict) -> list[str]:
+def summary(table: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     """One sentence per dataset: how many comparisons on the six conditions NMER wins or loses with certainty."""
     sentences = []
     for dataset, about in settings["datasets"].items():
@@ -58,10 +61,10 @@ def summary(table: pd.DataFrame, settings: dict) -> list[str]:
     return sentences
 
 
-def _grid(part: pd.DataFrame, settings: dict, title: str) -> Grid:
+def _grid(part: pd.DataFrame, settings: dict[str, Any], title: str) -> Grid:
     cells = {
         (row.system, row.noise, None if pd.isna(row.snr_db) else row.snr_db, row.metric): _cell(row)
-        for row in part.itertuples()
+        for row in rows_of(part)
     }
     run = {key[1:3] for key in cells}
     places = [
@@ -82,6 +85,6 @@ def _grid(part: pd.DataFrame, settings: dict, title: str) -> Grid:
     return Grid(title, ("System",), header, tuple(rows))
 
 
-def _cell(row) -> Cell:
+def _cell(row: Any) -> Cell:
     interval = f"[{signed(row.low)}, {signed(row.high)}]"
     return Cell(signed(row.difference), interval, best=bool(row.p_adjusted < SIGNIFICANT))

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.names import system_label
-from nmer.results.reading import read_columns
+from nmer.results.reading import read_columns, rows_of
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, sentence_figure, system_styles, wrapped
 
 COLUMNS = ("metric", "system", "rank", "blocks", "friedman_p", "critical_difference", "bars")
@@ -67,7 +67,7 @@ def draw_ranks(shown: pd.DataFrame) -> Figure:
     if shown.empty:
         return sentence_figure("Ranks are compared where at least three systems were tested in at least two settings.")
     styles = system_styles(list(dict.fromkeys(shown["system"])))
-    diagrams = [(metric, rows.reset_index(drop=True)) for metric, rows in shown.groupby("metric", sort=False)]
+    diagrams = [(str(metric), rows.reset_index(drop=True)) for metric, rows in shown.groupby("metric", sort=False)]
     heights = [_names_at(rows) + _line(rows) * math.ceil(len(rows) / 2) + 0.15 for _, rows in diagrams]
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         figure = Figure(figsize=(WIDTH, sum(heights)))
@@ -126,14 +126,15 @@ def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str,
         height = AXIS_AT + 0.12 + BAR * place
         axis.plot([at(min(ends)) - 0.04, at(max(ends)) + 0.04], [height] * 2, color="black", linewidth=3)
     left = math.ceil(len(rows) / 2)
-    for place, (row, name) in enumerate(zip(rows.itertuples(), names, strict=True)):
+    for place, (row, name) in enumerate(zip(rows_of(rows), names, strict=True)):
         style = styles[row.system]
         # The best stands highest on the left, the worst highest on the right: lines do not cross.
         on_left = place < left
         height = _names_at(rows) + _line(rows) * ((place if on_left else len(rows) - 1 - place) + 0.5)
         edge = margin - 0.15 if on_left else WIDTH - margin + 0.15
-        line = {"color": style.color, "linestyle": style.dash, "linewidth": 2 if row.system == "nmer" else 1.2}
-        axis.plot([at(row.rank), at(row.rank), edge], [AXIS_AT, height, height], **line)
+        width = 2 if row.system == "nmer" else 1.2
+        line = [at(row.rank), at(row.rank), edge], [AXIS_AT, height, height]
+        axis.plot(*line, color=style.color, linestyle=style.dash, linewidth=width)
         axis.plot(at(row.rank), AXIS_AT, marker=style.marker, color=style.color, markersize=6, clip_on=False)
         text = f"{name}  {row.rank:.2f}" if on_left else f"{row.rank:.2f}  {name}"
         axis.text(edge + (-0.06 if on_left else 0.06), height, text, ha="right" if on_left else "left", va="center")

@@ -1,11 +1,16 @@
-"""CSV files that an earlier step wrote, read with the types they were written with. Not for scores, see scores.py."""
+"""CSV files that an earlier step wrote, read with the types they were written with, and the rows of such tables.
+
+Not for scores, see scores.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from pandas.api.types import pandas_dtype
 
 from nmer.errors import DataError
 
@@ -23,9 +28,16 @@ def read_columns(path: str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
         if missing:
             raise DataError(f"{path}: no column {', '.join(missing)}. Delete it and run again.")
         typed = {
-            column: text[column] if kind == "str" else pd.to_numeric(text[column].replace("", None)).astype(kind)
+            column: text[column]
+            if kind == "str"
+            else pd.to_numeric(text[column].replace("", None)).astype(pandas_dtype(kind))
             for column, kind in columns.items()
         }
     except (OSError, TypeError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Delete it and run again.") from None
     return pd.DataFrame(typed)
+
+
+def rows_of(table: pd.DataFrame) -> Iterable[Any]:
+    """The rows of a table with its columns as attributes, and ``Index``; their types stand in the data, not here."""
+    return table.itertuples()

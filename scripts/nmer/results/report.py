@@ -9,6 +9,7 @@ import platform
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import pandas as pd
@@ -52,7 +53,7 @@ def render(**sections: object) -> str:
     return environment.get_template(TEMPLATE).render(**sections)
 
 
-def what_was_run(scores: pd.DataFrame, settings: dict) -> list[tuple[str, str]]:
+def what_was_run(scores: pd.DataFrame, settings: dict[str, Any]) -> list[tuple[str, str]]:
     """Rows (term, description) that say what the scores stand for."""
     noises = (_noise_text(noise, levels(settings, noise)) for noise in settings["snr_db"])
     rows = [
@@ -68,7 +69,7 @@ def what_was_run(scores: pd.DataFrame, settings: dict) -> list[tuple[str, str]]:
     return [*rows, ("Training jobs", f"{settings['jobs']:,}")] if "jobs" in settings else rows
 
 
-def headlines(scores: pd.DataFrame, settings: dict) -> list[str]:
+def headlines(scores: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     """A few sentences on the outcome: per dataset, who is best where, and what the loss from noise is.
 
     Averages over the six conditions, reference noise. Nothing is said of a dataset without such scores.
@@ -104,7 +105,7 @@ def comparison(tables: list[pd.DataFrame]) -> list[str]:
     ]
 
 
-def read_dataset(path: str, output: str, settings: dict) -> dict:
+def read_dataset(path: str, output: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What the page shows of the validation report at ``path``; quantities that the report lacks are left out."""
     report, links = read_json(path), _links(path.removesuffix(".json"), output, (".json",))
     about = settings["datasets"].get(report["dataset"], {})
@@ -137,7 +138,7 @@ def read_dataset(path: str, output: str, settings: dict) -> dict:
     }
 
 
-def read_calibration(paths: list[str]) -> list[dict]:
+def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
     """Rows of the calibration table, as text.
 
     ``off`` marks an attained SNR that misses the asked one by more than 1 dB, ``exact`` an alpha_bar solved for in
@@ -153,7 +154,7 @@ def read_calibration(paths: list[str]) -> list[dict]:
     return rows
 
 
-def warnings(datasets: list[dict], calibration: list[dict]) -> list[str]:
+def warnings(datasets: list[dict[str, Any]], calibration: list[dict[str, Any]]) -> list[str]:
     """What a reader should know before believing a number: faults of the data and coarse calibrations.
 
     datasets: as of :func:`read_dataset`; calibration: as of :func:`read_calibration`.
@@ -167,7 +168,7 @@ def warnings(datasets: list[dict], calibration: list[dict]) -> list[str]:
     return found
 
 
-def read_table(stem: str, output: str) -> dict:
+def read_table(stem: str, output: str) -> dict[str, Any]:
     """A table's printed form, its tidy data and the links to its files, relative to the report's folder."""
     try:
         fragment, data = Path(f"{stem}.html").read_text(encoding="utf-8"), pd.read_csv(f"{stem}.csv")
@@ -184,7 +185,7 @@ def read_table(stem: str, output: str) -> dict:
     }
 
 
-def read_comparisons_table(path: str, output: str, settings: dict) -> dict | None:
+def read_comparisons_table(path: str, output: str, settings: dict[str, Any]) -> dict[str, Any] | None:
     """The comparisons in print, sentences that sum them up, and the links; None if nothing was compared."""
     table = read_comparisons(path)
     printed = arrange_comparisons(table, settings)
@@ -198,7 +199,7 @@ def read_comparisons_table(path: str, output: str, settings: dict) -> dict | Non
     }
 
 
-def read_figure(stem: str, output: str, settings: dict) -> dict:
+def read_figure(stem: str, output: str, settings: dict[str, Any]) -> dict[str, Any]:
     """A figure's image as a data URI, its title, caption and text for those who cannot see it, and its links."""
     try:
         image, data = Path(f"{stem}.png").read_bytes(), pd.read_csv(f"{stem}.csv")
@@ -248,7 +249,7 @@ def _yaml_entry(head: str, child: object, indent: str) -> str:
     return f"{head}\n{as_yaml(child, indent + '  ')}" if nested else f"{head} {as_yaml(child)}"
 
 
-def _titles(datasets: Iterable[str], settings: dict) -> str:
+def _titles(datasets: Iterable[str], settings: dict[str, Any]) -> str:
     return ", ".join(short_title(dataset, settings["datasets"].get(dataset, {})) for dataset in datasets)
 
 
@@ -257,7 +258,7 @@ def _noise_text(noise: str, snrs: list[int | None]) -> str:
     return f"{noise_label(noise)} ({numbers} dB)" if numbers else noise_label(noise)
 
 
-def _unimodal_text(scores: pd.DataFrame, settings: dict) -> str:
+def _unimodal_text(scores: pd.DataFrame, settings: dict[str, Any]) -> str:
     """Which modalities were run alone, where, at which levels, and what these systems were trained on."""
     about, systems = settings["unimodal"], unimodal_systems(settings)
     modalities = ", ".join(MODALITY_LABELS[UNIMODAL_SYSTEMS[system]] for system in systems)
@@ -272,14 +273,14 @@ def _unimodal_text(scores: pd.DataFrame, settings: dict) -> str:
 
 
 def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
-    best = systems["mean"].idxmax()
-    row = systems.loc[best]
-    spread = "" if pd.isna(row["std"]) else f"\u00a0±\u00a0{row['std']:.4f}"  # kept on one line
+    best = str(systems["mean"].idxmax())
+    mean, deviation = systems["mean"][best], systems["std"][best]
+    spread = "" if pd.isna(deviation) else f"\u00a0±\u00a0{deviation:.4f}"  # kept on one line
     rank = f"the best of {len(systems)} systems is {system_label(best)}" if len(systems) > 1 else system_label(best)
-    return f"{name}, {decibels(snr_db)}: {rank} with WA {row['mean']:.4f}{spread}, averaged over the six conditions."
+    return f"{name}, {decibels(snr_db)}: {rank} with WA {mean:.4f}{spread}, averaged over the six conditions."
 
 
-def _calibration_row(row) -> dict:
+def _calibration_row(row: Any) -> dict[str, Any]:
     off = not pd.isna(row.snr_db) and abs(row.attained_db - row.target_db) > TOLERANCE_DB
     # A kind without an SNR has neither a level nor steps: nothing was solved for.
     exact = not pd.isna(row.snr_db) and pd.isna(row.T)
@@ -302,7 +303,7 @@ def _calibration_row(row) -> dict:
     }
 
 
-def _decibels_or_none(row, column: str) -> str:
+def _decibels_or_none(row: Any, column: str) -> str:
     value = getattr(row, column, None)
     return "–" if pd.isna(value) else signed(value, digits=2)
 

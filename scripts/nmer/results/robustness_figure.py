@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -33,7 +34,7 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
     return read_columns(path, _INTERVALS)
 
 
-def robustness(intervals: pd.DataFrame, settings: dict) -> pd.DataFrame:
+def robustness(intervals: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
     """What the robustness curves show, columns COLUMNS, least noise first.
 
     intervals: as :func:`read_intervals` gives them; the cells are those of Table 2. Kinds without an SNR have no place
@@ -51,7 +52,7 @@ def robustness(intervals: pd.DataFrame, settings: dict) -> pd.DataFrame:
     return select(cells[cells["snr_db"].notna()], order)[list(COLUMNS)]
 
 
-def draw_robustness(curves: pd.DataFrame, settings: dict) -> Figure:
+def draw_robustness(curves: pd.DataFrame, settings: dict[str, Any]) -> Figure:
     """WA and UA against SNR, one row per dataset and noise kind, one line per system, bars: 95 % intervals.
 
     curves: as ``robustness`` returns. Noise grows to the right.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -11,27 +12,36 @@ from nmer.names import corruption_name
 from nmer.results.tables import levels
 
 
-def of_dataset(table: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+def of_dataset(table: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
     """The rows of one dataset. Raises ConfigError if the settings do not have it."""
     if dataset not in settings["datasets"]:
         raise ConfigError(f"--dataset: '{dataset}' is none of {', '.join(settings['datasets'])}.")
     return table[table["dataset"] == dataset]
 
 
-def corruptions(settings: dict) -> list[str]:
+def corruptions(settings: dict[str, Any]) -> list[str]:
     """Names of the noise kinds at their levels, kind by kind, least noise first."""
     return [corruption_name(noise, level) for noise in settings["snr_db"] for level in levels(settings, noise)]
 
 
-def outermost_levels(settings: dict) -> list[int | None]:
+def outermost_levels(settings: dict[str, Any]) -> list[int | None]:
     """The mildest and the hardest level of the reference noise in dB; one where it has one, None without an SNR."""
     run = levels(settings, settings["reference_noise"])
     return list(dict.fromkeys((run[0], run[-1])))
 
 
-def outermost(settings: dict) -> list[str]:
+def outermost(settings: dict[str, Any]) -> list[str]:
     """Names of the reference noise at its mildest and at its hardest level."""
     return [corruption_name(settings["reference_noise"], level) for level in outermost_levels(settings)]
+
+
+def by_level(table: pd.DataFrame) -> list[tuple[str, int | None, pd.DataFrame]]:
+    """Each noise kind at a level, with its SNR in dB (None without one) and its rows, in the order of the table."""
+    found = []
+    for _, rows in table.groupby(["noise", "snr_db"], dropna=False, sort=False):
+        noise, snr_db = rows["noise"].iloc[0], rows["snr_db"].iloc[0]
+        found.append((noise, None if pd.isna(snr_db) else int(snr_db), rows))
+    return found
 
 
 def select(table: pd.DataFrame, order: Mapping[str, Sequence[str]]) -> pd.DataFrame:
@@ -47,8 +57,9 @@ def select(table: pd.DataFrame, order: Mapping[str, Sequence[str]]) -> pd.DataFr
     for column, values in order.items():
         chosen = chosen[chosen[column].isin(values)]
     positions = {column: {value: place for place, value in enumerate(values)} for column, values in order.items()}
-    return (
-        chosen.sort_values(list(order), key=lambda column: column.map(positions[column.name]), kind="stable")
-        .drop(columns="corruption")
-        .reset_index(drop=True)
-    )
+
+    def place(column: pd.Series) -> pd.Series:
+        return column.map(positions[str(column.name)])
+
+    in_order = chosen.sort_values(list(order), key=place, kind="stable")
+    return in_order.drop(columns="corruption").reset_index(drop=True)

@@ -7,6 +7,7 @@ utterances. Not for resampling itself: that is ``nmer.results.replicates``.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from statsmodels.stats.proportion import proportion_effectsize
 from nmer.metrics import confusion_matrix
 from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
 from nmer.results.predictions import RUN, Run
+from nmer.results.reading import rows_of
 from nmer.results.replicates import COLUMNS, METRICS
 from nmer.results.scores import of_regime
 
@@ -55,7 +57,7 @@ def comparisons(cells: pd.DataFrame, replicates: np.ndarray, systems: list[str])
         chosen = of_regime(cells, regime)
         chosen = chosen[(chosen["condition"] == condition) & chosen["system"].isin(systems)]
         for place, part in chosen.groupby(["dataset", "noise", "snr_db", "metric"], dropna=False, sort=False):
-            by_system = {row.system: row for row in part.itertuples()}
+            by_system = {row.system: row for row in rows_of(part)}
             reference = by_system.pop(REFERENCE_SYSTEM, None)
             if reference is None:
                 continue
@@ -69,7 +71,9 @@ def comparisons(cells: pd.DataFrame, replicates: np.ndarray, systems: list[str])
                 )
     table = pd.DataFrame(rows, columns=[name for name in COMPARISON_COLUMNS if name != "p_adjusted"])
     families = table.groupby(["dataset", "condition", "metric"], sort=False)["p_value"]
-    adjusted = families.transform(lambda p: multipletests(p, method="holm")[1]) if len(table) else []
+    adjusted: pd.Series | list[float] = (
+        families.transform(lambda p: multipletests(p, method="holm")[1]) if len(table) else []
+    )
     return table.assign(p_adjusted=adjusted).astype({"snr_db": "Int64"})[list(COMPARISON_COLUMNS)]
 
 
@@ -121,7 +125,7 @@ def confusion(runs: Iterable[Run]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(CONFUSION_COLUMNS)).astype({"snr_db": "Int64"})
 
 
-def _difference(reference, other, replicates: np.ndarray) -> dict[str, float]:
+def _difference(reference: Any, other: Any, replicates: np.ndarray) -> dict[str, float]:
     """The figures of one comparison; reference and other are rows of the cells."""
     drawn = replicates[reference.Index].astype(np.float64) - replicates[other.Index]
     difference, spread = reference.value - other.value, drawn.std(ddof=1)

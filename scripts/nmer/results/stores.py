@@ -55,7 +55,7 @@ def read_pairs(
         return Pairs(original, corrupted), int(min(max_frames, np.diff(offset).max()))
 
 
-def _corruption_space(group: h5py.Group) -> tuple[np.ndarray, np.ndarray]:
+def _corruption_space(group: h5py.Group) -> tuple[np.ndarray | np.float32, np.ndarray | np.float32]:
     if "corruption" not in group:
         return np.float32(0), np.float32(1)
     return group["corruption/mean"][:], group["corruption/std"][:]

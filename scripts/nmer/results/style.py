@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, repeat
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 from matplotlib.colors import LinearSegmentedColormap
@@ -15,7 +16,10 @@ from matplotlib.figure import Figure
 from nmer.files import atomic_path
 from nmer.names import SYSTEM_LABELS, in_paper_order, system_label
 
-SETTINGS = {
+if TYPE_CHECKING:
+    from matplotlib.typing import RcKeyType
+
+SETTINGS: dict[RcKeyType, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same on every machine
     "font.size": 9,
     "axes.titlesize": 9,

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -57,7 +58,7 @@ def in_our_names(paper: pd.DataFrame) -> pd.DataFrame:
     return paper.assign(system=paper["system"].map(ours))
 
 
-def table_1(reports: Iterable[dict], settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
+def table_1(reports: Iterable[dict[str, Any]], settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
     """Class counts and split sizes of each dataset, from the validation reports. Columns SIZE_COLUMNS.
 
     Classes are counted over the whole corpus, or over train and test if it has one fixed split. Sizes are those of
@@ -77,20 +78,20 @@ def table_1(reports: Iterable[dict], settings: dict, paper: pd.DataFrame) -> pd.
     return _with_difference(table, "value", settings)
 
 
-def table_2(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
+def table_2(scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
     """Every system under every noise kind and level, averaged over the six conditions. Columns COLUMNS."""
     places = [(noise, snr_db, AVERAGE) for noise in settings["snr_db"] for snr_db in levels(settings, noise)]
     return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "six"), settings, paper)
 
 
-def table_3(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
+def table_3(scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
     """NMER under the reference noise, each of the six conditions and their average. Columns COLUMNS."""
     systems = [system for system in systems_of(settings) if system == TABLE_3_SYSTEM]
     places = _reference_places(settings, [*SIX_CONDITIONS, AVERAGE])
     return _compare(_grid(settings, systems, places), of_regime(scores, "six"), settings, paper)
 
 
-def table_4(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
+def table_4(scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
     """Every uni-modal system, its modality noisy, reference noise, and clean where it was run so. Columns COLUMNS.
 
     Noisy rows have the condition ``none``, clean ones ``avl`` with an empty noise kind and no SNR. Systems are
@@ -102,7 +103,7 @@ def table_4(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.Dat
     return _compare(_grid(settings, unimodal_systems(settings), unimodal_places(settings)), cells, settings, paper)
 
 
-def table_5(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
+def table_5(scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
     """Every system with all modalities noisy, trained so (MEN: trained clean), reference noise. Columns COLUMNS."""
     places = _reference_places(settings, [ALL_NOISY])
     return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "all"), settings, paper)
@@ -111,17 +112,17 @@ def table_5(scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.Dat
 SCORE_TABLES = {2: table_2, 3: table_3, 4: table_4, 5: table_5}
 
 
-def systems_of(settings: dict) -> list[str]:
+def systems_of(settings: dict[str, Any]) -> list[str]:
     """The multimodal systems of an experiment in the paper's row order; the uni-modal ones have another table."""
     return [system for system in in_paper_order(settings["systems"]) if system not in UNIMODAL_SYSTEMS]
 
 
-def unimodal_systems(settings: dict) -> list[str]:
+def unimodal_systems(settings: dict[str, Any]) -> list[str]:
     """The uni-modal systems of an experiment in the order of their modalities."""
     return [system for system in UNIMODAL_SYSTEMS if system in settings["systems"]]
 
 
-def unimodal_places(settings: dict) -> list[tuple[str, int | None, str]]:
+def unimodal_places(settings: dict[str, Any]) -> list[tuple[str, int | None, str]]:
     """Levels of Table 4 as (noise, SNR in dB, condition): clean if it was run, then least noise first."""
     if "unimodal" not in settings:
         return []
@@ -130,7 +131,7 @@ def unimodal_places(settings: dict) -> list[tuple[str, int | None, str]]:
     return clean + [(settings["reference_noise"], snr_db, ALL_NOISY) for snr_db in snrs]
 
 
-def levels(settings: dict, noise: str) -> list[int | None]:
+def levels(settings: dict[str, Any], noise: str) -> list[int | None]:
     """SNRs of a noise kind in dB, least noise first; ``[None]`` for a kind without SNR, none for one not run."""
     if noise not in settings["snr_db"]:
         return []
@@ -138,7 +139,7 @@ def levels(settings: dict, noise: str) -> list[int | None]:
     return sorted(given, key=lambda snr_db: 0 if snr_db is None else -snr_db)
 
 
-def check(settings: dict) -> dict:
+def check(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of a table, unchanged. Raises ConfigError if a key is missing."""
     missing = [key for key in ("datasets", "systems", "snr_db", "reference_noise") if key not in settings]
     if "unimodal" in settings:
@@ -149,7 +150,7 @@ def check(settings: dict) -> dict:
     return settings
 
 
-def _sizes(report: dict, about: dict) -> dict[str, int]:
+def _sizes(report: dict[str, Any], about: dict[str, Any]) -> dict[str, int]:
     fold = report["folds"][0]
     counts = report["class_counts"]
     if len(report["folds"]) == 1:
@@ -162,12 +163,12 @@ def _sizes(report: dict, about: dict) -> dict[str, int]:
     }
 
 
-def _reference_places(settings: dict, conditions: list[str]) -> list[tuple[str, int | None, str]]:
+def _reference_places(settings: dict[str, Any], conditions: list[str]) -> list[tuple[str, int | None, str]]:
     noise = settings["reference_noise"]
     return [(noise, snr_db, condition) for snr_db in levels(settings, noise) for condition in conditions]
 
 
-def _grid(settings: dict, systems: list[str], places: list[tuple[str, int | None, str]]) -> pd.DataFrame:
+def _grid(settings: dict[str, Any], systems: list[str], places: list[tuple[str, int | None, str]]) -> pd.DataFrame:
     rows = [
         (dataset, system, *place, metric)
         for dataset, system, place, metric in product(settings["datasets"], systems, places, TABLE_METRICS)
@@ -175,7 +176,7 @@ def _grid(settings: dict, systems: list[str], places: list[tuple[str, int | None
     return pd.DataFrame(rows, columns=list(KEY)).astype({"snr_db": "Int64"})
 
 
-def _compare(grid: pd.DataFrame, scores: pd.DataFrame, settings: dict, paper: pd.DataFrame) -> pd.DataFrame:
+def _compare(grid: pd.DataFrame, scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
     names = {dataset: about.get("paper_name") for dataset, about in settings["datasets"].items()}
     # Matching by plain tuples: a missing SNR or a dataset unknown to the paper is then an ordinary value.
     published = dict(zip(_keys(in_our_names(paper)), paper["value"], strict=True))
@@ -190,12 +191,12 @@ def _compare(grid: pd.DataFrame, scores: pd.DataFrame, settings: dict, paper: pd
     return _with_difference(table, "mean", settings)[list(COLUMNS)]
 
 
-def _keys(table: pd.DataFrame) -> list[tuple]:
+def _keys(table: pd.DataFrame) -> list[tuple[Any, ...]]:
     rows = zip(*(table[column] for column in KEY), strict=True)
     return [tuple(None if pd.isna(value) else value for value in row) for row in rows]
 
 
-def _with_difference(table: pd.DataFrame, column: str, settings: dict) -> pd.DataFrame:
+def _with_difference(table: pd.DataFrame, column: str, settings: dict[str, Any]) -> pd.DataFrame:
     synthetic = [name for name, about in settings["datasets"].items() if about.get("synthetic")]
     difference = table[column] - table["paper"]
     # Synthetic data share a layout with the paper's corpora, not a meaning: no difference is defined.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -15,7 +16,7 @@ from nmer.errors import DataError
 from nmer.names import corruption_name, system_label
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
-from nmer.results.selection import of_dataset, outermost, outermost_levels, select
+from nmer.results.selection import by_level, of_dataset, outermost, outermost_levels, select
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, legend_below, legend_height, sentence_figure, system_styles
 from nmer.results.tables import levels, systems_of
 from nmer.results.wording import level_title
@@ -32,7 +33,7 @@ _FOLDERS = re.compile(
 _HISTORY = {"repeat": "Int64", "epoch": "Int64", **dict.fromkeys(QUANTITIES, "float64")}
 
 
-def read_histories(paths: Iterable[str | Path], settings: dict) -> pd.DataFrame:
+def read_histories(paths: Iterable[str | Path], settings: dict[str, Any]) -> pd.DataFrame:
     """One row per run, repeat and epoch: dataset, system, regime, noise, snr_db, fold, and the history's own columns.
 
     What a file is the history of, its folders say: ``{dataset}/{system}/{regime}/[{noise}_{snr}dB/]fold{n}/``. Without
@@ -45,7 +46,7 @@ def read_histories(paths: Iterable[str | Path], settings: dict) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True).astype({"snr_db": "Int64"})
 
 
-def training_curves(histories: pd.DataFrame, settings: dict, dataset: str) -> pd.DataFrame:
+def training_curves(histories: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
     """What the figure shows, columns COLUMNS: mean, lowest and highest of the n runs (folds and repeats) of an epoch.
 
     histories: as :func:`read_histories` gives them. Systems are those trained for the six conditions under the
@@ -78,12 +79,12 @@ def draw_training(curves: pd.DataFrame) -> Figure:
     """
     if curves.empty:
         return sentence_figure("No multimodal system was trained in this experiment.")
-    panels = list(curves.groupby(["noise", "snr_db"], dropna=False, sort=False))
+    panels = by_level(curves)
     styles = system_styles(list(dict.fromkeys(curves["system"])))
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 4.9 + legend_height(styles)), layout="constrained")
         axes = figure.subplots(len(QUANTITIES), len(panels), squeeze=False, sharex=True, sharey="row")
-        for column, ((noise, snr_db), here) in zip(axes.T, panels, strict=True):
+        for column, (noise, snr_db, here) in zip(axes.T, panels, strict=True):
             for axis, quantity in zip(column, QUANTITIES, strict=True):
                 _draw_runs(axis, here[here["quantity"] == quantity], styles)
             column[0].set_title(level_title(noise, snr_db), loc="left")
@@ -98,10 +99,12 @@ def draw_training(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def _read_history(path: Path, settings: dict) -> pd.DataFrame:
+def _read_history(path: Path, settings: dict[str, Any]) -> pd.DataFrame:
     run = _FOLDERS.search(path.as_posix())
     kinds = settings["snr_db"]
-    known = {corruption_name(noise, level): (noise, level) for noise in kinds for level in levels(settings, noise)}
+    known: dict[str | None, tuple[str, int | None]] = {
+        corruption_name(noise, level): (noise, level) for noise in kinds for level in levels(settings, noise)
+    }
     known[None] = ("", None)
     if run is None or run["corruption"] not in known:
         raise DataError(f"{path}: its folders name no run of these settings, e.g. mosi/nmer/six/gaussian_-10dB/fold1.")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from nmer.names import corruption_name
+from nmer.results.reading import rows_of
 
 VERSIONS = "versions"
 """Column of a history that says what each epoch was trained with."""
@@ -36,7 +37,7 @@ def _histories(scores: pd.DataFrame, folder: Path) -> list[Path]:
     """The histories of the runs behind scores, and of the pretrained systems that they started from."""
     runs = scores[["dataset", "system", "regime", "noise", "snr_db", "fold"]].drop_duplicates()
     found: dict[Path, None] = {}
-    for run in runs.itertuples():
+    for run in rows_of(runs):
         place = folder / "runs" / run.dataset / run.system / run.regime
         if run.regime != "clean":
             place /= corruption_name(run.noise, None if pd.isna(run.snr_db) else int(run.snr_db))

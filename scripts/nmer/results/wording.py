@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 from nmer.names import noise_label
@@ -10,7 +12,7 @@ ABSENT = "–"
 """Printed where there is no number."""
 
 
-def short_title(dataset: str, about: dict) -> str:
+def short_title(dataset: str, about: dict[str, Any]) -> str:
     """A dataset's printed name where room is scarce: in a figure, in a sentence."""
     return f"{dataset} (synthetic)" if about.get("synthetic") else about.get("paper_name") or dataset
 
@@ -31,7 +33,7 @@ def signed(difference: float, digits: int = 4) -> str:
     return f"{round(difference, digits) + 0.0:+,.{digits}f}".replace("-", "−")
 
 
-def dataset_title(dataset: str, about: dict) -> str:
+def dataset_title(dataset: str, about: dict[str, Any]) -> str:
     """A dataset's printed name; a synthetic one says so."""
     if about.get("synthetic") and about.get("paper_name"):
         return f"{dataset} (synthetic; in the place of {about['paper_name']})"
