@@ -73,6 +73,7 @@ check format: export PATH := $(CURDIR)/$(BIN):$(PATH)
 check: environment ## what continuous integration checks besides the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

@@ -170,6 +170,7 @@ def test_one_version_of_python_is_meant_everywhere():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     version = project["project"]["requires-python"].removeprefix(">=")
     assert {conda_environment(path)[0] for path in ENVIRONMENTS} == {version}
+    assert project["tool"]["mypy"]["python_version"] == version
     assert project["tool"]["ruff"]["target-version"] == f"py{version.replace('.', '')}"
     assert f"python{version}" in (REPOSITORY / "Makefile").read_text()
     assert f"Python {version}" in (REPOSITORY / "README.md").read_text()
