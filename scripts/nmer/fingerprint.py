@@ -9,9 +9,9 @@ import ast
 import hashlib
 import io
 from functools import cache
-from modulefinder import ModuleFinder
+from modulefinder import Module, ModuleFinder
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 SCRIPTS = Path(__file__).resolve().parent.parent
 
@@ -51,11 +51,11 @@ def _essence(path: Path) -> str:
 class _RunTimeImports(ModuleFinder):
     """Follows the imports that are executed, not those for types alone."""
 
-    def load_module(self, fqname: str, fp: Any, pathname: str, file_info: tuple[str, str, int]) -> Any:
+    def load_module(self, fqname: str, fp: IO[str], pathname: str, file_info: tuple[str, str, str]) -> Module:
         """The hook that reads a module: a package has no source of its own here, its ``__init__`` comes as a module."""
-        if fp is not None:
+        if fp:  # for a package or what is built in there is none, whatever the types say
             fp = io.StringIO(ast.unparse(_WithoutTypes().visit(ast.parse(fp.read()))))
-        return super().load_module(fqname, fp, pathname, file_info)  # type: ignore[misc]
+        return super().load_module(fqname, fp, pathname, file_info)
 
 
 class _WithoutTypes(ast.NodeTransformer):
