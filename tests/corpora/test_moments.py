@@ -75,6 +75,19 @@ def test_a_constant_dimension_has_variance_exactly_zero_in_every_union_of_groups
         assert (gathered.of(groups).variance[[0, 1, 3]] > 0).all()
 
 
+@pytest.mark.parametrize("value", [0.1, -7.3, 0.0])
+def test_a_dimension_that_is_constant_in_some_groups_alone_has_variance_exactly_zero_there(utterances, value):
+    # The first utterance, to which sums are relative, is in another group: what is summed up here is not zero.
+    group_of = np.arange(len(utterances)) % 3
+    for number in np.flatnonzero(group_of == 1):
+        utterances[number][:, 2] = value
+    gathered = gather(utterances, group_of, 7)
+    found = gathered.of([1])
+    assert (found.mean[2], found.variance[2], found.spread[2]) == (np.float32(value), 0, 1)
+    assert (gathered.of([0, 1]).variance > 0).all()
+    assert (gathered.of([1], zeros=False).variance[2], gathered.of([1]).count) == (0, found.count)
+
+
 def test_the_first_frame_may_be_an_outlier(utterances):
     utterances[0][0] = 1e6
     frames = np.concatenate(utterances)

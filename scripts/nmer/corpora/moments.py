@@ -16,49 +16,72 @@ from numpy.typing import NDArray
 PIECE_ELEMENTS = 2**16
 """Elements that are centred and squared at once: as float64 they fit into a processor's cache."""
 
+ALIKE = 1e-6
+"""A variance below this share of the mean square may be none at all. Well above what rounding makes of zero."""
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, sum and sum of squares per dimension of frames less a fixed ``shift``.
+    """Count, sum and sum of squares per dimension of frames less a fixed ``shift``, and bounds of their values.
 
-    The shift (any typical frame) keeps the sums small, so that a constant dimension has variance exactly 0.
+    The shift (any typical frame) keeps the sums small. low, high: equal where all frames agree, else anything that is
+    not. Sums of frames that lie far from the shift are rounded: a variance of 1e-17 in the place of 0 would be divided
+    by.
     """
 
     shift: np.ndarray
     count: int
     total: np.ndarray
     squares: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
 
     @classmethod
     def of(cls, frames: np.ndarray, shift: np.ndarray) -> Moments:
         """Moments of frames (n, dim); shift: (dim,) float64."""
         total, squares = np.zeros(len(shift)), np.zeros(len(shift))
+        low, high = np.full(len(shift), np.inf), np.full(len(shift), -np.inf)
         rows = max(1, PIECE_ELEMENTS // max(1, len(shift)))
         for first in range(0, len(frames), rows):
-            centred = np.subtract(frames[first : first + rows], shift, dtype=np.float64)
-            total += centred.sum(axis=0)
-            squares += np.square(centred, out=centred).sum(axis=0)
-        return cls(shift, len(frames), total, squares)
+            piece = frames[first : first + rows]
+            centred = np.subtract(piece, shift, dtype=np.float64)
+            piece_total = centred.sum(axis=0)
+            piece_squares = np.square(centred, out=centred).sum(axis=0)
+            least, most = _bounds(piece, piece_total, piece_squares)
+            low, high = np.minimum(low, least), np.maximum(high, most)
+            total += piece_total
+            squares += piece_squares
+        return cls(shift, len(frames), total, squares, low, high)
 
     @classmethod
     def of_zeros(cls, count: int, shift: np.ndarray) -> Moments:
         """Moments of ``count`` frames of zeros."""
-        return cls(shift, count, -count * shift, count * np.square(shift))
+        bound = np.full(len(shift), 0.0 if count else np.inf)
+        return cls(shift, count, -count * shift, count * np.square(shift), bound, -bound)
 
     def __add__(self, other: Moments) -> Moments:
         """Moments of both sets of frames; both must have the same shift."""
-        return Moments(self.shift, self.count + other.count, self.total + other.total, self.squares + other.squares)
+        return Moments(
+            self.shift,
+            self.count + other.count,
+            self.total + other.total,
+            self.squares + other.squares,
+            np.minimum(self.low, other.low),
+            np.maximum(self.high, other.high),
+        )
 
     @property
     def mean(self) -> np.ndarray:
         """(dim,) mean; that of no frames is 0."""
-        return self.shift + self.total / self.count if self.count else np.zeros_like(self.total)
+        mean = self.shift + self.total / self.count if self.count else np.zeros_like(self.total)
+        return np.where(self.low == self.high, self.low, mean)
 
     @property
     def variance(self) -> np.ndarray:
         """(dim,) population variance; that of no frames is 0."""
         count = max(self.count, 1)
-        return np.maximum(self.squares / count - np.square(self.total / count), 0.0)
+        variance = np.maximum(self.squares / count - np.square(self.total / count), 0.0)
+        return np.where(self.low == self.high, 0.0, variance)
 
     @property
     def spread(self) -> np.ndarray:
@@ -118,6 +141,17 @@ class GroupedMoments:
         moments = Moments.of(kept, shift)
         self._filled[group] = self._filled[group] + moments if group in self._filled else moments
         self._zeros[group] += len(frames) - len(kept)
+
+
+def _bounds(frames: np.ndarray, total: np.ndarray, squares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``low`` and ``high`` of some frames. total, squares: their sums, which tell of most dimensions that they differ.
+
+    To look for the least and largest value everywhere would take as long again as the sums."""
+    low, high = np.full(len(total), -np.inf), np.full(len(total), np.inf)
+    alike = len(frames) * squares - np.square(total) <= ALIKE * len(frames) * squares
+    if alike.any():
+        low[alike], high[alike] = frames[:, alike].min(axis=0), frames[:, alike].max(axis=0)
+    return low, high
 
 
 def typical_frame(frames: np.ndarray) -> NDArray[np.float64]:
