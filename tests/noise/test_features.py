@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,28 @@ def test_features_that_cannot_be_corrupted_are_refused():
         corrupt_features({"u": np.ones((2, 3)), "v": np.ones((2, 4))}, dataset="d", modality="a")
     with pytest.raises(ConfigError, match="give its target"):
         corrupt_features({"u": np.ones((2, 3))}, "gaussian", None, dataset="d", modality="a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "said"),
+    [
+        ("impulse", {"frequenzy": 0.1}, "options of noise kind 'impulse': unknown key 'frequenzy'"),
+        ("impulse", {"frequency": 1.5}, "1.5 is too large. Give at most 1.0"),
+        ("impulse", {"frequency": -0.1}, "-0.1 is too small. Give at least 0.0"),
+        ("drop_frames", {"share": "some"}, "'some' is not like its default 0.5"),
+    ],
+)
+def test_an_option_that_a_kind_does_not_have_or_not_so_is_refused(kind, options, said):
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        corrupt_features({"u": np.ones((2, 3))}, kind, -10, dataset="d", modality="a", options=options)
+
+
+@pytest.mark.parametrize("match", ["nominal", "effective"])
+def test_noise_without_power_is_refused(match):
+    features = {"u": np.arange(6.0).reshape(2, 3)}
+    given = {"dataset": "d", "modality": "a", "options": {"frequency": 0.0}, "match": match}
+    with pytest.raises(ConfigError, match="'impulse' with these options has no power"):
+        corrupt_features(features, "impulse", -10, **given)
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:

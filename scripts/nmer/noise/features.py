@@ -14,7 +14,7 @@ import numpy as np
 from nmer.errors import ConfigError, DataError
 from nmer.noise.calibration import calibrate_row, snr_db
 from nmer.noise.corruption import NoiseSource, Space, add_noise
-from nmer.noise.registry import noise_power
+from nmer.noise.registry import noise_kinds, noise_power
 from nmer.noise.schedule import Schedule
 
 
@@ -60,9 +60,10 @@ def corrupt_features(
     target_db: SNR in dB; ignored by kinds without one. dataset, modality, seed, draw: names that key the noise besides
     each id. schedule, mode, match: as in ``noise.calibration``. standardise: whether the noise acts in units of each
     dimension's spread (SPEC 2.6, corruption space).
-    Raises ConfigError for an unknown kind or option and a level out of reach, DataError for features that are not
-    finite or differ in width.
+    Raises ConfigError for an unknown kind, an option that is unknown or out of its bounds, noise without power and a
+    level out of reach, DataError for features that are not finite or differ in width.
     """
+    noise_kinds.declaration(kind, file).check_options(dict(options or {}), f"options of noise kind '{kind}'")
     source = NoiseSource.load(kind, dataset, seed, dict(options or {}), file)
     clean = {identifier: np.asarray(values, np.float32) for identifier, values in utterances.items()}
     space, variance = _statistics(clean, standardise)
@@ -72,6 +73,8 @@ def corrupt_features(
     if target_db is None:
         raise ConfigError(f"Noise kind '{kind}' has an SNR: give its target in dB.")
     nominal = noise_power(source.kind, source.options)
+    if nominal <= 0:
+        raise ConfigError(f"Noise kind '{kind}' with these options has no power, so it has no SNR. Correct them.")
     level, _target = calibrate_row(target_db, variance, schedule or Schedule(), mode, nominal, match)
     noisy, power = {}, 0.0
     for name, values in clean.items():

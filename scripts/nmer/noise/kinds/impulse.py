@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nmer.noise.registry import noise_kind
 
 
-@noise_kind("impulse")
+@noise_kind("impulse", minimum={"frequency": 0.0}, maximum={"frequency": 1.0})
 def impulse(shape: tuple[int, int], generator: np.random.Generator, *, frequency: float = 0.3) -> NDArray[np.float32]:
     """eps is +1 or -1, each with probability frequency / 2, else 0, independent per element.
 
