@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import tools
 from file_server import FileServer
+from hypothesis import settings
+
+# Its tables stay out of the repository, which tests of the workflow copy while others run.
+os.environ.setdefault(
+    "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), f"nmer_hypothesis_{os.getuid()}"))
+)
+# The same examples every time, so that a test that fails fails again; a slow machine fails none.
+settings.register_profile("tests", derandomize=True, database=None, deadline=None, max_examples=25)
+# For looking further by hand: `python -m pytest --hypothesis-profile search`.
+settings.register_profile("search", database=None, deadline=None, max_examples=1000)
+settings.load_profile("tests")
 
 
 @pytest.fixture
