@@ -58,6 +58,10 @@ FAULTS = {
         lambda c: c["experiments"]["tiny"].update(noise=["gaussian", "zero"], snr_db={"gaussian": [-10], "zero": [0]}),
         "experiments.tiny.snr_db: noise kind 'zero' has no SNR. Remove its list.",
     ),
+    "levels of the uni-modality benchmark without a noise that has an SNR": (
+        lambda c: c["experiments"]["tiny"].update(noise=["zero"], unimodal={"snr_db": [0]}),
+        "experiments.tiny.unimodal.snr_db: no noise kind of the experiment has an SNR. Remove the list.",
+    ),
     "an unknown kind behind a noise": (
         lambda c: c["noise"]["kinds"].update(lose={"kind": "drop_frame"}),
         "noise.kinds.lose: Unknown noise kind 'drop_frame'. Did you mean 'drop_frames'?",

@@ -372,6 +372,12 @@ def test_the_reference_noise_has_an_snr_where_one_has(make_plan):
         given = {"noise": kinds, "snr_db": [-10]}
         plan = make_plan(change=lambda c, given=given: c["experiments"]["tiny"].update(given))
         assert plan.reference_noise == reference
+    # The name says nothing: behind it may stand a kind without one.
+    given["noise"] = ["gaussian", "impulse"]
+    plan = make_plan(
+        change=lambda c: c["experiments"]["tiny"].update(given), noise={"kinds": {"gaussian": {"kind": "zero"}}}
+    )
+    assert plan.reference_noise == "impulse"
 
 
 @pytest.mark.parametrize(("draws", "copies", "trained"), [(1, None, None), (4, 4, 4), ("fresh", None, "fresh")])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,8 @@ def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str
         declaration.check_options(options, key)
         if has_snr(declaration):
             with_snr.add(name)
+    if "snr_db" in experiment.get("unimodal", {}) and not with_snr & set(experiment["noise"]):
+        raise ConfigError(f"{where}.unimodal.snr_db: no noise kind of the experiment has an SNR. Remove the list.")
     levels = experiment["snr_db"]
     if not isinstance(levels, dict):
         return
@@ -96,10 +99,14 @@ def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str
 
 def check_shape(config: dict[str, Any]) -> None:
     """Check a configuration against the schema alone. Raises ConfigError for the most telling fault."""
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
-    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    error = best_match(_validator().iter_errors(config))
     if error is not None:
         raise ConfigError(explain(error))
+
+
+@cache
+def _validator() -> Draft202012Validator:
+    return Draft202012Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
 
 
 def explain(error: ValidationError) -> str:

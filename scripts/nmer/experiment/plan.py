@@ -131,7 +131,7 @@ class Plan:
     @property
     def reference_noise(self) -> str:
         """The noise kind of Tables 3 to 5 and Figure 3: Gaussian, or where it is not run the first with an SNR."""
-        if REFERENCE_NOISE in self.snr_db:
+        if self.snr_db.get(REFERENCE_NOISE):
             return REFERENCE_NOISE
         return next((kind for kind, levels in self.snr_db.items() if levels), next(iter(self.snr_db)))
 
