@@ -179,3 +179,11 @@ def test_a_missing_key_of_the_pickle_is_named(mosei, tmp_path, step):
 def test_settings_with_an_unknown_key_are_refused(tiny, step):
     said = step.refuse(tiny["mosei_pickle"], "mosei_pickle", dim={"a": 3})
     assert "Unknown key 'dim'" in said
+
+
+@pytest.mark.parametrize("end", ["\r", "\n", "\0"])
+def test_an_id_with_a_line_end_is_named_before_it_tears_a_table_of_predictions_apart(mosei, tmp_path, step, end):
+    mosei["train"]["id"] = [*mosei["train"]["id"]]
+    mosei["train"]["id"][3] = f"a{end}b[0]"
+    said = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
+    assert f"utterance id {f'a{end}b[0]'!r} holds a line end or a zero byte" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -28,6 +29,8 @@ PUBLISHED = {
 """The paper's Table 1 and, for the validation split that it leaves out, SPEC 5.1 and 5.2. IEMOCAP's sizes are those of
 the fold that tests Ses01M."""
 
+_UNWRITABLE = re.compile(r"[\r\n\0]")
+
 
 def check(corpus: Corpus, settings: CorpusSettings) -> None:
     """Raise DataError, naming file or key, if the corpus cannot be trained and tested on. Reads no features."""
@@ -47,6 +50,13 @@ def _check_utterances(corpus: Corpus, section: str) -> None:
     repeated = [identifier for identifier, count in Counter(corpus.ids).items() if count > 1]
     if repeated:
         raise DataError(f"{section}: utterance id '{repeated[0]}' occurs more than once. Make ids unique.")
+    for sort, names in (("utterance id", corpus.ids), ("speaker", corpus.speakers), ("class", corpus.classes)):
+        broken = next((name for name in names if _UNWRITABLE.search(name)), None)
+        if broken is not None:
+            raise DataError(
+                f"{section}: {sort} {broken!r} holds a line end or a zero byte, which tables and stores cannot keep. "
+                "Remove it."
+            )
     outside = (corpus.labels < 0) | (corpus.labels >= len(corpus.classes))
     if outside.any():
         index = int(np.flatnonzero(outside)[0])
