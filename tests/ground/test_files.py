@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import json
@@ -10,8 +11,11 @@ import shutil
 import subprocess
 import time
 
+import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from nmer import command, files
@@ -96,6 +100,39 @@ def test_missing_or_damaged_json_is_refused_by_name(tmp_path, content):
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"broken\.json"):
         files.read_json(path)
+
+
+TEXT = st.text("aZ0 ,;.\"'\n\t|_-äß漢Ω\u0301😀", max_size=8)
+"""Without carriage returns, which the standard library's CSV does not keep; names that hold one are refused."""
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(-1e300, 1e300) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("written") / "x"
+
+
+@given(st.dictionaries(TEXT, VALUES))
+def test_any_json_is_read_back(place, value):
+    files.write_json(place, value)
+    assert files.read_json(place) == json.loads(place.read_bytes()) == value
+    assert names_in(place.parent) == {"x"}
+
+
+@given(st.data(), st.lists(TEXT.filter(bool), min_size=1, max_size=4, unique=True), st.integers(1, 4))
+def test_any_rows_are_read_back_by_other_readers_of_csv(place, data, columns, count):
+    # A first column that is never empty: pandas takes a line without any text for none.
+    fields = dict.fromkeys(columns, TEXT) | {columns[0]: TEXT.map(lambda text: f"u{text}")}
+    rows = data.draw(st.lists(st.fixed_dictionaries(fields), min_size=count, max_size=count))
+    files.write_rows(place, rows)
+    with place.open(newline="", encoding="utf-8") as stream:
+        assert list(csv.DictReader(stream)) == rows
+    assert pd.read_csv(place, dtype=str, keep_default_na=False).to_dict("records") == rows
 
 
 def test_equal_text_makes_equal_gzip_files_whenever_and_wherever_written(tmp_path, monkeypatch):

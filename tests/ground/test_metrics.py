@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from nmer.errors import DataError
@@ -43,3 +45,34 @@ def test_ua_ignores_how_often_a_class_occurs_and_wa_does_not():
     labels = np.array([0] * 90 + [1] * 10)
     found = score(labels, np.zeros(100, np.int64), 2)
     assert (found["WA"], found["UA"]) == (pytest.approx(0.9), pytest.approx(0.5))
+
+
+@st.composite
+def predictions(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
+    """Labels, of which every class has some, any predictions of them, and the number of classes."""
+    classes = draw(st.integers(2, 6))
+    labels = [*range(classes), *draw(st.lists(st.integers(0, classes - 1), max_size=30))]
+    guesses = draw(st.lists(st.integers(0, classes - 1), min_size=len(labels), max_size=len(labels)))
+    return np.array(draw(st.permutations(labels))), np.array(guesses), classes
+
+
+@given(predictions())
+def test_any_scores_are_those_of_scikit_learn(drawn):
+    labels, guesses, classes = drawn
+    found = score(labels, guesses, classes)
+    numbers = list(range(classes))
+    assert found["WA"] == pytest.approx(reference.accuracy_score(labels, guesses))
+    assert found["UA"] == pytest.approx(reference.recall_score(labels, guesses, average="macro", labels=numbers))
+    macro = reference.f1_score(labels, guesses, average="macro", labels=numbers, zero_division=0)
+    assert found["F1"] == pytest.approx(macro)
+    matrix = confusion_matrix(labels, guesses, classes)
+    np.testing.assert_array_equal(matrix, reference.confusion_matrix(labels, guesses, labels=numbers))
+    assert all(0 <= value <= 1 for value in found.values())
+
+
+@given(predictions(), st.randoms(use_true_random=False))
+def test_scores_do_not_depend_on_the_numbers_of_the_classes_or_on_the_order_of_the_items(drawn, chance):
+    labels, guesses, classes = drawn
+    numbers, order = np.array(chance.sample(range(classes), classes)), chance.sample(range(len(labels)), len(labels))
+    again = score(numbers[labels][order], numbers[guesses][order], classes)
+    assert again == pytest.approx(score(labels, guesses, classes), rel=1e-12)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nmer import names
 
@@ -51,3 +55,33 @@ def test_systems_and_noise_print_under_the_papers_names_and_a_users_own_under_th
 def test_systems_stand_in_the_papers_order_and_a_users_own_after_them():
     given = ["zebra", "nmer_no_inv", "nmer", "alpha", "men", "mmin"]
     assert names.in_paper_order(given) == ["men", "mmin", "nmer", "nmer_no_inv", "zebra", "alpha"]
+
+
+NOISE = st.builds(str.__add__, st.sampled_from("adz"), st.text("abdz019_", max_size=6))
+"""What the schema of the configuration lets a noise be called: [a-z][a-z0-9_]*."""
+
+LEVEL = st.none() | st.integers(-60, 30)
+
+
+@given(st.lists(st.tuples(NOISE, LEVEL), unique=True))
+def test_different_corruptions_have_different_names_without_a_dot_or_a_slash(corruptions):
+    found = [names.corruption_name(*corruption) for corruption in corruptions]
+    assert len(set(found)) == len(found)
+    assert all(Path(name).name == name == Path(name).stem for name in found)
+
+
+@given(NOISE, LEVEL, st.lists(st.sampled_from(["a", "b.c", "x y"]), min_size=1))
+def test_predictions_stand_beside_their_scores_under_a_name_that_no_scores_have(noise, level, folders):
+    scores = Path(*folders, names.corruption_name(noise, level) + ".csv")
+    found = names.predictions_path(scores)
+    assert found.parent == scores.parent
+    assert found.name == f"{scores.name.removesuffix('.csv')}_predictions.csv.gz"
+    assert names.predictions_path(str(scores)) == found
+
+
+@given(st.lists(st.sampled_from([*names.SYSTEM_LABELS, "own", "another", "unimodal_a"]), unique=True))
+def test_the_papers_order_is_one_of_the_same_systems_and_stays_as_it_is(systems):
+    found = names.in_paper_order(systems)
+    own = [name for name in systems if name not in names.SYSTEM_LABELS]
+    assert found == [name for name in names.SYSTEM_LABELS if name in systems] + own
+    assert names.in_paper_order(found) == found

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nmer import seeds
 
@@ -58,3 +60,16 @@ def test_a_key_does_not_depend_on_the_process():
     environment = {"PYTHONHASHSEED": "1"}
     printed = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, env=environment)
     assert printed.stdout.strip() == str(KEY), printed.stderr
+
+
+NAME = st.integers(-(10**20), 10**20) | st.text('a1,"[]\\ ü漢\u0301😀\n', max_size=6)
+
+
+@given(st.lists(st.tuples(NAME, NAME) | st.tuples(NAME) | st.tuples(NAME, NAME, NAME), unique_by=repr))
+def test_any_different_names_have_keys_of_their_own_and_generators_that_depend_on_nothing_else(several):
+    keys = [seeds.derive_key(*names) for names in several]
+    assert len(set(keys)) == len(keys)
+    first = [seeds.generator(*names).integers(2**60) for names in several]
+    assert [seeds.generator(*names).integers(2**60) for names in reversed(several)] == first[::-1]
+    expected = [np.random.Generator(np.random.Philox(key=key)).integers(2**60) for key in keys]
+    assert first == expected
