@@ -6,12 +6,15 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
+import add_noise
 import h5py
 import numpy as np
 import pytest
 from small_store import DIMS, IDS, make_noisy, make_store, read_levels, utterance
 
+from nmer import command
 from nmer.errors import ConfigError, DataError
 from nmer.noise.features import corrupt_features
 
@@ -77,14 +80,17 @@ def test_noise_without_power_is_refused(match):
         corrupt_features(features, "impulse", -10, **given)
 
 
-def run(*arguments: object) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, str(SCRIPT), *map(str, arguments)], capture_output=True, text=True)
+def call(*arguments: object) -> None:
+    """The command, in this process, which has its libraries loaded already."""
+    with mock.patch.object(sys, "argv", [str(SCRIPT), *map(str, arguments)]):
+        command.run(add_noise.main)
 
 
 def test_the_command_corrupts_an_array_and_prints_its_calibration(tmp_path):
     values = np.random.default_rng(0).normal(0, 3, (20, 7, 5))
     np.save(tmp_path / "x.npy", values)
-    ended = run("--input", tmp_path / "x.npy", "--modality", "l", "--snr-db", -20, "--output", tmp_path / "y.npy")
+    arguments = ("--input", tmp_path / "x.npy", "--modality", "l", "--snr-db", "-20", "--output", tmp_path / "y.npy")
+    ended = subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     expected = corrupt_features(
         {str(number): values[number] for number in range(20)}, "gaussian", -20, dataset="own", modality="l"
@@ -106,26 +112,27 @@ def test_the_command_corrupts_an_array_and_prints_its_calibration(tmp_path):
         (("--layout", "npy_folder", "--snr-db", -10), "utterances.csv: "),
     ],
 )
-def test_the_command_says_what_is_wrong_in_one_line(tmp_path, arguments, said):
+def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys, arguments, said):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(4, 3, 2)))
-    ended = run("--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy", *arguments)
-    assert ended.returncode == 1
-    assert said in ended.stderr
-    assert ended.stderr.count("\n") == 1
+    with pytest.raises(SystemExit) as ending:
+        call("--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy", *arguments)
+    message = capsys.readouterr().err
+    assert ending.value.code == 1
+    assert said in message
+    assert message.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
 
 
-def test_the_command_reads_any_layout_and_writes_the_workflows_cache(tmp_path):
+def test_the_command_reads_any_layout_and_writes_the_workflows_cache(tmp_path, capsys):
     store = make_store(tmp_path / "small.h5", standardize=("a",))
     expected = make_noisy(store, tmp_path / "cache", "impulse", snr_db=-20, seed=4)
     settings = '{"standardize": ["a"], "options": {"protocol": "given"}, "classes": ["no", "yes"]}'
-    ended = run(
+    call(
         *("--input", store, "--layout", "ragged_hdf5", "--layout-settings", settings, "--dataset", "small"),
         *("--noise", "impulse", "--snr-db", -20, "--seed", 4, "--output", tmp_path / "noisy.h5"),
     )
-    assert ended.returncode == 0, ended.stderr
     with h5py.File(tmp_path / "noisy.h5") as found, h5py.File(expected) as cached:
         for m in DIMS:
             np.testing.assert_array_equal(found[m]["values"], cached[m]["values"])
         assert found["utterance/id"].asstr()[()].tolist() == list(IDS)
-    assert ended.stdout.splitlines()[0].split("\t")[:4] == ["dataset", "modality", "noise", "snr_db"]
+    assert capsys.readouterr().out.splitlines()[0].split("\t")[:4] == ["dataset", "modality", "noise", "snr_db"]

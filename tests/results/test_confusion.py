@@ -35,10 +35,12 @@ def draw_labels(generator, classes, condition):
     return true, taken
 
 
-def make_counts(systems=("men", "nmer", "my_system"), levels=LEVELS, classes=CLASSES):
+def make_counts(
+    systems=("men", "nmer", "my_system"), levels=LEVELS, classes=CLASSES, datasets=tuple(SETTINGS["datasets"])
+):
     """Counts as the workflow writes them, and the matrices of scikit-learn, averaged over the six conditions."""
     generator, rows, expected = np.random.default_rng(0), [], {}
-    for dataset, system, (noise, snr_db) in itertools.product(SETTINGS["datasets"], systems, levels):
+    for dataset, system, (noise, snr_db) in itertools.product(datasets, systems, levels):
         for regime in ("clean",) if system == "men" else ("six", "all"):
             matrices = []
             for condition in (*CONDITIONS, "none", "avl"):
@@ -124,12 +126,24 @@ def test_each_class_has_a_panel_and_each_system_its_colour(made):
         assert colors == [style.color for style in styles.values()]
 
 
-@pytest.mark.parametrize("systems", [["nmer"], [*SYSTEM_LABELS, "a_rather_long_name_of_a_system_of_my_own"]])
-@pytest.mark.parametrize("classes", [["negative", "positive"], ["anger", "disgust", "fear", "joy", "neutral"]])
-@pytest.mark.parametrize("levels", [[("gaussian", -10)], [("gaussian", -10), ("gaussian", -40)]])
+EVERY_SYSTEM = [*SYSTEM_LABELS, "a_rather_long_name_of_a_system_of_my_own"]
+TWO_CLASSES, FIVE_CLASSES = ["negative", "positive"], ["anger", "disgust", "fear", "joy", "neutral"]
+ONE_LEVEL, TWO_LEVELS = [("gaussian", -10)], [("gaussian", -10), ("gaussian", -40)]
+
+
+# The smallest and the largest, and two between.
+@pytest.mark.parametrize(
+    ("systems", "classes", "levels"),
+    [
+        (["nmer"], TWO_CLASSES, ONE_LEVEL),
+        (["nmer"], FIVE_CLASSES, TWO_LEVELS),
+        (EVERY_SYSTEM, TWO_CLASSES, ONE_LEVEL),
+        (EVERY_SYSTEM, FIVE_CLASSES, TWO_LEVELS),
+    ],
+)
 def test_whatever_was_run_stays_on_the_page(systems, classes, levels):
     settings = SETTINGS | {"systems": systems, "snr_db": {"gaussian": [snr_db for _, snr_db in levels]}}
-    counts, _ = make_counts(systems, levels, classes)
+    counts, _ = make_counts(systems, levels, classes, ["mosi"])
     matrices, curves = (
         draw_confusion(confusion(counts, settings, "mosi")),
         draw_recall(recall(counts, settings, "mosi")),
@@ -166,12 +180,14 @@ def test_an_unknown_dataset_is_an_error(made):
 
 
 @pytest.mark.parametrize("script", ["draw_confusion.py", "draw_recall.py"])
-def test_the_steps_write_the_same_three_files_the_second_time(tmp_path, made, script):
-    made[0].to_csv(tmp_path / "counts.csv", index=False)
-    common = ("--settings", json.dumps(SETTINGS), "--confusion", tmp_path / "counts.csv", "--dataset", "mosi")
+def test_the_steps_write_the_same_three_files_the_second_time(tmp_path, script):
+    counts, _ = make_counts(["nmer", "men"], TWO_LEVELS)
+    counts.to_csv(tmp_path / "counts.csv", index=False)
+    settings = SETTINGS | {"systems": ["nmer", "men"], "snr_db": {"gaussian": [-10, -40]}}
+    common = ("--settings", json.dumps(settings), "--confusion", tmp_path / "counts.csv", "--dataset", "mosi")
     for name in ("one", "two"):
         run_step(script, *common, "--output-stem", tmp_path / name)
     assert_same_files(tmp_path / "one", tmp_path / "two")
     make = confusion if script == "draw_confusion.py" else recall
     written = pd.read_csv(tmp_path / "one.csv").astype({"snr_db": "Int64"})
-    pd.testing.assert_frame_equal(written, make(made[0], SETTINGS, "mosi"), check_dtype=False, atol=1e-6)
+    pd.testing.assert_frame_equal(written, make(counts, settings, "mosi"), check_dtype=False, atol=1e-6)
