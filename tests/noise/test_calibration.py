@@ -93,9 +93,21 @@ def test_a_constant_modality_is_refused(variance, mode):
         calibrate(-10, variance, Schedule(), mode)
 
 
-def test_an_unknown_mode_is_answered_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r"exact\b.*integer_T, exact_abar"):
-        calibrate(-10, 1.0, Schedule(), "exact")
+@pytest.mark.parametrize("mode", ["exact", "steps", ""])
+def test_an_unknown_mode_is_answered_with_the_known_ones(mode):
+    with pytest.raises(ConfigError, match=rf"unknown mode '{mode}'.*integer_T, exact_abar"):
+        calibrate(-10, 1.0, Schedule(), mode)
+
+
+def test_of_two_t_that_are_equally_near_the_smaller_is_taken():
+    for steps in range(2, 40):
+        above, below = (snr_db(Schedule().alpha_bar(t), 1.0) for t in (steps, steps + 1))
+        target = (above + below) / 2
+        if above - target == target - below:
+            assert calibrate(target, 1.0, Schedule()).steps == steps
+            break
+    else:
+        pytest.fail("no target lies exactly between two levels")
 
 
 def test_a_target_out_of_reach_is_refused():

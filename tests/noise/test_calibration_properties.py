@@ -107,6 +107,8 @@ def test_effective_matching_makes_the_noise_as_strong_as_its_label_and_nominal_d
     for mode in ("integer_T", "exact_abar"):
         nominal = calibrate_row(target, variance, schedule, mode, power, "nominal")
         assert nominal == calibrate_row(target, variance, schedule, mode)
+        # Noise of unit power, which is what a kind has unless it says otherwise, is as strong as its label anyhow.
+        assert calibrate_row(target, variance, schedule, mode, match="effective") == nominal
 
 
 @given(schedules(), VARIANCE, TARGET, POWER)

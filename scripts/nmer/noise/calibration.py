@@ -89,7 +89,7 @@ def calibrate(target_db: float, variance: float, schedule: Schedule, mode: str =
     raise ConfigError(f"No T up to {longest} brings variance {variance:.4g} down to {target_db} dB.")
 
 
-def nominal_target(target_db: float, power: float, match: str = "nominal") -> float:
+def nominal_target(target_db: float, power: float, match: str) -> float:
     """The SNR to calibrate to, of noise as if it had unit power.
 
     power: mean square of the kind's eps. ``nominal`` takes the target as it is, so that all kinds share their T and a
