@@ -404,3 +404,127 @@ def test_schedule_and_matching_reach_the_calibration_alone(make_plan):
     assert settings["match"] == "effective"
     for ask in (Plan.corruption_settings, Plan.training_settings, Plan.evaluation_settings):
         assert ask(plan, job) == ask(plain, job)
+
+
+def test_memory_is_that_of_the_libraries_and_four_times_the_raw_files_and_grows_with_the_attempt(make_plan, paper_data):
+    with (paper_data / "mosei_senti_data.pkl").open("wb") as stream:
+        stream.truncate(300 * 2**20)
+    plan = make_plan("paper", data=str(paper_data))
+    mosei = wildcards(dataset="mosei")
+    assert [plan.memory_mb(mosei, attempt) for attempt in (1, 2, 3)] == [2700, 5400, 8100]
+    assert make_plan().memory_mb(wildcards(dataset="tiny_mosei"), 1) == 1500
+
+
+def test_a_corpus_is_read_from_the_users_folder_or_from_where_it_was_generated(make_plan, paper_data):
+    plan = make_plan("paper", data=str(paper_data))
+    iemocap, mosei = wildcards(dataset="iemocap"), wildcards(dataset="mosei")
+    assert plan.source(iemocap) == paper_data / "IEMOCAP_features_2021"
+    assert plan.source(mosei) == paper_data / "mosei_senti_data.pkl"
+    assert plan.corpus_inputs(mosei) == {"source": [paper_data / "mosei_senti_data.pkl"], "digest": []}
+    assert len(plan.corpus_inputs(iemocap)["source"]) == 3 + 10
+    plan, root = make_plan(), Path("results/corpora")
+    for dataset, source in (
+        ("tiny_iemocap", root / "tiny_iemocap"),
+        ("tiny_mosei", root / "tiny_mosei/mosei_senti_data.pkl"),
+    ):
+        assert plan.source(wildcards(dataset=dataset)) == source
+        inputs = plan.corpus_inputs(wildcards(dataset=dataset))
+        assert inputs == {"source": root / dataset, "digest": root / f"{dataset}.sha256"}
+    assert plan.data == "data"
+    assert plan.digests([Path("a/b.h5"), Path("c.h5")]) == ["a/b.h5.sha256", "c.h5.sha256"]
+
+
+def test_training_curves_are_of_the_mildest_and_the_hardest_level_whatever_their_order(make_plan):
+    def change(config):
+        config["experiments"]["tiny"] |= {
+            "systems": ["men", "nmer", "unimodal_a"],
+            "noise": ["impulse", "gaussian"],
+            "snr_db": [-20, -40, 0, -10],
+        }
+
+    root = Path("results/tiny/runs/tiny_mosei")
+    assert make_plan(change=change).histories("tiny_mosei") == [
+        root / "men/clean/fold1/history.csv",
+        root / "nmer/six/gaussian_0dB/fold1/history.csv",
+        root / "nmer/six/gaussian_-40dB/fold1/history.csv",
+    ]
+    one = make_plan().histories("tiny_mosei")
+    assert one[1:] == [root / "nmer/six/gaussian_-10dB/fold1/history.csv"]
+    without = make_plan(change=lambda c: c["experiments"]["tiny"].update(systems=["nmer"], noise=["zero"]))
+    assert without.histories("tiny_mosei") == [root / "nmer/six/zero/fold1/history.csv"]
+
+
+def test_a_panel_is_told_what_is_not_at_its_default(make_plan):
+    w = wildcards(dataset="tiny_mosei", corruption="gaussian_-10dB")
+    plain = {"dataset": "tiny_mosei", "noise": "gaussian", "snr_db": -10}
+    given = {"samples": 128, "perplexity": 30, "seed": 0}
+    for embedding in ({}, given):
+        plan = make_plan(change=lambda c, e=embedding: c["experiments"]["tiny"].update(embedding=e))
+        assert json.loads(plan.embedding_settings(w)) == plain
+    other = {"samples": 5, "perplexity": 2.5, "seed": 7}
+    plan = make_plan(change=lambda c: c["experiments"]["tiny"].update(embedding=other | {"noise": ["gaussian"]}))
+    assert json.loads(plan.embedding_settings(w)) == plain | other
+
+
+def test_tables_and_figures_that_are_asked_for_stand_in_the_reports_order(make_plan):
+    asked = {"tables": [5, 2], "figures": ["figure3", "recall", "robustness"]}
+    plan, root = make_plan(change=lambda c: c["experiments"]["tiny"].update(asked)), Path("results/tiny")
+    assert plan.table_stems() == [root / "tables/table5", root / "tables/table2"]
+    assert plan.figure_stems() == [
+        root / "figures" / name
+        for name in ("robustness", *(f"{kind}_{d}" for kind in ("recall", "figure3") for d in plan.datasets))
+    ]
+    assert plan.distances() == [root / f"figures/figure3_{dataset}.csv" for dataset in plan.datasets]
+    bare = make_plan(change=lambda c: [c["experiments"]["tiny"].pop("figures"), c.pop("compute")])
+    assert len(bare.figure_stems()) == 2 + 6 * 2
+    assert (bare.tables, bare.threads, bare.keeps_noise, bare.downloads) == ([1, 2, 3, 4, 5], 1, True, [])
+    assert make_plan(change=lambda c: c["experiments"]["tiny"].pop("repeats") and None).repeats == 3
+
+
+def test_the_files_of_any_dataset_that_names_their_addresses_can_be_fetched(make_plan):
+    addresses = [{"url": "https://example.org/x.zip", "unpack": True}]
+    plan = make_plan(change=lambda c: c["datasets"]["mosi"].update(download=addresses))
+    assert plan.downloads == ["mosi"]
+    assert json.loads(plan.fetch_settings("mosi")) == {"dataset": "mosi", "download": addresses}
+
+
+def test_a_store_is_told_what_its_corpus_is_and_what_the_configuration_says_of_it(make_plan, paper_data):
+    plain = json.loads(make_plan().features_settings(wildcards(dataset="tiny_iemocap")))
+    described = {"dataset": "tiny_iemocap", "layout": "iemocap_mmin", "paper_name": "IEMOCAP"}
+    assert plain == described | {"synthetic": True}
+    said = {
+        "dims": {"a": 74},
+        "classes": ["no", "yes"],
+        "standardize": ["v"],
+        "folds": 1,
+        "options": {"limit_gib": 4},
+    }
+    plan = make_plan("paper", lambda c: c["datasets"]["mosei"].update(said), data=str(paper_data))
+    expected = {"dataset": "mosei", "layout": "mosei_pickle", "paper_name": "CMU-MOSEI"} | said
+    assert json.loads(plan.features_settings(wildcards(dataset="mosei"))) == expected
+    corpus = json.loads(make_plan().corpus_settings(wildcards(dataset="tiny_iemocap")))
+    generate = {"utterances": 120, "dims": {"a": 8, "v": 6, "l": 10}, "frames": {"a": 6, "v": 4, "l": 6}}
+    assert corpus == {"dataset": "tiny_iemocap", "layout": "iemocap_mmin", "generate": generate}
+
+
+def test_tables_are_told_what_was_run_and_on_what(make_plan):
+    plan = make_plan("demo")
+    shared = {
+        "datasets": {
+            "demo_iemocap": {"paper_name": "IEMOCAP", "synthetic": True, "evaluation": "every_condition"},
+            "demo_mosei": {"paper_name": "CMU-MOSEI", "synthetic": True, "evaluation": "one_condition"},
+        },
+        "systems": plan.config["experiments"]["demo"]["systems"],
+        "snr_db": {"gaussian": [-10, -40], "impulse": [-10]},
+        "reference_noise": "gaussian",
+    }
+    unimodal = {"datasets": ["demo_iemocap"], "snr_db": [0, -40], "clean_reference": True}
+    assert json.loads(plan.tables_settings()) == json.loads(plan.tables_settings(2)) == shared
+    assert json.loads(plan.tables_settings(4)) == shared | {"unimodal": unimodal}
+    report = json.loads(plan.report_settings())
+    assert {key: report[key] for key in (*shared, "unimodal", "experiment")} == (
+        shared | {"unimodal": unimodal, "experiment": "demo"}
+    )
+    assert report["config"]["experiment"] == {"demo": plan.config["experiments"]["demo"]}
+    assert list(report["config"]["datasets"]) == ["demo_iemocap", "demo_mosei"]
+    assert report["config"]["noise"] == plan.config["noise"]
