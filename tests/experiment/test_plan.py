@@ -114,6 +114,8 @@ def test_paths_are_those_that_the_contract_names(make_plan):
     root = Path("results/tiny")
     clean = plan.model("tiny_mosei", "men", "clean", 1)
     assert clean == root / "runs/tiny_mosei/men/clean/fold1/model.safetensors"
+    assert plan.features("tiny_mosei") == Path("results/features/tiny_mosei.h5")
+    assert plan.noisy("tiny_mosei", "gaussian_-10dB") == Path("results/noisy/tiny_mosei/gaussian_-10dB.h5")
     noisy = plan.model("tiny_mosei", "nmer", "six", 1, "gaussian_-10dB")
     assert noisy == root / "runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1/model.safetensors"
     teacher = plan.teacher(wildcards(dataset="tiny_mosei", system="nmer", fold="1"))

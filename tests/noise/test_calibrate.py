@@ -129,3 +129,12 @@ def test_a_constant_modality_is_refused_in_one_line_and_nothing_is_written(level
     assert said.startswith("error: ")
     assert "constant" in said
     assert not (tmp_path / "new" / "levels.csv").exists()
+
+
+@pytest.mark.parametrize("match", ["nominal", "effective"])
+def test_noise_without_power_is_refused_in_one_line(levels, capsys, match):
+    with pytest.raises(SystemExit):
+        levels(noise="impulse", options={"frequency": 0.0}, match=match)
+    assert capsys.readouterr().err == (
+        "error: noise.kinds.impulse: this noise has no power, so it has no SNR. Correct it.\n"
+    )

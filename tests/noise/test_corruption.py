@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from nmer.noise.corruption import NoiseSource, add_noise, add_noise_iteratively
+from nmer.noise.corruption import CorruptionSettings, NoiseSource, add_noise, add_noise_iteratively
 from nmer.noise.kinds.gaussian import gaussian
 from nmer.noise.kinds.impulse import impulse
 from nmer.noise.schedule import Schedule
@@ -129,6 +129,14 @@ def test_the_noise_of_an_utterance_does_not_depend_on_its_neighbours_or_on_order
     before = [one.eps(f"u{number}", "v", (9, 2)) for number in range(20)][7]
     np.testing.assert_array_equal(one.eps("u7", "v", (4, 3)), alone)
     np.testing.assert_array_equal(one.eps("u7", "v", (9, 2)), before)
+
+
+def test_a_seed_that_is_not_given_is_0():
+    named = {"kind": gaussian, "name": "gaussian", "dataset": "iemocap"}
+    expected = source(seed=0).eps("u1", "a", (2, 3))
+    for found in (NoiseSource(**named), NoiseSource.load("gaussian", "iemocap"), source()):
+        np.testing.assert_array_equal(found.eps("u1", "a", (2, 3)), expected)
+    assert CorruptionSettings("iemocap", "gaussian").seed == 0
 
 
 BASE = {"source": {}, "utterance": "u1", "modality": "a", "draw": 0}

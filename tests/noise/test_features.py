@@ -49,6 +49,27 @@ def test_a_standardised_modality_gets_noise_in_units_of_its_spread(tmp_path):
     assert found.steps == 46
 
 
+def test_a_dimension_of_one_value_gets_noise_in_its_own_units():
+    drawn = np.random.default_rng(0).normal(0, 3, (400, 2))
+    given = {"u": np.stack([drawn[:, 0], np.full(400, 7.0), drawn[:, 1]], axis=1)}
+    found = corrupt_features(given, "gaussian", -10, dataset="d", modality="a", standardise=True)
+    # Two dimensions of variance 1 and one of variance 0.
+    assert found.variance == pytest.approx(2 / 3)
+    noisy = found.utterances["u"][:, 1].astype(np.float64)
+    assert noisy.mean() == pytest.approx(7, abs=5 / np.sqrt(400))
+    assert noisy.var() == pytest.approx(1 - found.alpha_bar, rel=5 * np.sqrt(2 / 400))
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "drop_frames"])
+def test_another_draw_is_another_noise(kind):
+    given = {"u": np.random.default_rng(0).normal(0, 3, (400, 2))}
+    draws = [
+        corrupt_features(given, kind, -10, dataset="d", modality="a", draw=draw).utterances["u"] for draw in (0, 1, 1)
+    ]
+    assert (draws[0] != draws[1]).any(axis=1).mean() > 0.4
+    np.testing.assert_array_equal(draws[1], draws[2])
+
+
 def test_features_that_cannot_be_corrupted_are_refused():
     with pytest.raises(DataError, match="NaN or infinities"):
         corrupt_features({"u": np.full((2, 3), np.nan)}, dataset="d", modality="a")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 
 import numpy as np
@@ -75,6 +76,12 @@ def test_the_power_of_a_kind_that_does_not_state_it_is_measured():
 
     assert noise_power(uniform, {"width": 3.0}) == pytest.approx(3.0, rel=0.01)
     assert noise_power(uniform, {}) == noise_power(uniform, {})
+
+
+def test_the_draw_that_measures_a_power_stays_the_same_for_ever():
+    key = int.from_bytes(hashlib.sha256(b'["noise power"]').digest()[:16], "little")
+    drawn = np.random.Generator(np.random.Philox(key=key)).standard_normal((2**20, 1))
+    assert noise_power(lambda shape, generator: generator.standard_normal(shape), {}) == (drawn**2).mean()
 
 
 def test_uniform_noise_has_unit_power_and_is_flat():
