@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Self
+from dataclasses import Field, asdict, dataclass, field, replace
+from typing import Any, ClassVar, Self
 
 from nmer.command import fill
 from nmer.errors import ConfigError, nearest
@@ -48,6 +48,7 @@ PRETRAINING = replace(TrainingSettings(), constant_epochs=20, decay_epochs=20, c
 class _JobSettings:
     """What the settings of a training and of an evaluation share: how they are read, and the check of the regime."""
 
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     regime: str
 
     @classmethod

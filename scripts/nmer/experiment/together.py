@@ -172,7 +172,8 @@ class SystemsTogether:
         objective = _Objective(first, settings.training)
 
         def apart(tensor: Tensor) -> Tensor:
-            return tensor.unflatten(0, (len(self._systems), -1))
+            of_repeats: Tensor = tensor.unflatten(0, (len(self._systems), -1))
+            return of_repeats
 
         def own_sequences(modality: str) -> Sequences:
             clean = flat.clean(modality)
@@ -192,7 +193,7 @@ class SystemsTogether:
             )
             return functional_call(objective, parameters, (batch,))
 
-        return compute_together(
+        terms: dict[str, Tensor] = compute_together(
             of_one,
             self._generators,
             {f"system.{name}": value for name, value in self.parameters.items()},
@@ -200,6 +201,7 @@ class SystemsTogether:
             apart(flat.labels),
             {modality: apart(flags) for modality, flags in flat.noisy.items()},
         )
+        return terms
 
     def _clip(self, limit: float) -> None:
         """Limit the norm of every sub-network's gradient, repeat by repeat (SPEC 3.3)."""

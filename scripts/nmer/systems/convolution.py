@@ -47,6 +47,7 @@ class _WindowMaxima(torch.autograd.Function):
         beyond = torch.arange(starts, device=lengths.device)[:, None] > lengths - window
         if beyond.any():
             responses.masked_fill_(beyond[:, :, None], float("-inf"))
+        maxima: Tensor
         maxima, start = responses.max(dim=0)
         ctx.save_for_backward(rows, weights, start)
         ctx.shape = tokens.shape

@@ -83,7 +83,8 @@ class Ring(Mctn):
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """z of the translator whose source the modality is: (batch, 128)."""
         translator = self._translators()[modality]
-        return translator.summary(translator.encode(sequences))
+        summary: Tensor = translator.summary(translator.encode(sequences))
+        return summary
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of [z_av; z_vl; z_la]."""
@@ -136,7 +137,9 @@ class Hierarchy(Mctn):
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """z of the second level's joint sequence: (batch, 128)."""
-        return self.joint_to_audio.summary(self.joint_to_audio.encoder(self.text_to_vision.encode(sequences)))
+        second = self.joint_to_audio.encoder(self.text_to_vision.encode(sequences))
+        summary: Tensor = self.joint_to_audio.summary(second)
+        return summary
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of z."""

@@ -86,7 +86,8 @@ def _of_all_repeats(values: Tensor, *weights: Tensor) -> Tensor:
     as_one = max(1, WIDEST // (lstms * hidden))
     flat = [part.flatten(0, 1).split(as_one) for part in (values, *weights)]
     outputs = torch.cat([_as_one(*group) for group in zip(*flat, strict=True)])
-    return outputs.unflatten(0, (repeats, readers)).flatten(1, 2)
+    of_repeats: Tensor = outputs.unflatten(0, (repeats, readers)).flatten(1, 2)
+    return of_repeats
 
 
 def _as_one(
@@ -115,7 +116,8 @@ def _as_one(
         bidirectional=False,
         batch_first=True,
     )[0]
-    return outputs.unflatten(2, (readers, lstms, hidden)).permute(2, 3, 0, 1, 4)
+    apart: Tensor = outputs.unflatten(2, (readers, lstms, hidden))
+    return apart.permute(2, 3, 0, 1, 4)
 
 
 def _on_diagonal(blocks: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ class CyclicTranslator(nn.Module):
 
     def encode(self, source: Sequences) -> Sequences:
         """The joint sequence J of the source as fed: 128 wide, as long as the source."""
-        return self.encoder(Sequences(self.source_projection(source.values), source.lengths))
+        joint: Sequences = self.encoder(Sequences(self.source_projection(source.values), source.lengths))
+        return joint
 
     def translate(self, joint: Sequences, steps: int = STEPS) -> tuple[Tensor, Tensor]:
         """The translation, (batch, steps, target_dim), and the translation back from it, (batch, steps, source_dim)."""
@@ -121,7 +122,8 @@ class AttentionDecoder(nn.Module):
 
     def _stepped(self, given: Tensor, hidden: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         if not together():
-            return self.cell(given, (hidden, cell))
+            stepped: tuple[Tensor, Tensor] = self.cell(given, (hidden, cell))
+            return stepped
         # In parts that can be computed for several repeats at once; the framework's cell cannot.
         gates = functional.linear(given, self.cell.weight_ih, self.cell.bias_ih)
         gates = gates + functional.linear(hidden, self.cell.weight_hh, self.cell.bias_hh)
