@@ -1,10 +1,11 @@
-"""Copies of the repository for the end-to-end tests, shared by those of one worker."""
+"""Copies of the repository for the end-to-end tests, shared among them."""
 
 from __future__ import annotations
 
 import subprocess
 
 import pytest
+from filelock import FileLock
 from workflow_copy import OFFLINE, Workflow, reduced
 
 
@@ -17,12 +18,19 @@ def may_go_offline() -> bool:
 
 
 @pytest.fixture(scope="session")
-def finished_workflow(tmp_path_factory) -> Workflow:
-    """The `tiny` experiment, run with two cores and, where the system lets us cut it off, without a network."""
-    workflow = Workflow(tmp_path_factory.mktemp("two cores") / "nmer")
-    finished = workflow.snakemake(cores=2, prefix=OFFLINE if may_go_offline() else ())
-    assert finished.returncode == 0, finished.stdout + finished.stderr
-    return workflow
+def finished_workflow(tmp_path_factory, worker_id) -> Workflow:
+    """The `tiny` experiment, run with two cores and, where the system lets us cut it off, without a network.
+
+    One worker runs it, and each has a copy of its own, in a folder beside that of the run.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = (own if worker_id == "master" else own.parent) / "two cores"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            finished = Workflow(shared / "nmer").snakemake(cores=2, prefix=OFFLINE if may_go_offline() else ())
+            assert finished.returncode == 0, finished.stdout + finished.stderr
+        assert (shared / "nmer/results/tiny/report.html").exists(), "It failed in another worker, which says why."
+    return Workflow.at(shared / "nmer").copied(shared / worker_id / "nmer")
 
 
 @pytest.fixture(scope="session")

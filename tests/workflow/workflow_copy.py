@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 import shutil
@@ -57,12 +56,17 @@ class Workflow:
             REPOSITORY, folder, ignore=lambda at, _: LEFT_OUT if Path(at) == REPOSITORY else {"__pycache__"}
         )
 
+    @classmethod
+    def at(cls, folder: Path) -> Workflow:
+        """A copy that is there already."""
+        workflow = cls.__new__(cls)
+        workflow.folder = folder
+        return workflow
+
     def copied(self, folder: Path) -> Workflow:
         """A copy of this one with everything that it has made."""
         shutil.copytree(self.folder, folder)
-        twin = copy.copy(self)
-        twin.folder = folder
-        return twin
+        return self.at(folder)
 
     def snakemake(self, *arguments: str, prefix: tuple[str, ...] = (), **given):
         """Run snakemake; returns the finished process with its output as text. prefix: a command to run it with.
