@@ -127,7 +127,7 @@ def make_files(folder: Path, name: str, training: int, validated: int, total: in
     from nmer.corpora.corpus import Corpus, CorpusSettings
     from nmer.corpora.store_writer import write_store
     from nmer.corpora.streaming import create_file, create_values
-    from nmer.files import write_digest
+    from nmer.digests import write_digest
 
     shape, random = CORPORA[name], np.random.default_rng(0)
     count = total or training + validated

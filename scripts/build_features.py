@@ -16,14 +16,16 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nmer import command, files
+from nmer import command
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.registry import relative_name, source_files
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.corpora.validation import check, report, summary
+from nmer.digests import check_digests, file_digest, write_digest
 from nmer.errors import DataError
 from nmer.experiment.sources import Unchanged
+from nmer.files import write_json
 
 
 def main() -> None:
@@ -37,9 +39,9 @@ def main() -> None:
     settings = CorpusSettings.from_mapping(command.settings(arguments.settings))
     sources = source_files(settings.layout, arguments.source, settings.file)
     if settings.synthetic:
-        files.check_digests(arguments.source if arguments.source.is_dir() else arguments.source.parent)
+        check_digests(arguments.source if arguments.source.is_dir() else arguments.source.parent)
     unchanged = Unchanged(sources)
-    digests = {relative_name(path, arguments.source): files.file_digest(path) for path in sources}
+    digests = {relative_name(path, arguments.source): file_digest(path) for path in sources}
     with read_corpus(arguments.source, settings) as corpus:
         check(corpus, settings)
         write_store(corpus, settings, arguments.output, digests)
@@ -50,8 +52,8 @@ def main() -> None:
         raise
     with FeatureStore(arguments.output) as store:
         described = report(corpus, settings, store)
-    files.write_json(arguments.report, described)
-    files.write_digest(arguments.output)
+    write_json(arguments.report, described)
+    write_digest(arguments.output)
     print(summary(described), file=sys.stderr)
 
 

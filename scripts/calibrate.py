@@ -14,7 +14,8 @@ from pathlib import Path
 
 from nmer import command
 from nmer.corpora.store import FeatureStore
-from nmer.files import check_digests, write_rows
+from nmer.digests import check_digests
+from nmer.files import write_rows
 from nmer.names import MODALITIES
 from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.levels import calibration_rows

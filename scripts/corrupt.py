@@ -15,8 +15,9 @@ from pathlib import Path
 from nmer import command
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.streaming import create_file
+from nmer.digests import check_digests, write_digest
 from nmer.experiment.noisy import MEASURES, corrupt_modality
-from nmer.files import check_digests, write_digest, write_rows
+from nmer.files import write_rows
 from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
 from nmer.progress import progress

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from nmer import command
-from nmer.files import check_digests, write_text
+from nmer.digests import check_digests
+from nmer.files import write_text
 from nmer.names import MODALITIES
 from nmer.results.embedding import FRAMES, PERPLEXITY, SAMPLES, choose, embed, flatten
 from nmer.results.stores import read_pairs, read_test_utterances

@@ -13,12 +13,13 @@ import pandas as pd
 
 from nmer import command
 from nmer.devices import compute_device
+from nmer.digests import check_digests
 from nmer.errors import ConfigError
 from nmer.experiment.data import FoldData
 from nmer.experiment.evaluation import predict, score_predictions
 from nmer.experiment.models import restore
 from nmer.experiment.settings import EvaluationSettings
-from nmer.files import check_digests, write_gzip, write_text
+from nmer.files import write_gzip, write_text
 from nmer.systems.building import build_system
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nmer import command, files
+from nmer import command, digests, files
 from nmer.corpora.demo import DemoSettings, write_demo
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     settings = DemoSettings.from_mapping(command.settings(arguments.settings))
     with files.atomic_path(arguments.output) as folder:
         write_demo(folder, settings)
-    files.write_digest(arguments.output)
+    digests.write_digest(arguments.output)
 
 
 if __name__ == "__main__":

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from nmer import command
 from nmer.devices import compute_device
+from nmer.digests import check_digests, digest_path
 from nmer.errors import ConfigError, DataError
 from nmer.experiment.conditions import cached_draws
 from nmer.experiment.data import FoldData
 from nmer.experiment.models import save_models
 from nmer.experiment.repeats import train_repeats
 from nmer.experiment.settings import RunSettings
-from nmer.files import check_digests, digest_path, write_rows
+from nmer.files import write_rows
 from nmer.names import FRESH
 from nmer.systems.registry import pretraining, systems
 

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and digests of their content."""
+"""Files written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import csv
 import errno
 import glob
 import gzip
-import hashlib
 import io
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from nmer.errors import DataError
 
-DIGEST_SUFFIX = ".sha256"
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -114,68 +112,3 @@ def write_gzip(path: str | Path, text: str) -> None:
         stream.write(text.encode("utf-8"))
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's content, as 64 hexadecimal digits."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def digest_path(path: str | Path) -> Path:
-    """Where the digest of a large output stands: beside it, in ``sha256sum`` format."""
-    path = Path(path)
-    return path.with_name(path.name + DIGEST_SUFFIX)
-
-
-def write_digest(path: str | Path) -> None:
-    """Write the digest of a file, or of every file of a folder, beside it (checked by ``sha256sum -c``)."""
-    path = Path(path)
-    members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    lines = [f"{file_digest(member)}  {member.relative_to(path.parent)}\n" for member in members]
-    write_text(digest_path(path), "".join(lines))
-
-
-def check_digests(*paths: str | Path | None) -> None:
-    """Compare files, or all files of a folder, with the digests beside them; those without one are not checked.
-
-    What was compared is not read again while size, times and place on the disk of all of it stay the same: a hidden
-    file beside it remembers them. Raises DataError for a file that is not the one that was made.
-    """
-    for path in [Path(path) for path in paths if path]:
-        try:
-            stated = digest_path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            continue
-        digests = {
-            path.parent / name: digest for digest, _, name in (line.partition("  ") for line in stated.splitlines())
-        }
-        memory, state = path.with_name(f".{path.name}.checked"), f"{_state(stated, digests)}\n"
-        if _text(memory) == state:
-            continue
-        for member, digest in digests.items():
-            try:
-                found = file_digest(member)
-            except FileNotFoundError:
-                found = None
-            if found != digest:
-                says = "is missing" if found is None else "is damaged, or was changed after it was made"
-                raise DataError(f"{member}: {says} (SHA-256 in {digest_path(path)}). Delete {path} and run again.")
-        # Where nothing can be written it is compared every time.
-        with suppress(OSError):
-            write_text(memory, state)
-
-
-def _state(stated: str, members: Iterable[Path]) -> str:
-    """Digest of what is stated of some files and of how they lie on the disk."""
-    # The time of the last change (ctime) is among it: no program can set it.
-    about = [member.stat() if member.exists() else None for member in members]
-    places = [(one.st_size, one.st_mtime_ns, one.st_ctime_ns, one.st_ino) for one in about if one]
-    return hashlib.sha256(f"{stated}{places}".encode()).hexdigest()
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None

@@ -270,7 +270,7 @@ def test_an_unsafe_pickle_is_refused_and_runs_nothing(tmp_path, step, name):
 
 def test_a_pickle_above_the_limit_is_refused(tmp_path, step, monkeypatch):
     # The digest of a gibibyte of nothing takes seconds, and is not what is looked at here.
-    monkeypatch.setattr(build_features.files, "file_digest", lambda _path: "digest")
+    monkeypatch.setattr(build_features, "file_digest", lambda _path: "digest")
     path = tmp_path / "corpus.pkl"
     with path.open("wb") as stream:
         stream.truncate(2**30 + 1)

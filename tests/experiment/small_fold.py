@@ -14,9 +14,9 @@ import torch
 from nmer import command
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.store_writer import write_store
+from nmer.digests import write_digest
 from nmer.experiment.data import FoldData
 from nmer.experiment.settings import RunSettings, TrainingSettings
-from nmer.files import write_digest
 from nmer.systems.building import build_system
 
 torch.set_num_threads(1)

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 
 import requests
 
+from nmer.digests import file_digest
 from nmer.errors import DataError
-from nmer.files import file_digest, read_json, write_json
+from nmer.files import read_json, write_json
 from nmer.progress import progress
 
 CHUNK = 2**15

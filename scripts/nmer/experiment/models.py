@@ -10,9 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from nmer.digests import write_digest
 from nmer.errors import DataError
 from nmer.experiment.versions import library_versions
-from nmer.files import atomic_path, write_digest
+from nmer.files import atomic_path
 
 
 def save_models(path: Path, states: dict[int, dict[str, Tensor]], description: dict[str, Any]) -> None:

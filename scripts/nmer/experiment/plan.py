@@ -18,11 +18,11 @@ from typing import Any, Protocol
 
 from nmer.corpora.demo import MOSEI_FILE
 from nmer.corpora.registry import layouts, source_files
+from nmer.digests import DIGEST_SUFFIX
 from nmer.experiment.conditions import EVERY_CONDITION
 from nmer.experiment.config import check_config
 from nmer.experiment.settings import PRETRAINING, TrainingSettings, changed
 from nmer.experiment.sources import source_digests
-from nmer.files import DIGEST_SUFFIX
 from nmer.fingerprint import fingerprint
 from nmer.names import ALL_CLEAN_SCORES, FRESH, UNIMODAL_SYSTEMS, corruption_name, predictions_path
 from nmer.noise.registry import has_snr, noise_kinds

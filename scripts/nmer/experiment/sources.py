@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from nmer.digests import file_digest, file_state
 from nmer.errors import DataError
-from nmer.files import file_digest, write_text
+from nmer.files import write_text
 
 
 def source_digests(files: list[Path], memory: Path) -> dict[str, str]:
@@ -20,7 +21,7 @@ def source_digests(files: list[Path], memory: Path) -> dict[str, str]:
     digests, changed = {}, False
     for file in files:
         # Hashed, for what lies in results/ shall not say where on whose disk it was made.
-        key = hashlib.sha256(_state(file).encode()).hexdigest()
+        key = hashlib.sha256(file_state(file).encode()).hexdigest()
         if key not in known:
             known[key] = file_digest(file)
             changed = True
@@ -34,20 +35,14 @@ class Unchanged:
     """Notices when one of the files that are being read is replaced or changed meanwhile."""
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._states = {file: _state(file) for file in files}
+        self._states = {file: file_state(file) for file in files}
 
     def check(self) -> None:
         """Raises DataError if a file is no longer the one that it was."""
         for file, state in self._states.items():
             try:
-                same = _state(file) == state
+                same = file_state(file) == state
             except FileNotFoundError:
                 same = False
             if not same:
                 raise DataError(f"{file}: was changed while it was read. Leave it alone and run again.")
-
-
-def _state(file: Path) -> str:
-    # The time of the last change too (ctime): a copy that keeps the other time does not keep this one.
-    state = file.stat()
-    return f"{file.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"

@@ -1,0 +1,112 @@
+"""Digests are those of sha256sum, and what was changed after it was made is noticed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from nmer import digests
+from nmer.errors import DataError
+
+
+def test_a_files_digest_is_its_sha256(tmp_path):
+    content = bytes(range(256)) * 5000
+    (tmp_path / "x").write_bytes(content)
+    assert digests.file_digest(tmp_path / "x") == hashlib.sha256(content).hexdigest()
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs the program sha256sum (GNU coreutils)")
+def test_sha256sum_checks_a_written_digest_and_notices_a_change(tmp_path):
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    folder = tmp_path / "corpus"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "sub" / "x").write_bytes(b"x")
+    (folder / "y").write_bytes(b"y")
+    for path, members in ((tmp_path / "model.bin", 1), (folder, 2)):
+        digests.write_digest(path)
+        assert len(digests.digest_path(path).read_text().splitlines()) == members
+        check = ["sha256sum", "--check", "--strict", digests.digest_path(path).name]
+        assert subprocess.run(check, cwd=tmp_path, capture_output=True).returncode == 0
+    (folder / "sub" / "x").write_bytes(b"z")
+    assert subprocess.run(check, cwd=tmp_path, capture_output=True).returncode != 0
+
+
+def test_a_digest_stands_beside_its_file(tmp_path):
+    assert digests.digest_path(tmp_path / "x.h5") == tmp_path / "x.h5.sha256"
+
+
+def test_a_file_is_compared_with_the_digest_beside_it(tmp_path):
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"features")
+    digests.check_digests(path, None)
+    digests.write_digest(path)
+    digests.check_digests(path)
+    path.write_bytes(b"featurez")
+    with pytest.raises(DataError, match=r"x\.h5: is damaged, or was changed after .*Delete .*x\.h5 and run"):
+        digests.check_digests(path)
+
+
+def test_every_file_of_a_folder_is_compared_and_a_missing_one_is_named(tmp_path):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "a").touch()
+    (folder / "b").touch()
+    digests.write_digest(folder)
+    digests.check_digests(folder)
+    (folder / "b").unlink()
+    with pytest.raises(DataError, match=r"corpus/b: is missing"):
+        digests.check_digests(folder)
+
+
+def test_what_was_compared_is_read_again_only_once_it_has_changed(tmp_path, monkeypatch):
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"features")
+    digests.write_digest(path)
+    read, whole = [], digests.file_digest
+    monkeypatch.setattr(digests, "file_digest", lambda member: read.append(member.name) or whole(member))
+    for _ in range(3):
+        digests.check_digests(path)
+    assert read == ["x.h5"]
+    # The same size and, set back, the same time of writing.
+    state = path.stat()
+    path.write_bytes(b"featurez")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"x\.h5: is damaged"):
+            digests.check_digests(path)
+    path.write_bytes(b"features")
+    digests.check_digests(path)
+    assert read == ["x.h5"] * 4
+    (tmp_path / ".x.h5.checked").write_bytes(b"\xff")
+    digests.check_digests(path)
+    assert read == ["x.h5"] * 5
+
+
+def test_a_new_digest_is_compared_with_a_file_that_stayed_the_same(tmp_path):
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"features")
+    digests.write_digest(path)
+    digests.check_digests(path)
+    (tmp_path / "x.h5.sha256").write_text(f"{64 * '0'}  x.h5\n")
+    with pytest.raises(DataError, match=r"x\.h5: is damaged"):
+        digests.check_digests(path)
+
+
+def test_where_nothing_can_be_remembered_a_file_is_compared_every_time(tmp_path, monkeypatch):
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"features")
+    digests.write_digest(path)
+    read, whole = [], digests.file_digest
+    monkeypatch.setattr(digests, "file_digest", lambda member: read.append(member.name) or whole(member))
+
+    def refused(*_given):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(digests, "write_text", refused)
+    digests.check_digests(path)
+    digests.check_digests(path)
+    assert read == ["x.h5"] * 2
