@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from nmer import command
-from nmer.files import write_text
 from nmer.noise.schedule import Schedule
 from nmer.results.calibration_figure import calibration_curves, draw_calibration, read_levels
 from nmer.results.style import save_figure
@@ -23,8 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
     schedule = command.fill(Schedule, arguments.schedule, "--schedule")
     curves = calibration_curves(read_levels(arguments.calibration), schedule)
-    save_figure(draw_calibration(curves), arguments.output_stem)
-    write_text(f"{arguments.output_stem}.csv", curves.to_csv(index=False, float_format="%.6f"))
+    save_figure(draw_calibration(curves), curves, arguments.output_stem)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ Shades and upper numbers are WA, lower numbers UA. Writes .png, .pdf and the dat
 from __future__ import annotations
 
 from nmer import command
-from nmer.files import write_text
 from nmer.results.conditions_figure import condition_scores, draw_conditions
 from nmer.results.scores import read_scores
 from nmer.results.style import save_figure
@@ -23,8 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     cells = condition_scores(read_scores(arguments.scores), check(arguments.settings), arguments.dataset)
-    save_figure(draw_conditions(cells), arguments.output_stem)
-    write_text(f"{arguments.output_stem}.csv", cells.to_csv(index=False, float_format="%.6f"))
+    save_figure(draw_conditions(cells), cells, arguments.output_stem)
 
 
 if __name__ == "__main__":

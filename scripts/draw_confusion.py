@@ -7,7 +7,6 @@ Numbers are percent of the true class, the mean over the six conditions; the dia
 from __future__ import annotations
 
 from nmer import command
-from nmer.files import write_text
 from nmer.results.confusion import confusion, read_counts
 from nmer.results.confusion_figure import draw_confusion
 from nmer.results.style import save_figure
@@ -24,8 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     shares = confusion(read_counts(arguments.confusion), check(arguments.settings), arguments.dataset)
-    save_figure(draw_confusion(shares), arguments.output_stem)
-    write_text(f"{arguments.output_stem}.csv", shares.to_csv(index=False, float_format="%.6f"))
+    save_figure(draw_confusion(shares), shares, arguments.output_stem)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ stands the mean length of these lines (in the plane, and in feature space). Writ
 from __future__ import annotations
 
 from nmer import command
-from nmer.files import write_text
 from nmer.results.figure3 import draw_figure_3, read_panels
 from nmer.results.style import save_figure
 
@@ -23,8 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     points, distances = read_panels(arguments.points, POINTS), read_panels(arguments.distances, DISTANCES)
-    save_figure(draw_figure_3(points, distances), arguments.output_stem)
-    write_text(f"{arguments.output_stem}.csv", distances[DISTANCES].to_csv(index=False))
+    save_figure(draw_figure_3(points, distances), distances[DISTANCES], arguments.output_stem)
 
 
 if __name__ == "__main__":

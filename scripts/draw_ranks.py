@@ -7,7 +7,6 @@ Writes .png, .pdf and the data as .csv.
 from __future__ import annotations
 
 from nmer import command
-from nmer.files import write_text
 from nmer.results.ranks_figure import draw_ranks, ranks, read_ranks
 from nmer.results.style import save_figure
 
@@ -20,8 +19,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     shown = ranks(read_ranks(arguments.ranks))
-    save_figure(draw_ranks(shown), arguments.output_stem)
-    write_text(f"{arguments.output_stem}.csv", shown.to_csv(index=False, float_format="%.6g"))
+    save_figure(draw_ranks(shown), shown, arguments.output_stem)
 
 
 if __name__ == "__main__":

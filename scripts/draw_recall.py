@@ -6,7 +6,6 @@ Recall is the mean over the six conditions. Writes .png, .pdf and the data as .c
 from __future__ import annotations
 
 from nmer import command
-from nmer.files import write_text
 from nmer.results.confusion import read_counts, recall
 from nmer.results.recall_figure import draw_recall
 from nmer.results.style import save_figure
@@ -23,8 +22,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     curves = recall(read_counts(arguments.confusion), check(arguments.settings), arguments.dataset)
-    save_figure(draw_recall(curves), arguments.output_stem)
-    write_text(f"{arguments.output_stem}.csv", curves.to_csv(index=False, float_format="%.6f"))
+    save_figure(draw_recall(curves), curves, arguments.output_stem)
 
 
 if __name__ == "__main__":

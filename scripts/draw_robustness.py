@@ -6,7 +6,6 @@ One row per dataset and noise kind; the bars are 95 % intervals. Writes .png, .p
 from __future__ import annotations
 
 from nmer import command
-from nmer.files import write_text
 from nmer.results.robustness_figure import draw_robustness, read_intervals, robustness
 from nmer.results.style import save_figure
 from nmer.results.tables import check
@@ -22,8 +21,7 @@ def main() -> None:
 
     settings = check(arguments.settings)
     curves = robustness(read_intervals(arguments.intervals), settings)
-    save_figure(draw_robustness(curves, settings), arguments.output_stem)
-    write_text(f"{arguments.output_stem}.csv", curves.to_csv(index=False, float_format="%.6f"))
+    save_figure(draw_robustness(curves, settings), curves, arguments.output_stem)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ over folds and repeats, bands reach from the lowest to the highest. Writes .png,
 from __future__ import annotations
 
 from nmer import command
-from nmer.files import write_text
 from nmer.results.style import save_figure
 from nmer.results.tables import check
 from nmer.results.training_figure import draw_training, read_histories, training_curves
@@ -26,8 +25,7 @@ def main() -> None:
 
     settings = check(arguments.settings)
     curves = training_curves(read_histories(arguments.histories, settings), settings, arguments.dataset)
-    save_figure(draw_training(curves), arguments.output_stem)
-    write_text(f"{arguments.output_stem}.csv", curves.to_csv(index=False, float_format="%.6f"))
+    save_figure(draw_training(curves), curves, arguments.output_stem)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,9 @@ from __future__ import annotations
 
 import subprocess
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from nmer import command
 from nmer.files import write_text
@@ -63,10 +66,16 @@ def main() -> None:
         and report.read_comparisons_table(arguments.comparisons, arguments.output, settings),
         claims=arguments.claims and report.read_table(arguments.claims, arguments.output),
         figures=[report.read_figure(stem, arguments.output, settings) for stem in arguments.figures],
-        configuration=report.as_yaml(settings.get("config", {})),
+        configuration=as_yaml(settings.get("config", {})),
         versions=report.versions(arguments.commit or git_commit()),
     )
     write_text(arguments.output, page)
+
+
+def as_yaml(configuration: dict[str, Any]) -> str:
+    """A configuration in its own order, the innermost lists and mappings on one line each."""
+    text: str = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return text
 
 
 def git_commit() -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Train the repeats one after another and write their weights and histories."""
+    """Train the repeats and write their weights and histories."""
     parser = command.parser(__doc__)
     parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, fold, repeats, ...")
     parser.add_argument("--code", default="", help="fingerprint of the code, part of the checkpoint's key")

@@ -187,7 +187,7 @@ WRITERS = {
     "model": lambda path: models.save_models(path, {1: {"weight": torch.zeros(5000)}}, {}),
     "checkpoint": lambda path: training.save_progress(path, {"weights": {"weight": torch.zeros(5000)}}, []),
     "corpus": _write_corpus,
-    "figure": lambda path: style.save_figure(Figure(), path),
+    "figure": lambda path: style.save_figure(Figure(), pd.DataFrame(), path),
 }
 """Every kind of output."""
 

@@ -107,6 +107,16 @@ def call(*arguments: object) -> None:
         command.run(add_noise.main)
 
 
+def test_a_list_of_ids_that_is_no_text_is_refused_in_one_line(tmp_path, capfd):
+    np.save(tmp_path / "x.npy", np.ones((2, 7, 5)))
+    (tmp_path / "ids.txt").write_bytes(b"\xff\n\xfe\n")
+    arguments = ("--input", tmp_path / "x.npy", "--modality", "l", "--snr-db", "-20", "--output", tmp_path / "y.npy")
+    with pytest.raises(SystemExit):
+        call(*arguments, "--ids", tmp_path / "ids.txt")
+    assert re.fullmatch(r"error: .*ids\.txt: is not UTF-8 text .*\n", capfd.readouterr().err)
+    assert not (tmp_path / "y.npy").exists()
+
+
 def test_the_command_corrupts_an_array_and_prints_its_calibration(tmp_path):
     values = np.random.default_rng(0).normal(0, 3, (20, 7, 5))
     np.save(tmp_path / "x.npy", values)

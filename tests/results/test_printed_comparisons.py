@@ -51,5 +51,5 @@ def test_the_summary_counts_what_is_won_and_lost(table, small_settings):
 def test_a_damaged_file_is_named(tmp_path):
     path = tmp_path / "comparisons.csv"
     path.write_text("dataset,noise\na,b\n")
-    with pytest.raises(DataError, match=r"comparisons\.csv: cannot be read as comparisons"):
+    with pytest.raises(DataError, match=r"comparisons\.csv: no column condition, metric"):
         read_comparisons(str(path))

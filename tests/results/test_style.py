@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 from drawn import contrast, luminance, pdf_text
 
 from nmer.names import SYSTEM_LABELS
@@ -38,7 +39,7 @@ def test_long_names_are_broken_after_underscores_and_lose_no_letter():
 
 
 def test_the_pdf_embeds_its_font_as_outlines_that_can_be_searched(tmp_path):
-    save_figure(sentence_figure("A sentence."), tmp_path / "figure")
+    save_figure(sentence_figure("A sentence."), pd.DataFrame(), tmp_path / "figure")
     text = pdf_text(tmp_path / "figure.pdf")
     assert b"/FontFile2" in text, "TrueType, embedded"
     assert b"/Type3" not in text

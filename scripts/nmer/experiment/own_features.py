@@ -67,7 +67,10 @@ def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedu
 def _ids(path: Path | None, count: int) -> list[str]:
     if path is None:
         return [str(number) for number in range(count)]
-    ids = path.read_text(encoding="utf-8").split()
+    try:
+        ids = path.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text ({error}). Save it as such.") from None
     if len(ids) != count or len(set(ids)) < count:
         raise DataError(f"{path}: must hold {count} different utterance ids, one a line; it has {len(set(ids))}.")
     return ids

@@ -6,17 +6,17 @@ from typing import Any
 
 import pandas as pd
 
-from nmer.errors import DataError
 from nmer.names import ALL_NOISY, AVERAGE, noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
-from nmer.results.reading import rows_of
+from nmer.results.reading import read_columns, rows_of
 from nmer.results.tables import TABLE_METRICS, levels, systems_of
 from nmer.results.wording import dataset_title, decibels, signed
 
-PRINTED = (
-    *("dataset", "noise", "snr_db", "condition", "metric", "system"),
-    *("difference", "low", "high", "p_adjusted"),
-)
+_PRINTED = {
+    **dict.fromkeys(("dataset", "noise", "condition", "metric", "system"), "str"),
+    "snr_db": "Int64",
+    **dict.fromkeys(("difference", "low", "high", "p_adjusted"), "float64"),
+}
 SIGNIFICANT = 0.05
 SETTINGS_NAMES = {AVERAGE: "average of the six conditions", ALL_NOISY: "all modalities noisy"}
 CAPTION = "NMER minus each other system."
@@ -29,10 +29,7 @@ NOTE = (
 
 def read_comparisons(path: str) -> pd.DataFrame:
     """The comparisons that compare_systems.py wrote. Raises DataError if the file is missing or damaged."""
-    try:
-        return pd.read_csv(path)[list(PRINTED)].astype({"snr_db": "Int64"})
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as comparisons ({error}). Delete it and run again.") from None
+    return read_columns(path, _PRINTED)
 
 
 def arrange_comparisons(table: pd.DataFrame, settings: dict[str, Any]) -> PrintedTable:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 import platform
 from collections.abc import Iterable
@@ -228,25 +227,6 @@ def versions(commit: str) -> list[tuple[str, str]]:
         except metadata.PackageNotFoundError:
             continue  # the report's environment need not hold what training uses
     return found
-
-
-def as_yaml(value: object, indent: str = "") -> str:
-    """Nested dictionaries, lists and scalars as YAML (every JSON scalar is valid YAML), without a library."""
-    if isinstance(value, dict) and value:
-        return "\n".join(_yaml_entry(f"{indent}{key}:", child, indent) for key, child in value.items())
-    if isinstance(value, list) and any(isinstance(child, dict | list) for child in value):
-        return "\n".join(_yaml_entry(f"{indent}-", child, indent) for child in value)
-    if isinstance(value, str) and value.replace("_", "").replace("/", "").replace(".", "").isalpha():
-        # A bare word reads better; those that YAML takes for something else keep their quotes.
-        return json.dumps(value) if value.lower() in ("true", "false", "null", "yes", "no", "on", "off") else value
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _yaml_entry(head: str, child: object, indent: str) -> str:
-    nested = (isinstance(child, dict) and child) or (
-        isinstance(child, list) and any(isinstance(item, dict | list) for item in child)
-    )
-    return f"{head}\n{as_yaml(child, indent + '  ')}" if nested else f"{head} {as_yaml(child)}"
 
 
 def _titles(datasets: Iterable[str], settings: dict[str, Any]) -> str:

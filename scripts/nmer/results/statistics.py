@@ -92,11 +92,12 @@ def ranks(scores: pd.DataFrame, systems: list[str]) -> pd.DataFrame:
         blocks = of_six[of_six["metric"] == metric].pivot_table(
             index=["dataset", "noise", "snr_db", "fold"], columns="system", values="value", dropna=False
         )
-        blocks = blocks.dropna()
+        # Equal but for rounding is equal: a tie.
+        blocks = blocks.dropna().round(9)
         count, k = blocks.shape
         if count < 2 or k < 3:
             continue
-        average = stats.rankdata(-blocks.to_numpy().round(9), axis=1).mean(axis=0)
+        average = stats.rankdata(-blocks.to_numpy(), axis=1).mean(axis=0)
         p_value = stats.friedmanchisquare(*blocks.to_numpy().T).pvalue
         quantile = stats.studentized_range.ppf(CONFIDENCE, k, np.inf) / np.sqrt(2)
         critical = quantile * np.sqrt(k * (k + 1) / (6 * count))

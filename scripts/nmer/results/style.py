@@ -13,10 +13,11 @@ import matplotlib
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from nmer.files import atomic_path
+from nmer.files import atomic_path, write_text
 from nmer.names import SYSTEM_LABELS, in_paper_order, system_label
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.typing import RcKeyType
 
 SETTINGS: dict[RcKeyType, Any] = {
@@ -117,10 +118,11 @@ def wrapped(name: str, width: int = 14) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def save_figure(figure: Figure, stem: str | Path) -> None:
-    """Write ``{stem}.png`` and ``{stem}.pdf`` atomically, without dates or versions inside."""
+def save_figure(figure: Figure, data: pd.DataFrame, stem: str | Path) -> None:
+    """Write a figure as ``{stem}.png`` and ``.pdf``, without dates or versions inside, and its data as ``.csv``."""
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
     with matplotlib.rc_context(SETTINGS):
         for suffix, without in metadata.items():
             with atomic_path(f"{stem}.{suffix}") as temporary:
                 figure.savefig(temporary, format=suffix, metadata=without, dpi=RESOLUTION, facecolor="white")
+    write_text(f"{stem}.csv", data.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
