@@ -71,27 +71,30 @@ def main() -> None:
         sys.exit(
             "error: this machine has no GPU that PyTorch can use. Try --device cpu, for the way and not the figures."
         )
-    torch.backends.fp32_precision = "ieee"
+    from nmer.devices import compute_device
+
     arguments.folder.mkdir(parents=True, exist_ok=True)
     print(f"| {' | '.join(SPEED_COLUMNS)} |\n|{'---|' * len(SPEED_COLUMNS)}")
     seconds = {}
-    for corpus in arguments.corpora:
-        shape = training.CORPORA[corpus]
-        with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
-            files = training.make_files(Path(folder), corpus, training.BATCH * arguments.steps, shape.validated)
-            alone: dict[str, float] = {}
-            for system, repeats in itertools.product(arguments.systems, arguments.repeats):
-                step, launching, validation, memory = measure(corpus, system, repeats, files, arguments)
-                alone.setdefault(system, step)
-                if repeats == REPEATS_OF_THE_GRID:
-                    seconds[corpus, system] = (step, validation)
-                row = [corpus, system, str(repeats), f"{1 / step:.3g}", f"{step / alone[system]:.2f}"]
-                row += [f"{launching:.2f}", f"{1000 * validation:.3g}", f"{memory:.0f}"]
-                print(f"| {' | '.join(row)} |", flush=True)
+    # As a training job has it.
+    with compute_device(int(arguments.device == "cuda"), torch.get_num_threads()) as device:
+        for corpus in arguments.corpora:
+            shape = training.CORPORA[corpus]
+            with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
+                files = training.make_files(Path(folder), corpus, training.BATCH * arguments.steps, shape.validated)
+                alone: dict[str, float] = {}
+                for system, repeats in itertools.product(arguments.systems, arguments.repeats):
+                    step, launching, validation, memory = measure(corpus, system, repeats, files, device, arguments)
+                    alone.setdefault(system, step)
+                    if repeats == REPEATS_OF_THE_GRID:
+                        seconds[corpus, system] = (step, validation)
+                    row = [corpus, system, str(repeats), f"{1 / step:.3g}", f"{step / alone[system]:.2f}"]
+                    row += [f"{launching:.2f}", f"{1000 * validation:.3g}", f"{memory:.0f}"]
+                    print(f"| {' | '.join(row)} |", flush=True)
     print_hours(seconds)
 
 
-def measure(corpus: str, system: str, repeats: int, files: tuple[Path, Path], arguments) -> tuple[float, ...]:
+def measure(corpus: str, system: str, repeats: int, files: tuple[Path, Path], device, arguments) -> tuple[float, ...]:
     """Seconds of a step and of a validation of one repeat, the share of launching, megabytes of the GPU's memory."""
     import torch
 
@@ -103,8 +106,8 @@ def measure(corpus: str, system: str, repeats: int, files: tuple[Path, Path], ar
     from nmer.experiment.together import SystemsTogether
     from nmer.experiment.training import train_epoch, validate
     from nmer.systems.building import build_system
+    from nmer.systems.repeats import drawn_alike
 
-    device = torch.device(arguments.device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     shape = training.CORPORA[corpus]
@@ -130,7 +133,8 @@ def measure(corpus: str, system: str, repeats: int, files: tuple[Path, Path], ar
                 shown = shown_in_epoch(data, settings, list(range(repeats)), epoch)
                 together.train_epoch(optimiser, data, settings, shown, targets)
             else:
-                train_epoch(systems[0], optimiser, data, settings, 1, epoch, targets[0] if targets else None)
+                with drawn_alike(device):
+                    train_epoch(systems[0], optimiser, data, settings, 1, epoch, targets[0] if targets else None)
             whole.append(time.perf_counter() - start)
         launched.append(reads[0] - start)
         start = time.perf_counter()

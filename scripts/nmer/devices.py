@@ -56,6 +56,8 @@ def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator[tor
     # The CPU's algorithms are deterministic as they are, and the call imports a compiler that takes seconds.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # For looking for faults: what is made empty would be filled, one kernel each.
+    setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, not among its types
     # By default the framework's convolutions and LSTMs drop digits.
     setattr(torch.backends, "fp32_precision", "ieee")  # noqa: B010, its types do not know of precisions yet
     devices = device_names(torch.cuda.device_count())

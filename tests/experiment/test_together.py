@@ -154,7 +154,8 @@ def test_a_loss_that_is_not_finite_names_its_repeat_and_keeps_the_best_weights_o
         names, values = whole(self, *given)
         spoilt.calls += 1
         if spoilt.calls == 3:
-            values[1, 0, 1] = math.nan
+            values[0, 0, 1] = math.nan
+            values[1:] = math.nan  # computed as one, it breaks the other
         return names, values
 
     spoilt.calls = 0
@@ -175,6 +176,63 @@ def test_a_system_that_cannot_be_computed_for_several_repeats_says_why_and_is_le
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: men: its repeats are trained one by one, because ")
     assert "vmap" in line
+
+
+class Keeping(Plain):
+    """Keeps a tensor of one batch for the next, which is nothing that could be looked at outside of it."""
+
+    kept = torch.zeros(len(CLASSES))
+
+    def loss(self, outputs, batch):
+        self.kept = 0.9 * self.kept + outputs["logits"].mean(dim=0)
+        return {"kept": self.kept.square().sum()}
+
+
+def test_a_system_that_keeps_a_tensor_from_batch_to_batch_is_trained_alone(data, capsys):
+    assert train_together(Keeping, data, run_settings(epochs=1, repeats=2), REPEATS, {}) is None
+    assert "trained one by one, because " in capsys.readouterr().err
+
+
+class Faulty(Plain):
+    """Has a fault that is not of the framework."""
+
+    def loss(self, outputs, batch):
+        return {"classification": outputs["logit"].sum()}
+
+
+def test_a_fault_of_the_system_itself_is_left_to_its_training_alone(data, capsys):
+    settings = run_settings(epochs=1, repeats=2)
+    assert train_together(Faulty, data, settings, REPEATS, {}) is None
+    assert "because 'logit'" in capsys.readouterr().err
+    with pytest.raises(KeyError, match="logit"):
+        train_repeat(Faulty, data, settings, 1)
+
+
+class Counting(Plain):
+    """Weighs its loss by the number of batches so far, as annealing does, and has a parameter that is one number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = 0
+        self.scale = nn.Module()
+        self.scale.temperature = nn.Parameter(torch.tensor(2.0))
+
+    def fuse(self, encodings):
+        return {"logits": super().fuse(encodings)["logits"] / self.scale.temperature}
+
+    def loss(self, outputs, batch):
+        self.batches += 1
+        return {name: term / self.batches for name, term in super().loss(outputs, batch).items()}
+
+
+def test_the_trial_leaves_the_systems_as_they_were(data):
+    settings = run_settings(epochs=2, repeats=2, clip_norm=0.01)
+    found = train_together(Counting, data, settings, REPEATS, {})
+    for repeat in REPEATS:
+        weights, rows = train_repeat(Counting, data, settings, repeat)
+        for row, reference in zip(found[repeat][1], rows, strict=True):
+            assert row["loss"] == pytest.approx(reference["loss"], rel=1e-5)
+        torch.testing.assert_close(found[repeat][0], weights, rtol=1e-3, atol=1e-4)
 
 
 class Remembering(Plain):

@@ -12,7 +12,7 @@ from nmer.systems import recurrence
 from nmer.systems.convolution import window_maxima
 from nmer.systems.interface import Sequences
 from nmer.systems.recurrence import lstm_maxima, lstm_outputs, lstm_weights
-from nmer.systems.repeats import compute_together, for_all, together
+from nmer.systems.repeats import compute_together, drawn_alike, for_all, together
 from nmer.systems.translation import SequenceEncoder, Summary
 
 REPEATS = 3
@@ -59,7 +59,7 @@ def check(modules: list[nn.Module], given: Sequences, expected) -> None:
             torch.testing.assert_close(parameters[name].grad[number], parameter.grad)
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.3])
+@pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
 def test_every_repeat_drops_what_it_drops_alone(probability):
     values = torch.randn(REPEATS, 4, 6)
     found = compute_together(lambda part: functional.dropout(part, probability), generators(), values)
@@ -77,12 +77,31 @@ def test_nothing_is_dropped_and_nothing_drawn_where_a_system_is_evaluated():
 
 def test_every_repeat_draws_the_normal_numbers_that_it_draws_alone_one_draw_after_another():
     def drawn(part):
-        return torch.randn_like(part) + functional.dropout(torch.randn_like(part), 0.5)
+        drawn = torch.randn_like(part) + torch.randn_like(input=part, dtype=torch.float32)
+        return drawn + functional.dropout(input=torch.randn_like(part), p=0.5)
 
     found = compute_together(drawn, generators(), torch.zeros(REPEATS, 4, 5))
     for number in range(REPEATS):
         torch.manual_seed(10 + number)
         torch.testing.assert_close(found[number], drawn(torch.zeros(4, 5)))
+
+
+def test_a_repeat_alone_on_a_gpu_draws_as_it_does_among_others(monkeypatch):
+    values = torch.randn(4, 6)
+    found = []
+    # What a GPU would do without it is here what a CPU does: the same.
+    for device in ("cuda", "cpu"):
+        torch.manual_seed(1)
+        with drawn_alike(torch.device(device)):
+            found.append(functional.dropout(values, 0.3) + torch.randn_like(values))
+    assert torch.equal(*found)
+    asked = []
+    monkeypatch.setattr(
+        torch.Tensor, "bernoulli_", lambda empty, *given, **named: asked.append(named) or empty.fill_(1)
+    )
+    with drawn_alike(torch.device("cuda")):
+        functional.dropout(values, 0.3)
+    assert asked == [{"generator": None}]
 
 
 def test_what_is_the_same_for_all_repeats_is_drawn_by_each_for_itself():

@@ -33,4 +33,5 @@ def loss_terms(system: System, batch: Batch, options: TrainingSettings) -> dict[
         return system.loss(system(batch), batch)
     with torch.autocast(batch.labels.device.type, torch.bfloat16):
         outputs = system(batch)
-    return system.loss({name: output.float() for name, output in outputs.items()}, batch)
+    single = {name: output.float() if output.is_floating_point() else output for name, output in outputs.items()}
+    return system.loss(single, batch)

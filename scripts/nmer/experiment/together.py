@@ -1,12 +1,13 @@
 """Training the repeats of a job as one: the kernels of a GPU are shared, what each repeat computes stays its own.
 
 A GPU spends most of a step of these small systems on starting kernels, so three repeats in one take little longer than
-one. Order, conditions, weights, dropout and selection of every repeat are those that it has alone, and so is its result
-but for rounding.
+one. Order, conditions, weights, random draws and selection of every repeat are those that it has alone, and so is its
+result but for rounding.
 """
 
 from __future__ import annotations
 
+import copy
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -85,7 +86,8 @@ def train_together(
             names, values = one.train_epoch(optimiser, data, settings, batches, list(targets.values()))
         schedule.step()
         sizes = [len(shown.rows) for shown in batches]
-        for number, repeat in enumerate(repeats):
+        for number in _first_to_break(values):
+            repeat = repeats[number]
             try:
                 terms = mean_terms(values[:, :, number], names, sizes, settings, repeat, epoch)
             except TrainingError as error:
@@ -99,6 +101,14 @@ def train_together(
     if checkpoint is not None:
         save_progress(checkpoint, best, history)
     return {repeat: (best[repeat]["weights"], history[repeat]) for repeat in repeats}
+
+
+def _first_to_break(values: np.ndarray) -> list[int]:
+    """Numbers of the repeats, first the one that was finite for the fewest steps: it breaks the others. values: (steps,
+    terms, repeats)."""
+    finite_until = np.isfinite(values).all(axis=1).cumprod(axis=0).sum(axis=0)
+    order: list[int] = np.argsort(finite_until, kind="stable").tolist()
+    return order
 
 
 class SystemsTogether:
@@ -131,15 +141,19 @@ class SystemsTogether:
                 value.copy_(state[name])
 
     def refusal(self, data: FoldData, settings: RunSettings, shown: Shown, targets: list[TeacherTargets]) -> str:
-        """Why the repeats cannot be computed together; empty if they can: tried with a batch."""
+        """Why the repeats cannot be computed together; empty if they can. A copy of them is tried, on a long batch."""
         if list(self._systems[0].buffers()):
             return "it has buffers, in which each would have to note what it has seen."
+        longest = {modality: data.longest(modality, data.training_rows) for modality in MODALITIES}
         try:
-            summed(self._terms(data, settings, shown, targets).values()).sum().backward()
-        except RuntimeError as error:
+            tried = SystemsTogether(copy.deepcopy(self._systems), data.device)
+            # Twice: a tensor that is kept from one batch to the next is of no use to the second.
+            for _step in range(2):
+                terms = tried._terms(data, settings, shown._replace(longest=longest), targets)
+                summed(terms.values()).sum().backward()
+            tried._clip(settings.training.clip_norm)
+        except Exception as error:  # a fault of the system itself comes again when it is trained alone
             return (str(error).strip() or type(error).__name__).splitlines()[0]
-        for parameter in self.parameters.values():
-            parameter.grad = None
         return ""
 
     def train_epoch(
@@ -209,7 +223,7 @@ class SystemsTogether:
             gradients = [self.parameters[name].grad for name in names if self.parameters[name].grad is not None]
             if not gradients:
                 continue
-            norms = torch.stack([torch.linalg.vector_norm(one.flatten(1), dim=1) for one in gradients])
+            norms = torch.stack([torch.linalg.vector_norm(one.reshape(len(one), -1), dim=1) for one in gradients])
             factor = (limit / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)
             for one in gradients:
                 one.mul_(factor.reshape(-1, *[1] * (one.dim() - 1)))

@@ -34,6 +34,7 @@ from nmer.metrics import score
 from nmer.names import MODALITIES
 from nmer.seeds import derive_seed
 from nmer.systems.interface import Batch, Sequences, System, summed
+from nmer.systems.repeats import drawn_alike
 
 if TYPE_CHECKING:
     from nmer.experiment.fresh_noise import FreshNoise
@@ -100,7 +101,7 @@ def train_repeat(
                 targets.forget(FRESH_COPY)
         torch.manual_seed(derive_seed("epoch", settings.system, *names, epoch))
         try:
-            with products_in(options.precision, data.device):
+            with products_in(options.precision, data.device), drawn_alike(data.device):
                 terms = train_epoch(system, optimiser, data, settings, repeat, epoch, targets)
         except TrainingError as error:
             raise best_kept(error, checkpoint, repeat, best, history) from None
@@ -293,7 +294,7 @@ def is_whole(path: Path) -> bool:
     except zipfile.BadZipFile:
         damaged = True
     if damaged:
-        print(f"warning: {path}: is damaged and is not used. This repeat starts from its beginning.", file=sys.stderr)
+        print(f"warning: {path}: is damaged and is not used. The training starts from its beginning.", file=sys.stderr)
     return not damaged
 
 

@@ -3,7 +3,7 @@
 The framework's LSTM computes padding as well, most of a batch whose longest utterance is long, and on a CPU one
 LSTM at a time. Here several LSTMs that read the same sequences run side by side, over the frames that exist; the input
 projection of all frames is one matrix product, and so is each gradient of a weight. Where the framework's LSTM is the
-better one (a GPU has it as few kernels; it knows of autocast), it stays, and several are one of their common width.
+better one (a GPU has it as few kernels), it stays, and several are one of their common width.
 """
 
 from __future__ import annotations
@@ -68,9 +68,10 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tenso
     the weights of the LSTMs that read them, all of one size and as many for each. Frames beyond an utterance's length
     are computed as well.
     """
-    if readers[0][0].device.type == "cpu" and torch.is_autocast_enabled("cpu"):
-        # Not every CPU has an LSTM of less than single precision.
-        with torch.autocast("cpu", enabled=False):
+    device = readers[0][0].device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        # A GPU's LSTM knows float16 and no bfloat16, and not every CPU has one of less than single precision.
+        with torch.autocast(device, enabled=False):
             return lstm_outputs([(values.float(), lstms) for values, lstms in readers])
     values = torch.stack([values for values, _lstms in readers])
     by_name = zip(*(zip(*lstms, strict=True) for _values, lstms in readers), strict=True)

@@ -7,6 +7,7 @@ repeats at once, or what each repeat must draw by itself, steps out of it, and f
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
@@ -49,6 +50,12 @@ def compute_together(function: Callable[..., Any], generators: list[torch.Genera
         return torch.vmap(of_one, randomness="different")(torch.arange(len(generators)), *given)
 
 
+def drawn_alike(device: torch.device) -> AbstractContextManager[object]:
+    """Lets a repeat that is computed alone draw what it draws among others: on a GPU the framework has a faster way for
+    dropout, with other masks; on a CPU they are the same."""
+    return nullcontext() if device.type == "cpu" else _OwnDraws()
+
+
 def for_all(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """``function`` of tensors that have the repeats on an axis before their own, which its result has as well.
 
@@ -89,17 +96,17 @@ class _ForAll(torch.autograd.Function):
 
 
 class _OwnDraws(TorchFunctionMode):
-    """Lets every repeat draw from its own generator what it would draw alone: dropout and normal numbers."""
+    """Draws dropout and normal numbers, several repeats' from the generator of each, one's from the framework's."""
 
     def __torch_function__(
         self, function: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
     ) -> Any:
         """The framework's hook, called for each of its functions."""
-        named = named or {}
-        if together() and function is functional.dropout:
-            return _dropout(*given, **named)
-        if together() and function is torch.randn_like:
-            return _drawn(given[0], Tensor.normal_)
+        named = dict(named or {})
+        if function in (functional.dropout, torch.randn_like):
+            values, *others = given or (named.pop("input"),)
+            own = _dropout if function is functional.dropout else _normal
+            return own(values, *others, **named)
         return function(*given, **named)
 
 
@@ -107,15 +114,21 @@ def _dropout(values: Tensor, p: float = 0.5, training: bool = True, inplace: boo
     if not training or p == 0.0:
         return values
     kept = _drawn(values, lambda empty, generator: empty.bernoulli_(1 - p, generator=generator))
-    return values * (kept / (1 - p))
+    return values * (kept * (1 / (1 - p) if p < 1.0 else 0.0))
 
 
-def _drawn(values: Tensor, draw: Callable[..., Tensor]) -> Tensor:
-    """A tensor like ``values`` that every repeat has drawn for itself."""
+def _normal(values: Tensor, **like: Any) -> Tensor:
+    return _drawn(values, Tensor.normal_, **like)
+
+
+def _drawn(values: Tensor, draw: Callable[..., Tensor], **like: Any) -> Tensor:
+    """A tensor like ``values`` that every repeat has drawn for itself. like: as of ``torch.empty_like``."""
+    if not together():
+        return draw(torch.empty_like(values, **like), generator=None)
     generators = _running[-1].generators
 
     def of_each(shaped: Tensor) -> Tensor:
         draws = zip(shaped, generators, strict=True)
-        return torch.stack([draw(torch.empty_like(one), generator=own) for one, own in draws])
+        return torch.stack([draw(torch.empty_like(one, **like), generator=own) for one, own in draws])
 
     return for_all(of_each, values.detach())
