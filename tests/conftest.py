@@ -16,8 +16,9 @@ from hypothesis import settings
 os.environ.setdefault(
     "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), f"nmer_hypothesis_{os.getuid()}"))
 )
-# The same examples every time, so that a test that fails fails again; a slow machine fails none.
-settings.register_profile("tests", derandomize=True, database=None, deadline=None, max_examples=25)
+# The same examples as long as the same modules are loaded: hypothesis draws constants of their source too. A failure
+# prints its example and how to repeat it; a slow machine fails none.
+settings.register_profile("tests", derandomize=True, database=None, deadline=None, max_examples=25, print_blob=True)
 # For looking further by hand: `python -m pytest --hypothesis-profile search`.
 settings.register_profile("search", database=None, deadline=None, max_examples=1000)
 settings.load_profile("tests")

@@ -90,6 +90,8 @@ class Registry(Generic[PlugIn]):
         if not path.is_file():
             hint = f"No such file: {path}." if file else nearest(name, self.shipped())
             raise ConfigError(f"Unknown {self.sort} '{name}'. {hint}")
+        if path.suffix != ".py":
+            raise ConfigError(f"{path}: the file of a {self.sort} must end in .py. Name it {path.stem}.py.")
         return path
 
     def declaration(self, name: str, file: str | None = None) -> Declaration:
@@ -105,8 +107,8 @@ class Registry(Generic[PlugIn]):
         path = self.path(name, file)
         if file:
             spec = importlib.util.spec_from_file_location(f"nmer_user_{path.stem}", path)
-            if spec is None or spec.loader is None:
-                raise ConfigError(f"{path}: its name does not end as a Python file's. Name it {path.stem}.py.")
+            assert spec, path
+            assert spec.loader, path
             spec.loader.exec_module(importlib.util.module_from_spec(spec))
         else:
             importlib.import_module(f"{self.package}.{name}")

@@ -128,9 +128,9 @@ def test_a_store_gives_back_any_corpus_with_the_statistics_of_its_frames(path, m
                     continue
                 training = np.concatenate([stored[m][index] for index in fold["train"]])
                 # Sums of squares are of distances to a frame that a fold may lie far from.
-                rounding = 1e-13 * np.abs(frames).max()
-                np.testing.assert_allclose(found[0], training.mean(axis=0), rtol=1e-9, atol=rounding)
-                np.testing.assert_allclose(found[1] ** 2, spread(training) ** 2, rtol=1e-9, atol=rounding**2 * 1e13)
+                far = np.abs(frames).max()
+                np.testing.assert_allclose(found[0], training.mean(axis=0), rtol=1e-9, atol=1e-13 * far)
+                np.testing.assert_allclose(found[1] ** 2, spread(training) ** 2, rtol=1e-9, atol=1e-13 * far**2)
 
 
 @settings(max_examples=8)

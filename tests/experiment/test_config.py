@@ -59,7 +59,7 @@ FAULTS = {
         "experiments.tiny.snr_db: noise kind 'zero' has no SNR. Remove its list.",
     ),
     "levels of the uni-modality benchmark without a noise that has an SNR": (
-        lambda c: c["experiments"]["tiny"].update(noise=["zero"], unimodal={"snr_db": [0]}),
+        lambda c: c["experiments"]["tiny"].update(noise=["zero"], systems=["unimodal_a"], unimodal={"snr_db": [0]}),
         "experiments.tiny.unimodal.snr_db: no noise kind of the experiment has an SNR. Remove the list.",
     ),
     "an unknown kind behind a noise": (
@@ -180,6 +180,11 @@ def test_a_missing_corpus_is_named_with_its_dataset_and_what_to_do(config, tmp_p
     config |= {"experiment": "mosi", "data": str(tmp_path)}
     with pytest.raises(DataError, match=r"datasets\.mosi: .*mosi_senti_data\.pkl: no such file.*--config data="):
         check_config(config)
+
+
+def test_levels_that_no_uni_modal_system_reads_stop_nothing(config):
+    config["experiments"]["tiny"].update(noise=["zero"], snr_db=[0], systems=["men"], unimodal={"snr_db": [0]})
+    check_config(config | {"experiment": "tiny"})
 
 
 def test_a_faulty_experiment_does_not_stop_another_one(config):

@@ -116,7 +116,7 @@ def test_a_declaration_that_unpacks_a_dictionary_is_refused_with_its_line(file):
 def test_a_file_without_the_ending_of_python_is_refused_with_what_to_do(file):
     path = Path(file(NOISE)).rename(Path(file(NOISE)).with_suffix(".txt"))
     with pytest.raises(ConfigError, match=r"mine\.txt: .* Name it mine\.py"):
-        noise_kinds.load("constant", str(path))
+        noise_kinds.declaration("constant", str(path))
 
 
 def test_every_shipped_file_is_named_as_its_plug_in():

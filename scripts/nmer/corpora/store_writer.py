@@ -112,8 +112,9 @@ def _write_statistics(
     space = (everything.mean, everything.spread) if standardised else None
     if space is not None:
         _write_pair(group, "corruption", space)
+    centre, scale = space or (0.0, 1.0)
     for scope, part in zip(SCOPES, (everything, valid), strict=True):
-        group.attrs[f"variance_{scope}"] = part.pooled_variance(*space or (0.0, 1.0))
+        group.attrs[f"variance_{scope}"] = part.pooled_variance(centre, scale)
     group.attrs["constant_dimensions"] = constant
     group.attrs["zero_utterances"] = moments.zero_utterances
 

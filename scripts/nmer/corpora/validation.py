@@ -55,7 +55,7 @@ def _check_utterances(corpus: Corpus, section: str) -> None:
         if broken is not None:
             raise DataError(
                 f"{section}: {sort} {broken!r} holds a line end or a zero byte, which tables and stores cannot keep. "
-                "Remove it."
+                "Rename it."
             )
     outside = (corpus.labels < 0) | (corpus.labels >= len(corpus.classes))
     if outside.any():

@@ -81,7 +81,8 @@ def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str
         declaration.check_options(options, key)
         if has_snr(declaration):
             with_snr.add(name)
-    if "snr_db" in experiment.get("unimodal", {}) and not with_snr & set(experiment["noise"]):
+    alone = UNIMODAL_SYSTEMS.keys() & set(experiment["systems"])
+    if alone and "snr_db" in experiment.get("unimodal", {}) and not with_snr & set(experiment["noise"]):
         raise ConfigError(f"{where}.unimodal.snr_db: no noise kind of the experiment has an SNR. Remove the list.")
     levels = experiment["snr_db"]
     if not isinstance(levels, dict):
