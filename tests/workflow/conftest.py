@@ -21,14 +21,17 @@ def may_go_offline() -> bool:
 def finished_workflow(tmp_path_factory, worker_id) -> Workflow:
     """The `tiny` experiment, run with two cores and, where the system lets us cut it off, without a network.
 
-    One worker runs it, and each has a copy of its own, in a folder beside that of the run.
+    One worker runs it, and each has a copy of its own, in a folder beside that of the run and of ``said``, its output.
     """
     own = tmp_path_factory.getbasetemp()
     shared = (own if worker_id == "master" else own.parent) / "two cores"
     with FileLock(f"{shared}.lock"):
         if not shared.exists():
-            finished = Workflow(shared / "nmer").snakemake(cores=2, prefix=OFFLINE if may_go_offline() else ())
-            assert finished.returncode == 0, finished.stdout + finished.stderr
+            prefix = OFFLINE if may_go_offline() else ()
+            finished = Workflow(shared / "nmer").snakemake("--verbose", cores=2, prefix=prefix)
+            said = finished.stdout + finished.stderr
+            (shared / "said").write_text(said)
+            assert finished.returncode == 0, said
         assert (shared / "nmer/results/tiny/report.html").exists(), "It failed in another worker, which says why."
     return Workflow.at(shared / "nmer").copied(shared / worker_id / "nmer")
 

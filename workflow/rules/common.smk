@@ -45,3 +45,12 @@ wildcard_constraints:
 kept = str if plan.keeps_models else temp
 # So do noisy embeddings (config key noise.keep), once nothing is left that reads them.
 kept_noise = str if plan.keeps_noise else temp
+
+
+onstart:
+    # Snakemake looks for jobs that are ready when one has finished, and a second after every look because of its limit of
+    # 100 jobs a second; so each finished job adds another look a second, at all files of all jobs that wait.
+    limit = workflow.scheduling_settings.max_jobs_per_timespan
+    by_default = limit and (limit.max_jobs, limit.timespan) == (100, 1)
+    if by_default:
+        workflow.scheduler.job_rate_limiter = None
