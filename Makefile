@@ -43,7 +43,7 @@ $(VENV)/.cluster: envs/cluster.txt $(VENV)/.installed
 	touch $@
 
 test: environment ## run the tests (minutes)
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: tools ## run every test
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile

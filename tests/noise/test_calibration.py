@@ -136,3 +136,11 @@ def test_a_target_beyond_a_fixed_chain_is_refused():
     assert calibrate(-3, 1.0, Schedule(0.0001, 0.02, chain=1000)).steps < 1000
     with pytest.raises(ConfigError, match="No T up to 100 brings variance 1 down to -10 dB"):
         calibrate(-10, 1.0, Schedule(0.0001, 0.02, chain=100))
+
+
+def test_the_last_step_of_a_chain_can_be_reached_and_no_step_after_it():
+    schedule = Schedule(0.0001, 0.02, chain=100)
+    reached = snr_db(schedule.alpha_bar(100), 1.0)
+    assert calibrate(reached + 1e-6, 1.0, schedule).steps == 100
+    with pytest.raises(ConfigError, match="No T up to 100"):
+        calibrate(reached - 1e-6, 1.0, schedule)

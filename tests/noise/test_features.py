@@ -16,6 +16,7 @@ from small_store import DIMS, IDS, make_noisy, make_store, read_levels, utteranc
 
 from nmer import command
 from nmer.errors import ConfigError, DataError
+from nmer.noise.corruption import NoiseSource
 from nmer.noise.features import corrupt_features
 
 SCRIPT = Path(__file__).parents[2] / "scripts/add_noise.py"
@@ -70,7 +71,36 @@ def test_another_draw_is_another_noise(kind):
     np.testing.assert_array_equal(draws[1], draws[2])
 
 
+def test_a_kind_in_standardised_units_sees_them_and_its_result_is_brought_back(tmp_path):
+    file = tmp_path / "louder.py"
+    file.write_text(
+        "from nmer.noise.registry import noise_kind\n\n\n"
+        '@noise_kind("louder", additive=False, standardised=True)\n'
+        "def louder(values, generator):\n    return 2 * values\n"
+    )
+    given = np.random.default_rng(0).normal(5, 3, (400, 2)).astype(np.float32)
+    about = {"dataset": "d", "modality": "a", "file": str(file)}
+    found = corrupt_features({"u": given}, "louder", None, standardise=True, **about).utterances["u"]
+    mean = given.astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(found, mean + 2 * (given - mean), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(corrupt_features({"u": given}, "louder", None, **about).utterances["u"], 2 * given)
+
+
+def test_seed_and_draw_are_those_of_a_workflow_that_says_nothing_of_them():
+    given = {"u": np.ones((50, 2))}
+    about = {"dataset": "d", "modality": "a"}
+    silent = corrupt_features(given, "drop_frames", **about).utterances["u"]
+    np.testing.assert_array_equal(
+        silent, corrupt_features(given, "drop_frames", seed=0, draw=0, **about).utterances["u"]
+    )
+    source = NoiseSource.load("drop_frames", "d")
+    np.testing.assert_array_equal(silent, source.corrupt(given["u"].astype(np.float32), "u", "a"))
+
+
 def test_features_that_cannot_be_corrupted_are_refused():
+    for utterances in ({}, {"u": np.ones(3)}, {"u": np.ones((2, 3, 4))}):
+        with pytest.raises(DataError, match=r"must be arrays \(frames, dim\)"):
+            corrupt_features(utterances, dataset="d", modality="a")
     with pytest.raises(DataError, match="NaN or infinities"):
         corrupt_features({"u": np.full((2, 3), np.nan)}, dataset="d", modality="a")
     with pytest.raises(DataError, match="of one width"):
