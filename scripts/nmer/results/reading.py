@@ -1,7 +1,4 @@
-"""CSV files that an earlier step wrote, read with the types they were written with, and the rows of such tables.
-
-Not for scores, see scores.py.
-"""
+"""CSV files that an earlier step wrote, read with the types they were written with, and the rows of such tables."""
 
 from __future__ import annotations
 
@@ -18,8 +15,8 @@ from nmer.errors import DataError
 def read_columns(path: str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """The named columns of a CSV, typed, in the order named.
 
-    columns: name -> ``str``, ``Int64`` or ``float64``. An empty field is a missing number, but an empty text: a system
-    called NA keeps its name.
+    columns: name -> ``str``, ``Int64``, ``int64`` or ``float64``. An empty field is a missing number, of which
+    ``int64`` has none, but an empty text: a system called NA keeps its name.
     Raises DataError if the file is missing or damaged, lacks a column, or holds what is no number.
     """
     try:

@@ -9,11 +9,18 @@ import pandas as pd
 
 from nmer.errors import DataError
 from nmer.names import AVERAGE, CONDITIONS, METRICS, SIX_CONDITIONS
+from nmer.results.reading import read_columns
 
-COLUMNS = (
-    *("dataset", "system", "regime", "noise", "snr_db", "condition"),
-    *("fold", "repeat", "metric", "value", "n"),
-)
+_TYPES = {
+    **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
+    "snr_db": "Int64",
+    "condition": "str",
+    **dict.fromkeys(("fold", "repeat"), "int64"),
+    "metric": "str",
+    "value": "float64",
+    "n": "int64",
+}
+COLUMNS = tuple(_TYPES)
 CELL = ("dataset", "system", "regime", "noise", "snr_db", "condition", "metric")
 """What one average stands for; folds and repeats are averaged over."""
 
@@ -26,21 +33,7 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     An empty noise kind (clean data) is an empty string. Raises DataError if the file is missing, damaged or
     lacks a column, or if a value is not a fraction.
     """
-    try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as scores ({error}). Delete it and run again.") from None
-    missing = [column for column in COLUMNS if column not in text]
-    if missing:
-        raise DataError(f"{path}: scores lack the column(s) {', '.join(missing)}. Delete the file and run again.")
-    scores = text[list(COLUMNS)].copy()
-    try:
-        scores["snr_db"] = pd.to_numeric(text["snr_db"].where(text["snr_db"] != "")).astype("Int64")
-        for column in ("fold", "repeat", "n"):
-            scores[column] = text[column].astype("int64")
-        scores["value"] = text["value"].astype("float64")
-    except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: a score is not a number ({error}). Delete the file and run again.") from None
+    scores = read_columns(path, _TYPES)
     if not scores["value"].between(0, 1).all():
         raise DataError(f"{path}: scores must be fractions from 0 to 1. Delete the file and run again.")
     return scores
