@@ -14,6 +14,7 @@ import yaml
 
 from nmer.errors import ConfigError
 from nmer.experiment.plan import Plan
+from nmer.experiment.settings import EvaluationSettings, RunSettings, TrainingSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEN = ("iemocap", "men")
@@ -217,6 +218,37 @@ def test_the_scope_of_the_variances_reaches_the_trainings_on_noisy_features(make
     assert json.loads(plan.training_settings(TRAIN))["scope"] == "valid_frames"
     men = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold="1")
     assert "scope" not in json.loads(plan.training_settings(men))
+
+
+def test_a_job_reads_what_the_plan_says(make_plan, tmp_path):
+    file = tmp_path / "taught.py"
+    file.write_text(
+        '@system("taught", pretraining="pupil_teacher")\nclass Taught:\n    pass\n\n\n'
+        '@system("pupil_teacher", regimes=(), options={"width": 3})\nclass Teacher:\n    pass\n'
+    )
+
+    def change(config):
+        config["noise"] |= {"train_draws": 4, "calibration": {"scope": "valid_frames"}}
+        config["training"]["batch_size"] = 7
+        config["systems"] = {
+            "taught": {"file": str(file)},
+            "pupil_teacher": {"file": str(file), "width": 5},
+        }
+        config["experiments"]["tiny"] |= {"systems": ["taught"]}
+
+    plan = make_plan("tiny", change)
+    job = wildcards(
+        experiment="tiny", dataset="tiny_mosei", system="taught", regime="six", corruption="gaussian_-10dB", fold="1"
+    )
+    common = {"dataset": "tiny_mosei", "system": "taught", "regime": "six", "repeats": 2, "noise": "gaussian"}
+    common |= {"snr_db": -10, "evaluation": "one_condition", "file": str(file)}
+    training = TrainingSettings(batch_size=7, constant_epochs=1, decay_epochs=1)
+    teacher = {"file": str(file), "options": {"width": 5}}
+    assert RunSettings.from_mapping(json.loads(plan.training_settings(job))) == RunSettings(
+        **common, fold=1, teacher=teacher, scope="valid_frames", train_draws=4, training=training
+    )
+    found = EvaluationSettings.from_mapping(json.loads(plan.evaluation_settings(job)))
+    assert found == EvaluationSettings(**common, folds=[1])
 
 
 def test_men_is_mmins_teacher_and_is_trained_once_also_where_it_is_not_asked_for(make_plan):
