@@ -51,7 +51,8 @@ def wait_and_act(training: str, action: Callable[[Step], None]) -> None:
 
 def progress(step: Step) -> Path:
     """The folder of a training's checkpoints."""
-    given = dict(zip(step.arguments[2:], step.arguments[3:], strict=False))
+    pairs = zip(step.arguments[2:], step.arguments[3:], strict=False)
+    given = {name: value for name, value in pairs if not value.startswith("--")}  # what is left open has no value
     paths = {
         name: Path(given[f"--{name}"]) if f"--{name}" in given else None for name in ("features", "noisy", "teacher")
     }
