@@ -103,7 +103,9 @@ def survive(workflow: Workflow, reference: Workflow, kills: int, seed: int) -> d
 
 def assert_same(workflow: Workflow, reference: Workflow) -> None:
     """Every file of the results is there, none is left over, and all hold the same bytes."""
-    assert contents(workflow) == contents(reference)
+    found, expected = contents(workflow), contents(reference)
+    unlike = sorted(path for path in found | expected if found.get(path, path) != expected.get(path, path))
+    assert not unlike, unlike
     assert orphans(workflow) == []
 
 
