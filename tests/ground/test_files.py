@@ -203,6 +203,16 @@ def test_a_full_disk_is_said_in_one_line_that_names_the_file_and_leaves_none(ful
     assert names_in(full_disk) == {"filling"}
 
 
+def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_is_said_in_the_same_words(full_disk, capfd):
+    (full_disk / "filling").unlink()
+    state = {"weights": {"weight": torch.zeros(50_000)}}
+    with pytest.raises(SystemExit):
+        command.run(lambda: training.save_progress(full_disk / "checkpoint", state, []))
+    error = capfd.readouterr().err
+    assert error.startswith(f"error: {full_disk / 'checkpoint'}: No space left on device.")
+    assert names_in(full_disk) == set()
+
+
 def test_a_folder_that_must_not_be_written_to_is_named_with_what_to_do(tmp_path, capsys):
     folder, user = tmp_path / "closed", os.geteuid()
     folder.mkdir(mode=0o555)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 import time
 import zipfile
@@ -277,11 +276,12 @@ def save_progress(
     """Write a checkpoint: best weights and history so far, and the states of what is needed to go on."""
     # A finished repeat needs no more than its best weights: the optimiser's state is twice the size of the system.
     state = {"best": best, "history": history} | {name: part.state_dict() for name, part in parts.items()}
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    with atomic_path(path) as temporary:
-        # Written by Python, whose errors say what is wrong with the disk.
-        temporary.write_bytes(buffer.getbuffer())
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        try:
+            torch.save(state, file)
+        except RuntimeError as error:
+            # What torch says of its archive hides what the disk said.
+            raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def is_whole(path: Path) -> bool:
