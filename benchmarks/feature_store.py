@@ -29,6 +29,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,14 +131,14 @@ def run_step(scripts: Path, name: str, settings: dict, **paths: Path) -> None:
     subprocess.run([sys.executable, scripts / name, "--settings", json.dumps(settings), *options], check=True)
 
 
-def in_process(function: Callable, *given: object) -> tuple[float, float]:
-    """Seconds that the function returns and the peak resident memory of its process in MB."""
+def in_process(function: Callable, *given: object) -> tuple[Any, float]:
+    """What the function returns, which is seconds, and the peak resident memory of its process in MB."""
     spawn = multiprocessing.get_context("spawn")  # a forked process would count the memory of this one
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(_with_peak, function, *given).result()
 
 
-def _with_peak(function: Callable, *given: object) -> tuple[float, float]:
+def _with_peak(function: Callable, *given: object) -> tuple[Any, float]:
     seconds = function(*given)
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
 
