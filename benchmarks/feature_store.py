@@ -132,15 +132,15 @@ def run_step(scripts: Path, name: str, settings: dict, **paths: Path) -> None:
 
 
 def in_process(function: Callable, *given: object) -> tuple[Any, float]:
-    """What the function returns, which is seconds, and the peak resident memory of its process in MB."""
+    """What the function returns, and the peak resident memory of its process in MB."""
     spawn = multiprocessing.get_context("spawn")  # a forked process would count the memory of this one
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(_with_peak, function, *given).result()
 
 
 def _with_peak(function: Callable, *given: object) -> tuple[Any, float]:
-    seconds = function(*given)
-    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
+    returned = function(*given)
+    return returned, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MB
 
 
 def write_plainly(path: Path, size: int) -> float:

@@ -382,7 +382,7 @@ def measure_start(name: str, system: str, files: tuple[Path, Path], few: tuple[P
     """A row of the second table. few: files of a corpus of two batches."""
     reading, _peak = feature_store.in_process(read_plainly, files, scripts)
     (before, through), peak = feature_store.in_process(start, name, system, files, scripts)
-    _seconds, alone = feature_store.in_process(start, name, system, few, scripts)
+    _start, alone = feature_store.in_process(start, name, system, few, scripts)
     return [
         name,
         system,
