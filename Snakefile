@@ -1,5 +1,5 @@
 # NMER: from multimodal emotion features to the tables and figures of arXiv 2311.16114.
-# What is run is said in config.yaml; what each job depends on, in scripts/nmer/experiment/plan.py.
+# What is run is said in config.yaml; what each job depends on, in scripts/nmer/plan/plan.py.
 from snakemake.utils import min_version
 
 min_version("9.0")

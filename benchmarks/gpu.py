@@ -98,15 +98,15 @@ def measure(corpus: str, system: str, repeats: int, files: tuple[Path, Path], de
     """Seconds of a step and of a validation of one repeat, the share of launching, megabytes of the GPU's memory."""
     import torch
 
-    from nmer.experiment.data import FoldData
-    from nmer.experiment.optimiser import AdamW
-    from nmer.experiment.settings import RunSettings, TrainingSettings
-    from nmer.experiment.shown import shown_in_epoch
-    from nmer.experiment.targets import TeacherTargets
-    from nmer.experiment.together import SystemsTogether
-    from nmer.experiment.training import train_epoch, validate
+    from nmer.plan.settings import RunSettings, TrainingSettings
     from nmer.systems.building import build_system
     from nmer.systems.repeats import drawn_alike
+    from nmer.training.batches import shown_in_epoch
+    from nmer.training.data import FoldData
+    from nmer.training.loop import train_epoch, validate
+    from nmer.training.optimiser import AdamW
+    from nmer.training.targets import TeacherTargets
+    from nmer.training.together import SystemsTogether
 
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
@@ -162,8 +162,8 @@ def noting_reads():
 
 def print_hours(seconds: dict[tuple[str, str], tuple[float, float]]) -> None:
     """The paper's grid on this device, from seconds of a step of three repeats and of a validation of one."""
-    from nmer.experiment.plan import Plan
-    from nmer.experiment.settings import PRETRAINING, TrainingSettings
+    from nmer.plan.plan import Plan
+    from nmer.plan.settings import PRETRAINING, TrainingSettings
 
     config = yaml.safe_load((feature_store.REPOSITORY / "config.yaml").read_text())
     for dataset in training.CORPORA:

@@ -25,8 +25,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
 from nmer.corpora.store import FeatureStore  # noqa: E402
-from nmer.experiment.data import noisy_values  # noqa: E402
 from nmer.names import ALL_NOISY, MODALITIES, SIX_CONDITIONS, corruption_name, noisy_modalities  # noqa: E402
+from nmer.training.data import noisy_values  # noqa: E402
 
 REGULARISATION = (0.001, 0.01, 0.1, 1.0)
 

@@ -76,8 +76,8 @@ def work(name: str, corpus: str, folder: str) -> None:
     """Say that all is ready, wait for the sign, work, and print wall and CPU seconds."""
     import torch
 
-    from nmer.experiment.data import FoldData
     from nmer.systems.building import build_system
+    from nmer.training.data import FoldData
 
     torch.set_num_threads(1)
     shape = training.CORPORA[corpus]

@@ -30,9 +30,9 @@ sys.path.insert(0, str(feature_store.REPOSITORY / "scripts"))
 
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.streaming import create_file, create_values
-from nmer.experiment.noisy import corrupt_modality
 from nmer.names import MODALITIES
 from nmer.noise.corruption import NoiseSource
+from nmer.noisy_embeddings.noisy import corrupt_modality
 from nmer.seeds import generator
 
 LEVEL = {"T": "60", "alpha_bar": "0.2", "variance": "1"}

@@ -12,8 +12,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nmer.experiment.conditions import NOISY_FLAGS, training_flags
 from nmer.names import MODALITIES, SIX_CONDITIONS
+from nmer.plan.conditions import NOISY_FLAGS, training_flags
 from nmer.systems.blocks import HIDDEN, LstmEncoder, TextCnn
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, System

@@ -182,11 +182,11 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
     from plain_training import PlainTraining, plain_system
 
     from nmer.corpora.store import FeatureStore
-    from nmer.experiment import training
-    from nmer.experiment.conditions import fixed_condition
-    from nmer.experiment.data import FoldData
     from nmer.names import SIX_CONDITIONS
+    from nmer.plan.conditions import fixed_condition
     from nmer.systems.building import build_system
+    from nmer.training import loop as training
+    from nmer.training.data import FoldData
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -260,9 +260,9 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
 
 def train(name: str, system: str, data, teacher, epochs: int, batch_size: int = BATCH) -> None:
     """Train as the workflow does."""
-    from nmer.experiment import training
-    from nmer.experiment.settings import RunSettings, TrainingSettings
+    from nmer.plan.settings import RunSettings, TrainingSettings
     from nmer.systems.building import build_system
+    from nmer.training import loop as training
 
     shape = CORPORA[name]
     settings = RunSettings(
@@ -411,9 +411,9 @@ def start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> tu
     sys.path.insert(0, str(scripts))
     import torch
 
-    from nmer.experiment import training
-    from nmer.experiment.data import FoldData
     from nmer.systems.building import build_system
+    from nmer.training import loop as training
+    from nmer.training.data import FoldData
 
     torch.set_num_threads(1)
     shape = CORPORA[name]

@@ -18,10 +18,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from nmer import command
-from nmer.experiment.own_features import corrupt_array, corrupt_corpus
 from nmer.names import MODALITIES
 from nmer.noise.registry import noise_kinds
 from nmer.noise.schedule import Schedule
+from nmer.noisy_embeddings.own_features import corrupt_array, corrupt_corpus
 
 
 def main() -> None:

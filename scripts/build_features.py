@@ -24,8 +24,8 @@ from nmer.corpora.store_writer import write_store
 from nmer.corpora.validation import check, report, summary
 from nmer.digests import check_digests, file_digest, write_digest
 from nmer.errors import DataError
-from nmer.experiment.sources import Unchanged
 from nmer.files import write_json
+from nmer.plan.sources import Unchanged
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ from nmer import command
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.streaming import create_file
 from nmer.digests import check_digests, write_digest
-from nmer.experiment.noisy import MEASURES, corrupt_modality
 from nmer.files import write_rows
 from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
+from nmer.noisy_embeddings.noisy import MEASURES, corrupt_modality
 from nmer.progress import progress
 
 

@@ -15,12 +15,12 @@ from nmer import command
 from nmer.devices import compute_device
 from nmer.digests import check_digests
 from nmer.errors import ConfigError
-from nmer.experiment.data import FoldData
-from nmer.experiment.evaluation import predict, score_predictions
-from nmer.experiment.models import restore
-from nmer.experiment.settings import EvaluationSettings
 from nmer.files import write_gzip, write_text
+from nmer.plan.settings import EvaluationSettings
 from nmer.systems.building import build_system
+from nmer.training.data import FoldData
+from nmer.training.evaluation import predict, score_predictions
+from nmer.training.models import restore
 
 
 def main() -> None:

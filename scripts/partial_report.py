@@ -15,10 +15,10 @@ from typing import Any
 
 from nmer import command
 from nmer.errors import DataError
-from nmer.experiment.command_line import add_config_arguments, plan_of
-from nmer.experiment.partial import figure_data
-from nmer.experiment.plan import RESULTS, Plan
-from nmer.experiment.status import what_is_missing
+from nmer.plan.command_line import add_config_arguments, plan_of
+from nmer.plan.partial import figure_data
+from nmer.plan.plan import RESULTS, Plan
+from nmer.plan.status import what_is_missing
 
 STEPS = Path(__file__).resolve().parent
 SIZES = "table1"

@@ -7,8 +7,8 @@ experiment as they do for Snakemake. Call it from the folder of the Snakefile.
 from __future__ import annotations
 
 from nmer import command
-from nmer.experiment.command_line import add_config_arguments, plan_of
-from nmer.experiment.status import summary
+from nmer.plan.command_line import add_config_arguments, plan_of
+from nmer.plan.status import summary
 
 
 def main() -> None:

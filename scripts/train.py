@@ -19,17 +19,17 @@ from nmer import command
 from nmer.devices import compute_device
 from nmer.digests import check_digests, digest_path
 from nmer.errors import ConfigError, DataError
-from nmer.experiment.conditions import cached_draws
-from nmer.experiment.data import FoldData
-from nmer.experiment.models import save_models
-from nmer.experiment.repeats import train_repeats
-from nmer.experiment.settings import RunSettings
 from nmer.files import write_rows
 from nmer.names import FRESH
+from nmer.plan.conditions import cached_draws
+from nmer.plan.settings import RunSettings
 from nmer.systems.registry import pretraining, systems
+from nmer.training.data import FoldData
+from nmer.training.models import save_models
+from nmer.training.repeats import train_repeats
 
 if TYPE_CHECKING:
-    from nmer.experiment.fresh_noise import FreshNoise
+    from nmer.noisy_embeddings.fresh_noise import FreshNoise
 
 
 def main() -> None:
@@ -69,7 +69,9 @@ def fresh_noise(settings: RunSettings, arguments: Namespace) -> FreshNoise | Non
     """What draws fresh training noise, or None. Imported by name: its code counts for the trainings that use it."""
     if settings.train_draws != FRESH:
         return None
-    noise: FreshNoise = import_module("nmer.experiment.fresh_noise").FreshNoise(arguments.features, arguments.noisy)
+    noise: FreshNoise = import_module("nmer.noisy_embeddings.fresh_noise").FreshNoise(
+        arguments.features, arguments.noisy
+    )
     return noise
 
 

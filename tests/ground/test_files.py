@@ -20,8 +20,9 @@ from nmer import command, files
 from nmer.corpora import streaming
 from nmer.corpora.demo import DemoSettings, write_demo
 from nmer.errors import DataError
-from nmer.experiment import models, training
 from nmer.results import style
+from nmer.training import loop as training
+from nmer.training import models
 
 
 def names_in(folder) -> set[str]:

@@ -22,7 +22,9 @@ FLOOR_1 = ("noise", "corpora", "systems")
 MAY_IMPORT = {
     "ground": ("ground",),
     **{package: ("ground", package) for package in FLOOR_1},
-    "experiment": ("ground", *FLOOR_1, "experiment"),
+    "plan": ("ground", *FLOOR_1, "plan"),
+    "noisy_embeddings": ("ground", *FLOOR_1, "noisy_embeddings"),
+    "training": ("ground", *FLOOR_1, "plan", "noisy_embeddings", "training"),
     "results": ("ground", *FLOOR_1, "results"),
 }
 
@@ -87,15 +89,13 @@ def test_no_module_knows_of_a_step_or_of_snakemake(module):
     assert not {name.split(".")[0] for name, _at_once in imports(MODULES[module])} & (steps | {"snakemake"})
 
 
-@pytest.mark.parametrize(
-    "module", [m for m in sorted(MODULES) if package_of(m) == "results"] + ["nmer.experiment.plan"]
-)
+@pytest.mark.parametrize("module", [m for m in sorted(MODULES) if package_of(m) in ("results", "plan")])
 def test_results_and_the_plan_do_without_torch(module):
     assert not {name for name in reached(MODULES[module]) if name.split(".")[0] in ("torch", "safetensors")}
 
 
 def test_training_does_with_torch():
-    assert "torch" in reached(MODULES["nmer.experiment.training"])
+    assert "torch" in reached(MODULES["nmer.training.loop"])
 
 
 @pytest.mark.parametrize("path", STEPS, ids=lambda path: path.name)

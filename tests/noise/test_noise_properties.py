@@ -20,11 +20,11 @@ from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.errors import ConfigError
-from nmer.experiment.noisy import corrupt_modality
 from nmer.noise.corruption import NoiseSource, add_noise, add_noise_iteratively
 from nmer.noise.features import corrupt_features
 from nmer.noise.registry import noise_kinds, noise_power
 from nmer.noise.schedule import SHAPES, Schedule
+from nmer.noisy_embeddings.noisy import corrupt_modality
 
 SHAPE = st.tuples(st.integers(1, 9), st.integers(1, 6))
 NAME = st.text('aZ09_-.[] "\\\n/äß漢Ω\u0301😀', min_size=1, max_size=8)

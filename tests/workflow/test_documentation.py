@@ -27,14 +27,14 @@ from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.corpora.validation import check
 from nmer.errors import ConfigError, DataError
-from nmer.experiment.config import SCHEMA, check_config
-from nmer.experiment.plan import Plan
-from nmer.experiment.settings import PRETRAINING, RunSettings, TrainingSettings
 from nmer.names import MODALITIES, SYSTEM_LABELS, UNIMODAL_SYSTEMS
 from nmer.noise.calibration import CalibrationSettings, calibrate
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.registry import noise_kinds, noise_power
 from nmer.noise.schedule import Schedule
+from nmer.plan.config import SCHEMA, check_config
+from nmer.plan.plan import Plan
+from nmer.plan.settings import PRETRAINING, RunSettings, TrainingSettings
 from nmer.results import embedding
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences

@@ -17,8 +17,8 @@ from snakemake.utils import update_config
 from torch import nn
 from workflow_copy import REPOSITORY, Workflow
 
-from nmer.experiment.plan import Plan
 from nmer.names import MODALITIES
+from nmer.plan.plan import Plan
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, System
 

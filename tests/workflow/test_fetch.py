@@ -15,8 +15,8 @@ import yaml
 from workflow_copy import REPOSITORY, Workflow
 
 from nmer.errors import ConfigError, DataError
-from nmer.experiment.config import check_config
-from nmer.experiment.plan import Plan
+from nmer.plan.config import check_config
+from nmer.plan.plan import Plan
 
 PAGE = REPOSITORY / "docs" / "fetching.md"
 CONTENT = random.Random(0).randbytes(300_000)

@@ -12,7 +12,7 @@ from workflow_copy import reduced
 def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(undisturbed, tmp_path, kills):
     workflow = reduced(tmp_path)
     # At every epoch, so that trainings of seconds are resumed as those of hours are.
-    with workflow.edited("scripts/nmer/experiment/training.py", "CHECKPOINT_SECONDS = 30", "CHECKPOINT_SECONDS = 0"):
+    with workflow.edited("scripts/nmer/training/loop.py", "CHECKPOINT_SECONDS = 30", "CHECKPOINT_SECONDS = 0"):
         killed = survive(workflow, undisturbed, kills, seed=kills)
     assert sum(killed.values()) == kills
     assert min(killed.values()) > 0

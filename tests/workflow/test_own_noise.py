@@ -15,10 +15,10 @@ from snakemake.utils import update_config
 from workflow_copy import REPOSITORY
 
 from nmer.errors import ConfigError
-from nmer.experiment.config import check_config
-from nmer.experiment.plan import Plan
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.registry import noise_kinds, noise_power
+from nmer.plan.config import check_config
+from nmer.plan.plan import Plan
 
 FILE = "examples/own_noise/bursts.py"
 OVERLAY = "examples/own_noise/config.yaml"

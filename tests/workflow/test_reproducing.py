@@ -13,7 +13,7 @@ import yaml
 from test_commands import write_empty_corpora
 from test_documentation import base_config, code_blocks, table_rows
 
-from nmer.experiment.plan import Plan
+from nmer.plan.plan import Plan
 from nmer.systems.building import build_system
 
 REPOSITORY = Path(__file__).resolve().parents[2]

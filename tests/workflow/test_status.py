@@ -14,8 +14,8 @@ import pytest
 import yaml
 from workflow_copy import Workflow
 
-from nmer.experiment.jobs import STAGES, jobs
-from nmer.experiment.plan import Plan
+from nmer.plan.jobs import STAGES, jobs
+from nmer.plan.plan import Plan
 
 TINY = ("--config", "experiment=tiny")
 GONE = (

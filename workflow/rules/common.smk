@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from nmer import ending
 from nmer.devices import announce_slots
 from nmer.errors import NmerError
-from nmer.experiment.plan import Plan
+from nmer.plan.plan import Plan
 
 try:
     plan = Plan(config)

@@ -1,1 +1,0 @@
-"""Experiment: from the configuration to runs, their training and their evaluation."""

@@ -1,0 +1,61 @@
+"""Noise that is drawn anew for every epoch of a training (``noise.train_draws: fresh``; SPEC 2.7)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import h5py
+import numpy as np
+
+from nmer.corpora.store import FeatureStore
+from nmer.errors import DataError
+from nmer.names import MODALITIES
+from nmer.noise.corruption import CorruptionSettings, NoiseSource
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+class Replaceable(Protocol):
+    """A fold whose spare noisy copies can be replaced, utterance by utterance."""
+
+    ids: list[str]
+    training_rows: np.ndarray
+
+    def replace(self, modality: str, row: int, copy: int, change: Change) -> None:
+        """Replace a copy of an utterance by ``change`` of its clean features, (frames, dim) float32."""
+
+
+class FreshNoise:
+    """Draws training noise as the noisy embeddings were drawn, under other names.
+
+    The name of a draw holds repeat and epoch, so that a resumed training sees what an uninterrupted one sees, and every
+    system the same.
+    """
+
+    def __init__(self, features: Path, noisy: Path) -> None:
+        """features: the feature store. noisy: its noisy embeddings, which know their settings and levels.
+
+        Raises DataError if they are damaged."""
+        try:
+            with h5py.File(noisy) as file:
+                settings = CorruptionSettings(**json.loads(file.attrs["settings"]))
+                self._alpha_bar = {m: file[m].attrs.get("alpha_bar") for m in MODALITIES}
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise DataError(f"{noisy}: cannot be read as noisy embeddings ({error}). Delete it, run again.") from None
+        self._source = NoiseSource.of(settings)
+        with FeatureStore(features) as store:
+            self._space = {m: store.corruption_space(m) for m in MODALITIES}
+
+    def draw(self, data: Replaceable, copy: int, repeat: int, epoch: int) -> None:
+        """Put new noise on the given copy of every training utterance."""
+        name = f"repeat {repeat}, epoch {epoch}"
+        for row in data.training_rows.tolist():
+            for m in MODALITIES:
+                data.replace(m, row, copy, self._corruption(data.ids[row], m, name))
+
+    def _corruption(self, utterance: str, modality: str, name: str) -> Change:
+        level, space = self._alpha_bar[modality], self._space[modality]
+        return lambda values: self._source.corrupt(values, utterance, modality, level, space, name)

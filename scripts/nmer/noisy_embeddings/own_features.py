@@ -1,0 +1,112 @@
+"""Noise for a user's own features, outside the workflow: the work of ``scripts/add_noise.py``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from nmer import command
+from nmer.corpora.arrays import load_array
+from nmer.corpora.corpus import CorpusSettings, read_corpus
+from nmer.corpora.store import FeatureStore
+from nmer.corpora.store_writer import write_store
+from nmer.corpora.streaming import create_file
+from nmer.errors import ConfigError, DataError
+from nmer.files import atomic_path
+from nmer.names import MODALITIES
+from nmer.noise.calibration import CalibrationSettings
+from nmer.noise.corruption import NoiseSource
+from nmer.noise.features import corrupt_features
+from nmer.noise.levels import COLUMNS, calibration_rows
+from nmer.noise.schedule import Schedule
+from nmer.noisy_embeddings.noisy import corrupt_modality
+
+
+def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedule: Schedule) -> None:
+    """Corrupt a NumPy file of one modality, (utterances, steps, dim) or (frames, dim); prints the calibration.
+
+    arguments: those of ``scripts/add_noise.py``. Raises ConfigError or DataError naming argument or file.
+    """
+    if not arguments.modality:
+        raise ConfigError("--modality: a .npy file holds one modality. Say which: a, v or l.")
+    values = load_array(arguments.input)
+    if values.dtype.kind not in "biuf" or values.ndim not in (2, 3):
+        raise DataError(
+            f"{arguments.input}: holds {values.dtype} {values.shape}; numbers (utterances, steps, dim) needed."
+        )
+    utterances = values if values.ndim == 3 else values[None]
+    ids = _ids(arguments.ids, len(utterances))
+    found = corrupt_features(
+        dict(zip(ids, utterances, strict=True)),
+        arguments.noise,
+        arguments.snr_db,
+        dataset=arguments.dataset,
+        modality=arguments.modality,
+        seed=arguments.seed,
+        options=options,
+        file=arguments.file,
+        schedule=schedule,
+        mode=arguments.mode,
+        match=arguments.match,
+        standardise=arguments.standardise,
+    )
+    noisy = np.stack([found.utterances[identifier] for identifier in ids]).reshape(values.shape)
+    with atomic_path(arguments.output) as temporary, temporary.open("wb") as stream:
+        np.save(stream, noisy, allow_pickle=False)
+    for name in ("variance", "steps", "alpha_bar", "attained_db", "effective_db", "measured_db"):
+        if getattr(found, name) is not None:
+            print(f"{name}: {getattr(found, name):.6g}")
+
+
+def _ids(path: Path | None, count: int) -> list[str]:
+    if path is None:
+        return [str(number) for number in range(count)]
+    try:
+        ids = path.read_text(encoding="utf-8").split()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path}: is not UTF-8 text ({error}). Save it as such.") from None
+    if len(ids) != count or len(set(ids)) < count:
+        raise DataError(f"{path}: must hold {count} different utterance ids, one a line; it has {len(set(ids))}.")
+    return ids
+
+
+def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], schedule: Schedule) -> None:
+    """Corrupt a corpus in one of the workflow's layouts, by way of a feature store as the workflow has it.
+
+    arguments: those of ``scripts/add_noise.py``. Raises ConfigError or DataError naming argument or file.
+    """
+    named = {"dataset": arguments.dataset, "layout": arguments.layout}
+    dataset = CorpusSettings.from_mapping(command.settings(arguments.layout_settings) | named)
+    source = NoiseSource.load(arguments.noise, arguments.dataset, arguments.seed, options, arguments.file)
+    if source.additive and arguments.snr_db is None:
+        raise ConfigError(f"--snr-db: noise kind '{arguments.noise}' has an SNR. Give its target in dB.")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "features.h5"
+        with read_corpus(arguments.input, dataset) as corpus:
+            write_store(corpus, dataset, path)  # not checked for training: noise needs no folds
+        with FeatureStore(path) as store, create_file(arguments.output) as output:
+            settings = CalibrationSettings(
+                arguments.dataset,
+                arguments.noise,
+                arguments.snr_db if source.additive else None,
+                file=arguments.file,
+                options=options,
+                mode=arguments.mode,
+                match=arguments.match,
+            )
+            rows, warnings = calibration_rows(settings, {m: store.variance(m) for m in MODALITIES}, schedule)
+            output.create_dataset("utterance/id", data=store.ids, dtype=h5py.string_dtype())
+            print("\t".join((*COLUMNS, "measured_db")))
+            for row in rows:
+                modality = row["modality"]
+                measured = corrupt_modality(store, output, modality, source, row)
+                output[f"{modality}/offset"] = store.offset(modality)
+                print("\t".join(str(value) for value in (*row.values(), measured.get("measured_db", ""))))
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)

@@ -1,0 +1,78 @@
+"""The configuration as Snakemake puts it together, for programs that look at an experiment without starting Snakemake.
+
+``config.yaml``, then the files of ``--configfile``, then the entries of ``--config``: each over what came before.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from nmer.errors import ConfigError
+from nmer.plan.plan import Plan
+
+CONFIG_FILE = Path("config.yaml")
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a program the arguments that name a configuration, spelt as Snakemake spells them."""
+    parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="as given to snakemake")
+    parser.add_argument("--configfile", nargs="*", default=[], type=Path, metavar="FILE", help="as given to snakemake")
+
+
+def plan_of(arguments: argparse.Namespace) -> Plan:
+    """The plan of the experiment that these arguments name. Raises ConfigError or DataError as the plan does."""
+    return Plan(read_config([CONFIG_FILE, *arguments.configfile], arguments.config))
+
+
+def read_config(files: Iterable[Path], entries: Iterable[str]) -> dict[str, Any]:
+    """The configuration of files and of ``key=value`` entries. Raises ConfigError if one of them is none."""
+    config: dict[str, Any] = {}
+    for file in files:
+        _update(config, _read(file))
+    for entry in entries:
+        key, equals, text = entry.partition("=")
+        if not (key and equals):
+            raise ConfigError(f"--config: '{entry}' has no value. Write it like experiment=demo.")
+        _update(config, {key: _value(text)})
+    return config
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file. Call this from the folder of the Snakefile.") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{file}: not valid YAML ({' '.join(str(error).split())}). Correct it.") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: not a mapping of keys to values. Correct it.")
+    return content
+
+
+def _update(config: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    for key, value in over.items():
+        below = config.get(key)
+        config[key] = _update(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value
+    return config
+
+
+def _value(text: str) -> object:
+    """A value of the command line: a number, True, False, or YAML whose scalars stay text."""
+    if not text:
+        return None
+    readers: tuple[Callable[[str], object], ...] = (int, float, {"True": True, "False": False}.__getitem__, _yaml_text)
+    for read in readers:
+        try:
+            return read(text)
+        except (ValueError, KeyError, yaml.YAMLError):
+            continue
+    return text
+
+
+def _yaml_text(text: str) -> object:
+    return yaml.load(text, Loader=yaml.BaseLoader)

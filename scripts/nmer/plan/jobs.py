@@ -1,0 +1,96 @@
+"""The jobs of an experiment as the rules have them: stage, rule, an output and the benchmark of each.
+
+For looking at an experiment without starting Snakemake; nothing is run from this list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmer.plan.plan import RESULTS, Plan
+
+STAGES = ("features", "noise", "teachers", "training", "evaluation", "results")
+HISTORY = "history.csv"
+"""What is left of a training whose weights are not kept."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job: its stage, rule, dataset and system (empty where it has none), one of its outputs, its benchmark."""
+
+    stage: str
+    rule: str
+    output: Path
+    benchmark: Path
+    dataset: str = ""
+    system: str = ""
+
+    @property
+    def done(self) -> bool:
+        """Whether its output is there."""
+        return self.output.exists()
+
+
+def jobs(plan: Plan) -> list[Job]:
+    """Every job of an experiment, in the order of the stages."""
+    found = [*_features(plan), *_noise(plan), *_trainings(plan), *_evaluations(plan), *_results(plan)]
+    return sorted(found, key=lambda job: STAGES.index(job.stage))
+
+
+def _job(stage: str, rule: str, output: Path, stem: Path | None = None, **about: str) -> Job:
+    """A job whose benchmark stands under the path of its output, or under ``stem``."""
+    place = (stem or output.with_suffix("")).relative_to(RESULTS)
+    return Job(stage, rule, output, RESULTS / "benchmarks" / f"{place}.tsv", **about)
+
+
+def _features(plan: Plan) -> Iterable[Job]:
+    for dataset in plan.datasets:
+        if "generate" in plan.config["datasets"][dataset]:
+            yield _job("features", "generate_corpus", RESULTS / "corpora" / f"{dataset}.sha256", dataset=dataset)
+        yield _job("features", "build_features", plan.features(dataset).with_suffix(".json"), dataset=dataset)
+
+
+def _noise(plan: Plan) -> Iterable[Job]:
+    for dataset in plan.datasets:
+        drawn = [stem.name for stem in plan.panels(dataset)] if "figure3" in plan.figures else []
+        for corruption in dict.fromkeys([*plan.corruptions_of(dataset), *drawn]):
+            calibrated = RESULTS / "calibration" / dataset / f"{corruption}.csv"
+            yield _job("noise", "calibrate", calibrated, dataset=dataset)
+            yield _job("noise", "corrupt", plan.noisy(dataset, corruption).with_suffix(".csv"), dataset=dataset)
+        yield _job("noise", "collect_calibration", RESULTS / "calibration" / f"{dataset}.csv", dataset=dataset)
+
+
+def _trainings(plan: Plan) -> Iterable[Job]:
+    for training in plan.trainings():
+        corruption = training.corruption.name if training.corruption else None
+        model = plan.model(training.dataset, training.system, training.regime, training.fold, corruption)
+        about = {"dataset": training.dataset, "system": training.system}
+        stage, rule = ("training", "train" if corruption else "train_clean")
+        if model.is_relative_to(plan.folder / "teachers"):
+            stage, rule = "teachers", "pretrain"
+        yield _job(stage, rule, model.with_name(HISTORY), model.parent, **about)
+
+
+def _evaluations(plan: Plan) -> Iterable[Job]:
+    for (dataset, system, _regime, corruption), scores in zip(plan.evaluations(), plan.scores(), strict=True):
+        rule = "evaluate" if corruption else "evaluate_clean"
+        yield _job("evaluation", rule, scores, dataset=dataset, system=system)
+    yield _job("evaluation", "collect_scores", plan.folder / "scores.csv")
+
+
+def _results(plan: Plan) -> Iterable[Job]:
+    for stem in plan.table_stems():
+        rule = "sizes_table" if stem.name == "table1" else "scores_table"
+        yield _job("results", rule, stem.with_suffix(".csv"))
+    for dataset in plan.datasets if "figure3" in plan.figures else []:
+        for stem in plan.panels(dataset):
+            yield _job("results", "embed", stem.with_name(f"{stem.name}_distances.csv"), stem, dataset=dataset)
+    statistics = plan.folder / "statistics"
+    yield _job("results", "compare_systems", statistics / "comparisons.csv", statistics)
+    yield _job("results", "audit_claims", plan.folder / "tables" / "claims.csv")
+    for stem in plan.figure_stems():
+        rule, _, dataset = stem.name.partition("_")
+        yield _job("results", f"draw_{rule}", stem.with_suffix(".png"), dataset=dataset)
+    yield _job("results", "report", plan.folder / "report.html")

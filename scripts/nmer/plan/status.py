@@ -1,0 +1,116 @@
+"""How far an experiment is: how many of its jobs have finished, what is missing, how long the rest may take.
+
+Told from the plan and the files on disk alone, so that it can be asked while Snakemake runs. A job counts as finished
+if its output is there; whether Snakemake would make it again (code, settings) is for ``snakemake --dry-run`` to say.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from statistics import fmean
+from typing import Any
+
+from nmer.job_times import seconds_of
+from nmer.plan.jobs import STAGES, Job, jobs
+from nmer.plan.plan import Plan
+
+
+def summary(plan: Plan) -> str:
+    """The state of an experiment as a few lines for a terminal."""
+    all_jobs = jobs(plan)
+    expected = expected_seconds(all_jobs)
+    lines = [f"Experiment {plan.name}", "", f"{'stage':<12}{'done':>6}{'of':>6}  {'computed':>12}  {'to compute':>20}"]
+    for stage in STAGES:
+        lines.append(_line(stage, [job for job in all_jobs if job.stage == stage], expected))
+    return "\n".join([*lines, _line("all", all_jobs, expected), "", *_outlook(plan, all_jobs, expected)])
+
+
+def what_is_missing(plan: Plan) -> dict[str, Any]:
+    """What the page of a partial report says of jobs that have not finished.
+
+    Returns ``done`` and ``of`` (numbers of jobs) and ``stages``: a sentence for each stage that is not complete.
+    """
+    all_jobs = jobs(plan)
+    sentences = []
+    for stage in STAGES:
+        of_stage = [job for job in all_jobs if job.stage == stage]
+        if waiting := [job for job in of_stage if not job.done]:
+            places = dict.fromkeys(" on ".join(filter(None, (job.system, job.dataset))) for job in waiting)
+            named = ", ".join(filter(None, places))
+            sentences.append(f"{stage}: {len(waiting)} of {len(of_stage)} jobs{f' ({named})' if named else ''}")
+    return {"done": sum(job.done for job in all_jobs), "of": len(all_jobs), "stages": sentences}
+
+
+def expected_seconds(all_jobs: list[Job]) -> dict[Job, float | None]:
+    """How long each job that has not finished will compute, from the benchmarks; None where nothing is known.
+
+    As long as it took the last time; or else, on average, as those of its rule, dataset and system; of its rule and
+    dataset; of its rule.
+    """
+    taken = {job: seconds for job in all_jobs if (seconds := seconds_of(job.benchmark)) is not None}
+    alike: dict[tuple[str, ...], list[float]] = {}
+    for job, seconds in taken.items():
+        for key in _keys(job):
+            alike.setdefault(key, []).append(seconds)
+    means = {key: fmean(seconds) for key, seconds in alike.items()}
+    return {
+        job: taken.get(job, next((means[key] for key in _keys(job) if key in means), None))
+        for job in all_jobs
+        if not job.done
+    }
+
+
+def jobs_at_once(all_jobs: list[Job]) -> float:
+    """Mean number of jobs at once, over the times at which any ran; 1 if none has."""
+    spans = []
+    for job in all_jobs:
+        seconds = seconds_of(job.benchmark)
+        if job.done and seconds is not None:
+            ended = job.benchmark.stat().st_mtime  # Snakemake writes a benchmark when its job ends
+            spans.append((ended - seconds, ended))
+    covered, reached = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        covered += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return sum(end - start for start, end in spans) / covered if covered else 1.0
+
+
+def duration(seconds: float) -> str:
+    """A length of time in at most two units, e.g. ``2 h 05 min``, ``7 min 10 s``, ``12 s``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _keys(job: Job) -> list[tuple[str, ...]]:
+    return [(job.rule, job.dataset, job.system), (job.rule, job.dataset), (job.rule,)]
+
+
+def _line(name: str, of_stage: list[Job], expected: dict[Job, float | None]) -> str:
+    done = [job for job in of_stage if job.done]
+    spent = sum(seconds_of(job.benchmark) or 0.0 for job in done)
+    waiting = [expected[job] for job in of_stage if job in expected]
+    known = [seconds for seconds in waiting if seconds is not None]
+    unknown = "unknown" if len(known) < len(waiting) else ""
+    to_compute = " + ".join(filter(None, (duration(sum(known)) if known else "", unknown))) or "–"
+    return f"{name:<12}{len(done):>6}{len(of_stage):>6}  {duration(spent) if spent else '–':>12}  {to_compute:>20}"
+
+
+def _outlook(plan: Plan, all_jobs: list[Job], expected: dict[Job, float | None]) -> list[str]:
+    if not expected:
+        return [f"Everything has finished: {plan.folder / 'report.html'}"]
+    if all(seconds is None for seconds in expected.values()):
+        return ["Nothing is known yet of the time left: no job like those to come has finished."]
+    lines = []
+    if left := sum(filter(None, expected.values())):
+        at_once = jobs_at_once(all_jobs)
+        lines.append(f"Time left: about {duration(left / at_once)}, with {at_once:.1f} jobs at once as until now.")
+    unknown = Counter(job.rule for job, seconds in expected.items() if seconds is None)
+    if unknown:
+        named = ", ".join(f"{rule} {count}" for rule, count in unknown.items())
+        lines.append(f"Not counted, for none of their rules has finished a job yet: {named}.")
+    return lines

@@ -1,0 +1,1 @@
+"""Training, validation and evaluation of systems."""

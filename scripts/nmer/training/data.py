@@ -1,0 +1,94 @@
+"""One fold of a corpus, clean and noisy, served as batches of padded sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmer.corpora.store import FeatureStore
+from nmer.errors import DataError
+from nmer.names import MODALITIES, SPLITS, values_name
+from nmer.systems.interface import Sequences
+from nmer.training.frames import DeviceFrames, FileFrames, StoredArray
+
+
+class FoldData:
+    """Clean and, where given, noisy features of one fold on one device, normalised with the fold's training statistics.
+
+    Every utterance stands here in several copies: copy 0 is clean, copy k is noisy, of draw k - 1.
+    ids: utterance names. labels: (utterances,) int64. splits: row numbers of train, val and test. training_rows: those
+    of train, where the program itself needs them. noisy_copies: numbers of the noisy ones. deviations: per modality the
+    standard deviation that calibrates its noise, in the corruption space (SPEC 2.6).
+    """
+
+    def __init__(
+        self,
+        features: Path,
+        noisy: Path | None,
+        fold: int,
+        device: torch.device,
+        scope: str = "stored",
+        draws: int = 1,
+        spare: int = 0,
+    ) -> None:
+        """features: the feature store. noisy: the noisy embeddings, or None. scope: of the deviations, as for the
+        calibration. draws: how many of the noisy copies to read. spare: copies to leave empty after them, for
+        :meth:`replace`. Raises DataError if the files do not fit."""
+        with FeatureStore(features) as store:
+            self.ids = store.ids
+            self.classes = store.classes
+            self.dims = store.dims
+            self.deviations = {modality: store.variance(modality, scope) ** 0.5 for modality in MODALITIES}
+            self.labels = torch.from_numpy(store.labels).to(device)
+            self.training_rows = store.fold(fold)["train"]
+            self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}
+            self._lengths = {modality: np.diff(store.offset(modality)) for modality in MODALITIES}
+            self._frames = {}
+            for m in MODALITIES:
+                values = store.values(m)
+                copies = [StoredArray(values)]
+                if noisy:
+                    copies += [_noisy_array(noisy, m, values.shape, draw) for draw in range(draws)]
+                given = (copies, store.offset(m), store.normalisation(fold, m), spare)
+                # A CPU reads its batches from the files as fast as it gathers them from memory.
+                self._frames[m] = FileFrames(*given) if device.type == "cpu" else DeviceFrames(*given, device)
+        self.device = device
+        self.noisy_copies = tuple(range(1, 1 + draws + spare))
+
+    def sequences(self, modality: str, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
+        """Padded sequences of one modality. rows: (batch,) utterances; copies: (batch,) number of the copy of each, or
+        bool: whether it is the noisy one. longest: frames to pad to, by default those of the longest utterance."""
+        return self._frames[modality].padded(rows, copies, longest)
+
+    def longest(self, modality: str, rows: np.ndarray) -> int:
+        """Frames of the longest of some utterances; known without asking a GPU."""
+        return int(self._lengths[modality][rows].max())
+
+    def replace(self, modality: str, row: int, copy: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Put something in the place of a spare copy of an utterance. change: from its clean features to the new ones,
+        both (frames, dim) float32 in the features' own units."""
+        self._frames[modality].replace(row, copy, change)
+
+
+def noisy_values(path: Path, modality: str, shape: tuple[int, int]) -> np.ndarray:
+    """Noisy embeddings of one modality, (total frames, dim). Raises DataError if they are damaged or do not fit."""
+    values = np.empty(shape, np.float32)
+    _noisy_array(path, modality, shape, draw=0).read(0, values)
+    return values
+
+
+def _noisy_array(path: Path, modality: str, shape: tuple[int, int], draw: int) -> StoredArray:
+    try:
+        with h5py.File(path) as file:
+            values = file[modality][values_name(draw)]
+            found, array = values.shape, StoredArray(values)
+    except (OSError, KeyError) as error:
+        raise DataError(f"{path}: cannot be read as noisy embeddings ({error}). Delete it and run again.") from None
+    if found != shape:
+        raise DataError(f"{path}: '{modality}' has shape {found}, the features {shape}. Delete it and run again.")
+    return array

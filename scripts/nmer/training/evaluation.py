@@ -1,0 +1,67 @@
+"""Scores and predictions of trained systems on the test splits, under every condition (SPEC 5.4, 6.1)."""
+
+from __future__ import annotations
+
+import pandas as pd
+import torch
+
+from nmer.metrics import score
+from nmer.names import METRICS
+from nmer.plan.conditions import test_items, tested_conditions
+from nmer.plan.settings import EvaluationSettings
+from nmer.systems.interface import System
+from nmer.training.data import FoldData
+from nmer.training.inference import encode_rows, probabilities
+
+
+def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: int, repeat: int) -> pd.DataFrame:
+    """Predictions of one repeat on one fold's test split: a row per utterance and condition (DESIGN section 5).
+
+    Settings without a noise kind ask for clean features alone.
+    """
+    rows = data.splits["test"]
+    utterances = [data.ids[row] for row in rows.tolist()]
+    conditions = tested_conditions(settings.system, noisy=settings.noise is not None)
+    clean = encode_rows(system, data, rows, 0)
+    noisy = encode_rows(system, data, rows, 1) if settings.noise is not None else {}
+    parts = []
+    for condition, positions in test_items(conditions, settings.evaluation, settings.dataset, utterances).items():
+        chosen = torch.from_numpy(positions).to(data.device)
+        part = pd.DataFrame(
+            {
+                "utterance": [utterances[position] for position in positions],
+                "condition": condition,
+                "fold": fold,
+                "repeat": repeat,
+                "label": data.labels[rows[chosen]].cpu().numpy(),
+            }
+        )
+        probability = probabilities(system, clean, noisy, condition, chosen).cpu().numpy()
+        part[[f"prob_{name}" for name in data.classes]] = probability
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def score_predictions(predictions: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
+    """Tidy scores, a row per condition, fold, repeat and metric (DESIGN section 5). n: utterances scored."""
+    columns = [name for name in predictions.columns if name.startswith("prob_")]
+    rows = []
+    for (condition, fold, repeat), part in predictions.groupby(["condition", "fold", "repeat"], sort=False):
+        scores = score(part["label"].to_numpy(), part[columns].to_numpy().argmax(axis=1), len(columns))
+        rows += [
+            {
+                "dataset": settings.dataset,
+                "system": settings.system,
+                "regime": settings.regime,
+                "noise": settings.noise,
+                "snr_db": settings.snr_db,
+                "condition": condition,
+                "fold": fold,
+                "repeat": repeat,
+                "metric": metric,
+                "value": scores[metric],
+                "n": len(part),
+            }
+            for metric in METRICS
+        ]
+    return pd.DataFrame(rows).astype({"snr_db": "Int64"})

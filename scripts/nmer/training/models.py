@@ -1,0 +1,48 @@
+"""Model files: the weights of all repeats of a job in one safetensors file, keys ``repeat{r}.{parameter}``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from nmer.digests import write_digest
+from nmer.errors import DataError
+from nmer.files import atomic_path
+from nmer.training.versions import library_versions
+
+
+def save_models(path: Path, states: dict[int, dict[str, Tensor]], description: dict[str, Any]) -> None:
+    """Write the weights of every repeat, with a description and the library versions, and the file's digest."""
+    tensors = {f"repeat{r}.{key}": value.cpu() for r, state in states.items() for key, value in state.items()}
+    # One metadata key: safetensors writes several in no fixed order.
+    metadata = {"nmer": json.dumps(description | {"versions": library_versions()}, sort_keys=True)}
+    with atomic_path(path) as temporary:
+        # Written by Python, whose errors say what is wrong with the disk.
+        temporary.write_bytes(save(tensors, metadata))
+    write_digest(path)
+
+
+def restore(system: nn.Module, path: Path, repeat: int) -> None:
+    """Load the weights of one repeat into a system. Raises DataError if the file is damaged or of another system."""
+    try:
+        system.load_state_dict(load_model(path, repeat))
+    except RuntimeError:
+        raise DataError(f"{path}: holds the weights of another system or size. Delete it and run again.") from None
+
+
+def load_model(path: Path, repeat: int) -> dict[str, Tensor]:
+    """Weights of one repeat. Raises DataError if the file is damaged or holds no such repeat."""
+    prefix = f"repeat{repeat}."
+    try:
+        with safe_open(path, framework="pt") as file:
+            state = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot be read as a model ({error}). Delete it and run again.") from None
+    if not state:
+        raise DataError(f"{path}: holds no repeat {repeat}. Delete it and run again.")
+    return state

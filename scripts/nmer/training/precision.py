@@ -1,0 +1,37 @@
+"""In which precision a system multiplies in training: single, or less where that is faster (``training.precision``)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nmer.plan.settings import BFLOAT16, TF32, TrainingSettings
+from nmer.systems.interface import Batch, System
+
+
+@contextmanager
+def products_in(precision: str, device: torch.device) -> Iterator[None]:
+    """Let a GPU's matrix products drop digits of their factors, where ``precision`` is that of TF32, until the block
+    ends. Weights, sums and optimiser stay in single precision."""
+    backends: Any = torch.backends  # its types do not know of precisions yet
+    before = backends.fp32_precision
+    if precision == TF32 and device.type != "cpu":
+        backends.fp32_precision = "tf32"
+    try:
+        yield
+    finally:
+        backends.fp32_precision = before
+
+
+def loss_terms(system: System, batch: Batch, options: TrainingSettings) -> dict[str, Tensor]:
+    """The terms of a system's loss for a batch. The losses are computed in single precision, whatever the system is."""
+    if options.precision != BFLOAT16:
+        return system.loss(system(batch), batch)
+    with torch.autocast(batch.labels.device.type, torch.bfloat16):
+        outputs = system(batch)
+    single = {name: output.float() if output.is_floating_point() else output for name, output in outputs.items()}
+    return system.loss(single, batch)

@@ -1,0 +1,564 @@
+"""The plan: which jobs an experiment has, where their files stand, and what each job's settings say."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+
+from nmer.errors import ConfigError
+from nmer.plan.plan import Plan
+from nmer.plan.settings import EvaluationSettings, RunSettings, TrainingSettings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MEN = ("iemocap", "men")
+FOUR_LEVELS = (-10, -20, -30, -40)
+
+
+@pytest.fixture
+def make_plan():
+    """A plan for an experiment of the shipped configuration, changed by ``change(config)``."""
+
+    def make(experiment: str = "tiny", change=lambda _: None, **top) -> Plan:
+        config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": experiment, **top}
+        change(config)
+        return Plan(config)
+
+    return make
+
+
+@pytest.fixture
+def paper_data(tmp_path) -> Path:
+    """Files where the paper's corpora are expected; their content is never read by the plan."""
+    root = tmp_path / "IEMOCAP_features_2021"
+    for name in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(root / name, "w"):
+            pass
+    for fold in range(1, 11):
+        (root / "target" / str(fold)).mkdir(parents=True)
+        np.save(root / "target" / str(fold) / "trn_label.npy", np.zeros(1))
+    (tmp_path / "mosei_senti_data.pkl").write_bytes(b"")
+    return tmp_path
+
+
+def wildcards(**values) -> SimpleNamespace:
+    return SimpleNamespace(**values)
+
+
+def test_the_papers_grid_is_2661_trainings_in_887_jobs(make_plan, paper_data):
+    plan = make_plan("paper", data=str(paper_data))
+    jobs = plan.trainings()
+    # SPEC 6.4.
+    assert plan.repeats == 3
+    assert Counter(job.dataset for job in jobs) == {"iemocap": 820, "mosei": 67}
+    trainings = Counter(job.dataset for job in jobs for _repeat in range(plan.repeats))
+    assert (trainings["iemocap"], trainings["mosei"], trainings.total()) == (2460, 201, 2661)
+    blocks = Counter((job.dataset, job.system, job.regime) for job in jobs)
+    incomplete = ("mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv")
+    for dataset, folds in (("iemocap", 10), ("mosei", 1)):
+        expected = {(dataset, stage, "clean"): folds for stage in ("men", "shared", "two_tower")}
+        expected |= {(dataset, system, "six"): 8 * folds for system in incomplete}
+        expected |= {(dataset, system, "all"): 4 * folds for system in incomplete[:4]}
+        if dataset == "iemocap":
+            expected |= {(dataset, f"unimodal_{m}", "all"): 5 * folds for m in "avl"}
+        assert {block: count for block, count in blocks.items() if block[0] == dataset} == expected
+
+
+def test_no_two_jobs_of_the_papers_grid_train_the_same_thing_or_write_the_same_file(make_plan, paper_data):
+    plan = make_plan("paper", data=str(paper_data))
+    settings, models = [], []
+    for job in plan.trainings():
+        corruption = job.corruption and job.corruption.name
+        models.append(plan.model(job.dataset, job.system, job.regime, job.fold, corruption))
+        names = {"dataset": job.dataset, "regime": job.regime, "fold": job.fold}
+        stage = {"stage": job.system} if job.system in ("shared", "two_tower") else {"system": job.system}
+        settings.append(plan.training_settings(wildcards(**names, **stage, corruption=corruption)))
+    assert len(set(models)) == len(set(settings)) == 887
+
+
+def test_every_score_of_the_papers_grid_stands_on_a_training_of_it(make_plan, paper_data):
+    plan = make_plan("paper", data=str(paper_data))
+    trained = {
+        plan.model(job.dataset, job.system, job.regime, job.fold, job.corruption and job.corruption.name)
+        for job in plan.trainings()
+    }
+    used = set()
+    for dataset, system, regime, corruption in plan.evaluations():
+        names = {"dataset": dataset, "system": system, "regime": regime, "corruption": corruption.name}
+        used |= set(plan.models(wildcards(**names)))
+    teachers = {model for model in trained if "teachers" in model.parts}
+    assert used == trained - teachers
+    assert len(teachers) == 2 * 11
+    # MEN's one training per fold is tested at every level of both kinds.
+    men = [corruption.name for dataset, system, _, corruption in plan.evaluations() if (dataset, system) == MEN]
+    assert sorted(men) == sorted(f"{kind}_{level}dB" for kind in ("gaussian", "impulse") for level in FOUR_LEVELS)
+
+
+def test_every_training_leaves_its_model_in_a_place_of_its_own(make_plan):
+    plan = make_plan("demo")
+    models = [
+        plan.model(job.dataset, job.system, job.regime, job.fold, job.corruption and job.corruption.name)
+        for job in plan.trainings()
+    ]
+    assert len(set(models)) == len(models)
+
+
+def test_paths_are_those_that_the_contract_names(make_plan):
+    plan = make_plan()
+    root = Path("results/tiny")
+    clean = plan.model("tiny_mosei", "men", "clean", 1)
+    assert clean == root / "runs/tiny_mosei/men/clean/fold1/model.safetensors"
+    assert plan.features("tiny_mosei") == Path("results/features/tiny_mosei.h5")
+    assert plan.noisy("tiny_mosei", "gaussian_-10dB") == Path("results/noisy/tiny_mosei/gaussian_-10dB.h5")
+    noisy = plan.model("tiny_mosei", "nmer", "six", 1, "gaussian_-10dB")
+    assert noisy == root / "runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1/model.safetensors"
+    teacher = plan.teacher(wildcards(dataset="tiny_mosei", system="nmer", fold="1"))
+    assert teacher == [root / "teachers/tiny_mosei/two_tower/fold1/model.safetensors"]
+    assert root / "scores/tiny_mosei/men/clean/gaussian_-10dB.csv" in plan.scores()
+    assert root / "scores/tiny_mosei/nmer/all/gaussian_-10dB.csv" in plan.scores()
+
+
+def test_the_first_folds_of_a_corpus_are_run_and_a_fixed_split_has_one(make_plan):
+    plan = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(folds=3))
+    assert plan.folds("tiny_iemocap") == [1, 2, 3]
+    assert plan.folds("tiny_mosei") == [1]
+    plan = make_plan("tiny", lambda c: c["experiments"]["tiny"].pop("folds"))
+    assert plan.folds("tiny_iemocap") == list(range(1, 11))
+
+
+def test_levels_may_be_given_per_noise_kind(make_plan):
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(unimodal={"snr_db": [-10]}))
+    assert sorted(plan.corruptions) == ["gaussian_-10dB", "gaussian_-40dB", "impulse_-10dB"]
+
+
+def test_the_all_noisy_regime_runs_under_the_reference_noise_and_only_for_table_5(make_plan):
+    evaluations = make_plan("demo").evaluations()
+    levels = {c.name for _, system, regime, c in evaluations if regime == "all" and "unimodal" not in system}
+    assert levels == {"gaussian_-10dB", "gaussian_-40dB"}
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[1, 2], systems=["men", "nmer"]))
+    assert all(regime != "all" for _, _, regime, _ in plan.evaluations())
+
+
+def unimodal_jobs(plan, system: str = "unimodal_v") -> tuple[list, list]:
+    """Trainings and evaluations of one uni-modal system: (dataset, regime, corruption)."""
+    trainings = [
+        (j.dataset, j.regime, j.corruption and j.corruption.name) for j in plan.trainings() if j.system == system
+    ]
+    evaluations = [(d, regime, c and c.name) for d, name, regime, c in plan.evaluations() if name == system]
+    return trainings, evaluations
+
+
+def test_figure_3_shows_the_noises_that_are_named(make_plan):
+    def show_impulse(config):
+        config["experiments"]["demo"]["embedding"] = {"noise": ["impulse", "gaussian"]}
+
+    names = [path.name for path in make_plan("demo", show_impulse).panels("demo_iemocap")]
+    assert names == ["impulse_-10dB", "gaussian_-10dB", "gaussian_-40dB"]
+
+
+def test_the_uni_modality_benchmark_is_trained_at_every_level_from_0_db_and_has_a_clean_reference(make_plan):
+    plan = make_plan("demo")
+    everything = [("clean", None), *(("all", f"gaussian_{level}dB") for level in (0, -40))]
+    for found in unimodal_jobs(plan):
+        assert sorted(found, key=str) == sorted((("demo_iemocap", *job) for job in everything), key=str)
+    assert "gaussian_0dB" in plan.corruptions
+    # 0 dB is a level of this benchmark alone.
+    others = {c.name for _, system, _, c in plan.evaluations() if "unimodal" not in system}
+    assert "gaussian_0dB" not in others
+    assert [path.name for path in plan.panels("demo_iemocap")] == ["gaussian_-10dB", "gaussian_-40dB"]
+    score = Path("results/demo/scores/demo_iemocap/unimodal_v/clean/clean.csv")
+    assert score in plan.scores()
+
+
+def test_the_uni_modality_benchmark_can_be_trained_clean_and_tested_noisy(make_plan):
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(unimodal={"train_clean": True, "snr_db": [5]}))
+    trainings, evaluations = unimodal_jobs(plan)
+    assert sorted(trainings) == [("demo_iemocap", "clean", None), ("demo_mosei", "clean", None)]
+    assert sorted(evaluations) == [(name, "clean", "gaussian_5dB") for name in ("demo_iemocap", "demo_mosei")]
+
+
+def test_without_table_4_no_uni_modal_system_is_trained(make_plan):
+    systems = ["men", "unimodal_v"]
+    with pytest.raises(ConfigError, match="'unimodal_v' is run for Table 4 alone"):
+        make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[2], systems=systems))
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[2], systems=["men"]))
+    assert unimodal_jobs(plan) == ([], [])
+    assert "unimodal" not in json.loads(plan.tables_settings(4))
+
+
+def test_only_table_4_depends_on_the_uni_modality_benchmark(make_plan):
+    plan = make_plan("demo")
+    other = make_plan("demo", lambda c: c["experiments"]["demo"]["unimodal"].update(clean_reference=False))
+    for table in (2, 3, 5):
+        assert plan.tables_settings(table) == other.tables_settings(table)
+    assert plan.tables_settings(4) != other.tables_settings(4)
+
+
+def test_0_db_is_made_for_the_datasets_of_the_uni_modality_benchmark_alone(make_plan):
+    plan = make_plan("demo")
+    three = ["gaussian_-10dB", "gaussian_-40dB", "impulse_-10dB"]
+    assert sorted(plan.corruptions_of("demo_mosei")) == three
+    assert sorted(plan.corruptions_of("demo_iemocap")) == sorted([*three, "gaussian_0dB"])
+
+
+def test_a_level_with_a_point_is_the_same_level(make_plan):
+    plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(snr_db=[-10.0], unimodal={"snr_db": [-10]}))
+    assert sorted(plan.corruptions) == ["gaussian_-10dB", "impulse_-10dB"]
+
+
+def test_the_scope_of_the_variances_reaches_the_trainings_on_noisy_features(make_plan):
+    plan = make_plan("tiny", lambda c: c["noise"].update(calibration={"scope": "valid_frames"}))
+    assert json.loads(plan.training_settings(TRAIN))["scope"] == "valid_frames"
+    men = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold="1")
+    assert "scope" not in json.loads(plan.training_settings(men))
+
+
+def test_a_job_reads_what_the_plan_says(make_plan, tmp_path):
+    file = tmp_path / "taught.py"
+    file.write_text(
+        '@system("taught", pretraining="pupil_teacher")\nclass Taught:\n    pass\n\n\n'
+        '@system("pupil_teacher", regimes=(), options={"width": 3})\nclass Teacher:\n    pass\n'
+    )
+
+    def change(config):
+        config["noise"] |= {"train_draws": 4, "calibration": {"scope": "valid_frames"}}
+        config["training"]["batch_size"] = 7
+        config["systems"] = {
+            "taught": {"file": str(file)},
+            "pupil_teacher": {"file": str(file), "width": 5},
+        }
+        config["experiments"]["tiny"] |= {"systems": ["taught"]}
+
+    plan = make_plan("tiny", change)
+    job = wildcards(
+        experiment="tiny", dataset="tiny_mosei", system="taught", regime="six", corruption="gaussian_-10dB", fold="1"
+    )
+    common = {"dataset": "tiny_mosei", "system": "taught", "regime": "six", "repeats": 2, "noise": "gaussian"}
+    common |= {"snr_db": -10, "evaluation": "one_condition", "file": str(file)}
+    training = TrainingSettings(batch_size=7, constant_epochs=1, decay_epochs=1)
+    teacher = {"file": str(file), "options": {"width": 5}}
+    assert RunSettings.from_mapping(json.loads(plan.training_settings(job))) == RunSettings(
+        **common, fold=1, teacher=teacher, scope="valid_frames", train_draws=4, training=training
+    )
+    found = EvaluationSettings.from_mapping(json.loads(plan.evaluation_settings(job)))
+    assert found == EvaluationSettings(**common, folds=[1])
+
+
+def test_men_is_mmins_teacher_and_is_trained_once_also_where_it_is_not_asked_for(make_plan):
+    plan = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(systems=["mmin"]))
+    jobs = [(job.dataset, job.system, job.regime) for job in plan.trainings()]
+    assert jobs.count(("tiny_mosei", "men", "clean")) == 1
+    mmin = wildcards(dataset="tiny_mosei", system="mmin", regime="six", corruption="gaussian_-10dB", fold="1")
+    assert plan.teacher(mmin) == [Path("results/tiny/runs/tiny_mosei/men/clean/fold1/model.safetensors")]
+
+
+def test_an_ablation_takes_the_options_that_its_system_is_given_and_it_has_itself(make_plan):
+    def change(config):
+        config["systems"] = {"nmer": {"heads": 8, "invariance_weight": 3.0}, "nmer_no_inv": {"layers": 2}}
+        config["experiments"]["tiny"]["systems"] = ["nmer", "nmer_no_inv", "nmer_no_vae"]
+
+    plan = make_plan("tiny", change)
+
+    def options(system: str) -> dict:
+        return json.loads(plan.training_settings(wildcards(**vars(TRAIN) | {"system": system})))["options"]
+
+    assert options("nmer") == {"layers": 1, "feed_forward": 16, "heads": 8, "invariance_weight": 3.0}
+    assert options("nmer_no_inv") == {"layers": 2, "feed_forward": 16, "heads": 8}
+    assert options("nmer_no_vae") == {"invariance_weight": 3.0}
+
+
+def test_the_form_of_the_invariant_features_decides_the_pretraining(make_plan):
+    plan = make_plan("tiny", lambda c: c.update(systems={"nmer": {"invariance": "stacked"}}))
+    assert plan.teacher(TRAIN) == [Path("results/tiny/teachers/tiny_mosei/shared/fold1/model.safetensors")]
+    assert {job.system for job in plan.trainings()} >= {"shared", "nmer"}
+    # IF-MMIN's stage is then NMER's as well: one training serves both.
+    plan = make_plan("tiny", lambda c: c.update(systems={"nmer": {"invariance": "stacked"}}))
+    plan.systems.append("if_mmin")
+    assert [job.system for job in plan.trainings()].count("shared") == 2
+
+
+TRAIN = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold="1")
+
+
+def test_settings_leave_out_what_stands_at_its_default(make_plan):
+    plan = make_plan("tiny", lambda c: c["training"].update(learning_rate=0.0002, clip_norm=2.0))
+    settings = json.loads(plan.training_settings(TRAIN))
+    assert settings == {
+        "dataset": "tiny_mosei",
+        "system": "nmer",
+        "regime": "six",
+        "noise": "gaussian",
+        "snr_db": -10,
+        "fold": 1,
+        "repeats": 2,
+        "evaluation": "one_condition",
+        "options": {"layers": 1, "feed_forward": 16},
+        "training": {"constant_epochs": 1, "decay_epochs": 1, "clip_norm": 2.0},
+    }
+
+
+def test_an_experiments_options_win_over_the_general_ones(make_plan):
+    def change(config):
+        config["systems"] = {"nmer": {"layers": 4, "heads": 8}}
+
+    options = json.loads(make_plan("tiny", change).training_settings(TRAIN))["options"]
+    assert options == {"layers": 1, "feed_forward": 16, "heads": 8}
+
+
+def test_pretraining_is_shorter_unless_told_otherwise(make_plan, tmp_path):
+    stage = wildcards(dataset="tiny_mosei", stage="two_tower", fold="1")
+    plan = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(training={}))
+    assert json.loads(plan.training_settings(stage))["training"] == {
+        "constant_epochs": 20,
+        "decay_epochs": 20,
+        "clip_norm": 0.5,
+    }
+    plan = make_plan("tiny")
+    assert json.loads(plan.training_settings(stage))["training"] == {
+        "constant_epochs": 1,
+        "decay_epochs": 1,
+        "clip_norm": 0.5,
+    }
+
+
+def test_noise_settings_do_not_depend_on_the_experiment(make_plan):
+    corruption = wildcards(dataset="tiny_mosei", corruption="gaussian_-10dB")
+    other = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(repeats=9, systems=["men"]))
+    assert make_plan().corruption_settings(corruption) == other.corruption_settings(corruption)
+    assert make_plan().calibration_settings(corruption) == other.calibration_settings(corruption)
+    # The same eps serves every SNR, so the level is no part of the settings of the noise.
+    assert "snr_db" not in json.loads(make_plan().corruption_settings(corruption))
+
+
+def test_one_systems_options_are_no_part_of_anothers_settings(make_plan):
+    men = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold="1")
+    change = {"nmer": {"invariance_weight": 3.0}}
+    other = make_plan("tiny", lambda c: c.update(systems=change))
+    assert make_plan().training_settings(men) == other.training_settings(men)
+    assert make_plan().training_settings(TRAIN) != other.training_settings(TRAIN)
+
+
+def test_a_users_system_is_planned_from_its_file_without_importing_it(make_plan, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "raise RuntimeError('imported')\n"
+        "@system('mine', pretraining='men', regimes=('six',), options={'width': 8})\n"
+        "class Mine: pass\n"
+    )
+
+    def change(config):
+        config["systems"] = {"mine": {"file": str(file), "width": 16}}
+        config["experiments"]["tiny"]["systems"] = ["mine"]
+
+    plan = make_plan("tiny", change)
+    mine = wildcards(dataset="tiny_mosei", system="mine", regime="six", corruption="gaussian_-10dB", fold="1")
+    settings = json.loads(plan.training_settings(mine))
+    assert (settings["file"], settings["options"]) == (str(file), {"width": 16})
+    assert plan.teacher(mine) == [Path("results/tiny/runs/tiny_mosei/men/clean/fold1/model.safetensors")]
+
+
+def test_models_of_runs_can_be_given_up_but_clean_ones_stay(make_plan):
+    assert make_plan().keeps_models
+    assert not make_plan("tiny", lambda c: c["training"].update(keep_models=False)).keeps_models
+
+    def keep_in_this_experiment(config):
+        config["training"]["keep_models"] = False
+        config["experiments"]["tiny"]["training"]["keep_models"] = True
+
+    assert make_plan("tiny", keep_in_this_experiment).keeps_models
+
+
+def noise_kinds_config(**noise: object) -> dict:
+    kinds = {"lose_few": {"kind": "drop_frames", "share": 0.2}}
+    return {"noise": {"kinds": kinds, **noise}}
+
+
+def test_kinds_without_an_snr_are_run_once_under_their_own_name(make_plan):
+    given = {"noise": ["gaussian", "zero", "lose_few"], "snr_db": [-10, -20]}
+    plan = make_plan(change=lambda c: c["experiments"]["tiny"].update(given), **noise_kinds_config())
+    assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-20dB", "zero", "lose_few"]
+    assert plan.snr_db == {"gaussian": [-10, -20], "zero": [], "lose_few": []}
+    assert {path.name for path in plan.scores() if "nmer/six" in str(path)} == {
+        "gaussian_-10dB.csv",
+        "gaussian_-20dB.csv",
+        "zero.csv",
+        "lose_few.csv",
+    }
+    job = wildcards(dataset="tiny_mosei", corruption="lose_few")
+    assert json.loads(plan.calibration_settings(job)) == {"dataset": "tiny_mosei", "noise": "lose_few"}
+    assert json.loads(plan.corruption_settings(job)) == {
+        "dataset": "tiny_mosei",
+        "noise": "lose_few",
+        "kind": "drop_frames",
+        "options": {"share": 0.2},
+    }
+
+
+def test_the_reference_noise_has_an_snr_where_one_has(make_plan):
+    for kinds, reference in ((["zero", "impulse"], "impulse"), (["zero"], "zero")):
+        given = {"noise": kinds, "snr_db": [-10]}
+        plan = make_plan(change=lambda c, given=given: c["experiments"]["tiny"].update(given))
+        assert plan.reference_noise == reference
+    # The name says nothing: behind it may stand a kind without one.
+    given["noise"] = ["gaussian", "impulse"]
+    plan = make_plan(
+        change=lambda c: c["experiments"]["tiny"].update(given), noise={"kinds": {"gaussian": {"kind": "zero"}}}
+    )
+    assert plan.reference_noise == "impulse"
+
+
+@pytest.mark.parametrize(("draws", "copies", "trained"), [(1, None, None), (4, 4, 4), ("fresh", None, "fresh")])
+def test_training_draws_reach_the_cache_and_the_noisy_trainings_alone(make_plan, draws, copies, trained):
+    plan = make_plan(**noise_kinds_config(train_draws=draws))
+    noisy = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold=1)
+    clean = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold=1)
+    stage = wildcards(dataset="tiny_mosei", stage="two_tower", fold=1)
+    assert json.loads(plan.corruption_settings(noisy)).get("draws") == copies
+    assert json.loads(plan.training_settings(noisy)).get("train_draws") == trained
+    for other in (clean, stage):
+        assert "train_draws" not in json.loads(plan.training_settings(other))
+    plain = make_plan()
+    assert (plan.code("train.py", noisy) == plain.code("train.py", noisy)) == (draws != "fresh")
+    assert plan.code("train.py", clean) == plain.code("train.py", clean)
+
+
+def test_schedule_and_matching_reach_the_calibration_alone(make_plan):
+    changed = noise_kinds_config(schedule="sigmoid", fixed_chain=1000, calibration={"match": "effective"})
+    plan, plain = make_plan(**changed), make_plan()
+    job = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold=1)
+    settings = json.loads(plan.calibration_settings(job))
+    assert settings["schedule"] == {"shape": "sigmoid", "chain": 1000}
+    assert settings["match"] == "effective"
+    for ask in (Plan.corruption_settings, Plan.training_settings, Plan.evaluation_settings):
+        assert ask(plan, job) == ask(plain, job)
+
+
+def test_memory_is_that_of_the_libraries_and_four_times_the_raw_files_and_grows_with_the_attempt(make_plan, paper_data):
+    with (paper_data / "mosei_senti_data.pkl").open("wb") as stream:
+        stream.truncate(300 * 2**20)
+    plan = make_plan("paper", data=str(paper_data))
+    mosei = wildcards(dataset="mosei")
+    assert [plan.memory_mb(mosei, attempt) for attempt in (1, 2, 3)] == [2700, 5400, 8100]
+    assert make_plan().memory_mb(wildcards(dataset="tiny_mosei"), 1) == 1500
+
+
+def test_a_corpus_is_read_from_the_users_folder_or_from_where_it_was_generated(make_plan, paper_data):
+    plan = make_plan("paper", data=str(paper_data))
+    iemocap, mosei = wildcards(dataset="iemocap"), wildcards(dataset="mosei")
+    assert plan.source(iemocap) == paper_data / "IEMOCAP_features_2021"
+    assert plan.source(mosei) == paper_data / "mosei_senti_data.pkl"
+    assert plan.corpus_inputs(mosei) == {"source": [paper_data / "mosei_senti_data.pkl"], "digest": []}
+    assert len(plan.corpus_inputs(iemocap)["source"]) == 3 + 10
+    plan, root = make_plan(), Path("results/corpora")
+    for dataset, source in (
+        ("tiny_iemocap", root / "tiny_iemocap"),
+        ("tiny_mosei", root / "tiny_mosei/mosei_senti_data.pkl"),
+    ):
+        assert plan.source(wildcards(dataset=dataset)) == source
+        inputs = plan.corpus_inputs(wildcards(dataset=dataset))
+        assert inputs == {"source": root / dataset, "digest": root / f"{dataset}.sha256"}
+    assert plan.data == "data"
+    assert plan.digests([Path("a/b.h5"), Path("c.h5")]) == ["a/b.h5.sha256", "c.h5.sha256"]
+
+
+def test_training_curves_are_of_the_mildest_and_the_hardest_level_whatever_their_order(make_plan):
+    def change(config):
+        config["experiments"]["tiny"] |= {
+            "systems": ["men", "nmer", "unimodal_a"],
+            "noise": ["impulse", "gaussian"],
+            "snr_db": [-20, -40, 0, -10],
+        }
+
+    root = Path("results/tiny/runs/tiny_mosei")
+    assert make_plan(change=change).histories("tiny_mosei") == [
+        root / "men/clean/fold1/history.csv",
+        root / "nmer/six/gaussian_0dB/fold1/history.csv",
+        root / "nmer/six/gaussian_-40dB/fold1/history.csv",
+    ]
+    one = make_plan().histories("tiny_mosei")
+    assert one[1:] == [root / "nmer/six/gaussian_-10dB/fold1/history.csv"]
+    without = make_plan(change=lambda c: c["experiments"]["tiny"].update(systems=["nmer"], noise=["zero"]))
+    assert without.histories("tiny_mosei") == [root / "nmer/six/zero/fold1/history.csv"]
+
+
+def test_a_panel_is_told_what_is_not_at_its_default(make_plan):
+    w = wildcards(dataset="tiny_mosei", corruption="gaussian_-10dB")
+    plain = {"dataset": "tiny_mosei", "noise": "gaussian", "snr_db": -10}
+    given = {"samples": 128, "perplexity": 30, "seed": 0}
+    for embedding in ({}, given):
+        plan = make_plan(change=lambda c, e=embedding: c["experiments"]["tiny"].update(embedding=e))
+        assert json.loads(plan.embedding_settings(w)) == plain
+    other = {"samples": 5, "perplexity": 2.5, "seed": 7}
+    plan = make_plan(change=lambda c: c["experiments"]["tiny"].update(embedding=other | {"noise": ["gaussian"]}))
+    assert json.loads(plan.embedding_settings(w)) == plain | other
+
+
+def test_tables_and_figures_that_are_asked_for_stand_in_the_reports_order(make_plan):
+    asked = {"tables": [5, 2], "figures": ["figure3", "recall", "robustness"]}
+    plan, root = make_plan(change=lambda c: c["experiments"]["tiny"].update(asked)), Path("results/tiny")
+    assert plan.table_stems() == [root / "tables/table5", root / "tables/table2"]
+    assert plan.figure_stems() == [
+        root / "figures" / name
+        for name in ("robustness", *(f"{kind}_{d}" for kind in ("recall", "figure3") for d in plan.datasets))
+    ]
+    assert plan.distances() == [root / f"figures/figure3_{dataset}.csv" for dataset in plan.datasets]
+    bare = make_plan(change=lambda c: [c["experiments"]["tiny"].pop("figures"), c.pop("compute")])
+    assert len(bare.figure_stems()) == 2 + 6 * 2
+    assert (bare.tables, bare.threads, bare.keeps_noise, bare.downloads) == ([1, 2, 3, 4, 5], 1, True, [])
+    assert make_plan(change=lambda c: c["experiments"]["tiny"].pop("repeats") and None).repeats == 3
+
+
+def test_the_files_of_any_dataset_that_names_their_addresses_can_be_fetched(make_plan):
+    addresses = [{"url": "https://example.org/x.zip", "unpack": True}]
+    plan = make_plan(change=lambda c: c["datasets"]["mosi"].update(download=addresses))
+    assert plan.downloads == ["mosi"]
+    assert json.loads(plan.fetch_settings("mosi")) == {"dataset": "mosi", "download": addresses}
+
+
+def test_a_store_is_told_what_its_corpus_is_and_what_the_configuration_says_of_it(make_plan, paper_data):
+    plain = json.loads(make_plan().features_settings(wildcards(dataset="tiny_iemocap")))
+    described = {"dataset": "tiny_iemocap", "layout": "iemocap_mmin", "paper_name": "IEMOCAP"}
+    assert plain == described | {"synthetic": True}
+    said = {
+        "dims": {"a": 74},
+        "classes": ["no", "yes"],
+        "standardize": ["v"],
+        "folds": 1,
+        "options": {"limit_gib": 4},
+    }
+    plan = make_plan("paper", lambda c: c["datasets"]["mosei"].update(said), data=str(paper_data))
+    expected = {"dataset": "mosei", "layout": "mosei_pickle", "paper_name": "CMU-MOSEI"} | said
+    assert json.loads(plan.features_settings(wildcards(dataset="mosei"))) == expected
+    corpus = json.loads(make_plan().corpus_settings(wildcards(dataset="tiny_iemocap")))
+    generate = {"utterances": 120, "dims": {"a": 8, "v": 6, "l": 10}, "frames": {"a": 6, "v": 4, "l": 6}}
+    assert corpus == {"dataset": "tiny_iemocap", "layout": "iemocap_mmin", "generate": generate}
+
+
+def test_tables_are_told_what_was_run_and_on_what(make_plan):
+    plan = make_plan("demo")
+    shared = {
+        "datasets": {
+            "demo_iemocap": {"paper_name": "IEMOCAP", "synthetic": True, "evaluation": "every_condition"},
+            "demo_mosei": {"paper_name": "CMU-MOSEI", "synthetic": True, "evaluation": "one_condition"},
+        },
+        "systems": plan.config["experiments"]["demo"]["systems"],
+        "snr_db": {"gaussian": [-10, -40], "impulse": [-10]},
+        "reference_noise": "gaussian",
+    }
+    unimodal = {"datasets": ["demo_iemocap"], "snr_db": [0, -40], "clean_reference": True}
+    assert json.loads(plan.tables_settings()) == json.loads(plan.tables_settings(2)) == shared
+    assert json.loads(plan.tables_settings(4)) == shared | {"unimodal": unimodal}
+    report = json.loads(plan.report_settings())
+    assert {key: report[key] for key in (*shared, "unimodal", "experiment")} == (
+        shared | {"unimodal": unimodal, "experiment": "demo"}
+    )
+    assert report["config"]["experiment"] == {"demo": plan.config["experiments"]["demo"]}
+    assert list(report["config"]["datasets"]) == ["demo_iemocap", "demo_mosei"]
+    assert report["config"]["noise"] == plan.config["noise"]

@@ -1,0 +1,160 @@
+"""Further draws of training noise: one of several cached copies per utterance and epoch, or fresh noise (SPEC 2.7)."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from small_fold import CPU, DIMS, FOLDS, IDS, builder, make_files, run_settings, utterance
+
+from nmer.names import MODALITIES
+from nmer.noise.corruption import NoiseSource
+from nmer.noise.kinds.gaussian import gaussian
+from nmer.noisy_embeddings.fresh_noise import FreshNoise
+from nmer.plan.conditions import FRESH_COPY, training_copies
+from nmer.training.data import FoldData
+from nmer.training.loop import make_batch, train_repeat, validate
+from nmer.training.targets import TeacherTargets
+
+LEVELS = {"a": 0.3, "v": 0.5, "l": 0.8}
+
+
+def space() -> dict[str, tuple]:
+    frames = np.concatenate([utterance("a", number) for number in range(len(IDS))]).astype(np.float64)
+    return {"a": (frames.mean(axis=0), frames.std(axis=0))}
+
+
+@pytest.fixture
+def files(tmp_path):
+    """The small corpus with three cached draws: draw k of an utterance holds its number plus 100 k everywhere."""
+    features, noisy = make_files(tmp_path)
+    with h5py.File(noisy, "r+") as file:
+        file.attrs["settings"] = json.dumps({"dataset": "small", "noise": "gaussian"})
+        for m in DIMS:
+            file[m].attrs["alpha_bar"] = LEVELS[m]
+            frames = [np.full_like(utterance(m, number), number) for number in range(len(IDS))]
+            for draw in (1, 2):
+                file[f"{m}/values_draw{draw}"] = np.concatenate(frames) + 100 * draw
+    return features, noisy
+
+
+def test_every_copy_is_served_where_it_is_asked_for(files):
+    data = FoldData(*files, 1, CPU, draws=3)
+    rows, copies = torch.tensor([3, 3, 3, 3]), torch.tensor([0, 1, 2, 3])
+    found = data.sequences("v", rows, copies).values
+    np.testing.assert_array_equal(found[0], utterance("v", 3))
+    np.testing.assert_array_equal(found[1], utterance("v", 3, noisy=True))
+    assert (found[2] == 103).all()
+    assert (found[3] == 203).all()
+
+
+def test_copies_are_drawn_evenly_anew_each_epoch_and_alike_for_every_system():
+    drawn = np.array([training_copies(4, 3000, "small", 1, 1, epoch) for epoch in range(5)])
+    assert set(np.unique(drawn)) == {1, 2, 3, 4}
+    assert np.bincount(drawn.ravel())[1:] / drawn.size == pytest.approx([0.25] * 4, abs=0.02)
+    assert (drawn[0] == drawn[1]).mean() == pytest.approx(0.25, abs=0.05)
+    np.testing.assert_array_equal(drawn[0], training_copies(4, 3000, "small", 1, 1, 0))
+    assert set(training_copies(1, 50, "small", 1, 1, 0)) == {1}
+    assert set(training_copies("fresh", 50, "small", 1, 1, 0)) == {FRESH_COPY}
+
+
+def test_a_batch_shows_the_chosen_copy_of_noisy_modalities_and_the_teachers_encoding_of_it(files):
+    data = FoldData(*files, 1, CPU, draws=3)
+    teacher = builder()().eval()
+    targets = TeacherTargets(teacher, data)
+    rows, copies = torch.tensor([4, 5, 6]), torch.tensor([2, 1, 3])
+    flags = torch.tensor([[True, True, False]] * 3)
+    batch = make_batch(data, rows, flags, targets, MODALITIES, copies)
+    assert (batch.observed["v"].values[0] == 104).all()
+    np.testing.assert_array_equal(batch.observed["v"].values[1], utterance("v", 5, noisy=True))
+    assert (batch.observed["v"].values[2] == 206).all()
+    np.testing.assert_array_equal(batch.observed["l"].values[2], utterance("l", 6))
+    for m in MODALITIES:
+        for position in range(3):
+            sequence = data.sequences(m, rows[position : position + 1], copies[position : position + 1])
+            with torch.no_grad():
+                expected = teacher.encode(m, sequence)[0]
+            torch.testing.assert_close(batch.teacher_noisy[m][position], expected, rtol=1e-3, atol=1e-3)
+
+
+def test_fresh_noise_is_the_closed_form_under_the_epochs_own_name(files):
+    data = FoldData(*files, 1, CPU, spare=1)
+    fresh = FreshNoise(*files)
+    fresh.draw(data, FRESH_COPY, repeat=2, epoch=7)
+    source = NoiseSource(gaussian, "gaussian", "small")
+    training = np.concatenate([utterance("a", n) for n in FOLDS[1]["train"]]).astype(np.float64)
+    for row in FOLDS[1]["train"].tolist():
+        for m in MODALITIES:
+            clean = utterance(m, row).astype(np.float64)
+            mean, std = space().get(m, (0.0, 1.0))
+            eps = source.eps(IDS[row], m, clean.shape, "repeat 2, epoch 7")
+            expected = mean + std * (np.sqrt(LEVELS[m]) * (clean - mean) / std + np.sqrt(1 - LEVELS[m]) * eps)
+            if m == "a":
+                expected = (expected - training.mean(axis=0)) / training.std(axis=0)
+            found = data.sequences(m, torch.tensor([row]), torch.tensor([FRESH_COPY])).values[0]
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_fresh_noise_changes_with_epoch_and_repeat_and_touches_nothing_else(files):
+    data = FoldData(*files, 1, CPU, spare=1)
+    rows = torch.arange(len(IDS))
+    before = {m: data.sequences(m, rows, torch.ones_like(rows)).values.clone() for m in MODALITIES}
+    fresh, seen = FreshNoise(*files), []
+    for repeat, epoch in ((1, 0), (1, 1), (2, 0), (1, 0)):
+        fresh.draw(data, FRESH_COPY, repeat, epoch)
+        seen.append(data.sequences("l", rows[:9], torch.full((9,), FRESH_COPY)).values.clone())
+    assert torch.equal(seen[0], seen[3])
+    assert (seen[0] != seen[1]).all()
+    assert (seen[0] != seen[2]).all()
+    for m in MODALITIES:
+        assert torch.equal(data.sequences(m, rows, torch.ones_like(rows)).values, before[m])
+
+
+@pytest.mark.parametrize("draws", [3, "fresh"])
+def test_validation_sees_the_first_draw_whatever_training_sees(files, draws):
+    copies, spare = (1, 1) if draws == "fresh" else (3, 0)
+    system = builder()().eval()
+    settings = run_settings(regime="six", train_draws=draws)
+    plain = validate(system, FoldData(*files, 1, CPU), run_settings(regime="six"))
+    assert validate(system, FoldData(*files, 1, CPU, draws=copies, spare=spare), settings) == plain
+
+
+@pytest.mark.parametrize("draws", [3, "fresh"])
+def test_a_training_with_further_draws_differs_and_resumes_to_the_same_weights(files, tmp_path, draws, monkeypatch):
+    copies, spare = (1, 1) if draws == "fresh" else (3, 0)
+    fresh = FreshNoise(*files) if draws == "fresh" else None
+
+    def train(settings, data, checkpoint=None):
+        return train_repeat(
+            builder(), data, settings, 1, None, checkpoint, fresh if settings.train_draws != 1 else None
+        )
+
+    data = FoldData(*files, 1, CPU, draws=copies, spare=spare)
+    settings = run_settings(regime="six", epochs=3, train_draws=draws)
+    _weights, whole = train(settings, data)
+    _weights, once = train(run_settings(regime="six", epochs=3), FoldData(*files, 1, CPU))
+    assert [row["loss"] for row in whole] != [row["loss"] for row in once]
+
+    class CutError(Exception):
+        pass
+
+    from nmer.training import loop as training
+
+    original, epochs = training.train_epoch, []
+
+    def cut_in_the_third_epoch(*arguments):
+        epochs.append(arguments[5])
+        if epochs == [0, 1, 2]:
+            raise CutError
+        return original(*arguments)
+
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(training, "train_epoch", cut_in_the_third_epoch)
+    with pytest.raises(CutError):
+        train(settings, data, tmp_path / "state.pt")
+    _weights, resumed = train(settings, data, tmp_path / "state.pt")
+    assert epochs == [0, 1, 2, 2]
+    assert [row["loss"] for row in resumed] == [row["loss"] for row in whole]

@@ -1,0 +1,60 @@
+"""Frames read from files and frames in a device's memory are the same batches, and files are not trusted."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from nmer.errors import DataError
+from nmer.training.frames import DeviceFrames, FileFrames, StoredArray
+
+OFFSET = np.array([0, 3, 4, 9, 11])
+NORMALISATION = (np.array([5.0, -3.0]), np.array([0.5, 4.0]))
+
+
+def copies(folder, count: int = 2) -> tuple[list[np.ndarray], list[StoredArray]]:
+    arrays = [np.random.default_rng(number).standard_normal((11, 2)).astype(np.float32) for number in range(count)]
+    with h5py.File(folder / "frames.h5", "w") as file:
+        file["other"] = np.arange(1000)
+        for number, array in enumerate(arrays):
+            file[f"values{number}"] = array
+    with h5py.File(folder / "frames.h5") as file:
+        return arrays, [StoredArray(file[f"values{number}"]) for number in range(count)]
+
+
+@pytest.mark.parametrize("normalisation", [None, NORMALISATION], ids=["as they are", "normalised"])
+@pytest.mark.parametrize("kind", [FileFrames, lambda *given: DeviceFrames(*given, torch.device("cpu"))])
+def test_batches_hold_the_copies_that_are_asked_for_padded_with_zeros(tmp_path, kind, normalisation):
+    arrays, stored = copies(tmp_path)
+    frames = kind(stored, OFFSET, normalisation, 1)
+    frames.replace(2, 2, lambda clean: 2 * clean)
+    mean, std = normalisation or (0.0, 1.0)
+    rows, chosen = [2, 0, 2, 3, 2], [0, 1, 1, 0, 2]
+    found = frames.padded(torch.tensor(rows), torch.tensor(chosen))
+    assert found.lengths.tolist() == [5, 3, 5, 2, 5]
+    assert found.values.shape == (5, 5, 2)
+    for values, row, copy in zip(found.values.numpy(), rows, chosen, strict=True):
+        start, stop = OFFSET[row : row + 2]
+        own = 2 * arrays[0][start:stop] if copy == 2 else arrays[copy][start:stop]
+        np.testing.assert_allclose(values[: stop - start], (own - mean) / std, rtol=1e-5, atol=1e-6)
+        assert not values[stop - start :].any()
+
+
+def test_a_file_that_was_cut_short_is_refused_by_name(tmp_path):
+    _arrays, stored = copies(tmp_path, 1)
+    path = tmp_path / "frames.h5"
+    path.write_bytes(path.read_bytes()[:-4000])
+    with pytest.raises(DataError, match=r"frames\.h5: ends too early"):
+        stored[0].read(0, np.empty((11, 2), np.float32))
+
+
+@pytest.mark.parametrize(
+    "given", [{"chunks": (2, 2)}, {"compression": "gzip"}, {"dtype": np.float64}], ids=lambda given: next(iter(given))
+)
+def test_an_array_that_cannot_be_read_straight_from_its_file_is_refused(tmp_path, given):
+    with h5py.File(tmp_path / "odd.h5", "w") as file:
+        dataset = file.create_dataset("values", data=np.zeros((4, 2)), **({"dtype": np.float32} | given))
+        with pytest.raises(DataError, match=r"odd\.h5: /values is not a plain float32 array"):
+            StoredArray(dataset)

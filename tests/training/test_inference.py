@@ -1,0 +1,82 @@
+"""Encoding once and recombining gives every condition the prediction of a direct forward pass."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_fold import DIMS, builder, fold_data, make_files, normalised
+from torch import nn
+
+from nmer.systems.interface import Sequences
+from nmer.training import inference
+from nmer.training.inference import encode_rows, probabilities
+
+CONDITIONS = ("a", "v", "l", "av", "al", "vl", "none", "avl")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return fold_data(make_files(tmp_path_factory.mktemp("inference")))
+
+
+@pytest.fixture(scope="module", params=["men", "nmer"])
+def system(request):
+    torch.manual_seed(1)
+    return builder(request.param)()
+
+
+def alone(system, modality: str, row: int, noisy: bool) -> torch.Tensor:
+    """The encoding of one utterance by itself, without padding."""
+    frames = torch.from_numpy(normalised(modality, row, noisy).astype(np.float32))[None]
+    with torch.no_grad():
+        return system.eval().encode(modality, Sequences(frames, torch.tensor([frames.shape[1]])))[0]
+
+
+@pytest.mark.parametrize("batch", [4, 256])
+def test_encodings_are_those_of_the_utterances_alone(system, data, monkeypatch, batch):
+    monkeypatch.setattr(inference, "BATCH", batch)
+    rows = torch.tensor([20, 3, 0, 7, 15, 3, 9, 10, 11])
+    for noisy in (False, True):
+        found = encode_rows(system.train(), data, rows, int(noisy))
+        assert set(found) == set(DIMS)
+        for modality, encodings in found.items():
+            expected = torch.stack([alone(system, modality, int(row), noisy) for row in rows])
+            torch.testing.assert_close(encodings, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("batch", [2, 256])
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_a_condition_takes_clean_encodings_of_the_modalities_it_names(system, data, monkeypatch, condition, batch):
+    monkeypatch.setattr(inference, "BATCH", batch)
+    rows, items = torch.tensor([20, 3, 0, 7, 15]), torch.tensor([4, 0, 3])
+    clean, noisy = (encode_rows(system, data, rows, state) for state in (0, 1))
+    found = probabilities(system.train(), clean, noisy, condition, items)
+    clean_modalities = "" if condition == "none" else condition
+    for row, probability in zip(rows[items], found, strict=True):
+        encodings = {m: alone(system, m, int(row), m not in clean_modalities)[None] for m in DIMS}
+        with torch.no_grad():
+            expected = nn.functional.softmax(system.eval().fuse(encodings)["logits"][0], dim=0)
+        torch.testing.assert_close(probability, expected, rtol=0, atol=1e-4)
+
+
+def test_conditions_differ(system, data):
+    rows = torch.arange(6)
+    clean, noisy = (encode_rows(system, data, rows, state) for state in (0, 1))
+    found = [probabilities(system, clean, noisy, condition, rows) for condition in CONDITIONS]
+    for number, one in enumerate(found):
+        assert all((one - other).abs().max() > 1e-4 for other in found[:number])
+
+
+def test_a_condition_without_items_has_predictions_of_no_one(system, data):
+    rows = torch.arange(6)
+    encodings = encode_rows(system, data, rows, 0)
+    assert probabilities(system, encodings, encodings, "av", torch.tensor([], dtype=torch.int64)).shape == (0, 3)
+
+
+def test_predictions_of_no_one_stay_on_the_systems_device():
+    # The device ``meta`` stands for a GPU: results of several conditions are concatenated, which needs one device.
+    system = builder("men")().to("meta")
+    encodings = {m: torch.empty(6, 128, device="meta") for m in DIMS}
+    nobody = torch.empty(0, dtype=torch.int64, device="meta")
+    assert probabilities(system, encodings, encodings, "av", nobody).device.type == "meta"

@@ -1,0 +1,74 @@
+"""Model files hold every repeat, are equal for equal weights, and say when they are damaged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from nmer.errors import DataError
+from nmer.training.models import load_model, save_models
+
+
+def states() -> dict[int, dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(0)
+    return {
+        repeat: {
+            "layer.weight": torch.randn(3, 4, generator=generator),
+            "layer.bias": torch.randn(3, generator=generator),
+            "count": torch.tensor(repeat),
+        }
+        for repeat in (1, 2, 11)
+    }
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "fold1" / "model.safetensors"
+    save_models(path, states(), {"system": "nmer", "fold": 1})
+    return path
+
+
+@pytest.mark.parametrize("repeat", [1, 2, 11])
+def test_the_weights_of_a_repeat_come_back_bit_for_bit(file, repeat):
+    found, expected = load_model(file, repeat), states()[repeat]
+    assert set(found) == set(expected)
+    assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in expected.items())
+
+
+def test_the_file_says_what_made_it(file):
+    with safe_open(file, framework="pt") as opened:
+        described = json.loads(opened.metadata()["nmer"])
+    assert (described["system"], described["fold"]) == ("nmer", 1)
+    assert described["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+
+
+def test_equal_weights_make_equal_files(file, tmp_path):
+    again = tmp_path / "again.safetensors"
+    save_models(again, states(), {"fold": 1, "system": "nmer"})
+    assert again.read_bytes() == file.read_bytes()
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs the program sha256sum (GNU coreutils)")
+def test_a_digest_stands_beside_it(file):
+    check = ["sha256sum", "--check", "--strict", "model.safetensors.sha256"]
+    assert subprocess.run(check, cwd=file.parent, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text"])
+def test_a_damaged_file_is_refused_by_name(file, damage):
+    content = file.read_bytes()
+    file.unlink()
+    if damage != "missing":
+        file.write_bytes({"empty": b"", "truncated": content[: len(content) // 2], "text": b"x" * 200}[damage])
+    with pytest.raises(DataError, match=r"model\.safetensors"):
+        load_model(file, 1)
+
+
+def test_a_repeat_that_is_not_there_is_refused_by_number(file):
+    with pytest.raises(DataError, match="no repeat 3"):
+        load_model(file, 3)
