@@ -180,8 +180,8 @@ def test_equal_seeds_build_equal_systems():
         ),
         (
             "nmer_no_inv",
-            {"divergence_reduction": "mean"},
-            r"systems\.nmer_no_inv\.divergence_reduction: 'mean' is not possible\. Choose from: batch_mean, sum\.",
+            {"divergence_reduction": "median"},
+            r"systems\.nmer_no_inv\.divergence_reduction: 'median' is not possible\. Choose from: mean, batch_mean, sum\.",
         ),
         ("nmer", {"layers": 0}, r"systems\.nmer\.layers: 0 is too small\. Give at least 1\."),
         ("nmer_no_inv", {"latent": 0}, r"systems\.nmer_no_inv\.latent: 0 is too small\. Give at least 1\."),

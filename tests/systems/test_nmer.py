@@ -80,7 +80,7 @@ def test_the_defaults_are_the_papers():
         "choices": {
             "invariance": ("two_tower", "stacked"),
             "heads": tuple(heads for heads in range(1, 129) if WIDTH % heads == 0),
-            "divergence_reduction": ("batch_mean", "sum"),
+            "divergence_reduction": ("mean", "batch_mean", "sum"),
         },
         "minimum": sizes | dict.fromkeys(("transformer_dropout", *weights), 0.0),
         "maximum": {"transformer_dropout": 0.99},
@@ -93,7 +93,7 @@ def test_the_defaults_are_the_papers():
         "transformer_dropout": 0.1,
         "latent": 64,
         "residual": False,
-        "divergence_reduction": "batch_mean",
+        "divergence_reduction": "mean",
         "divergence_weight": 1.0,
         "generation_weight": 1.0,
         "invariance_weight": 10.0,
@@ -207,26 +207,25 @@ def test_evaluation_gives_the_same_answer_twice():
     assert torch.equal(system.fuse(encodings)["logits"], system.fuse(encodings)["logits"])
 
 
-def test_the_divergence_of_every_utterance_is_that_from_a_standard_normal_summed_over_the_latents():
+def test_the_divergence_of_every_latent_is_that_from_a_standard_normal():
     mean, logvar = torch.randn(7, 64), torch.randn(7, 64)
     own = torch.distributions.Normal(mean, (logvar / 2).exp())
     standard = torch.distributions.Normal(torch.zeros(64), torch.ones(64))
-    expected = torch.distributions.kl_divergence(own, standard).sum(dim=1)
+    expected = torch.distributions.kl_divergence(own, standard)
     torch.testing.assert_close(kl_divergence(mean, logvar), expected)
     assert not kl_divergence(torch.zeros(3, 64), torch.zeros(3, 64)).any()
 
 
-def test_the_divergence_is_averaged_over_the_batch_or_as_an_option_summed():
-    averaged = small_system("nmer", divergence_weight=3.0).eval()
-    summed = small_system("nmer", divergence_weight=3.0, divergence_reduction="sum").eval()
+# Readings of Eq. 6 (SPEC 12): the divisor of the sum over five utterances and eight latents.
+@pytest.mark.parametrize(("reduction", "divisor"), [("", 5 * 8), ("mean", 5 * 8), ("batch_mean", 5), ("sum", 1)])
+def test_the_divergence_is_reduced_over_batch_and_latents_as_the_option_says(reduction, divisor):
+    chosen = {"divergence_reduction": reduction} if reduction else {}
+    system = small_system("nmer", divergence_weight=3.0, latent=8, **chosen).eval()
     batch = batch_of(random_utterances(count=5))
-    outputs = averaged(batch)
+    outputs = system(batch)
     mean, logvar = outputs["latent_mean"], outputs["latent_logvar"]
-    per_utterance = [-0.5 * (1 + s - m**2 - s.exp()).sum() for m, s in zip(mean, logvar, strict=True)]
-    first, second = averaged.loss(outputs, batch), summed.loss(outputs, batch)
-    torch.testing.assert_close(first["divergence"], 3 * sum(per_utterance) / 5)
-    torch.testing.assert_close(second["divergence"], 3 * sum(per_utterance))
-    assert all(torch.equal(first[name], second[name]) for name in first if name != "divergence")
+    total = sum(-0.5 * (1 + s - m**2 - s.exp()).sum() for m, s in zip(mean, logvar, strict=True))
+    torch.testing.assert_close(system.loss(outputs, batch)["divergence"], 3 * total / divisor)
 
 
 WEIGHTS = {
@@ -248,7 +247,7 @@ def test_the_four_terms_follow_their_formulas_against_the_clean_teacher_under_al
     invariant = in_order({m: system.encode(m, batch.observed[m]) for m in DIMS}, INVARIANT)
     divergence, generation, invariance, classification = weights.values() or (1.0, 1.0, 10.0, 1.0)
     expected = {
-        "divergence": generation * divergence * -0.5 * (1 + logvar - mean**2 - logvar.exp()).sum() / 7,
+        "divergence": generation * divergence * -0.5 * (1 + logvar - mean**2 - logvar.exp()).sum() / (7 * 64),
         "reconstruction": generation * reconstruction,
         "invariance": invariance * squared_error(in_order(batch.teacher_clean, INVARIANT), invariant),
         "classification": classification * cross_entropy(outputs["logits"], batch.labels),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -22,7 +24,7 @@ LOGVAR_BOUND = 10.0
     choices={
         "invariance": ("two_tower", "stacked"),
         "heads": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
-        "divergence_reduction": ("batch_mean", "sum"),
+        "divergence_reduction": ("mean", "batch_mean", "sum"),
     },
     minimum={
         "layers": 1,
@@ -43,7 +45,7 @@ LOGVAR_BOUND = 10.0
         "transformer_dropout": 0.1,
         "latent": 64,
         "residual": False,
-        "divergence_reduction": "batch_mean",
+        "divergence_reduction": "mean",
         "divergence_weight": 1.0,
         "generation_weight": 1.0,
         "invariance_weight": 10.0,
@@ -121,7 +123,7 @@ class Nmer(System):
         target, target_invariant = halves(batch.teacher_clean)
         divergence = kl_divergence(outputs["latent_mean"], outputs["latent_logvar"])
         terms = {
-            "divergence": divergence.sum() if self.divergence_reduction == "sum" else divergence.mean(),
+            "divergence": REDUCTIONS[self.divergence_reduction](divergence),
             "reconstruction": functional.mse_loss(outputs["joint_representation"], target),
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
             "classification": functional.cross_entropy(outputs["logits"], batch.labels),
@@ -173,5 +175,13 @@ class OneTokenLayer(nn.TransformerEncoderLayer):
 
 
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
-    """KL divergence of every utterance from N(0, I), summed over the latents: (batch,) (paper Eq. 6; SPEC 4.4)."""
-    return -0.5 * (1 + logvar - mean.square() - logvar.exp()).sum(dim=1)
+    """KL divergence of every latent from N(0, 1): (batch, latent) (paper Eq. 6; SPEC 4.4)."""
+    return -0.5 * (1 + logvar - mean.square() - logvar.exp())
+
+
+REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "mean": torch.mean,
+    "batch_mean": lambda divergence: divergence.sum(dim=1).mean(),
+    "sum": torch.sum,
+}
+"""Readings of Eq. 6, which leaves open how the divergence is reduced over batch and latents (SPEC 12)."""

@@ -16,7 +16,7 @@ from nmer.systems.registry import system
     choices={
         "invariance": ("two_tower", "stacked"),
         "heads": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
-        "divergence_reduction": ("batch_mean", "sum"),
+        "divergence_reduction": ("mean", "batch_mean", "sum"),
     },
     minimum={
         "layers": 1,
@@ -36,7 +36,7 @@ from nmer.systems.registry import system
         "transformer_dropout": 0.1,
         "latent": 64,
         "residual": False,
-        "divergence_reduction": "batch_mean",
+        "divergence_reduction": "mean",
         "divergence_weight": 1.0,
         "generation_weight": 1.0,
         "classification_weight": 1.0,
