@@ -25,8 +25,8 @@ from nmer.plan.conditions import cached_draws
 from nmer.plan.settings import RunSettings
 from nmer.systems.registry import pretraining, systems
 from nmer.training.data import FoldData
+from nmer.training.job import train_repeats
 from nmer.training.models import save_models
-from nmer.training.repeats import train_repeats
 
 if TYPE_CHECKING:
     from nmer.noisy_embeddings.fresh_noise import FreshNoise

@@ -11,6 +11,7 @@ from nmer.names import REGIMES
 
 FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
 TOGETHER = ("where_faster", "always", "never")
+GRAPHS = ("where_faster", "never")
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class TrainingSettings:
     """Optimisation of one training. Epochs are ``constant_epochs`` + ``decay_epochs`` (SPEC's N0 and N1).
 
     precision: of a system's arithmetic in training; validation and test are in single precision. repeats_together:
-    whether a job's repeats are trained as one, which changes rounding alone; a GPU is the place where it is faster.
+    whether a job's repeats are trained stacked, which changes rounding alone; it is faster on a GPU. graphs: whether a
+    stacked step is captured in CUDA graphs, which changes nothing but the time.
     """
 
     learning_rate: float = 2e-4
@@ -30,6 +32,7 @@ class TrainingSettings:
     dropout: float = 0.5
     precision: str = FLOAT32
     repeats_together: str = "where_faster"
+    graphs: str = "where_faster"
 
     @property
     def epochs(self) -> int:

@@ -1,7 +1,8 @@
-"""What a training shows in an epoch: in which order, in which state, in which batches (SPEC 2.7, 5.4)."""
+"""The batches of an epoch: which utterances, in which order, under which conditions (SPEC 2.7, 5.4)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,14 +13,16 @@ from nmer.names import MODALITIES
 from nmer.plan.conditions import training_copies, training_flags
 from nmer.plan.settings import RunSettings
 from nmer.seeds import generator
+from nmer.systems.interface import Batch, Sequences
 from nmer.training.data import FoldData
+from nmer.training.targets import Targets
 
 
-class Shown(NamedTuple):
-    """The utterances of a batch, of several repeats one after another.
+class EpochBatch(NamedTuple):
+    """The utterances of one training step, of several repeats one after another.
 
-    rows: (utterances,). noisy: (utterances, 3) bool in the order a, v, l. copies: (utterances,) which noisy copy of
-    each is shown where it is noisy. longest: frames of the longest, per modality.
+    rows: (utterances,) int64. noisy: (utterances, 3) bool in the order a, v, l. copies: (utterances,) number of the
+    noisy copy that stands in where an utterance is noisy. longest: frames of the longest utterance per modality.
     """
 
     rows: Tensor
@@ -28,24 +31,57 @@ class Shown(NamedTuple):
     longest: dict[str, int]
 
 
-def shown_in_epoch(data: FoldData, settings: RunSettings, repeats: list[int], epoch: int) -> list[Shown]:
-    """The batches of an epoch, the last, smaller one among them. What every repeat sees depends on names alone and is
-    the same for all systems. All of it is known, and on the device, before the first step."""
-    everyone = data.training_rows
+def epoch_batches(data: FoldData, settings: RunSettings, repeats: list[int], epoch: int) -> list[EpochBatch]:
+    """The batches of an epoch, with the last, smaller one. Order, conditions and copies of a repeat depend on names
+    alone and are the same for all systems. All of it is on the device before the first step."""
+    training_rows = data.training_rows
     parts = []
     for repeat in repeats:
         names = (settings.dataset, settings.fold, repeat, epoch)
-        order = generator("training order", *names).permutation(len(everyone))
-        flags = training_flags(settings.regime, len(everyone), *names)
-        copies = training_copies(settings.train_draws, len(everyone), *names)
-        parts.append((everyone[order], flags[order], copies[order]))
+        order = generator("training order", *names).permutation(len(training_rows))
+        flags = training_flags(settings.regime, len(training_rows), *names)
+        copies = training_copies(settings.train_draws, len(training_rows), *names)
+        parts.append((training_rows[order], flags[order], copies[order]))
     rows, *others = (np.stack(part) for part in zip(*parts, strict=True))
     on_device = [torch.from_numpy(part).to(data.device) for part in (rows, *others)]
     size = settings.training.batch_size
     batches = []
-    for start in range(0, len(everyone), size):
+    for start in range(0, len(training_rows), size):
         here = slice(start, start + size)
-        shown = [part[:, here].flatten(0, 1) for part in on_device]
+        of_batch = [part[:, here].flatten(0, 1) for part in on_device]
         longest = {modality: data.longest(modality, rows[:, here]) for modality in MODALITIES}
-        batches.append(Shown(shown[0], shown[1], shown[2], longest))
+        batches.append(EpochBatch(of_batch[0], of_batch[1], of_batch[2], longest))
     return batches
+
+
+def make_batch(
+    data: FoldData,
+    rows: Tensor,
+    noisy: Tensor,
+    targets: Targets | None = None,
+    modalities: Iterable[str] = MODALITIES,
+    copies: Tensor | None = None,
+    longest: Mapping[str, int] | None = None,
+) -> Batch:
+    """Gather the features, labels and targets of a batch.
+
+    rows: (batch,) int64. noisy: (batch, 3) bool in the order a, v, l. targets: the teacher's encodings, if there is a
+    teacher. modalities: those the system reads. copies: (batch,) the noisy copy of each utterance, by default the
+    first. longest: frames to pad to per modality, by default those of the longest utterance.
+    """
+    flags = {modality: noisy[:, number] for number, modality in enumerate(MODALITIES)}
+    noisy_copies, clean = torch.ones_like(rows) if copies is None else copies, torch.zeros_like(rows)
+    frames = longest or {}
+
+    def sequences(modality: str, chosen: Tensor) -> Sequences:
+        return data.sequences(modality, rows, chosen, frames.get(modality))
+
+    return Batch(
+        observed={modality: sequences(modality, flags[modality] * noisy_copies) for modality in modalities},
+        labels=data.labels[rows],
+        noisy=flags,
+        teacher_clean=targets.of(rows, clean, (0,)) if targets is not None else {},
+        teacher_noisy=targets.of(rows, noisy_copies, data.noisy_copies) if targets is not None else {},
+        clean=lambda modality: sequences(modality, clean),
+        deviations=data.deviations,
+    )

@@ -6,12 +6,12 @@ import pandas as pd
 import torch
 
 from nmer.metrics import score
-from nmer.names import METRICS
-from nmer.plan.conditions import test_items, tested_conditions
+from nmer.names import METRICS, MODALITIES
+from nmer.plan.conditions import NOISY_FLAGS, test_items, tested_conditions
 from nmer.plan.settings import EvaluationSettings
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
-from nmer.training.inference import encode_rows, probabilities
+from nmer.training.inference import classify, encode
 
 
 def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: int, repeat: int) -> pd.DataFrame:
@@ -22,8 +22,12 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
     rows = data.splits["test"]
     utterances = [data.ids[row] for row in rows.tolist()]
     conditions = tested_conditions(settings.system, noisy=settings.noise is not None)
-    clean = encode_rows(system, data, rows, 0)
-    noisy = encode_rows(system, data, rows, 1) if settings.noise is not None else {}
+    system.eval()
+    states = range(1 if settings.noise is None else 2)
+    encodings = {
+        modality: [encode(system, data, modality, rows, torch.full_like(rows, state)) for state in states]
+        for modality in system.modalities
+    }
     parts = []
     for condition, positions in test_items(conditions, settings.evaluation, settings.dataset, utterances).items():
         chosen = torch.from_numpy(positions).to(data.device)
@@ -36,7 +40,9 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
                 "label": data.labels[rows[chosen]].cpu().numpy(),
             }
         )
-        probability = probabilities(system, clean, noisy, condition, chosen).cpu().numpy()
+        flags = dict(zip(MODALITIES, NOISY_FLAGS[condition].tolist(), strict=True))
+        shown = {modality: own[int(flags[modality])][chosen] for modality, own in encodings.items()}
+        probability = classify(system, shown).cpu().numpy()
         part[[f"prob_{name}" for name in data.classes]] = probability
         parts.append(part)
     return pd.concat(parts, ignore_index=True)

@@ -23,4 +23,16 @@ class AdamW(torch.optim.AdamW):
     step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
 
     def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> None:
-        super().__init__(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
+        held = list(parameters)
+        on_gpu = any(parameter.is_cuda for parameter in held)
+        # On a GPU rate and step count are tensors, which a captured step reads anew at every replay.
+        rate = torch.tensor(learning_rate, device=held[0].device) if on_gpu else learning_rate
+        super().__init__(held, lr=rate, weight_decay=weight_decay, fused=True, capturable=on_gpu)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Set the learning rate of the next steps."""
+        for group in self.param_groups:
+            if isinstance(group["lr"], torch.Tensor):
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate

@@ -1,7 +1,7 @@
-"""The frozen teacher's encodings, each computed when a training first asks for it and kept from then on (SPEC 3.5).
+"""The frozen teachers' encodings of the training split, computed once and kept (SPEC 3.5).
 
-They do not change while the teacher's weights and the features do not; of a first batch only its own are needed. On a
-GPU, which would have to tell the program which are missing, a copy's are all computed when its first is asked for.
+They change with neither epoch nor step. One repeat computes those that its batches need; stacked repeats compute a
+modality's at once, since a GPU would have to report which are missing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from torch import Tensor
 from nmer.names import MODALITIES
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
-from nmer.training.inference import BATCH
+
+ENCODED = 2048
+"""Utterances that stacked repeats' teachers encode at once."""
 
 
 class Targets(Protocol):
@@ -27,8 +29,9 @@ class Targets(Protocol):
 
 
 class TeacherTargets:
-    """Encodings of copies of utterances, per modality and copy. Part of a training's checkpoint: computed again in
-    other batches they would differ by rounding."""
+    """Encodings by the teacher of one repeat, per modality and copy, each computed when a batch first needs it.
+
+    Part of a training's checkpoint: computed again in other batches they would differ by rounding."""
 
     def __init__(self, teacher: System, data: FoldData) -> None:
         self._teacher, self._data = teacher.eval(), data
@@ -37,7 +40,7 @@ class TeacherTargets:
 
     def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
         """As :meth:`Targets.of`."""
-        return _BatchTargets(self, rows, copies, among)
+        return _BatchTargets(self, rows, copies)
 
     def forget(self, copy: int) -> None:
         """A copy of the features is going to change."""
@@ -55,22 +58,16 @@ class TeacherTargets:
     def encodings(self, modality: str, rows: Tensor, copy: int) -> Tensor:
         """(rows, width) of one copy of some utterances of the training split."""
         key = f"{modality}{copy}"
-        if rows.device.type == "cpu":
-            known = self._known.setdefault(key, torch.zeros(len(self._data.ids), dtype=torch.bool))
-            self._encode(modality, rows[~known[rows]], copy)
-        elif key not in self._known:
-            self._known[key] = torch.zeros(len(self._data.ids), dtype=torch.bool, device=rows.device)
-            for start in range(0, len(self._data.training_rows), BATCH):
-                longest = self._data.longest(modality, self._data.training_rows[start : start + BATCH])
-                self._encode(modality, self._data.splits["train"][start : start + BATCH], copy, longest)
+        known = self._known.setdefault(key, torch.zeros(len(self._data.ids), dtype=torch.bool, device=rows.device))
+        self._encode(modality, rows[~known[rows]], copy)
         return self._values[key][rows]
 
-    def _encode(self, modality: str, rows: Tensor, copy: int, longest: int | None = None) -> None:
+    def _encode(self, modality: str, rows: Tensor, copy: int) -> None:
         if not len(rows):
             return
         key = f"{modality}{copy}"
         with torch.inference_mode():
-            sequences = self._data.sequences(modality, rows, torch.full_like(rows, copy), longest)
+            sequences = self._data.sequences(modality, rows, torch.full_like(rows, copy))
             encoded = self._teacher.encode(modality, sequences)
         if key not in self._values:
             self._values[key] = torch.zeros(len(self._known[key]), encoded.shape[1], device=rows.device)
@@ -78,20 +75,10 @@ class TeacherTargets:
 
 
 class _BatchTargets(Mapping[str, Tensor]):
-    def __init__(self, targets: TeacherTargets, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> None:
-        self._targets, self._rows, self._copies, self._among = targets, rows, copies, among
+    def __init__(self, targets: TeacherTargets, rows: Tensor, copies: Tensor) -> None:
+        self._targets, self._rows, self._copies = targets, rows, copies
 
     def __getitem__(self, modality: str) -> Tensor:
-        if self._rows.device.type == "cpu":
-            return self._asked_for(modality)
-        first, *others = self._among
-        found = self._targets.encodings(modality, self._rows, first)
-        for copy in others:
-            encoded = self._targets.encodings(modality, self._rows, copy)
-            found = torch.where((self._copies == copy)[:, None], encoded, found)
-        return found
-
-    def _asked_for(self, modality: str) -> Tensor:
         found: Tensor | None = None
         for copy in self._copies.unique().tolist():
             here = (self._copies == copy).nonzero().squeeze(1)
@@ -101,6 +88,63 @@ class _BatchTargets(Mapping[str, Tensor]):
             found[here] = encoded
         assert found is not None, "a batch is never empty"
         return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODALITIES)
+
+    def __len__(self) -> int:
+        return len(MODALITIES)
+
+
+class StackedTargets:
+    """Encodings by the teachers of several repeats, all of a modality at once when a batch first reads it.
+
+    Always computed in the same batches, so a resumed training finds the same.
+    """
+
+    def __init__(self, teachers: list[System], data: FoldData) -> None:
+        """teachers: of every repeat, in their order."""
+        self._teachers, self._data = [teacher.eval() for teacher in teachers], data
+        self._tables: dict[tuple[str, tuple[int, ...]], Tensor] = {}
+
+    def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
+        """As :meth:`Targets.of`, of all repeats one after another. rows, copies: (repeats x batch,)."""
+        return _StackedBatchTargets(self, rows, copies, among)
+
+    def encodings(self, modality: str, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Tensor:
+        """(repeats x batch, width). rows, copies, among: as :meth:`of`."""
+        if (modality, among) not in self._tables:
+            self._tables[modality, among] = self._table(modality, among)
+        count, utterances = len(self._teachers), len(self._data.ids)
+        repeat = torch.arange(count, device=rows.device).repeat_interleave(len(rows) // count)
+        place = ((repeat * len(among) + copies - among[0]) * utterances) + rows
+        return self._tables[modality, among].index_select(0, place)
+
+    @torch.inference_mode()
+    def _table(self, modality: str, among: tuple[int, ...]) -> Tensor:
+        """Encodings of every training utterance, (repeats x copies x utterances, width); zeros for the others."""
+        data, tables = self._data, None
+        for number, copy in enumerate(among):
+            for start in range(0, len(data.training_rows), ENCODED):
+                longest = data.longest(modality, data.training_rows[start : start + ENCODED])
+                rows = data.splits["train"][start : start + ENCODED]
+                sequences = data.sequences(modality, rows, torch.full_like(rows, copy), longest)
+                for repeat, teacher in enumerate(self._teachers):
+                    encoded = teacher.encode(modality, sequences)
+                    if tables is None:
+                        shape = (len(self._teachers), len(among), len(data.ids), encoded.shape[1])
+                        tables = encoded.new_zeros(shape)
+                    tables[repeat, number, rows] = encoded
+        assert tables is not None, "a training split is never empty"
+        return tables.flatten(0, 2)
+
+
+class _StackedBatchTargets(Mapping[str, Tensor]):
+    def __init__(self, targets: StackedTargets, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> None:
+        self._targets, self._given = targets, (rows, copies, among)
+
+    def __getitem__(self, modality: str) -> Tensor:
+        return self._targets.encodings(modality, *self._given)
 
     def __iter__(self) -> Iterator[str]:
         return iter(MODALITIES)

@@ -1,21 +1,22 @@
-"""All repeats of a training job, as one or one after another (DESIGN section 5)."""
+"""All repeats of a training job: which learner trains them (DESIGN section 5)."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from nmer.names import FRESH
 from nmer.plan.settings import RunSettings
 from nmer.systems.building import build_system
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
-from nmer.training.loop import Row, train_repeat
+from nmer.training.loop import Trained, fit
 from nmer.training.models import restore
-from nmer.training.together import train_together
+from nmer.training.one_by_one import OneByOne
+from nmer.training.stacked import Stacked
 
 if TYPE_CHECKING:
     from nmer.noisy_embeddings.fresh_noise import FreshNoise
@@ -28,7 +29,7 @@ def train_repeats(
     teachers: Path | None,
     progress: Path,
     fresh: FreshNoise | None,
-) -> dict[int, tuple[dict[str, Tensor], list[Row]]]:
+) -> dict[int, Trained]:
     """Train all repeats; per repeat the weights of its best epoch and its history.
 
     stage: the pretraining that the system starts from, whose weights are in the file ``teachers``. progress: folder of
@@ -48,19 +49,23 @@ def train_repeats(
         return system
 
     repeats = list(range(1, settings.repeats + 1))
-    if as_one(settings, data.device):
+    if is_stacked(settings, data.device):
         own = {repeat: teacher(repeat) for repeat in repeats}
-        taught = {repeat: system for repeat, system in own.items() if system is not None}
-        trained = train_together(build, data, settings, repeats, taught, progress / "repeats.pt")
-        if trained is not None:
-            return trained
-    return {
-        repeat: train_repeat(build, data, settings, repeat, teacher(repeat), progress / f"repeat{repeat}.pt", fresh)
-        for repeat in repeats
-    }
+        stacked = Stacked(build, data, settings, repeats, {r: system for r, system in own.items() if system})
+        # The workflow's own systems can be stacked, which a test proves for each.
+        reason = stacked.refusal(tried_first=settings.file is not None)
+        if not reason:
+            return fit(stacked, settings, progress / "repeats.pt")
+        print(f"warning: {settings.system}: its repeats are trained one by one, because {reason}", file=sys.stderr)
+    trained: dict[int, Trained] = {}
+    for repeat in repeats:
+        learner = OneByOne(build, data, settings, repeat, teacher(repeat), fresh)
+        trained |= fit(learner, settings, progress / f"repeat{repeat}.pt")
+    return trained
 
 
-def as_one(settings: RunSettings, device: torch.device) -> bool:
-    """Whether to train a job's repeats together. Fresh noise would need a copy of the data for every one of them."""
-    faster = {"always": True, "never": False, "where_faster": device.type != "cpu"}[settings.training.repeats_together]
-    return faster and settings.repeats > 1 and settings.train_draws != FRESH
+def is_stacked(settings: RunSettings, device: torch.device) -> bool:
+    """Whether to train a job's repeats stacked. Fresh noise would need a copy of the data for every one of them."""
+    choice = settings.training.repeats_together
+    faster = {"always": settings.repeats > 1, "never": False, "where_faster": device.type != "cpu"}[choice]
+    return faster and settings.train_draws != FRESH

@@ -1,0 +1,284 @@
+"""The learner of all repeats of a job at once, as a GPU trains: their weights stacked, each step one CUDA graph.
+
+A GPU spends most of a step of these small systems on launching kernels, so three stacked repeats take little longer
+than one. Order, conditions, initial weights, random draws and selection of a repeat are those of ``one_by_one.py``, and
+so are its results but for rounding (docs/performance.md: where rounding grows).
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state
+
+from nmer.names import MODALITIES
+from nmer.plan.settings import RunSettings
+from nmer.systems.interface import Batch, Sequences, System, summed
+from nmer.systems.repeats import compute_together, for_all
+from nmer.training.batches import EpochBatch, epoch_batches, make_batch
+from nmer.training.data import FoldData
+from nmer.training.graphs import Graphs
+from nmer.training.loop import Losses
+from nmer.training.one_by_one import epoch_seed, initial_system
+from nmer.training.optimiser import AdamW
+from nmer.training.precision import loss_terms
+from nmer.training.targets import StackedTargets
+from nmer.training.validation import ValidationSplit
+
+LENGTHS = 7
+"""How many padded lengths there are between half the longest utterance of the training split and all of it: each is a
+graph of its own, and so is the last, smaller batch."""
+
+VALIDATED = 4096
+"""Utterances that are encoded, or classified, at once in validation."""
+
+
+class Stacked:
+    """Repeats of one system whose parameters have the repeats on their first axis; each system sees its own part."""
+
+    def __init__(
+        self,
+        build: Callable[[], System],
+        data: FoldData,
+        settings: RunSettings,
+        repeats: list[int],
+        teachers: Mapping[int, System],
+    ) -> None:
+        """build: makes a system. teachers: of every repeat, or none; as for :class:`OneByOne`."""
+        self.repeats, self.device = repeats, data.device
+        self._data, self._settings = data, settings
+        self._systems = [initial_system(build, data, settings, repeat, teachers.get(repeat)) for repeat in repeats]
+        self._parameters, _buffers = stack_module_state(self._systems)
+        for number, system in enumerate(self._systems):
+            for name, own in system.named_parameters():
+                own.data = self._parameters[name].data[number]
+        options = settings.training
+        self._optimiser = AdamW(self._parameters.values(), options.learning_rate, options.weight_decay)
+        self._clipping = Clipping(self._systems[0], options.clip_norm)
+        self._targets = StackedTargets([teachers[repeat] for repeat in repeats], data) if teachers else None
+        self._validation = ValidationSplit(data, settings)
+        self._generators = [torch.Generator(self.device) for _ in repeats]
+        self._graphs = Graphs(self.device, self._generators, options.graphs != "never", settings.system)
+        self._names: list[str] = []
+        self._longest = {modality: data.longest(modality, data.training_rows) for modality in MODALITIES}
+        validated = data.splits["val"].cpu().numpy()
+        self._longest_validated = {modality: data.longest(modality, validated) for modality in MODALITIES}
+
+    def refusal(self, tried_first: bool) -> str:
+        """Why the repeats cannot be stacked; empty if they can. tried_first: whether to try a copy of them on a long
+        batch, which finds what ``torch.vmap`` cannot compute."""
+        if list(self._systems[0].buffers()):
+            return "it has buffers, in which each would have to note what it has seen."
+        if not tried_first:
+            return ""
+        batch = epoch_batches(self._data, self._settings, self.repeats, 0)[0]._replace(longest=self._longest)
+        kept = self._systems[0]
+        try:
+            self._systems[0] = copy.deepcopy(kept)
+            # Twice: a tensor that is kept from one batch to the next is of no use to the second.
+            for _step in range(2):
+                summed(self._terms(batch).values()).sum().backward()
+        except Exception as error:  # a fault of the system itself appears again when it is trained one by one
+            return (str(error).strip() or type(error).__name__).splitlines()[0]
+        finally:
+            self._systems[0] = kept
+            self._optimiser.zero_grad(set_to_none=True)
+        return ""
+
+    def train_epoch(self, epoch: int, learning_rate: float) -> Losses:
+        """As :meth:`Learner.train_epoch`."""
+        seeds = [epoch_seed(self._settings, repeat, epoch) for repeat in self.repeats]
+        # The default generator serves what a system draws for all repeats in a way of its own.
+        torch.manual_seed(seeds[0])
+        for generator, seed in zip(self._generators, seeds, strict=True):
+            generator.manual_seed(seed)
+        self._optimiser.set_learning_rate(learning_rate)
+        self._systems[0].train()
+        batches = epoch_batches(self._data, self._settings, self.repeats, epoch)
+        with self._graphs.stream():
+            steps = [self._train_batch(batch, full=len(batch.rows) == len(batches[0].rows)) for batch in batches]
+            # Losses are read once per epoch: each read synchronises the GPU.
+            values = torch.stack(steps).double().cpu().numpy()
+        return Losses(self._names, values, [len(batch.rows) for batch in batches])
+
+    def _train_batch(self, batch: EpochBatch, full: bool) -> Tensor:
+        """One step; returns its loss terms, (terms, repeats)."""
+        longest = padded_lengths(batch.longest, self._longest) if full else self._longest
+
+        def step(rows: Tensor, noisy: Tensor, copies: Tensor) -> Tensor:
+            terms = self._terms(EpochBatch(rows, noisy, copies, longest))
+            self._optimiser.zero_grad(set_to_none=True)
+            summed(terms.values()).sum().backward()
+            self._clipping.clip(self._parameters)
+            self._optimiser.step()
+            self._names = list(terms)
+            return torch.stack([term.detach() for term in terms.values()])
+
+        return self._graphs.call((len(batch.rows), *longest.values()), step, batch.rows, batch.noisy, batch.copies)
+
+    def _terms(self, batch: EpochBatch) -> dict[str, Tensor]:
+        """The terms of the loss, (repeats,) each."""
+        system, data = self._systems[0], self._data
+        flat = make_batch(data, batch.rows, batch.noisy, self._targets, system.modalities, batch.copies, batch.longest)
+
+        def apart(tensor: Tensor) -> Tensor:
+            of_repeats: Tensor = tensor.unflatten(0, (len(self.repeats), -1))
+            return of_repeats
+
+        def own_sequences(modality: str) -> Sequences:
+            clean = flat.clean(modality)
+            return Sequences(*(for_all(lambda part=part: apart(part)) for part in clean))
+
+        def of_one(
+            parameters: dict[str, Tensor], observed: dict[str, Sequences], labels: Tensor, noisy: dict[str, Tensor]
+        ) -> Any:
+            own = Batch(
+                observed=observed,
+                labels=labels,
+                noisy=noisy,
+                teacher_clean=_Own(flat.teacher_clean, apart),
+                teacher_noisy=_Own(flat.teacher_noisy, apart),
+                clean=own_sequences,
+                deviations=flat.deviations,
+            )
+            return _call(system, parameters, lambda: loss_terms(system, own, self._settings.training))
+
+        terms: dict[str, Tensor] = compute_together(
+            of_one,
+            self._generators,
+            self._parameters,
+            {modality: Sequences(*map(apart, sequences)) for modality, sequences in flat.observed.items()},
+            apart(flat.labels),
+            {modality: apart(flags) for modality, flags in flat.noisy.items()},
+        )
+        return terms
+
+    def validate(self) -> list[dict[str, float]]:
+        """As :meth:`Learner.validate`; all repeats in one pass, which is the same every epoch."""
+        self._systems[0].eval()
+        with self._graphs.stream(), torch.no_grad():
+            predictions = self._graphs.call("validation", self._predictions).cpu().numpy()
+        return [self._validation.scores(own) for own in predictions]
+
+    def _predictions(self) -> Tensor:
+        """Predicted classes on the validation split, (repeats, items)."""
+        system, data = self._systems[0], self._data
+
+        def encode(modality: str, rows: Tensor, copies: Tensor) -> Tensor:
+            def of_one(parameters: dict[str, Tensor], values: Tensor, lengths: Tensor) -> Tensor:
+                encoded: Tensor = _call(system, parameters, lambda: system.encode(modality, Sequences(values, lengths)))
+                return encoded
+
+            parts = []
+            for own, own_copies in zip(rows.split(VALIDATED), copies.split(VALIDATED), strict=True):
+                sequences = data.sequences(modality, own, own_copies, self._longest_validated[modality])
+                shared = [part.expand(len(self.repeats), *part.shape) for part in sequences]
+                parts.append(compute_together(of_one, self._generators, self._parameters, *shared))
+            return torch.cat(parts, dim=1)
+
+        def classify(encodings: dict[str, Tensor]) -> Tensor:
+            def of_one(parameters: dict[str, Tensor], own: dict[str, Tensor]) -> Tensor:
+                logits: Tensor = _call(system, parameters, lambda: system.fuse(own)["logits"])
+                return logits
+
+            items = next(iter(encodings.values())).shape[1]
+            parts = []
+            for start in range(0, items, VALIDATED):
+                own = {modality: values[:, start : start + VALIDATED] for modality, values in encodings.items()}
+                parts.append(compute_together(of_one, self._generators, self._parameters, own).argmax(dim=-1))
+            return torch.cat(parts, dim=1)
+
+        return self._validation.predict(system.modalities, encode, classify)
+
+    def weights(self, repeat: int) -> dict[str, Tensor]:
+        """As :meth:`Learner.weights`."""
+        number = self.repeats.index(repeat)
+        return {name: value.detach()[number].clone() for name, value in self._parameters.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Parameters of all repeats, and the optimiser's state."""
+        return {"parameters": self._parameters, "optimiser": self._optimiser.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state, in place: every system sees its own parameters."""
+        with torch.no_grad():
+            for name, value in self._parameters.items():
+                value.copy_(state["parameters"][name])
+        self._optimiser.load_state_dict(state["optimiser"])
+
+
+def padded_lengths(longest: dict[str, int], most: dict[str, int]) -> dict[str, int]:
+    """Frames to pad a batch to: of the longest modality one of a few lengths, of the others the most there are.
+
+    longest: frames of the batch's longest utterance per modality. most: those of the whole training split. A function
+    of the batch alone, so that a resumed training pads as an uninterrupted one.
+    """
+    widest = max(most, key=lambda modality: most[modality])
+    parts = 2 * LENGTHS
+    level = max(LENGTHS + 1, math.ceil(parts * longest[widest] / most[widest]))
+    return most | {widest: math.ceil(most[widest] * level / parts)}
+
+
+class Clipping:
+    """Limits the norm of every sub-network's gradient, repeat by repeat (SPEC 3.3)."""
+
+    def __init__(self, system: System, limit: float) -> None:
+        """system: one of the repeats. limit: of the norm."""
+        names = {own: name for name, own in system.named_parameters()}
+        self._subnetworks = [[names[own] for own in part.parameters()] for part in system.subnetworks()]
+        self._limit = limit
+
+    def clip(self, parameters: dict[str, nn.Parameter]) -> None:
+        """Scale the gradients of stacked parameters in place. parameters: by name, the repeats on the first axis."""
+        gradients = {name: own.grad for name, own in parameters.items() if own.grad is not None}
+        if not gradients:
+            return
+        repeats = len(next(iter(gradients.values())))
+        each = torch._foreach_norm([own for gradient in gradients.values() for own in gradient.unbind()])
+        norms = dict(zip(gradients, torch.stack(each).unflatten(0, (-1, repeats)), strict=True))
+        for part in self._subnetworks:
+            names = [name for name in part if name in gradients]
+            if not names:
+                continue
+            total = torch.linalg.vector_norm(torch.stack([norms[name] for name in names]), dim=0)
+            factor = (self._limit / (total + 1e-6)).clamp(max=1.0)
+            for name in names:
+                gradients[name].mul_(factor.reshape(-1, *[1] * (gradients[name].dim() - 1)))
+
+
+class _Calls(nn.Module):
+    """A system within a module whose forward is any call, which is what ``functional_call`` takes."""
+
+    def __init__(self, system: System) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, call: Callable[[], Any]) -> Any:
+        return call()
+
+
+def _call(system: System, parameters: dict[str, Tensor], call: Callable[[], Any]) -> Any:
+    """``call`` while the system has other parameters."""
+    named = {f"system.{name}": value for name, value in parameters.items()}
+    return functional_call(_Calls(system), named, (call,))
+
+
+class _Own(Mapping[str, Tensor]):
+    """What one of several repeats finds in a mapping of all of them, looked up when it is read."""
+
+    def __init__(self, of_all: Mapping[str, Tensor], apart: Callable[[Tensor], Tensor]) -> None:
+        self._of_all, self._apart = of_all, apart
+
+    def __getitem__(self, modality: str) -> Tensor:
+        return for_all(lambda: self._apart(self._of_all[modality]))
+
+    def __iter__(self) -> Any:
+        return iter(self._of_all)
+
+    def __len__(self) -> int:
+        return len(self._of_all)

@@ -1,0 +1,64 @@
+"""The validation split as a training scores it: its states, conditions and labels, found once (SPEC 3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nmer.metrics import score
+from nmer.names import MODALITIES
+from nmer.plan.conditions import NOISY_FLAGS, ONE_CONDITION, validation_items
+from nmer.plan.settings import RunSettings
+from nmer.training.data import FoldData
+
+Encode = Callable[[str, Tensor, Tensor], Tensor]
+"""From a modality, utterances (rows,) and the copy of each (rows,) to encodings; rows on the second last axis."""
+
+Classify = Callable[[dict[str, Tensor]], Tensor]
+"""From the encodings of the items to their predicted classes; items on the last axis."""
+
+
+class ValidationSplit:
+    """Predicts the validation split pooled over the regime's conditions, encoding each state of a modality once."""
+
+    def __init__(self, data: FoldData, settings: RunSettings) -> None:
+        self._rows = rows = data.splits["val"]
+        self._classes = len(data.classes)
+        utterances = [data.ids[row] for row in rows.tolist()]
+        items = validation_items(settings.regime, settings.evaluation, settings.dataset, utterances)
+        positions = np.concatenate(list(items.values()))
+        flags = np.concatenate([np.tile(NOISY_FLAGS[name], (len(found), 1)) for name, found in items.items()])
+        self.labels = data.labels[rows].cpu().numpy()[positions]
+        one_state = settings.regime == "six" and settings.evaluation == ONE_CONDITION
+        self._states: dict[str, list[Tensor]] = {}
+        """Per modality the copies to encode, (rows,) each."""
+        self._chosen: dict[str, Tensor] = {}
+        """Per modality (items,): the position of each item among the encodings of all states."""
+        for number, modality in enumerate(MODALITIES):
+            noisy = flags[:, number]
+            if one_state:
+                # Every utterance is seen in one state of each modality; the other is not encoded.
+                copies = np.zeros(len(utterances), np.int64)
+                copies[positions] = noisy
+                states, places = [copies], positions
+            else:
+                present = [state for state in (False, True) if (noisy == state).any()]
+                states = [np.full(len(utterances), int(state)) for state in present]
+                places = positions + len(utterances) * (noisy & (len(present) == 2))
+            self._states[modality] = [torch.from_numpy(state).to(data.device) for state in states]
+            self._chosen[modality] = torch.from_numpy(places).to(data.device)
+
+    def predict(self, modalities: tuple[str, ...], encode: Encode, classify: Classify) -> Tensor:
+        """Predicted classes of every item, in the order of ``labels``. modalities: those the system reads."""
+        chosen = {}
+        for modality in modalities:
+            states = [encode(modality, self._rows, copies) for copies in self._states[modality]]
+            chosen[modality] = torch.cat(states, dim=-2).index_select(-2, self._chosen[modality])
+        return classify(chosen)
+
+    def scores(self, predictions: np.ndarray) -> dict[str, float]:
+        """WA, UA and F1 of predictions (items,), under their names in the history."""
+        return {f"val_{name}": value for name, value in score(self.labels, predictions, self._classes).items()}
