@@ -1,28 +1,28 @@
-"""How fast a GPU trains the paper's systems, one repeat or several as one, and how many hours the paper's grid takes.
+"""How fast a GPU trains the paper's systems, and how many hours the paper's grid takes on it.
 
-For synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI, which lie in the GPU's memory, every system of the grid
-trains with 1, 3 and 10 repeats as one:
-  - steps a second: of 128 utterances of each repeat, the first, slower ones not counted;
-  - to one repeat: what such a step costs beside that of one repeat, which is the gain: three trained one by one cost 3;
-  - launching: share of a step until the program has started its last kernel. Near 1 the GPU waits for the program;
-  - validation: of every utterance of the real corpus, under its conditions, one repeat.
-From the steps and validations with three repeats it adds up the hours of `experiment=paper` on this device, job after
-job, reading, starting and evaluating not included. Prints two Markdown tables.
+For synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI, in three tables:
+  - steps: milliseconds of a training step of 128 utterances of each repeat, as a replayed CUDA graph and without graphs;
+    what three repeats cost beside one; a validation pass of all repeats; the GPU's memory;
+  - jobs: seconds of whole training jobs of two epochs (`scripts/train.py`) on a corpus of the real size, of their epochs
+    by the first table, and of the rest, which is start-up: imports, data, the teacher's encodings, captures, saving. The
+    same for an evaluation of ten folds (`scripts/evaluate.py`);
+  - hours of `experiment=paper`, one job after another, in parts: steps, validation, start-up, evaluation.
 
 Example: .venv/bin/python benchmarks/gpu.py
-         .venv/bin/python benchmarks/gpu.py --device cpu --steps 1 --rounds 1 --systems mmin --repeats 1 3
+         .venv/bin/python benchmarks/gpu.py --device cpu --steps 1 --rounds 1 --systems mmin --repeats 1 3 --no-jobs
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager
 from pathlib import Path
 
 import feature_store
@@ -39,18 +39,23 @@ TEACHERS = {
     "nmer_no_inv": "two_tower",
 }
 SYSTEMS = (*PRETRAININGS, "mctn", *TEACHERS, *UNIMODAL)
-SPEED_COLUMNS = (
+STEP_COLUMNS = (
     "corpus",
     "system",
     "repeats",
-    "steps a second",
+    "step, ms",
+    "without graphs, ms",
     "to one repeat",
-    "launching",
     "validation, ms",
     "memory, MB",
 )
-HOURS_COLUMNS = ("corpus", "system", "jobs", "hours")
+JOB_COLUMNS = ("corpus", "job", "whole, s", "epochs, s", "start-up, s")
+HOURS_COLUMNS = ("corpus", "system", "jobs", "steps, h", "validation, h", "start-up, h", "all, h")
 REPEATS_OF_THE_GRID = 3
+JOB_EPOCHS = 2
+JOBS = {"iemocap": ("unimodal_l", "men", "two_tower", "nmer"), "mosei": ("two_tower", "nmer")}
+"""Whose start-up is measured; the others' is taken to be that of the slowest measured on the same corpus."""
+FOLDS = 10
 
 
 def main() -> None:
@@ -58,24 +63,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=feature_store.REPOSITORY / "results", help="where to write")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--steps", type=int, default=20, help="of an epoch")
-    parser.add_argument("--rounds", type=int, default=5, help="epochs that count")
+    parser.add_argument("--steps", type=int, default=12, help="of an epoch")
+    parser.add_argument("--rounds", type=int, default=3, help="epochs that count")
     parser.add_argument("--corpora", nargs="+", choices=training.CORPORA, default=list(training.CORPORA))
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
-    parser.add_argument("--repeats", nargs="+", type=int, default=[1, REPEATS_OF_THE_GRID, 10])
+    parser.add_argument("--repeats", nargs="+", type=int, default=[1, REPEATS_OF_THE_GRID])
+    parser.add_argument("--plain", action=argparse.BooleanOptionalAction, default=True, help="also without graphs")
+    parser.add_argument("--jobs", action=argparse.BooleanOptionalAction, default=True, help="also whole jobs, hours")
     arguments = parser.parse_args()
     sys.path.insert(0, str(feature_store.REPOSITORY / "scripts"))
     import torch
 
     if arguments.device == "cuda" and not torch.cuda.is_available():
-        sys.exit(
-            "error: this machine has no GPU that PyTorch can use. Try --device cpu, for the way and not the figures."
-        )
+        sys.exit("error: this machine has no GPU that PyTorch can use. Try --device cpu, for the method only.")
     from nmer.devices import compute_device
 
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    print(f"| {' | '.join(SPEED_COLUMNS)} |\n|{'---|' * len(SPEED_COLUMNS)}")
-    seconds = {}
+    found: dict[tuple[str, str], tuple[float, float]] = {}
+    head(STEP_COLUMNS)
     # As a training job has it.
     with compute_device(int(arguments.device == "cuda"), torch.get_num_threads()) as device:
         for corpus in arguments.corpora:
@@ -84,84 +89,146 @@ def main() -> None:
                 files = training.make_files(Path(folder), corpus, training.BATCH * arguments.steps, shape.validated)
                 alone: dict[str, float] = {}
                 for system, repeats in itertools.product(arguments.systems, arguments.repeats):
-                    step, launching, validation, memory = measure(corpus, system, repeats, files, device, arguments)
+                    step, validation, memory = measure(corpus, system, repeats, files, device, arguments)
+                    plain = ""
+                    if arguments.plain and repeats == REPEATS_OF_THE_GRID:
+                        seconds, *_ = measure(corpus, system, repeats, files, device, arguments, "never")
+                        plain = f"{1000 * seconds:.4g}"
                     alone.setdefault(system, step)
                     if repeats == REPEATS_OF_THE_GRID:
-                        seconds[corpus, system] = (step, validation)
-                    row = [corpus, system, str(repeats), f"{1 / step:.3g}", f"{step / alone[system]:.2f}"]
-                    row += [f"{launching:.2f}", f"{1000 * validation:.3g}", f"{memory:.0f}"]
-                    print(f"| {' | '.join(row)} |", flush=True)
-    print_hours(seconds)
+                        found[corpus, system] = (step, validation)
+                    row(corpus, system, repeats, f"{1000 * step:.4g}", plain, f"{step / alone[system]:.2f}",
+                        f"{1000 * validation:.3g}", f"{memory:.0f}")  # fmt: skip
+    if arguments.jobs:
+        print_jobs_and_hours(found, arguments)
 
 
-def measure(corpus: str, system: str, repeats: int, files: tuple[Path, Path], device, arguments) -> tuple[float, ...]:
-    """Seconds of a step and of a validation of one repeat, the share of launching, megabytes of the GPU's memory."""
+def head(columns: tuple[str, ...]) -> None:
+    """The head of a Markdown table."""
+    print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+
+
+def row(*cells: object) -> None:
+    """A row of a Markdown table."""
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def measure(
+    corpus: str, system: str, repeats: int, files: tuple[Path, Path], device, arguments, graphs: str = "where_faster"
+) -> tuple[float, float, float]:
+    """Seconds of a step and of a validation pass of all repeats, megabytes of the GPU's memory."""
     import torch
 
     from nmer.plan.settings import RunSettings, TrainingSettings
     from nmer.systems.building import build_system
-    from nmer.systems.repeats import drawn_alike
-    from nmer.training.batches import shown_in_epoch
     from nmer.training.data import FoldData
-    from nmer.training.loop import train_epoch, validate
-    from nmer.training.optimiser import AdamW
-    from nmer.training.targets import TeacherTargets
-    from nmer.training.together import SystemsTogether
+    from nmer.training.stacked import Stacked
 
     if device.type == "cuda":
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     shape = training.CORPORA[corpus]
     data = FoldData(*files, 1, device)
     regime = "clean" if system in PRETRAININGS else "all" if system in UNIMODAL else "six"
-    options = TrainingSettings()
+    options = TrainingSettings(graphs=graphs)
     settings = RunSettings(corpus, system, regime, 1, repeats, evaluation=shape.evaluation, training=options)
 
     def built(name: str):
         return build_system(name, shape.dims, shape.classes, options.dropout).to(device)
 
-    systems = [built(system) for _ in range(repeats)]
+    numbers = list(range(1, repeats + 1))
     teacher = TEACHERS.get(system)
-    targets = [TeacherTargets(built(teacher).requires_grad_(False), data) for _ in systems] if teacher else []
-    together = SystemsTogether(systems, device) if repeats > 1 else None
-    parameters = together.parameters.values() if together else systems[0].parameters()
-    optimiser = AdamW(parameters, options.learning_rate, options.weight_decay)
-    whole, launched, validated = [], [], []
-    for epoch in range(arguments.rounds + 1):
-        with noting_reads() as reads:
-            start = time.perf_counter()
-            if together:
-                shown = shown_in_epoch(data, settings, list(range(repeats)), epoch)
-                together.train_epoch(optimiser, data, settings, shown, targets)
-            else:
-                with drawn_alike(device):
-                    train_epoch(systems[0], optimiser, data, settings, 1, epoch, targets[0] if targets else None)
-            whole.append(time.perf_counter() - start)
-        launched.append(reads[0] - start)
+    teachers = {number: built(teacher).requires_grad_(False) for number in numbers} if teacher else {}
+    learner = Stacked(lambda: built(system), data, settings, numbers, teachers)
+    steps, validations = [], []
+    # Two epochs before those that count: every graph is run plainly once and captured in its second step.
+    warming_up = 2 if graphs != "never" else 1
+    for epoch in range(warming_up + (arguments.rounds if graphs != "never" else 1)):
         start = time.perf_counter()
-        validate(systems[0], data, settings)
-        validated.append(time.perf_counter() - start)
+        learner.train_epoch(epoch, options.learning_rate)
+        steps.append((time.perf_counter() - start) / arguments.steps)
+        start = time.perf_counter()
+        learner.validate()
+        validations.append(time.perf_counter() - start)
     memory = torch.cuda.max_memory_allocated() if device.type == "cuda" else 0
-    # The first epoch makes kernels and a teacher's encodings.
-    step = statistics.median(whole[1:]) / arguments.steps
-    share = statistics.median(first / all_ for first, all_ in zip(launched[1:], whole[1:], strict=True))
-    return step, share, statistics.median(validated[1:]), memory / 1e6
+    return min(steps[warming_up:]), statistics.median(validations[warming_up:]), memory / 1e6
 
 
-@contextmanager
-def noting_reads():
-    """Note when the program asks the device for numbers, which is where it waits."""
-    import torch
+def print_jobs_and_hours(found: dict[tuple[str, str], tuple[float, float]], arguments: argparse.Namespace) -> None:
+    """Whole jobs on corpora of the real size, then the hours of the grid."""
+    start_up: dict[str, float] = {}
+    evaluation: dict[str, float] = {}
+    gpus = int(arguments.device == "cuda")
+    head(JOB_COLUMNS)
+    for corpus in arguments.corpora:
+        shape = training.CORPORA[corpus]
+        with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as name:
+            folder = Path(name)
+            files = training.make_files(folder, corpus, shape.training, shape.validated, shape.utterances)
+            for system in JOBS[corpus]:
+                if (corpus, system) not in found:
+                    continue
+                step, validation = found[corpus, system]
+                epochs = JOB_EPOCHS * (-(-shape.training // training.BATCH) * step + validation)
+                whole = run_training(corpus, system, files, folder, gpus)
+                start_up[corpus] = max(start_up.get(corpus, 0.0), whole - epochs)
+                row(corpus, f"train {system}", f"{whole:.1f}", f"{epochs:.1f}", f"{whole - epochs:.1f}")
+            if (corpus, "nmer") in found:
+                folds = FOLDS if corpus == "iemocap" else 1
+                evaluation[corpus] = run_evaluation(corpus, files, folder, folds, gpus)
+                row(corpus, f"evaluate nmer, {folds} folds", f"{evaluation[corpus]:.1f}", "", "")
+    if set(start_up) == set(arguments.corpora) == set(evaluation):
+        print_hours(found, start_up, evaluation)
 
-    whole, times = torch.Tensor.cpu, []
-    torch.Tensor.cpu = lambda tensor: times.append(time.perf_counter()) or whole(tensor)
-    try:
-        yield times
-    finally:
-        torch.Tensor.cpu = whole
+
+def run_training(corpus: str, system: str, files: tuple[Path, Path], folder: Path, gpus: int) -> float:
+    """Seconds of a training job of a few epochs."""
+    shape = training.CORPORA[corpus]
+    regime = "clean" if system in PRETRAININGS else "all" if system in UNIMODAL else "six"
+    settings = {
+        "dataset": corpus,
+        "system": system,
+        "regime": regime,
+        "fold": 1,
+        "repeats": REPEATS_OF_THE_GRID,
+        "evaluation": shape.evaluation,
+        "training": {"constant_epochs": JOB_EPOCHS, "decay_epochs": 0},
+    }
+    given = ["--settings", json.dumps(settings), "--features", files[0]]
+    given += ["--noisy", files[1]] if regime != "clean" else []
+    given += ["--teacher", folder / f"{TEACHERS[system]}.safetensors"] if system in TEACHERS else []
+    given += ["--model", folder / f"{system}.safetensors", "--history", folder / f"{system}.csv"]
+    return run("train.py", *given, "--checkpoints", folder / "checkpoints", "--gpus", gpus)
 
 
-def print_hours(seconds: dict[tuple[str, str], tuple[float, float]]) -> None:
-    """The paper's grid on this device, from seconds of a step of three repeats and of a validation of one."""
+def run_evaluation(corpus: str, files: tuple[Path, Path], folder: Path, folds: int, gpus: int) -> float:
+    """Seconds of an evaluation of NMER; the one fold there is stands in for all."""
+    settings = {
+        "dataset": corpus,
+        "system": "nmer",
+        "regime": "six",
+        "folds": [1] * folds,
+        "repeats": REPEATS_OF_THE_GRID,
+        "noise": "gaussian",
+        "snr_db": -10,
+        "evaluation": training.CORPORA[corpus].evaluation,
+    }
+    given = ["--settings", json.dumps(settings), "--features", files[0], "--noisy", files[1], "--models"]
+    given += [folder / "nmer.safetensors"] * folds
+    return run("evaluate.py", *given, "--scores", folder / "s.csv", "--predictions", folder / "p.csv.gz", "--gpus", gpus)
+
+
+def run(script: str, *given: object) -> float:
+    """Seconds of a step as a rule calls it."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, feature_store.REPOSITORY / "scripts" / script, *map(str, given)], check=True)
+    return time.perf_counter() - start
+
+
+def print_hours(
+    seconds: dict[tuple[str, str], tuple[float, float]], start_up: dict[str, float], evaluation: dict[str, float]
+) -> None:
+    """The paper's grid on this device, from seconds of a step and a validation of three repeats, and of start-ups."""
     from nmer.plan.plan import Plan
     from nmer.plan.settings import PRETRAINING, TrainingSettings
 
@@ -171,16 +238,21 @@ def print_hours(seconds: dict[tuple[str, str], tuple[float, float]]) -> None:
         del config["datasets"][dataset]["path"]
         config["datasets"][dataset]["generate"] = {}
     grid = Plan(config | {"experiment": "paper"})
-    counted = Counter((run.dataset, run.system) for run in grid.trainings())
-    print(f"\n| {' | '.join(HOURS_COLUMNS)} |\n|{'---|' * len(HOURS_COLUMNS)}")
-    total = 0.0
+    counted = Counter((training.dataset, training.system) for training in grid.trainings())
+    head(HOURS_COLUMNS)
+    total = [0.0] * 4
     for (corpus, system), (step, validation) in seconds.items():
-        epochs = (PRETRAINING if system in PRETRAININGS else TrainingSettings()).epochs
+        epochs = (PRETRAINING if system in ("shared", "two_tower") else TrainingSettings()).epochs
         steps = -(-training.CORPORA[corpus].training // training.BATCH)
-        hours = counted[corpus, system] * epochs * (steps * step + REPEATS_OF_THE_GRID * validation) / 3600
-        total += hours
-        print(f"| {corpus} | {system} | {counted[corpus, system]} | {hours:.2f} |")
-    print(f"| all | | {sum(counted[key] for key in seconds)} of {sum(counted.values())} | {total:.2f} |")
+        jobs = counted[corpus, system]
+        parts = [jobs * part / 3600 for part in (epochs * steps * step, epochs * validation, start_up[corpus])]
+        total = [one + part for one, part in zip(total, [*parts, sum(parts)], strict=True)]
+        row(corpus, system, jobs, *(f"{part:.2f}" for part in [*parts, sum(parts)]))
+    evaluations = Counter(dataset for dataset, *_ in grid.evaluations())
+    hours = sum(count * evaluation[corpus] / 3600 for corpus, count in evaluations.items() if corpus in evaluation)
+    row("all", "evaluation", sum(evaluations.values()), "", "", "", f"{hours:.2f}")
+    trained = f"{sum(counted[key] for key in seconds)} of {sum(counted.values())}"
+    row("all", "all", trained, *(f"{part:.2f}" for part in total[:3]), f"{total[3] + hours:.2f}")
 
 
 if __name__ == "__main__":
