@@ -1,11 +1,11 @@
 """How fast a GPU trains the paper's systems, and how many hours the paper's grid takes on it.
 
 For synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI, in three tables:
-  - steps: milliseconds of a training step of 128 utterances of each repeat, as a replayed CUDA graph and without graphs;
+  - steps: milliseconds of a training step of 128 utterances of each repeat, as a replayed CUDA graph and without one;
     what three repeats cost beside one; a validation pass of all repeats; the GPU's memory;
-  - jobs: seconds of whole training jobs of two epochs (`scripts/train.py`) on a corpus of the real size, of their epochs
-    by the first table, and of the rest, which is start-up: imports, data, the teacher's encodings, captures, saving. The
-    same for an evaluation of ten folds (`scripts/evaluate.py`);
+  - jobs: seconds of whole training jobs of two epochs (`scripts/train.py`) on a corpus of the real size, of their
+    epochs by the first table, and of the rest, which is start-up: imports, data, the teacher's encodings, captures,
+    saving. The same for an evaluation of ten folds (`scripts/evaluate.py`);
   - hours of `experiment=paper`, one job after another, in parts: steps, validation, start-up, evaluation.
 
 Example: .venv/bin/python benchmarks/gpu.py
@@ -215,7 +215,9 @@ def run_evaluation(corpus: str, files: tuple[Path, Path], folder: Path, folds: i
     }
     given = ["--settings", json.dumps(settings), "--features", files[0], "--noisy", files[1], "--models"]
     given += [folder / "nmer.safetensors"] * folds
-    return run("evaluate.py", *given, "--scores", folder / "s.csv", "--predictions", folder / "p.csv.gz", "--gpus", gpus)
+    return run(
+        "evaluate.py", *given, "--scores", folder / "s.csv", "--predictions", folder / "p.csv.gz", "--gpus", gpus
+    )
 
 
 def run(script: str, *given: object) -> float:

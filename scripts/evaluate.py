@@ -46,7 +46,7 @@ def main() -> None:
     parts = []
     with compute_device(arguments.gpus, arguments.threads) as device:
         for fold, model in zip(settings.folds, arguments.models, strict=True):
-            data = FoldData(arguments.features, arguments.noisy, fold, device)
+            data = FoldData(arguments.features, arguments.noisy, fold, device, resident=False)
             for repeat in range(1, settings.repeats + 1):
                 system = build_system(
                     settings.system, data.dims, len(data.classes), 0.0, settings.options, settings.file

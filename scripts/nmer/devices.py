@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
@@ -58,8 +58,7 @@ def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator[tor
     torch.use_deterministic_algorithms(True, warn_only=True)
     # For looking for faults: what is made empty would be filled, one kernel each.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, not among its types
-    # By default the framework's convolutions and LSTMs drop digits.
-    setattr(torch.backends, "fp32_precision", "ieee")  # noqa: B010, its types do not know of precisions yet
+    set_product_precision("ieee")
     devices = device_names(torch.cuda.device_count())
     slots = int(os.environ.get(SLOTS_VARIABLE, len(devices)))
     if not slots:
@@ -67,6 +66,21 @@ def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator[tor
         return
     with locked_slot(devices, max(slots, len(devices)), locks) as device:
         yield torch.device("cuda", device)
+
+
+def set_product_precision(precision: str) -> str:
+    """Set how many digits a GPU's products keep in single precision; returns what was set before.
+
+    precision: ``ieee``, all of them, or ``tf32``. Every backend is set by itself: those of cuDNN default to TF32, and
+    the setting for all does not reach its LSTMs (torch 2.11).
+    """
+    import torch
+
+    backends: Any = torch.backends  # its types do not know of precisions yet
+    before: str = backends.cuda.matmul.fp32_precision
+    for backend in (backends, backends.cuda.matmul, backends.cudnn, backends.cudnn.conv, backends.cudnn.rnn):
+        backend.fp32_precision = precision
+    return before
 
 
 def device_names(count: int) -> list[str]:

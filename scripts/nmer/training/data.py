@@ -14,7 +14,7 @@ from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
 from nmer.names import MODALITIES, SPLITS, values_name
 from nmer.systems.interface import Sequences
-from nmer.training.frames import DeviceFrames, FileFrames, StoredArray
+from nmer.training.frames import DeviceFrames, FileFrames, Normalisation, StoredArray, StreamedFrames
 
 
 class FoldData:
@@ -35,10 +35,14 @@ class FoldData:
         scope: str = "stored",
         draws: int = 1,
         spare: int = 0,
+        resident: bool = True,
     ) -> None:
         """features: the feature store. noisy: the noisy embeddings, or None. scope: of the deviations, as for the
         calibration. draws: how many of the noisy copies to read. spare: copies to leave empty after them, for
-        :meth:`replace`. Raises DataError if the files do not fit."""
+        :meth:`replace`. resident: whether a GPU holds a modality whole from its first batch on, which pays where every
+        utterance is read often. Raises DataError if the files do not fit."""
+        self._sources: dict[str, tuple[list[StoredArray], np.ndarray, Normalisation, int]] = {}
+        self._frames: dict[str, FileFrames | DeviceFrames | StreamedFrames] = {}
         with FeatureStore(features) as store:
             self.ids = store.ids
             self.classes = store.classes
@@ -48,22 +52,20 @@ class FoldData:
             self.training_rows = store.fold(fold)["train"]
             self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}
             self._lengths = {modality: np.diff(store.offset(modality)) for modality in MODALITIES}
-            self._frames = {}
             for m in MODALITIES:
                 values = store.values(m)
                 copies = [StoredArray(values)]
                 if noisy:
                     copies += [_noisy_array(noisy, m, values.shape, draw) for draw in range(draws)]
-                given = (copies, store.offset(m), store.normalisation(fold, m), spare)
-                # A CPU reads its batches from the files as fast as it gathers them from memory.
-                self._frames[m] = FileFrames(*given) if device.type == "cpu" else DeviceFrames(*given, device)
+                self._sources[m] = (copies, store.offset(m), store.normalisation(fold, m), spare)
+        self._resident = resident
         self.device = device
         self.noisy_copies = tuple(range(1, 1 + draws + spare))
 
     def sequences(self, modality: str, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
         """Padded sequences of one modality. rows: (batch,) utterances; copies: (batch,) number of the copy of each, or
         bool: whether it is the noisy one. longest: frames to pad to, by default those of the longest utterance."""
-        return self._frames[modality].padded(rows, copies, longest)
+        return self._frames_of(modality).padded(rows, copies, longest)
 
     def longest(self, modality: str, rows: np.ndarray) -> int:
         """Frames of the longest of some utterances; known without asking a GPU."""
@@ -72,7 +74,22 @@ class FoldData:
     def replace(self, modality: str, row: int, copy: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
         """Put something in the place of a spare copy of an utterance. change: from its clean features to the new ones,
         both (frames, dim) float32 in the features' own units."""
-        self._frames[modality].replace(row, copy, change)
+        frames = self._frames_of(modality)
+        assert not isinstance(frames, StreamedFrames), "evaluation replaces nothing"
+        frames.replace(row, copy, change)
+
+    def _frames_of(self, modality: str) -> FileFrames | DeviceFrames | StreamedFrames:
+        """The frames of a modality; a GPU loads those that a system reads and no others."""
+        if modality not in self._frames:
+            source = self._sources[modality]
+            if self.device.type == "cpu":
+                # A CPU reads its batches from the files as fast as it gathers them from memory.
+                self._frames[modality] = FileFrames(*source)
+            elif self._resident:
+                self._frames[modality] = DeviceFrames(*source, self.device)
+            else:
+                self._frames[modality] = StreamedFrames(FileFrames(*source), self.device)
+        return self._frames[modality]
 
 
 def noisy_values(path: Path, modality: str, shape: tuple[int, int]) -> np.ndarray:

@@ -21,6 +21,10 @@ Change = Callable[[np.ndarray], np.ndarray]
 Normalisation = tuple[np.ndarray, np.ndarray] | None
 
 
+BLOCK_BYTES = 64 * 2**20
+"""What is copied to a GPU at once."""
+
+
 class StoredArray:
     """A contiguous float32 array in an HDF5 file, of which runs of rows are read straight from the file.
 
@@ -107,13 +111,17 @@ class DeviceFrames:
         total, dim = int(offset[-1]), copies[0].dim
         # The last row is the one that padding points to.
         self._frames = torch.zeros((len(copies) + spare) * total + 1, dim, device=device)
+        rows = max(1, BLOCK_BYTES // (4 * dim))
+        # Page-locked, from which a GPU copies several times as fast.
+        block = torch.empty(min(rows, total), dim, pin_memory=device.type == "cuda")
         for number, copy in enumerate(copies):
-            values = np.empty((total, dim), np.float32)
-            copy.read(0, values)
+            own = self._frames[number * total : (number + 1) * total]
+            for start in range(0, total, rows):
+                part = block[: min(rows, total - start)]
+                copy.read(start, part.numpy())
+                own[start : start + len(part)].copy_(part)
             if normalisation is not None:
-                values -= self._mean
-                values /= self._std
-            self._frames[number * total : (number + 1) * total] = torch.from_numpy(values).to(device)
+                own.sub_(torch.from_numpy(self._mean).to(device)).div_(torch.from_numpy(self._std).to(device))
 
     def padded(self, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
         """As :meth:`FileFrames.padded`. Without ``longest`` the program waits for the GPU to tell it."""
@@ -131,3 +139,15 @@ class DeviceFrames:
         clean = self._frames[start:stop].cpu().numpy() * self._std + self._mean
         changed = (change(clean) - self._mean) / self._std
         self._frames[copy * total + start : copy * total + stop] = torch.from_numpy(changed).to(self._frames.device)
+
+
+class StreamedFrames:
+    """Frames that stay in their files and go to a GPU batch by batch, where each is read once or twice."""
+
+    def __init__(self, frames: FileFrames, device: torch.device) -> None:
+        self._own, self._device = frames, device
+
+    def padded(self, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
+        """As :meth:`FileFrames.padded`, on the device."""
+        values, lengths = self._own.padded(rows.cpu(), copies.cpu(), longest)
+        return Sequences(values.to(self._device), lengths.to(self._device))

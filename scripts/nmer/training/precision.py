@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from nmer.devices import set_product_precision
 from nmer.plan.settings import BFLOAT16, TF32, TrainingSettings
 from nmer.systems.interface import Batch, System
 
@@ -17,14 +17,14 @@ from nmer.systems.interface import Batch, System
 def products_in(precision: str, device: torch.device) -> Iterator[None]:
     """Let a GPU's matrix products drop digits of their factors, where ``precision`` is that of TF32, until the block
     ends. Weights, sums and optimiser stay in single precision."""
-    backends: Any = torch.backends  # its types do not know of precisions yet
-    before = backends.fp32_precision
-    if precision == TF32 and device.type != "cpu":
-        backends.fp32_precision = "tf32"
+    if precision != TF32 or device.type == "cpu":
+        yield
+        return
+    before = set_product_precision("tf32")
     try:
         yield
     finally:
-        backends.fp32_precision = before
+        set_product_precision(before)
 
 
 def loss_terms(system: System, batch: Batch, options: TrainingSettings) -> dict[str, Tensor]:
