@@ -35,7 +35,8 @@ def side_by_side_lstms(
     # (longest, readers x LSTMs, batch, 4 hidden): what a step reads is contiguous.
     gates = projected.unflatten(1, (longest, batch)).unflatten(3, (lstms, -1)).permute(1, 0, 3, 2, 4).flatten(1, 2)
     outputs: Tensor = _Recurrence.apply(gates.contiguous(), hidden_weights.flatten(0, 1))  # type: ignore[no-untyped-call]
-    return outputs.permute(1, 2, 0, 3).unflatten(0, (readers, lstms))
+    found: Tensor = outputs.permute(1, 2, 0, 3).unflatten(0, (readers, lstms))
+    return found
 
 
 class _Projection(torch.autograd.Function):
@@ -66,7 +67,7 @@ class _Recurrence(torch.autograd.Function):
         lstms, batch, hidden = gates.shape[1], gates.shape[2], hidden_weights.shape[2]
         transposed = hidden_weights.transpose(1, 2).contiguous()
         recurrent, cell = gates.new_zeros(lstms * batch, 4 * hidden), gates.new_zeros(lstms * batch, hidden)
-        outputs, cells, activated = [], [cell], []
+        outputs, cells, activated = list[Tensor](), [cell], list[Tensor]()
         for step, frame in enumerate(gates.flatten(1, 2)):
             if step:
                 recurrent = torch.bmm(outputs[-1].unflatten(0, (lstms, batch)), transposed).flatten(0, 1)
@@ -74,7 +75,7 @@ class _Recurrence(torch.autograd.Function):
             outputs.append(output)
             cells.append(cell)
             activated.append(squashed)
-        found = torch.stack(outputs).unflatten(1, (lstms, batch))
+        found: Tensor = torch.stack(outputs).unflatten(1, (lstms, batch))
         ctx.save_for_backward(hidden_weights, found)
         ctx.cells, ctx.activated = cells, activated
         return found
@@ -110,7 +111,8 @@ def _sum_of_products(first: Tensor, second: Tensor) -> Tensor:
         return first.new_zeros(count, first.shape[2], second.shape[2])
     parts = _divisor(rows, PARTS)
     split = [part.unflatten(1, (parts, -1)).flatten(0, 1) for part in (first, second)]
-    return torch.bmm(split[0].transpose(1, 2), split[1]).unflatten(0, (count, parts)).sum(dim=1)
+    total: Tensor = torch.bmm(split[0].transpose(1, 2), split[1]).unflatten(0, (count, parts)).sum(dim=1)
+    return total
 
 
 def _divisor(number: int, most: int) -> int:
