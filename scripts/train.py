@@ -23,7 +23,7 @@ from nmer.files import write_rows
 from nmer.names import FRESH
 from nmer.plan.conditions import cached_draws
 from nmer.plan.settings import RunSettings
-from nmer.systems.registry import pretraining, systems
+from nmer.systems.registry import check_teacher, pretraining, systems
 from nmer.training.data import FoldData
 from nmer.training.job import train_repeats
 from nmer.training.models import save_models
@@ -49,11 +49,15 @@ def main() -> None:
     settings = RunSettings.from_mapping(command.settings(arguments.settings))
     progress = arguments.checkpoints / checkpoint_key(arguments)
     check_digests(arguments.features, arguments.noisy, arguments.teacher)
-    stage = pretraining(systems.declaration(settings.system, settings.file), settings.options)
+    declaration = systems.declaration(settings.system, settings.file)
+    stage = pretraining(declaration, settings.options)
     if settings.regime != "clean" and not arguments.noisy:
         raise ConfigError(f"--noisy: regime '{settings.regime}' trains on noisy embeddings. Give their file.")
     if stage and not arguments.teacher:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
+    if stage:
+        taught_by = systems.declaration(stage, settings.teacher.get("file"))
+        check_teacher(declaration, settings.options, taught_by, settings.teacher.get("options", {}))
     with compute_device(arguments.gpus, arguments.threads) as device:
         draws, spare = cached_draws(settings.train_draws), int(settings.train_draws == FRESH)
         data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, draws, spare)
