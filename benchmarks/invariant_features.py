@@ -17,7 +17,8 @@ modality, of the teacher and of the trained system; test WA and UA, averaged ove
 Variants are chosen by validation scores: the CSV has every test score, the printed table those of the default only.
 
 Runs the workflow's step scripts without Snakemake. What is finished is not repeated: after an interruption run the same
-command again. Writes OUT/invariant_features.csv, prints a Markdown table.
+command again. Writes OUT/invariant_features.csv with every finished cell, prints a Markdown table of those
+that were asked for.
 
 Example: python benchmarks/invariant_features.py --data ../shared/data --out results/invariant_features --jobs 2
          python benchmarks/invariant_features.py --out /tmp/study --only synthetic/nmer --gpus 1 --jobs 6
@@ -128,12 +129,13 @@ def main() -> None:
                 f"--only: no cell is called '{arguments.only}'. Give corpus/system/variant, and --data for mosi."
             )
         finished = run(study.steps(cells), study.out, arguments.jobs, arguments.gpus, arguments.minutes)
-        rows = [row for cell in cells if study.is_done(cell) for row in study.rows(cell)]
+        rows = {cell: study.rows(cell) for cell in study.cells(corpora) if study.is_done(cell)}
     except NmerError as error:
         sys.exit(f"error: {error}")
     if rows:
-        write_rows(study.out / "invariant_features.csv", rows)
-        print(table(rows), flush=True)
+        write_rows(study.out / "invariant_features.csv", list(itertools.chain.from_iterable(rows.values())))
+    if found := [rows[cell] for cell in cells if cell in rows]:
+        print(table(found), flush=True)
     if not finished:
         sys.exit("error: not every cell is finished. Remove the cause and run the same command again.")
 
@@ -476,27 +478,29 @@ COLUMNS = (
 )
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown: a line per cell, means and standard deviations over the repeats; test scores of the default alone."""
+def table(cells: list[list[dict[str, Any]]]) -> str:
+    """Markdown: a line per cell, means and standard deviations over its repeats; test scores of the default alone.
+
+    cells: the rows of each."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
-
-    def key(row: dict[str, Any]) -> tuple:
-        return row["corpus"], row["snr_db"], row["system"], row["variant"]
-
-    for (corpus, snr_db, system, name), group in itertools.groupby(rows, key):
-        cell = list(group)
-
-        def values(column: str, cell: list = cell) -> list[float]:
-            return [row[column] for row in cell]
-
-        spreads = (
-            ", ".join(f"{np.mean(values(f'{who}_spread_{m}')):.4f}" for m in MODALITIES)
+    for rows in cells:
+        values = {column: [row[column] for row in rows] for column in rows[0]}
+        cell = rows[0]
+        spreads = [
+            ", ".join(f"{np.mean(values[f'{who}_spread_{m}']):.4f}" for m in MODALITIES)
             for who in ("teacher", "system")
-        )
-        test = " / ".join(_mean(values(f"test_{metric}")) for metric in ("WA", "UA")) if name == DEFAULT else ""
-        cells = (corpus, f"{snr_db} dB", system, name, _mean(values("teacher_val_UA")))
-        cells += (" ".join(f"{value:.3f}" for value in values("val_UA")), _mean(values("val_UA")), *spreads, test)
-        lines.append(f"| {' | '.join(cells)} |")
+        ]
+        test = " / ".join(_mean(values[f"test_{metric}"]) for metric in ("WA", "UA"))
+        texts = [
+            cell["corpus"],
+            f"{cell['snr_db']} dB",
+            cell["system"],
+            cell["variant"],
+            _mean(values["teacher_val_UA"]),
+        ]
+        texts += [" ".join(f"{value:.3f}" for value in values["val_UA"]), _mean(values["val_UA"]), *spreads]
+        texts += [test if cell["variant"] == DEFAULT else ""]
+        lines.append(f"| {' | '.join(texts)} |")
     return "\n".join(lines)
 
 

@@ -90,10 +90,10 @@ def test_a_name_that_is_no_cell_is_refused_in_one_line(out):
     assert refused.stderr.count("\n") == 1
 
 
-def test_the_study_reads_the_real_cmu_mosi(out):
+def test_the_study_reads_the_real_cmu_mosi(tmp_path):
     if not REAL_DATA.is_dir():
         pytest.skip(f"{REAL_DATA} is absent: the real CMU-MOSI is not part of the repository")
-    printed, rows = results(study(out, "mosi/if_mmin/tanh", "--data", str(REAL_DATA)), out)
+    printed, rows = results(study(tmp_path, "mosi/if_mmin/tanh", "--data", str(REAL_DATA)), tmp_path)
     assert [row[:4] for row in printed] == [["mosi", level, "if_mmin", "tanh"] for level in ("-10 dB", "-30 dB")]
     # Features of H = tanh(...) lie in (-1, 1), so no deviation reaches 1.
     assert all(0 < float(row[f"system_spread_{m}"]) < 1 for row in rows for m in "avl")
