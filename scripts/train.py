@@ -26,7 +26,7 @@ from nmer.plan.settings import RunSettings
 from nmer.systems.registry import check_teacher, pretraining, systems
 from nmer.training.data import FoldData
 from nmer.training.job import train_repeats
-from nmer.training.models import save_models
+from nmer.training.models import load_settings, save_models
 
 if TYPE_CHECKING:
     from nmer.noisy_embeddings.fresh_noise import FreshNoise
@@ -57,7 +57,9 @@ def main() -> None:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
     if stage:
         taught_by = systems.declaration(stage, settings.teacher.get("file"))
-        check_teacher(declaration, settings.options, taught_by, settings.teacher.get("options", {}))
+        # The settings say how to build the teacher, the file how it was trained: both must agree with the system.
+        for described in (settings.teacher, load_settings(arguments.teacher)):
+            check_teacher(declaration, settings.options, taught_by, described.get("options", {}))
     with compute_device(arguments.gpus, arguments.threads) as device:
         draws, spare = cached_draws(settings.train_draws), int(settings.train_draws == FRESH)
         data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, draws, spare)
