@@ -66,8 +66,11 @@ SYNTHETIC = {
         "utterances": 2000,
         "dims": {"a": 40, "v": 48, "l": 96},
         "frames": {"a": 14, "v": 10, "l": 8},
+        "strength": {"a": 1.4, "v": 1.1, "l": 1.95},
     },
 }
+"""Learnable and not saturated: with the generator's own strengths a teacher reaches a clean validation UA of .95, with
+these about .91, as SPEC 12 has it."""
 DEFAULT = "raw"
 
 
