@@ -23,10 +23,10 @@ from nmer.files import write_rows
 from nmer.names import FRESH
 from nmer.plan.conditions import cached_draws
 from nmer.plan.settings import RunSettings
-from nmer.systems.registry import pretraining, systems
+from nmer.systems.registry import check_teacher, pretraining, systems
 from nmer.training.data import FoldData
 from nmer.training.job import train_repeats
-from nmer.training.models import save_models
+from nmer.training.models import load_settings, save_models
 
 if TYPE_CHECKING:
     from nmer.noisy_embeddings.fresh_noise import FreshNoise
@@ -49,11 +49,17 @@ def main() -> None:
     settings = RunSettings.from_mapping(command.settings(arguments.settings))
     progress = arguments.checkpoints / checkpoint_key(arguments)
     check_digests(arguments.features, arguments.noisy, arguments.teacher)
-    stage = pretraining(systems.declaration(settings.system, settings.file), settings.options)
+    declaration = systems.declaration(settings.system, settings.file)
+    stage = pretraining(declaration, settings.options)
     if settings.regime != "clean" and not arguments.noisy:
         raise ConfigError(f"--noisy: regime '{settings.regime}' trains on noisy embeddings. Give their file.")
     if stage and not arguments.teacher:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
+    if stage:
+        taught_by = systems.declaration(stage, settings.teacher.get("file"))
+        # The settings say how to build the teacher, the file how it was trained: both must agree with the system.
+        for described in (settings.teacher, load_settings(arguments.teacher)):
+            check_teacher(declaration, settings.options, taught_by, described.get("options", {}))
     with compute_device(arguments.gpus, arguments.threads) as device:
         draws, spare = cached_draws(settings.train_draws), int(settings.train_draws == FRESH)
         data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, draws, spare)

@@ -312,6 +312,28 @@ def test_an_experiments_options_win_over_the_general_ones(make_plan):
     assert options == {"layers": 1, "feed_forward": 16, "heads": 8}
 
 
+def with_invariant_features(**forms: str):
+    return lambda c: c.update(systems={name: {"invariant_features": form} for name, form in forms.items()})
+
+
+def test_a_system_and_its_pretraining_are_given_the_form_of_the_invariant_features(make_plan):
+    plan = make_plan("tiny", with_invariant_features(nmer="tanh", two_tower="tanh"))
+    trained = json.loads(plan.training_settings(TRAIN))
+    assert trained["options"] == {"layers": 1, "feed_forward": 16, "invariant_features": "tanh"}
+    assert trained["teacher"] == {"options": {"invariant_features": "tanh"}}
+    stage = json.loads(plan.training_settings(wildcards(dataset="tiny_mosei", stage="two_tower", fold="1")))
+    assert stage["options"] == {"invariant_features": "tanh"}
+    # At their default the keys change no job.
+    default, given = make_plan("tiny"), make_plan("tiny", with_invariant_features(nmer="raw", two_tower="raw"))
+    assert given.training_settings(TRAIN) == default.training_settings(TRAIN)
+
+
+@pytest.mark.parametrize("forms", [{"nmer": "tanh"}, {"two_tower": "tanh"}, {"nmer": "tanh", "two_tower": "sigmoid"}])
+def test_a_system_whose_pretraining_has_another_form_of_invariant_features_is_refused(make_plan, forms):
+    with pytest.raises(ConfigError, match=r"^systems\.two_tower\.invariant_features: .* Set both alike\.$"):
+        make_plan("tiny", with_invariant_features(**forms))
+
+
 def test_pretraining_is_shorter_unless_told_otherwise(make_plan, tmp_path):
     stage = wildcards(dataset="tiny_mosei", stage="two_tower", fold="1")
     plan = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(training={}))

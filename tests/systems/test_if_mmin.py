@@ -30,9 +30,15 @@ def test_the_defaults_are_the_specifications():
     assert declared.attributes == {
         "pretraining": "shared",
         "regimes": ("six", "all"),
-        "minimum": dict.fromkeys(declared.options, 0.0),
+        "choices": {"invariant_features": ("raw", "sigmoid", "tanh")},
+        "minimum": dict.fromkeys(WEIGHTS, 0.0),
     }
-    assert declared.options == {"classification_weight": 1.0, "imagination_weight": 1.0, "invariance_weight": 100.0}
+    assert declared.options == {
+        "invariant_features": "raw",
+        "classification_weight": 1.0,
+        "imagination_weight": 1.0,
+        "invariance_weight": 100.0,
+    }
     assert pretraining(declared) == "shared"
 
 

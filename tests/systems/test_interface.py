@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from small_systems import (
@@ -22,7 +24,7 @@ from torch import nn
 from nmer.errors import ConfigError
 from nmer.systems.building import build_system
 from nmer.systems.interface import System, concatenate, halves
-from nmer.systems.registry import pretraining, systems
+from nmer.systems.registry import check_teacher, pretraining, systems
 
 
 def test_the_mask_is_true_for_an_utterances_own_frames():
@@ -181,8 +183,14 @@ def test_equal_seeds_build_equal_systems():
         (
             "nmer_no_inv",
             {"divergence_reduction": "median"},
-            r"systems\.nmer_no_inv\.divergence_reduction: 'median' is not possible\. Choose from: mean, batch_mean, sum\.",
+            r"\.divergence_reduction: 'median' is not possible\. Choose from: mean, batch_mean, sum\.",
         ),
+        (
+            "two_tower",
+            {"invariant_features": "softmax"},
+            r"systems\.two_tower\.invariant_features: 'softmax' is not possible\. Choose from: raw, sigmoid, tanh\.",
+        ),
+        ("shared", {"discrepancy_weight": -1.0}, r"systems\.shared\.discrepancy_weight: -1\.0 is too small\."),
         ("nmer", {"layers": 0}, r"systems\.nmer\.layers: 0 is too small\. Give at least 1\."),
         ("nmer_no_inv", {"latent": 0}, r"systems\.nmer_no_inv\.latent: 0 is too small\. Give at least 1\."),
         ("mctn", {"steps": 0}, r"systems\.mctn\.steps: 0 is too small\. Give at least 1\."),
@@ -215,3 +223,59 @@ def test_a_users_own_system_is_built_from_its_file(tmp_path):
     )
     assert build_system("mine", DIMS, 3, 0.5, {}, str(path)).layer.in_features == 4
     assert build_system("mine", DIMS, 3, 0.5, {"width": 9}, str(path)).layer.in_features == 9
+
+
+WITH_INVARIANT_FEATURES = ("if_mmin", "nmer", "nmer stacked", "nmer_no_vae", "nmer_no_vae stacked", "nmer_no_inv")
+
+
+@pytest.mark.parametrize("form", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("name", WITH_INVARIANT_FEATURES)
+def test_bounded_features_are_the_ones_a_system_guides_with_and_compares_with_the_teachers(name, form):
+    raw, bounded = small_system(name).eval(), small_system(name, invariant_features=form).eval()
+    teacher = small_system(TEACHERS[name], invariant_features=form).eval()
+    bounded.load_state_dict(raw.state_dict())
+    sequences = padded(random_utterances()["v"])
+    specific, invariant = raw.encode("v", sequences).chunk(2, dim=1)
+    expected = 1 / (1 + (-invariant).exp()) if form == "sigmoid" else 1 - 2 / ((2 * invariant).exp() + 1)
+    torch.testing.assert_close(bounded.encode("v", sequences), torch.cat([specific, expected], dim=1))
+    bounded.inherit(teacher)
+    torch.testing.assert_close(bounded.encode("v", sequences), teacher.encode("v", sequences))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "teacher_options", "message"),
+    [
+        ("nmer", {}, {}, None),
+        ("nmer", {"invariant_features": "tanh"}, {"invariant_features": "tanh", "discrepancy_weight": 0.1}, None),
+        ("nmer", {}, {"discrepancy_scaling": True}, None),
+        (
+            "nmer",
+            {"invariant_features": "tanh"},
+            {},
+            "systems.two_tower.invariant_features: it is 'raw', but systems.nmer.invariant_features is 'tanh'. "
+            "Set both alike.",
+        ),
+        (
+            "nmer_no_vae",
+            {},
+            {"invariant_features": "sigmoid"},
+            "systems.two_tower.invariant_features: it is 'sigmoid', but systems.nmer_no_vae.invariant_features is "
+            "'raw'. Set both alike.",
+        ),
+        (
+            "men",
+            {},
+            {"invariant_features": "sigmoid"},
+            "systems.two_tower.invariant_features: 'men' starts from it but has no such option. Remove it.",
+        ),
+    ],
+)
+def test_a_teacher_with_other_invariant_features_is_refused_and_one_that_was_trained_otherwise_is_not(
+    name, options, teacher_options, message
+):
+    given = (systems.declaration(name), options, systems.declaration("two_tower"), teacher_options)
+    if message is None:
+        check_teacher(*given)
+        return
+    with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
+        check_teacher(*given)

@@ -79,6 +79,7 @@ def test_the_defaults_are_the_papers():
         "regimes": ("six", "all"),
         "choices": {
             "invariance": ("two_tower", "stacked"),
+            "invariant_features": ("raw", "sigmoid", "tanh"),
             "heads": tuple(heads for heads in range(1, 129) if WIDTH % heads == 0),
             "divergence_reduction": ("mean", "batch_mean", "sum"),
         },
@@ -87,6 +88,7 @@ def test_the_defaults_are_the_papers():
     }
     assert declared.options == {
         "invariance": "two_tower",
+        "invariant_features": "raw",
         "layers": 5,
         "heads": 16,
         "feed_forward": 2048,

@@ -21,11 +21,13 @@ SYSTEMS = [
     ("men", {}, 2_063_620, 765_442),
     ("shared", {}, 2_145_796, 847_618),
     ("two_tower", {}, 4_143_108, 1_547_010),
+    ("two_tower", {"invariant_features": "tanh", "discrepancy_scaling": True}, 4_143_108, 1_547_010),
     ("mmin", {}, 5_444_228, 4_146_050),
     ("if_mmin", {}, 3_782_852, 2_484_674),
     ("nmer", {}, 32_082_820, 29_486_722),
     ("nmer", {"feed_forward": 128}, 17_327_620, 14_731_522),
     ("nmer", {"residual": True, "divergence_reduction": "sum"}, 32_082_820, 29_486_722),
+    ("nmer", {"invariant_features": "sigmoid"}, 32_082_820, 29_486_722),
     ("nmer_no_vae", {}, 4_372_740, 1_776_642),
     ("nmer_no_inv", {}, 32_082_820, 29_486_722),
     # SPEC has those of IEMOCAP alone; on CMU-MOSEI: the encoder, two layers of 16,512, and 258 for two classes.

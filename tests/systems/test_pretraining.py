@@ -76,4 +76,81 @@ def test_a_pretraining_adds_the_discrepancy_of_the_invariant_features_to_the_cro
 
 @pytest.mark.parametrize("name", ["shared", "two_tower"])
 def test_a_pretraining_is_no_run_of_its_own(name):
-    assert systems.declaration(name).attributes == {"pretraining": "none", "regimes": ()}
+    attributes = systems.declaration(name).attributes
+    assert (attributes["pretraining"], attributes["regimes"]) == ("none", ())
+
+
+PLAIN = {"invariant_features": "raw", "discrepancy_scaling": False, "discrepancy_weight": 1.0}
+
+
+@pytest.mark.parametrize("name", ["shared", "two_tower"])
+def test_by_default_invariant_features_and_their_discrepancy_are_the_lineages(name):
+    declared = systems.declaration(name)
+    assert declared.options == PLAIN
+    assert declared.attributes["passed_on"] == ("invariant_features",)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+BOUNDS = {"raw": lambda x: x, "sigmoid": sigmoid, "tanh": np.tanh}
+
+
+def definition(x: np.ndarray, y: np.ndarray, length: float) -> float:
+    """CMD of Zellinger et al. 2017, definition 2: the k-th term over the k-th power of b - a."""
+    terms = [np.linalg.norm(x.mean(0) - y.mean(0)) / length]
+    for k in range(2, 6):
+        moments = [((values - values.mean(0)) ** k).mean(0) for values in (x, y)]
+        terms.append(np.linalg.norm(moments[0] - moments[1]) / length**k)
+    return sum(terms)
+
+
+@pytest.mark.parametrize("scaling", [False, True], ids=["unscaled", "scaled"])
+@pytest.mark.parametrize("form", BOUNDS)
+@pytest.mark.parametrize("name", ["shared", "two_tower"])
+def test_the_discrepancy_is_that_of_the_bounded_features_scaled_by_their_interval_and_weighted(name, form, scaling):
+    options = {"invariant_features": form, "discrepancy_scaling": scaling, "discrepancy_weight": 0.25}
+    system = small_system(name, **options).eval()
+    batch = batch_of(random_utterances(count=6))
+    invariant = {}
+    for m in DIMS:
+        encoders = system.towers.invariance if name == "two_tower" else system.towers.specific
+        unbounded = system.towers.invariance_mlp(encoders[m](batch.observed[m])).detach().double().numpy()
+        invariant[m] = BOUNDS[form](unbounded)
+        encoded = system.encode(m, batch.observed[m]).detach().double().numpy()
+        np.testing.assert_allclose(encoded[:, 128:], invariant[m], rtol=1e-5, atol=1e-6)
+    values = np.concatenate(list(invariant.values()))
+    length = {"raw": values.max() - values.min(), "sigmoid": 1.0, "tanh": 2.0}[form] if scaling else 1.0
+    pairs = (("l", "v"), ("l", "a"), ("a", "v"))
+    expected = sum(definition(invariant[first], invariant[second], length) for first, second in pairs) / 3
+    found = system.loss(system(batch), batch)
+    assert found["discrepancy"].item() == pytest.approx(0.25 * expected, rel=1e-3)
+
+
+def shrunken(name: str, scaling: bool, factor: float) -> float:
+    """The discrepancy of raw features that are all ``factor`` times as large."""
+    torch.manual_seed(3)
+    system = small_system(name, discrepancy_scaling=scaling).eval()
+    batch = batch_of(random_utterances(count=6))
+    outputs = system(batch)
+    scaled = {key: value * (factor if key.startswith("invariant_") else 1) for key, value in outputs.items()}
+    return system.loss(scaled, batch)["discrepancy"].item()
+
+
+@pytest.mark.parametrize("name", ["shared", "two_tower"])
+def test_shrinking_raw_features_lowers_their_discrepancy_unless_it_is_scaled_by_the_interval_of_the_batch(name):
+    assert shrunken(name, False, 0.01) < 0.1 * shrunken(name, False, 1.0)
+    assert shrunken(name, True, 0.01) == pytest.approx(shrunken(name, True, 1.0), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", ["shared", "two_tower"])
+def test_the_scaled_discrepancy_of_features_that_are_all_alike_is_nothing_and_its_gradient_finite(name):
+    system = small_system(name, discrepancy_scaling=True)
+    for parameter in system.towers.invariance_mlp.parameters():
+        parameter.data.zero_()
+    batch = batch_of(random_utterances(count=6))
+    discrepancy = system.loss(system(batch), batch)["discrepancy"]
+    discrepancy.backward()
+    assert discrepancy.item() == pytest.approx(0, abs=1e-4)
+    assert all(parameter.grad.isfinite().all() for parameter in system.towers.parameters())

@@ -25,6 +25,8 @@ SYSTEMS = {
     "men": (None, "clean", {}),
     "two_tower": (None, "clean", {}),
     "shared": (None, "clean", {}),
+    "shared scaled": (None, "clean", {"discrepancy_scaling": True}),
+    "shared tanh scaled": (None, "clean", {"invariant_features": "tanh", "discrepancy_scaling": True}),
     "unimodal_l": (None, "all", {}),
     "mctn": (None, "six", {"steps": 2}),
     "mctn hier": (None, "six", {"steps": 2, "form": "hier"}),
@@ -280,6 +282,25 @@ def test_the_step_trains_repeats_together_where_the_settings_say_so(files, tmp_p
     assert history["loss"].to_numpy() == pytest.approx(rows["loss"].to_numpy(), rel=0.01)
     for repeat in (1, 2):
         assert found[repeat].keys() == alone[repeat].keys()
+
+
+TANH = {"options": {"invariant_features": "tanh"}}
+
+
+@pytest.mark.parametrize(("taught", "given"), [({}, TANH), (TANH, {}), ({}, {})])
+def test_the_step_refuses_a_teacher_whose_file_or_settings_have_other_invariant_features(
+    files, tmp_path, capsys, taught, given
+):
+    run(files, tmp_path, system="shared", regime="clean", training=SHORT, **taught)
+    step = {"features": files[0], "noisy": files[1], "teacher": tmp_path / "model.safetensors"}
+    step |= {"model": tmp_path / "student", "history": tmp_path / "rows", "checkpoints": tmp_path / "checkpoints"}
+    with pytest.raises(SystemExit):
+        run_step(train, RUN | TANH | {"system": "if_mmin", "teacher": given}, **step)
+    expected = (
+        "error: systems.shared.invariant_features: it is 'raw', but systems.if_mmin.invariant_features is 'tanh'."
+    )
+    assert capsys.readouterr().err == f"{expected} Set both alike.\n"
+    assert not (tmp_path / "student").exists()
 
 
 def test_the_step_trains_one_by_one_what_cannot_be_trained_together(files, tmp_path, monkeypatch):

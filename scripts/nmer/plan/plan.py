@@ -27,7 +27,7 @@ from nmer.plan.config import check_config
 from nmer.plan.settings import PRETRAINING, TrainingSettings, changed
 from nmer.plan.sources import source_digests
 from nmer.plugins import Declaration
-from nmer.systems.registry import pretraining, regimes, systems
+from nmer.systems.registry import check_teacher, pretraining, regimes, systems
 
 RESULTS = Path("results")
 ALL_TABLES = (1, 2, 3, 4, 5)
@@ -97,6 +97,8 @@ class Plan:
         self.folder: Path = RESULTS / self.name
         self._declarations: dict[str, Declaration] = {}
         self._raw_bytes: dict[str, int] = {}
+        for system in self.systems:
+            self._check_teacher(system)
 
     # What is run
 
@@ -494,6 +496,11 @@ class Plan:
     def _teacher(self, system: str) -> str | None:
         """The pretrained system that a system starts from, as its options have it."""
         return pretraining(self._system(system), self._given(system).get("options"))
+
+    def _check_teacher(self, system: str) -> None:
+        if teacher := self._teacher(system):
+            given = [self._given(name).get("options", {}) for name in (system, teacher)]
+            check_teacher(self._system(system), given[0], self._system(teacher), given[1])
 
     @property
     def _scope(self) -> str | None:

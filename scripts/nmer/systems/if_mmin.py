@@ -16,8 +16,14 @@ from nmer.systems.towers import StackedTower
     "if_mmin",
     pretraining="shared",
     regimes=("six", "all"),
+    choices={"invariant_features": ("raw", "sigmoid", "tanh")},
     minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "invariance_weight": 0.0},
-    options={"classification_weight": 1.0, "imagination_weight": 1.0, "invariance_weight": 100.0},
+    options={
+        "invariant_features": "raw",
+        "classification_weight": 1.0,
+        "imagination_weight": 1.0,
+        "invariance_weight": 100.0,
+    },
 )
 class IfMmin(System):
     """Invariant features guide every block on the way to the teacher's encodings of the reversed triple."""
@@ -30,12 +36,13 @@ class IfMmin(System):
         classes: int,
         dropout: float,
         *,
+        invariant_features: str,
         classification_weight: float,
         imagination_weight: float,
         invariance_weight: float,
     ) -> None:
         super().__init__(dims, classes, dropout)
-        self.towers = StackedTower(dims)
+        self.towers = StackedTower(dims, invariant_features)
         self.imagination = GuidedCascadeAutoencoder()
         self.classifier = classifier_head(CODES_WIDTH, (128, 128), classes, dropout)
         self.weights = {

@@ -23,6 +23,7 @@ LOGVAR_BOUND = 10.0
     regimes=("six", "all"),
     choices={
         "invariance": ("two_tower", "stacked"),
+        "invariant_features": ("raw", "sigmoid", "tanh"),
         "heads": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
         "divergence_reduction": ("mean", "batch_mean", "sum"),
     },
@@ -39,6 +40,7 @@ LOGVAR_BOUND = 10.0
     maximum={"transformer_dropout": 0.99},
     options={
         "invariance": "two_tower",
+        "invariant_features": "raw",
         "layers": 5,
         "heads": 16,
         "feed_forward": 2048,
@@ -64,6 +66,7 @@ class Nmer(System):
         dropout: float,
         *,
         invariance: str,
+        invariant_features: str,
         layers: int,
         heads: int,
         feed_forward: int,
@@ -77,7 +80,7 @@ class Nmer(System):
         classification_weight: float,
     ) -> None:
         super().__init__(dims, classes, dropout)
-        self.towers = TOWERS[invariance](dims)
+        self.towers = TOWERS[invariance](dims, invariant_features)
         self.vae_encoder = VaeEncoder(layers, heads, feed_forward, transformer_dropout, latent)
         self.vae_decoder = nn.Sequential(
             nn.Linear(latent + JOINT_WIDTH, 128),

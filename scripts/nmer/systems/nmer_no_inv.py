@@ -15,6 +15,7 @@ from nmer.systems.registry import system
     regimes=("six",),
     choices={
         "invariance": ("two_tower", "stacked"),
+        "invariant_features": ("raw", "sigmoid", "tanh"),
         "heads": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
         "divergence_reduction": ("mean", "batch_mean", "sum"),
     },
@@ -30,6 +31,7 @@ from nmer.systems.registry import system
     maximum={"transformer_dropout": 0.99},
     options={
         "invariance": "two_tower",
+        "invariant_features": "raw",
         "layers": 5,
         "heads": 16,
         "feed_forward": 2048,

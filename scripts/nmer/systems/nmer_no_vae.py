@@ -18,8 +18,13 @@ from nmer.systems.towers import TOWERS
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
     regimes=("six",),
     minimum={"invariance_weight": 0.0, "classification_weight": 0.0},
-    choices={"invariance": ("two_tower", "stacked")},
-    options={"invariance": "two_tower", "invariance_weight": 10.0, "classification_weight": 1.0},
+    choices={"invariance": ("two_tower", "stacked"), "invariant_features": ("raw", "sigmoid", "tanh")},
+    options={
+        "invariance": "two_tower",
+        "invariant_features": "raw",
+        "invariance_weight": 10.0,
+        "classification_weight": 1.0,
+    },
 )
 class NmerNoVae(System):
     """Cross-entropy on [h; H] and the invariance term; it takes those options that NMER is given."""
@@ -33,11 +38,12 @@ class NmerNoVae(System):
         dropout: float,
         *,
         invariance: str,
+        invariant_features: str,
         invariance_weight: float,
         classification_weight: float,
     ) -> None:
         super().__init__(dims, classes, dropout)
-        self.towers = TOWERS[invariance](dims)
+        self.towers = TOWERS[invariance](dims, invariant_features)
         self.classifier = classifier_head(6 * HIDDEN, (384, 128), classes, dropout)
         self.weights = {"invariance": invariance_weight, "classification": classification_weight}
 

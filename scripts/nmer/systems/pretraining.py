@@ -1,4 +1,4 @@
-"""What both stage-A pretrainings share: invariant features, their discrepancy, the classifier on both (SPEC 4.3)."""
+"""What both stage-A pretrainings share: invariant features, their discrepancy, the classifier (SPEC 4.3, 12)."""
 
 from __future__ import annotations
 
@@ -17,10 +17,22 @@ class Pretraining(System):
     form: str
     """Name of its towers."""
 
-    def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: int,
+        dropout: float,
+        *,
+        invariant_features: str,
+        discrepancy_scaling: bool,
+        discrepancy_weight: float,
+    ) -> None:
         super().__init__(dims, classes, dropout)
-        self.towers = TOWERS[self.form](dims)
+        self.towers = TOWERS[self.form](dims, invariant_features)
         self.classifier = classifier_head(6 * HIDDEN, (128, 128), classes, dropout)
+        self.invariant_features = invariant_features
+        self.discrepancy_scaling = discrepancy_scaling
+        self.weights = {"classification": 1.0, "discrepancy": discrepancy_weight}
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """[h_m; H_m]: (batch, 256)."""
@@ -33,6 +45,28 @@ class Pretraining(System):
         return outputs | {"logits": self.classifier(torch.cat(halves(encodings), dim=1))}
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy plus the mean central moment discrepancy of the invariant features (weight 1)."""
+        """Cross-entropy plus the mean central moment discrepancy of the invariant features, weighted."""
         invariant = {modality: outputs[f"invariant_{modality}"] for modality in MODALITIES}
-        return super().loss(outputs, batch) | {"discrepancy": mean_cmd(invariant)}
+        if self.discrepancy_scaling:
+            length = interval_length(self.invariant_features, invariant)
+            invariant = {modality: features / length for modality, features in invariant.items()}
+        return self.weighted(super().loss(outputs, batch) | {"discrepancy": mean_cmd(invariant)})
+
+
+INTERVALS = {"sigmoid": 1.0, "tanh": 2.0}
+"""Length b - a of the interval in which bounded features lie."""
+
+SHORTEST_INTERVAL = 1e-6
+
+
+def interval_length(invariant_features: str, features: dict[str, Tensor]) -> float | Tensor:
+    """Length b - a of the interval [a, b] of the features, by whose k-th power the definition of the CMD divides the
+    k-th moments: the same as the CMD of features divided by it.
+
+    Raw features have no bounds: theirs is the smallest interval that holds the batch, so that the discrepancy does not
+    fall when all features shrink. Source: Zellinger et al. 2017, definition 2.
+    """
+    if invariant_features in INTERVALS:
+        return INTERVALS[invariant_features]
+    values = torch.cat(list(features.values()))
+    return (values.amax() - values.amin()).clamp(min=SHORTEST_INTERVAL)

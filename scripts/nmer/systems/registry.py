@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from nmer.errors import ConfigError
 from nmer.plugins import Declaration, Registry
 
 if TYPE_CHECKING:
@@ -32,3 +33,21 @@ def pretraining(declaration: Declaration, options: dict[str, Any] | None = None)
         ((option, stages),) = stage.items()
         stage = stages[(declaration.options | options)[option]]
     return None if stage == "none" else stage
+
+
+def check_teacher(
+    declaration: Declaration, options: dict[str, Any], teacher: Declaration, teacher_options: dict[str, Any]
+) -> None:
+    """Check that a system and the pretraining that it starts from agree in the options that this one passes on.
+
+    A pretraining names them, ``passed_on=("invariant_features",)``; a system without such an option must find it at its
+    default. options, teacher_options: those that are not at their default. Raises ConfigError if they differ.
+    """
+    for option in teacher.attributes.get("passed_on", ()):
+        default = teacher.options[option]
+        wanted, given = options.get(option, default), teacher_options.get(option, default)
+        if wanted != given:
+            key, name = f"systems.{teacher.name}.{option}", declaration.name
+            if option not in declaration.options:
+                raise ConfigError(f"{key}: '{name}' starts from it but has no such option. Remove it.")
+            raise ConfigError(f"{key}: it is {given!r}, but systems.{name}.{option} is {wanted!r}. Set both alike.")

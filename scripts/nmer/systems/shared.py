@@ -6,7 +6,15 @@ from nmer.systems.pretraining import Pretraining
 from nmer.systems.registry import system
 
 
-@system("shared", pretraining="none", regimes=())
+@system(
+    "shared",
+    pretraining="none",
+    regimes=(),
+    passed_on=("invariant_features",),
+    choices={"invariant_features": ("raw", "sigmoid", "tanh")},
+    minimum={"discrepancy_weight": 0.0},
+    options={"invariant_features": "raw", "discrepancy_scaling": False, "discrepancy_weight": 1.0},
+)
 class Shared(Pretraining):
     """h_m from the encoders, H_m from the invariance MLP on the same encodings."""
 

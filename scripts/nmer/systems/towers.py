@@ -11,19 +11,31 @@ from torch import Tensor, nn
 from nmer.systems.blocks import encoder_tower, invariance_mlp
 from nmer.systems.interface import Sequences
 
+BOUNDS: dict[str, Callable[[], nn.Module]] = {"raw": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+"""What is applied to the invariance MLP's output to give H, by the name of the form of H."""
+
 
 class StackedTower(nn.Module):
     """One tower: the invariance MLP reads the specific features (IF-MMIN)."""
 
-    def __init__(self, dims: dict[str, int]) -> None:
+    def __init__(self, dims: dict[str, int], invariant_features: str = "raw") -> None:
+        """dims: input width per modality. invariant_features: form of H, the invariance MLP's output as it is or
+        bounded (``BOUNDS``)."""
         super().__init__()
         self.specific = encoder_tower(dims)
         self.invariance_mlp = invariance_mlp()
+        self.bound = BOUNDS[invariant_features]()
+
+    def invariant(self, encodings: Tensor) -> Tensor:
+        """H_m of a modality's encodings, (batch, 128) each: bounded here, so that every loss and every later block
+        reads the bounded features."""
+        features: Tensor = self.bound(self.invariance_mlp(encodings))
+        return features
 
     def forward(self, modality: str, sequences: Sequences) -> Tensor:
         """[h_m; H_m]: (batch, 256)."""
         specific = self.specific[modality](sequences)
-        return torch.cat([specific, self.invariance_mlp(specific)], dim=1)
+        return torch.cat([specific, self.invariant(specific)], dim=1)
 
     def subnetworks(self) -> Iterator[nn.Module]:
         """The modules whose gradients are clipped separately."""
@@ -34,8 +46,8 @@ class StackedTower(nn.Module):
 class TwoTowers(StackedTower):
     """Two towers: the invariance MLP reads encoders of its own (NMER)."""
 
-    def __init__(self, dims: dict[str, int]) -> None:
-        super().__init__(dims)
+    def __init__(self, dims: dict[str, int], invariant_features: str = "raw") -> None:
+        super().__init__(dims, invariant_features)
         self.invariance = encoder_tower(dims)
 
     def forward(self, modality: str, sequences: Sequences) -> Tensor:
@@ -44,7 +56,7 @@ class TwoTowers(StackedTower):
         # Both are of one class; a ModuleDict does not say of which.
         side_by_side = cast(Callable[..., list[Tensor]], encoders[0].side_by_side)
         specific, invariant = side_by_side(encoders, sequences)
-        return torch.cat([specific, self.invariance_mlp(invariant)], dim=1)
+        return torch.cat([specific, self.invariant(invariant)], dim=1)
 
     def subnetworks(self) -> Iterator[nn.Module]:
         """The modules whose gradients are clipped separately."""

@@ -6,7 +6,15 @@ from nmer.systems.pretraining import Pretraining
 from nmer.systems.registry import system
 
 
-@system("two_tower", pretraining="none", regimes=())
+@system(
+    "two_tower",
+    pretraining="none",
+    regimes=(),
+    passed_on=("invariant_features",),
+    choices={"invariant_features": ("raw", "sigmoid", "tanh")},
+    minimum={"discrepancy_weight": 0.0},
+    options={"invariant_features": "raw", "discrepancy_scaling": False, "discrepancy_weight": 1.0},
+)
 class TwoTower(Pretraining):
     """h_m from the specific tower, H_m from the invariance MLP on the encodings of a tower of its own."""
 

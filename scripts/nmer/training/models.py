@@ -35,6 +35,16 @@ def restore(system: nn.Module, path: Path, repeat: int) -> None:
         raise DataError(f"{path}: holds the weights of another system or size. Delete it and run again.") from None
 
 
+def load_settings(path: Path) -> dict[str, Any]:
+    """The settings that a model was trained with; empty if the file has none. Raises DataError if it is damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            description: dict[str, Any] = json.loads((file.metadata() or {}).get("nmer", "{}"))
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+    return description
+
+
 def load_model(path: Path, repeat: int) -> dict[str, Tensor]:
     """Weights of one repeat. Raises DataError if the file is damaged or holds no such repeat."""
     prefix = f"repeat{repeat}."
@@ -42,7 +52,11 @@ def load_model(path: Path, repeat: int) -> dict[str, Tensor]:
         with safe_open(path, framework="pt") as file:
             state = {key.removeprefix(prefix): file.get_tensor(key) for key in file.keys() if key.startswith(prefix)}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be read as a model ({error}). Delete it and run again.") from None
+        raise _damaged(path, error) from None
     if not state:
         raise DataError(f"{path}: holds no repeat {repeat}. Delete it and run again.")
     return state
+
+
+def _damaged(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: cannot be read as a model ({error}). Delete it and run again.")
