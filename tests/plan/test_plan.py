@@ -471,6 +471,41 @@ def test_memory_is_that_of_the_libraries_and_four_times_the_raw_files_and_grows_
     assert make_plan().memory_mb(wildcards(dataset="tiny_mosei"), 1) == 1500
 
 
+@pytest.mark.parametrize(
+    ("compute", "expected"),
+    [
+        ({}, (1, 0)),
+        ({"device": "auto", "gpu_from_mb": 315}, (0, 0)),
+        ({"gpu_from_mb": 314}, (1, 0)),
+        ({"gpu_from_mb": 0}, (1, 1)),
+        ({"device": "gpu"}, (1, 1)),
+        ({"device": "cpu"}, (0, 0)),
+    ],
+)
+def test_small_corpora_are_trained_on_the_cpu_unless_told_otherwise(make_plan, paper_data, compute, expected):
+    with (paper_data / "mosei_senti_data.pkl").open("ab") as stream:
+        stream.truncate(300 * 2**20)  # 314.6 MB
+
+    def change(config):
+        config["compute"] |= compute
+        config["experiments"]["paper"] |= {"datasets": ["mosei", "tiny_mosei"], "unimodal": {}}
+
+    plan = make_plan("paper", change, data=str(paper_data))
+    assert (plan.gpus("mosei"), plan.gpus("tiny_mosei")) == expected
+    for note, gpu, size in zip(plan.device_notes(), expected, ("315 MB", "generated"), strict=True):
+        assert ("a GPU" if gpu else "the CPU") in note
+        assert (size in note) == ("device" not in compute or compute["device"] == "auto")
+
+
+def test_where_jobs_compute_is_no_setting_of_any_job(make_plan):
+    def settings(compute):
+        plan = make_plan(change=lambda config: config["compute"].update(compute))
+        run = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold="1")
+        return [plan.training_settings(run), plan.report_settings(), plan.tables_settings()]
+
+    assert settings({}) == settings({"device": "gpu"}) == settings({"gpu_from_mb": 1})
+
+
 def test_a_corpus_is_read_from_the_users_folder_or_from_where_it_was_generated(make_plan, paper_data):
     plan = make_plan("paper", data=str(paper_data))
     iemocap, mosei = wildcards(dataset="iemocap"), wildcards(dataset="mosei")

@@ -26,7 +26,7 @@ def submitted() -> dict:
         with SnakemakeApi() as api:
             workflow = api.workflow(
                 resource_settings=ResourceSettings(cores=1),
-                config_settings=ConfigSettings(config={"experiment": "tiny"}),
+                config_settings=ConfigSettings(config={"experiment": "tiny", "compute": {"device": "gpu"}}),
                 storage_settings=StorageSettings(),
                 snakefile=REPOSITORY / "Snakefile",
                 workdir=REPOSITORY,
@@ -52,10 +52,9 @@ def test_every_job_asks_for_memory_and_time_and_for_more_of_both_in_every_attemp
 
 
 def test_trainings_and_evaluations_and_they_alone_ask_for_a_gpu(submitted):
-    assert {
-        name for name, rule in submitted.items() if "gpu" in rule.resources and rule.resources["gpu"].value == 1
-    } == ON_A_GPU
-    assert {name for name, rule in submitted.items() if "gpu" in rule.resources} == ON_A_GPU
+    asking = {name: rule for name, rule in submitted.items() if "gpu" in rule.resources}
+    assert set(asking) == ON_A_GPU
+    assert {asked(rule, "gpu", attempt=1) for rule in asking.values()} == {1}
 
 
 @pytest.mark.parametrize("path", sorted(PROFILES.glob("*/config.yaml")), ids=lambda path: path.parent.name)

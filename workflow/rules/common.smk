@@ -48,6 +48,9 @@ kept_noise = str if plan.keeps_noise else temp
 
 
 onstart:
+    if "gpu" in granted and granted["gpu"].value:
+        for note in plan.device_notes():
+            print(note, file=sys.stderr)
     # Snakemake looks for jobs that are ready when one has finished, and a second after every look because of its limit of
     # 100 jobs a second; so each finished job adds another look a second, at all files of all jobs that wait.
     limit = workflow.scheduling_settings.max_jobs_per_timespan

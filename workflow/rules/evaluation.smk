@@ -27,7 +27,7 @@ rule evaluate:
         "../../envs/torch.yaml"
     threads: plan.threads
     resources:
-        gpu=1,
+        gpu=lambda w: plan.gpus(w.dataset),
         compute_threads=plan.threads,
         mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
         runtime=lambda w, attempt: 60 * attempt,

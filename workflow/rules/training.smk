@@ -30,7 +30,7 @@ rule train:
         "../../envs/torch.yaml"
     threads: plan.threads
     resources:
-        gpu=1,
+        gpu=lambda w: plan.gpus(w.dataset),
         compute_threads=plan.threads,
         mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
         runtime=lambda w, attempt: 240 * attempt,

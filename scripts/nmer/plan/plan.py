@@ -44,6 +44,9 @@ FIGURES_PER_DATASET = {
 """Every figure in the report's order, and whether each dataset has one of its own."""
 
 REFERENCE_NOISE = "gaussian"
+GPU_FROM_MB = 200
+"""Raw size of a corpus, in megabytes, from which its jobs take a GPU by default."""
+
 FRESH_NOISE = Path(__file__).parents[1] / "noisy_embeddings" / "fresh_noise.py"
 """Loaded by a training that draws fresh noise, and by no other."""
 
@@ -423,7 +426,9 @@ class Plan:
         shown = {
             "experiment": {self.name: self.experiment},
             "datasets": {dataset: self.config["datasets"][dataset] for dataset in self.datasets},
-            **{key: self.config[key] for key in ("noise", "systems", "training", "compute") if self.config.get(key)},
+            **{key: self.config[key] for key in ("noise", "systems", "training") if self.config.get(key)},
+            # Threads alone change numbers, in their last digits; where jobs compute must remake no report.
+            **({"compute": {"threads": self.threads}} if "threads" in self.config.get("compute", {}) else {}),
         }
         return _json(
             json.loads(self.tables_settings(table=4))
@@ -461,11 +466,40 @@ class Plan:
 
     def memory_mb(self, w: Wildcards, attempt: int) -> int:
         """Memory of a job that holds a dataset clean and noisy: libraries plus four times its raw size."""
-        section = self.config["datasets"][w.dataset]
-        if w.dataset not in self._raw_bytes:
-            files = [] if "generate" in section else self._sources(w.dataset)
-            self._raw_bytes[w.dataset] = sum(file.stat().st_size for file in files)
-        return (1500 + 4 * self._raw_bytes[w.dataset] // 2**20) * attempt
+        return (1500 + 4 * self._raw_size(w.dataset) // 2**20) * attempt
+
+    def gpus(self, dataset: str) -> int:
+        """GPUs of a training or evaluation on a dataset: none where the configuration or its size says so.
+
+        A small corpus is trained sooner on a CPU, whose jobs start in less time and run on all cores at once.
+        """
+        compute = self.config.get("compute", {})
+        device = compute.get("device", "auto")
+        if device != "auto":
+            return int(device == "gpu")
+        return int(self._raw_size(dataset) >= compute.get("gpu_from_mb", GPU_FROM_MB) * 10**6)
+
+    def device_notes(self) -> list[str]:
+        """A line per dataset of the experiment: where its jobs compute if GPUs are granted, and why."""
+        compute = self.config.get("compute", {})
+        limit = compute.get("gpu_from_mb", GPU_FROM_MB)
+        notes = []
+        for dataset in self.datasets:
+            place = "a GPU" if self.gpus(dataset) else "the CPU"
+            reason = "compute.device"
+            if compute.get("device", "auto") == "auto":
+                size = self._raw_size(dataset) / 10**6
+                raw = "generated" if "generate" in self.config["datasets"][dataset] else f"{size:.0f} MB"
+                reason = f"{raw}; compute.gpu_from_mb: {limit}"
+            notes.append(f"{dataset}: trained on {place} ({reason})")
+        return notes
+
+    def _raw_size(self, dataset: str) -> int:
+        """Bytes of a dataset's raw files; 0 for a generated corpus, which is small."""
+        if dataset not in self._raw_bytes:
+            files = [] if "generate" in self.config["datasets"][dataset] else self._sources(dataset)
+            self._raw_bytes[dataset] = sum(file.stat().st_size for file in files)
+        return self._raw_bytes[dataset]
 
     @property
     def keeps_models(self) -> bool:
