@@ -8,7 +8,6 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
-from nmer.systems import recurrence
 from nmer.systems.convolution import window_maxima
 from nmer.systems.interface import Sequences
 from nmer.systems.recurrence import lstm_maxima, lstm_outputs, lstm_weights
@@ -138,15 +137,18 @@ def test_it_is_over_after_an_error_too():
     assert not together()
 
 
-@pytest.mark.parametrize("widest", [1, 8, 1024])
-def test_lstms_computed_as_one_are_the_frameworks_lstms(monkeypatch, widest):
-    monkeypatch.setattr(recurrence, "WIDEST", widest)
+def test_lstms_computed_in_the_same_steps_are_the_frameworks_lstms():
     lstms = [[nn.LSTM(3, 4, batch_first=True) for _ in range(2)] for _ in range(5)]
-    values = [torch.randn(6, 7, 3) for _ in lstms]
+    values = [torch.randn(6, 7, 3, requires_grad=True) for _ in lstms]
     readers = [(read, [lstm_weights(lstm) for lstm in own]) for read, own in zip(values, lstms, strict=True)]
-    for read, own, outputs in zip(values, lstms, lstm_outputs(readers), strict=True):
-        for lstm, output in zip(own, outputs, strict=True):
-            torch.testing.assert_close(output, lstm(read)[0])
+    found = lstm_outputs(readers)
+    expected = torch.stack([lstm(read)[0].transpose(0, 1) for read, own in zip(values, lstms, strict=True) for lstm in own])
+    torch.testing.assert_close(found, expected)
+    scale = torch.randn(found.shape)
+    leaves = [*values, *(parameter for own in lstms for lstm in own for parameter in lstm.parameters())]
+    gradients = (torch.autograd.grad((outputs * scale).sum(), leaves) for outputs in (found, expected))
+    for gradient, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, reference)
 
 
 def test_the_maxima_of_lstms_are_those_of_each_utterance_alone():

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.recurrence import by_framework
+from nmer.systems.recurrence import pads
 
 
 def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tens
     tokens: (longest, batch, dim). weights: (filters, window, dim). biases: (filters,).
     lengths: (batch,) tokens of each text, none shorter than the window.
     """
-    if by_framework(tokens):
+    if pads(tokens):
         responses = functional.conv1d(tokens.permute(1, 2, 0), weights.transpose(1, 2), biases)
         starts = torch.arange(responses.shape[2], device=lengths.device)
         beyond = starts > lengths[:, None] - weights.shape[1]
