@@ -12,7 +12,7 @@ from nmer.systems.convolution import window_maxima
 from nmer.systems.interface import Sequences
 from nmer.systems.recurrence import lstm_maxima, lstm_outputs, lstm_weights
 from nmer.systems.repeats import compute_together, drawn_alike, for_all, together
-from nmer.systems.translation import SequenceEncoder, Summary
+from nmer.systems.translation import AttentionDecoder, OutputLayer, SequenceEncoder, Summary, decode
 
 REPEATS = 3
 LENGTHS = torch.tensor([[5, 1, 7, 3], [2, 2, 6, 7], [7, 4, 1, 1]])
@@ -142,7 +142,9 @@ def test_lstms_computed_in_the_same_steps_are_the_frameworks_lstms():
     values = [torch.randn(6, 7, 3, requires_grad=True) for _ in lstms]
     readers = [(read, [lstm_weights(lstm) for lstm in own]) for read, own in zip(values, lstms, strict=True)]
     found = lstm_outputs(readers)
-    expected = torch.stack([lstm(read)[0].transpose(0, 1) for read, own in zip(values, lstms, strict=True) for lstm in own])
+    expected = torch.stack(
+        [lstm(read)[0].transpose(0, 1) for read, own in zip(values, lstms, strict=True) for lstm in own]
+    )
     torch.testing.assert_close(found, expected)
     scale = torch.randn(found.shape)
     leaves = [*values, *(parameter for own in lstms for lstm in own for parameter in lstm.parameters())]
@@ -210,3 +212,54 @@ def test_a_summary_is_that_of_each_utterance_alone():
         return torch.stack(rows)
 
     check([Summary() for _ in range(REPEATS)], sequences(128), naive)
+
+
+class Decoders(nn.Module):
+    """Two decoders of one batch, whose joint sequences have one length or two."""
+
+    def __init__(self, lengths):
+        super().__init__()
+        self.decoders = nn.ModuleList(AttentionDecoder() for _ in range(2))
+        self.outputs = nn.ModuleList(OutputLayer(dim) for dim in (3, 2))
+        self.lengths = lengths
+        # Shows the gradient of what is attended to.
+        self.scale = nn.Parameter(torch.randn(128))
+
+    def joints(self, given):
+        values, lengths = given.values * self.scale, given.lengths
+        return [Sequences(values[..., :longest, :], lengths.clamp(max=longest)) for longest in self.lengths]
+
+    def forward(self, given):
+        return torch.cat(decode(list(self.decoders), list(self.outputs), self.joints(given), 4), dim=2)
+
+
+def decoded_plainly(decoder, output, frames):
+    """(frames, 128) to (4, dim) by SPEC 4.6, with the framework's cell and its gradients."""
+    hidden = decoder.start(frames.mean(dim=0)).tanh()
+    cell, feedback, steps = torch.zeros_like(hidden), torch.zeros_like(hidden), []
+    for _step in range(4):
+        queries = torch.cat([hidden.expand(len(frames), -1), frames], dim=1)
+        context = decoder.score(decoder.attention(queries).tanh()).softmax(dim=0).T[0] @ frames
+        given = torch.cat([feedback, context])[None]
+        hidden, cell = (part[0] for part in decoder.cell(given, (hidden[None], cell[None])))
+        steps.append(output.head(torch.cat([hidden, context])))
+        feedback = output.feedback(steps[-1])
+    return torch.stack(steps)
+
+
+@pytest.mark.parametrize("lengths", [(7, 7), (7, 5)], ids=["of one length", "of two lengths"])
+def test_decoders_side_by_side_are_those_of_each_utterance_alone(lengths):
+    def naive(module, given):
+        columns = []
+        for decoder, output, joint in zip(module.decoders, module.outputs, module.joints(given), strict=True):
+            rows = [decoded_plainly(decoder, output, values[:length]) for values, length in zip(*joint, strict=True)]
+            columns.append(torch.stack(rows))
+        return torch.cat(columns, dim=2)
+
+    modules = [Decoders(lengths) for _ in range(REPEATS)]
+    with torch.no_grad():
+        for module in modules:
+            for decoder in module.decoders:
+                # Far from uniform attention, so that a wrong gradient of a score shows.
+                decoder.score.weight.mul_(10)
+    check(modules, sequences(128), naive)

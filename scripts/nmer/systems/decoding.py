@@ -47,9 +47,9 @@ class DecoderStates(torch.autograd.Function):
         """
         axes, batch, hidden = start.shape[:2], start.shape[2], start.shape[3]
         keep = any(ctx.needs_input_grad)
-        attention = [
-            _Attention(*memory, score, keep) for memory, score in _split_decoders(memories, score_weights)
-        ]
+        each = [memories[number : number + 3] for number in range(0, len(memories), 3)]
+        scores = score_weights.split([keys.shape[1] for keys, _values, _beyond in each], dim=1)
+        attention = [_Attention(memory, score, keep) for memory, score in zip(each, scores, strict=True)]
         of_query, of_state, of_context = (
             weights.flatten(0, 1).transpose(1, 2) for weights in (query_weights, state_weights, context_weights)
         )
@@ -74,7 +74,8 @@ class DecoderStates(torch.autograd.Function):
         if keep:
             ctx.attention = attention
             ctx.save_for_backward(start, query_weights, state_weights, context_weights, stacked, *cells, *workspaces)
-        return stacked.unflatten(0, axes)
+        of_all: Tensor = stacked.unflatten(0, axes)
+        return of_all
 
     @staticmethod
     @once_differentiable
@@ -98,7 +99,11 @@ class DecoderStates(torch.autograd.Function):
                 state_gradient.baddbmm_(gate_gradients[-1], of_state)
                 state_gradient[..., :hidden].baddbmm_(query_gradients[-1], of_query)
             flat, cell_gradient = fused_cell_backward(
-                state_gradient[..., :hidden].flatten(0, 1), cell_gradient, cells[step], cells[step + 1], workspaces[step]
+                state_gradient[..., :hidden].flatten(0, 1),
+                cell_gradient,
+                cells[step],
+                cells[step + 1],
+                workspaces[step],
             )
             gate_gradients.append(flat.unflatten(0, state_gradient.shape[:2]))
             context_gradient = torch.baddbmm(state_gradient[..., hidden:], gate_gradients[-1], of_context)
@@ -126,12 +131,6 @@ class DecoderStates(torch.autograd.Function):
         )
 
 
-def _split_decoders(memories: tuple[Tensor, ...], scores: Tensor) -> list[tuple[tuple[Tensor, ...], Tensor]]:
-    """Per memory its tensors and the score weights of its decoders."""
-    each = [memories[number : number + 3] for number in range(0, len(memories), 3)]
-    return list(zip(each, scores.split([keys.shape[1] for keys, _values, _beyond in each], dim=1), strict=True))
-
-
 def _attended(attention: list[_Attention], queries: Tensor) -> Tensor:
     parts = queries.split([memory.decoders for memory in attention], dim=1)
     contexts = [memory.context(part) for memory, part in zip(attention, parts, strict=True)]
@@ -147,12 +146,13 @@ def _queries(attention: list[_AttentionGradients], gradient: Tensor, step: int) 
 class _Attention:
     """Additive attention of decoders over memories of one shape, padding included; notes what its gradients need."""
 
-    def __init__(self, keys: Tensor, values: Tensor, beyond: Tensor, score: Tensor, keep: bool) -> None:
-        """keys, values: (repeats, decoders, batch, longest, hidden). beyond: True where there is no frame, (repeats,
-        decoders, batch, longest). score: (repeats, decoders, hidden). keep: whether gradients will be needed."""
-        self.decoders = keys.shape[1]
-        self.keys, self.values, self.score = keys, values, score
-        self._beyond, self._keep = beyond, keep
+    def __init__(self, memory: tuple[Tensor, ...], score: Tensor, keep: bool) -> None:
+        """memory: keys and values, (repeats, decoders, batch, longest, hidden), and True where there is no frame,
+        (repeats, decoders, batch, longest). score: (repeats, decoders, hidden). keep: whether gradients will be
+        needed."""
+        self.keys, self.values, self._beyond = memory
+        self.decoders = self.keys.shape[1]
+        self.score, self._keep = score, keep
         self.squashed: list[Tensor] = []
         self.weights: list[Tensor] = []
 
@@ -174,6 +174,8 @@ class _AttentionGradients:
     def __init__(self, attention: _Attention) -> None:
         self.attention = attention
         self._of_contexts: list[Tensor] = []
+        self._of_keys: Tensor | None = None
+        self._of_score: Tensor | None = None
 
     def query(self, gradient: Tensor, step: int) -> Tensor:
         """Gradient of a step's query from that of its context, (repeats, decoders, batch, hidden) both."""
@@ -185,18 +187,17 @@ class _AttentionGradients:
         # Summed over the batch at the end: many small products are faster than one of a single row.
         of_score = torch.bmm(of_scores.flatten(0, 2)[:, None], squashed.flatten(0, 2))
         through = aten.tanh_backward(of_scores[..., None].expand(squashed.shape), squashed)
-        of_query = through.sum(dim=-2) * memory.score[:, :, None]
-        if self._of_contexts:
-            self._of_score += of_score
-            self._of_keys += through
-        else:
-            self._of_score, self._of_keys = of_score, through
+        of_query: Tensor = through.sum(dim=-2) * memory.score[:, :, None]
+        self._of_score = of_score if self._of_score is None else self._of_score.add_(of_score)
+        self._of_keys = through if self._of_keys is None else self._of_keys.add_(through)
         self._of_contexts.append(of_context)
         return of_query
 
     def of_memory(self) -> tuple[Tensor, Tensor, Tensor]:
         """Gradients of keys, values and score weights, once every step was computed."""
         memory = self.attention
+        assert self._of_keys is not None, "a decoder has a step at least"
+        assert self._of_score is not None
         weights = torch.stack([part.flatten(0, 2) for part in memory.weights[::-1]], dim=2)
         of_values = torch.bmm(weights, torch.cat(self._of_contexts, dim=1))
         of_score = self._of_score.view(*memory.keys.shape[:3], -1).sum(dim=2)

@@ -79,10 +79,10 @@ def fused_cell(gates: Tensor, hidden_gates: Tensor, cell: Tensor) -> tuple[Tenso
 
     Returns the output, the new cell, and the activated gates, which :func:`fused_cell_backward` reads.
     """
-    if gates.device.type != "cpu":
+    if gates.is_cuda:
         output, new_cell, activated = aten._thnn_fused_lstm_cell(gates, hidden_gates, cell)
         return output, new_cell, activated
-    # The framework has the fused cell on GPUs alone; this is for the repeats of a job computed as one on a CPU.
+    # The framework has its fused cell for CUDA alone; this serves repeats that a CPU computes as one.
     hidden = cell.shape[1]
     activated = gates + hidden_gates
     activated[:, : 2 * hidden].sigmoid_()
@@ -98,7 +98,7 @@ def fused_cell_backward(
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the sum of the gates' two parts and of the cell that a step read. cell, new_cell: before and after
     the step."""
-    if activated.device.type != "cpu":
+    if activated.is_cuda:
         of_gates, of_cell, _of_bias = aten._thnn_fused_lstm_cell_backward_impl(
             output_gradient, cell_gradient, cell, new_cell, activated, False
         )

@@ -80,7 +80,8 @@ def _outputs(products: Tensor, biases: Tensor, hidden_weights: Tensor) -> Tensor
     """Every operand has the repeats, then the LSTMs, on its first two axes, and so has the result."""
     flat = (part.flatten(0, 1) for part in (products, biases, hidden_weights))
     outputs: Tensor = LstmOutputs.apply(*flat)  # type: ignore[no-untyped-call]
-    return outputs.unflatten(0, products.shape[:2])
+    of_all: Tensor = outputs.unflatten(0, products.shape[:2])
+    return of_all
 
 
 class _LongestFirst(torch.autograd.Function):

@@ -82,9 +82,7 @@ def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) 
         readers += [(_turned(values, turns[-1]), [lstm_weights(encoder.lstm, "_reverse")])]
     outputs = lstm_outputs(readers).transpose(1, 2)
     return [
-        Sequences(
-            (forwards + _turned(backwards, turn)).masked_fill(~given.valid()[:, :, None], 0.0), given.lengths
-        )
+        Sequences((forwards + _turned(backwards, turn)).masked_fill(~given.valid()[:, :, None], 0.0), given.lengths)
         for forwards, backwards, turn, given in zip(outputs[::2], outputs[1::2], turns, sequences, strict=True)
     ]
 
@@ -99,8 +97,8 @@ def _packed(encoder: SequenceEncoder, sequences: Sequences) -> Sequences:
 
 
 def _turned(frames: Tensor, place: Tensor) -> Tensor:
-    """Every utterance's own frames in reverse order. frames: (batch, longest, width). place: (batch, longest, 1), of the
-    frame that comes to each."""
+    """Every utterance's own frames in reverse order. frames: (batch, longest, width). place: (batch, longest, 1), from
+    where each frame comes."""
     turned: Tensor = for_all(_Turned.apply, frames, place)
     return turned
 
