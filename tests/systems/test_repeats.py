@@ -137,6 +137,39 @@ def test_it_is_over_after_an_error_too():
     assert not together()
 
 
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_of_several_repeats_are_those_of_each_alone(bias):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(3, 3, bias=bias) for _ in range(2))
+            self.scores = nn.Parameter(torch.randn(3))
+
+        def forward(self, given):
+            rows = self.layers[1](self.layers[0](given.values))
+            return torch.cat(
+                [rows[:, 0], self.layers[0](rows[0, 1])[None], functional.linear(rows, self.scores)[:, :3]]
+            )
+
+    check([Two() for _ in range(REPEATS)], sequences(3), lambda module, given: module(given))
+
+
+def test_linear_layers_under_autocast_multiply_in_its_precision():
+    torch.set_default_dtype(torch.float32)
+    layers = [nn.Linear(3, 2) for _ in range(REPEATS)]
+    parameters, _buffers = stack_module_state(layers)
+    values = torch.randn(REPEATS, 4, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = compute_together(
+            lambda own, part: functional_call(layers[0], own, (part,)), generators(), parameters, values
+        )
+        assert found.dtype == torch.bfloat16
+        for number, layer in enumerate(layers):
+            torch.testing.assert_close(found[number], layer(values[number]))
+    found.float().sum().backward()
+    assert parameters["weight"].grad.dtype == torch.float32
+
+
 def test_lstms_computed_in_the_same_steps_are_the_frameworks_lstms():
     lstms = [[nn.LSTM(3, 4, batch_first=True) for _ in range(2)] for _ in range(5)]
     values = [torch.randn(6, 7, 3, requires_grad=True) for _ in lstms]

@@ -84,13 +84,15 @@ class DecoderStates(torch.autograd.Function):
         start, query_weights, state_weights, context_weights, states, *kept = ctx.saved_tensors
         axes, hidden, steps = start.shape[:2], start.shape[3], states.shape[1]
         cells, workspaces = kept[: steps + 1], kept[steps + 1 :]
+        attention = [_AttentionGradients(memory) for memory in ctx.attention]
+        scores = torch.cat([memory.score for memory in ctx.attention], dim=1)[..., None]
+        # Queries' gradients come without the score weights, which are a factor of every one.
         of_query, of_state, of_context = (
-            weights.flatten(0, 1) for weights in (query_weights, state_weights, context_weights)
+            weights.flatten(0, 1) for weights in (scores * query_weights, state_weights, context_weights)
         )
         # A copy, to which the gradients that come through later steps are added.
         state_gradients = gradient.flatten(0, 1).transpose(0, 1).clone(memory_format=torch.contiguous_format)
         cell_gradient = torch.zeros_like(cells[0])
-        attention = [_AttentionGradients(memory) for memory in ctx.attention]
         query_gradients: list[Tensor] = []
         gate_gradients: list[Tensor] = []
         for step in reversed(range(steps)):
@@ -108,27 +110,24 @@ class DecoderStates(torch.autograd.Function):
             gate_gradients.append(flat.unflatten(0, state_gradient.shape[:2]))
             context_gradient = torch.baddbmm(state_gradient[..., hidden:], gate_gradients[-1], of_context)
             query_gradients.append(_queries(attention, context_gradient.unflatten(0, axes), step).flatten(0, 1))
-        start_gradient = torch.bmm(query_gradients[-1], of_query)
         gates, queries = (torch.stack(parts[::-1], dim=1) for parts in (gate_gradients, query_gradients))
-        before, later = states[:, :-1].flatten(1, 2), gates[:, 1:]
         outputs = torch.cat([start.flatten(0, 1)[:, None], states[:, :-1, :, :hidden]], dim=1)
-        own = [each.of_memory() for each in attention]
-        return (
-            None,
-            *(
-                part.unflatten(0, axes)
-                for part in (
-                    start_gradient,
-                    gates[:, 0],
-                    later.sum(dim=(1, 2)),
-                    queries.flatten(1, 2).transpose(1, 2) @ outputs.flatten(1, 2),
-                )
-            ),
+        later, own = gates[:, 1:], [each.of_memory() for each in attention]
+        of_operands = (
+            torch.bmm(query_gradients[-1], of_query).unflatten(0, axes),
+            gates[:, 0].unflatten(0, axes),
+            later.sum(dim=(1, 2)).unflatten(0, axes),
+            scores * _of_weights(queries, outputs).unflatten(0, axes),
             torch.cat([score for _keys, _values, score in own], dim=1),
-            (later.flatten(1, 2).transpose(1, 2) @ before).unflatten(0, axes),
-            (gates.flatten(1, 2).transpose(1, 2) @ states[..., hidden:].flatten(1, 2)).unflatten(0, axes),
-            *(part for keys, values, _score in own for part in (keys, values, None)),
+            _of_weights(later, states[:, :-1]).unflatten(0, axes),
+            _of_weights(gates, states[..., hidden:]).unflatten(0, axes),
         )
+        return None, *of_operands, *(part for keys, values, _score in own for part in (keys, values, None))
+
+
+def _of_weights(gradient: Tensor, given: Tensor) -> Tensor:
+    """Gradient of the weights that map ``given`` to what ``gradient`` is of: both (decoders, steps, batch, width)."""
+    return torch.bmm(gradient.flatten(1, 2).transpose(1, 2), given.flatten(1, 2))
 
 
 def _attended(attention: list[_Attention], queries: Tensor) -> Tensor:
@@ -178,7 +177,8 @@ class _AttentionGradients:
         self._of_score: Tensor | None = None
 
     def query(self, gradient: Tensor, step: int) -> Tensor:
-        """Gradient of a step's query from that of its context, (repeats, decoders, batch, hidden) both."""
+        """Gradient of a step's query but for the score weights as a factor, from that of its context: (repeats,
+        decoders, batch, hidden) both."""
         memory = self.attention
         squashed, weights = memory.squashed[step], memory.weights[step]
         of_context = gradient.flatten(0, 2)[:, None]
@@ -187,7 +187,7 @@ class _AttentionGradients:
         # Summed over the batch at the end: many small products are faster than one of a single row.
         of_score = torch.bmm(of_scores.flatten(0, 2)[:, None], squashed.flatten(0, 2))
         through = aten.tanh_backward(of_scores[..., None].expand(squashed.shape), squashed)
-        of_query: Tensor = through.sum(dim=-2) * memory.score[:, :, None]
+        of_query: Tensor = through.sum(dim=-2)
         self._of_score = of_score if self._of_score is None else self._of_score.add_(of_score)
         self._of_keys = through if self._of_keys is None else self._of_keys.add_(through)
         self._of_contexts.append(of_context)

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from nmer.systems.fused_lstm import LstmOutputs, TimeMaxima
 from nmer.systems.interface import Sequences
@@ -69,7 +70,7 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> Tensor:
             return lstm_outputs([(values.float(), lstms) for values, lstms in readers])
     products = []
     for values, lstms in readers:
-        product = values.transpose(0, 1) @ torch.cat([own[0] for own in lstms]).T
+        product = functional.linear(values.transpose(0, 1), torch.cat([own[0] for own in lstms]))
         products.append(product.unflatten(2, (len(lstms), -1)).movedim(2, 0))
     weights = [own for _values, lstms in readers for own in lstms]
     biases = torch.stack([own[2] + own[3] for own in weights])
