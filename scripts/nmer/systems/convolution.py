@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.recurrence import pads
+from nmer.systems.recurrence import pads, under_autocast
 
 
 def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tensor) -> Tensor:
@@ -24,7 +24,7 @@ def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tens
     tokens: (longest, batch, dim). weights: (filters, window, dim). biases: (filters,).
     lengths: (batch,) tokens of each text, none shorter than the window.
     """
-    if pads(tokens):
+    if pads(tokens) or under_autocast(tokens):
         window = weights.shape[1]
         windows = tokens.unfold(0, window, 1).transpose(2, 3).flatten(2)
         responses = functional.linear(windows, weights.flatten(1), biases)

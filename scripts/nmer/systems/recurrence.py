@@ -26,8 +26,12 @@ aten = torch.ops.aten
 def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
     """Maximum over each utterance's own frames of the outputs of every LSTM: (LSTMs, batch, hidden).
 
-    lstms: one layer, one direction, batch first, all of one size.
+    lstms: one layer, one direction, batch first, all of one size. In single precision, also under autocast: rounding
+    adds up from step to step.
     """
+    if under_autocast(sequences.values):
+        with torch.autocast(sequences.values.device.type, enabled=False):
+            return lstm_maxima(lstms, Sequences(sequences.values.float(), sequences.lengths))
     weights = [lstm_weights(lstm) for lstm in lstms]
     if pads(sequences.values):
         outputs = lstm_outputs([(sequences.values, weights)])
@@ -48,7 +52,13 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
 
 def pads(values: Tensor) -> bool:
     """Whether encoders compute all frames of a padded batch, in the form for a GPU, and not those that exist."""
-    return values.device.type != "cpu" or torch.is_autocast_enabled("cpu") or together()
+    return values.device.type != "cpu" or together()
+
+
+def under_autocast(values: Tensor) -> bool:
+    """Whether products of these values are multiplied in less than single precision."""
+    device = values.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def lstm_weights(lstm: nn.LSTM, direction: str = "") -> list[Tensor]:
@@ -61,13 +71,8 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> Tensor:
     """Outputs of LSTMs at every frame of a padded batch, all LSTMs in the same steps.
 
     Returns (readers x LSTMs, longest, batch, hidden). readers: values, (batch, longest, dim) each of one shape, and
-    the weights of the LSTMs that read them, all of one size and as many for each. Computed in single precision, also
-    under autocast: rounding adds up from step to step.
+    the weights of the LSTMs that read them, all of one size and as many for each.
     """
-    device = readers[0][0].device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        with torch.autocast(device, enabled=False):
-            return lstm_outputs([(values.float(), lstms) for values, lstms in readers])
     products = []
     for values, lstms in readers:
         product = functional.linear(values.transpose(0, 1), torch.cat([own[0] for own in lstms]))

@@ -13,7 +13,7 @@ from torch.nn import functional
 from nmer.systems.blocks import HIDDEN
 from nmer.systems.decoding import DecoderStates
 from nmer.systems.interface import Sequences
-from nmer.systems.recurrence import lstm_outputs, lstm_weights, pads
+from nmer.systems.recurrence import lstm_outputs, lstm_weights, pads, under_autocast
 from nmer.systems.repeats import for_all
 
 STEPS = 20
@@ -71,7 +71,10 @@ class SequenceEncoder(nn.Module):
 
 
 def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) -> list[Sequences]:
-    """The joint sequence of each encoder for its sequences, all of one shape."""
+    """The joint sequence of each encoder for its sequences, all of one shape. In single precision, as all LSTMs."""
+    if under_autocast(sequences[0].values):
+        with torch.autocast(sequences[0].values.device.type, enabled=False):
+            return encode(encoders, [Sequences(each.values.float(), each.lengths) for each in sequences])
     if not pads(sequences[0].values):
         return [_packed(*pair) for pair in zip(encoders, sequences, strict=True)]
     readers, turns = [], []
@@ -154,10 +157,9 @@ def decode(
     A step's output reaches the next step's gates by three linear maps in a row: head, feedback and the cell's input
     weights. They are multiplied once, and the heads are applied to all steps at the end.
     """
-    device = joints[0].values.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+    if under_autocast(joints[0].values):
         # In single precision, as the LSTMs: rounding adds up from step to step.
-        with torch.autocast(device, enabled=False):
+        with torch.autocast(joints[0].values.device.type, enabled=False):
             joints = [Sequences(joint.values.float(), joint.lengths) for joint in joints]
             return decode(decoders, outputs, joints, steps)
     own = [_operands(*parts) for parts in zip(decoders, outputs, joints, strict=True)]
@@ -204,6 +206,9 @@ class Summary(nn.Module):
 
     def forward(self, joint: Sequences) -> Tensor:
         """z: (batch, 128)."""
+        if under_autocast(joint.values):
+            with torch.autocast(joint.values.device.type, enabled=False):
+                return self.forward(Sequences(joint.values.float(), joint.lengths))
         if pads(joint.values):
             outputs = lstm_outputs([(joint.values, [lstm_weights(self.lstm)])])[0].transpose(0, 1)
         else:
