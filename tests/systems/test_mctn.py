@@ -8,6 +8,7 @@ from small_systems import CLASSES, DEVIATIONS, DIMS, batch_of, disturbed, logits
 from torch import Tensor, nn
 
 from nmer.errors import ConfigError
+from nmer.systems import translation
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, System
 from nmer.systems.registry import systems
@@ -18,6 +19,7 @@ from nmer.systems.translation import (
     SequenceEncoder,
     Summary,
     pooled,
+    translate,
 )
 
 FORMS = ("ring", "hier")
@@ -155,7 +157,7 @@ def test_the_summary_weighs_the_outputs_of_an_lstm_by_attention_over_each_uttera
 @pytest.mark.parametrize("asked", [{}, {"steps": 7}], ids=["by default 20 steps", "7 steps"])
 def test_the_cycle_runs_the_same_encoder_and_decoder_on_the_translation(asked):
     translator, utterances = CyclicTranslator(5, 3), [torch.randn(frames, 5) for frames in (2, 1, 6)]
-    forth, back = translator.translate(translator.encode(padded(utterances)), **asked)
+    (forth,), (back,) = translate([translator], [translator.encode(padded(utterances))], **asked)
     steps = asked.get("steps", STEPS)
     assert (forth.shape, back.shape) == ((3, steps, 3), (3, steps, 5))
     for number, utterance in enumerate(utterances):
@@ -169,7 +171,7 @@ def test_the_cycle_runs_the_same_encoder_and_decoder_on_the_translation(asked):
 
 def test_the_cycles_error_teaches_the_translation():
     translator = CyclicTranslator(5, 3)
-    _forth, back = translator.translate(translator.encode(padded([torch.randn(4, 5)])))
+    _forth, (back,) = translate([translator], [translator.encode(padded([torch.randn(4, 5)]))])
     back.square().sum().backward()
     assert translator.target_output.head.weight.grad.any()
     assert translator.source_projection.weight.grad.any()
@@ -216,7 +218,7 @@ def test_the_ring_translates_a_to_v_to_l_to_a_and_classifies_the_three_summaries
     for source, target in (("a", "v"), ("v", "l"), ("l", "a")):
         translator = system.translators[source]
         joint = translator.encode(batch.observed[source])
-        forth, back = translator.translate(joint, steps)
+        (forth,), (back,) = translate([translator], [joint], steps)
         torch.testing.assert_close(outputs[f"translation_{target}"], forth)
         torch.testing.assert_close(outputs[f"cycle_{source}"], back)
         summaries.append(translator.summary(joint))
@@ -233,7 +235,7 @@ def test_the_hierarchy_translates_text_to_vision_and_back_and_their_joint_sequen
     batch = batch_of(random_utterances())
     outputs = system(batch)
     first = system.text_to_vision.encode(batch.observed["l"])
-    forth, back = system.text_to_vision.translate(first, steps)
+    (forth,), (back,) = translate([system.text_to_vision], [first], steps)
     second = system.joint_to_audio.encoder(first)
     audio = system.joint_to_audio.decoder(second, system.joint_to_audio.output, steps)
     classified = system.classifier(system.joint_to_audio.summary(second))
@@ -306,7 +308,7 @@ def test_evaluation_runs_no_decoder_and_equals_the_forward_pass(form, monkeypatc
     def refuse(*_given):
         raise AssertionError("A decoder ran.")
 
-    monkeypatch.setattr(AttentionDecoder, "forward", refuse)
+    monkeypatch.setattr(translation, "decode", refuse)
     torch.testing.assert_close(logits(system, batch.observed), expected)
 
 

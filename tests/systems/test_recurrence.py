@@ -71,3 +71,11 @@ def test_gradients_of_gradients_are_refused_not_wrong():
     (gradient,) = torch.autograd.grad(maxima.sum(), [parts[0].weight_ih_l0], create_graph=True)
     with pytest.raises(RuntimeError):
         gradient.sum().backward()
+
+
+def test_lstms_keep_single_precision_under_autocast():
+    parts = [nn.LSTM(4, 6, batch_first=True) for _ in range(2)]
+    sequences = padded([torch.randn(frames, 4) for frames in (2, 9, 5)])
+    expected = lstm_maxima(parts, sequences)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(lstm_maxima(parts, sequences), expected)

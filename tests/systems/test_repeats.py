@@ -8,12 +8,11 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
-from nmer.systems import recurrence
 from nmer.systems.convolution import window_maxima
 from nmer.systems.interface import Sequences
 from nmer.systems.recurrence import lstm_maxima, lstm_outputs, lstm_weights
 from nmer.systems.repeats import compute_together, drawn_alike, for_all, together
-from nmer.systems.translation import SequenceEncoder, Summary
+from nmer.systems.translation import AttentionDecoder, OutputLayer, SequenceEncoder, Summary, decode
 
 REPEATS = 3
 LENGTHS = torch.tensor([[5, 1, 7, 3], [2, 2, 6, 7], [7, 4, 1, 1]])
@@ -138,15 +137,53 @@ def test_it_is_over_after_an_error_too():
     assert not together()
 
 
-@pytest.mark.parametrize("widest", [1, 8, 1024])
-def test_lstms_computed_as_one_are_the_frameworks_lstms(monkeypatch, widest):
-    monkeypatch.setattr(recurrence, "WIDEST", widest)
+@pytest.mark.parametrize("bias", [True, False])
+def test_linear_layers_of_several_repeats_are_those_of_each_alone(bias):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Linear(3, 3, bias=bias) for _ in range(2))
+            self.scores = nn.Parameter(torch.randn(3))
+
+        def forward(self, given):
+            rows = self.layers[1](self.layers[0](given.values))
+            return torch.cat(
+                [rows[:, 0], self.layers[0](rows[0, 1])[None], functional.linear(rows, self.scores)[:, :3]]
+            )
+
+    check([Two() for _ in range(REPEATS)], sequences(3), lambda module, given: module(given))
+
+
+def test_linear_layers_under_autocast_multiply_in_its_precision():
+    torch.set_default_dtype(torch.float32)
+    layers = [nn.Linear(3, 2) for _ in range(REPEATS)]
+    parameters, _buffers = stack_module_state(layers)
+    values = torch.randn(REPEATS, 4, 3)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = compute_together(
+            lambda own, part: functional_call(layers[0], own, (part,)), generators(), parameters, values
+        )
+        assert found.dtype == torch.bfloat16
+        for number, layer in enumerate(layers):
+            torch.testing.assert_close(found[number], layer(values[number]))
+    found.float().sum().backward()
+    assert parameters["weight"].grad.dtype == torch.float32
+
+
+def test_lstms_computed_in_the_same_steps_are_the_frameworks_lstms():
     lstms = [[nn.LSTM(3, 4, batch_first=True) for _ in range(2)] for _ in range(5)]
-    values = [torch.randn(6, 7, 3) for _ in lstms]
+    values = [torch.randn(6, 7, 3, requires_grad=True) for _ in lstms]
     readers = [(read, [lstm_weights(lstm) for lstm in own]) for read, own in zip(values, lstms, strict=True)]
-    for read, own, outputs in zip(values, lstms, lstm_outputs(readers), strict=True):
-        for lstm, output in zip(own, outputs, strict=True):
-            torch.testing.assert_close(output, lstm(read)[0])
+    found = lstm_outputs(readers)
+    expected = torch.stack(
+        [lstm(read)[0].transpose(0, 1) for read, own in zip(values, lstms, strict=True) for lstm in own]
+    )
+    torch.testing.assert_close(found, expected)
+    scale = torch.randn(found.shape)
+    leaves = [*values, *(parameter for own in lstms for lstm in own for parameter in lstm.parameters())]
+    gradients = (torch.autograd.grad((outputs * scale).sum(), leaves) for outputs in (found, expected))
+    for gradient, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, reference)
 
 
 def test_the_maxima_of_lstms_are_those_of_each_utterance_alone():
@@ -208,3 +245,54 @@ def test_a_summary_is_that_of_each_utterance_alone():
         return torch.stack(rows)
 
     check([Summary() for _ in range(REPEATS)], sequences(128), naive)
+
+
+class Decoders(nn.Module):
+    """Two decoders of one batch, whose joint sequences have one length or two."""
+
+    def __init__(self, lengths):
+        super().__init__()
+        self.decoders = nn.ModuleList(AttentionDecoder() for _ in range(2))
+        self.outputs = nn.ModuleList(OutputLayer(dim) for dim in (3, 2))
+        self.lengths = lengths
+        # Shows the gradient of what is attended to.
+        self.scale = nn.Parameter(torch.randn(128))
+
+    def joints(self, given):
+        values, lengths = given.values * self.scale, given.lengths
+        return [Sequences(values[..., :longest, :], lengths.clamp(max=longest)) for longest in self.lengths]
+
+    def forward(self, given):
+        return torch.cat(decode(list(self.decoders), list(self.outputs), self.joints(given), 4), dim=2)
+
+
+def decoded_plainly(decoder, output, frames):
+    """(frames, 128) to (4, dim) by SPEC 4.6, with the framework's cell and its gradients."""
+    hidden = decoder.start(frames.mean(dim=0)).tanh()
+    cell, feedback, steps = torch.zeros_like(hidden), torch.zeros_like(hidden), []
+    for _step in range(4):
+        queries = torch.cat([hidden.expand(len(frames), -1), frames], dim=1)
+        context = decoder.score(decoder.attention(queries).tanh()).softmax(dim=0).T[0] @ frames
+        given = torch.cat([feedback, context])[None]
+        hidden, cell = (part[0] for part in decoder.cell(given, (hidden[None], cell[None])))
+        steps.append(output.head(torch.cat([hidden, context])))
+        feedback = output.feedback(steps[-1])
+    return torch.stack(steps)
+
+
+@pytest.mark.parametrize("lengths", [(7, 7), (7, 5)], ids=["of one length", "of two lengths"])
+def test_decoders_side_by_side_are_those_of_each_utterance_alone(lengths):
+    def naive(module, given):
+        columns = []
+        for decoder, output, joint in zip(module.decoders, module.outputs, module.joints(given), strict=True):
+            rows = [decoded_plainly(decoder, output, values[:length]) for values, length in zip(*joint, strict=True)]
+            columns.append(torch.stack(rows))
+        return torch.cat(columns, dim=2)
+
+    modules = [Decoders(lengths) for _ in range(REPEATS)]
+    with torch.no_grad():
+        for module in modules:
+            for decoder in module.decoders:
+                # Far from uniform attention, so that a wrong gradient of a score shows.
+                decoder.score.weight.mul_(10)
+    check(modules, sequences(128), naive)

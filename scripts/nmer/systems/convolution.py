@@ -3,7 +3,7 @@
 A convolution over whole tokens is a matrix product for every token of the window, summed. With the tokens in the order
 of time, every such product reads a run of rows of one array, so no window is ever copied together. A maximum depends on
 one window, so the gradient of a filter is a sum of one window for each utterance, a small part of a matrix product.
-The framework's convolution stays where it is the better one: which windows won, a GPU would have to tell the program.
+A GPU, which would have to tell the program which windows won, computes one product of the windows, copied together.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.recurrence import by_framework
+from nmer.systems.recurrence import pads, under_autocast
 
 
 def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tensor) -> Tensor:
@@ -24,11 +24,12 @@ def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tens
     tokens: (longest, batch, dim). weights: (filters, window, dim). biases: (filters,).
     lengths: (batch,) tokens of each text, none shorter than the window.
     """
-    if by_framework(tokens):
-        responses = functional.conv1d(tokens.permute(1, 2, 0), weights.transpose(1, 2), biases)
-        starts = torch.arange(responses.shape[2], device=lengths.device)
-        beyond = starts > lengths[:, None] - weights.shape[1]
-        return responses.masked_fill(beyond[:, None], float("-inf")).max(dim=2).values
+    if pads(tokens) or under_autocast(tokens):
+        window = weights.shape[1]
+        windows = tokens.unfold(0, window, 1).transpose(2, 3).flatten(2)
+        responses = functional.linear(windows, weights.flatten(1), biases)
+        beyond = torch.arange(len(windows), device=lengths.device)[:, None] > lengths - window
+        return responses.masked_fill(beyond[:, :, None], float("-inf")).max(dim=0).values
     maxima: Tensor = _WindowMaxima.apply(tokens, weights, biases, lengths)  # type: ignore[no-untyped-call]
     return maxima
 

@@ -13,7 +13,15 @@ from nmer.names import MODALITIES
 from nmer.systems.blocks import HIDDEN, classifier_head
 from nmer.systems.interface import Batch, Sequences, System, summed
 from nmer.systems.registry import system
-from nmer.systems.translation import AttentionDecoder, CyclicTranslator, OutputLayer, SequenceEncoder, Summary, pooled
+from nmer.systems.translation import (
+    AttentionDecoder,
+    CyclicTranslator,
+    OutputLayer,
+    SequenceEncoder,
+    Summary,
+    pooled,
+    translate,
+)
 
 RING = {"a": "v", "v": "l", "l": "a"}
 """From the source to the target of each translator, in the order in which their summaries are concatenated."""
@@ -95,8 +103,8 @@ class Ring(Mctn):
         translators = self._translators()
         joint = {source: part.encode(batch.observed[source]) for source, part in translators.items()}
         outputs = self.fuse({source: part.summary(joint[source]) for source, part in translators.items()})
-        for source, target in RING.items():
-            translation, cycle = translators[source].translate(joint[source], self.steps)
+        decoded = translate(list(translators.values()), list(joint.values()), self.steps)
+        for (source, target), translation, cycle in zip(RING.items(), *decoded, strict=True):
             outputs |= {f"translation_{target}": translation, f"cycle_{source}": cycle}
         return outputs
 
@@ -150,7 +158,7 @@ class Hierarchy(Mctn):
         first = self.text_to_vision.encode(batch.observed["l"])
         second = self.joint_to_audio.encoder(first)
         outputs = self.fuse({"l": self.joint_to_audio.summary(second)})
-        translation, cycle = self.text_to_vision.translate(first, self.steps)
+        (translation,), (cycle,) = translate([self.text_to_vision], [first], self.steps)
         audio = self.joint_to_audio.decoder(second, self.joint_to_audio.output, self.steps)
         return outputs | {"translation_v": translation, "cycle_l": cycle, "translation_a": audio}
 

@@ -2,131 +2,92 @@
 
 The framework's LSTM computes padding as well, most of a batch whose longest utterance is long, and on a CPU one
 LSTM at a time. Here several LSTMs that read the same sequences run side by side, over the frames that exist; the input
-projection of all frames is one matrix product, and so is each gradient of a weight. Where the framework's LSTM is the
-better one (a GPU has it as few kernels), it stays, and several are one of their common width.
+projection of all frames is one matrix product, and so is each gradient of a weight. A GPU, which would have to tell
+the program which frames exist, computes all of them, every LSTM of every repeat in the same steps.
 """
 
 from __future__ import annotations
 
-import warnings
 from itertools import accumulate, pairwise
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
+from nmer.systems.fused_lstm import LstmOutputs, TimeMaxima
 from nmer.systems.interface import Sequences
 from nmer.systems.repeats import for_all, together
 
 aten = torch.ops.aten
 
-# They are put together for every call, as many repeats have them.
-warnings.filterwarnings("ignore", "RNN module weights are not part of single contiguous chunk of memory")
-
-WIDEST = 1024
-"""Outputs of LSTMs that are computed as one: the zeros between them cost arithmetic, their steps are shared."""
-
 
 def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
     """Maximum over each utterance's own frames of the outputs of every LSTM: (LSTMs, batch, hidden).
 
-    lstms: one layer, one direction, batch first, all of one size.
+    lstms: one layer, one direction, batch first, all of one size. In single precision, also under autocast: rounding
+    adds up from step to step.
     """
-    if by_framework(sequences.values):
-        outputs = lstm_outputs([(sequences.values, [lstm_weights(lstm) for lstm in lstms])])[0]
-        return outputs.masked_fill(~sequences.valid()[:, :, None], float("-inf")).amax(dim=2)
+    if under_autocast(sequences.values):
+        with torch.autocast(sequences.values.device.type, enabled=False):
+            return lstm_maxima(lstms, Sequences(sequences.values.float(), sequences.lengths))
+    weights = [lstm_weights(lstm) for lstm in lstms]
+    if pads(sequences.values):
+        outputs = lstm_outputs([(sequences.values, weights)])
+        maxima: Tensor = for_all(TimeMaxima.apply, outputs, ~sequences.valid().T[None])
+        return maxima
     # The longest first: the utterances that still go on at a step are then the first ones.
     lengths, order = sequences.lengths.sort(descending=True, stable=True)
     going_on = torch.arange(int(lengths[0]), device=lengths.device)[:, None] < lengths
     step, place = going_on.nonzero(as_tuple=True)
     frames = sequences.values.flatten(0, 1).index_select(0, order[place] * sequences.values.shape[1] + step)
-    weights = [lstm_weights(lstm) for lstm in lstms]
     input_weights, hidden_weights = (torch.stack([own[number] for own in weights]) for number in (0, 1))
     # Summed before they are stacked: views of one gradient would be clipped once for each bias.
     biases = torch.stack([own[2] + own[3] for own in weights])
     given = (frames, place, going_on.sum(dim=1).tolist(), input_weights, hidden_weights, biases)
-    maxima: Tensor = _LongestFirst.apply(*given)  # type: ignore[no-untyped-call]
+    maxima = _LongestFirst.apply(*given)  # type: ignore[no-untyped-call]
     return maxima.index_select(1, order.argsort())
 
 
-def by_framework(values: Tensor) -> bool:
-    """Whether encoders leave these features to the framework's own LSTMs and convolutions."""
-    return values.device.type != "cpu" or torch.is_autocast_enabled("cpu") or together()
+def pads(values: Tensor) -> bool:
+    """Whether encoders compute all frames of a padded batch, in the form for a GPU, and not those that exist."""
+    return values.device.type != "cpu" or together()
+
+
+def under_autocast(values: Tensor) -> bool:
+    """Whether products of these values are multiplied in less than single precision."""
+    device = values.device.type
+    return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def lstm_weights(lstm: nn.LSTM, direction: str = "") -> list[Tensor]:
-    """Weights of an LSTM's first layer as :func:`lstm_outputs` takes them. direction: "" or "_reverse"."""
+    """Weights of an LSTM's first layer as :func:`lstm_outputs` reads them. direction: "" or "_reverse"."""
     names = [f"{name}_l0{direction}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     return [getattr(lstm, name) for name in names]
 
 
-def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tensor]:
-    """Outputs of LSTMs at every frame by the framework's LSTM, several as one.
+def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> Tensor:
+    """Outputs of LSTMs at every frame of a padded batch, all LSTMs in the same steps.
 
-    Returns per reader (LSTMs, batch, longest, hidden). readers: values, (batch, longest, dim) each of one shape, and
-    the weights of the LSTMs that read them, all of one size and as many for each. Frames beyond an utterance's length
-    are computed as well.
+    Returns (readers x LSTMs, longest, batch, hidden). readers: values, (batch, longest, dim) each of one shape, and
+    the weights of the LSTMs that read them, all of one size and as many for each.
     """
-    device = readers[0][0].device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        # A GPU's LSTM knows float16 and no bfloat16, and not every CPU has one of less than single precision.
-        with torch.autocast(device, enabled=False):
-            return lstm_outputs([(values.float(), lstms) for values, lstms in readers])
-    values = torch.stack([values for values, _lstms in readers])
-    by_name = zip(*(zip(*lstms, strict=True) for _values, lstms in readers), strict=True)
-    weights = [torch.stack([torch.stack(lstms) for lstms in parts]) for parts in by_name]
-    return list(for_all(_of_all_repeats, values, *weights).unflatten(0, (len(readers), -1)))
+    products = []
+    for values, lstms in readers:
+        product = functional.linear(values.transpose(0, 1), torch.cat([own[0] for own in lstms]))
+        products.append(product.unflatten(2, (len(lstms), -1)).movedim(2, 0))
+    weights = [own for _values, lstms in readers for own in lstms]
+    biases = torch.stack([own[2] + own[3] for own in weights])
+    return for_all(_outputs, torch.cat(products), biases, torch.stack([own[1] for own in weights]))
 
 
-def _of_all_repeats(values: Tensor, *weights: Tensor) -> Tensor:
-    """values: (repeats, readers, batch, longest, dim). weights: (repeats, readers, LSTMs, 4 hidden, ...).
-    Returns (repeats, readers x LSTMs, batch, longest, hidden)."""
-    repeats, readers = values.shape[:2]
-    lstms, hidden = weights[1].shape[2], weights[1].shape[4]
-    as_one = max(1, WIDEST // (lstms * hidden))
-    flat = [part.flatten(0, 1).split(as_one) for part in (values, *weights)]
-    outputs = torch.cat([_as_one(*group) for group in zip(*flat, strict=True)])
-    of_repeats: Tensor = outputs.unflatten(0, (repeats, readers)).flatten(1, 2)
-    return of_repeats
-
-
-def _as_one(
-    values: Tensor, input_weights: Tensor, hidden_weights: Tensor, input_biases: Tensor, hidden_biases: Tensor
-) -> Tensor:
-    """LSTMs as one that is as wide as all of them, with zeros where one would read another's frames or state.
-
-    values: (readers, batch, longest, dim). input_weights: (readers, LSTMs, 4 hidden, dim), and so on.
-    Returns (readers, LSTMs, batch, longest, hidden).
-    """
-    readers, lstms, _gates, hidden = hidden_weights.shape[:4]
-    width = readers * lstms * hidden
-    side_by_side = values.permute(1, 2, 0, 3).flatten(2)
-    own_frames = _on_diagonal(input_weights.unflatten(2, (4, hidden)).movedim(2, 0))
-    own_state = _on_diagonal(hidden_weights.unflatten(2, (4, hidden)).movedim(2, 0).flatten(1, 2).unsqueeze(2))
-    biases = [part.unflatten(2, (4, hidden)).movedim(2, 0).flatten() for part in (input_biases, hidden_biases)]
-    start = values.new_zeros(1, values.shape[1], width)
-    outputs = torch.lstm(
-        side_by_side,
-        (start, start),
-        [own_frames, own_state, *biases],
-        has_biases=True,
-        num_layers=1,
-        dropout=0.0,
-        train=torch.is_grad_enabled(),
-        bidirectional=False,
-        batch_first=True,
-    )[0]
-    apart: Tensor = outputs.unflatten(2, (readers, lstms, hidden))
-    return apart.permute(2, 3, 0, 1, 4)
-
-
-def _on_diagonal(blocks: Tensor) -> Tensor:
-    """blocks: (4, readers, LSTMs, hidden, columns). Returns (4 readers LSTMs hidden, readers columns): every reader's
-    rows have its own columns, and zeros in all others."""
-    readers = blocks.shape[1]
-    own = torch.eye(readers, dtype=torch.bool, device=blocks.device)[:, None, None, :, None]
-    return torch.where(own, blocks.unsqueeze(4), 0.0).flatten(4).flatten(0, 3)
+def _outputs(products: Tensor, biases: Tensor, hidden_weights: Tensor) -> Tensor:
+    """Every operand has the repeats, then the LSTMs, on its first two axes, and so has the result."""
+    flat = (part.flatten(0, 1) for part in (products, biases, hidden_weights))
+    outputs: Tensor = LstmOutputs.apply(*flat)  # type: ignore[no-untyped-call]
+    of_all: Tensor = outputs.unflatten(0, products.shape[:2])
+    return of_all
 
 
 class _LongestFirst(torch.autograd.Function):

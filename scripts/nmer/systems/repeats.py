@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -96,18 +97,61 @@ class _ForAll(torch.autograd.Function):
 
 
 class _OwnDraws(TorchFunctionMode):
-    """Draws dropout and normal numbers, several repeats' from the generator of each, one's from the framework's."""
+    """Draws dropout and normal numbers, several repeats' from the generator of each, one's from the framework's.
+
+    Linear layers of several repeats are one batched product; ``torch.vmap`` makes some ten kernels of each.
+    """
 
     def __torch_function__(
         self, function: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
     ) -> Any:
         """The framework's hook, called for each of its functions."""
         named = dict(named or {})
+        if function is functional.linear and together():
+            return _linear(*given, **named)
         if function in (functional.dropout, torch.randn_like):
             values, *others = given or (named.pop("input"),)
             own = _dropout if function is functional.dropout else _normal
             return own(values, *others, **named)
         return function(*given, **named)
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    if weight.dim() != 2:
+        return functional.linear(input, weight, bias)
+    device = input.device.type
+    given = [input, weight] if bias is None else [input, weight, bias]
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        given = [each.to(torch.get_autocast_dtype(device)) for each in given]
+        with torch.autocast(device, enabled=False):
+            return for_all(_Linear.apply, *given)
+    return for_all(_Linear.apply, *given)
+
+
+class _Linear(torch.autograd.Function):
+    """The linear layers of several repeats, each a batched product whose gradient has its weights' layout."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, weights: Tensor, biases: Tensor | None = None) -> Tensor:
+        """values: (repeats, ..., inputs). weights: (repeats, outputs, inputs). biases: (repeats, outputs).
+        Returns (repeats, ..., outputs)."""
+        rows, columns = values.reshape(len(values), -1, values.shape[-1]), weights.transpose(1, 2)
+        ctx.save_for_backward(rows, weights)
+        ctx.shape = values.shape
+        found = torch.bmm(rows, columns) if biases is None else torch.baddbmm(biases[:, None], rows, columns)
+        return found.view(*values.shape[:-1], weights.shape[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weights = ctx.saved_tensors
+        of_rows = gradient.reshape(len(rows), -1, weights.shape[1])
+        of_values, of_weights, *of_biases = ctx.needs_input_grad
+        return (
+            torch.bmm(of_rows, weights).view(ctx.shape) if of_values else None,
+            torch.bmm(of_rows.transpose(1, 2), rows) if of_weights else None,
+            *(of_rows.sum(dim=1) if needed else None for needed in of_biases),
+        )
 
 
 def _dropout(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -128,7 +172,9 @@ def _drawn(values: Tensor, draw: Callable[..., Tensor], **like: Any) -> Tensor:
     generators = _running[-1].generators
 
     def of_each(shaped: Tensor) -> Tensor:
-        draws = zip(shaped, generators, strict=True)
-        return torch.stack([draw(torch.empty_like(one, **like), generator=own) for one, own in draws])
+        drawn = torch.empty_like(shaped, memory_format=torch.contiguous_format, **like)
+        for one, own in zip(drawn, generators, strict=True):
+            draw(one, generator=own)
+        return drawn
 
     return for_all(of_each, values.detach())
