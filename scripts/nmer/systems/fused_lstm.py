@@ -13,7 +13,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nmer.systems.products import divisor, sum_of_products
+
 aten = torch.ops.aten
+
+PARTS_OF_A_BATCH = 8
 
 
 class LstmOutputs(torch.autograd.Function):
@@ -60,17 +64,21 @@ class LstmOutputs(torch.autograd.Function):
         # A copy, into whose steps the gradients that come through the state are added.
         output_gradients = gradient.transpose(0, 1).clone(memory_format=torch.contiguous_format)
         cell_gradient = torch.zeros_like(cells[0])
+        # Part by part of the batch: on a GPU the product of a few LSTMs occupies too few multiprocessors.
+        parts = lstms * divisor(batch, PARTS_OF_A_BATCH)
+        weights = hidden_weights.repeat_interleave(parts // lstms, dim=0)
         gate_gradients: list[Tensor] = []
         for step in reversed(range(steps)):
-            output_gradient = output_gradients[step]
+            output_gradient = output_gradients[step].flatten(0, 1)
             if gate_gradients:
-                output_gradient.baddbmm_(gate_gradients[-1], hidden_weights)
+                later = gate_gradients[-1].flatten(0, 1).unflatten(0, (parts, -1))
+                output_gradient.unflatten(0, (parts, -1)).baddbmm_(later, weights)
             gate_gradient, cell_gradient = fused_cell_backward(
-                output_gradient.flatten(0, 1), cell_gradient, cells[step], cells[step + 1], workspaces[step]
+                output_gradient, cell_gradient, cells[step], cells[step + 1], workspaces[step]
             )
             gate_gradients.append(gate_gradient.unflatten(0, (lstms, batch)))
         of_gates = torch.stack(gate_gradients[::-1], dim=1)
-        of_weights = torch.bmm(of_gates[:, 1:].flatten(1, 2).transpose(1, 2), outputs[:, :-1].flatten(1, 2))
+        of_weights = sum_of_products(of_gates[:, 1:].flatten(1, 2), outputs[:, :-1].flatten(1, 2))
         return of_gates, of_gates.sum(dim=(1, 2)), of_weights
 
 

@@ -16,6 +16,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from nmer.systems.products import sum_of_products
+
 
 class _Together(NamedTuple):
     """A computation of several repeats. number: of the repeat, as ``torch.vmap`` shows it: every repeat has its own."""
@@ -149,7 +151,7 @@ class _Linear(torch.autograd.Function):
         of_values, of_weights, *of_biases = ctx.needs_input_grad
         return (
             torch.bmm(of_rows, weights).view(ctx.shape) if of_values else None,
-            torch.bmm(of_rows.transpose(1, 2), rows) if of_weights else None,
+            sum_of_products(of_rows, rows) if of_weights else None,
             *(of_rows.sum(dim=1) if needed else None for needed in of_biases),
         )
 

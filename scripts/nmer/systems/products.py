@@ -1,0 +1,29 @@
+"""Batched matrix products in the shapes that GPUs are slow at: sums over very many rows, few products of few rows.
+
+cuBLAS computes a block of the result on one multiprocessor. A product with a small result leaves most of a GPU idle
+unless its sum is split (docs/performance.md).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MOST_PARTS = 32
+ROWS_OF_A_PART = 512
+
+
+def sum_of_products(first: Tensor, second: Tensor) -> Tensor:
+    """(n, rows, p) and (n, rows, q) to the sum over rows of their outer products, (n, p, q)."""
+    count, rows = first.shape[:2]
+    parts = divisor(rows, min(MOST_PARTS, max(1, rows // ROWS_OF_A_PART)))
+    if parts == 1:
+        return torch.bmm(first.transpose(1, 2), second)
+    split = [whole.unflatten(1, (parts, -1)).flatten(0, 1) for whole in (first, second)]
+    total: Tensor = torch.bmm(split[0].transpose(1, 2), split[1]).unflatten(0, (count, parts)).sum(dim=1)
+    return total
+
+
+def divisor(number: int, most: int) -> int:
+    """The largest divisor of a number up to ``most``."""
+    return next(part for part in range(most, 0, -1) if number % part == 0)
