@@ -53,9 +53,10 @@ def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator[tor
     if not gpus or not torch.cuda.is_available():
         yield torch.device("cpu")
         return
-    # The CPU's algorithms are deterministic as they are, and the call imports a compiler that takes seconds.
+    # The CPU's algorithms are deterministic by default.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # The same as use_deterministic_algorithms(warn_only), which imports a compiler that takes five seconds.
+    torch.set_deterministic_debug_mode("warn")
     # For looking for faults: what is made empty would be filled, one kernel each.
     setattr(torch.utils.deterministic, "fill_uninitialized_memory", False)  # noqa: B010, not among its types
     set_product_precision("ieee")

@@ -30,7 +30,7 @@ from nmer.training.precision import loss_terms
 from nmer.training.targets import StackedTargets
 from nmer.training.validation import ValidationSplit
 
-LENGTHS = 7
+LENGTHS = 4
 """How many padded lengths there are between half the longest utterance of the training split and all of it: each is a
 graph of its own, and so is the last, smaller batch."""
 
