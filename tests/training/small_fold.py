@@ -21,6 +21,7 @@ from nmer.plan.settings import RunSettings, TrainingSettings
 from nmer.systems.building import build_system
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
+from nmer.training.graphs import Graphs
 from nmer.training.loop import Trained, fit
 from nmer.training.one_by_one import OneByOne
 from nmer.training.stacked import Stacked
@@ -190,3 +191,41 @@ class Plain(System):
 def make_teachers(stage: str | None, repeats: list[int]) -> dict[int, System]:
     """A frozen teacher of every repeat, or none."""
     return {repeat: builder(stage)().requires_grad_(False) for repeat in repeats} if stage else {}
+
+
+class RestorableGenerator(torch.Generator):
+    """A generator of a CPU with the method that only those of GPUs have."""
+
+    def graphsafe_set_state(self, other: torch.Generator) -> None:
+        self.set_state(other.get_state())
+
+
+class FakeCaptures:
+    """Stands for CUDA graphs on a CPU: a replay runs the captured function on the tensors that it was captured with.
+
+    As on a GPU, replays share one output, and a capture itself computes nothing. fail_with: raised by a capture once
+    it has drawn and computed.
+    """
+
+    def __init__(self, monkeypatch) -> None:
+        self.captured = self.replays = 0
+        self.fail_with: Exception | None = None
+        monkeypatch.setattr(Graphs, "_capture", lambda _graphs, *given: self._capture(*given))
+
+    def _capture(self, function, inputs):
+        self.captured += 1
+        if self.fail_with is not None:
+            function(*inputs)
+            raise self.fail_with
+        return _FakeCaptured(self, function, tuple(given.clone() for given in inputs))
+
+
+class _FakeCaptured:
+    def __init__(self, counts: FakeCaptures, function, inputs: tuple[Tensor, ...]) -> None:
+        self._counts, self._function = counts, function
+        self.inputs, self.graph, self.output = inputs, self, None
+
+    def replay(self) -> None:
+        self._counts.replays += 1
+        found = self._function(*self.inputs)
+        self.output = found if self.output is None else self.output.copy_(found)
