@@ -71,7 +71,7 @@ class Stacked:
 
     def refusal(self, tried_first: bool) -> str:
         """Why the repeats cannot be stacked; empty if they can. tried_first: whether to try a copy of them on a long
-        batch, which finds what ``torch.vmap`` cannot compute."""
+        batch and in validation, which finds what ``torch.vmap`` cannot compute."""
         if list(self._systems[0].buffers()):
             return "it has buffers, in which each would have to note what it has seen."
         if not tried_first:
@@ -83,6 +83,9 @@ class Stacked:
             # Twice: a tensor that is kept from one batch to the next is of no use to the second.
             for _step in range(2):
                 summed(self._terms(batch).values()).sum().backward()
+            self._systems[0].eval()
+            with torch.no_grad():
+                self._predictions()
         except Exception as error:  # a fault of the system itself appears again when it is trained one by one
             return (str(error).strip() or type(error).__name__).splitlines()[0]
         finally:
