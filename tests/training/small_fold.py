@@ -203,19 +203,20 @@ class RestorableGenerator(torch.Generator):
 class FakeCaptures:
     """Stands for CUDA graphs on a CPU: a replay runs the captured function on the tensors that it was captured with.
 
-    As on a GPU, replays share one output, and a capture itself computes nothing. fail_with: raised by a capture once
-    it has drawn and computed.
+    As on a GPU, replays share one output, and a capture itself computes nothing. fail_with: raised by a capture after
+    it has spoilt the generators.
     """
 
     def __init__(self, monkeypatch) -> None:
         self.captured = self.replays = 0
         self.fail_with: Exception | None = None
-        monkeypatch.setattr(Graphs, "_capture", lambda _graphs, *given: self._capture(*given))
+        monkeypatch.setattr(Graphs, "_capture", lambda *given: self._capture(*given))
 
-    def _capture(self, function, inputs):
+    def _capture(self, graphs, function, inputs):
         self.captured += 1
         if self.fail_with is not None:
-            function(*inputs)
+            for generator in graphs._generators:
+                torch.rand(3, generator=generator)
             raise self.fail_with
         return _FakeCaptured(self, function, tuple(given.clone() for given in inputs))
 

@@ -9,22 +9,31 @@ import torch
 from small_fold import (
     CLASSES,
     DIMS,
+    FOLDS,
+    SMALL_NMER,
     SYSTEMS,
+    FakeCaptures,
     Plain,
+    RestorableGenerator,
     builder,
+    equal,
     fold_data,
     make_files,
     make_teachers,
     run_settings,
     train_one,
     train_stacked,
+    utterance,
 )
 from torch import nn
 
 from nmer.errors import TrainingError
 from nmer.systems.interface import System
-from nmer.training import loop
-from nmer.training.stacked import Stacked
+from nmer.systems.registry import pretraining, systems
+from nmer.training import loop, stacked
+from nmer.training.data import FoldData
+from nmer.training.graphs import Graphs
+from nmer.training.stacked import LENGTHS, Stacked, padded_lengths
 
 REPEATS = [1, 2]
 
@@ -218,3 +227,180 @@ class Remembering(Plain):
 
 def test_a_system_with_buffers_is_refused(data):
     assert refusal(Remembering, data).startswith("it has buffers")
+
+
+class Branching(Plain):
+    """Can be trained for several repeats, but in evaluation asks what a number is."""
+
+    def fuse(self, encodings):
+        outputs = super().fuse(encodings)
+        if not self.training and outputs["logits"].max() > 1e9:
+            outputs["logits"] = -outputs["logits"]
+        return outputs
+
+
+def test_a_system_that_cannot_be_validated_for_several_repeats_is_refused(data):
+    assert "vmap" in refusal(Branching, data)
+
+
+def variants(name: str) -> list[dict]:
+    """The default options of a system, made small, and every other choice of each option."""
+    declaration = systems.declaration(name)
+    small = {option: value for option, value in (SMALL_NMER | {"steps": 2}).items() if option in declaration.options}
+    choices = dict(declaration.attributes.get("choices", {}))
+    choices |= {option: (True, False) for option, value in declaration.options.items() if isinstance(value, bool)}
+    choices.pop("heads", None)
+    return [small, *(small | {option: value} for option, values in choices.items() for value in values)]
+
+
+@pytest.mark.parametrize("name", systems.shipped())
+def test_every_own_system_can_be_stacked_and_captured_which_is_not_tried_before_a_training(data, name):
+    declaration = systems.declaration(name)
+    regime = declaration.attributes["regimes"][0] if declaration.attributes["regimes"] else "clean"
+    for options in variants(name):
+        own = make_teachers(pretraining(declaration, options), REPEATS)
+        learner = Stacked(builder(name, **options), data, run_settings(name, regime, repeats=2), REPEATS, own)
+        reasons = []
+        learner._graphs.disable = reasons.append
+        assert learner.refusal(tried_first=True) == ""
+        assert reasons == []
+
+
+# ---- padding
+
+
+def test_a_batch_is_padded_to_one_of_a_few_lengths_never_below_its_longest():
+    most = {"a": 340, "v": 50, "l": 22}
+    found = {length: padded_lengths({"a": length, "v": 3, "l": 5}, most) for length in range(1, 341)}
+    for length, padded in found.items():
+        assert length <= padded["a"] <= 340
+        assert (padded["v"], padded["l"]) == (50, 22)
+    lengths = [padded["a"] for padded in found.values()]
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) == LENGTHS
+    # No more than a seventh of the longest half is padding.
+    assert all(padded["a"] - length <= 340 / 14 + 1 for length, padded in found.items() if length > 340 / 2 + 340 / 14)
+
+
+@pytest.mark.parametrize("widest", range(1, 60))
+def test_padded_lengths_hold_for_utterances_of_any_length(widest):
+    most = {"a": 1, "v": widest, "l": 1}
+    found = [padded_lengths({"a": 1, "v": length, "l": 1}, most) for length in range(1, widest + 1)]
+    assert all(length <= padded["v"] <= widest for length, padded in enumerate(found, start=1))
+    assert len({padded["v"] for padded in found}) <= LENGTHS
+    assert all((padded["a"], padded["l"]) == (1, 1) for padded in found)
+
+
+def test_batches_are_padded_alike_whatever_came_before_them(data, monkeypatch):
+    seen, whole = [], stacked.make_batch
+
+    def spy(*given):
+        seen.append((len(given[1]), given[6]))
+        return whole(*given)
+
+    monkeypatch.setattr(stacked, "make_batch", spy)
+    learner = Stacked(Plain, data, run_settings(repeats=2), REPEATS, {})
+    for epoch in (2, 0, 2):
+        learner.train_epoch(epoch, 1e-3)
+    assert seen[:3] == seen[6:]
+    everything = {m: max(len(utterance(m, number)) for number in FOLDS[1]["train"]) for m in DIMS}
+    # The last, smaller batch has one length only.
+    assert seen[2] == (2, everything)
+    assert all(frames[m] == everything[m] for _count, frames in seen for m in "vl" if m != max(everything))
+
+
+# ---- graphs
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """Lets stacked repeats capture on a CPU, where a replay runs the captured step again."""
+
+    class Capturing(Graphs):
+        def __init__(self, device, generators, enabled, what) -> None:
+            super().__init__(device, generators, enabled, what)
+            self.capturing = enabled
+
+    monkeypatch.setattr(torch, "Generator", lambda _device: RestorableGenerator())
+    monkeypatch.setattr(stacked, "Graphs", Capturing)
+    return FakeCaptures(monkeypatch)
+
+
+def alike(found, expected) -> bool:
+    return all(
+        equal(found[repeat][0], weights) and found[repeat][1] == rows for repeat, (weights, rows) in expected.items()
+    )
+
+
+@pytest.mark.parametrize("name", ["men", "nmer", "mctn"])
+def test_replayed_steps_and_validation_end_as_plain_ones(data, captures, name):
+    stage, regime, options = SYSTEMS[name]
+    own, given = make_teachers(stage, REPEATS), {"epochs": 3, "repeats": 2, "decay_epochs": 1}
+    build = builder(name, **options)
+    plain = train_stacked(build, data, run_settings(name, regime, **given, graphs="never"), REPEATS, own)
+    assert captures.captured == captures.replays == 0
+    found = train_stacked(build, data, run_settings(name, regime, **given), REPEATS, own)
+    assert alike(found, plain)
+    # Of three steps and a validation in each of four epochs some are first calls.
+    assert 2 <= captures.captured <= captures.replays < 16
+
+
+def test_a_step_that_cannot_be_captured_is_trained_plainly_with_the_same_draws(data, captures, capsys):
+    given = {"epochs": 3, "repeats": 2}
+    plain = train_stacked(builder(), data, run_settings(**given, graphs="never"), REPEATS, {})
+    captures.fail_with = RuntimeError("operation not permitted when stream is capturing")
+    assert alike(train_stacked(builder(), data, run_settings(**given), REPEATS, {}), plain)
+    assert captures.captured == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: men: runs without CUDA graphs, because operation not permitted")
+
+
+def test_resumed_repeats_capture_anew_and_end_in_the_same_bits(data, captures, tmp_path, monkeypatch):
+    settings = run_settings(epochs=4, repeats=2)
+    whole = train_stacked(builder(), data, settings, REPEATS, {})
+    one_epoch, epochs = Stacked.train_epoch, []
+
+    def cut(self, epoch, rate):
+        epochs.append(epoch)
+        if epochs == [0, 1, 2, 3]:
+            raise InterruptionError
+        return one_epoch(self, epoch, rate)
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(Stacked, "train_epoch", cut)
+    with pytest.raises(InterruptionError):
+        train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt")
+    assert alike(train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt"), whole)
+
+
+def test_a_system_that_counts_its_batches_is_not_captured(data, captures, capsys):
+    learner = Stacked(Counting, data, run_settings(epochs=3, repeats=2), REPEATS, {})
+    assert learner.refusal(tried_first=True) == ""
+    loop.fit(learner, run_settings(epochs=3, repeats=2))
+    assert captures.captured == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: men: runs without CUDA graphs, because it changes its attribute 'batches'")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_replayed_epochs_equal_plain_ones_on_the_same_device(files, name, capsys):
+    device = torch.device("cuda")
+    data = FoldData(*files, 1, device)
+    stage, regime, options = SYSTEMS[name]
+    name = name.split()[0]
+    own = {repeat: teacher.to(device) for repeat, teacher in make_teachers(stage, REPEATS).items()}
+    found = {}
+    for graphs in ("never", "where_faster"):
+        settings = run_settings(name, regime, epochs=4, decay_epochs=2, repeats=2, graphs=graphs)
+        learner = Stacked(builder(name, **options), data, settings, REPEATS, own)
+        found[graphs] = loop.fit(learner, settings)
+        assert len(learner._graphs._captured) >= (0 if graphs == "never" else 2)
+    assert capsys.readouterr().err == ""
+    for repeat, (weights, rows) in found["where_faster"].items():
+        expected, references = found["never"][repeat]
+        for row, reference in zip(rows, references, strict=True):
+            assert row["loss"] == pytest.approx(reference["loss"], rel=1e-4)
+        assert rows[0] == references[0]
+        for parameter, value in expected.items():
+            torch.testing.assert_close(weights[parameter], value, rtol=1e-3, atol=1e-4)
