@@ -214,13 +214,45 @@ def test_the_step_trains_repeats_together_where_the_settings_say_so(files, tmp_p
         assert found[repeat].keys() == alone[repeat].keys()
 
 
-def test_the_step_trains_one_by_one_what_cannot_be_trained_together(files, tmp_path, monkeypatch):
-    monkeypatch.setattr(Stacked, "refusal", lambda self, tried_first: "of a test.")
-    plain = {"system": "men", "regime": "clean"}
-    alone, _rows = run(files, tmp_path / "alone", **plain, **SHORT)
-    found, _rows = run(files, tmp_path / "together", **plain, **STACKED)
-    for repeat in (1, 2):
-        assert all(torch.equal(found[repeat][name], value) for name, value in alone[repeat].items())
+ASKING = """
+from nmer.systems.men import Men
+from nmer.systems.registry import system
+
+
+@system("asking", pretraining="none", regimes=("clean",))
+class Asking(Men):
+    \"""Asks what a number is, which cannot be answered for several repeats at once.\"""
+
+    def __init__(self, dims, classes, dropout):
+        super().__init__(dims, classes, dropout)
+
+    def fuse(self, encodings):
+        outputs = super().fuse(encodings)
+        return outputs if outputs["logits"].max() > -1e9 else {"logits": -outputs["logits"]}
+"""
+
+
+def test_the_step_trains_one_by_one_what_cannot_be_stacked_and_reports_why(files, tmp_path, capsys):
+    file = tmp_path / "asking.py"
+    file.write_text(ASKING)
+    custom = {"system": "asking", "regime": "clean", "file": str(file)}
+    alone, _rows = run(files, tmp_path / "alone", **custom, **SHORT)
+    assert capsys.readouterr().err == ""
+    found, _rows = run(files, tmp_path / "together", **custom, **STACKED)
+    assert all(equal(found[repeat], weights) for repeat, weights in alone.items())
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: asking: its repeats are trained one by one, because ")
+    assert "vmap" in line
+
+
+def test_the_step_does_not_try_the_workflows_own_systems_first(files, tmp_path, monkeypatch):
+    tried, whole = [], Stacked.refusal
+    monkeypatch.setattr(Stacked, "refusal", lambda self, tried_first: tried.append(tried_first) or whole(self, False))
+    file = tmp_path / "asking.py"
+    file.write_text(ASKING.replace("> -1e9", "is not None"))
+    run(files, tmp_path / "own", system="men", regime="clean", **STACKED)
+    run(files, tmp_path / "custom", system="asking", regime="clean", file=str(file), **STACKED)
+    assert tried == [False, True]
 
 
 @pytest.mark.parametrize(
