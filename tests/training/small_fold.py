@@ -42,6 +42,8 @@ SYSTEMS = {
     "men": (None, "clean", {}),
     "two_tower": (None, "clean", {}),
     "shared": (None, "clean", {}),
+    "shared scaled": (None, "clean", {"discrepancy_scaling": True}),
+    "shared tanh scaled": (None, "clean", {"invariant_features": "tanh", "discrepancy_scaling": True}),
     "unimodal_l": (None, "all", {}),
     "mctn": (None, "six", {"steps": 2}),
     "mctn hier": (None, "six", {"steps": 2, "form": "hier"}),

@@ -255,6 +255,25 @@ def test_the_step_does_not_try_the_workflows_own_systems_first(files, tmp_path, 
     assert tried == [False, True]
 
 
+TANH = {"options": {"invariant_features": "tanh"}}
+
+
+@pytest.mark.parametrize(("taught", "given"), [({}, TANH), (TANH, {}), ({}, {})])
+def test_the_step_refuses_a_teacher_whose_file_or_settings_have_other_invariant_features(
+    files, tmp_path, capsys, taught, given
+):
+    run(files, tmp_path, system="shared", regime="clean", **SHORT, **taught)
+    step = {"features": files[0], "noisy": files[1], "teacher": tmp_path / "model.safetensors"}
+    step |= {"model": tmp_path / "student", "history": tmp_path / "rows", "checkpoints": tmp_path / "checkpoints"}
+    with pytest.raises(SystemExit):
+        run_step(train, RUN | TANH | {"system": "if_mmin", "teacher": given}, **step)
+    expected = (
+        "error: systems.shared.invariant_features: it is 'raw', but systems.if_mmin.invariant_features is 'tanh'."
+    )
+    assert capsys.readouterr().err == f"{expected} Set both alike.\n"
+    assert not (tmp_path / "student").exists()
+
+
 @pytest.mark.parametrize(
     ("choice", "device", "changes", "expected"),
     [
