@@ -185,8 +185,8 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
     from nmer.names import SIX_CONDITIONS
     from nmer.plan.conditions import fixed_condition
     from nmer.systems.building import build_system
-    from nmer.training import loop as training
     from nmer.training.data import FoldData
+    from nmer.training.one_by_one import OneByOne
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
@@ -211,18 +211,18 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
     difference = compare_gradients(name, system)
     times: dict[str, list] = {"our step": [], "our pass": [], "plain step": [], "plain pass": []}
     operations, rates = [], []
-    original = {"epoch": training.train_epoch, "pass": training.validate}
+    original = {"epoch": OneByOne.train_epoch, "pass": OneByOne.validate}
 
     def epoch(*given):
         if len(times["plain step"]) < WARMING_UP:
             with counting() as counter:
-                terms = original["epoch"](*given)
+                losses = original["epoch"](*given)
             operations.append(counter.get_total_flops() / MEASURED_STEPS)
         else:
             rates.append(matrix_rate())
-            terms = timed(times["our step"], original["epoch"], *given)
+            losses = timed(times["our step"], original["epoch"], *given)
         timed(times["plain step"], plain.epoch, rows[: BATCH if len(operations) < WARMING_UP else None], BATCH)
-        return terms
+        return losses
 
     def validation(*given):
         scores = timed(times["our pass"], original["pass"], *given)
@@ -230,11 +230,11 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
             timed(times["plain pass"], plain.validate, conditions, validated, BATCH)
         return scores
 
-    training.train_epoch, training.validate = epoch, validation
+    OneByOne.train_epoch, OneByOne.validate = epoch, validation
     try:
         train(name, system, data, teacher, WARMING_UP + rounds)
     finally:
-        training.train_epoch, training.validate = original["epoch"], original["pass"]
+        OneByOne.train_epoch, OneByOne.validate = original["epoch"], original["pass"]
     cpu, wall = (
         {way: np.array([pair[clock] for pair in pairs[-rounds:]]) for way, pairs in times.items()} for clock in (0, 1)
     )
@@ -262,7 +262,8 @@ def train(name: str, system: str, data, teacher, epochs: int, batch_size: int = 
     """Train as the workflow does."""
     from nmer.plan.settings import RunSettings, TrainingSettings
     from nmer.systems.building import build_system
-    from nmer.training import loop as training
+    from nmer.training.loop import fit
+    from nmer.training.one_by_one import OneByOne
 
     shape = CORPORA[name]
     settings = RunSettings(
@@ -274,7 +275,7 @@ def train(name: str, system: str, data, teacher, epochs: int, batch_size: int = 
         evaluation=shape.evaluation,
         training=TrainingSettings(constant_epochs=epochs, decay_epochs=0, batch_size=batch_size),
     )
-    training.train_repeat(lambda: build_system(system, shape.dims, shape.classes, 0.5), data, settings, 1, teacher)
+    fit(OneByOne(lambda: build_system(system, shape.dims, shape.classes, 0.5), data, settings, 1, teacher), settings)
 
 
 def timed(times: list, function, *given):
@@ -412,7 +413,7 @@ def start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> tu
     import torch
 
     from nmer.systems.building import build_system
-    from nmer.training import loop as training
+    from nmer.training import one_by_one
     from nmer.training.data import FoldData
 
     torch.set_num_threads(1)
@@ -420,20 +421,20 @@ def start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> tu
     begun: list[float] = []
     done: list[float] = []
 
-    class TimedAdamW(training.AdamW):
+    class TimedAdamW(one_by_one.AdamW):
         def step(self, *given, **named):
             super().step(*given, **named)
             done.append(time.process_time())
 
-    training.AdamW = TimedAdamW
-    original = training.train_epoch
+    one_by_one.AdamW = TimedAdamW
+    original = one_by_one.OneByOne.train_epoch
 
-    def one_step_of_epoch(system, optimiser, data, *given):
+    def one_step_of_epoch(learner, *given):
         begun.append(time.process_time())
-        data.splits = data.splits | {"train": data.splits["train"][:BATCH]}
-        return original(system, optimiser, data, *given)
+        data.training_rows = data.training_rows[:BATCH]
+        return original(learner, *given)
 
-    training.train_epoch = one_step_of_epoch
+    one_by_one.OneByOne.train_epoch = one_step_of_epoch
     began = time.process_time()
     data = FoldData(*files, 1, torch.device("cpu"))
     teacher = build_system(TEACHERS[system], shape.dims, shape.classes, 0.5).requires_grad_(False)

@@ -68,6 +68,7 @@ class Registry(Generic[PlugIn]):
         self.package = package
         self._folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
         self._objects: dict[str, PlugIn] = {}
+        self._from_files: dict[tuple[Path, int, str], PlugIn] = {}
 
     def register(self, name: str, **_attributes: object) -> Callable[[PlugIn], PlugIn]:
         """The decorator: remembers the object under its name. Its keywords are read by :meth:`declaration`."""
@@ -106,12 +107,19 @@ class Registry(Generic[PlugIn]):
         """Import a plug-in's file and return the registered object."""
         path = self.path(name, file)
         if file:
-            spec = importlib.util.spec_from_file_location(f"nmer_user_{path.stem}", path)
-            assert spec, path
-            assert spec.loader, path
-            spec.loader.exec_module(importlib.util.module_from_spec(spec))
-        else:
-            importlib.import_module(f"{self.package}.{name}")
+            # Executed once per version of the file, so that every build of a system gives the same class.
+            key = (path.resolve(), path.stat().st_mtime_ns, name)
+            if key not in self._from_files:
+                spec = importlib.util.spec_from_file_location(f"nmer_user_{path.stem}", path)
+                assert spec, path
+                assert spec.loader, path
+                spec.loader.exec_module(importlib.util.module_from_spec(spec))
+                self._from_files[key] = self._registered(name, path)
+            return self._from_files[key]
+        importlib.import_module(f"{self.package}.{name}")
+        return self._registered(name, path)
+
+    def _registered(self, name: str, path: Path) -> PlugIn:
         if name not in self._objects:
             raise ConfigError(f"{path}: declares no {self.sort} '{name}'.")
         return self._objects[name]

@@ -21,8 +21,7 @@ from nmer.corpora import streaming
 from nmer.corpora.demo import DemoSettings, write_demo
 from nmer.errors import DataError
 from nmer.results import style
-from nmer.training import loop as training
-from nmer.training import models
+from nmer.training import checkpoints, models
 
 
 def names_in(folder) -> set[str]:
@@ -186,7 +185,7 @@ WRITERS = {
     "gzip": lambda path: files.write_gzip(path, "".join(map(str, range(9000)))),
     "features": _write_hdf5,
     "model": lambda path: models.save_models(path, {1: {"weight": torch.zeros(5000)}}, {}),
-    "checkpoint": lambda path: training.save_progress(path, {"weights": {"weight": torch.zeros(5000)}}, []),
+    "checkpoint": lambda path: checkpoints.save_checkpoint(path, {"best": {"weight": torch.zeros(5000)}}),
     "corpus": _write_corpus,
     "figure": lambda path: style.save_figure(Figure(), pd.DataFrame(), path),
 }
@@ -208,7 +207,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_is_said_in_the_same_
     (full_disk / "filling").unlink()
     state = {"weights": {"weight": torch.zeros(50_000)}}
     with pytest.raises(SystemExit):
-        command.run(lambda: training.save_progress(full_disk / "checkpoint", state, []))
+        command.run(lambda: checkpoints.save_checkpoint(full_disk / "checkpoint", state))
     error = capfd.readouterr().err
     assert error.startswith(f"error: {full_disk / 'checkpoint'}: No space left on device.")
     assert names_in(full_disk) == set()

@@ -53,6 +53,17 @@ def test_a_users_file_is_loaded_by_name(file):
     assert noise_kinds.load("constant", file(NOISE))((2, 3), None) == (-2.0, (2, 3))
 
 
+def test_a_users_file_gives_one_object_however_often_it_is_loaded_until_it_changes(file, tmp_path):
+    path = file(NOISE)
+    first = noise_kinds.load("constant", path)
+    other = tmp_path / "other_file.py"
+    other.write_text(NOISE)
+    assert noise_kinds.load("constant", str(other)) is not first
+    assert noise_kinds.load("constant", path) is first
+    Path(path).write_text(NOISE.replace("= 2.0", "= 3.0"))
+    assert noise_kinds.load("constant", path)((1,), None) == (-3.0, (1,))
+
+
 def test_a_users_file_may_hold_several_plug_ins(file):
     path = file(NOISE + '\n\n@noise_kind("other")\ndef other(shape, generator, *, level=1):\n    return level\n')
     assert noise_kinds.declaration("other", path).options == {"level": 1}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
 import h5py
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from nmer import command
 from nmer.corpora.corpus import Corpus, CorpusSettings
@@ -17,7 +19,12 @@ from nmer.corpora.store_writer import write_store
 from nmer.digests import write_digest
 from nmer.plan.settings import RunSettings, TrainingSettings
 from nmer.systems.building import build_system
+from nmer.systems.interface import System
 from nmer.training.data import FoldData
+from nmer.training.graphs import Graphs
+from nmer.training.loop import Trained, fit
+from nmer.training.one_by_one import OneByOne
+from nmer.training.stacked import Stacked
 
 torch.set_num_threads(1)
 
@@ -31,6 +38,23 @@ FOLDS = {
 }
 SMALL_NMER = {"layers": 1, "heads": 2, "feed_forward": 16}
 CPU = torch.device("cpu")
+SYSTEMS = {
+    "men": (None, "clean", {}),
+    "two_tower": (None, "clean", {}),
+    "shared": (None, "clean", {}),
+    "shared scaled": (None, "clean", {"discrepancy_scaling": True}),
+    "shared tanh scaled": (None, "clean", {"invariant_features": "tanh", "discrepancy_scaling": True}),
+    "unimodal_l": (None, "all", {}),
+    "mctn": (None, "six", {"steps": 2}),
+    "mctn hier": (None, "six", {"steps": 2, "form": "hier"}),
+    "mmin": ("men", "six", {}),
+    "if_mmin": ("shared", "six", {}),
+    "nmer": ("two_tower", "six", {}),
+    "nmer stacked": ("shared", "all", {"invariance": "stacked"}),
+    "nmer_no_vae": ("two_tower", "six", {}),
+    "nmer_no_inv": ("two_tower", "six", SMALL_NMER),
+}
+"""Label -> stage of pretraining, regime and options; the system is the first word of the label."""
 
 
 def utterance(modality: str, number: int, noisy: bool = False) -> np.ndarray:
@@ -87,9 +111,59 @@ def run_settings(system: str = "men", regime: str = "clean", epochs: int = 2, **
 
 
 def builder(system: str = "men", dropout: float = 0.5, **options):
-    """What ``train_repeat`` calls to make the system."""
+    """What a learner calls to make the system."""
     given = (SMALL_NMER if system == "nmer" else {}) | options
     return lambda: build_system(system, DIMS, len(CLASSES), dropout, given)
+
+
+def train_one(
+    build: Callable[[], System],
+    data: FoldData,
+    settings: RunSettings,
+    repeat: int = 1,
+    teacher: System | None = None,
+    checkpoint: Path | None = None,
+    fresh=None,
+) -> Trained:
+    """Train one repeat; its best weights and its history."""
+    return fit(OneByOne(build, data, settings, repeat, teacher, fresh), settings, checkpoint)[repeat]
+
+
+def train_stacked(
+    build: Callable[[], System],
+    data: FoldData,
+    settings: RunSettings,
+    repeats: list[int],
+    teachers: dict[int, System],
+    checkpoint: Path | None = None,
+) -> dict[int, Trained]:
+    """Train repeats stacked; the best weights and the history of each."""
+    return fit(Stacked(build, data, settings, repeats, teachers), settings, checkpoint)
+
+
+def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    """Whether two sets of weights are the same bit for bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+class Bare(System):
+    """The least of a system: the mean frame of every modality, two linear sub-networks in a row; keeps its batches."""
+
+    def __init__(self) -> None:
+        super().__init__(DIMS, len(CLASSES), 0.0)
+        self.first = nn.Linear(sum(DIMS.values()), 5)
+        self.second = nn.Linear(5, self.classes)
+        self.batches = []
+
+    def encode(self, modality, sequences):
+        return sequences.values.sum(dim=1) / sequences.lengths[:, None]
+
+    def fuse(self, encodings):
+        return {"logits": self.second(self.first(torch.cat(list(encodings.values()), dim=1)))}
+
+    def loss(self, outputs, batch):
+        self.batches.append(batch)
+        return super().loss(outputs, batch)
 
 
 def run_step(step, settings: dict, **arguments) -> None:
@@ -100,3 +174,61 @@ def run_step(step, settings: dict, **arguments) -> None:
         given += [f"--{name}", *map(str, values)]
     with mock.patch.object(sys, "argv", [step.__name__, *given]):
         command.run(step.main)
+
+
+class Plain(System):
+    """The least of a system that learns."""
+
+    def __init__(self) -> None:
+        super().__init__(DIMS, len(CLASSES), 0.0)
+        self.head = nn.Linear(sum(DIMS.values()), self.classes)
+
+    def encode(self, modality, sequences):
+        return sequences.values.sum(dim=1) / sequences.lengths[:, None]
+
+    def fuse(self, encodings):
+        return {"logits": self.head(torch.cat(list(encodings.values()), dim=1))}
+
+
+def make_teachers(stage: str | None, repeats: list[int]) -> dict[int, System]:
+    """A frozen teacher of every repeat, or none."""
+    return {repeat: builder(stage)().requires_grad_(False) for repeat in repeats} if stage else {}
+
+
+class RestorableGenerator(torch.Generator):
+    """A generator of a CPU with the method that only those of GPUs have."""
+
+    def graphsafe_set_state(self, other: torch.Generator) -> None:
+        self.set_state(other.get_state())
+
+
+class FakeCaptures:
+    """Stands for CUDA graphs on a CPU: a replay runs the captured function on the tensors that it was captured with.
+
+    As on a GPU, replays share one output, and a capture itself computes nothing. fail_with: raised by a capture after
+    it has spoilt the generators.
+    """
+
+    def __init__(self, monkeypatch) -> None:
+        self.captured = self.replays = 0
+        self.fail_with: Exception | None = None
+        monkeypatch.setattr(Graphs, "_capture", lambda *given: self._capture(*given))
+
+    def _capture(self, graphs, function, inputs):
+        self.captured += 1
+        if self.fail_with is not None:
+            for generator in graphs._generators:
+                torch.rand(3, generator=generator)
+            raise self.fail_with
+        return _FakeCaptured(self, function, tuple(given.clone() for given in inputs))
+
+
+class _FakeCaptured:
+    def __init__(self, counts: FakeCaptures, function, inputs: tuple[Tensor, ...]) -> None:
+        self._counts, self._function = counts, function
+        self.inputs, self.graph, self.output = inputs, self, None
+
+    def replay(self) -> None:
+        self._counts.replays += 1
+        found = self._function(*self.inputs)
+        self.output = found if self.output is None else self.output.copy_(found)

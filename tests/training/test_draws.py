@@ -8,15 +8,17 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from small_fold import CPU, DIMS, FOLDS, IDS, builder, make_files, run_settings, utterance
+from small_fold import CPU, DIMS, FOLDS, IDS, builder, make_files, run_settings, train_one, utterance
 
 from nmer.names import MODALITIES
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.kinds.gaussian import gaussian
 from nmer.noisy_embeddings.fresh_noise import FreshNoise
 from nmer.plan.conditions import FRESH_COPY, training_copies
+from nmer.training import loop
+from nmer.training.batches import make_batch
 from nmer.training.data import FoldData
-from nmer.training.loop import make_batch, train_repeat, validate
+from nmer.training.one_by_one import OneByOne
 from nmer.training.targets import TeacherTargets
 
 LEVELS = {"a": 0.3, "v": 0.5, "l": 0.8}
@@ -118,8 +120,9 @@ def test_validation_sees_the_first_draw_whatever_training_sees(files, draws):
     copies, spare = (1, 1) if draws == "fresh" else (3, 0)
     system = builder()().eval()
     settings = run_settings(regime="six", train_draws=draws)
-    plain = validate(system, FoldData(*files, 1, CPU), run_settings(regime="six"))
-    assert validate(system, FoldData(*files, 1, CPU, draws=copies, spare=spare), settings) == plain
+    plain = OneByOne(lambda: system, FoldData(*files, 1, CPU), run_settings(regime="six"), 1).validate()
+    data = FoldData(*files, 1, CPU, draws=copies, spare=spare)
+    assert OneByOne(lambda: system, data, settings, 1).validate() == plain
 
 
 @pytest.mark.parametrize("draws", [3, "fresh"])
@@ -128,9 +131,7 @@ def test_a_training_with_further_draws_differs_and_resumes_to_the_same_weights(f
     fresh = FreshNoise(*files) if draws == "fresh" else None
 
     def train(settings, data, checkpoint=None):
-        return train_repeat(
-            builder(), data, settings, 1, None, checkpoint, fresh if settings.train_draws != 1 else None
-        )
+        return train_one(builder(), data, settings, 1, None, checkpoint, fresh if settings.train_draws != 1 else None)
 
     data = FoldData(*files, 1, CPU, draws=copies, spare=spare)
     settings = run_settings(regime="six", epochs=3, train_draws=draws)
@@ -141,18 +142,16 @@ def test_a_training_with_further_draws_differs_and_resumes_to_the_same_weights(f
     class CutError(Exception):
         pass
 
-    from nmer.training import loop as training
+    original, epochs = OneByOne.train_epoch, []
 
-    original, epochs = training.train_epoch, []
-
-    def cut_in_the_third_epoch(*arguments):
-        epochs.append(arguments[5])
+    def cut_in_the_third_epoch(self, epoch, rate):
+        epochs.append(epoch)
         if epochs == [0, 1, 2]:
             raise CutError
-        return original(*arguments)
+        return original(self, epoch, rate)
 
-    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", -1)
-    monkeypatch.setattr(training, "train_epoch", cut_in_the_third_epoch)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(OneByOne, "train_epoch", cut_in_the_third_epoch)
     with pytest.raises(CutError):
         train(settings, data, tmp_path / "state.pt")
     _weights, resumed = train(settings, data, tmp_path / "state.pt")

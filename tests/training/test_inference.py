@@ -10,7 +10,7 @@ from torch import nn
 
 from nmer.systems.interface import Sequences
 from nmer.training import inference
-from nmer.training.inference import encode_rows, probabilities
+from nmer.training.inference import classify, encode
 
 CONDITIONS = ("a", "v", "l", "av", "al", "vl", "none", "avl")
 
@@ -33,13 +33,23 @@ def alone(system, modality: str, row: int, noisy: bool) -> torch.Tensor:
         return system.eval().encode(modality, Sequences(frames, torch.tensor([frames.shape[1]])))[0]
 
 
+def encode_all(system, data, rows: torch.Tensor, state: int) -> dict[str, torch.Tensor]:
+    """Encodings of every modality in one state, clean or noisy."""
+    return {m: encode(system.eval(), data, m, rows, torch.full_like(rows, state)) for m in DIMS}
+
+
+def chosen(condition: str, states: list[dict], items: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The encodings that a condition shows. states: clean and noisy ones."""
+    clean_modalities = "" if condition == "none" else condition
+    return {m: states[m not in clean_modalities][m][items] for m in DIMS}
+
+
 @pytest.mark.parametrize("batch", [4, 256])
 def test_encodings_are_those_of_the_utterances_alone(system, data, monkeypatch, batch):
     monkeypatch.setattr(inference, "BATCH", batch)
     rows = torch.tensor([20, 3, 0, 7, 15, 3, 9, 10, 11])
     for noisy in (False, True):
-        found = encode_rows(system.train(), data, rows, int(noisy))
-        assert set(found) == set(DIMS)
+        found = encode_all(system, data, rows, int(noisy))
         for modality, encodings in found.items():
             expected = torch.stack([alone(system, modality, int(row), noisy) for row in rows])
             torch.testing.assert_close(encodings, expected, rtol=0, atol=1e-4)
@@ -50,8 +60,8 @@ def test_encodings_are_those_of_the_utterances_alone(system, data, monkeypatch, 
 def test_a_condition_takes_clean_encodings_of_the_modalities_it_names(system, data, monkeypatch, condition, batch):
     monkeypatch.setattr(inference, "BATCH", batch)
     rows, items = torch.tensor([20, 3, 0, 7, 15]), torch.tensor([4, 0, 3])
-    clean, noisy = (encode_rows(system, data, rows, state) for state in (0, 1))
-    found = probabilities(system.train(), clean, noisy, condition, items)
+    states = [encode_all(system, data, rows, state) for state in (0, 1)]
+    found = classify(system, chosen(condition, states, items))
     clean_modalities = "" if condition == "none" else condition
     for row, probability in zip(rows[items], found, strict=True):
         encodings = {m: alone(system, m, int(row), m not in clean_modalities)[None] for m in DIMS}
@@ -62,21 +72,19 @@ def test_a_condition_takes_clean_encodings_of_the_modalities_it_names(system, da
 
 def test_conditions_differ(system, data):
     rows = torch.arange(6)
-    clean, noisy = (encode_rows(system, data, rows, state) for state in (0, 1))
-    found = [probabilities(system, clean, noisy, condition, rows) for condition in CONDITIONS]
+    states = [encode_all(system, data, rows, state) for state in (0, 1)]
+    found = [classify(system, chosen(condition, states, rows)) for condition in CONDITIONS]
     for number, one in enumerate(found):
         assert all((one - other).abs().max() > 1e-4 for other in found[:number])
 
 
 def test_a_condition_without_items_has_predictions_of_no_one(system, data):
     rows = torch.arange(6)
-    encodings = encode_rows(system, data, rows, 0)
-    assert probabilities(system, encodings, encodings, "av", torch.tensor([], dtype=torch.int64)).shape == (0, 3)
+    encodings = {m: values[:0] for m, values in encode_all(system, data, rows, 0).items()}
+    assert classify(system, encodings).shape == (0, 3)
 
 
 def test_predictions_of_no_one_stay_on_the_systems_device():
     # The device ``meta`` stands for a GPU: results of several conditions are concatenated, which needs one device.
     system = builder("men")().to("meta")
-    encodings = {m: torch.empty(6, 128, device="meta") for m in DIMS}
-    nobody = torch.empty(0, dtype=torch.int64, device="meta")
-    assert probabilities(system, encodings, encodings, "av", nobody).device.type == "meta"
+    assert classify(system, {m: torch.empty(0, 128, device="meta") for m in DIMS}).device.type == "meta"

@@ -11,17 +11,29 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from small_fold import CPU, DIMS, FOLDS, IDS, builder, fold_data, make_files, run_settings
+from small_fold import (
+    CPU,
+    DIMS,
+    FOLDS,
+    IDS,
+    builder,
+    fold_data,
+    make_files,
+    make_teachers,
+    run_settings,
+    train_one,
+    train_stacked,
+)
 from torch.utils.flop_counter import FlopCounterMode
 
 from nmer.corpora.store import FeatureStore
 from nmer.plan import conditions
 from nmer.systems.blocks import HIDDEN
-from nmer.training.batches import shown_in_epoch
+from nmer.training import one_by_one, stacked
+from nmer.training.batches import make_batch
 from nmer.training.data import FoldData
-from nmer.training.loop import make_batch, train_epoch, train_repeat, validate
-from nmer.training.targets import TeacherTargets
-from nmer.training.together import SystemsTogether
+from nmer.training.one_by_one import OneByOne
+from nmer.training.stacked import Stacked
 
 GATES = 4 * HIDDEN
 
@@ -92,7 +104,7 @@ def test_a_training_step_costs_the_products_of_the_frames_that_exist(data, name,
 def test_validation_encodes_every_state_of_an_utterance_once_whatever_the_conditions(data, monkeypatch, regime):
     system = builder()()
     counted = Counted(system, monkeypatch)
-    validate(system, data, run_settings(regime=regime))
+    OneByOne(lambda: system, data, run_settings(regime=regime), 1).validate()
     assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]) * (2 if regime == "six" else 1))
 
 
@@ -100,7 +112,7 @@ def test_validation_under_one_condition_each_encodes_every_utterance_once_as_the
     system = builder()()
     settings = run_settings(regime="six", evaluation="one_condition")
     counted = Counted(system, monkeypatch)
-    found = validate(system, data, settings)
+    (found,) = OneByOne(lambda: system, data, settings, 1).validate()
     assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]))
     # The same scores as from a batch that shows every utterance under its condition.
     rows = data.splits["val"]
@@ -110,13 +122,26 @@ def test_validation_under_one_condition_each_encodes_every_utterance_once_as_the
     assert found["val_WA"] == pytest.approx(float((guesses == data.labels[rows]).double().mean()))
 
 
+@pytest.mark.parametrize("regime", ["six", "all", "clean"])
+def test_validation_of_stacked_repeats_encodes_for_all_of_them_at_once(data, monkeypatch, regime):
+    learner = Stacked(builder(), data, run_settings(regime=regime, repeats=2), [1, 2], {})
+    counted = Counted(learner._systems[0], monkeypatch)
+    learner.validate()
+    assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]) * (2 if regime == "six" else 1))
+
+
 @pytest.mark.parametrize(("name", "stage", "states"), [("nmer", "two_tower", 1), ("mmin", "men", 2)])
 def test_a_teacher_encodes_each_training_utterance_once_a_training_and_no_other(data, monkeypatch, name, stage, states):
     teacher = builder(stage)().requires_grad_(False)
     counted = Counted(teacher, monkeypatch)
-    train_repeat(builder(name), data, run_settings(name, "six", epochs=3), 1, teacher)
+    train_one(builder(name), data, run_settings(name, "six", epochs=3), 1, teacher)
     # NMER's targets are clean; MMIN's reversed triples need both states.
     assert counted.encoded == dict.fromkeys(DIMS, states * len(FOLDS[1]["train"]))
+    # Every teacher of stacked repeats too.
+    own = make_teachers(stage, [1, 2])
+    counts = [Counted(teacher, monkeypatch) for teacher in own.values()]
+    train_stacked(builder(name), data, run_settings(name, "six", epochs=3, repeats=2), [1, 2], own)
+    assert [each.encoded for each in counts] == [counted.encoded] * 2
 
 
 def test_the_first_step_waits_for_the_teachers_encodings_of_its_own_batch_alone(data, monkeypatch):
@@ -125,7 +150,7 @@ def test_the_first_step_waits_for_the_teachers_encodings_of_its_own_batch_alone(
     student, seen = builder("nmer")(), []
     whole = student.loss
     monkeypatch.setattr(student, "loss", lambda *given: (whole(*given), seen.append(dict(counted.encoded)))[0])
-    train_repeat(lambda: student, data, run_settings("nmer", "six", epochs=1, batch_size=4), 1, teacher)
+    train_one(lambda: student, data, run_settings("nmer", "six", epochs=1, batch_size=4), 1, teacher)
     assert seen[0] == dict.fromkeys(DIMS, 4)
 
 
@@ -153,33 +178,41 @@ def test_a_fold_keeps_no_copy_of_the_data_in_memory(files, tmp_path):
     assert peak < 0.05 * size + 1.1 * 4 * batch.values.numel()
 
 
-SYSTEMS = {
-    "men": (None, {}),
-    "mctn": (None, {"steps": 2}),
-    "mmin": ("men", {}),
-    "if_mmin": ("shared", {}),
-    "nmer": ("two_tower", {}),
-}
+WITH_TEACHERS = {"mmin": "men", "if_mmin": "shared", "nmer": "two_tower"}
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
-@pytest.mark.parametrize("repeats", [1, 2])
+class OnMeta(torch.optim.SGD):
+    """An optimiser for a device without content, which has no fused AdamW."""
+
+    def __init__(self, parameters, learning_rate, _weight_decay) -> None:
+        super().__init__(list(parameters), lr=learning_rate, foreach=False)
+
+    def set_learning_rate(self, _learning_rate) -> None:
+        """It needs none."""
+
+
+@pytest.mark.parametrize("name", ["men", "mctn", *WITH_TEACHERS])
+@pytest.mark.parametrize("repeats", [0, 1, 2], ids=["one by one", "one stacked", "two stacked"])
 def test_a_gpu_is_asked_once_an_epoch_and_not_between(files, monkeypatch, name, repeats):
-    """On a device without content: whatever needs a number of it, in the middle of an epoch, cannot be computed."""
+    """On a device without content: an epoch fails if it needs a number of the device before its end."""
+    if not repeats and name in WITH_TEACHERS:
+        pytest.skip("one repeat's teacher reports which encodings are missing; a GPU trains stacked repeats")
     device = torch.device("meta")
     data, asked = FoldData(*files, 1, device), []
+    generator = torch.Generator
+    monkeypatch.setattr(torch, "Generator", lambda _device: generator())
+    for place in (one_by_one, stacked):
+        monkeypatch.setattr(place, "AdamW", OnMeta)
+        # Validation finds its items on the CPU, before the training starts.
+        monkeypatch.setattr(place, "ValidationSplit", lambda *_given: None)
+    data.splits["val"] = torch.from_numpy(FOLDS[1]["val"])
+    build, settings = builder(name, **({"steps": 2} if name == "mctn" else {})), run_settings(name, "six", batch_size=4)
+    numbers = list(range(1, repeats + 1))
+    teachers = {number: own.to(device) for number, own in make_teachers(WITH_TEACHERS.get(name), numbers).items()}
+    learner = Stacked(build, data, settings, numbers, teachers) if repeats else OneByOne(build, data, settings, 1)
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: asked.append(tensor.shape) or torch.zeros(tensor.shape))
-    stage, options = SYSTEMS[name]
-    settings = run_settings(name, "six", batch_size=4, repeats=repeats)
-    systems = [builder(name, **options)().to(device) for _ in range(repeats)]
-    targets = [TeacherTargets(builder(stage)().to(device), data) for _ in systems] if stage else []
-    if repeats == 1:
-        optimiser = torch.optim.SGD(systems[0].parameters(), foreach=False)
-        train_epoch(systems[0], optimiser, data, settings, 1, 0, targets[0] if targets else None)
-    else:
-        together = SystemsTogether(systems, CPU)
-        optimiser = torch.optim.SGD(together.parameters.values(), foreach=False)
-        together.train_epoch(optimiser, data, settings, shown_in_epoch(data, settings, [1, 2], 0), targets)
+    losses = learner.train_epoch(0, 1e-3)
     assert len(asked) == 1
     steps, _terms, *others = asked[0]
-    assert (steps, others) == (3, [] if repeats == 1 else [repeats])
+    assert (steps, others) == (3, [repeats] if repeats else [])
+    assert losses.values.shape == (3, len(losses.names), max(repeats, 1))

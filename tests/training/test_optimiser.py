@@ -6,7 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import torch
 
 from nmer.training.optimiser import AdamW
@@ -14,16 +13,22 @@ from nmer.training.optimiser import AdamW
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
+def set_rate(optimiser, rate: float) -> None:
+    if isinstance(optimiser, AdamW):
+        optimiser.set_learning_rate(rate)
+    else:
+        optimiser.param_groups[0]["lr"] = rate
+
+
 def trained(make_optimiser) -> tuple[dict, dict]:
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 2))
     optimiser = make_optimiser(network.parameters())
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda epoch: 1 / (epoch + 1))
-    for _ in range(6):
+    for step in range(6):
+        set_rate(optimiser, 0.01 / (step + 1))
         optimiser.zero_grad(set_to_none=True)
         network(torch.randn(4, 5)).square().sum().backward()
         optimiser.step()
-        schedule.step()
     return network.state_dict(), optimiser.state_dict()
 
 
@@ -34,7 +39,7 @@ def test_it_steps_exactly_as_the_frameworks_optimiser():
         assert torch.equal(ours[name], value)
     for number, state in their_state["state"].items():
         assert all(torch.equal(our_state["state"][number][name], value) for name, value in state.items())
-    assert our_state["param_groups"][0]["lr"] == pytest.approx(0.01 / 7)
+    assert our_state["param_groups"][0]["lr"] == 0.01 / 6
 
 
 def test_its_state_can_be_saved_and_restored():
@@ -54,8 +59,8 @@ def test_a_training_process_does_not_import_the_compiler():
         "from nmer.training.optimiser import AdamW\n"
         "p = torch.nn.Parameter(torch.ones(3))\n"
         "o = AdamW([p], 0.1, 0.1)\n"
-        "s = torch.optim.lr_scheduler.LambdaLR(o, lambda e: 1.0)\n"
-        "p.sum().backward(); torch.nn.utils.clip_grad_norm_([p], 1.0); o.step(); o.zero_grad(); s.step()\n"
+        "o.set_learning_rate(0.2)\n"
+        "p.sum().backward(); torch.nn.utils.clip_grad_norm_([p], 1.0); o.step(); o.zero_grad()\n"
         "o.load_state_dict(o.state_dict())\n"
         "assert 'torch._dynamo' not in sys.modules\n"
     )

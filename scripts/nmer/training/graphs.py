@@ -69,6 +69,13 @@ class Graphs:
         # The next replay of any key may overwrite the output.
         return captured.output.clone()
 
+    def disable(self, reason: str) -> None:
+        """Run every call plainly from now on, with a warning where calls would have been captured."""
+        if self.capturing:
+            print(f"warning: {self._what}: runs without CUDA graphs, because {reason}", file=sys.stderr)
+        self.capturing = False
+        self._captured.clear()
+
     def _capture(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> _Captured:
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
@@ -79,10 +86,7 @@ class Graphs:
         return _Captured(graph, own, output)
 
     def _give_up(self, error: Exception, states: list[Tensor]) -> None:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        print(f"warning: {self._what}: runs without CUDA graphs, because {reason}", file=sys.stderr)
-        self.capturing = False
-        self._captured.clear()
+        self.disable((str(error).strip() or type(error).__name__).splitlines()[0])
         for generator, state in zip(self._generators, states, strict=True):
             # A generator of a broken capture cannot draw outside it; its copy goes on where it was.
             generator.graphsafe_set_state(generator.clone_state())

@@ -66,6 +66,6 @@ def train_repeats(
 
 def is_stacked(settings: RunSettings, device: torch.device) -> bool:
     """Whether to train a job's repeats stacked. Fresh noise would need a copy of the data for every one of them."""
-    choice = settings.training.repeats_together
-    faster = {"always": settings.repeats > 1, "never": False, "where_faster": device.type != "cpu"}[choice]
-    return faster and settings.train_draws != FRESH
+    on_gpu = device.type != "cpu"
+    chosen = {"always": on_gpu or settings.repeats > 1, "never": False, "where_faster": on_gpu}
+    return chosen[settings.training.repeats_together] and settings.train_draws != FRESH

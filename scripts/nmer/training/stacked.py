@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -71,7 +72,7 @@ class Stacked:
 
     def refusal(self, tried_first: bool) -> str:
         """Why the repeats cannot be stacked; empty if they can. tried_first: whether to try a copy of them on a long
-        batch, which finds what ``torch.vmap`` cannot compute."""
+        batch and in validation, which finds what ``torch.vmap`` cannot compute."""
         if list(self._systems[0].buffers()):
             return "it has buffers, in which each would have to note what it has seen."
         if not tried_first:
@@ -83,6 +84,11 @@ class Stacked:
             # Twice: a tensor that is kept from one batch to the next is of no use to the second.
             for _step in range(2):
                 summed(self._terms(batch).values()).sum().backward()
+            if changed := changed_attributes(kept, self._systems[0]):
+                self._graphs.disable(f"it changes its attribute '{changed[0]}' in a step, which a replay would not do.")
+            self._systems[0].eval()
+            with torch.no_grad():
+                self._predictions()
         except Exception as error:  # a fault of the system itself appears again when it is trained one by one
             return (str(error).strip() or type(error).__name__).splitlines()[0]
         finally:
@@ -222,6 +228,32 @@ def padded_lengths(longest: dict[str, int], most: dict[str, int]) -> dict[str, i
     parts = 2 * LENGTHS
     level = max(LENGTHS + 1, math.ceil(parts * longest[widest] / most[widest]))
     return most | {widest: math.ceil(most[widest] * level / parts)}
+
+
+def changed_attributes(before: nn.Module, after: nn.Module) -> list[str]:
+    """Attributes in which a module differs from its copy, other than parameters; in doubt it differs."""
+    pairs = zip(before.named_modules(), after.named_modules(), strict=True)
+    return [
+        f"{path}.{name}".lstrip(".")
+        for (path, one), (_path, other) in pairs
+        for name in sorted((vars(one).keys() | vars(other).keys()) - {"_parameters", "_buffers", "_modules"})
+        if not _equal(vars(one).get(name), vars(other).get(name))
+    ]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is other or isinstance(one, weakref.ref):  # torch's LSTMs keep such references to their parameters
+        return True
+    try:
+        if isinstance(one, Tensor):
+            return torch.equal(one, other)
+        if isinstance(one, dict):
+            return one.keys() == other.keys() and all(_equal(value, other[key]) for key, value in one.items())
+        if isinstance(one, list | tuple):
+            return len(one) == len(other) and all(map(_equal, one, other))
+        return type(one) is type(other) and (bool(one == other) or (bool(vars(one)) and _equal(vars(one), vars(other))))
+    except Exception:  # a comparison of one's own may do anything
+        return False
 
 
 class Clipping:

@@ -1,0 +1,42 @@
+"""What a batch offers to a system and its losses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_fold import DIMS, IDS, fold_data, make_files, normalised, utterance
+
+from nmer.training.batches import make_batch
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return make_files(tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="module")
+def data(files):
+    return fold_data(files)
+
+
+def test_a_batch_offers_the_clean_sequences_of_noisy_utterances_and_the_modalities_deviations(data):
+    rows = data.splits["train"][[3, 0, 5]]
+    batch = make_batch(data, rows, torch.ones(3, 3, dtype=torch.bool))
+    for modality in DIMS:
+        clean, observed = batch.clean(modality), batch.observed[modality]
+        for place, number in enumerate(rows.tolist()):
+            frames = int(clean.lengths[place])
+            for sequences, noisy in ((clean, False), (observed, True)):
+                expected = normalised(modality, number, noisy)
+                assert len(expected) == frames
+                np.testing.assert_allclose(sequences.values[place, :frames], expected, atol=1e-4)
+        everything = np.concatenate([utterance(modality, number) for number in range(len(IDS))]).astype(np.float64)
+        # A standardised modality is in units of its own spread (SPEC 2.6).
+        deviation = 1.0 if modality == "a" else everything.std()
+        assert batch.deviations[modality] == pytest.approx(deviation, rel=1e-5)
+
+
+def test_a_system_is_given_the_modalities_that_it_reads_and_no_others(data):
+    flags = torch.zeros(2, 3, dtype=torch.bool)
+    assert set(make_batch(data, data.splits["train"][:2], flags, modalities=("v",)).observed) == {"v"}

@@ -1,0 +1,146 @@
+"""Calls are captured once per key and replayed; what cannot be captured runs plainly, with the same numbers.
+
+A CUDA graph needs a GPU. Here a capture is replaced by one that runs the function again at every replay, on the tensors
+that it was captured with: all around it is tested on a CPU.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_fold import FakeCaptures, RestorableGenerator
+
+from nmer.training.graphs import Graphs
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    return FakeCaptures(monkeypatch)
+
+
+def capturing_graphs(generators=()) -> Graphs:
+    graphs = Graphs(CPU, list(generators), enabled=True, what="men")
+    graphs.capturing = True
+    return graphs
+
+
+class Doubling:
+    """Notes on which tensors it is called."""
+
+    def __init__(self) -> None:
+        self.inputs = []
+
+    def __call__(self, values):
+        self.inputs.append(values)
+        return 2 * values
+
+
+def test_the_first_call_of_a_key_is_plain_and_the_second_captured_and_replayed_from_then_on(captures):
+    graphs, function = capturing_graphs(), Doubling()
+    given = [torch.tensor([float(number)]) for number in range(4)]
+    with graphs.stream():
+        found = [graphs.call("key", function, values) for values in given]
+    assert [float(output) for output in found] == [0.0, 2.0, 4.0, 6.0]
+    assert captures.captured == 1
+    assert captures.replays == 3
+    # The first call sees its own input, a replay the tensor that was captured, with the input's values.
+    assert function.inputs[0] is given[0]
+    assert len({id(values) for values in function.inputs[1:]}) == 1
+    assert not any(function.inputs[1] is values for values in given)
+
+
+def test_every_key_has_a_capture_of_its_own(captures):
+    graphs, function = capturing_graphs(), Doubling()
+    for _round in range(3):
+        assert graphs.call((4, 10), function, torch.ones(4)).shape == (4,)
+        assert graphs.call((1, 10), function, torch.ones(1)).shape == (1,)
+    assert captures.captured == 2
+    assert captures.replays == 4
+
+
+def test_a_later_replay_does_not_change_an_earlier_output(captures):
+    graphs, function = capturing_graphs(), Doubling()
+    found = [graphs.call("key", function, torch.tensor([float(number)])) for number in range(4)]
+    assert [float(output) for output in found] == [0.0, 2.0, 4.0, 6.0]
+
+
+def test_a_call_without_inputs_is_replayed_too(captures):
+    graphs, state = capturing_graphs(), torch.zeros(1)
+    found = [float(graphs.call("validation", lambda: state.add_(1))) for _call in range(3)]
+    assert found == [1.0, 2.0, 3.0]
+    assert captures.captured == 1
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_on_a_cpu_every_call_is_plain(captures, enabled):
+    graphs, function = Graphs(CPU, [], enabled=enabled, what="men"), Doubling()
+    given = [torch.ones(2) for _call in range(3)]
+    with graphs.stream():
+        for values in given:
+            graphs.call("key", function, values)
+    assert not graphs.capturing
+    assert captures.captured == 0
+    assert all(seen is values for seen, values in zip(function.inputs, given, strict=True))
+
+
+def drawing(generators):
+    """A function that draws from each of the generators."""
+    return lambda: torch.stack([torch.empty(3).normal_(generator=own) for own in generators])
+
+
+def seeded() -> list[RestorableGenerator]:
+    found = [RestorableGenerator() for _ in range(2)]
+    for number, own in enumerate(found):
+        own.manual_seed(number)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("operation not permitted when stream is capturing\nCUDA error 900"), "operation not permitted"),
+        (ValueError(), "ValueError"),
+        (torch.cuda.OutOfMemoryError("CUDA out of memory. Tried"), "CUDA out of memory. Tried"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_cannot_be_captured_runs_plainly_with_the_same_draws_and_one_warning(captures, capsys, error, reason):
+    generators = seeded()
+    plain = Graphs(CPU, generators, enabled=False, what="men")
+    expected = [plain.call("key", drawing(generators)) for _call in range(5)]
+
+    captures.fail_with = error
+    generators = seeded()
+    graphs = capturing_graphs(generators)
+    found = [graphs.call("key", drawing(generators)) for _call in range(3)]
+    # A further key is not tried.
+    found += [graphs.call("other", drawing(generators)) for _call in range(2)]
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+    assert captures.captured == 1
+    assert not graphs.capturing
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: men: runs without CUDA graphs, because {reason}")
+
+
+def test_a_capture_that_fails_later_ends_the_replays_of_other_keys_too(captures, capsys):
+    graphs, function = capturing_graphs(), Doubling()
+    for _call in range(2):
+        graphs.call("first", function, torch.ones(1))
+    captures.fail_with = RuntimeError("cannot be captured")
+    for _call in range(2):
+        graphs.call("second", function, torch.ones(2))
+    replays = captures.replays
+    assert torch.equal(graphs.call("first", function, torch.full((1,), 5.0)), torch.full((1,), 10.0))
+    assert captures.replays == replays
+    assert capsys.readouterr().err.count("warning: ") == 1
+
+
+def test_a_fault_of_the_function_itself_is_raised_and_no_state_of_the_graphs(captures):
+    def faulty():
+        raise KeyError("logit")
+
+    with pytest.raises(KeyError, match="logit"):
+        capturing_graphs().call("key", faulty)

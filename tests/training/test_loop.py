@@ -1,0 +1,251 @@
+"""The training loop selects by validation UA, and an interrupted training ends like any other (SPEC 3.3, 3.4)."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+from small_fold import (
+    DIMS,
+    Bare,
+    builder,
+    equal,
+    fold_data,
+    make_files,
+    normalised,
+    run_settings,
+    train_one,
+)
+
+from nmer.errors import TrainingError
+from nmer.training import loop
+from nmer.training.one_by_one import OneByOne
+from nmer.training.optimiser import AdamW
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return make_files(tmp_path_factory.mktemp("training"))
+
+
+@pytest.fixture(scope="module")
+def data(files):
+    return fold_data(files)
+
+
+def scripted(monkeypatch, scores: list[float]) -> list[dict]:
+    """Makes validation return these UAs; returns the system's weights at each of them."""
+    seen: list[dict] = []
+
+    def validation(self):
+        seen.append(self.weights(1))
+        return [{"val_WA": 0.0, "val_UA": scores[len(seen) - 1], "val_F1": 0.0}]
+
+    monkeypatch.setattr(OneByOne, "validate", validation)
+    return seen
+
+
+class Broken(Bare):
+    """Its term ``odd`` becomes infinite in the fifth batch of a training."""
+
+    def loss(self, outputs, batch):
+        factor = float("inf") if len(self.batches) == 4 else 0.0
+        return super().loss(outputs, batch) | {"odd": outputs["logits"].square().sum() * factor}
+
+
+def test_a_loss_that_is_not_finite_stops_and_says_where(data):
+    settings = run_settings(system="nmer", epochs=9, batch_size=9)
+    with pytest.raises(TrainingError) as error:
+        train_one(Broken, data, settings, repeat=7)
+    for word in ("nmer", "small", "fold 1", "repeat 7", "epoch 5", "'odd'"):
+        assert word in str(error.value)
+
+
+def test_the_term_that_was_the_first_not_to_be_finite_is_named_not_those_it_spoilt(data):
+    # Its gradient makes the weights not-a-number, so that every term of the following batches is one too.
+    with pytest.raises(TrainingError, match=r"epoch 2: the loss term 'odd'"):
+        train_one(Broken, data, run_settings(epochs=3, batch_size=4), repeat=1)
+
+
+def test_the_best_weights_until_the_loss_was_not_finite_are_kept_and_their_file_is_named(data, tmp_path):
+    checkpoint = tmp_path / "progress" / "repeat1.pt"
+    with pytest.raises(TrainingError) as error:
+        train_one(Broken, data, run_settings(epochs=9, batch_size=9), 1, checkpoint=checkpoint)
+    kept = tmp_path / "progress" / "repeat1_best.pt"
+    assert str(kept) in str(error.value)
+    # The first four epochs are whole: a training of four is the same up to there.
+    weights, history = train_one(Broken, data, run_settings(epochs=4, batch_size=9), 1)
+    state = torch.load(kept, weights_only=True)
+    assert equal(state["best"]["weights"], weights)
+    assert state["history"] == history
+    best = next(row["epoch"] for row in history if row["val_UA"] == max(other["val_UA"] for other in history))
+    assert f"of epoch {best}:" in str(error.value)
+
+
+# ---- optimisation
+
+
+def test_the_optimiser_is_adamw_with_the_settings_rate_decay_and_default_betas(data, monkeypatch):
+    rates, whole = [], AdamW.step
+
+    def step(optimiser):
+        (group,) = optimiser.param_groups
+        assert isinstance(optimiser, torch.optim.AdamW)
+        assert (group["betas"], group["weight_decay"]) == ((0.9, 0.999), 1e-5)
+        rates.append(group["lr"])
+        whole(optimiser)
+
+    monkeypatch.setattr(AdamW, "step", step)
+    scripted(monkeypatch, [0.5] * 60)
+    settings = run_settings(**{"epochs": 30, "decay_epochs": 30, "batch_size": 9})
+    _weights, history = train_one(Bare, data, settings, 1)
+    expected = [2e-4 * (1 - max(0, e + 1 - 30) / 31) for e in range(60)]
+    assert rates == pytest.approx(expected, rel=1e-12)
+    assert [row["learning_rate"] for row in history] == pytest.approx(expected, rel=1e-12)
+    assert rates[30] == pytest.approx(2e-4 * 0.9677, rel=1e-4)
+    assert rates[59] == pytest.approx(2e-4 * 0.0323, rel=2e-3)
+
+
+def test_a_training_step_is_adamws(data, monkeypatch):
+    scripted(monkeypatch, [0.5])
+    settings = run_settings(epochs=1, batch_size=9, learning_rate=0.01, weight_decay=0.3, clip_norm=1e6)
+    made = []
+
+    def build():
+        system = Bare()
+        made.append({name: value.detach().clone() for name, value in system.named_parameters()})
+        build.system = system
+        return system
+
+    after, _history = train_one(build, data, settings, 1)
+    for name, parameter in build.system.named_parameters():
+        gradient, before = parameter.grad, made[0][name]
+        # Of the first step: both moments are corrected to the gradient and its square.
+        expected = before * (1 - 0.01 * 0.3) - 0.01 * gradient / (gradient.abs() + 1e-8)
+        torch.testing.assert_close(after[name], expected, rtol=1e-5, atol=1e-6)
+
+
+# ---- selection
+
+
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [([0.3, 0.5, 0.5, 0.4], 1), ([0.2, 0.2, 0.2, 0.2], 0), ([0.1, 0.2, 0.3, 0.4], 3), ([0.0] * 4, 0)],
+)
+def test_the_earliest_epoch_of_the_highest_validation_ua_is_kept(data, monkeypatch, scores, best):
+    seen = scripted(monkeypatch, scores)
+    weights, history = train_one(Bare, data, run_settings(epochs=4), 1)
+    assert equal(weights, seen[best])
+    assert not any(equal(weights, other) for number, other in enumerate(seen) if number != best)
+    assert [row["val_UA"] for row in history] == scores
+    assert [(row["repeat"], row["epoch"]) for row in history] == [(1, 1), (1, 2), (1, 3), (1, 4)]
+
+
+def test_test_utterances_change_nothing(files, tmp_path):
+    import h5py
+
+    changed = [tmp_path / path.name for path in files]
+    for source, target in zip(files, changed, strict=True):
+        shutil.copy(source, target)
+        with h5py.File(target, "r+") as file:
+            for modality in DIMS:
+                frames = sum(len(normalised(modality, n, False)) for n in range(15))
+                file[modality]["values"][frames:] = 1e3
+    settings = run_settings(regime="six", epochs=2)
+    first, second = (train_one(builder(), fold_data(tuple(pair)), settings, 1) for pair in (files, changed))
+    assert equal(first[0], second[0])
+    assert first[1] == second[1]
+
+
+# ---- seeds and resuming
+
+
+def test_equal_names_train_equal_weights_and_another_repeat_trains_others(data):
+    settings = run_settings(regime="six", epochs=2)
+    torch.manual_seed(11)
+    first, history = train_one(builder(), data, settings, 1)
+    torch.manual_seed(22)
+    again, same_history = train_one(builder(), data, settings, 1)
+    other, _history = train_one(builder(), data, settings, 2)
+    assert equal(first, again)
+    assert history == same_history
+    assert not any(torch.equal(first[name], other[name]) for name in first if name.endswith("weight"))
+
+
+def test_training_does_not_depend_on_noise_kind_or_level_names(data):
+    one = train_one(builder(), data, run_settings(regime="six", noise="gaussian", snr_db=-10), 1)
+    two = train_one(builder(), data, run_settings(regime="six", noise="impulse", snr_db=-40), 1)
+    assert equal(one[0], two[0])
+
+
+class InterruptionError(Exception):
+    """Stands for a job that is killed."""
+
+
+@pytest.mark.parametrize("system", ["men", "nmer"])
+@pytest.mark.parametrize("killed_at", [1, 3])
+def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(data, tmp_path, monkeypatch, system, killed_at):
+    settings = run_settings(system, "six", epochs=2, decay_epochs=2, learning_rate=1e-3)
+    teacher = builder("two_tower")().requires_grad_(False) if system == "nmer" else None
+    build, checkpoint = builder(system), tmp_path / "new" / "repeat1.pt"
+    weights, history = train_one(build, data, settings, 1, teacher)
+
+    epochs, whole = [], OneByOne.train_epoch
+
+    def counted(self, epoch, rate):
+        epochs.append(epoch)
+        if epoch == killed_at and len(epochs) == killed_at + 1:
+            raise InterruptionError
+        return whole(self, epoch, rate)
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(OneByOne, "train_epoch", counted)
+    with pytest.raises(InterruptionError):
+        train_one(build, data, settings, 1, teacher, checkpoint)
+    torch.manual_seed(123)
+    resumed, resumed_history = train_one(build, data, settings, 1, teacher, checkpoint)
+    assert epochs == [*range(killed_at + 1), *range(killed_at, 4)]
+    assert equal(resumed, weights)
+    assert resumed_history == history
+
+    finished, finished_history = train_one(build, data, settings, 1, teacher, checkpoint)
+    assert len(epochs) == 5
+    assert equal(finished, weights)
+    assert finished_history == history
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda _content: b""])
+def test_a_damaged_checkpoint_is_not_used_and_the_training_ends_as_without_it(data, tmp_path, capsys, damage):
+    checkpoint, settings = tmp_path / "repeat1.pt", run_settings(epochs=2)
+    weights, history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
+    checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    again, same_history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
+    assert equal(again, weights)
+    assert same_history == history
+    assert f"warning: {checkpoint}: is damaged and is not used." in capsys.readouterr().err
+
+
+def test_a_checkpoint_with_one_changed_bit_is_not_used(data, tmp_path, capsys):
+    checkpoint, settings = tmp_path / "repeat1.pt", run_settings(epochs=2)
+    weights, _history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
+    content = bytearray(checkpoint.read_bytes())
+    somewhere = content.index(next(iter(weights.values())).numpy().tobytes()[:64]) + 5
+    content[somewhere] ^= 1
+    checkpoint.write_bytes(content)
+    again, _history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
+    assert equal(again, weights)
+    assert "is damaged" in capsys.readouterr().err
+
+
+def test_every_epoch_says_which_versions_it_was_trained_with(data):
+    _weights, history = train_one(builder(), data, run_settings(epochs=2), 1)
+    assert all(f"torch {torch.__version__}" in row["versions"] for row in history)
+
+
+def test_progress_is_not_saved_more_often_than_needed(data, tmp_path, monkeypatch):
+    saved = []
+    monkeypatch.setattr(loop, "save_checkpoint", lambda path, *_rest: saved.append(path))
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 3600)
+    train_one(Bare, data, run_settings(epochs=5), 1, checkpoint=tmp_path / "x.pt")
+    assert saved == [tmp_path / "x.pt"]

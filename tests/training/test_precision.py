@@ -1,0 +1,75 @@
+"""Less precision in training: which numbers have it, and which never do."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from small_fold import SYSTEMS, Plain, builder, fold_data, make_files, make_teachers, run_settings, train_one
+
+from nmer.plan.settings import TrainingSettings
+from nmer.training.batches import make_batch
+from nmer.training.precision import loss_terms, products_in
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return make_files(tmp_path_factory.mktemp("together"))
+
+
+@pytest.fixture(scope="module")
+def data(files):
+    return fold_data(files)
+
+
+def test_in_bfloat16_a_system_computes_with_eight_bits_and_its_losses_with_all(data):
+    seen = []
+
+    class Seen(Plain):
+        def fuse(self, encodings):
+            outputs = super().fuse(encodings)
+            seen.append(outputs["logits"].dtype)
+            return outputs
+
+        def loss(self, outputs, batch):
+            seen.append(outputs["logits"].dtype)
+            return super().loss(outputs, batch)
+
+    system = Seen()
+    rows = data.splits["train"]
+    batch = make_batch(data, rows, torch.zeros(len(rows), 3, dtype=torch.bool))
+    (loss,) = loss_terms(system, batch, TrainingSettings(precision="bfloat16")).values()
+    loss.backward()
+    assert seen == [torch.bfloat16, torch.float32]
+    assert {parameter.grad.dtype for parameter in system.parameters()} == {torch.float32}
+    (single,) = loss_terms(system, batch, TrainingSettings()).values()
+    assert loss.item() == pytest.approx(single.item(), rel=0.05)
+    assert loss.item() != single.item()
+
+
+@pytest.mark.parametrize("name", ["nmer", "mmin", "if_mmin", "mctn"])
+def test_every_system_learns_in_bfloat16_and_is_validated_in_single_precision(data, name):
+    stage, regime, options = SYSTEMS[name]
+    settings = run_settings(name, regime, epochs=2, precision="bfloat16")
+    weights, history = train_one(builder(name, **options), data, settings, 1, make_teachers(stage, [1]).get(1))
+    assert {value.dtype for value in weights.values()} == {torch.float32}
+    single = run_settings(name, regime, epochs=2)
+    _weights, rows = train_one(builder(name, **options), data, single, 1, make_teachers(stage, [1]).get(1))
+    assert history[0]["loss"] != rows[0]["loss"]
+    assert all(math.isfinite(row["loss"]) for row in history)
+
+
+def test_tf32_is_for_products_on_a_gpu_and_ends_with_the_training():
+    torch.backends.fp32_precision = "ieee"
+    try:
+        for precision, device, expected in [
+            ("tf32", "cuda", "tf32"),
+            ("tf32", "cpu", "ieee"),
+            ("float32", "cuda", "ieee"),
+        ]:
+            with products_in(precision, torch.device(device)):
+                assert torch.backends.fp32_precision == expected
+            assert torch.backends.fp32_precision == "ieee"
+    finally:
+        torch.backends.fp32_precision = "none"

@@ -1,0 +1,406 @@
+"""Stacked repeats end where each ends by itself: weights, histories, selection, faults, resumption."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from small_fold import (
+    CLASSES,
+    DIMS,
+    FOLDS,
+    SMALL_NMER,
+    SYSTEMS,
+    FakeCaptures,
+    Plain,
+    RestorableGenerator,
+    builder,
+    equal,
+    fold_data,
+    make_files,
+    make_teachers,
+    run_settings,
+    train_one,
+    train_stacked,
+    utterance,
+)
+from torch import nn
+
+from nmer.errors import TrainingError
+from nmer.systems.interface import System
+from nmer.systems.registry import pretraining, systems
+from nmer.training import loop, stacked
+from nmer.training.data import FoldData
+from nmer.training.graphs import Graphs
+from nmer.training.stacked import LENGTHS, Stacked, padded_lengths
+
+REPEATS = [1, 2]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    return make_files(tmp_path_factory.mktemp("together"))
+
+
+@pytest.fixture(scope="module")
+def data(files):
+    return fold_data(files)
+
+
+@pytest.fixture
+def exact(files, monkeypatch):
+    """The data in double precision, in which training amplifies no rounding that could be seen."""
+    torch.set_default_dtype(torch.float64)
+    data = fold_data(files)
+    single = data.sequences
+
+    def double(*given):
+        sequences = single(*given)
+        return sequences._replace(values=sequences.values.double())
+
+    monkeypatch.setattr(data, "sequences", double)
+    yield data
+    torch.set_default_dtype(torch.float32)
+
+
+class Asking(Plain):
+    """Asks what a number is, which cannot be answered for several repeats at once."""
+
+    def fuse(self, encodings):
+        outputs = super().fuse(encodings)
+        return outputs if outputs["logits"].max() > -1e9 else {"logits": -outputs["logits"]}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_every_repeat_ends_as_it_does_alone(exact, name):
+    stage, regime, options = SYSTEMS[name]
+    name = name.split()[0]
+    settings = run_settings(name, regime, epochs=1, decay_epochs=1, repeats=2, learning_rate=1e-3, clip_norm=0.1)
+    build, own = builder(name, **options), make_teachers(stage, REPEATS)
+    found = train_stacked(build, exact, settings, REPEATS, own)
+    assert list(found) == REPEATS
+    for repeat in REPEATS:
+        expected, rows = train_one(build, exact, settings, repeat, own.get(repeat))
+        weights, history = found[repeat]
+        assert weights.keys() == expected.keys()
+        for parameter, value in expected.items():
+            torch.testing.assert_close(weights[parameter], value, rtol=1e-7, atol=1e-9)
+        for row, reference in zip(history, rows, strict=True):
+            assert row.pop("versions") == reference.pop("versions")
+            assert row == pytest.approx(reference, rel=1e-9)
+
+
+def test_in_single_precision_the_losses_differ_by_rounding_alone(data):
+    settings, own = run_settings("nmer", "six", epochs=2, repeats=2), make_teachers("two_tower", REPEATS)
+    found = train_stacked(builder("nmer"), data, settings, REPEATS, own)
+    for repeat in REPEATS:
+        _weights, rows = train_one(builder("nmer"), data, settings, repeat, own[repeat])
+        for row, reference in zip(found[repeat][1], rows, strict=True):
+            assert row["loss"] == pytest.approx(reference["loss"], rel=1e-5)
+
+
+class InterruptionError(Exception):
+    """Stands for a job that is killed."""
+
+
+def test_resumed_repeats_equal_uninterrupted_ones_bit_for_bit(data, tmp_path, monkeypatch):
+    settings = run_settings("mmin", "six", epochs=2, decay_epochs=2, repeats=2)
+    own, checkpoint = make_teachers("men", REPEATS), tmp_path / "new" / "repeats.pt"
+    whole = train_stacked(builder("mmin"), data, settings, REPEATS, own)
+    epochs, one_epoch = [], Stacked.train_epoch
+
+    def cut(self, epoch, rate):
+        epochs.append(epoch)
+        if epochs == [0, 1, 2]:
+            raise InterruptionError
+        return one_epoch(self, epoch, rate)
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(Stacked, "train_epoch", cut)
+    with pytest.raises(InterruptionError):
+        train_stacked(builder("mmin"), data, settings, REPEATS, own, checkpoint)
+    torch.manual_seed(123)
+    resumed = train_stacked(builder("mmin"), data, settings, REPEATS, own, checkpoint)
+    assert epochs == [0, 1, 2, 2, 3]
+    for repeat in REPEATS:
+        assert resumed[repeat][1] == whole[repeat][1]
+        assert all(torch.equal(resumed[repeat][0][name], value) for name, value in whole[repeat][0].items())
+
+
+def test_a_loss_that_is_not_finite_names_its_repeat_and_keeps_the_best_weights_of_it(data, tmp_path, monkeypatch):
+    settings, checkpoint = run_settings(epochs=4, repeats=2), tmp_path / "progress" / "repeats.pt"
+    whole, epochs = Stacked.train_epoch, []
+
+    def spoilt(self, *given):
+        losses = whole(self, *given)
+        epochs.append(losses)
+        if len(epochs) == 3:
+            losses.values[0, 0, 1] = math.nan
+            losses.values[1:] = math.nan  # stacked, it may break the other
+        return losses
+
+    monkeypatch.setattr(Stacked, "train_epoch", spoilt)
+    with pytest.raises(TrainingError, match=r"repeat 2, epoch 3: the loss term 'classification' is nan") as raised:
+        train_stacked(builder(), data, settings, REPEATS, {}, checkpoint)
+    kept = tmp_path / "progress" / "repeat2_best.pt"
+    assert str(raised.value).endswith(f"{kept}.")
+    state = torch.load(kept, weights_only=True)
+    expected, _history = train_one(builder(), data, run_settings(epochs=2), 2)
+    assert [row["repeat"] for row in state["history"]] == [2, 2]
+    for name, value in expected.items():
+        torch.testing.assert_close(state["best"]["weights"][name], value, rtol=1e-3, atol=1e-4)
+
+
+def refusal(system: type[System], data) -> str:
+    """Why a user's system cannot be stacked."""
+    return Stacked(system, data, run_settings(epochs=1, repeats=2), REPEATS, {}).refusal(tried_first=True)
+
+
+def test_a_system_that_cannot_be_computed_for_several_repeats_says_why(data):
+    assert "vmap" in refusal(Asking, data)
+
+
+class Keeping(Plain):
+    """Keeps a tensor of one batch for the next, which is nothing that could be looked at outside of it."""
+
+    kept = torch.zeros(len(CLASSES))
+
+    def loss(self, outputs, batch):
+        self.kept = 0.9 * self.kept + outputs["logits"].mean(dim=0)
+        return {"kept": self.kept.square().sum()}
+
+
+def test_a_system_that_keeps_a_tensor_from_batch_to_batch_is_refused(data):
+    assert refusal(Keeping, data)
+
+
+class Faulty(Plain):
+    """Has a fault that is not of the framework."""
+
+    def loss(self, outputs, batch):
+        return {"classification": outputs["logit"].sum()}
+
+
+def test_a_fault_of_the_system_itself_is_left_to_its_training_one_by_one(data):
+    assert refusal(Faulty, data) == "'logit'"
+    with pytest.raises(KeyError, match="logit"):
+        train_one(Faulty, data, run_settings(epochs=1))
+
+
+class Counting(Plain):
+    """Weighs its loss by the number of batches so far, as annealing does, and has a parameter that is one number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = 0
+        self.scale = nn.Module()
+        self.scale.temperature = nn.Parameter(torch.tensor(2.0))
+
+    def fuse(self, encodings):
+        return {"logits": super().fuse(encodings)["logits"] / self.scale.temperature}
+
+    def loss(self, outputs, batch):
+        self.batches += 1
+        return {name: term / self.batches for name, term in super().loss(outputs, batch).items()}
+
+
+def test_the_trial_leaves_the_systems_as_they_were(data):
+    settings = run_settings(epochs=2, repeats=2, clip_norm=0.01)
+    learner = Stacked(Counting, data, settings, REPEATS, {})
+    assert learner.refusal(tried_first=True) == ""
+    found = loop.fit(learner, settings)
+    for repeat in REPEATS:
+        weights, rows = train_one(Counting, data, settings, repeat)
+        for row, reference in zip(found[repeat][1], rows, strict=True):
+            assert row["loss"] == pytest.approx(reference["loss"], rel=1e-5)
+        torch.testing.assert_close(found[repeat][0], weights, rtol=1e-3, atol=1e-4)
+
+
+class Remembering(Plain):
+    """Keeps what it has seen beside its parameters, as batch normalisation does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.normalised = nn.BatchNorm1d(sum(DIMS.values()))
+
+
+def test_a_system_with_buffers_is_refused(data):
+    assert refusal(Remembering, data).startswith("it has buffers")
+
+
+class Branching(Plain):
+    """Can be trained for several repeats, but in evaluation asks what a number is."""
+
+    def fuse(self, encodings):
+        outputs = super().fuse(encodings)
+        if not self.training and outputs["logits"].max() > 1e9:
+            outputs["logits"] = -outputs["logits"]
+        return outputs
+
+
+def test_a_system_that_cannot_be_validated_for_several_repeats_is_refused(data):
+    assert "vmap" in refusal(Branching, data)
+
+
+def variants(name: str) -> list[dict]:
+    """The default options of a system, made small, and every other choice of each option."""
+    declaration = systems.declaration(name)
+    small = {option: value for option, value in (SMALL_NMER | {"steps": 2}).items() if option in declaration.options}
+    choices = dict(declaration.attributes.get("choices", {}))
+    choices |= {option: (True, False) for option, value in declaration.options.items() if isinstance(value, bool)}
+    choices.pop("heads", None)
+    return [small, *(small | {option: value} for option, values in choices.items() for value in values)]
+
+
+@pytest.mark.parametrize("name", systems.shipped())
+def test_every_own_system_can_be_stacked_and_captured_which_is_not_tried_before_a_training(data, name):
+    declaration = systems.declaration(name)
+    regime = declaration.attributes["regimes"][0] if declaration.attributes["regimes"] else "clean"
+    for options in variants(name):
+        own = make_teachers(pretraining(declaration, options), REPEATS)
+        learner = Stacked(builder(name, **options), data, run_settings(name, regime, repeats=2), REPEATS, own)
+        reasons = []
+        learner._graphs.disable = reasons.append
+        assert learner.refusal(tried_first=True) == ""
+        assert reasons == []
+
+
+# ---- padding
+
+
+def test_a_batch_is_padded_to_one_of_a_few_lengths_never_below_its_longest():
+    most = {"a": 340, "v": 50, "l": 22}
+    found = {length: padded_lengths({"a": length, "v": 3, "l": 5}, most) for length in range(1, 341)}
+    for length, padded in found.items():
+        assert length <= padded["a"] <= 340
+        assert (padded["v"], padded["l"]) == (50, 22)
+    lengths = [padded["a"] for padded in found.values()]
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) == LENGTHS
+    # No more than a seventh of the longest half is padding.
+    assert all(padded["a"] - length <= 340 / 14 + 1 for length, padded in found.items() if length > 340 / 2 + 340 / 14)
+
+
+@pytest.mark.parametrize("widest", range(1, 60))
+def test_padded_lengths_hold_for_utterances_of_any_length(widest):
+    most = {"a": 1, "v": widest, "l": 1}
+    found = [padded_lengths({"a": 1, "v": length, "l": 1}, most) for length in range(1, widest + 1)]
+    assert all(length <= padded["v"] <= widest for length, padded in enumerate(found, start=1))
+    assert len({padded["v"] for padded in found}) <= LENGTHS
+    assert all((padded["a"], padded["l"]) == (1, 1) for padded in found)
+
+
+def test_batches_are_padded_alike_whatever_came_before_them(data, monkeypatch):
+    seen, whole = [], stacked.make_batch
+
+    def spy(*given):
+        seen.append((len(given[1]), given[6]))
+        return whole(*given)
+
+    monkeypatch.setattr(stacked, "make_batch", spy)
+    learner = Stacked(Plain, data, run_settings(repeats=2), REPEATS, {})
+    for epoch in (2, 0, 2):
+        learner.train_epoch(epoch, 1e-3)
+    assert seen[:3] == seen[6:]
+    everything = {m: max(len(utterance(m, number)) for number in FOLDS[1]["train"]) for m in DIMS}
+    # The last, smaller batch has one length only.
+    assert seen[2] == (2, everything)
+    assert all(frames[m] == everything[m] for _count, frames in seen for m in "vl" if m != max(everything))
+
+
+# ---- graphs
+
+
+@pytest.fixture
+def captures(monkeypatch):
+    """Lets stacked repeats capture on a CPU, where a replay runs the captured step again."""
+
+    class Capturing(Graphs):
+        def __init__(self, device, generators, enabled, what) -> None:
+            super().__init__(device, generators, enabled, what)
+            self.capturing = enabled
+
+    monkeypatch.setattr(torch, "Generator", lambda _device: RestorableGenerator())
+    monkeypatch.setattr(stacked, "Graphs", Capturing)
+    return FakeCaptures(monkeypatch)
+
+
+def alike(found, expected) -> bool:
+    return all(
+        equal(found[repeat][0], weights) and found[repeat][1] == rows for repeat, (weights, rows) in expected.items()
+    )
+
+
+@pytest.mark.parametrize("name", ["men", "nmer"])
+def test_replayed_steps_and_validation_end_as_plain_ones(data, captures, name):
+    stage, regime, options = SYSTEMS[name]
+    own, given = make_teachers(stage, REPEATS), {"epochs": 3, "repeats": 2, "decay_epochs": 1}
+    build = builder(name, **options)
+    plain = train_stacked(build, data, run_settings(name, regime, **given, graphs="never"), REPEATS, own)
+    assert captures.captured == captures.replays == 0
+    found = train_stacked(build, data, run_settings(name, regime, **given), REPEATS, own)
+    assert alike(found, plain)
+    # Of three steps and a validation in each of four epochs some are first calls.
+    assert 2 <= captures.captured <= captures.replays < 16
+
+
+def test_a_step_that_cannot_be_captured_is_trained_plainly_with_the_same_draws(data, captures, capsys):
+    given = {"epochs": 3, "repeats": 2}
+    plain = train_stacked(builder(), data, run_settings(**given, graphs="never"), REPEATS, {})
+    captures.fail_with = RuntimeError("operation not permitted when stream is capturing")
+    assert alike(train_stacked(builder(), data, run_settings(**given), REPEATS, {}), plain)
+    assert captures.captured == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: men: runs without CUDA graphs, because operation not permitted")
+
+
+def test_resumed_repeats_capture_anew_and_end_in_the_same_bits(data, captures, tmp_path, monkeypatch):
+    settings = run_settings(epochs=4, repeats=2)
+    whole = train_stacked(builder(), data, settings, REPEATS, {})
+    one_epoch, epochs = Stacked.train_epoch, []
+
+    def cut(self, epoch, rate):
+        epochs.append(epoch)
+        if epochs == [0, 1, 2, 3]:
+            raise InterruptionError
+        return one_epoch(self, epoch, rate)
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(Stacked, "train_epoch", cut)
+    with pytest.raises(InterruptionError):
+        train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt")
+    assert alike(train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt"), whole)
+
+
+def test_a_system_that_counts_its_batches_is_not_captured(data, captures, capsys):
+    learner = Stacked(Counting, data, run_settings(epochs=3, repeats=2), REPEATS, {})
+    assert learner.refusal(tried_first=True) == ""
+    loop.fit(learner, run_settings(epochs=3, repeats=2))
+    assert captures.captured == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: men: runs without CUDA graphs, because it changes its attribute 'batches'")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_replayed_epochs_equal_plain_ones_on_the_same_device(files, name, capsys):
+    device = torch.device("cuda")
+    data = FoldData(*files, 1, device)
+    stage, regime, options = SYSTEMS[name]
+    name = name.split()[0]
+    own = {repeat: teacher.to(device) for repeat, teacher in make_teachers(stage, REPEATS).items()}
+    found = {}
+    for graphs in ("never", "where_faster"):
+        settings = run_settings(name, regime, epochs=4, decay_epochs=2, repeats=2, graphs=graphs)
+        learner = Stacked(builder(name, **options), data, settings, REPEATS, own)
+        found[graphs] = loop.fit(learner, settings)
+        assert len(learner._graphs._captured) >= (0 if graphs == "never" else 2)
+    assert capsys.readouterr().err == ""
+    for repeat, (weights, rows) in found["where_faster"].items():
+        expected, references = found["never"][repeat]
+        for row, reference in zip(rows, references, strict=True):
+            assert row["loss"] == pytest.approx(reference["loss"], rel=1e-4)
+        assert rows[0] == references[0]
+        for parameter, value in expected.items():
+            torch.testing.assert_close(weights[parameter], value, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,148 @@
+"""Validation predicts what plain forward passes predict, condition by condition, each state encoded once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as reference
+from small_fold import (
+    DIMS,
+    FOLDS,
+    IDS,
+    LABELS,
+    SYSTEMS,
+    Bare,
+    Plain,
+    builder,
+    fold_data,
+    make_files,
+    make_teachers,
+    normalised,
+    run_settings,
+)
+
+from nmer.plan.conditions import fixed_condition
+from nmer.systems.interface import Sequences
+from nmer.training import stacked
+from nmer.training.one_by_one import OneByOne
+from nmer.training.stacked import Stacked
+from nmer.training.validation import ValidationSplit
+
+SIX = ("a", "v", "l", "av", "al", "vl")
+SHOWN = {
+    ("clean", "every_condition"): lambda _number: ["avl"],
+    ("all", "every_condition"): lambda _number: ["none"],
+    ("six", "every_condition"): lambda _number: SIX,
+    ("clean", "one_condition"): lambda _number: ["avl"],
+    ("all", "one_condition"): lambda _number: ["none"],
+    ("six", "one_condition"): lambda number: [fixed_condition("small", IDS[number])],
+}
+"""Regime and evaluation -> the conditions under which an utterance is validated (SPEC 3.4, 5.4)."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return fold_data(make_files(tmp_path_factory.mktemp("validation")))
+
+
+def clean_modalities(condition: str) -> str:
+    return "" if condition == "none" else condition
+
+
+def plain_scores(system, regime: str, evaluation: str) -> dict[str, float]:
+    """Scores of forward passes of single utterances without padding."""
+    labels, guesses = [], []
+    for number in FOLDS[1]["val"].tolist():
+        for condition in SHOWN[regime, evaluation](number):
+            encodings = {}
+            with torch.no_grad():
+                for m in system.modalities:
+                    frames = normalised(m, number, m not in clean_modalities(condition)).astype(np.float32)
+                    alone = Sequences(torch.from_numpy(frames)[None], torch.tensor([len(frames)]))
+                    encodings[m] = system.eval().encode(m, alone)
+                guesses.append(int(system.fuse(encodings)["logits"].argmax()))
+            labels.append(int(LABELS[number]))
+    assert len(set(guesses)) > 1
+    return {
+        "val_WA": reference.accuracy_score(labels, guesses),
+        "val_UA": reference.recall_score(labels, guesses, average="macro"),
+        "val_F1": reference.f1_score(labels, guesses, average="macro", zero_division=0),
+    }
+
+
+@pytest.mark.parametrize(("regime", "evaluation"), SHOWN)
+def test_scores_are_those_of_plain_forward_passes(data, regime, evaluation):
+    settings = run_settings(regime=regime, evaluation=evaluation)
+    torch.manual_seed(2)
+    system = Bare()
+    (found,) = OneByOne(lambda: system, data, settings, 1).validate()
+    assert found == pytest.approx(plain_scores(system, regime, evaluation))
+
+
+@pytest.mark.parametrize(("regime", "evaluation"), SHOWN)
+def test_scores_of_stacked_repeats_are_those_of_plain_forward_passes_of_each(data, monkeypatch, regime, evaluation):
+    monkeypatch.setattr(stacked, "VALIDATED", 4)  # more than one part of encodings and of items
+    settings = run_settings(regime=regime, evaluation=evaluation)
+    learner = Stacked(Plain, data, settings, [1, 2, 3], {})
+    expected = []
+    for repeat in learner.repeats:
+        system = Plain()
+        system.load_state_dict(learner.weights(repeat))
+        expected.append(plain_scores(system, regime, evaluation))
+    for found, scores in zip(learner.validate(), expected, strict=True):
+        assert found == pytest.approx(scores)
+    assert len({scores["val_F1"] for scores in expected}) > 1
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_one_pass_for_all_repeats_scores_each_as_a_pass_of_its_own(data, name):
+    stage, regime, options = SYSTEMS[name]
+    name = name.split()[0]
+    settings, own = run_settings(name, regime), make_teachers(stage, [1, 2])
+    learner = Stacked(builder(name, **options), data, settings, [1, 2], own)
+    together = learner.validate()
+    for repeat, found in zip(learner.repeats, together, strict=True):
+        alone = OneByOne(builder(name, **options), data, settings, repeat, own.get(repeat))
+        assert found == pytest.approx(alone.validate()[0])
+
+
+@pytest.mark.parametrize("modalities", ["avl", "l"])
+@pytest.mark.parametrize(("regime", "evaluation"), SHOWN)
+def test_every_utterance_is_predicted_under_its_conditions_from_encodings_made_once(
+    data, regime, evaluation, modalities
+):
+    split = ValidationSplit(data, run_settings(regime=regime, evaluation=evaluation))
+    encoded, given = [], []
+
+    def encode(modality, rows, copies):
+        encoded.extend((modality, *pair) for pair in zip(rows.tolist(), copies.tolist(), strict=True))
+        # An encoding that says what it is of.
+        return torch.stack([rows, copies], dim=1)
+
+    def classify(encodings):
+        given.append(encodings)
+        return data.labels[encodings["l"][:, 0]]
+
+    predictions = split.predict(tuple(modalities), encode, classify).numpy()
+    (encodings,) = given
+    assert set(encodings) == set(modalities)
+    expected = sorted(
+        (number, condition) for number in FOLDS[1]["val"].tolist() for condition in SHOWN[regime, evaluation](number)
+    )
+    rows = encodings["l"][:, 0].tolist()
+    for m in modalities:
+        assert encodings[m][:, 0].tolist() == rows
+        assert sorted(zip(rows, encodings[m][:, 1].tolist(), strict=True)) == sorted(
+            (number, int(m not in clean_modalities(condition))) for number, condition in expected
+        )
+    if modalities == "avl":
+        names = {tuple(int(m not in clean_modalities(c)) for m in DIMS): c for c in (*SIX, "none", "avl")}
+        shown = [names[flags] for flags in zip(*(encodings[m][:, 1].tolist() for m in DIMS), strict=True)]
+        assert sorted(zip(rows, shown, strict=True)) == expected
+    np.testing.assert_array_equal(split.labels, LABELS[rows])
+    assert split.scores(predictions) == {"val_WA": 1.0, "val_UA": 1.0, "val_F1": 1.0}
+    assert len(encoded) == len(set(encoded))
+    assert set(encoded) == {
+        (m, number, int(m not in clean_modalities(condition))) for number, condition in expected for m in modalities
+    }
