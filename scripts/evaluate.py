@@ -45,12 +45,14 @@ def main() -> None:
     check_digests(arguments.features, arguments.noisy, *arguments.models)
     parts = []
     with compute_device(arguments.gpus, arguments.threads) as device:
+        system = None
         for fold, model in zip(settings.folds, arguments.models, strict=True):
             data = FoldData(arguments.features, arguments.noisy, fold, device, resident=False)
+            if system is None:
+                # Once: drawing initial weights that are replaced takes longer than testing.
+                shape = (data.dims, len(data.classes), 0.0)
+                system = build_system(settings.system, *shape, settings.options, settings.file).to(device)
             for repeat in range(1, settings.repeats + 1):
-                system = build_system(
-                    settings.system, data.dims, len(data.classes), 0.0, settings.options, settings.file
-                ).to(device)
                 restore(system, model, repeat)
                 parts.append(predict(system, data, settings, fold, repeat))
     predictions = pd.concat(parts, ignore_index=True)
