@@ -278,8 +278,9 @@ def test_a_batch_is_padded_to_one_of_a_few_lengths_never_below_its_longest():
     lengths = [padded["a"] for padded in found.values()]
     assert lengths == sorted(lengths)
     assert len(set(lengths)) == LENGTHS
-    # No more than a seventh of the longest half is padding.
-    assert all(padded["a"] - length <= 340 / 14 + 1 for length, padded in found.items() if length > 340 / 2 + 340 / 14)
+    # In the upper half, no more than one step between two lengths is padding.
+    step = 340 / (2 * LENGTHS)
+    assert all(padded["a"] - length <= step + 1 for length, padded in found.items() if length > 340 / 2 + step)
 
 
 @pytest.mark.parametrize("widest", range(1, 60))
