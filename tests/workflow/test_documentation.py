@@ -287,6 +287,8 @@ def true_defaults() -> dict[str, object]:
         "training.keep_models": plan.keeps_models,
         "noise.keep": plan.keeps_noise,
         "compute.threads": plan.threads,
+        "compute.device": plan.device,
+        "compute.gpu_from_mb": plan.gpu_from_mb,
         **{f"training.{key}": value for key, value in vars(TrainingSettings()).items()},
         **{f"training.pretraining.{key}": value for key, value in vars(PRETRAINING).items()},
     }

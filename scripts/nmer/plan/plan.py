@@ -96,7 +96,10 @@ class Plan:
         self.repeats: int = self.experiment.get("repeats", 3)
         self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
         self.figures: list[str] = self.experiment.get("figures", list(FIGURES_PER_DATASET))
-        self.threads: int = config.get("compute", {}).get("threads", 1)
+        compute = config.get("compute", {})
+        self.threads: int = compute.get("threads", 1)
+        self.device: str = compute.get("device", "auto")
+        self.gpu_from_mb: float = compute.get("gpu_from_mb", GPU_FROM_MB)
         self.folder: Path = RESULTS / self.name
         self._declarations: dict[str, Declaration] = {}
         self._raw_bytes: dict[str, int] = {}
@@ -473,24 +476,20 @@ class Plan:
 
         A small corpus is trained sooner on a CPU, whose jobs start in less time and run on all cores at once.
         """
-        compute = self.config.get("compute", {})
-        device = compute.get("device", "auto")
-        if device != "auto":
-            return int(device == "gpu")
-        return int(self._raw_size(dataset) >= compute.get("gpu_from_mb", GPU_FROM_MB) * 10**6)
+        if self.device != "auto":
+            return int(self.device == "gpu")
+        return int(self._raw_size(dataset) >= self.gpu_from_mb * 10**6)
 
     def device_notes(self) -> list[str]:
         """A line per dataset of the experiment: where its jobs compute if GPUs are granted, and why."""
-        compute = self.config.get("compute", {})
-        limit = compute.get("gpu_from_mb", GPU_FROM_MB)
         notes = []
         for dataset in self.datasets:
             place = "a GPU" if self.gpus(dataset) else "the CPU"
             reason = "compute.device"
-            if compute.get("device", "auto") == "auto":
+            if self.device == "auto":
                 size = self._raw_size(dataset) / 10**6
                 raw = "generated" if "generate" in self.config["datasets"][dataset] else f"{size:.0f} MB"
-                reason = f"{raw}; compute.gpu_from_mb: {limit}"
+                reason = f"{raw}; compute.gpu_from_mb: {self.gpu_from_mb}"
             notes.append(f"{dataset}: trained on {place} ({reason})")
         return notes
 
