@@ -29,11 +29,13 @@ def _threads_as_before():
 @pytest.fixture
 def machine(monkeypatch):
     """Pretends that the machine has some GPUs; nothing is computed on them."""
+    asked: list[str] = []
 
     def pretend(count: int, slots: int | None = None, visible: str | None = None) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-        monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_given, **_named: None)
+        monkeypatch.setattr(torch, "set_deterministic_debug_mode", asked.append)
+        monkeypatch.setattr(devices, "set_product_precision", asked.append)
         monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         for name, value in ((devices.SLOTS_VARIABLE, slots), ("CUDA_VISIBLE_DEVICES", visible)):
             if value is None:
@@ -41,7 +43,39 @@ def machine(monkeypatch):
             else:
                 monkeypatch.setenv(name, str(value))
 
+    pretend.asked = asked
     return pretend
+
+
+@pytest.fixture
+def precisions():
+    """The precision that every backend of the framework states; what they state is restored."""
+    backends = torch.backends
+    places = {
+        "all": backends,
+        "products": backends.cuda.matmul,
+        "cudnn": backends.cudnn,
+        "convolutions": backends.cudnn.conv,
+        "lstms": backends.cudnn.rnn,
+    }
+    before = {name: place.fp32_precision for name, place in places.items()}
+    yield lambda: {name: place.fp32_precision for name, place in places.items()}
+    for name, place in places.items():
+        place.fp32_precision = before[name]
+
+
+@pytest.mark.parametrize("precision", ["ieee", "tf32"])
+def test_the_precision_of_products_reaches_every_backend_and_the_one_before_is_returned(precisions, precision):
+    devices.set_product_precision("ieee")
+    assert devices.set_product_precision(precision) == "ieee"
+    assert set(precisions().values()) == {precision}
+
+
+def test_a_job_on_a_gpu_asks_for_all_digits_and_for_deterministic_algorithms(machine, tmp_path):
+    machine(1)
+    with devices.compute_device(1, 1, tmp_path / "locks") as device:
+        assert device.type == "cuda"
+    assert sorted(machine.asked) == ["ieee", "warn"]
 
 
 @pytest.mark.parametrize(("granted", "existing"), [(0, 2), (1, 0), (0, 0)])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_fold import SYSTEMS, Plain, builder, fold_data, make_files, make_teachers, run_settings, train_one
 
+from nmer.devices import set_product_precision
 from nmer.plan.settings import TrainingSettings
 from nmer.training.batches import make_batch
 from nmer.training.precision import loss_terms, products_in
@@ -61,7 +62,7 @@ def test_every_system_learns_in_bfloat16_and_is_validated_in_single_precision(da
 
 
 def test_tf32_is_for_products_on_a_gpu_and_ends_with_the_training():
-    torch.backends.fp32_precision = "ieee"
+    before = set_product_precision("ieee")
     try:
         for precision, device, expected in [
             ("tf32", "cuda", "tf32"),
@@ -69,7 +70,8 @@ def test_tf32_is_for_products_on_a_gpu_and_ends_with_the_training():
             ("float32", "cuda", "ieee"),
         ]:
             with products_in(precision, torch.device(device)):
-                assert torch.backends.fp32_precision == expected
-            assert torch.backends.fp32_precision == "ieee"
+                assert torch.backends.cuda.matmul.fp32_precision == expected
+                assert torch.backends.cudnn.rnn.fp32_precision == expected
+            assert torch.backends.cudnn.rnn.fp32_precision == "ieee"
     finally:
-        torch.backends.fp32_precision = "none"
+        set_product_precision(before)
