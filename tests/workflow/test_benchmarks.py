@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +11,6 @@ import pytest
 from test_documentation import table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-
-pytestmark = pytest.mark.slow
 
 
 def run(name: str, *given: str) -> list[list[str]]:
@@ -22,21 +21,43 @@ def run(name: str, *given: str) -> list[list[str]]:
     return [row for row in table_rows(finished.stdout) if row[0] != "corpus"]
 
 
-def test_the_benchmark_of_a_gpu_runs_on_a_cpu_and_adds_up_the_papers_grid(tmp_path):
+@pytest.mark.slow
+def test_the_benchmark_of_a_gpu_runs_on_a_cpu(tmp_path):
     given = ("--device", "cpu", "--folder", tmp_path, "--steps", "1", "--rounds", "1", "--corpora", "mosei")
-    rows = run("gpu.py", *given, "--systems", "men", "mmin", "--repeats", "1", "3")
-    speed, hours = rows[:4], rows[4:]
-    assert [row[1:3] for row in speed] == [["men", "1"], ["men", "3"], ["mmin", "1"], ["mmin", "3"]]
-    assert [float(row[4]) for row in speed[::2]] == [1.0, 1.0]
-    # 16,265 utterances in steps of 128; one pretraining of 40 epochs, 12 trainings of 60.
-    assert [row[:3] for row in hours] == [["mosei", "men", "1"], ["mosei", "mmin", "12"], ["all", "", "13 of 887"]]
-    for row, epochs, jobs in ((0, 40, 1), (1, 60, 12)):
-        step, validation = 1 / float(speed[2 * row + 1][3]), float(speed[2 * row + 1][6]) / 1000
-        expected = jobs * epochs * (128 * step + 3 * validation) / 3600
-        assert float(hours[row][3]) == pytest.approx(expected, rel=0.03)
-    assert float(hours[2][3]) == pytest.approx(float(hours[0][3]) + float(hours[1][3]), abs=0.02)
+    rows = run("gpu.py", *given, "--systems", "men", "unimodal_v", "--repeats", "1", "3", "--no-jobs", "--no-plain")
+    assert [row[1:3] for row in rows] == [["men", "1"], ["men", "3"], ["unimodal_v", "1"], ["unimodal_v", "3"]]
+    for alone, three in (rows[:2], rows[2:]):
+        assert float(three[5]) == pytest.approx(float(three[3]) / float(alone[3]), rel=0.03)
+        assert float(three[6]) > 0
 
 
+def test_the_benchmark_of_a_gpu_adds_up_the_papers_grid(monkeypatch, capsys):
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    gpu = importlib.import_module("gpu")
+    seconds = {("iemocap", "two_tower"): (0.02, 0.1), ("iemocap", "men"): (0.02, 0.1), ("mosei", "mmin"): (0.01, 0.2)}
+    gpu.print_hours(seconds, start_up=5.0, evaluation=10.0)
+    rows = [row for row in table_rows(capsys.readouterr().out) if row[0] != "corpus"]
+    assert [row[:3] for row in rows] == [
+        ["iemocap", "two_tower", "10"],
+        ["iemocap", "men", "10"],
+        ["mosei", "mmin", "12"],
+        ["all", "evaluation", "159"],
+        ["all", "all", "32 of 887"],
+    ]
+    # 4,446 and 16,265 utterances in steps of 128; a pretraining has 40 epochs, MEN and MMIN have 60.
+    hours = [
+        [10 * 40 * 35 * 0.02 / 3600, 10 * 40 * 0.1 / 3600, 10 * 5 / 3600],
+        [10 * 60 * 35 * 0.02 / 3600, 10 * 60 * 0.1 / 3600, 10 * 5 / 3600],
+        [12 * 60 * 128 * 0.01 / 3600, 12 * 60 * 0.2 / 3600, 12 * 5 / 3600],
+    ]
+    for row, parts in zip(rows, hours, strict=False):
+        assert [float(cell) for cell in row[3:]] == pytest.approx([*parts, sum(parts)], abs=0.006)
+    evaluated = 159 * 10 / 3600
+    assert float(rows[3][-1]) == pytest.approx(evaluated, abs=0.006)
+    assert float(rows[4][-1]) == pytest.approx(sum(map(sum, hours)) + evaluated, abs=0.006)
+
+
+@pytest.mark.slow
 def test_the_benchmark_of_neighbours_runs(tmp_path):
     rows = run("neighbours.py", "--folder", tmp_path, "--rounds", "1", "--corpora", "mosei")
     assert [row[:2] for row in rows] == [["mosei", work] for work in ("nmer", "mmin", "products")]
