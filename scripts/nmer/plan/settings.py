@@ -19,8 +19,9 @@ class TrainingSettings:
     """Optimisation of one training. Epochs are ``constant_epochs`` + ``decay_epochs`` (SPEC's N0 and N1).
 
     precision: of a system's arithmetic in training; validation and test are in single precision. repeats_together:
-    whether a job's repeats are trained stacked, which changes rounding alone; it is faster on a GPU. graphs: whether a
-    stacked step is captured in CUDA graphs, which changes nothing but the time.
+    whether a job's repeats are trained stacked, which is faster on a GPU and changes a step by rounding alone;
+    training amplifies that, fastest in MMIN (docs/performance.md: where rounding grows). graphs: whether a stacked step
+    is captured in CUDA graphs, which changes nothing but the time.
     """
 
     learning_rate: float = 2e-4

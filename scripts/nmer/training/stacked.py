@@ -2,7 +2,8 @@
 
 A GPU spends most of a step of these small systems on launching kernels, so three stacked repeats take little longer
 than one. Order, conditions, initial weights, random draws and selection of a repeat are those of ``one_by_one.py``, and
-so are its results but for rounding (docs/performance.md: where rounding grows).
+so is a step but for rounding. Training amplifies that, fastest in MMIN, whose results are then those of another seed
+(docs/performance.md: where rounding grows).
 """
 
 from __future__ import annotations
