@@ -44,14 +44,14 @@ def main() -> None:
     digests = {relative_name(path, arguments.source): file_digest(path) for path in sources}
     with read_corpus(arguments.source, settings) as corpus:
         check(corpus, settings)
-        write_store(corpus, settings, arguments.output, digests)
+        warnings = write_store(corpus, settings, arguments.output, digests)
     try:
         unchanged.check()
     except DataError:
         arguments.output.unlink()
         raise
     with FeatureStore(arguments.output) as store:
-        described = report(corpus, settings, store)
+        described = report(corpus, settings, store, warnings)
     write_json(arguments.report, described)
     write_digest(arguments.output)
     print(summary(described), file=sys.stderr)

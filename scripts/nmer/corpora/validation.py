@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,10 +95,12 @@ def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> N
                     )
 
 
-def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dict[str, Any]:
+def report(
+    corpus: Corpus, settings: CorpusSettings, store: FeatureStore, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
     """The validation report, ready for JSON: sizes, class counts, repairs, warnings, the paper's figures.
 
-    store: the corpus as stored, which knows its variances and repairs.
+    store: the corpus as stored, which knows its variances and repairs. warnings: of writing it.
     """
     folds = [_describe_fold(store, number) for number in store.folds]
     published = None if settings.synthetic else PUBLISHED.get(settings.paper_name or "")
@@ -121,6 +123,7 @@ def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dic
             *corpus.warnings,
             *_fold_warnings(corpus, settings),
             *_repair_warnings(store.repairs),
+            *warnings,
             *(warning for m in MODALITIES for warning in _constant_warnings(store, m)),
             *_missing_class_warnings(folds),
             *(_published_warnings(published, folds) if published else []),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmer.errors import ConfigError, DataError
+from nmer.finite import all_finite
 from nmer.noise.calibration import calibrate_row, snr_db
 from nmer.noise.corruption import NoiseSource, Space, add_noise
 from nmer.noise.registry import noise_kinds, noise_power
@@ -92,8 +93,11 @@ def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Spa
     widths = {values.shape[1:] for values in clean.values()}
     if len(widths) != 1 or any(values.ndim != 2 for values in clean.values()):
         raise DataError(f"Utterances must be arrays (frames, dim) of one width; found {sorted(map(str, widths))}.")
-    if not all(np.isfinite(values).all() for values in clean.values()):
-        raise DataError("Features hold NaN or infinities. Replace them first, as the workflow does (by 0).")
+    if not all(map(all_finite, clean.values())):
+        raise DataError(
+            "Features hold NaN or infinities (the largest value of a float type counts as one). Replace them first, as "
+            "the workflow does (by 0)."
+        )
     frames = np.concatenate(list(clean.values())).astype(np.float64)
     if not standardise:
         return None, float(frames.var())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import numpy as np
 from nmer import command
 from nmer.corpora.arrays import load_array
 from nmer.corpora.corpus import CorpusSettings, read_corpus
+from nmer.corpora.moments import Moments, typical_frame
+from nmer.corpora.outliers import Outliers
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.corpora.streaming import create_file
@@ -56,12 +59,21 @@ def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedu
         match=arguments.match,
         standardise=arguments.standardise,
     )
+    _warn(_outliers(utterances, arguments.modality, arguments.standardise))
     noisy = np.stack([found.utterances[identifier] for identifier in ids]).reshape(values.shape)
     with atomic_path(arguments.output) as temporary, temporary.open("wb") as stream:
         np.save(stream, noisy, allow_pickle=False)
     for name in ("variance", "steps", "alpha_bar", "attained_db", "effective_db", "measured_db"):
         if getattr(found, name) is not None:
             print(f"{name}: {getattr(found, name):.6g}")
+
+
+def _outliers(utterances: np.ndarray, modality: str, standardised: bool) -> list[str]:
+    """Warnings of values that make most of the variance. utterances: (n, steps, dim) of any real type."""
+    frames = utterances.reshape(-1, utterances.shape[-1]).astype(np.float32)
+    outliers = Outliers()
+    outliers.add(frames)
+    return outliers.warnings(modality, Moments.of(frames, typical_frame(frames)), standardised)
 
 
 def _ids(path: Path | None, count: int) -> list[str]:
@@ -89,7 +101,7 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         with read_corpus(arguments.input, dataset) as corpus:
-            write_store(corpus, dataset, path)  # not checked for training: noise needs no folds
+            found = write_store(corpus, dataset, path)  # not checked for training: noise needs no folds
         with FeatureStore(path) as store, create_file(arguments.output) as output:
             settings = CalibrationSettings(
                 arguments.dataset,
@@ -108,5 +120,9 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
                 measured = corrupt_modality(store, output, modality, source, row)
                 output[f"{modality}/offset"] = store.offset(modality)
                 print("\t".join(str(value) for value in (*row.values(), measured.get("measured_db", ""))))
+    _warn([*found, *warnings])
+
+
+def _warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

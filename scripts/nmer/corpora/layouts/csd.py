@@ -23,6 +23,7 @@ from nmer.corpora.hdf5 import dataset, member, open_hdf5, read_array
 from nmer.corpora.registry import layout
 from nmer.corpora.repair import repair
 from nmer.errors import DataError
+from nmer.finite import restore_infinities
 from nmer.names import MODALITIES
 
 STREAMS = {"a": "*COVAREP*.csd", "v": "*Facet*.csd", "l": "*Vectors*.csd"}
@@ -158,9 +159,13 @@ class Sequence:
         return widths[first]
 
     def features(self, video: str) -> np.ndarray:
-        """(n, dim), any real type, not-a-number and infinities allowed."""
+        """(n, dim), any real type, not-a-number and infinities allowed; extremes of float types are made infinite, for
+        a mean would hide them."""
         self.shape(video)
-        return read_array(self._dataset(video, "features"), self.path)
+        features = read_array(self._dataset(video, "features"), self.path)
+        if features.dtype.kind == "f":
+            restore_infinities(features)
+        return features
 
     def intervals(self, video: str) -> np.ndarray:
         """(n, 2) float64 start and end in seconds."""

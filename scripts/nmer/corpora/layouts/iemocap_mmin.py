@@ -21,6 +21,7 @@ from nmer.corpora.hdf5 import dataset, open_hdf5, read_array
 from nmer.corpora.listing import number_labels, read_listing
 from nmer.corpora.registry import layout
 from nmer.errors import DataError
+from nmer.finite import all_finite, restore_infinities
 
 FEATURE_FILES = {"a": "A/comparE.h5", "v": "V/denseface.h5", "l": "L/bert_large.h5"}
 STATISTICS_FILE = "A/comparE_mean_std.h5"
@@ -130,7 +131,8 @@ def speaker_folds(speakers: list[str]) -> dict[int, dict[str, np.ndarray]]:
 
 def standardise(frames: np.ndarray) -> NDArray[np.float64]:
     """Frames (n, dim) less their mean, divided by their standard deviation (0 -> 1), per dimension."""
-    values = np.asarray(frames, np.float64)
+    values = np.array(frames, np.float64)
+    restore_infinities(values)  # a mean would hide the extremes of float types
     with np.errstate(invalid="ignore"):
         deviation = values.std(axis=0)
         standardised: NDArray[np.float64] = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
@@ -265,7 +267,7 @@ def _statistics(
     with open_hdf5(path) as file:
         for number in folds:
             pair = [read_array(dataset(file, f"{number}/{name}", path), path).reshape(-1) for name in ("mean", "std")]
-            if not all(len(values) == width and np.isfinite(values).all() for values in pair):
+            if not all(len(values) == width and all_finite(values) for values in pair):
                 raise DataError(
                     f"{path}: mean and std of fold {number} must be {width} finite numbers each. Delete the "
                     "file; without it they are computed."
