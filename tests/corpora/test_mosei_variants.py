@@ -49,7 +49,8 @@ def test_seven_columns_of_labels_and_byte_rows_as_ids(tmp_path, step):
         np.testing.assert_array_equal(store.labels, expected)
     assert described["notes"] == [
         "Variant multibench: labels from 'labels'; aligned, 6 steps, cut where the text starts and padded with zeros "
-        "on the right."
+        "on the right.",
+        "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above).",
     ]
 
 

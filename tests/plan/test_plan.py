@@ -585,7 +585,7 @@ def test_a_store_is_told_what_its_corpus_is_and_what_the_configuration_says_of_i
     assert plain == described | {"synthetic": True}
     said = {
         "dims": {"a": 74},
-        "classes": ["no", "yes"],
+        "classes": ["negative", "positive"],
         "standardize": ["v"],
         "folds": 1,
         "options": {"limit_gib": 4},

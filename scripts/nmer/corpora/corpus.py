@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nmer.corpora.registry import layouts
+from nmer.corpora.registry import check_classes, layouts
 from nmer.errors import ConfigError, nearest
 from nmer.names import MODALITIES
 
@@ -58,6 +58,7 @@ class CorpusSettings:
         values.setdefault("folds", declaration.attributes.get("folds", 1))
         _check_types(values, f"datasets.{values['dataset']}")
         declaration.check_options(values.get("options", {}), f"datasets.{values['dataset']}.options")
+        check_classes(declaration, values.get("classes"), f"datasets.{values['dataset']}.classes")
         values["standardize"] = tuple(m for m in MODALITIES if m in values["standardize"])
         if "classes" in values:
             values["classes"] = tuple(values["classes"])

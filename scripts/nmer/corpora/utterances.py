@@ -10,6 +10,7 @@ import numpy as np
 from nmer.corpora.corpus import CorpusSettings
 from nmer.corpora.folds import Folds, fixed_split, leave_one_group_out, numbered_parts, stratified
 from nmer.corpora.listing import number_labels
+from nmer.corpora.registry import numbered
 from nmer.errors import DataError
 
 
@@ -40,7 +41,7 @@ def understand(
     """
     labels, classes = number_labels(columns["label"], settings.classes, place)
     speakers = columns.get("speaker")
-    notes = [f"Classes: {', '.join(f'{number} = {name}' for number, name in enumerate(classes))}."]
+    notes = [f"Classes: {numbered(classes)}."]
     if speakers is None:
         notes.append("No column 'speaker': whether splits share speakers cannot be checked.")
     folds = given or _folds(columns, labels, protocol, settings, place)

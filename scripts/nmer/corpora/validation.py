@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.registry import numbered
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
 from nmer.names import MODALITIES, SPLITS
@@ -63,6 +64,13 @@ def _check_utterances(corpus: Corpus, section: str) -> None:
         raise DataError(
             f"{section}: label {corpus.labels[index]} of utterance '{corpus.ids[index]}' is outside the classes "
             f"{', '.join(corpus.classes)}. Correct the labels or the key 'classes'."
+        )
+    labelled = set(corpus.labels.tolist())
+    unused = [name for number, name in enumerate(corpus.classes) if number not in labelled]
+    if unused:
+        raise DataError(
+            f"{section}: no utterance is labelled {', '.join(unused)}; the classes are {numbered(corpus.classes)}. "
+            "Name only classes that have utterances in the key 'classes', or correct the labels."
         )
 
 

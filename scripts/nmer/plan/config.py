@@ -18,7 +18,7 @@ from jsonschema.exceptions import best_match
 
 from nmer.corpora.demo import DemoSettings
 from nmer.corpora.download_list import download_list
-from nmer.corpora.registry import layouts, source_files
+from nmer.corpora.registry import check_classes, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.names import REGIMES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import has_snr, noise_kinds
@@ -166,6 +166,7 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
     try:
         declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
         declaration.check_options(dataset.get("options", {}), f"datasets.{name}.options")
+        check_classes(declaration, dataset.get("classes"), "classes")
         if "generate" in dataset:
             DemoSettings.from_mapping({"dataset": name, **{key: dataset[key] for key in ("layout", "generate")}})
         else:

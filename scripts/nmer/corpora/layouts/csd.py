@@ -49,6 +49,7 @@ EMPTY_TEXT = "text sums to 0"
         "folds/valid.txt",
         "folds/test.txt",
     ),
+    classes=("negative", "positive"),
     standardize=(),
     folds=1,
     minimum={"steps": 1},
@@ -89,7 +90,7 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
             ids=[utterance.identifier for utterance in utterances],
             labels=np.array([utterance.sentiment >= 0 for utterance in utterances], np.int64),
             speakers=[utterance.video for utterance in utterances],
-            classes=list(settings.classes or CLASSES),
+            classes=list(CLASSES),
             dims=dims,
             lengths={m: np.full(len(utterances), steps) for m in MODALITIES},
             folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(parts)}},
@@ -292,6 +293,7 @@ def _notes(streams: Mapping[str, Sequence], labels: Sequence, utterances: list[U
         f"Computational sequences: {files}.",
         "Audio and vision are means of the frames that overlap each word; utterances are the words that overlap each "
         f"label, the last {steps} of them where there are more ({longer} utterances).",
+        "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above).",
     ]
 
 

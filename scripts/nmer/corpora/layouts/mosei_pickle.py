@@ -75,7 +75,14 @@ class Split:
         return padded
 
 
-@layout("mosei_pickle", files=(), standardize=(), folds=1, choices={"variant": ("auto", "multibench", "mmsa")})
+@layout(
+    "mosei_pickle",
+    files=(),
+    classes=("negative", "positive"),
+    standardize=(),
+    folds=1,
+    choices={"variant": ("auto", "multibench", "mmsa")},
+)
 def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit_gib: int = 16) -> Corpus:
     """Read the pickle ``source`` and clean it in SPEC 5.2's order; values are repaired when stored.
 
@@ -103,13 +110,16 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
         ids=[identifier for part in parts for identifier in part.ids],
         labels=np.concatenate([part.sentiment >= 0 for part in parts]).astype(np.int64),
         speakers=[video for part in parts for video in part.videos],
-        classes=list(settings.classes or CLASSES),
+        classes=list(CLASSES),
         dims={m: parts[0].arrays[m].shape[2] for m in MODALITIES},
         lengths={m: np.concatenate([part.steps[m] for part in parts]) for m in MODALITIES},
         folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(splits)}},
         features=features,
         dropped={EMPTY_TEXT: dropped} if dropped else {},
-        notes=[f"Variant {name}: labels from '{VARIANTS[name].labels}'; {_describe_steps(parts[0])}."],
+        notes=[
+            f"Variant {name}: labels from '{VARIANTS[name].labels}'; {_describe_steps(parts[0])}.",
+            "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above).",
+        ],
         warnings=warnings,
         files=dict.fromkeys(MODALITIES, str(source)),
     )
