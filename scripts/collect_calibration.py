@@ -1,13 +1,18 @@
-"""Collect the calibration and the measured SNR of every noise kind and level of a dataset in one table."""
+"""Collect the calibration and the measured SNR of every noise kind and level of a dataset in one table.
+
+The column ``miss`` says why the SNR of a level is more than 1 dB from its target; warnings say it too.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pandas as pd
 
 from nmer import command
 from nmer.files import write_text
+from nmer.noise.misses import miss, miss_sentences
 
 KEY = ["dataset", "modality", "noise", "snr_db"]
 
@@ -25,6 +30,10 @@ def main() -> None:
         for paths in (arguments.calibrated, arguments.measured)
     )
     collected = calibrated.merge(measured, on=KEY, how="left", validate="one_to_one")
+    rows = [{str(name): value for name, value in row.items()} for row in collected.to_dict("records")]
+    collected["miss"] = [miss(row) for row in rows]
+    for sentence in miss_sentences(rows):
+        print(f"warning: {sentence}", file=sys.stderr)
     write_text(arguments.output, collected.to_csv(index=False, lineterminator="\n"))
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from nmer.digests import check_digests, write_digest
 from nmer.files import write_rows
 from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
+from nmer.noise.misses import miss_sentences
 from nmer.noisy_embeddings.noisy import MEASURES, corrupt_modality
 from nmer.progress import progress
 
@@ -54,6 +56,8 @@ def main() -> None:
     named = ("dataset", "modality", "noise", "snr_db")
     rows = [{name: levels[m][name] for name in named} | dict.fromkeys(MEASURES, "") | measured[m] for m in MODALITIES]
     write_rows(arguments.measured, rows)
+    for sentence in miss_sentences({**levels[m], **measured[m]} for m in MODALITIES):
+        print(f"warning: {sentence}", file=sys.stderr)
     write_digest(arguments.output)
 
 

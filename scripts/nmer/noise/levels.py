@@ -35,7 +35,7 @@ def calibration_rows(
     if settings.snr_db is None:
         return [row | {"snr_db": ""} for row in rows], []
     power = noise_power(noise_kinds.load(settings.kind or settings.noise, settings.file), settings.options)
-    if power <= 0:
+    if not 0 < power < math.inf:
         raise ConfigError(f"noise.kinds.{settings.noise}: this noise has no power, so it has no SNR. Correct it.")
     warnings = []
     for row in rows:

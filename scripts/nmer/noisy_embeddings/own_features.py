@@ -27,6 +27,7 @@ from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.features import corrupt_features
 from nmer.noise.levels import COLUMNS, calibration_rows
+from nmer.noise.misses import miss_sentences
 from nmer.noise.schedule import Schedule
 from nmer.noisy_embeddings.noisy import corrupt_modality
 
@@ -63,6 +64,10 @@ def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedu
     noisy = np.stack([found.utterances[identifier] for identifier in ids]).reshape(values.shape)
     with atomic_path(arguments.output) as temporary, temporary.open("wb") as stream:
         np.save(stream, noisy, allow_pickle=False)
+    level = {name: getattr(found, name) for name in ("attained_db", "effective_db", "target_db", "measured_db")}
+    _warn(
+        miss_sentences([{"dataset": arguments.dataset, "noise": arguments.noise, "snr_db": arguments.snr_db} | level])
+    )
     for name in ("variance", "steps", "alpha_bar", "attained_db", "effective_db", "measured_db"):
         if getattr(found, name) is not None:
             print(f"{name}: {getattr(found, name):.6g}")
@@ -115,12 +120,14 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
             rows, warnings = calibration_rows(settings, {m: store.variance(m) for m in MODALITIES}, schedule)
             output.create_dataset("utterance/id", data=store.ids, dtype=h5py.string_dtype())
             print("\t".join((*COLUMNS, "measured_db")))
+            measured_rows: list[dict[str, Any]] = []
             for row in rows:
                 modality = row["modality"]
                 measured = corrupt_modality(store, output, modality, source, row)
+                measured_rows.append({**row, **measured})
                 output[f"{modality}/offset"] = store.offset(modality)
                 print("\t".join(str(value) for value in (*row.values(), measured.get("measured_db", ""))))
-    _warn([*found, *warnings])
+    _warn([*found, *warnings, *miss_sentences(measured_rows)])
 
 
 def _warn(warnings: Iterable[str]) -> None:

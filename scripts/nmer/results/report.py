@@ -27,7 +27,7 @@ from nmer.names import (
     noise_label,
     system_label,
 )
-from nmer.noise.calibration import TOLERANCE_DB
+from nmer.noise.misses import miss, miss_sentences
 from nmer.results.figure_texts import figure_texts
 from nmer.results.printed import CAPTIONS, to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
@@ -140,8 +140,8 @@ def read_dataset(path: str, output: str, settings: dict[str, Any]) -> dict[str, 
 def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
     """Rows of the calibration table, as text.
 
-    ``off`` marks an attained SNR that misses the asked one by more than 1 dB, ``exact`` an alpha_bar solved for in
-    the place of a whole T (SPEC 2.6). Raises DataError if a file is damaged.
+    ``off`` marks a level whose SNR misses its target by more than 1 dB, ``exact`` an alpha_bar solved for in the place
+    of a whole T (SPEC 2.6). ``numbers`` is the row as stored. Raises DataError if a file is damaged.
     """
     rows = []
     for path in paths:
@@ -154,17 +154,12 @@ def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
 
 
 def warnings(datasets: list[dict[str, Any]], calibration: list[dict[str, Any]]) -> list[str]:
-    """What a reader should know before believing a number: faults of the data and coarse calibrations.
+    """What a reader should know before believing a number: faults of the data, and noise unlike its label.
 
     datasets: as of :func:`read_dataset`; calibration: as of :func:`read_calibration`.
     """
     found = [f"{about['title']}: {warning}" for about in datasets for warning in about["warnings"]]
-    off = sum(row["off"] for row in calibration)
-    if off:
-        found.append(
-            f"{off} calibrations miss their SNR by more than {TOLERANCE_DB:g} dB; they are marked in their table."
-        )
-    return found
+    return found + miss_sentences(row["numbers"] for row in calibration)
 
 
 def read_table(stem: str, output: str) -> dict[str, Any]:
@@ -261,7 +256,6 @@ def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
 
 
 def _calibration_row(row: Any) -> dict[str, Any]:
-    off = not pd.isna(row.snr_db) and abs(row.attained_db - row.target_db) > TOLERANCE_DB
     # A kind without an SNR has neither a level nor steps: nothing was solved for.
     exact = not pd.isna(row.snr_db) and pd.isna(row.T)
     return {
@@ -278,7 +272,8 @@ def _calibration_row(row: Any) -> dict[str, Any]:
         "utterances": " to ".join(_decibels_or_none(row, f"utterance_{end}_db") for end in ("low", "high"))
         if not pd.isna(getattr(row, "utterance_low_db", None))
         else "–",
-        "off": off,
+        "off": bool(miss(row._asdict())),
+        "numbers": row._asdict(),
         "exact": exact,
     }
 
