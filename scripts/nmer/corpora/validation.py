@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nmer.content import converting
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.registry import numbered
 from nmer.corpora.store import FeatureStore
@@ -36,6 +37,7 @@ _UNWRITABLE = re.compile(r"[\r\n\0]")
 def check(corpus: Corpus, settings: CorpusSettings) -> None:
     """Raise DataError, naming file or key, if the corpus cannot be trained and tested on. Reads no features."""
     section = f"datasets.{settings.dataset}"
+    _check_arrays(corpus, section, settings.layout)
     _check_utterances(corpus, section)
     for m in MODALITIES:
         _check_modality(corpus, m, settings.dims.get(m), section)
@@ -45,6 +47,36 @@ def check(corpus: Corpus, settings: CorpusSettings) -> None:
         )
     for number, fold in corpus.folds.items():
         _check_fold(corpus, fold, f"{section}, fold {number}")
+
+
+def _check_arrays(corpus: Corpus, section: str, layout: str) -> None:
+    """Whether the reader returned what :class:`Corpus` says; a custom reader may not."""
+    count = len(corpus.ids)
+    with converting(f"{section}, layout '{layout}'", "Correct its reader: see the documentation of Corpus."):
+        arrays = {"labels": corpus.labels} | {f"lengths[{m}]": corpus.lengths[m] for m in MODALITIES}
+        wrong = [name for name, array in arrays.items() if not _whole(array) or array.shape != (count,)]
+        wrong += ["speakers"] * (len(corpus.speakers) != count)
+        wrong += [name for name in ("ids", "speakers", "classes") if not _all_text(getattr(corpus, name))]
+        wrong += [f"dims[{m}]" for m in MODALITIES if int(corpus.dims[m]) != corpus.dims[m]]
+        for number, fold in corpus.folds.items():
+            for split in SPLITS:
+                index = np.asarray(fold[split])
+                outside = index.size and (not _whole(index) or index.min() < 0 or index.max() >= count)
+                if index.ndim != 1 or outside:
+                    wrong.append(f"folds[{number}][{split}]")
+    if wrong:
+        raise DataError(
+            f"{section}: the reader of layout '{layout}' returned {', '.join(wrong)} unlike what is documented for "
+            f"Corpus ({count} utterances; labels, lengths and folds are arrays of whole numbers). Correct it."
+        )
+
+
+def _whole(array: object) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in "iu"
+
+
+def _all_text(names: Sequence[object]) -> bool:
+    return all(isinstance(name, str) for name in names)
 
 
 def _check_utterances(corpus: Corpus, section: str) -> None:
@@ -76,6 +108,8 @@ def _check_utterances(corpus: Corpus, section: str) -> None:
 
 def _check_modality(corpus: Corpus, modality: str, expected: int | None, section: str) -> None:
     place = corpus.files.get(modality, section)
+    if corpus.dims[modality] < 1:
+        raise DataError(f"{place}: features of modality '{modality}' are 0 wide; at least one dimension is needed.")
     if expected is not None and corpus.dims[modality] != expected:
         raise DataError(
             f"{place}: features have {corpus.dims[modality]} dimensions, but {section}.dims.{modality} is {expected}. "

@@ -107,8 +107,8 @@ class NoiseSource:
         array = np.asarray(returned)
         if array.shape != shape or array.dtype.kind not in "biuf":
             raise ConfigError(
-                f"Noise kind '{self.name}' returned {array.dtype} {array.shape} for features {shape}. Correct its file: it"
-                " must return numbers of that shape."
+                f"Noise kind '{self.name}' returned {array.dtype} {array.shape} for {shape}. It must return numbers "
+                "of that shape. Correct its file."
             )
         if not np.isfinite(array).all():
             raise ConfigError(f"Noise kind '{self.name}' returned NaN or infinities. Correct its file or its options.")

@@ -15,6 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 import nmer
+from nmer.content import converting
 from nmer.errors import DataError
 from nmer.files import read_json
 from nmer.names import (
@@ -107,6 +108,11 @@ def comparison(tables: list[pd.DataFrame]) -> list[str]:
 def read_dataset(path: str, output: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What the page shows of the validation report at ``path``; quantities that the report lacks are left out."""
     report, links = read_json(path), _links(path.removesuffix(".json"), output, (".json",))
+    with converting(path, "Delete it and run again."):
+        return _describe_dataset(report, links, settings)
+
+
+def _describe_dataset(report: dict[str, Any], links: list[tuple[str, str]], settings: dict[str, Any]) -> dict[str, Any]:
     about = settings["datasets"].get(report["dataset"], {})
     splits = [
         (f"fold {fold['fold']}", *(f"{fold[split]['utterances']:,}" for split in SPLITS)) for fold in report["folds"]
