@@ -26,6 +26,7 @@ from nmer.digests import check_digests, file_digest, write_digest
 from nmer.errors import DataError
 from nmer.files import write_json
 from nmer.plan.sources import Unchanged
+from nmer.plan.tested_classes import check_tested_classes
 
 
 def main() -> None:
@@ -44,6 +45,7 @@ def main() -> None:
     digests = {relative_name(path, arguments.source): file_digest(path) for path in sources}
     with read_corpus(arguments.source, settings) as corpus:
         check(corpus, settings)
+        check_tested_classes(corpus, settings)
         warnings = write_store(corpus, settings, arguments.output, digests)
     try:
         unchanged.check()

@@ -28,7 +28,8 @@ class CorpusSettings:
     standardize: modalities normalised per dimension. folds: how many folds the corpus has; a stratified division makes
     this many. :meth:`from_mapping` takes what the layout declares for either that is not given.
     paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper.
-    options: keyword arguments of the layout's reader.
+    options: keyword arguments of the layout's reader. evaluation: whether every utterance is tested under all six
+    conditions (``every_condition``) or under one.
     """
 
     dataset: str
@@ -41,6 +42,7 @@ class CorpusSettings:
     paper_name: str | None = None
     synthetic: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: str = "every_condition"
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> CorpusSettings:
@@ -75,7 +77,7 @@ def _check_types(values: dict[str, Any], section: str) -> None:
         raise ConfigError(f"{section}.standardize must list modalities out of a, v, l.")
     if not _positive(values.get("folds")):
         raise ConfigError(f"{section}.folds must be a whole number of at least 1.")
-    for key in ("file", "paper_name"):
+    for key in ("file", "paper_name", "evaluation"):
         if not isinstance(values.get(key), str | None):
             raise ConfigError(f"{section}.{key} must be text.")
     if not isinstance(values.get("options", {}), Mapping):
