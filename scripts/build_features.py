@@ -44,7 +44,7 @@ def main() -> None:
     unchanged = Unchanged(sources)
     digests = {relative_name(path, arguments.source): file_digest(path) for path in sources}
     with read_corpus(arguments.source, settings) as corpus:
-        check(corpus, settings)
+        check(corpus, settings, arguments.source)
         check_tested_classes(corpus, settings)
         warnings = write_store(corpus, settings, arguments.output, digests)
     try:

@@ -47,10 +47,12 @@ def test_seven_columns_of_labels_and_byte_rows_as_ids(tmp_path, step):
         assert store.speakers[:3] == ["train0", "train0", "train1"]
         expected = np.concatenate([sentiments(count) >= 0 for count in SPLITS.values()])
         np.testing.assert_array_equal(store.labels, expected)
+    found = np.concatenate([sentiments(count) for count in SPLITS.values()])
     assert described["notes"] == [
         "Variant multibench: labels from 'labels'; aligned, 6 steps, cut where the text starts and padded with zeros "
         "on the right.",
-        "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above).",
+        "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above); "
+        f"sentiments run from {found.min():g} to {found.max():g}.",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,16 +35,20 @@ the fold that tests Ses01M."""
 _UNWRITABLE = re.compile(r"[\r\n\0]")
 
 
-def check(corpus: Corpus, settings: CorpusSettings) -> None:
-    """Raise DataError, naming file or key, if the corpus cannot be trained and tested on. Reads no features."""
+def check(corpus: Corpus, settings: CorpusSettings, source: str | Path | None = None) -> None:
+    """Raise DataError, naming file or key, if the corpus cannot be trained and tested on. Reads no features.
+
+    source: the corpus' file or folder, for messages.
+    """
     section = f"datasets.{settings.dataset}"
     _check_arrays(corpus, section, settings.layout)
-    _check_utterances(corpus, section)
+    _check_utterances(corpus, section, source)
     for m in MODALITIES:
         _check_modality(corpus, m, settings.dims.get(m), section)
     if len(corpus.folds) < settings.folds:
         raise DataError(
             f"{section}.folds: the number is {settings.folds}, but the corpus has {len(corpus.folds)}. Correct the key."
+            f"{background(corpus)}"
         )
     for number, fold in corpus.folds.items():
         _check_fold(corpus, fold, f"{section}, fold {number}")
@@ -79,10 +84,21 @@ def _all_text(names: Sequence[object]) -> bool:
     return all(isinstance(name, str) for name in names)
 
 
-def _check_utterances(corpus: Corpus, section: str) -> None:
+def background(corpus: Corpus) -> str:
+    """What was dropped, and how the files were understood, as sentences that follow a message about the corpus."""
+    dropped = "".join(f" {count} dropped: {reason}." for reason, count in corpus.dropped.items() if count)
+    return dropped + "".join(f" {note}" for note in corpus.notes)
+
+
+def _check_utterances(corpus: Corpus, section: str, source: str | Path | None) -> None:
     repeated = [identifier for identifier, count in Counter(corpus.ids).items() if count > 1]
     if repeated:
-        raise DataError(f"{section}: utterance id '{repeated[0]}' occurs more than once. Make ids unique.")
+        where = f"{section} ({source})" if source else section
+        more = f" ({len(repeated)} such ids in all)" if len(repeated) > 1 else ""
+        raise DataError(
+            f"{where}: utterance id '{repeated[0]}' occurs more than once, {_places(corpus, repeated[0])}{more}. Make "
+            "ids unique."
+        )
     for sort, names in (("utterance id", corpus.ids), ("speaker", corpus.speakers), ("class", corpus.classes)):
         broken = next((name for name in names if _UNWRITABLE.search(name)), None)
         if broken is not None:
@@ -102,8 +118,20 @@ def _check_utterances(corpus: Corpus, section: str) -> None:
     if unused:
         raise DataError(
             f"{section}: no utterance is labelled {', '.join(unused)}; the classes are {numbered(corpus.classes)}. "
-            "Name only classes that have utterances in the key 'classes', or correct the labels."
+            f"Name only classes that have utterances in the key 'classes', or correct the labels.{background(corpus)}"
         )
+
+
+def _places(corpus: Corpus, identifier: str) -> str:
+    """In which splits an utterance is, and as the how manieth of the corpus."""
+    rows = [row for row, name in enumerate(corpus.ids) if name == identifier]
+    number, fold = next(iter(corpus.folds.items()), (0, {}))
+    told = []
+    for row in rows:
+        splits = [split for split in SPLITS if row in fold.get(split, ())]
+        of_fold = f" in fold {number}" if len(corpus.folds) > 1 else ""
+        told.append(f"as number {row + 1} ({', '.join(splits) or 'no split'}{of_fold})")
+    return " and ".join(told)
 
 
 def _check_modality(corpus: Corpus, modality: str, expected: int | None, section: str) -> None:
@@ -123,9 +151,13 @@ def _check_modality(corpus: Corpus, modality: str, expected: int | None, section
 def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> None:
     for split in SPLITS:
         if not len(fold[split]):
-            raise DataError(f"{place}: the {split} split is empty.")
-        if len(np.unique(corpus.labels[fold[split]])) < 2:
-            raise DataError(f"{place}: the {split} split has fewer than 2 classes.")
+            raise DataError(f"{place}: the {split} split is empty.{background(corpus)}")
+        found = np.unique(corpus.labels[fold[split]])
+        if len(found) < 2:
+            raise DataError(
+                f"{place}: the {split} split has fewer than 2 classes: all of its {len(fold[split])} utterances are "
+                f"{corpus.classes[found[0]]}.{background(corpus)}"
+            )
     for names, what in ((corpus.ids, "utterance"), (corpus.speakers, "speaker or video")):
         split_of: dict[str, str] = {}
         for split in SPLITS:

@@ -6,8 +6,9 @@ option? is the file there?) is checked here, before any job starts.
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,29 @@ def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str
             raise ConfigError(f"{where}.snr_db: '{name}' is not in the experiment's noise. {hint}")
         if name not in with_snr:
             raise ConfigError(f"{where}.snr_db: noise kind '{name}' has no SNR. Remove its list.")
+
+
+def name_sources(message: str, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """A message about a configuration merged from several sources, with their names and those that hold its key.
+
+    sources: name and content of each file, and of ``--config``, in the order in which they were merged.
+    """
+    if len(sources) < 2:
+        return message
+    names = ", ".join(name for name, _content in sources)
+    key, unknown = re.match(r"[\w.]+(?=:)", message), re.search(r"unknown key '([^']+)'", message)
+    path = [part for part in (key[0].split(".") if key else []) if part != "config"] + ([unknown[1]] if unknown else [])
+    holders = [name for name, content in sources if path and _holds(content, path)]
+    held = f" The key is in {' and '.join(holders)}." if holders else ""
+    return f"{message} The configuration is merged from {names}.{held}"
+
+
+def _holds(content: object, path: Sequence[str]) -> bool:
+    for part in path:
+        if not isinstance(content, Mapping) or part not in content:
+            return False
+        content = content[part]
+    return True
 
 
 def check_shape(config: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.validation import background
 from nmer.errors import DataError
 from nmer.names import CONDITIONS
 from nmer.plan.conditions import ONE_CONDITION, test_items
@@ -45,6 +46,7 @@ def check_tested_classes(corpus: Corpus, settings: CorpusSettings) -> None:
     raise DataError(
         f"{key}: a class has no utterance in a split that is scored ({listed}). UA needs every class there. Choose "
         f"other folds, lower {key}.folds so that these are not run{conditions}, or leave the class out."
+        f"{background(corpus)}"
     )
 
 

@@ -289,11 +289,13 @@ def _notes(streams: Mapping[str, Sequence], labels: Sequence, utterances: list[U
     named = {"words": streams["l"], "audio": streams["a"], "vision": streams["v"], "labels": labels}
     files = ", ".join(f"{what} {sequence.path.name} ({sequence.root})" for what, sequence in named.items())
     longer = sum(utterance.spoken > steps for utterance in utterances)
+    low, high = (extreme(utterance.sentiment for utterance in utterances) for extreme in (min, max))
     return [
         f"Computational sequences: {files}.",
         "Audio and vision are means of the frames that overlap each word; utterances are the words that overlap each "
         f"label, the last {steps} of them where there are more ({longer} utterances).",
-        "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above).",
+        "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above); "
+        f"sentiments run from {low:g} to {high:g}.",
     ]
 
 

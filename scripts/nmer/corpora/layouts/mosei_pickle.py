@@ -119,11 +119,17 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
         dropped={EMPTY_TEXT: dropped} if dropped else {},
         notes=[
             f"Variant {name}: labels from '{VARIANTS[name].labels}'; {_describe_steps(parts[0])}.",
-            "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above).",
+            describe_classes(np.concatenate([part.sentiment for part in parts])),
         ],
         warnings=warnings,
         files=dict.fromkeys(MODALITIES, str(source)),
     )
+
+
+def describe_classes(sentiment: np.ndarray) -> str:
+    """A note on which sentiments became which label. sentiment: (n,)."""
+    found = f"; sentiments run from {sentiment.min():g} to {sentiment.max():g}" if len(sentiment) else ""
+    return f"Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above){found}."
 
 
 def name_utterance(row: object) -> tuple[str, str]:
