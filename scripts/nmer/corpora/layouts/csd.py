@@ -17,7 +17,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from nmer.corpora.alignment import average, overlapping
+from nmer.corpora.alignment import SHORTEST_OVERLAP, average, overlapping
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.hdf5 import dataset, member, open_hdf5, read_array
 from nmer.corpora.registry import layout
@@ -34,6 +34,7 @@ LARGEST_SENTIMENT = 3.0
 
 UNLISTED = "video in no fold list"
 INCOMPLETE = "video missing in words, audio or vision"
+INSTANT = "label shorter than 10 microseconds"
 WORDLESS = "no word within the label's interval"
 EMPTY_TEXT = "text sums to 0"
 
@@ -150,6 +151,13 @@ class Sequence:
         shape: tuple[int, int] = features.shape
         return shape
 
+    def rows(self, video: str) -> int:
+        """Rows of a video that is dropped, as far as they can be told: what is not used may hold anything."""
+        try:
+            return self.shape(video)[0]
+        except DataError:
+            return 1
+
     def width(self, videos: Iterable[str]) -> int:
         """Width of the features, which must be the same for all of the videos."""
         widths = {video: self.shape(video)[1] for video in videos}
@@ -236,7 +244,7 @@ def _names(group: h5py.Group, path: Path) -> list[str]:
 
 def _count_unlisted(labels: Sequence, lists: Mapping[str, list[str]]) -> Counter[str]:
     unlisted = labels.videos.difference(*lists.values())
-    count = sum(labels.shape(video)[0] for video in unlisted)
+    count = sum(labels.rows(video) for video in unlisted)
     return Counter({UNLISTED: count} if count else {})
 
 
@@ -254,7 +262,11 @@ def _segment(
             continue
         # Repaired for this look alone: the values themselves are repaired, and counted, when they are stored.
         text, _found = repair(words.features(video))
-        for row, spoken in enumerate(overlapping(labels.intervals(video), words.intervals(video))):
+        segments = labels.intervals(video)
+        for row, spoken in enumerate(overlapping(segments, words.intervals(video))):
+            if segments[row, 1] - segments[row, 0] < SHORTEST_OVERLAP:  # the SDK aligns nothing to these
+                dropped[INSTANT] += 1
+                continue
             kept = spoken[-steps:]
             if not len(kept) or text[kept].sum(dtype=np.float64) == 0:
                 dropped[EMPTY_TEXT if len(kept) else WORDLESS] += 1
