@@ -29,7 +29,7 @@ class CorpusSettings:
     this many. :meth:`from_mapping` takes what the layout declares for either that is not given.
     paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper.
     options: keyword arguments of the layout's reader. evaluation: whether every utterance is tested under all six
-    conditions (``every_condition``) or under one.
+    conditions (``every_condition``) or under one. needs_folds: whether the reader must give folds; noise needs none.
     """
 
     dataset: str
@@ -43,12 +43,13 @@ class CorpusSettings:
     synthetic: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     evaluation: str = "every_condition"
+    needs_folds: bool = True
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> CorpusSettings:
         """Settings from parsed JSON. Raises ConfigError naming the key that is unknown, missing or wrong."""
         values = {key: value for key, value in mapping.items() if value is not None}
-        known = [entry.name for entry in fields(cls)]
+        known = [entry.name for entry in fields(cls) if entry.name != "needs_folds"]  # not the user's to set
         for key in values:
             if key not in known:
                 raise ConfigError(f"Unknown key '{key}' in the dataset's settings. {nearest(key, known)}")

@@ -35,11 +35,13 @@ class Attributes(TypedDict):
 class FeatureStore:
     """Read access to a feature store; a context manager.
 
-    Raises DataError, naming the file, if it is missing, truncated or not a feature store.
+    Raises DataError, naming the file, if it is missing, truncated or not a feature store. needs_folds: whether a store
+    without folds counts as incomplete.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, needs_folds: bool = True) -> None:
         self.path = Path(path)
+        self._needs_folds = needs_folds
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
@@ -155,7 +157,8 @@ class FeatureStore:
 
     def _check(self) -> None:
         try:
-            whole = {"classes", "dims", "repairs", "sources"} <= set(self.attributes) and bool(self.folds)
+            whole = {"classes", "dims", "repairs", "sources"} <= set(self.attributes)
+            whole &= bool(self.folds) or not self._needs_folds
             count = len(self.labels)
             whole &= all(self._file[f"utterance/{name}"].shape == (count,) for name in ("id", "speaker"))
             splits = [f"fold/{number}/{split}" for number in self.folds for split in SPLITS]

@@ -33,6 +33,8 @@ def write_store(
     total = sum(4 * corpus.dims[m] * int(corpus.lengths[m].sum()) for m in MODALITIES)
     with create_file(path, total) as file, progress(f"features of {settings.dataset}", total) as advance:
         _write_utterances(file, corpus)
+        if not corpus.folds:
+            file.create_group("fold")
         for number, fold in corpus.folds.items():
             for split in SPLITS:
                 file[f"fold/{number}/{split}"] = np.asarray(fold[split], np.int64)
@@ -53,6 +55,8 @@ def _write_utterances(file: h5py.File, corpus: Corpus) -> None:
 
 def _training_groups(corpus: Corpus) -> tuple[np.ndarray, dict[int, list[int]]]:
     """Utterances that the same folds train on form a group: (n,) group of each, and fold -> its training groups."""
+    if not corpus.folds:
+        return np.zeros(len(corpus.ids), int), {}
     trained_on = np.zeros((len(corpus.folds), len(corpus.ids)), bool)
     for row, fold in zip(trained_on, corpus.folds.values(), strict=True):
         row[fold["train"]] = True

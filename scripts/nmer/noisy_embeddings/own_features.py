@@ -6,6 +6,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +100,16 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
     arguments: those of ``scripts/add_noise.py``. Raises ConfigError or DataError naming argument or file.
     """
     named = {"dataset": arguments.dataset, "layout": arguments.layout}
-    dataset = CorpusSettings.from_mapping(command.settings(arguments.layout_settings) | named)
+    given = CorpusSettings.from_mapping(command.settings(arguments.layout_settings) | named)
+    dataset = replace(given, needs_folds=False)
     source = NoiseSource.load(arguments.noise, arguments.dataset, arguments.seed, options, arguments.file)
     if source.additive and arguments.snr_db is None:
         raise ConfigError(f"--snr-db: noise kind '{arguments.noise}' has an SNR. Give its target in dB.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         with read_corpus(arguments.input, dataset) as corpus:
-            found = write_store(corpus, dataset, path)  # not checked for training: noise needs no folds
-        with FeatureStore(path) as store, create_file(arguments.output) as output:
+            found = write_store(corpus, dataset, path)  # not checked for training
+        with FeatureStore(path, needs_folds=False) as store, create_file(arguments.output) as output:
             settings = CalibrationSettings(
                 arguments.dataset,
                 arguments.noise,

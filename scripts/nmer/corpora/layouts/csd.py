@@ -63,10 +63,13 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
     Raises DataError if a file is missing, ambiguous, damaged or unsafe, or the files contradict each other. What a
     video's audio and vision hold is checked when they are read.
     """
-    lists = read_lists(source)
+    unlisted = not settings.needs_folds and not any((source / name).exists() for name in LISTS.values())
+    lists = {} if unlisted else read_lists(source)
     with ExitStack() as resources:
         streams = {m: Sequence(_only_file(source, pattern), resources) for m, pattern in STREAMS.items()}
         labels = Sequence(_only_file(source, LABELS), resources)
+        if unlisted:
+            lists = {"every video": sorted(labels.videos)}
         dropped = _count_unlisted(labels, lists)
         parts = {split: _segment(videos, streams, labels, steps, dropped) for split, videos in lists.items()}
         utterances = [utterance for part in parts.values() for utterance in part]
@@ -94,7 +97,7 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
             classes=list(CLASSES),
             dims=dims,
             lengths={m: np.full(len(utterances), steps) for m in MODALITIES},
-            folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(parts)}},
+            folds={} if unlisted else {1: {split: np.arange(*bounds[i : i + 2]) for i, split in enumerate(parts)}},
             features=features,
             dropped=dict(dropped),
             notes=_notes(streams, labels, utterances, steps),

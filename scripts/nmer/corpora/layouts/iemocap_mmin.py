@@ -61,10 +61,12 @@ def read(source: Path, settings: CorpusSettings, *, norm: str = "trn") -> Corpus
         class_count = len(settings.classes or CLASSES_BY_SIZE)
         targets = _read_targets(source, class_count) if (source / TARGETS).is_dir() else {}
         ids, labels, classes, notes, warnings = _utterances(source, settings, targets)
-        speakers = [speaker(identifier) for identifier in ids]
+        speakers = [speaker(identifier) for identifier in ids] if settings.needs_folds else list(ids)
         if targets:
             folds = _released_folds(targets, ids)
             notes.append(f"Folds: the {len(folds)} of the folder {TARGETS}.")
+        elif not settings.needs_folds:
+            folds = {}
         else:
             folds = speaker_folds(speakers)
             notes.append("Folds: made by the speaker protocol, a session left out, its speakers validation and test.")
@@ -135,11 +137,14 @@ def speaker_folds(speakers: list[str]) -> dict[int, dict[str, np.ndarray]]:
 
 
 def standardise(frames: np.ndarray) -> NDArray[np.float64]:
-    """Frames (n, dim) less their mean, divided by their standard deviation (0 -> 1), per dimension."""
+    """Frames (n, dim) less their mean, divided by their standard deviation (0 -> 1), per dimension.
+
+    The sum of squares is divided by n - 1, as torch.std does in the loader of the release; a single frame becomes 0.
+    """
     values = np.array(frames, np.float64)
     restore_infinities(values)  # a mean would hide the extremes of float types
     with np.errstate(invalid="ignore"):
-        deviation = values.std(axis=0)
+        deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
         standardised: NDArray[np.float64] = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
         return standardised
 
@@ -153,7 +158,7 @@ def _utterances(
         ids = sorted(label_of)
         labels = np.array([label_of[identifier] for identifier in ids], np.int64)
         classes, note, warnings = _class_names(labels, settings)
-        return ids, labels, classes, [note], warnings
+        return ids, labels, classes, [note, *_happy(classes, settings)], warnings
     path = source / LABELS
     listed = read_listing(path, ("id", "label"))
     order = sorted(range(len(listed["id"])), key=listed["id"].__getitem__)
@@ -165,6 +170,12 @@ def _utterances(
         classes, note, warnings = _class_names(labels, settings)
         return ids, labels, classes, [*notes, note], warnings
     return ids, labels, classes, [*notes, f"Classes: {numbered(classes)}, as {LABELS} names them."], []
+
+
+def _happy(classes: list[str], settings: CorpusSettings) -> list[str]:
+    """What the release counts as happy, as a note."""
+    told = sorted(classes) == sorted(CLASSES_BY_SIZE) and not settings.synthetic
+    return ["The class happy includes the utterances that IEMOCAP labels excited."] * told
 
 
 def _class_names(labels: np.ndarray, settings: CorpusSettings) -> tuple[list[str], str, list[str]]:

@@ -91,7 +91,7 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
     Positive is a sentiment >= 0. The corpus has one fold. Features are cut and cast one utterance at a time.
     Raises DataError if the file is damaged, unsafe, lacks a key, or its arrays contradict each other.
     """
-    stored = _stored_splits(load_pickle(source, limit_gib * 2**30), source)
+    stored = _stored_splits(load_pickle(source, limit_gib * 2**30), source, settings.needs_folds)
     name = _find_variant(stored, variant)
     warnings: list[str] = []
     splits = {
@@ -114,7 +114,9 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
         classes=list(CLASSES),
         dims={m: parts[0].arrays[m].shape[2] for m in MODALITIES},
         lengths={m: np.concatenate([part.steps[m] for part in parts]) for m in MODALITIES},
-        folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(splits)}},
+        folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(splits)}}
+        if len(splits) == len(STORED_SPLITS)
+        else {},
         features=features,
         dropped={EMPTY_TEXT: dropped} if dropped else {},
         notes=[
@@ -152,9 +154,10 @@ def _text(part: object) -> str:
     return part.decode("utf-8") if isinstance(part, bytes) else str(part)
 
 
-def _stored_splits(content: object, source: Path) -> dict[str, dict[str, Any]]:
+def _stored_splits(content: object, source: Path, all_needed: bool) -> dict[str, dict[str, Any]]:
     splits = {}
-    for name, stored in STORED_SPLITS.items():
+    there = {name: stored for name, stored in STORED_SPLITS.items() if isinstance(content, dict) and stored in content}
+    for name, stored in (STORED_SPLITS if all_needed or not there else there).items():
         split = content.get(stored) if isinstance(content, dict) else None
         if not isinstance(split, dict):
             found = f"holds {_kind(content)}" if not isinstance(content, dict) else f"has no split '{stored}'"

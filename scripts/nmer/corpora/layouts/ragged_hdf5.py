@@ -66,17 +66,18 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
 
 
 def _utterances(file: h5py.File, protocol: str, settings: CorpusSettings, source: Path) -> Utterances:
-    given = member(file, "utterance", source)
-    if not isinstance(given, h5py.Group):
+    group = member(file, "utterance", source)
+    if not isinstance(group, h5py.Group):
         raise DataError(f"{source}: 'utterance' is an array where a group of columns is expected.")
     # Columns that the protocol does not read may hold anything.
-    read = COLUMNS if protocol == "column" else ("speaker",)
-    names = ["id", "label", *(name for name in read if name in given)]
+    read = COLUMNS if protocol == "column" and settings.needs_folds else ("speaker",)
+    names = ["id", "label", *(name for name in read if name in group)]
     columns = {name: read_column(dataset(file, f"utterance/{name}", source), source) for name in names}
     for name, column in columns.items():
         if len(column) != len(columns["id"]) or not column:
             raise DataError(f"{source}: utterance/{name} has {len(column)} entries, utterance/id {len(columns['id'])}.")
-    folds = _given_folds(file, len(columns["id"]), source) if protocol == "given" else None
+    given = protocol == "given" and settings.needs_folds
+    folds = _given_folds(file, len(columns["id"]), source) if given else None
     return understand(columns, protocol, settings, str(source), folds)
 
 
