@@ -32,7 +32,7 @@ PUBLISHED = {
 """The paper's Table 1 and, for the validation split that it leaves out, SPEC 5.1 and 5.2. IEMOCAP's sizes are those of
 the fold that tests Ses01M."""
 
-_UNWRITABLE = re.compile(r"[\r\n\0]")
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def check(corpus: Corpus, settings: CorpusSettings, source: str | Path | None = None) -> None:
@@ -99,12 +99,15 @@ def _check_utterances(corpus: Corpus, section: str, source: str | Path | None) -
             f"{where}: utterance id '{repeated[0]}' occurs more than once, {_places(corpus, repeated[0])}{more}. Make "
             "ids unique."
         )
+    for sort, names in (("an utterance id", corpus.ids), ("a speaker", corpus.speakers), ("a class", corpus.classes)):
+        if not all(name.strip() for name in names):
+            raise DataError(f"{section}: {sort} is empty or blank. Give it a name.")
     for sort, names in (("utterance id", corpus.ids), ("speaker", corpus.speakers), ("class", corpus.classes)):
         broken = next((name for name in names if _UNWRITABLE.search(name)), None)
         if broken is not None:
             raise DataError(
-                f"{section}: {sort} {broken!r} holds a line end or a zero byte, which tables and stores cannot keep. "
-                "Rename it."
+                f"{section}: {sort} {broken!r} holds a line end, a zero byte or another control character, which "
+                "tables and stores cannot keep. Rename it."
             )
     outside = (corpus.labels < 0) | (corpus.labels >= len(corpus.classes))
     if outside.any():

@@ -32,6 +32,7 @@ from nmer.noise.misses import miss, miss_sentences
 from nmer.results.figure_texts import figure_texts
 from nmer.results.printed import CAPTIONS, to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
+from nmer.results.reading import read_csv
 from nmer.results.scores import average, of_regime
 from nmer.results.tables import levels, systems_of, unimodal_systems
 from nmer.results.wording import dataset_title, decibels, short_title, signed
@@ -152,7 +153,7 @@ def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
     rows = []
     for path in paths:
         try:
-            table = pd.read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
+            table = read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
             rows += [_calibration_row(row) for row in table.itertuples(index=False)]
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise DataError(f"{path}: not a calibration table ({error}). Delete it and run again.") from None
@@ -171,7 +172,7 @@ def warnings(datasets: list[dict[str, Any]], calibration: list[dict[str, Any]]) 
 def read_table(stem: str, output: str) -> dict[str, Any]:
     """A table's printed form, its tidy data and the links to its files, relative to the report's folder."""
     try:
-        fragment, data = Path(f"{stem}.html").read_text(encoding="utf-8"), pd.read_csv(f"{stem}.csv")
+        fragment, data = Path(f"{stem}.html").read_text(encoding="utf-8"), read_csv(f"{stem}.csv")
     except (OSError, ValueError) as error:
         raise DataError(f"{stem}: the table cannot be read ({error}). Make it again with make_table.py.") from None
     number = Path(stem).name.removeprefix("table")
@@ -202,7 +203,7 @@ def read_comparisons_table(path: str, output: str, settings: dict[str, Any]) -> 
 def read_figure(stem: str, output: str, settings: dict[str, Any]) -> dict[str, Any]:
     """A figure's image as a data URI, its title, caption and text for those who cannot see it, and its links."""
     try:
-        image, data = Path(f"{stem}.png").read_bytes(), pd.read_csv(f"{stem}.csv")
+        image, data = Path(f"{stem}.png").read_bytes(), read_csv(f"{stem}.csv")
     except (OSError, ValueError) as error:
         raise DataError(f"{stem}: the figure cannot be read ({error}). Draw it again.") from None
     name = Path(stem).name
