@@ -184,6 +184,11 @@ def as_scalar(file: h5py.File, name: str) -> None:
     file[name] = 3.0
 
 
+def as_scalar_text(file: h5py.File, name: str) -> None:
+    del file[name]
+    file[name] = "x"
+
+
 def as_lists(file: h5py.File, name: str) -> None:
     del file[name]
     stored = file.create_dataset(name, 30, h5py.vlen_dtype(np.int32))
@@ -191,7 +196,7 @@ def as_lists(file: h5py.File, name: str) -> None:
         stored[index] = np.arange(index % 3)
 
 
-DAMAGES = [without, as_group, as_array, as_scalar, as_lists]
+DAMAGES = [without, as_group, as_array, as_scalar, as_scalar_text, as_lists]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)

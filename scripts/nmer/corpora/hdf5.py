@@ -104,7 +104,8 @@ def _read(stored: h5py.Dataset, path: str | Path, rows: slice) -> np.ndarray:
         raise DataError(f"{path}: '{_name(stored)}' has {size} bytes, more than the limit of {LARGEST_ARRAY_BYTES}.")
     wanted = rows if stored.shape else ()
     try:
-        values: np.ndarray = stored.asstr("utf-8")[wanted] if _is_text(stored) else stored[wanted]
+        # A scalar comes as no array.
+        values = np.asarray(stored.asstr("utf-8")[wanted] if _is_text(stored) else stored[wanted])
     except UnicodeDecodeError:
         raise DataError(f"{path}: '{_name(stored)}' holds text that is not UTF-8. Write it as UTF-8.") from None
     except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
