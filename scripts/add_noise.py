@@ -4,7 +4,8 @@ Two sorts of input:
   - a NumPy file, (utterances, steps, dim) or, of one utterance, (frames, dim), of one modality; the output is the same,
     noisy. Utterances are named by their numbers, or by the lines of --ids;
   - with --layout, a corpus in any layout the workflow reads (docs/data.md); the output is an HDF5 file with, per
-    modality, the values that the workflow's cache holds, bit for bit, and their offsets.
+    modality, the values that the workflow's cache holds, bit for bit, and their offsets. Neither folds nor speakers are
+    needed: columns, lists and splits that only they are read from may be absent.
 Prints the calibration. The noise of an utterance depends on --seed, --dataset, its id, modality and kind alone.
 
 Examples:

@@ -26,6 +26,7 @@ from nmer.digests import check_digests, file_digest, write_digest
 from nmer.errors import DataError
 from nmer.files import write_json
 from nmer.plan.sources import Unchanged
+from nmer.plan.tested_classes import check_tested_classes
 
 
 def main() -> None:
@@ -43,15 +44,16 @@ def main() -> None:
     unchanged = Unchanged(sources)
     digests = {relative_name(path, arguments.source): file_digest(path) for path in sources}
     with read_corpus(arguments.source, settings) as corpus:
-        check(corpus, settings)
-        write_store(corpus, settings, arguments.output, digests)
+        check(corpus, settings, arguments.source)
+        check_tested_classes(corpus, settings)
+        warnings = write_store(corpus, settings, arguments.output, digests)
     try:
         unchanged.check()
     except DataError:
         arguments.output.unlink()
         raise
     with FeatureStore(arguments.output) as store:
-        described = report(corpus, settings, store)
+        described = report(corpus, settings, store, warnings)
     write_json(arguments.report, described)
     write_digest(arguments.output)
     print(summary(described), file=sys.stderr)

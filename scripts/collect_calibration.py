@@ -1,13 +1,19 @@
-"""Collect the calibration and the measured SNR of every noise kind and level of a dataset in one table."""
+"""Collect the calibration and the measured SNR of every noise kind and level of a dataset in one table.
+
+The column ``miss`` says why the SNR of a level is more than 1 dB from its target; warnings say it too.
+"""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pandas as pd
 
 from nmer import command
+from nmer.content import converting
 from nmer.files import write_text
+from nmer.noise.misses import miss, miss_sentences
 
 KEY = ["dataset", "modality", "noise", "snr_db"]
 
@@ -21,11 +27,22 @@ def main() -> None:
     arguments = parser.parse_args()
     # As text, so that no digit changes.
     calibrated, measured = (
-        pd.concat([pd.read_csv(path, dtype=str, keep_default_na=False) for path in paths], ignore_index=True)
-        for paths in (arguments.calibrated, arguments.measured)
+        pd.concat(map(read_texts, paths), ignore_index=True) for paths in (arguments.calibrated, arguments.measured)
     )
-    collected = calibrated.merge(measured, on=KEY, how="left", validate="one_to_one")
+    with converting(", ".join(map(str, arguments.calibrated)), "Delete these tables and run again."):
+        collected = calibrated.merge(measured, on=KEY, how="left", validate="one_to_one")
+    rows = [{str(name): value for name, value in row.items()} for row in collected.to_dict("records")]
+    collected["miss"] = [miss(row) for row in rows]
+    for sentence in miss_sentences(rows):
+        print(f"warning: {sentence}", file=sys.stderr)
     write_text(arguments.output, collected.to_csv(index=False, lineterminator="\n"))
+
+
+def read_texts(path: Path) -> pd.DataFrame:
+    """A CSV with the columns KEY, as text. Raises DataError if it is none."""
+    with converting(path, "Delete it and run again."):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return table[[*KEY, *(column for column in table if column not in KEY)]]
 
 
 if __name__ == "__main__":

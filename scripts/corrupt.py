@@ -7,8 +7,8 @@ is keyed by names: it depends neither on the order nor on which other utterances
 
 from __future__ import annotations
 
-import csv
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from nmer.digests import check_digests, write_digest
 from nmer.files import write_rows
 from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
+from nmer.noise.levels import read_levels
+from nmer.noise.misses import miss_sentences
 from nmer.noisy_embeddings.noisy import MEASURES, corrupt_modality
 from nmer.progress import progress
 
@@ -36,8 +38,7 @@ def main() -> None:
     settings = command.fill(CorruptionSettings, command.settings(arguments.settings))
     check_digests(arguments.features)
     source = NoiseSource.of(settings)
-    with arguments.calibration.open(newline="") as stream:
-        levels = {row["modality"]: row for row in csv.DictReader(stream)}
+    levels = read_levels(arguments.calibration, source.additive)
     with FeatureStore(arguments.features) as store:
         total = settings.draws * sum(store.values(modality).nbytes for modality in MODALITIES)
         with (
@@ -54,6 +55,8 @@ def main() -> None:
     named = ("dataset", "modality", "noise", "snr_db")
     rows = [{name: levels[m][name] for name in named} | dict.fromkeys(MEASURES, "") | measured[m] for m in MODALITIES]
     write_rows(arguments.measured, rows)
+    for sentence in miss_sentences({**levels[m], **measured[m]} for m in MODALITIES):
+        print(f"warning: {sentence}", file=sys.stderr)
     write_digest(arguments.output)
 
 

@@ -15,6 +15,7 @@ Settings: {"datasets": {"mosei": {"paper_name": "CMU-MOSEI", "synthetic": false,
 from __future__ import annotations
 
 from nmer import command
+from nmer.content import converting
 from nmer.errors import ConfigError
 from nmer.files import read_json, write_text
 from nmer.results.printed import FORMATS, arrange
@@ -35,7 +36,9 @@ def main() -> None:
     settings, number = check(arguments.settings), arguments.table
     paper = read_paper(arguments.reference, number)
     if number == 1:
-        table = table_1(map(read_json, arguments.reports), settings, paper)
+        reports = [read_json(path) for path in arguments.reports]
+        with converting(", ".join(arguments.reports), "Delete the file that lacks it and run again."):
+            table = table_1(reports, settings, paper)
     elif arguments.scores:
         table = SCORE_TABLES[number](read_scores(arguments.scores), settings, paper)
     else:

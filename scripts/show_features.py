@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nmer import command
+from nmer.content import converting
 from nmer.corpora.validation import summary
 from nmer.files import read_json
 
@@ -14,7 +15,10 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("reports", nargs="+", type=Path, help="reports as build_features.py writes them (.json)")
     for path in parser.parse_args().reports:
-        print(summary(read_json(path)))
+        described = read_json(path)
+        with converting(path, "Delete it and run again."):
+            shown = summary(described)
+        print(shown)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from contextlib import suppress
 from pathlib import Path
 
@@ -43,9 +44,15 @@ def check_digests(*paths: str | Path | None) -> None:
             stated = digest_path(path).read_text(encoding="utf-8")
         except FileNotFoundError:
             continue
-        digests = {
-            path.parent / name: digest for digest, _, name in (line.partition("  ") for line in stated.splitlines())
-        }
+        except UnicodeDecodeError:
+            stated = "no text"
+        lines = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in stated.splitlines()]
+        digests = {path.parent / line[2]: line[1] for line in lines if line}
+        if not digests or None in lines:
+            raise DataError(
+                f"{digest_path(path)}: is damaged; lines of 64 hexadecimal digits, two blanks and a name are needed. "
+                f"Delete it and {path}, and run again."
+            )
         refusal = f"(SHA-256 in {digest_path(path)}). Delete {path} and run again."
         for member in digests:
             if not member.exists():

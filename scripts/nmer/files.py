@@ -97,11 +97,13 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON file. Raises DataError if it is missing or damaged."""
+    """Read a JSON file that holds an object. Raises DataError if it is missing or damaged, or holds anything else."""
     try:
-        content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read as JSON ({error}). Delete it and run again.") from None
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds a {type(content).__name__}, not a JSON object. Delete it and run again.")
     return content
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import build_features
 import pytest
 from tiny_corpora import TINY, demo_settings
+from written_corpora import Arrays, make_arrays
 
 from nmer import command
 from nmer.corpora.demo import MOSEI_FILE, write_demo
@@ -35,6 +36,12 @@ def iemocap(tiny, tmp_path) -> Path:
 def mosei(tiny) -> dict:
     """The content of the tiny MOSEI pickle, to be damaged."""
     return pickle.loads(tiny["mosei_pickle"].read_bytes())
+
+
+@pytest.fixture
+def arrays() -> Arrays:
+    """A corpus for the generic layouts, to be damaged."""
+    return make_arrays()
 
 
 class Step:

@@ -181,9 +181,9 @@ def test_settings_with_an_unknown_key_are_refused(tiny, step):
     assert "Unknown key 'dim'" in said
 
 
-@pytest.mark.parametrize("end", ["\r", "\n", "\0"])
+@pytest.mark.parametrize("end", ["\r", "\n", "\0", "\x1b", "\x85", "\u2028", "\ud800"])
 def test_an_id_with_a_line_end_is_named_before_it_tears_a_table_of_predictions_apart(mosei, tmp_path, step, end):
     mosei["train"]["id"] = [*mosei["train"]["id"]]
     mosei["train"]["id"][3] = f"a{end}b[0]"
     said = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
-    assert f"utterance id {f'a{end}b[0]'!r} holds a line end or a zero byte" in said
+    assert f"utterance id {f'a{end}b[0]'!r} holds a line end, a zero byte or another control character" in said

@@ -78,6 +78,9 @@ def damage(streams: dict[str, Stream], random: np.random.Generator) -> None:
     streams["labels"]["zeta"][1][3] = 900.0, 905.0
     streams["labels"]["A0"][0][:2, 0] = 0.0, -3.0
     del streams["a"]["b_2"], streams["v"]["c3"], streams["v"]["d10"], streams["l"]["mute"], streams["labels"]["ghost"]
+    intervals = streams["labels"]["c1"][1]
+    intervals[3, 1] = intervals[3, 0]
+    intervals[5, 1] = intervals[5, 0] + 8e-6
 
 
 def write_stream(path: Path, root: str, stream: Stream) -> None:
@@ -165,6 +168,9 @@ def naive_corpus(streams: dict[str, Stream], steps: int) -> tuple[list[tuple], C
             rows_of = {m: naive_average(*streams[m][video], words) for m in "av" if video in streams[m]}
             rows_of["l"] = text
             for row, interval in enumerate(intervals):
+                if interval[1] - interval[0] < 1e-5:
+                    dropped["label shorter than 10 microseconds"] += 1
+                    continue
                 held = [word for word in range(len(words)) if naive_overlap(words[word], interval)]
                 held.sort(key=lambda word: (*words[word], word))
                 if not held:
@@ -196,7 +202,7 @@ def test_the_corpus_is_that_of_plain_loops(streams, whole, steps):
         assert corpus.dims == DIMS
         assert corpus.dropped == dropped
         assert min(dropped.values()) > 0
-        assert len(dropped) == 4
+        assert len(dropped) == 5
         for m in "avl":
             assert corpus.lengths[m].tolist() == [steps] * len(expected)
             for index, (*_start, arrays) in enumerate(expected):
@@ -205,6 +211,30 @@ def test_the_corpus_is_that_of_plain_loops(streams, whole, steps):
             of_split = [i for i, utterance in enumerate(expected) if utterance[0] == stored]
             assert corpus.folds[1][split].tolist() == of_split
             assert len(of_split) > 2
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.0, False), (5e-6, False), (9.9e-6, False), (1.1e-5, True)])
+def test_a_label_that_marks_an_instant_is_dropped_wherever_it_lies(streams, tmp_path, seconds, kept):
+    """As the SDK does: ``abs(ref_time[0]-ref_time[1])<epsilon``, epsilon 10e-6."""
+    changed = {name: dict(stream) for name, stream in streams.items()}
+    words = changed["l"]["A0"][1]
+    values, intervals = changed["labels"]["A0"]
+    starts = words[: len(intervals), :].mean(axis=1)
+    changed["labels"]["A0"] = values, np.stack([starts, starts + seconds], axis=1)
+    rows = len(intervals)
+    with read(write(tmp_path / "corpus", changed, LISTS)) as corpus:
+        found = [name for name in corpus.ids if name.startswith("A0[")]
+        assert bool(found) == kept
+        assert corpus.dropped.get("label shorter than 10 microseconds", 0) >= (0 if kept else rows)
+
+
+def test_a_video_that_no_list_names_may_hold_anything(folder):
+    with h5py.File(folder / FILES["labels"], "r+") as file:
+        data = file[f"{ROOTS['labels']}/data"]
+        del data["unlisted/features"]
+        data["unlisted/features"] = "text"
+    with read(folder) as corpus:
+        assert corpus.dropped["video in no fold list"] == 1
 
 
 def test_the_default_keeps_the_last_fifty_words(streams, tmp_path):

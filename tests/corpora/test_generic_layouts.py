@@ -2,71 +2,19 @@
 
 from __future__ import annotations
 
-import csv
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from sklearn.model_selection import LeaveOneGroupOut
+from written_corpora import CLASSES, DIMS, WRITERS, write_folder, write_hdf5
 
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
 
-DIMS = {"a": 4, "v": 3, "l": 5}
-CLASSES = ["angry", "calm", "glad"]
-
-
-@dataclass
-class Arrays:
-    """A corpus in memory: columns of the table, and frames per modality and utterance."""
-
-    columns: dict[str, list]
-    frames: dict[str, list[np.ndarray]]
-
-    @property
-    def count(self) -> int:
-        return len(self.columns["id"])
-
-
-@pytest.fixture
-def arrays() -> Arrays:
-    generator = np.random.default_rng(5)
-    count = 30
-    labels = [CLASSES[index % 3] for index in range(count)]
-    columns = {
-        "id": [f"u{index:02d}é" for index in range(count)],
-        "label": labels,
-        "speaker": [f"s{index // 5}" for index in range(count)],
-    }
-    frames = {m: [generator.normal(size=(generator.integers(1, 9), d)) for _ in range(count)] for m, d in DIMS.items()}
-    return Arrays(columns, frames)
-
-
-def write_folder(folder: Path, arrays: Arrays, dtype: type = np.float32) -> Path:
-    for m, frames in arrays.frames.items():
-        (folder / m).mkdir(parents=True)
-        for identifier, values in zip(arrays.columns["id"], frames, strict=True):
-            np.save(folder / m / f"{identifier}.npy", values.astype(dtype))
-    with (folder / "utterances.csv").open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream).writerows([arrays.columns, *zip(*arrays.columns.values(), strict=True)])
-    return folder
-
-
-def write_hdf5(path: Path, arrays: Arrays, dtype: type = np.float32) -> Path:
-    with h5py.File(path, "w") as file:
-        for name, column in arrays.columns.items():
-            file[f"utterance/{name}"] = column
-        for m, frames in arrays.frames.items():
-            file[f"{m}/values"] = np.concatenate(frames).astype(dtype)
-            file[f"{m}/offset"] = np.cumsum([0, *map(len, frames)])
-    return path
-
-
-WRITERS = {"npy_folder": write_folder, "ragged_hdf5": write_hdf5}
 each_layout = pytest.mark.parametrize("layout", list(WRITERS))
 
 
@@ -208,12 +156,12 @@ TABLES = {
     "no rows": ("id,label,split\n", "lists no utterance"),
     "short row": ("id,label,split\nu,x\n", "line 2: 2 cells where the header has 3"),
     "empty cell": ("id,label,split\nu,,train\n", "line 2: the column 'label' is empty"),
-    "same column twice": ("id,label,id\nu,x,v\n", "two columns have the same name"),
+    "same column twice": ("id,label,id\nu,x,v\n", "two columns have the name 'id'"),
     "unknown split": ("id,label,split\nu,x,dev2\n", "column split: 'dev2' is no split"),
     "split and fold": ("id,label,split,fold\nu,x,train,1\n", "one of the columns 'split'"),
     "neither": ("id,label\nu,x\n", "one of the columns 'split'"),
     "fold not a number": ("id,label,fold\nu,x,one\n", "'one' is no number of a fold"),
-    "folds with a gap": ("id,label,fold\nu,x,1\nv,x,3\n", "without gaps; found [1, 3]"),
+    "folds with a gap": ("id,label,fold\nu,x,1\nv,x,3\n", "without gaps; found 1, 3"),
     "two folds": ("id,label,fold\nu,x,1\nv,x,2\n", "2 parts; at least 3"),
     "id as a path": ("id,label,split\n../u,x,train\n", "id '../u' cannot be the name of a file"),
     "quotes": ('id,label,split\n"u,x,train\n', "is not a CSV file"),

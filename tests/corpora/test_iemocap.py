@@ -10,10 +10,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.demo import IEMOCAP_CLASSES, IEMOCAP_SPEAKERS
-from nmer.corpora.layouts.iemocap_mmin import speaker, speaker_folds
+from nmer.corpora.layouts.iemocap_mmin import speaker, speaker_folds, standardise
 from nmer.corpora.store import FeatureStore
 
 # SPEC 5.1: utterances of each session's female and male speaker, and the training size when it is left out.
@@ -125,12 +126,37 @@ def test_utterance_norm_standardises_each_utterance_and_nothing_else(iemocap, st
         assert store.normalisation(1, "a") is None
         assert store.corruption_space("a") is None
         for index, name in enumerate(store.ids):
-            deviation = raw[name].std(axis=0)
+            deviation = raw[name].std(axis=0, ddof=1)
             expected = (raw[name] - raw[name].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
             np.testing.assert_allclose(store.utterance("a", index), expected, rtol=1e-5, atol=1e-6)
         assert not store.utterance("a", 0)[:, 2].any()
         with h5py.File(iemocap / "V/denseface.h5") as file:
             np.testing.assert_array_equal(store.utterance("v", 0), file[store.ids[0]][()].astype(np.float32))
+
+
+@pytest.mark.parametrize("count", [2, 3, 30])
+def test_utterance_norm_is_that_of_the_published_loader(count):
+    """MMIN's loader: ``(x - torch.mean(x, 0)) / torch.std(x, 0)``, a deviation of 0 replaced by 1."""
+    frames = torch.from_numpy(np.random.default_rng(count).normal(3, 2, (count, 5)))
+    frames[:, 2] = 7.0
+    deviation = torch.std(frames, 0)
+    deviation[deviation == 0] = 1
+    expected = (frames - torch.mean(frames, 0)) / deviation
+    np.testing.assert_allclose(standardise(frames.numpy()), expected.numpy(), atol=1e-12)
+
+
+def test_utterance_norm_of_a_single_frame_is_zero():
+    frames = np.array([[1.0, -3.0, np.inf]])
+    standardised = standardise(frames)
+    assert standardised[0, :2].tolist() == [0, 0]
+    assert np.isnan(standardised[0, 2])  # repaired, and counted, when it is stored
+
+
+def test_the_release_is_said_to_count_excited_as_happy(tiny, step):
+    real = step.build(tiny["iemocap_mmin"], "iemocap_mmin", synthetic=False)
+    assert any("happy includes the utterances that IEMOCAP labels excited" in note for note in real["notes"])
+    made = step.build(tiny["iemocap_mmin"], "iemocap_mmin")
+    assert not any("excited" in note for note in made["notes"])
 
 
 def test_labels_in_csv_may_be_numbers_of_named_classes(iemocap):

@@ -47,9 +47,12 @@ def test_seven_columns_of_labels_and_byte_rows_as_ids(tmp_path, step):
         assert store.speakers[:3] == ["train0", "train0", "train1"]
         expected = np.concatenate([sentiments(count) >= 0 for count in SPLITS.values()])
         np.testing.assert_array_equal(store.labels, expected)
+    found = np.concatenate([sentiments(count) for count in SPLITS.values()])
     assert described["notes"] == [
         "Variant multibench: labels from 'labels'; aligned, 6 steps, cut where the text starts and padded with zeros "
-        "on the right."
+        "on the right.",
+        "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above); "
+        f"sentiments run from {found.min():g} to {found.max():g}.",
     ]
 
 
@@ -141,15 +144,19 @@ def test_a_variant_can_be_named(tmp_path, step):
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
-        ("audio_lengths", [3] * 11, "train.audio_lengths: must hold 12 whole numbers from 0 to 11"),
-        ("audio_lengths", [12] * 12, "train.audio_lengths: must hold 12 whole numbers from 0 to 11"),
-        ("audio_lengths", [0.5] * 12, "train.audio_lengths: must hold 12 whole numbers"),
-        ("regression_labels", [0.0] * 11, "train.regression_labels: must hold 12 numbers"),
+        (
+            "audio_lengths",
+            [3] * 11,
+            "train.audio_lengths: holds 11 numbers. It must hold 12 whole numbers",
+        ),
+        ("audio_lengths", [12] * 12, "train.audio_lengths: holds 12. It must hold 12 whole numbers from 0 to 11"),
+        ("audio_lengths", [0.5] * 12, "train.audio_lengths: holds 0.5. It must hold 12 whole numbers"),
+        ("regression_labels", [0.0] * 11, "train.regression_labels: has shape (11,). It must hold 12 numbers"),
         ("audio", np.ones((12, 11)), "train.audio: has shape (12, 11)"),
         ("audio", np.ones((12, 11, 5)), "'audio' differs in width between the splits (train 5, valid 4, test 4)"),
-        ("audio", "noise", "train.audio: holds str where numbers are expected"),
+        ("audio", "noise", "train.audio: holds a str where numbers are expected"),
         ("id", [b"\xff\xfe"] * 12, "train.id: the id b'\\xff\\xfe' is not UTF-8"),
-        ("id", 5, "train.id: ids must be a list or an array of text"),
+        ("id", 5, "train.id: holds a int. Ids must be a list or an array of text"),
     ],
 )
 def test_bad_unaligned_files_are_named(tmp_path, step, key, value, said):

@@ -241,12 +241,12 @@ def pickles(marker: Path) -> dict[str, tuple[bytes, str]]:
             pickle.dumps({"train": np.zeros((2, 3))}).replace(
                 b"K\x02K\x03\x86", b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x86"
             ),
-            "not a whole pickle",
+            "'train' is damaged",
         ),
         "long bytes announced": (b"\x80\x04\x8e" + struct.pack("<Q", 2**46) + b"xx", "not a whole pickle"),
         "nested lists": (b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".", "not a whole pickle"),
-        "repeated lists": (repeated(60), "has no split 'train'"),
-        "number": (pickle.dumps(5), "has no split 'train'"),
+        "repeated lists": (repeated(60), "holds a list"),
+        "number": (pickle.dumps(5), "holds a int"),
         "empty splits": (harmless, "train has no key 'audio'"),
         "empty file": (b"", "not a whole pickle"),
         "zip archive": (b"PK\x03\x04" + bytes(100), "not a whole pickle"),

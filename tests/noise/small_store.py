@@ -73,12 +73,18 @@ def make_noisy(
     seed: int = 0,
     mode="integer_T",
     draws: int = 1,
+    match: str = "nominal",
     **settings,
 ) -> Path:
     """Calibrate and corrupt with these settings; returns the file of noisy embeddings."""
     output = folder / f"{noise}_{snr_db}dB.h5"
     common = {"dataset": "small", "noise": noise, **settings}
-    run(calibrate, common | {"snr_db": snr_db, "mode": mode}, features=features, output=output.with_suffix(".csv"))
+    run(
+        calibrate,
+        common | {"snr_db": snr_db, "mode": mode, "match": match},
+        features=features,
+        output=output.with_suffix(".csv"),
+    )
     corrupt_store(features, output.with_suffix(".csv"), output, common | {"seed": seed, "draws": draws})
     return output
 

@@ -585,13 +585,14 @@ def test_a_store_is_told_what_its_corpus_is_and_what_the_configuration_says_of_i
     assert plain == described | {"synthetic": True}
     said = {
         "dims": {"a": 74},
-        "classes": ["no", "yes"],
+        "classes": ["negative", "positive"],
         "standardize": ["v"],
         "folds": 1,
         "options": {"limit_gib": 4},
     }
     plan = make_plan("paper", lambda c: c["datasets"]["mosei"].update(said), data=str(paper_data))
     expected = {"dataset": "mosei", "layout": "mosei_pickle", "paper_name": "CMU-MOSEI"} | said
+    expected["evaluation"] = "one_condition"
     assert json.loads(plan.features_settings(wildcards(dataset="mosei"))) == expected
     corpus = json.loads(make_plan().corpus_settings(wildcards(dataset="tiny_iemocap")))
     generate = {"utterances": 120, "dims": {"a": 8, "v": 6, "l": 10}, "frames": {"a": 6, "v": 4, "l": 6}}

@@ -9,11 +9,17 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from nmer import ending
 from nmer.devices import announce_slots
-from nmer.errors import NmerError
+from nmer.errors import ConfigError, NmerError
+from nmer.plan.command_line import merged_message
 from nmer.plan.plan import Plan
 
 try:
     plan = Plan(config)
+except ConfigError as error:
+    given = list(map(Path, workflow.config_settings.configfiles))
+    files = [Path(file) for file in workflow.configfiles if Path(file) not in given]
+    entries = workflow.config_settings.config
+    raise WorkflowError(merged_message(error, [*files, *given], entries)) from None
 except NmerError as error:
     raise WorkflowError(str(error)) from None
 

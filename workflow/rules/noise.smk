@@ -95,5 +95,5 @@ rule collect_calibration:
             --calibrated {input.calibrated} \
             --measured {input.measured} \
             --output {output} \
-            >{log} 2>&1
+            2>&1 | tee {log} >&2
         """

@@ -50,7 +50,7 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
             return shape, dtype, stream.tell()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Complete the corpus.") from None
-    except (OSError, ValueError, EOFError, SyntaxError, TypeError) as error:
+    except Exception as error:  # NumPy reads the header as Python source, which can fail in many ways
         raise _damaged(path, error) from None
 
 

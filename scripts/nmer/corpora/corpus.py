@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from nmer.corpora.registry import layouts
+from nmer.corpora.registry import check_classes, layouts
 from nmer.errors import ConfigError, nearest
 from nmer.names import MODALITIES
 
@@ -28,7 +28,8 @@ class CorpusSettings:
     standardize: modalities normalised per dimension. folds: how many folds the corpus has; a stratified division makes
     this many. :meth:`from_mapping` takes what the layout declares for either that is not given.
     paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper.
-    options: keyword arguments of the layout's reader.
+    options: keyword arguments of the layout's reader. evaluation: whether every utterance is tested under all six
+    conditions (``every_condition``) or under one. needs_folds: whether the reader must give folds; noise needs none.
     """
 
     dataset: str
@@ -41,12 +42,14 @@ class CorpusSettings:
     paper_name: str | None = None
     synthetic: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    evaluation: str = "every_condition"
+    needs_folds: bool = True
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> CorpusSettings:
         """Settings from parsed JSON. Raises ConfigError naming the key that is unknown, missing or wrong."""
         values = {key: value for key, value in mapping.items() if value is not None}
-        known = [entry.name for entry in fields(cls)]
+        known = [entry.name for entry in fields(cls) if entry.name != "needs_folds"]  # not the user's to set
         for key in values:
             if key not in known:
                 raise ConfigError(f"Unknown key '{key}' in the dataset's settings. {nearest(key, known)}")
@@ -58,6 +61,7 @@ class CorpusSettings:
         values.setdefault("folds", declaration.attributes.get("folds", 1))
         _check_types(values, f"datasets.{values['dataset']}")
         declaration.check_options(values.get("options", {}), f"datasets.{values['dataset']}.options")
+        check_classes(declaration, values.get("classes"), f"datasets.{values['dataset']}.classes")
         values["standardize"] = tuple(m for m in MODALITIES if m in values["standardize"])
         if "classes" in values:
             values["classes"] = tuple(values["classes"])
@@ -74,7 +78,7 @@ def _check_types(values: dict[str, Any], section: str) -> None:
         raise ConfigError(f"{section}.standardize must list modalities out of a, v, l.")
     if not _positive(values.get("folds")):
         raise ConfigError(f"{section}.folds must be a whole number of at least 1.")
-    for key in ("file", "paper_name"):
+    for key in ("file", "paper_name", "evaluation"):
         if not isinstance(values.get(key), str | None):
             raise ConfigError(f"{section}.{key} must be text.")
     if not isinstance(values.get("options", {}), Mapping):

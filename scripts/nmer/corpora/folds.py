@@ -39,12 +39,12 @@ def numbered_parts(column: Sequence[str], place: str) -> Folds:
     if not all(value.isdecimal() for value in column):
         wrong = next(value for value in column if not value.isdecimal())
         raise DataError(f"{place}: '{wrong}' is no number of a fold. Write 1, 2, 3, ….")
-    parts = np.array([int(value) for value in column], np.int64)
-    if sorted(set(parts.tolist())) != list(range(1, parts.max() + 1)):
-        raise DataError(
-            f"{place}: folds must be numbered 1, 2, 3, … without gaps; found {sorted(set(parts.tolist()))}."
-        )
-    return _rotate(parts - 1, place)
+    numbers = [int(value) for value in column]
+    found = sorted(set(numbers))
+    if found != list(range(1, len(found) + 1)):
+        told = ", ".join(map(str, found[:20])) + ", …" * (len(found) > 20)
+        raise DataError(f"{place}: folds must be numbered 1, 2, 3, … without gaps; found {told}.")
+    return _rotate(np.array(numbers, np.int64) - 1, place)
 
 
 def leave_one_group_out(groups: Sequence[str], place: str) -> Folds:

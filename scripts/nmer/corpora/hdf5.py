@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from nmer.content import reason, unreadable
 from nmer.errors import DataError
 
 LARGEST_ARRAY_BYTES = 2**30
@@ -21,13 +22,13 @@ LARGEST_COMPRESSION = 1100
 
 
 def open_hdf5(path: str | Path) -> h5py.File:
-    """Open for reading. Raises DataError, naming the file, if it is missing, a folder, empty or not whole HDF5."""
+    """Open for reading. Raises DataError, naming the file, if it is missing, a folder, empty, locked or not whole."""
     path = Path(path)
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise DataError(f"{path}: not a whole HDF5 file ({reason}). Correct the path or get the file again.") from None
+        otherwise = "not a whole HDF5 file ({reason}). Correct the path or get the file again."
+        raise unreadable(path, error, otherwise) from None
 
 
 def dataset(group: h5py.Group, name: str, path: str | Path) -> h5py.Dataset:
@@ -43,7 +44,7 @@ def dataset(group: h5py.Group, name: str, path: str | Path) -> h5py.Dataset:
         elsewhere = found.external or found.is_virtual
         declared, stored = found.nbytes if found.shape is not None else 0, found.id.get_storage_size()
     except (OSError, ValueError, TypeError, RuntimeError) as error:  # a type that NumPy lacks, or a damaged one
-        raise DataError(f"{path}: '{name}' cannot be read ({_reason(error)}). Get the file again.") from None
+        raise DataError(f"{path}: '{name}' cannot be read ({reason(error)}). Get the file again.") from None
     if elsewhere:
         raise DataError(f"{path}: '{name}' takes its values from another file; refused. Store them in this one.")
     if found.shape is None:
@@ -66,7 +67,7 @@ def member(group: h5py.Group, name: str, path: str | Path) -> h5py.Group | h5py.
                 raise DataError(f"{path}: '{name}' is a link to another place or file; refused. Store the values here.")
             group = group[part]
         except (OSError, KeyError, RuntimeError, ValueError) as error:
-            raise DataError(f"{path}: '{name}' cannot be read ({_reason(error)}). Get the file again.") from None
+            raise DataError(f"{path}: '{name}' cannot be read ({reason(error)}). Get the file again.") from None
     return group
 
 
@@ -86,8 +87,13 @@ def read_column(stored: h5py.Dataset, path: str | Path) -> list[str]:
     values = _read(stored, path, slice(None))
     if values.ndim != 1:
         raise DataError(f"{path}: '{_name(stored)}' has shape {values.shape}; one entry each is expected.")
-    if values.dtype.kind not in "biufO":
+    if values.dtype.kind not in "biufO" or (values.dtype.kind == "O" and not _is_text(stored)):
         raise DataError(f"{path}: '{_name(stored)}' holds {values.dtype} where text or numbers are expected.")
+    if values.dtype.kind == "f":
+        wrong = values[~(np.isfinite(values) & (values == np.floor(values)))]
+        if len(wrong):
+            raise DataError(f"{path}: '{_name(stored)}' holds {wrong[0]} where text or whole numbers are expected.")
+        return [str(int(value)) for value in values.tolist()]
     return [str(value) for value in values.tolist()]
 
 
@@ -98,18 +104,18 @@ def _read(stored: h5py.Dataset, path: str | Path, rows: slice) -> np.ndarray:
         raise DataError(f"{path}: '{_name(stored)}' has {size} bytes, more than the limit of {LARGEST_ARRAY_BYTES}.")
     wanted = rows if stored.shape else ()
     try:
-        text = h5py.check_string_dtype(stored.dtype) is not None
-        values: np.ndarray = stored.asstr("utf-8")[wanted] if text else stored[wanted]
+        # A scalar comes as no array.
+        values = np.asarray(stored.asstr("utf-8")[wanted] if _is_text(stored) else stored[wanted])
     except UnicodeDecodeError:
         raise DataError(f"{path}: '{_name(stored)}' holds text that is not UTF-8. Write it as UTF-8.") from None
-    except (OSError, ValueError, TypeError, MemoryError) as error:
-        raise DataError(f"{path}: '{_name(stored)}' cannot be read ({_reason(error)}). Get the file again.") from None
+    except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:
+        raise DataError(f"{path}: '{_name(stored)}' cannot be read ({reason(error)}). Get the file again.") from None
     return values
+
+
+def _is_text(stored: h5py.Dataset) -> bool:
+    return h5py.check_string_dtype(stored.dtype) is not None
 
 
 def _name(stored: h5py.Dataset) -> str:
     return (stored.name or "").lstrip("/")
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

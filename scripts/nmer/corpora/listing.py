@@ -11,9 +11,10 @@ import numpy as np
 from nmer.errors import DataError, nearest
 
 
-def read_listing(path: str | Path, required: Sequence[str]) -> dict[str, list[str]]:
+def read_listing(path: str | Path, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[str]]:
     """Column name -> values of a CSV file with a header, as text without surrounding blanks, at least one row.
 
+    optional: further columns that are read where they exist; all others are ignored.
     Raises DataError, naming file and line, if it cannot be read as UTF-8, lacks a column of ``required``, or a row
     has another number of cells than the header or an empty cell in a required column.
     """
@@ -32,14 +33,16 @@ def read_listing(path: str | Path, required: Sequence[str]) -> dict[str, list[st
     for name in required:
         if name not in header:
             raise DataError(f"{path}: has no column '{name}'. {nearest(name, header)}")
-    if len(set(header)) < len(header):
-        raise DataError(f"{path}: two columns have the same name. Rename one.")
+    for name in {*required, *optional}:
+        if header.count(name) > 1:
+            raise DataError(f"{path}: two columns have the name '{name}'. Rename one.")
     if not rows:
         raise DataError(f"{path}: lists no utterance. Complete it.")
     for line, row in rows:
         if len(row) != len(header):
             raise DataError(f"{path}, line {line}: {len(row)} cells where the header has {len(header)}. Correct it.")
-    columns = {name: [row[index].strip() for _line, row in rows] for index, name in enumerate(header)}
+    read = [name for name in header if name in required or name in optional]
+    columns = {name: [row[header.index(name)].strip() for _line, row in rows] for name in read}
     for name in required:
         if "" in columns[name]:
             line = rows[columns[name].index("")][0]
@@ -63,12 +66,10 @@ def number_labels(
             raise DataError(f"{path}: the label numbers {', '.join(found)} leave gaps. Name all in the key 'classes'.")
         classes = found
     if numbered and not set(written) <= set(classes):
-        numbers = np.array([int(value) for value in written], np.int64)
-        if numbers.max() >= len(classes):
-            raise DataError(
-                f"{path}: label {numbers.max()} is outside the {len(classes)} classes of the key 'classes'."
-            )
-        return numbers, list(classes)
+        numbers = [int(value) for value in written]
+        if max(numbers) >= len(classes):
+            raise DataError(f"{path}: label {max(numbers)} is outside the {len(classes)} classes of the key 'classes'.")
+        return np.array(numbers, np.int64), list(classes)
     position = {name: index for index, name in enumerate(classes)}
     for value in written:
         if value not in position:

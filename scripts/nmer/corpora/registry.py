@@ -8,25 +8,44 @@ A layout is one file in ``layouts/`` (or a user's own, named by the dataset's ke
 ``files`` are patterns inside the dataset's folder, each of which must match (of a tuple of patterns, one); an empty
 ``files`` means that the dataset's path is itself the one file. ``optional_files`` (patterns too) may be absent.
 ``standardize`` names the modalities that are normalised by default, ``folds`` how many folds the corpus has unless the
-configuration says otherwise. Keyword-only arguments are the layout's options (the dataset's key ``options``), bounded
-by ``choices``, ``minimum`` and ``maximum`` (:meth:`nmer.plugins.Declaration.check_options`).
+configuration says otherwise. ``classes`` names the classes in label order where the layout defines them. Keyword-only
+arguments are the layout's options (the dataset's key ``options``), bounded by ``choices``, ``minimum`` and ``maximum``
+(:meth:`nmer.plugins.Declaration.check_options`).
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nmer.errors import DataError
-from nmer.plugins import Registry
+from nmer.errors import ConfigError, DataError
+from nmer.plugins import Declaration, Registry
 
 if TYPE_CHECKING:
     from nmer.corpora.corpus import Corpus
 
 layouts: Registry[Callable[..., Corpus]] = Registry("layout", "layout", "nmer.corpora.layouts")
 layout = layouts.register
+
+
+def check_classes(declaration: Declaration, classes: Sequence[str] | None, where: str) -> None:
+    """Raise ConfigError if the classes given are not those that the layout defines, in its label order.
+
+    classes: names in label order, None = the layout's own. where: the key that gives them.
+    """
+    own = declaration.attributes.get("classes")
+    if own and classes is not None and list(classes) != list(own):
+        raise ConfigError(
+            f"{where}: layout '{declaration.name}' defines its labels as {numbered(own)}; {', '.join(classes)} would "
+            "rename them. Remove the key."
+        )
+
+
+def numbered(classes: Sequence[str]) -> str:
+    """Classes with their label numbers, for messages: ``0 = negative, 1 = positive``."""
+    return ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
 
 
 def source_files(layout_name: str, source: str | Path, file: str | None = None) -> list[Path]:

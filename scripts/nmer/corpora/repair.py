@@ -1,4 +1,7 @@
-"""Not-a-number and infinite feature values become 0, and are counted (SPEC 5.2, applied to every corpus)."""
+"""Not-a-number and infinite feature values become 0, and are counted (SPEC 5.2, applied to every corpus).
+
+The extremes of float types count as infinite: see :mod:`nmer.finite`.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from nmer.finite import restore_infinities
+
 KINDS = ("nan", "+inf", "-inf")
 
 
 def repair(values: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
     """Values as float32 with every non-finite one replaced by 0, and how many of each kind there were.
 
-    values: any shape, any real type. A float64 beyond float32's range counts as infinite. The input is not changed.
+    values: any shape, any real type. A float64 beyond float32's range counts as infinite, and so does the largest
+    value of a float type. The input is not changed.
     """
     values = np.asarray(values)
     repaired = np.empty(values.shape, np.float32)
@@ -21,9 +27,12 @@ def repair(values: np.ndarray) -> tuple[np.ndarray, dict[str, int]]:
 
 
 def cast(values: np.ndarray, into: np.ndarray) -> None:
-    """Copy values of any real type into a float32 array of their shape; what is beyond its range becomes infinite."""
+    """Copy values of any real type into a float32 array of their shape; what is beyond its range becomes infinite, and
+    so does the largest value of a float type, of whatever float type it is stored in."""
     with np.errstate(over="ignore"):
         into[...] = values
+    if values.dtype.kind == "f":
+        restore_infinities(into)
 
 
 def repair_in_place(values: np.ndarray) -> dict[str, int]:

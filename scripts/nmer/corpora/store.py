@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from nmer.content import unreadable
 from nmer.errors import DataError
 from nmer.names import MODALITIES, SPLITS
 
@@ -34,15 +35,17 @@ class Attributes(TypedDict):
 class FeatureStore:
     """Read access to a feature store; a context manager.
 
-    Raises DataError, naming the file, if it is missing, truncated or not a feature store.
+    Raises DataError, naming the file, if it is missing, truncated or not a feature store. needs_folds: whether a store
+    without folds counts as incomplete.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, needs_folds: bool = True) -> None:
         self.path = Path(path)
+        self._needs_folds = needs_folds
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise DataError(f"{path}: cannot be read as HDF5 ({error}). Delete it and run again.") from None
+            raise unreadable(path, error, "cannot be read as HDF5 ({reason}). Delete it and run again.") from None
         try:
             self._check()
         except Exception:
@@ -154,11 +157,16 @@ class FeatureStore:
 
     def _check(self) -> None:
         try:
-            whole = {"classes", "dims", "repairs", "sources"} <= set(self.attributes) and bool(self.folds)
+            whole = {"classes", "dims", "repairs", "sources"} <= set(self.attributes)
+            whole &= bool(self.folds) or not self._needs_folds
+            count = len(self.labels)
+            whole &= all(self._file[f"utterance/{name}"].shape == (count,) for name in ("id", "speaker"))
+            splits = [f"fold/{number}/{split}" for number in self.folds for split in SPLITS]
+            whole &= all(self._file[split].ndim == 1 for split in splits)
             for m in MODALITIES:
                 shape = (int(self._offsets[m][-1]), self.dims[m])
-                whole &= self.values(m).shape == shape and len(self._offsets[m]) == len(self.labels) + 1
-        except (KeyError, OSError, ValueError, TypeError, AttributeError):
+                whole &= self.values(m).shape == shape and len(self._offsets[m]) == count + 1
+        except (LookupError, OSError, ValueError, TypeError, AttributeError, RuntimeError):
             whole = False
         if not whole:
             raise DataError(f"{self.path}: not a feature store, or an incomplete one. Delete it and run again.")

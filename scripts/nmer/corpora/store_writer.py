@@ -12,6 +12,7 @@ import numpy as np
 
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.moments import GroupedMoments
+from nmer.corpora.outliers import Outliers
 from nmer.corpora.repair import add_counts, cast, repair_in_place
 from nmer.corpora.store import SCOPES
 from nmer.corpora.streaming import create_file, create_values, frames_per_block, utterance_blocks
@@ -22,24 +23,28 @@ from nmer.progress import progress
 
 def write_store(
     corpus: Corpus, settings: CorpusSettings, path: str | Path, sources: Mapping[str, str] | None = None
-) -> None:
+) -> list[str]:
     """Write a corpus as a feature store, atomically, a block of utterances in memory at a time.
 
-    sources: name of each source file -> SHA-256. Raises DataError if a source file turns out to be damaged, or a
-    modality to hold the same frame throughout.
+    sources: name of each source file -> SHA-256. Returns warnings about the values. Raises DataError if a source file
+    turns out to be damaged, or a modality to hold the same frame throughout.
     """
     standardised = [m for m in settings.standardize if m not in corpus.normalised]
     total = sum(4 * corpus.dims[m] * int(corpus.lengths[m].sum()) for m in MODALITIES)
     with create_file(path, total) as file, progress(f"features of {settings.dataset}", total) as advance:
         _write_utterances(file, corpus)
+        if not corpus.folds:
+            file.create_group("fold")
         for number, fold in corpus.folds.items():
             for split in SPLITS:
                 file[f"fold/{number}/{split}"] = np.asarray(fold[split], np.int64)
-        repairs = {m: _write_modality(file, corpus, m, m in standardised, advance) for m in MODALITIES}
+        written = {m: _write_modality(file, corpus, m, m in standardised, advance) for m in MODALITIES}
+        repairs = {m: repaired for m, (repaired, _warnings) in written.items()}
         dims = {m: corpus.dims[m] for m in MODALITIES}
         attributes = {"classes": corpus.classes, "dims": dims, "repairs": repairs, "sources": dict(sources or {})}
         for name, value in attributes.items():
             file.attrs[name] = json.dumps(value, ensure_ascii=False)
+    return [warning for _repaired, warnings in written.values() for warning in warnings]
 
 
 def _write_utterances(file: h5py.File, corpus: Corpus) -> None:
@@ -50,6 +55,8 @@ def _write_utterances(file: h5py.File, corpus: Corpus) -> None:
 
 def _training_groups(corpus: Corpus) -> tuple[np.ndarray, dict[int, list[int]]]:
     """Utterances that the same folds train on form a group: (n,) group of each, and fold -> its training groups."""
+    if not corpus.folds:
+        return np.zeros(len(corpus.ids), int), {}
     trained_on = np.zeros((len(corpus.folds), len(corpus.ids)), bool)
     for row, fold in zip(trained_on, corpus.folds.values(), strict=True):
         row[fold["train"]] = True
@@ -59,26 +66,27 @@ def _training_groups(corpus: Corpus) -> tuple[np.ndarray, dict[int, list[int]]]:
 
 def _write_modality(
     file: h5py.File, corpus: Corpus, modality: str, standardised: bool, advance: Callable[[int], object]
-) -> dict[str, int]:
-    """Write frames and statistics of one modality; returns what was repaired."""
+) -> tuple[dict[str, int], list[str]]:
+    """Write frames and statistics of one modality; returns what was repaired, and warnings about the values."""
     offset = np.concatenate([[0], np.cumsum(corpus.lengths[modality])]).astype(np.int64)
     values = create_values(file, modality, int(offset[-1]), corpus.dims[modality])
     values.parent["offset"] = offset
     group_of, groups_of_fold = _training_groups(corpus) if standardised else (np.zeros(len(corpus.ids), int), {})
-    moments = GroupedMoments(group_of)
+    moments, outliers = GroupedMoments(group_of), Outliers()
     repairs = corpus.repairs.get(modality, {})
     for first, last in utterance_blocks(offset, frames_per_block(corpus.dims[modality])):
         frames, bounds = _read_block(corpus, modality, offset, first, last)
         repairs = add_counts(repairs, repair_in_place(frames))
         values[offset[first] : offset[last]] = frames
         moments.add(first, frames, bounds)
+        outliers.add(frames)
         advance(frames.nbytes)
     _write_statistics(corpus, modality, values.parent, moments, standardised)
     for number, groups in groups_of_fold.items():
         given = corpus.normalisation.get(number, {}).get(modality)
         training = moments.of(groups)
         _write_pair(file, f"fold/{number}/norm/{modality}", given or (training.mean, training.spread))
-    return add_counts(repairs, {})
+    return add_counts(repairs, {}), outliers.warnings(modality, moments.of(), standardised)
 
 
 def _read_block(

@@ -3,6 +3,9 @@
 The layouts of CMU-MOSEI and CMU-MOSI are pickles, and a pickle may name any function to be called. Here no name
 leads to a real function: the few that NumPy's own pickles use lead to stand-ins that only hold data, turned into
 arrays at the end; every other name is refused. This is the only place where the project reads a pickle.
+
+An entry of a dictionary that is no plain data (an array of Python objects, say) is refused when it is used, not when
+the file is read: a reader ignores most entries.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ import math
 import pickle
 import pickletools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -28,7 +32,8 @@ LARGEST_EMPTY = 10**7
 def load_pickle(path: str | Path, limit_bytes: int) -> object:
     """Dicts, lists, tuples, sets, text, bytes, numbers and NumPy arrays of them, as the file holds them.
 
-    limit_bytes: size above which the file is refused. Arrays may be read-only. Text of Python 2 is read as Latin-1.
+    limit_bytes: size above which the file is refused. Arrays may be read-only. Text of Python 2 is read as Latin-1. In
+    dictionaries :class:`Unreadable` stands for an entry that is anything else.
     Raises DataError if the file is missing, too large, damaged, or asks for anything else, naming it.
     """
     path = Path(path)
@@ -57,6 +62,13 @@ def _check_memory(stream: BinaryIO) -> None:
     for count, (opcode, argument, _position) in enumerate(pickletools.genops(stream)):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > count:
             raise _RefusedError("numbers its objects wrongly")
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Stands in a dictionary for an entry that is no plain data. reason: what it is, to follow the entry's name."""
+
+    reason: str
 
 
 class _RefusedError(Exception):
@@ -92,18 +104,20 @@ class _Call:
 class _Type:
     """A stand-in for ``numpy.dtype``: its code and byte order."""
 
-    __slots__ = ("code", "order")
+    __slots__ = ("code", "order", "structured")
 
     def __init__(self, code: object, *_align_and_copy: object) -> None:
         self.code = code
         self.order: Literal["<", ">", "|", "="] = "|"
+        self.structured = False
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = state[1]
-        if any(part is not None for part in state[2:5]):
-            raise _RefusedError("holds a structured array")
+        self.structured = any(part is not None for part in state[2:5])
 
     def dtype(self) -> np.dtype:
+        if self.structured:
+            raise _RefusedError("holds a structured array")
         if not isinstance(self.code, str) or self.order not in ("<", ">", "|", "="):
             raise _RefusedError("holds an array of unknown type")
         dtype = np.dtype(self.code)
@@ -153,7 +167,20 @@ def _from_bytes(
 
 
 def _scalar(kind: _Type, content: str | bytes) -> object:
-    return _from_bytes(content, kind, (1,))[0]
+    try:
+        return _from_bytes(content, kind, (1,))[0]
+    except _RefusedError as refusal:
+        return Unreadable(str(refusal))
+
+
+def _frombuffer(
+    content: str | bytes, kind: _Type, shape: tuple[int, ...], order: Literal["C", "F"] = "C"
+) -> np.ndarray | Unreadable:
+    """How protocol 5 writes an array."""
+    try:
+        return _from_bytes(content, kind, shape, order)
+    except _RefusedError as refusal:
+        return Unreadable(str(refusal))
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
@@ -182,7 +209,7 @@ def _stand_ins() -> dict[tuple[str, str], object]:
     for package in ("numpy.core", "numpy._core"):  # before and since NumPy 2
         names[f"{package}.multiarray", "_reconstruct"] = _Call(_Array)
         names[f"{package}.multiarray", "scalar"] = _Call(_scalar)
-        names[f"{package}.numeric", "_frombuffer"] = _Call(_from_bytes)
+        names[f"{package}.numeric", "_frombuffer"] = _Call(_frombuffer)
     return names
 
 
@@ -193,13 +220,24 @@ def _plain(value: object, seen: dict[int, object]) -> object:
     """The value with every stand-in replaced; ``seen`` makes shared containers cost their size only once."""
     if isinstance(value, _Array):
         return value.array()
+    if isinstance(value, Unreadable):
+        raise _RefusedError(value.reason)
     if isinstance(value, _Type | _Call | type):
         raise _RefusedError("holds a function or type")
     if not isinstance(value, dict | list | tuple):
         return value
     if id(value) not in seen:
         if isinstance(value, dict):
-            seen[id(value)] = {key: _plain(item, seen) for key, item in value.items()}
+            seen[id(value)] = {key: _entry(item, seen) for key, item in value.items()}
         else:
             seen[id(value)] = type(value)(_plain(item, seen) for item in value)
     return seen[id(value)]
+
+
+def _entry(value: object, seen: dict[int, object]) -> object:
+    try:
+        return _plain(value, seen)
+    except _RefusedError as refusal:
+        return Unreadable(str(refusal))
+    except Exception as error:  # what is damaged matters only to a reader that uses it
+        return Unreadable(f"is damaged ({' '.join(str(error).split()) or type(error).__name__})")

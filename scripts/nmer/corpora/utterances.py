@@ -10,6 +10,7 @@ import numpy as np
 from nmer.corpora.corpus import CorpusSettings
 from nmer.corpora.folds import Folds, fixed_split, leave_one_group_out, numbered_parts, stratified
 from nmer.corpora.listing import number_labels
+from nmer.corpora.registry import numbered
 from nmer.errors import DataError
 
 
@@ -36,13 +37,15 @@ def understand(
     protocol: ``column`` takes the folds from ``split`` or ``fold``, ``leave_one_group_out`` from ``speaker``,
     ``stratified`` makes ``settings.folds`` of them by label, keeping each speaker in one part.
     given: folds that the corpus states outright, instead. place: the file, for messages.
-    Raises DataError naming file and column.
+    No folds are made where the settings need none. Raises DataError naming file and column.
     """
     labels, classes = number_labels(columns["label"], settings.classes, place)
     speakers = columns.get("speaker")
-    notes = [f"Classes: {', '.join(f'{number} = {name}' for number, name in enumerate(classes))}."]
+    notes = [f"Classes: {numbered(classes)}."]
     if speakers is None:
         notes.append("No column 'speaker': whether splits share speakers cannot be checked.")
+    if not settings.needs_folds:
+        return Utterances(columns["id"], labels, classes, speakers or list(columns["id"]), {}, notes)
     folds = given or _folds(columns, labels, protocol, settings, place)
     notes.append(f"Folds: {len(folds)}, {_DESCRIPTIONS[protocol]}.")
     return Utterances(columns["id"], labels, classes, speakers or list(columns["id"]), folds, notes)

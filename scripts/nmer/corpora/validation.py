@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nmer.content import converting
 from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.registry import numbered
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
 from nmer.names import MODALITIES, SPLITS
@@ -29,33 +32,82 @@ PUBLISHED = {
 """The paper's Table 1 and, for the validation split that it leaves out, SPEC 5.1 and 5.2. IEMOCAP's sizes are those of
 the fold that tests Ses01M."""
 
-_UNWRITABLE = re.compile(r"[\r\n\0]")
+_UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
-def check(corpus: Corpus, settings: CorpusSettings) -> None:
-    """Raise DataError, naming file or key, if the corpus cannot be trained and tested on. Reads no features."""
+def check(corpus: Corpus, settings: CorpusSettings, source: str | Path | None = None) -> None:
+    """Raise DataError, naming file or key, if the corpus cannot be trained and tested on. Reads no features.
+
+    source: the corpus' file or folder, for messages.
+    """
     section = f"datasets.{settings.dataset}"
-    _check_utterances(corpus, section)
+    _check_arrays(corpus, section, settings.layout)
+    _check_utterances(corpus, section, source)
     for m in MODALITIES:
         _check_modality(corpus, m, settings.dims.get(m), section)
     if len(corpus.folds) < settings.folds:
         raise DataError(
             f"{section}.folds: the number is {settings.folds}, but the corpus has {len(corpus.folds)}. Correct the key."
+            f"{background(corpus)}"
         )
     for number, fold in corpus.folds.items():
         _check_fold(corpus, fold, f"{section}, fold {number}")
 
 
-def _check_utterances(corpus: Corpus, section: str) -> None:
+def _check_arrays(corpus: Corpus, section: str, layout: str) -> None:
+    """Whether the reader returned what :class:`Corpus` says; a custom reader may not."""
+    count = len(corpus.ids)
+    with converting(f"{section}, layout '{layout}'", "Correct its reader: see the documentation of Corpus."):
+        arrays = {"labels": corpus.labels} | {f"lengths[{m}]": corpus.lengths[m] for m in MODALITIES}
+        wrong = [name for name, array in arrays.items() if not _whole(array) or array.shape != (count,)]
+        wrong += ["speakers"] * (len(corpus.speakers) != count)
+        wrong += [name for name in ("ids", "speakers", "classes") if not _all_text(getattr(corpus, name))]
+        wrong += [f"dims[{m}]" for m in MODALITIES if int(corpus.dims[m]) != corpus.dims[m]]
+        for number, fold in corpus.folds.items():
+            for split in SPLITS:
+                index = np.asarray(fold[split])
+                outside = index.size and (not _whole(index) or index.min() < 0 or index.max() >= count)
+                if index.ndim != 1 or outside:
+                    wrong.append(f"folds[{number}][{split}]")
+    if wrong:
+        raise DataError(
+            f"{section}: the reader of layout '{layout}' returned {', '.join(wrong)} unlike what is documented for "
+            f"Corpus ({count} utterances; labels, lengths and folds are arrays of whole numbers). Correct it."
+        )
+
+
+def _whole(array: object) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype.kind in "iu"
+
+
+def _all_text(names: Sequence[object]) -> bool:
+    return all(isinstance(name, str) for name in names)
+
+
+def background(corpus: Corpus) -> str:
+    """What was dropped, and how the files were understood, as sentences that follow a message about the corpus."""
+    dropped = "".join(f" {count} dropped: {reason}." for reason, count in corpus.dropped.items() if count)
+    return dropped + "".join(f" {note}" for note in corpus.notes)
+
+
+def _check_utterances(corpus: Corpus, section: str, source: str | Path | None) -> None:
     repeated = [identifier for identifier, count in Counter(corpus.ids).items() if count > 1]
     if repeated:
-        raise DataError(f"{section}: utterance id '{repeated[0]}' occurs more than once. Make ids unique.")
+        where = f"{section} ({source})" if source else section
+        more = f" ({len(repeated)} such ids in all)" if len(repeated) > 1 else ""
+        raise DataError(
+            f"{where}: utterance id '{repeated[0]}' occurs more than once, {_places(corpus, repeated[0])}{more}. Make "
+            "ids unique."
+        )
+    for sort, names in (("an utterance id", corpus.ids), ("a speaker", corpus.speakers), ("a class", corpus.classes)):
+        if not all(name.strip() for name in names):
+            raise DataError(f"{section}: {sort} is empty or blank. Give it a name.")
     for sort, names in (("utterance id", corpus.ids), ("speaker", corpus.speakers), ("class", corpus.classes)):
         broken = next((name for name in names if _UNWRITABLE.search(name)), None)
         if broken is not None:
             raise DataError(
-                f"{section}: {sort} {broken!r} holds a line end or a zero byte, which tables and stores cannot keep. "
-                "Rename it."
+                f"{section}: {sort} {broken!r} holds a line end, a zero byte or another control character, which "
+                "tables and stores cannot keep. Rename it."
             )
     outside = (corpus.labels < 0) | (corpus.labels >= len(corpus.classes))
     if outside.any():
@@ -64,10 +116,31 @@ def _check_utterances(corpus: Corpus, section: str) -> None:
             f"{section}: label {corpus.labels[index]} of utterance '{corpus.ids[index]}' is outside the classes "
             f"{', '.join(corpus.classes)}. Correct the labels or the key 'classes'."
         )
+    labelled = set(corpus.labels.tolist())
+    unused = [name for number, name in enumerate(corpus.classes) if number not in labelled]
+    if unused:
+        raise DataError(
+            f"{section}: no utterance is labelled {', '.join(unused)}; the classes are {numbered(corpus.classes)}. "
+            f"Name only classes that have utterances in the key 'classes', or correct the labels.{background(corpus)}"
+        )
+
+
+def _places(corpus: Corpus, identifier: str) -> str:
+    """In which splits an utterance is, and as the how manieth of the corpus."""
+    rows = [row for row, name in enumerate(corpus.ids) if name == identifier]
+    number, fold = next(iter(corpus.folds.items()), (0, {}))
+    told = []
+    for row in rows:
+        splits = [split for split in SPLITS if row in fold.get(split, ())]
+        of_fold = f" in fold {number}" if len(corpus.folds) > 1 else ""
+        told.append(f"as number {row + 1} ({', '.join(splits) or 'no split'}{of_fold})")
+    return " and ".join(told)
 
 
 def _check_modality(corpus: Corpus, modality: str, expected: int | None, section: str) -> None:
     place = corpus.files.get(modality, section)
+    if corpus.dims[modality] < 1:
+        raise DataError(f"{place}: features of modality '{modality}' are 0 wide; at least one dimension is needed.")
     if expected is not None and corpus.dims[modality] != expected:
         raise DataError(
             f"{place}: features have {corpus.dims[modality]} dimensions, but {section}.dims.{modality} is {expected}. "
@@ -81,9 +154,13 @@ def _check_modality(corpus: Corpus, modality: str, expected: int | None, section
 def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> None:
     for split in SPLITS:
         if not len(fold[split]):
-            raise DataError(f"{place}: the {split} split is empty.")
-        if len(np.unique(corpus.labels[fold[split]])) < 2:
-            raise DataError(f"{place}: the {split} split has fewer than 2 classes.")
+            raise DataError(f"{place}: the {split} split is empty.{background(corpus)}")
+        found = np.unique(corpus.labels[fold[split]])
+        if len(found) < 2:
+            raise DataError(
+                f"{place}: the {split} split has fewer than 2 classes: all of its {len(fold[split])} utterances are "
+                f"{corpus.classes[found[0]]}.{background(corpus)}"
+            )
     for names, what in ((corpus.ids, "utterance"), (corpus.speakers, "speaker or video")):
         split_of: dict[str, str] = {}
         for split in SPLITS:
@@ -95,10 +172,12 @@ def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> N
                     )
 
 
-def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dict[str, Any]:
+def report(
+    corpus: Corpus, settings: CorpusSettings, store: FeatureStore, warnings: Sequence[str] = ()
+) -> dict[str, Any]:
     """The validation report, ready for JSON: sizes, class counts, repairs, warnings, the paper's figures.
 
-    store: the corpus as stored, which knows its variances and repairs.
+    store: the corpus as stored, which knows its variances and repairs. warnings: of writing it.
     """
     folds = [_describe_fold(store, number) for number in store.folds]
     published = None if settings.synthetic else PUBLISHED.get(settings.paper_name or "")
@@ -121,6 +200,7 @@ def report(corpus: Corpus, settings: CorpusSettings, store: FeatureStore) -> dic
             *corpus.warnings,
             *_fold_warnings(corpus, settings),
             *_repair_warnings(store.repairs),
+            *warnings,
             *(warning for m in MODALITIES for warning in _constant_warnings(store, m)),
             *_missing_class_warnings(folds),
             *(_published_warnings(published, folds) if published else []),

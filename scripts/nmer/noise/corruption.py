@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nmer.errors import ConfigError
 from nmer.noise.registry import NoiseKind, has_snr, noise_kinds
 from nmer.noise.schedule import Schedule
 from nmer.seeds import generator
@@ -71,8 +72,11 @@ class NoiseSource:
         return cls.load(kind, settings.dataset, settings.seed, settings.options, settings.file)
 
     def eps(self, utterance: str, modality: str, shape: tuple[int, int], draw: int | str = 0) -> NDArray[np.float32]:
-        """The noise of one utterance and modality, of an additive kind: ``shape`` = (frames, dim), float32."""
-        return self.kind(shape, self._generator(utterance, modality, draw), **self.options)
+        """The noise of one utterance and modality, of an additive kind: ``shape`` = (frames, dim), float32.
+
+        Raises ConfigError if the kind returns another shape, NaN or infinities.
+        """
+        return self._checked(self.kind(shape, self._generator(utterance, modality, draw), **self.options), shape)
 
     def corrupt(
         self,
@@ -94,9 +98,21 @@ class NoiseSource:
             return add_noise(values, self.eps(utterance, modality, values.shape, draw), alpha_bar, space)
         keyed = self._generator(utterance, modality, draw)
         if not self.standardised or space is None:
-            return self.kind(values, keyed, **self.options)
+            return self._checked(self.kind(values, keyed, **self.options), values.shape)
         mean, std = (np.asarray(part, np.float32) for part in space)
-        return mean + std * self.kind((values - mean) / std, keyed, **self.options)
+        return mean + std * self._checked(self.kind((values - mean) / std, keyed, **self.options), values.shape)
+
+    def _checked(self, returned: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """What a kind returned, as float32. An array of another shape would be spread over the features in silence."""
+        array = np.asarray(returned)
+        if array.shape != shape or array.dtype.kind not in "biuf":
+            raise ConfigError(
+                f"Noise kind '{self.name}' returned {array.dtype} {array.shape} for {shape}. It must return numbers "
+                "of that shape. Correct its file."
+            )
+        if not np.isfinite(array).all():
+            raise ConfigError(f"Noise kind '{self.name}' returned NaN or infinities. Correct its file or its options.")
+        return array.astype(np.float32, copy=False)
 
     def _generator(self, utterance: str, modality: str, draw: int | str) -> np.random.Generator:
         return generator("noise", self.seed, self.dataset, utterance, modality, self.name, draw)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmer.errors import ConfigError, DataError
+from nmer.finite import all_finite
 from nmer.noise.calibration import calibrate_row, snr_db
 from nmer.noise.corruption import NoiseSource, Space, add_noise
 from nmer.noise.registry import noise_kinds, noise_power
@@ -24,8 +25,8 @@ class Corrupted:
 
     utterances: id -> (frames, dim) float32. variance: of the clean features, the one that the level is calibrated with.
     steps, alpha_bar: the level (None for a kind without an SNR; steps also where alpha_bar was solved for exactly).
-    attained_db: SNR of noise of unit power at this level; effective_db: with the kind's own power; measured_db: with
-    the power that this noise happened to have.
+    attained_db: SNR of noise of unit power at this level; target_db: what that should be (``match``); effective_db:
+    with the kind's own power; measured_db: with the power that this noise happened to have, infinite if it had none.
     """
 
     utterances: dict[str, np.ndarray]
@@ -33,6 +34,7 @@ class Corrupted:
     steps: int | None = None
     alpha_bar: float | None = None
     attained_db: float | None = None
+    target_db: float | None = None
     effective_db: float | None = None
     measured_db: float | None = None
 
@@ -73,18 +75,18 @@ def corrupt_features(
     if target_db is None:
         raise ConfigError(f"Noise kind '{kind}' has an SNR: give its target in dB.")
     nominal = noise_power(source.kind, source.options)
-    if nominal <= 0:
+    if not 0 < nominal < math.inf:
         raise ConfigError(f"Noise kind '{kind}' with these options has no power, so it has no SNR. Correct them.")
-    level, _target = calibrate_row(target_db, variance, schedule or Schedule(), mode, nominal, match)
+    level, target = calibrate_row(target_db, variance, schedule or Schedule(), mode, nominal, match)
     noisy, power = {}, 0.0
     for name, values in clean.items():
         eps = source.eps(name, modality, values.shape, draw)
         noisy[name] = add_noise(values, eps, level.alpha_bar, space)
         power += float(np.square(eps, dtype=np.float64).sum())
     power /= sum(values.size for values in clean.values())
-    measured = snr_db(level.alpha_bar, variance) - 10 * math.log10(power) if power else None
+    measured = snr_db(level.alpha_bar, variance) - 10 * math.log10(power) if power else math.inf
     effective = level.attained_db - 10 * math.log10(nominal)
-    return Corrupted(noisy, variance, level.steps, level.alpha_bar, level.attained_db, effective, measured)
+    return Corrupted(noisy, variance, level.steps, level.alpha_bar, level.attained_db, target, effective, measured)
 
 
 def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Space | None, float]:
@@ -92,8 +94,11 @@ def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Spa
     widths = {values.shape[1:] for values in clean.values()}
     if len(widths) != 1 or any(values.ndim != 2 for values in clean.values()):
         raise DataError(f"Utterances must be arrays (frames, dim) of one width; found {sorted(map(str, widths))}.")
-    if not all(np.isfinite(values).all() for values in clean.values()):
-        raise DataError("Features hold NaN or infinities. Replace them first, as the workflow does (by 0).")
+    if not all(map(all_finite, clean.values())):
+        raise DataError(
+            "Features hold NaN or infinities (the largest value of a float type counts as one). Replace them first, as "
+            "the workflow does (by 0)."
+        )
     frames = np.concatenate(list(clean.values())).astype(np.float64)
     if not standardise:
         return None, float(frames.var())

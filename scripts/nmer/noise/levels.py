@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from nmer.errors import ConfigError
-from nmer.names import corruption_name
+from nmer.content import converting
+from nmer.errors import ConfigError, DataError
+from nmer.names import MODALITIES, corruption_name
 from nmer.noise.calibration import CalibrationSettings, calibrate_row
 from nmer.noise.registry import noise_kinds, noise_power
 from nmer.noise.schedule import Schedule
@@ -35,7 +38,7 @@ def calibration_rows(
     if settings.snr_db is None:
         return [row | {"snr_db": ""} for row in rows], []
     power = noise_power(noise_kinds.load(settings.kind or settings.noise, settings.file), settings.options)
-    if power <= 0:
+    if not 0 < power < math.inf:
         raise ConfigError(f"noise.kinds.{settings.noise}: this noise has no power, so it has no SNR. Correct it.")
     warnings = []
     for row in rows:
@@ -50,3 +53,23 @@ def calibration_rows(
         row["alpha_bar"], row["attained_db"] = level.alpha_bar, level.attained_db
         row["effective_db"], row["target_db"] = level.attained_db - 10 * math.log10(power), target
     return rows, warnings
+
+
+def read_levels(path: str | Path, additive: bool) -> dict[str, dict[str, str]]:
+    """Modality -> its row of a calibration table, as text. additive: whether the rows must hold a level.
+
+    Raises DataError if the file is damaged, or lacks a modality or a column.
+    """
+    needed = "Delete it and run again."
+    with Path(path).open(newline="", encoding="utf-8") as stream, converting(path, needed):
+        try:
+            rows = {row["modality"]: row for row in csv.DictReader(stream)}
+        except csv.Error as error:
+            raise DataError(f"{path}: is not a calibration table ({error}). {needed}") from None
+        for m in MODALITIES:
+            absent = [column for column in COLUMNS if rows[m].get(column) is None]
+            if absent:
+                raise DataError(f"{path}: the row of modality '{m}' has no {', '.join(absent)}. {needed}")
+            if additive and not (0 < float(rows[m]["alpha_bar"]) < 1 and float(rows[m]["variance"]) > 0):
+                raise DataError(f"{path}: modality '{m}' has no possible alpha_bar and variance. {needed}")
+    return rows

@@ -10,8 +10,8 @@ from typing import Protocol
 import h5py
 import numpy as np
 
+from nmer.content import unreadable
 from nmer.corpora.store import FeatureStore
-from nmer.errors import DataError
 from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
 
@@ -44,7 +44,8 @@ class FreshNoise:
                 settings = CorruptionSettings(**json.loads(file.attrs["settings"]))
                 self._alpha_bar = {m: file[m].attrs.get("alpha_bar") for m in MODALITIES}
         except (OSError, KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{noisy}: cannot be read as noisy embeddings ({error}). Delete it, run again.") from None
+            otherwise = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
+            raise unreadable(noisy, error, otherwise) from None
         self._source = NoiseSource.of(settings)
         with FeatureStore(features) as store:
             self._space = {m: store.corruption_space(m) for m in MODALITIES}

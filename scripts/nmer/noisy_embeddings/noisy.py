@@ -125,5 +125,6 @@ def _measures(power: np.ndarray, elements: np.ndarray, alpha_bar: float, varianc
     told = (spread > 0) & (noise > 0)
     utterances = 10 * np.log10(ratio * spread[told] / noise[told])
     low, median, high = np.percentile(utterances, (5, 50, 95)) if told.any() else (np.nan,) * 3
-    whole = ratio * variance / (power[:, 2].sum() / elements.sum())
-    return dict(zip(MEASURES, (10 * np.log10(whole), low, median, high), strict=True))
+    with np.errstate(divide="ignore"):  # noise that never struck leaves an infinite SNR
+        whole = 10 * np.log10(ratio * variance / (power[:, 2].sum() / elements.sum()))
+    return dict(zip(MEASURES, (whole, low, median, high), strict=True))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ import numpy as np
 from nmer import command
 from nmer.corpora.arrays import load_array
 from nmer.corpora.corpus import CorpusSettings, read_corpus
+from nmer.corpora.moments import Moments, typical_frame
+from nmer.corpora.outliers import Outliers
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.corpora.streaming import create_file
@@ -24,6 +28,7 @@ from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.features import corrupt_features
 from nmer.noise.levels import COLUMNS, calibration_rows
+from nmer.noise.misses import miss_sentences
 from nmer.noise.schedule import Schedule
 from nmer.noisy_embeddings.noisy import corrupt_modality
 
@@ -56,12 +61,25 @@ def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedu
         match=arguments.match,
         standardise=arguments.standardise,
     )
+    _warn(_outliers(utterances, arguments.modality, arguments.standardise))
     noisy = np.stack([found.utterances[identifier] for identifier in ids]).reshape(values.shape)
     with atomic_path(arguments.output) as temporary, temporary.open("wb") as stream:
         np.save(stream, noisy, allow_pickle=False)
+    level = {name: getattr(found, name) for name in ("attained_db", "effective_db", "target_db", "measured_db")}
+    _warn(
+        miss_sentences([{"dataset": arguments.dataset, "noise": arguments.noise, "snr_db": arguments.snr_db} | level])
+    )
     for name in ("variance", "steps", "alpha_bar", "attained_db", "effective_db", "measured_db"):
         if getattr(found, name) is not None:
             print(f"{name}: {getattr(found, name):.6g}")
+
+
+def _outliers(utterances: np.ndarray, modality: str, standardised: bool) -> list[str]:
+    """Warnings of values that make most of the variance. utterances: (n, steps, dim) of any real type."""
+    frames = utterances.reshape(-1, utterances.shape[-1]).astype(np.float32)
+    outliers = Outliers()
+    outliers.add(frames)
+    return outliers.warnings(modality, Moments.of(frames, typical_frame(frames)), standardised)
 
 
 def _ids(path: Path | None, count: int) -> list[str]:
@@ -82,15 +100,16 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
     arguments: those of ``scripts/add_noise.py``. Raises ConfigError or DataError naming argument or file.
     """
     named = {"dataset": arguments.dataset, "layout": arguments.layout}
-    dataset = CorpusSettings.from_mapping(command.settings(arguments.layout_settings) | named)
+    given = CorpusSettings.from_mapping(command.settings(arguments.layout_settings) | named)
+    dataset = replace(given, needs_folds=False)
     source = NoiseSource.load(arguments.noise, arguments.dataset, arguments.seed, options, arguments.file)
     if source.additive and arguments.snr_db is None:
         raise ConfigError(f"--snr-db: noise kind '{arguments.noise}' has an SNR. Give its target in dB.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         with read_corpus(arguments.input, dataset) as corpus:
-            write_store(corpus, dataset, path)  # not checked for training: noise needs no folds
-        with FeatureStore(path) as store, create_file(arguments.output) as output:
+            found = write_store(corpus, dataset, path)  # not checked for training
+        with FeatureStore(path, needs_folds=False) as store, create_file(arguments.output) as output:
             settings = CalibrationSettings(
                 arguments.dataset,
                 arguments.noise,
@@ -103,10 +122,16 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
             rows, warnings = calibration_rows(settings, {m: store.variance(m) for m in MODALITIES}, schedule)
             output.create_dataset("utterance/id", data=store.ids, dtype=h5py.string_dtype())
             print("\t".join((*COLUMNS, "measured_db")))
+            measured_rows: list[dict[str, Any]] = []
             for row in rows:
                 modality = row["modality"]
                 measured = corrupt_modality(store, output, modality, source, row)
+                measured_rows.append({**row, **measured})
                 output[f"{modality}/offset"] = store.offset(modality)
                 print("\t".join(str(value) for value in (*row.values(), measured.get("measured_db", ""))))
+    _warn([*found, *warnings, *miss_sentences(measured_rows)])
+
+
+def _warn(warnings: Iterable[str]) -> None:
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from nmer.errors import ConfigError
+from nmer.plan.config import name_sources
 from nmer.plan.plan import Plan
 
 CONFIG_FILE = Path("config.yaml")
@@ -26,7 +27,23 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """The plan of the experiment that these arguments name. Raises ConfigError or DataError as the plan does."""
-    return Plan(read_config([CONFIG_FILE, *arguments.configfile], arguments.config))
+    try:
+        return Plan(read_config([CONFIG_FILE, *arguments.configfile], arguments.config))
+    except ConfigError as error:
+        entries = read_config([], arguments.config)
+        raise ConfigError(merged_message(error, [CONFIG_FILE, *arguments.configfile], entries)) from None
+
+
+def merged_message(error: ConfigError, files: Iterable[Path], entries: Mapping[str, Any]) -> str:
+    """What an error says, with the names of the sources that the configuration was merged from.
+
+    files: in the order in which they were merged; a file that cannot be read is an error of its own. entries: those of
+    ``--config``. What only chooses the experiment and the folder of the data counts for no source.
+    """
+    sources: list[tuple[str, Mapping[str, Any]]] = [(str(file), _read(file)) for file in files if file.is_file()]
+    if entries.keys() - {"experiment", "data"}:
+        sources.append(("--config", entries))
+    return name_sources(str(error), sources)
 
 
 def read_config(files: Iterable[Path], entries: Iterable[str]) -> dict[str, Any]:

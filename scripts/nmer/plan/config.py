@@ -6,8 +6,9 @@ option? is the file there?) is checked here, before any job starts.
 
 from __future__ import annotations
 
+import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from jsonschema.exceptions import best_match
 
 from nmer.corpora.demo import DemoSettings
 from nmer.corpora.download_list import download_list
-from nmer.corpora.registry import layouts, source_files
+from nmer.corpora.registry import check_classes, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.names import REGIMES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import has_snr, noise_kinds
@@ -98,6 +99,29 @@ def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str
             raise ConfigError(f"{where}.snr_db: noise kind '{name}' has no SNR. Remove its list.")
 
 
+def name_sources(message: str, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """A message about a configuration merged from several sources, with their names and those that hold its key.
+
+    sources: name and content of each file, and of ``--config``, in the order in which they were merged.
+    """
+    if len(sources) < 2:
+        return message
+    names = ", ".join(name for name, _content in sources)
+    key, unknown = re.match(r"[\w.]+(?=:)", message), re.search(r"unknown key '([^']+)'", message)
+    path = [part for part in (key[0].split(".") if key else []) if part != "config"] + ([unknown[1]] if unknown else [])
+    holders = [name for name, content in sources if path and _holds(content, path)]
+    held = f" The key is in {' and '.join(holders)}." if holders else ""
+    return f"{message} The configuration is merged from {names}.{held}"
+
+
+def _holds(content: object, path: Sequence[str]) -> bool:
+    for part in path:
+        if not isinstance(content, Mapping) or part not in content:
+            return False
+        content = content[part]
+    return True
+
+
 def check_shape(config: dict[str, Any]) -> None:
     """Check a configuration against the schema alone. Raises ConfigError for the most telling fault."""
     error = best_match(_validator().iter_errors(config))
@@ -166,6 +190,7 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
     try:
         declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
         declaration.check_options(dataset.get("options", {}), f"datasets.{name}.options")
+        check_classes(declaration, dataset.get("classes"), "classes")
         if "generate" in dataset:
             DemoSettings.from_mapping({"dataset": name, **{key: dataset[key] for key in ("layout", "generate")}})
         else:

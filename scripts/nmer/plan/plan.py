@@ -341,6 +341,8 @@ class Plan:
         section = self.config["datasets"][w.dataset]
         keys = ("layout", "file", "dims", "classes", "standardize", "folds", "paper_name", "options")
         read = {key: section.get(key) for key in keys}
+        evaluation = section.get("evaluation", EVERY_CONDITION)
+        read["evaluation"] = None if evaluation == EVERY_CONDITION else evaluation
         return _json({"dataset": w.dataset, "synthetic": "generate" in section or None} | read)
 
     def source_digest(self, w: Wildcards) -> str:

@@ -18,6 +18,8 @@ def source_digests(files: list[Path], memory: Path) -> dict[str, str]:
         known = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         known = {}
+    if not isinstance(known, dict):
+        known = {}
     digests, changed = {}, False
     for file in files:
         # Hashed, for what lies in results/ shall not say where on whose disk it was made.

@@ -13,6 +13,7 @@ from nmer.errors import DataError
 from nmer.names import MODALITIES, MODALITY_LABELS
 from nmer.noise.calibration import snr_db
 from nmer.noise.schedule import Schedule
+from nmer.results.reading import read_csv
 from nmer.results.style import SETTINGS
 
 COLUMNS = ("dataset", "modality", "part", "noise", "snr_db", "T", "attained_db")
@@ -25,7 +26,7 @@ SHORTEST = 20
 def read_levels(path: str | Path) -> pd.DataFrame:
     """The collected calibration of one dataset. Raises DataError if it is none."""
     try:
-        return pd.read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
+        return read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not a calibration table ({error}). Delete it and run again.") from None
 

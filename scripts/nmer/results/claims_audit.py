@@ -15,6 +15,7 @@ import pandas as pd
 
 from nmer.errors import DataError
 from nmer.results.claims import DISTANCES, Claim, Selection, value_text, values_text
+from nmer.results.reading import read_csv
 from nmer.results.scores import of_regime
 from nmer.results.tables import KEY
 from nmer.results.wording import decibels, short_title
@@ -74,7 +75,7 @@ def read_distances(paths: Iterable[str | Path]) -> pd.DataFrame:
     tables = [pd.DataFrame(columns=needed)]
     for path in paths:
         try:
-            table = pd.read_csv(path)[needed].astype({"snr_db": "Int64"} | dict.fromkeys(DISTANCES.values(), float))
+            table = read_csv(path)[needed].astype({"snr_db": "Int64"} | dict.fromkeys(DISTANCES.values(), float))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path}: not the distances of Figure 3 ({error}). Draw the figure again.") from None
         if not np.isfinite(table[list(DISTANCES.values())]).all(axis=None):

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.names import system_label
+from nmer.results.class_labels import drawn_labels
 from nmer.results.selection import by_level
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import level_title
@@ -29,6 +30,7 @@ def draw_confusion(shares: pd.DataFrame) -> Figure:
     if shares.empty:
         return sentence_figure("No prediction of a multimodal system was made in this experiment.")
     classes = list(dict.fromkeys(shares["label"]))
+    labels = list(drawn_labels(classes).values())
     blocks = by_level(shares)
     systems = list(dict.fromkeys(shares["system"]))
     side = min(max(PER_CLASS * len(classes), NARROWEST), WIDEST)
@@ -52,8 +54,8 @@ def draw_confusion(shares: pd.DataFrame) -> Figure:
                 _draw_matrix(axis, block[block["system"] == systems[place]], classes)
                 axis.set_title(titles[place])
                 lowest = place >= (rows - 1) * columns
-                axis.set_xticks(range(len(classes)), classes if lowest else [], rotation=45, ha="right")
-                axis.set_yticks(range(len(classes)), classes if place % columns == 0 else [])
+                axis.set_xticks(range(len(classes)), labels if lowest else [], rotation=45, ha="right")
+                axis.set_yticks(range(len(classes)), labels if place % columns == 0 else [])
     return figure
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from nmer.errors import DataError
 from nmer.names import MODALITIES, MODALITY_LABELS
+from nmer.results.reading import read_csv
 from nmer.results.style import NOISY, ORIGINAL, SETTINGS, WIDTH
 from nmer.results.wording import level_title
 
@@ -16,7 +17,7 @@ from nmer.results.wording import level_title
 def read_panels(paths: list[str], key: list[str]) -> pd.DataFrame:
     """One table from the files of several corruptions, least noise first. Raises DataError if one is unreadable."""
     try:
-        table = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+        table = pd.concat([read_csv(path) for path in paths], ignore_index=True)
         table["snr_db"] = table["snr_db"].astype("Int64")
         missing = [column for column in key if column not in table]
     except (OSError, ValueError, KeyError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from nmer.names import system_label
+from nmer.results.class_labels import legend
 from nmer.results.reading import rows_of
 from nmer.results.wording import level_title, short_title
 
@@ -63,7 +64,8 @@ def figure_texts(name: str, data: pd.DataFrame, settings: dict[str, Any]) -> tup
         return name, "", f"Figure {name}; its data are in the CSV file linked below."
     about = settings["datasets"].get(dataset, {})
     title = f"{TITLES[kind]}, {short_title(dataset, about)}" if dataset else TITLES[kind]
-    return title, CAPTIONS[kind], _ALTERNATIVES[kind](data)
+    numbered = legend(dict.fromkeys(data["label"])) if kind in ("recall", "confusion") and "label" in data else ""
+    return title, f"{CAPTIONS[kind]} {numbered}".strip(), _ALTERNATIVES[kind](data)
 
 
 def _systems(data: pd.DataFrame) -> str:

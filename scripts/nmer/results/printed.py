@@ -98,9 +98,9 @@ def to_markdown(printed: PrintedTable) -> str:
     lines = [f"**{printed.caption}**", ""]
     for grid in printed.grids:
         heads = [*grid.stubs, *_column_heads(grid)]
-        lines += [f"*{markdown_text(grid.title)}*", "", markdown_row(heads)]
+        lines += [f"*{markdown_text(grid.title)}*", "", markdown_row(list(map(markdown_text, heads)))]
         lines += [markdown_row([":--"] * len(grid.stubs) + ["--:"] * (len(heads) - len(grid.stubs)))]
-        lines += [markdown_row([*stubs, *map(_markdown_cell, cells)]) for stubs, cells in grid.rows]
+        lines += [markdown_row([*map(markdown_text, stubs), *map(_markdown_cell, cells)]) for stubs, cells in grid.rows]
         lines += [""]
     return "\n".join([*lines, printed.note or "", ""]) if printed.grids else "\n".join([*lines, _nothing(printed), ""])
 
@@ -110,7 +110,17 @@ def to_latex(printed: PrintedTable) -> str:
     if not printed.grids:
         return f"% {_nothing(printed)}\n"
     floats = [_latex_float(printed, grid, position) for position, grid in enumerate(printed.grids, start=1)]
-    return "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + "\n".join(floats)
+    source = "\n".join(floats)
+    engine = "" if all(_in_latin_fonts(character) for character in source) else _OTHER_ENGINE
+    return "% needs \\usepackage{booktabs,graphicx,xcolor}\n" + engine + source
+
+
+_OTHER_ENGINE = "% needs XeLaTeX or LuaLaTeX and a font with the characters of the class names\n"
+
+
+def _in_latin_fonts(character: str) -> bool:
+    """Whether pdfLaTeX has a character without further packages: letters of Latin alphabets, quotation marks."""
+    return ord(character) < 0x180 or character in "‘’“”–—…"
 
 
 def to_html(printed: PrintedTable) -> str:
@@ -124,7 +134,7 @@ def to_html(printed: PrintedTable) -> str:
 
 def markdown_text(text: str) -> str:
     """Text with Markdown's special characters escaped."""
-    return re.sub(r"([\\|*_`<])", r"\\\1", text)
+    return re.sub(r"([\\|*_`<>\[\]&~$])", r"\\\1", text)
 
 
 def markdown_row(texts: list[str]) -> str:

@@ -35,6 +35,37 @@ def read_columns(path: str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
     return pd.DataFrame(typed)
 
 
+NAMES = (
+    *("dataset", "system", "regime", "noise", "modality", "condition", "metric"),
+    *("label", "predicted", "utterance", "kind", "part", "quantity"),
+)
+"""Columns of names. A name may look like anything else: ``nan``, ``null``, ``inf``, ``true``, ``007``."""
+
+
+def read_csv(path: str | Path) -> pd.DataFrame:
+    """A CSV whose columns are not all known. Columns of NAMES are text, of the others those that hold numbers alone are
+    numbers, and those that hold True and False alone are bool. An empty field is missing everywhere.
+
+    Raises OSError or ValueError if it is missing or damaged.
+    """
+    text = pd.read_csv(path, dtype=str, keep_default_na=False)
+    missing = text.mask(text == "")
+    for name in missing:
+        if name not in NAMES:
+            missing[name] = _typed(missing[name])
+    return missing
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    found = set(column.dropna())
+    if found and found <= {"True", "False"}:
+        return column.map({"True": True, "False": False})
+    try:
+        return pd.to_numeric(column.mask(column.isin(("nan", "NaN"))))  # as csv.writer writes a missing number
+    except ValueError:
+        return column
+
+
 def rows_of(table: pd.DataFrame) -> Iterable[Any]:
     """The rows of a table with its columns as attributes, and ``Index``; their types stand in the data, not here."""
     return table.itertuples()

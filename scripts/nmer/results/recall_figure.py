@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nmer.names import noise_label
+from nmer.results.class_labels import drawn_labels
 from nmer.results.curves import draw_curves
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
 
@@ -23,6 +24,7 @@ def draw_recall(curves: pd.DataFrame) -> Figure:
     if curves.empty:
         return sentence_figure("No prediction at an SNR was made in this experiment.")
     classes = list(dict.fromkeys(curves["label"]))
+    drawn = drawn_labels(classes)
     noises = list(dict.fromkeys(curves["noise"]))
     places = sorted({int(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
     styles = system_styles(list(dict.fromkeys(curves["system"])))
@@ -40,7 +42,7 @@ def draw_recall(curves: pd.DataFrame) -> Figure:
             for axis, label in zip(panels, classes, strict=False):
                 here = curves[(curves["noise"] == noise) & (curves["label"] == label)]
                 draw_curves(axis, here.rename(columns={"recall": "value"}), styles, places)
-                axis.set_title(f"{label}, {noise_label(noise)}" if len(noises) > 1 else label, loc="left")
+                axis.set_title(f"{drawn[label]}, {noise_label(noise)}" if len(noises) > 1 else drawn[label], loc="left")
                 axis.tick_params(labelbottom=True)
         for axis in axes[-1]:
             axis.set_xlabel("SNR in dB")

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pandas as pd
 
+from nmer.content import unreadable
 from nmer.corpora.streaming import create_file
 from nmer.errors import DataError
 from nmer.names import AVERAGE, SIX_CONDITIONS
@@ -72,7 +73,7 @@ def read_replicates(path: str | Path) -> tuple[pd.DataFrame, np.ndarray]:
             cells = pd.DataFrame(texts | {"value": file["cell/value"][()]})
             replicates = file["replicates"][()]
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as replicates ({error}). Delete it and run again.") from None
+        raise unreadable(path, error, "cannot be read as replicates ({reason}). Delete it and run again.") from None
     cells["snr_db"] = pd.to_numeric(cells["snr_db"].where(cells["snr_db"] != "")).astype("Int64")
     return cells, replicates
 

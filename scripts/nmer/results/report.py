@@ -15,6 +15,7 @@ import pandas as pd
 from markupsafe import Markup
 
 import nmer
+from nmer.content import converting
 from nmer.errors import DataError
 from nmer.files import read_json
 from nmer.names import (
@@ -27,10 +28,11 @@ from nmer.names import (
     noise_label,
     system_label,
 )
-from nmer.noise.calibration import TOLERANCE_DB
+from nmer.noise.misses import miss, miss_sentences
 from nmer.results.figure_texts import figure_texts
 from nmer.results.printed import CAPTIONS, to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
+from nmer.results.reading import read_csv
 from nmer.results.scores import average, of_regime
 from nmer.results.tables import levels, systems_of, unimodal_systems
 from nmer.results.wording import dataset_title, decibels, short_title, signed
@@ -107,6 +109,11 @@ def comparison(tables: list[pd.DataFrame]) -> list[str]:
 def read_dataset(path: str, output: str, settings: dict[str, Any]) -> dict[str, Any]:
     """What the page shows of the validation report at ``path``; quantities that the report lacks are left out."""
     report, links = read_json(path), _links(path.removesuffix(".json"), output, (".json",))
+    with converting(path, "Delete it and run again."):
+        return _describe_dataset(report, links, settings)
+
+
+def _describe_dataset(report: dict[str, Any], links: list[tuple[str, str]], settings: dict[str, Any]) -> dict[str, Any]:
     about = settings["datasets"].get(report["dataset"], {})
     splits = [
         (f"fold {fold['fold']}", *(f"{fold[split]['utterances']:,}" for split in SPLITS)) for fold in report["folds"]
@@ -140,13 +147,13 @@ def read_dataset(path: str, output: str, settings: dict[str, Any]) -> dict[str, 
 def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
     """Rows of the calibration table, as text.
 
-    ``off`` marks an attained SNR that misses the asked one by more than 1 dB, ``exact`` an alpha_bar solved for in
-    the place of a whole T (SPEC 2.6). Raises DataError if a file is damaged.
+    ``off`` marks a level whose SNR misses its target by more than 1 dB, ``exact`` an alpha_bar solved for in the place
+    of a whole T (SPEC 2.6). ``numbers`` is the row as stored. Raises DataError if a file is damaged.
     """
     rows = []
     for path in paths:
         try:
-            table = pd.read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
+            table = read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
             rows += [_calibration_row(row) for row in table.itertuples(index=False)]
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise DataError(f"{path}: not a calibration table ({error}). Delete it and run again.") from None
@@ -154,23 +161,18 @@ def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
 
 
 def warnings(datasets: list[dict[str, Any]], calibration: list[dict[str, Any]]) -> list[str]:
-    """What a reader should know before believing a number: faults of the data and coarse calibrations.
+    """What a reader should know before believing a number: faults of the data, and noise unlike its label.
 
     datasets: as of :func:`read_dataset`; calibration: as of :func:`read_calibration`.
     """
     found = [f"{about['title']}: {warning}" for about in datasets for warning in about["warnings"]]
-    off = sum(row["off"] for row in calibration)
-    if off:
-        found.append(
-            f"{off} calibrations miss their SNR by more than {TOLERANCE_DB:g} dB; they are marked in their table."
-        )
-    return found
+    return found + miss_sentences(row["numbers"] for row in calibration)
 
 
 def read_table(stem: str, output: str) -> dict[str, Any]:
     """A table's printed form, its tidy data and the links to its files, relative to the report's folder."""
     try:
-        fragment, data = Path(f"{stem}.html").read_text(encoding="utf-8"), pd.read_csv(f"{stem}.csv")
+        fragment, data = Path(f"{stem}.html").read_text(encoding="utf-8"), read_csv(f"{stem}.csv")
     except (OSError, ValueError) as error:
         raise DataError(f"{stem}: the table cannot be read ({error}). Make it again with make_table.py.") from None
     number = Path(stem).name.removeprefix("table")
@@ -201,7 +203,7 @@ def read_comparisons_table(path: str, output: str, settings: dict[str, Any]) -> 
 def read_figure(stem: str, output: str, settings: dict[str, Any]) -> dict[str, Any]:
     """A figure's image as a data URI, its title, caption and text for those who cannot see it, and its links."""
     try:
-        image, data = Path(f"{stem}.png").read_bytes(), pd.read_csv(f"{stem}.csv")
+        image, data = Path(f"{stem}.png").read_bytes(), read_csv(f"{stem}.csv")
     except (OSError, ValueError) as error:
         raise DataError(f"{stem}: the figure cannot be read ({error}). Draw it again.") from None
     name = Path(stem).name
@@ -261,7 +263,6 @@ def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
 
 
 def _calibration_row(row: Any) -> dict[str, Any]:
-    off = not pd.isna(row.snr_db) and abs(row.attained_db - row.target_db) > TOLERANCE_DB
     # A kind without an SNR has neither a level nor steps: nothing was solved for.
     exact = not pd.isna(row.snr_db) and pd.isna(row.T)
     return {
@@ -278,7 +279,8 @@ def _calibration_row(row: Any) -> dict[str, Any]:
         "utterances": " to ".join(_decibels_or_none(row, f"utterance_{end}_db") for end in ("low", "high"))
         if not pd.isna(getattr(row, "utterance_low_db", None))
         else "–",
-        "off": off,
+        "off": bool(miss(row._asdict())),
+        "numbers": row._asdict(),
         "exact": exact,
     }
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from nmer.content import unreadable
 from nmer.errors import DataError
 
 
@@ -65,4 +66,4 @@ def _open(path: str | Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise DataError(f"{path}: cannot be read as HDF5 ({error}). Delete it and run again.") from None
+        raise unreadable(path, error, "cannot be read as HDF5 ({reason}). Delete it and run again.") from None

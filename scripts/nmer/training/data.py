@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmer.content import unreadable
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
 from nmer.names import MODALITIES, SPLITS, values_name
@@ -105,7 +106,8 @@ def _noisy_array(path: Path, modality: str, shape: tuple[int, int], draw: int) -
             values = file[modality][values_name(draw)]
             found, array = values.shape, StoredArray(values)
     except (OSError, KeyError) as error:
-        raise DataError(f"{path}: cannot be read as noisy embeddings ({error}). Delete it and run again.") from None
+        otherwise = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
+        raise unreadable(path, error, otherwise) from None
     if found != shape:
         raise DataError(f"{path}: '{modality}' has shape {found}, the features {shape}. Delete it and run again.")
     return array

@@ -17,12 +17,13 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from nmer.corpora.alignment import average, overlapping
+from nmer.corpora.alignment import SHORTEST_OVERLAP, average, overlapping
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.hdf5 import dataset, member, open_hdf5, read_array
 from nmer.corpora.registry import layout
 from nmer.corpora.repair import repair
 from nmer.errors import DataError
+from nmer.finite import restore_infinities
 from nmer.names import MODALITIES
 
 STREAMS = {"a": "*COVAREP*.csd", "v": "*Facet*.csd", "l": "*Vectors*.csd"}
@@ -33,6 +34,7 @@ LARGEST_SENTIMENT = 3.0
 
 UNLISTED = "video in no fold list"
 INCOMPLETE = "video missing in words, audio or vision"
+INSTANT = "label shorter than 10 microseconds"
 WORDLESS = "no word within the label's interval"
 EMPTY_TEXT = "text sums to 0"
 
@@ -48,6 +50,7 @@ EMPTY_TEXT = "text sums to 0"
         "folds/valid.txt",
         "folds/test.txt",
     ),
+    classes=("negative", "positive"),
     standardize=(),
     folds=1,
     minimum={"steps": 1},
@@ -60,10 +63,13 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
     Raises DataError if a file is missing, ambiguous, damaged or unsafe, or the files contradict each other. What a
     video's audio and vision hold is checked when they are read.
     """
-    lists = read_lists(source)
+    unlisted = not settings.needs_folds and not any((source / name).exists() for name in LISTS.values())
+    lists = {} if unlisted else read_lists(source)
     with ExitStack() as resources:
         streams = {m: Sequence(_only_file(source, pattern), resources) for m, pattern in STREAMS.items()}
         labels = Sequence(_only_file(source, LABELS), resources)
+        if unlisted:
+            lists = {"every video": sorted(labels.videos)}
         dropped = _count_unlisted(labels, lists)
         parts = {split: _segment(videos, streams, labels, steps, dropped) for split, videos in lists.items()}
         utterances = [utterance for part in parts.values() for utterance in part]
@@ -88,10 +94,10 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
             ids=[utterance.identifier for utterance in utterances],
             labels=np.array([utterance.sentiment >= 0 for utterance in utterances], np.int64),
             speakers=[utterance.video for utterance in utterances],
-            classes=list(settings.classes or CLASSES),
+            classes=list(CLASSES),
             dims=dims,
             lengths={m: np.full(len(utterances), steps) for m in MODALITIES},
-            folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(parts)}},
+            folds={} if unlisted else {1: {split: np.arange(*bounds[i : i + 2]) for i, split in enumerate(parts)}},
             features=features,
             dropped=dict(dropped),
             notes=_notes(streams, labels, utterances, steps),
@@ -148,6 +154,13 @@ class Sequence:
         shape: tuple[int, int] = features.shape
         return shape
 
+    def rows(self, video: str) -> int:
+        """Rows of a video that is dropped, as far as they can be told: what is not used may hold anything."""
+        try:
+            return self.shape(video)[0]
+        except DataError:
+            return 1
+
     def width(self, videos: Iterable[str]) -> int:
         """Width of the features, which must be the same for all of the videos."""
         widths = {video: self.shape(video)[1] for video in videos}
@@ -158,9 +171,13 @@ class Sequence:
         return widths[first]
 
     def features(self, video: str) -> np.ndarray:
-        """(n, dim), any real type, not-a-number and infinities allowed."""
+        """(n, dim), any real type, not-a-number and infinities allowed; extremes of float types are made infinite, for
+        a mean would hide them."""
         self.shape(video)
-        return read_array(self._dataset(video, "features"), self.path)
+        features = read_array(self._dataset(video, "features"), self.path)
+        if features.dtype.kind == "f":
+            restore_infinities(features)
+        return features
 
     def intervals(self, video: str) -> np.ndarray:
         """(n, 2) float64 start and end in seconds."""
@@ -230,7 +247,7 @@ def _names(group: h5py.Group, path: Path) -> list[str]:
 
 def _count_unlisted(labels: Sequence, lists: Mapping[str, list[str]]) -> Counter[str]:
     unlisted = labels.videos.difference(*lists.values())
-    count = sum(labels.shape(video)[0] for video in unlisted)
+    count = sum(labels.rows(video) for video in unlisted)
     return Counter({UNLISTED: count} if count else {})
 
 
@@ -248,7 +265,11 @@ def _segment(
             continue
         # Repaired for this look alone: the values themselves are repaired, and counted, when they are stored.
         text, _found = repair(words.features(video))
-        for row, spoken in enumerate(overlapping(labels.intervals(video), words.intervals(video))):
+        segments = labels.intervals(video)
+        for row, spoken in enumerate(overlapping(segments, words.intervals(video))):
+            if segments[row, 1] - segments[row, 0] < SHORTEST_OVERLAP:  # the SDK aligns nothing to these
+                dropped[INSTANT] += 1
+                continue
             kept = spoken[-steps:]
             if not len(kept) or text[kept].sum(dtype=np.float64) == 0:
                 dropped[EMPTY_TEXT if len(kept) else WORDLESS] += 1
@@ -283,10 +304,13 @@ def _notes(streams: Mapping[str, Sequence], labels: Sequence, utterances: list[U
     named = {"words": streams["l"], "audio": streams["a"], "vision": streams["v"], "labels": labels}
     files = ", ".join(f"{what} {sequence.path.name} ({sequence.root})" for what, sequence in named.items())
     longer = sum(utterance.spoken > steps for utterance in utterances)
+    low, high = (extreme(utterance.sentiment for utterance in utterances) for extreme in (min, max))
     return [
         f"Computational sequences: {files}.",
         "Audio and vision are means of the frames that overlap each word; utterances are the words that overlap each "
         f"label, the last {steps} of them where there are more ({longer} utterances).",
+        "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above); "
+        f"sentiments run from {low:g} to {high:g}.",
     ]
 
 

@@ -19,8 +19,9 @@ from nmer.corpora.arrays import decode, load_array
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.hdf5 import dataset, open_hdf5, read_array
 from nmer.corpora.listing import number_labels, read_listing
-from nmer.corpora.registry import layout
-from nmer.errors import DataError
+from nmer.corpora.registry import layout, numbered
+from nmer.errors import ConfigError, DataError
+from nmer.finite import all_finite, restore_infinities
 
 FEATURE_FILES = {"a": "A/comparE.h5", "v": "V/denseface.h5", "l": "L/bert_large.h5"}
 STATISTICS_FILE = "A/comparE_mean_std.h5"
@@ -32,7 +33,11 @@ LABELS = "labels.csv"
 SPLIT_FILES = {"train": "trn", "val": "val", "test": "tst"}
 
 CLASSES_BY_SIZE = ("neutral", "happy", "angry", "sad")
-"""The four classes from largest to smallest: 1708, 1636, 1103, 1084 utterances. The release does not name them."""
+"""The four classes from largest to smallest. The release does not name them. As in the paper's Table 1, "happy" holds
+the utterances that IEMOCAP labels happy and those that it labels excited."""
+
+PUBLISHED_SIZES = (1708, 1636, 1103, 1084)
+"""Utterances of CLASSES_BY_SIZE in the release (SPEC 5.1)."""
 
 
 @layout(
@@ -47,19 +52,21 @@ def read(source: Path, settings: CorpusSettings, *, norm: str = "trn") -> Corpus
     """Read the release in folder ``source``; see the module. The files stay open until the corpus is closed.
 
     norm: ``trn`` standardises the audio with the statistics of each fold's training split, ``utt`` with those of each
-    utterance. Without ``settings.classes`` the classes are told by their sizes. Without the folder ``target`` labels
-    come from ``labels.csv`` (columns id, label) and the folds follow the speaker protocol.
+    utterance. Without ``settings.classes`` label numbers are named by the sizes of their classes. Without the folder
+    ``target`` labels come from ``labels.csv`` (columns id, label) and the folds follow the speaker protocol.
     Raises DataError if a file is damaged, or the files contradict each other.
     """
     with ExitStack() as resources:
         features = {m: resources.enter_context(open_hdf5(source / name)) for m, name in FEATURE_FILES.items()}
         class_count = len(settings.classes or CLASSES_BY_SIZE)
         targets = _read_targets(source, class_count) if (source / TARGETS).is_dir() else {}
-        ids, labels, classes, notes = _utterances(source, settings, targets)
-        speakers = [speaker(identifier) for identifier in ids]
+        ids, labels, classes, notes, warnings = _utterances(source, settings, targets)
+        speakers = [speaker(identifier) for identifier in ids] if settings.needs_folds else list(ids)
         if targets:
             folds = _released_folds(targets, ids)
             notes.append(f"Folds: the {len(folds)} of the folder {TARGETS}.")
+        elif not settings.needs_folds:
+            folds = {}
         else:
             folds = speaker_folds(speakers)
             notes.append("Folds: made by the speaker protocol, a session left out, its speakers validation and test.")
@@ -85,6 +92,7 @@ def read(source: Path, settings: CorpusSettings, *, norm: str = "trn") -> Corpus
             normalisation=statistics,
             normalised=("a",) if norm == "utt" else (),
             notes=notes,
+            warnings=warnings,
             files={m: str(source / name) for m, name in FEATURE_FILES.items()},
             resources=resources.pop_all(),
         )
@@ -129,34 +137,71 @@ def speaker_folds(speakers: list[str]) -> dict[int, dict[str, np.ndarray]]:
 
 
 def standardise(frames: np.ndarray) -> NDArray[np.float64]:
-    """Frames (n, dim) less their mean, divided by their standard deviation (0 -> 1), per dimension."""
-    values = np.asarray(frames, np.float64)
+    """Frames (n, dim) less their mean, divided by their standard deviation (0 -> 1), per dimension.
+
+    The sum of squares is divided by n - 1, as torch.std does in the loader of the release; a single frame becomes 0.
+    """
+    values = np.array(frames, np.float64)
+    restore_infinities(values)  # a mean would hide the extremes of float types
     with np.errstate(invalid="ignore"):
-        deviation = values.std(axis=0)
+        deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
         standardised: NDArray[np.float64] = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
         return standardised
 
 
 def _utterances(
     source: Path, settings: CorpusSettings, targets: Targets
-) -> tuple[list[str], np.ndarray, list[str], list[str]]:
-    """Ids (sorted), labels, class names, and notes on where they come from."""
+) -> tuple[list[str], np.ndarray, list[str], list[str], list[str]]:
+    """Ids (sorted), labels, class names, notes on where they come from, and warnings."""
     if targets:
         label_of = _labels(targets, source)
         ids = sorted(label_of)
         labels = np.array([label_of[identifier] for identifier in ids], np.int64)
-        if settings.classes:
-            return ids, labels, list(settings.classes), []
-        classes = name_classes(np.bincount(labels, minlength=len(CLASSES_BY_SIZE)))
-        told = ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
-        return ids, labels, classes, [f"The release names no classes; told by their sizes: label {told}."]
+        classes, note, warnings = _class_names(labels, settings)
+        return ids, labels, classes, [note, *_happy(classes, settings)], warnings
     path = source / LABELS
     listed = read_listing(path, ("id", "label"))
     order = sorted(range(len(listed["id"])), key=listed["id"].__getitem__)
     ids = [listed["id"][index] for index in order]
-    named = settings.classes or sorted(CLASSES_BY_SIZE)
-    labels, classes = number_labels([listed["label"][index] for index in order], named, path)
-    return ids, labels, classes, [f"Labels: from {LABELS}, for there is no folder {TARGETS}."]
+    written = [listed["label"][index] for index in order]
+    labels, classes = number_labels(written, settings.classes or sorted(CLASSES_BY_SIZE), path)
+    notes = [f"Labels: from {LABELS}, for there is no folder {TARGETS}."]
+    if not set(written) <= set(classes):  # numbers
+        classes, note, warnings = _class_names(labels, settings)
+        return ids, labels, classes, [*notes, note], warnings
+    return ids, labels, classes, [*notes, f"Classes: {numbered(classes)}, as {LABELS} names them."], []
+
+
+def _happy(classes: list[str], settings: CorpusSettings) -> list[str]:
+    """What the release counts as happy, as a note."""
+    told = sorted(classes) == sorted(CLASSES_BY_SIZE) and not settings.synthetic
+    return ["The class happy includes the utterances that IEMOCAP labels excited."] * told
+
+
+def _class_names(labels: np.ndarray, settings: CorpusSettings) -> tuple[list[str], str, list[str]]:
+    """Names of label numbers, a note on where they come from, and warnings.
+
+    Raises ConfigError if the key 'classes' orders the four classes otherwise than the sizes of the release do.
+    """
+    counts = np.bincount(labels, minlength=len(CLASSES_BY_SIZE))
+    if not settings.classes:
+        classes = name_classes(counts)
+        return classes, f"The release names no classes; told by their sizes: label {numbered(classes)}.", []
+    classes, key = list(settings.classes), f"datasets.{settings.dataset}.classes"
+    note = f"Classes: {numbered(classes)}, as the key {key} names them."
+    if sorted(classes) != sorted(CLASSES_BY_SIZE) or len(set(counts.tolist())) < len(counts):
+        return classes, note, []
+    by_size = name_classes(counts)
+    if classes == by_size:
+        return classes, note, []
+    sizes = ", ".join(f"{name} {count}" for name, count in zip(classes, counts.tolist(), strict=True))
+    if sorted(counts.tolist(), reverse=True) == list(PUBLISHED_SIZES):
+        raise ConfigError(
+            f"{key}: with these names the sizes are {sizes}; those of the release are "
+            f"{', '.join(f'{name} {count}' for name, count in zip(CLASSES_BY_SIZE, PUBLISHED_SIZES, strict=True))}. "
+            f"Write {', '.join(by_size)}, or remove the key."
+        )
+    return classes, note, [f"By their sizes the classes would be {numbered(by_size)}; {key} makes them {sizes}."]
 
 
 def _describe_normalisation(norm: str, released: bool) -> str:
@@ -265,7 +310,7 @@ def _statistics(
     with open_hdf5(path) as file:
         for number in folds:
             pair = [read_array(dataset(file, f"{number}/{name}", path), path).reshape(-1) for name in ("mean", "std")]
-            if not all(len(values) == width and np.isfinite(values).all() for values in pair):
+            if not all(len(values) == width and all_finite(values) for values in pair):
                 raise DataError(
                     f"{path}: mean and std of fold {number} must be {width} finite numbers each. Delete the "
                     "file; without it they are computed."

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
+from nmer.content import converting
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.registry import layout
 from nmer.corpora.repair import repair
-from nmer.corpora.unpickle import load_pickle
+from nmer.corpora.unpickle import Unreadable, load_pickle
 from nmer.errors import DataError
 from nmer.names import MODALITIES
 
@@ -75,7 +76,14 @@ class Split:
         return padded
 
 
-@layout("mosei_pickle", files=(), standardize=(), folds=1, choices={"variant": ("auto", "multibench", "mmsa")})
+@layout(
+    "mosei_pickle",
+    files=(),
+    classes=("negative", "positive"),
+    standardize=(),
+    folds=1,
+    choices={"variant": ("auto", "multibench", "mmsa")},
+)
 def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit_gib: int = 16) -> Corpus:
     """Read the pickle ``source`` and clean it in SPEC 5.2's order; values are repaired when stored.
 
@@ -83,7 +91,7 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
     Positive is a sentiment >= 0. The corpus has one fold. Features are cut and cast one utterance at a time.
     Raises DataError if the file is damaged, unsafe, lacks a key, or its arrays contradict each other.
     """
-    stored = _stored_splits(load_pickle(source, limit_gib * 2**30), source)
+    stored = _stored_splits(load_pickle(source, limit_gib * 2**30), source, settings.needs_folds)
     name = _find_variant(stored, variant)
     warnings: list[str] = []
     splits = {
@@ -103,23 +111,37 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
         ids=[identifier for part in parts for identifier in part.ids],
         labels=np.concatenate([part.sentiment >= 0 for part in parts]).astype(np.int64),
         speakers=[video for part in parts for video in part.videos],
-        classes=list(settings.classes or CLASSES),
+        classes=list(CLASSES),
         dims={m: parts[0].arrays[m].shape[2] for m in MODALITIES},
         lengths={m: np.concatenate([part.steps[m] for part in parts]) for m in MODALITIES},
-        folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(splits)}},
+        folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(splits)}}
+        if len(splits) == len(STORED_SPLITS)
+        else {},
         features=features,
         dropped={EMPTY_TEXT: dropped} if dropped else {},
-        notes=[f"Variant {name}: labels from '{VARIANTS[name].labels}'; {_describe_steps(parts[0])}."],
+        notes=[
+            f"Variant {name}: labels from '{VARIANTS[name].labels}'; {_describe_steps(parts[0])}.",
+            describe_classes(np.concatenate([part.sentiment for part in parts])),
+        ],
         warnings=warnings,
         files=dict.fromkeys(MODALITIES, str(source)),
     )
 
 
+def describe_classes(sentiment: np.ndarray) -> str:
+    """A note on which sentiments became which label. sentiment: (n,)."""
+    found = f"; sentiments run from {sentiment.min():g} to {sentiment.max():g}" if len(sentiment) else ""
+    return f"Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above){found}."
+
+
 def name_utterance(row: object) -> tuple[str, str]:
     """Utterance id and video of one entry of ``id``: text or bytes ``video[segment]``, ``video$_$segment`` (MMSA) or
     ``video_segment``, or a row of one of these, or a row (video, start, end). Raises UnicodeDecodeError for bytes that
-    are not UTF-8."""
-    parts = [_text(part) for part in np.asarray(row).reshape(-1).tolist()]
+    are not UTF-8, TypeError for what is no text."""
+    parts = np.asarray(row).reshape(-1).tolist()
+    if not parts or not isinstance(parts[0], str | bytes | int) or isinstance(parts[0], bool):
+        raise TypeError(f"an id is {row!r}")
+    parts = [_text(part) for part in parts]
     if len(parts) > 1:
         return f"{parts[0]}[{'-'.join(parts[1:])}]", parts[0]
     bracketed = re.fullmatch(r"(.+)\[[^\[\]]*\]", parts[0])
@@ -132,12 +154,20 @@ def _text(part: object) -> str:
     return part.decode("utf-8") if isinstance(part, bytes) else str(part)
 
 
-def _stored_splits(content: object, source: Path) -> dict[str, dict[str, Any]]:
+def _stored_splits(content: object, source: Path, all_needed: bool) -> dict[str, dict[str, Any]]:
     splits = {}
-    for name, stored in STORED_SPLITS.items():
+    there = {name: stored for name, stored in STORED_SPLITS.items() if isinstance(content, dict) and stored in content}
+    for name, stored in (STORED_SPLITS if all_needed or not there else there).items():
         split = content.get(stored) if isinstance(content, dict) else None
         if not isinstance(split, dict):
-            raise DataError(f"{source}: has no split '{stored}'. The pickle must hold train, valid and test.")
+            found = f"holds {_kind(content)}" if not isinstance(content, dict) else f"has no split '{stored}'"
+            if isinstance(split, Unreadable):
+                found = f"'{stored}' {split.reason}"
+            elif split is not None:
+                found = f"'{stored}' is {_kind(split)}"
+            raise DataError(
+                f"{source}: {found}. The pickle must be a dictionary of train, valid and test, each a dictionary."
+            )
         splits[name] = split
     return splits
 
@@ -153,6 +183,9 @@ def _read_split(content: dict[str, Any], variant: Variant, place: str, warnings:
     for key in (*KEYS.values(), variant.labels, "id"):
         if key not in content:
             raise DataError(f"{place} has no key '{key}'. Use the original file, or the option 'variant'.")
+    for key in (*KEYS.values(), variant.labels, "id", *variant.lengths.values()):
+        if isinstance(content.get(key), Unreadable):
+            raise DataError(f"{place}.{key}: {content[key].reason}; refused. Use the corpus' original file.")
     names = _names(content["id"], f"{place}.id")
     count = len(names)
     arrays = {m: _array(content[key], 3, count, f"{place}.{key}") for m, key in KEYS.items()}
@@ -186,21 +219,34 @@ def _read_split(content: dict[str, Any], variant: Variant, place: str, warnings:
 
 
 def _names(stored: object, place: str) -> list[tuple[str, str]]:
+    needed = "Ids must be a list or an array of text, or of rows of video, start and end."
     if not isinstance(stored, list | tuple | np.ndarray):
-        raise DataError(f"{place}: ids must be a list or an array of text.")
-    try:
-        return [name_utterance(row) for row in stored]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{place}: the id {error.object!r} is not UTF-8. Write ids as UTF-8 text.") from None
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{place}: ids must be a list or an array of text ({error}).") from None
+        raise DataError(f"{place}: holds {_kind(stored)}. {needed}")
+    with converting(place, needed):
+        try:
+            return [name_utterance(row) for row in stored]
+        except UnicodeDecodeError as error:
+            raise DataError(f"{place}: the id {error.object!r} is not UTF-8. Write ids as UTF-8 text.") from None
+
+
+def _kind(stored: object) -> str:
+    """What a thing is, for messages."""
+    return "nothing (None)" if stored is None else f"a {type(stored).__name__}"
+
+
+def _numbers(stored: object, place: str, needed: str) -> np.ndarray:
+    """An array of numbers from an array, or from lists of them. needed: what the place must hold, a sentence."""
+    if not isinstance(stored, np.ndarray | list | tuple):
+        raise DataError(f"{place}: holds {_kind(stored)} where numbers are expected. {needed}")
+    with converting(place, needed):
+        array = np.asarray(stored)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{place}: holds {array.dtype} where numbers are expected. {needed}")
+    return array
 
 
 def _array(stored: object, dimensions: int, count: int, place: str) -> np.ndarray:
-    array = np.asarray(stored) if isinstance(stored, np.ndarray | list) else None
-    if array is None or array.dtype.kind not in "biuf":
-        kind = type(stored).__name__ if array is None else array.dtype
-        raise DataError(f"{place}: holds {kind} where numbers are expected.")
+    array = _numbers(stored, place, "It must be one array (utterances, steps, dim).")
     if array.ndim != dimensions or 0 in array.shape[1:]:
         raise DataError(f"{place}: has shape {array.shape}; (utterances, steps, dim) is expected.")
     if len(array) != count:
@@ -210,9 +256,10 @@ def _array(stored: object, dimensions: int, count: int, place: str) -> np.ndarra
 
 def _sentiment(stored: object, count: int, place: str) -> np.ndarray:
     """(N,) the first value of each row of labels (SPEC 5.2)."""
-    array = np.asarray(stored) if isinstance(stored, np.ndarray | list) else np.zeros(0)
-    if array.dtype.kind not in "biuf" or array.ndim < 1 or len(array) != count or (count and not array[0].size):
-        raise DataError(f"{place}: must hold {count} numbers, one for each id, not {array.dtype} {array.shape}.")
+    needed = f"It must hold {count} numbers, one for each id."
+    array = _numbers(stored, place, needed)
+    if array.ndim < 1 or len(array) != count or (count and not array[0].size):
+        raise DataError(f"{place}: has shape {array.shape}. {needed}")
     first = array.reshape(count, -1)[:, 0].astype(np.float64) if count else np.zeros(0)
     wrong = ~(np.abs(first) <= LARGEST_SENTIMENT)
     if wrong.any():
@@ -221,10 +268,14 @@ def _sentiment(stored: object, count: int, place: str) -> np.ndarray:
 
 
 def _lengths(stored: object, array: np.ndarray, place: str) -> np.ndarray:
-    lengths = np.asarray(stored).reshape(-1) if isinstance(stored, np.ndarray | list) else np.zeros(0)
     count, steps = array.shape[:2]
-    if len(lengths) != count or lengths.dtype.kind not in "iu" or ((lengths < 0) | (lengths > steps)).any():
-        raise DataError(f"{place}: must hold {count} whole numbers from 0 to {steps}, one for each id.")
+    needed = f"It must hold {count} whole numbers from 0 to {steps}, one for each id."
+    lengths = _numbers(stored, place, needed).reshape(-1)
+    if len(lengths) != count:
+        raise DataError(f"{place}: holds {len(lengths)} numbers. {needed}")
+    wrong = ~((lengths >= 0) & (lengths <= steps) & (lengths == np.floor(lengths)))
+    if wrong.any():
+        raise DataError(f"{place}: holds {lengths[wrong][0]}. {needed}")
     return lengths.astype(np.int64)
 
 

@@ -35,7 +35,8 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
     Raises DataError if a file is missing, damaged or unlike the others, or the table is not as described.
     """
     path = source / LISTING
-    utterances = understand(read_listing(path, ("id", "label")), protocol, settings, str(path))
+    columns = read_listing(path, ("id", "label"), ("speaker", "split", "fold"))
+    utterances = understand(columns, protocol, settings, str(path))
     for identifier in utterances.ids:
         if identifier in (".", "..") or set(identifier) & set("/\\\0"):
             raise DataError(f"{path}: id '{identifier}' cannot be the name of a file. Rename the utterance.")

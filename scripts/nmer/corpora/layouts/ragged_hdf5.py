@@ -16,7 +16,7 @@ import numpy as np
 
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.folds import Folds
-from nmer.corpora.hdf5 import dataset, open_hdf5, read_array, read_column
+from nmer.corpora.hdf5 import dataset, member, open_hdf5, read_array, read_column
 from nmer.corpora.registry import layout
 from nmer.corpora.utterances import Utterances, understand
 from nmer.errors import DataError
@@ -66,12 +66,18 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
 
 
 def _utterances(file: h5py.File, protocol: str, settings: CorpusSettings, source: Path) -> Utterances:
-    names = ["id", "label", *(name for name in COLUMNS if f"utterance/{name}" in file)]
+    group = member(file, "utterance", source)
+    if not isinstance(group, h5py.Group):
+        raise DataError(f"{source}: 'utterance' is an array where a group of columns is expected.")
+    # Columns that the protocol does not read may hold anything.
+    read = COLUMNS if protocol == "column" and settings.needs_folds else ("speaker",)
+    names = ["id", "label", *(name for name in read if name in group)]
     columns = {name: read_column(dataset(file, f"utterance/{name}", source), source) for name in names}
     for name, column in columns.items():
         if len(column) != len(columns["id"]) or not column:
             raise DataError(f"{source}: utterance/{name} has {len(column)} entries, utterance/id {len(columns['id'])}.")
-    folds = _given_folds(file, len(columns["id"]), source) if protocol == "given" else None
+    given = protocol == "given" and settings.needs_folds
+    folds = _given_folds(file, len(columns["id"]), source) if given else None
     return understand(columns, protocol, settings, str(source), folds)
 
 
@@ -92,7 +98,10 @@ def _offset(file: h5py.File, modality: str, count: int, values: h5py.Dataset, so
 
 
 def _given_folds(file: h5py.File, count: int, source: Path) -> Folds:
-    numbers = sorted(int(name) for name in file.get("fold", ()) if name.isdecimal())
+    given = member(file, "fold", source)
+    if not isinstance(given, h5py.Group):
+        raise DataError(f"{source}: 'fold' is an array where a group of folds is expected.")
+    numbers = sorted(int(name) for name in given if name.isdecimal())
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
         raise DataError(f"{source}: the group 'fold' must hold folds 1, 2, 3, …; found {numbers}.")
     folds: Folds = {number: {} for number in numbers}

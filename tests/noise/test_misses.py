@@ -1,0 +1,155 @@
+"""Noise that is not as strong as its label is warned of, for every kind, and the reason is named."""
+
+from __future__ import annotations
+
+import csv
+import sys
+
+import add_noise
+import collect_calibration
+import numpy as np
+import pytest
+from small_store import DIMS, make_noisy, make_store
+
+from nmer import command
+from nmer.errors import ConfigError
+from nmer.noise.corruption import NoiseSource
+from nmer.noise.features import corrupt_features
+from nmer.noise.misses import COARSE, DRAWN, WEAK, miss, miss_sentences
+from nmer.results.report import read_calibration, warnings
+
+KIND = """
+import numpy as np
+from nmer.noise.registry import noise_kind
+
+@noise_kind("mine")
+def mine(shape, generator):
+    return {returned}
+{stated}
+"""
+DEPENDENT = {
+    "on the width": ("generator.standard_normal(shape) / shape[1]", ""),
+    "on the length": ("generator.standard_normal(shape) / np.sqrt(shape[0])", "mine.power = lambda: 1.0"),
+    "on neither, but states another power": ("generator.standard_normal(shape)", "mine.power = lambda: 0.01"),
+    "on neither, and is nothing": ("np.zeros(shape) if shape[1] > 1 else generator.standard_normal(shape)", ""),
+}
+
+
+def write_kind(folder, returned: str, stated: str = "") -> str:
+    (folder / "mine.py").write_text(KIND.format(returned=returned, stated=stated))
+    return str(folder / "mine.py")
+
+
+def row(**given: object) -> dict[str, object]:
+    whole = {
+        "dataset": "d",
+        "noise": "n",
+        "snr_db": -10,
+        "attained_db": -10.0,
+        "effective_db": -10.0,
+        "target_db": -10.0,
+    }
+    return whole | {"measured_db": -10.0} | given
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({}, ""),
+        ({"measured_db": -9.1}, ""),
+        ({"measured_db": -8.9}, DRAWN),
+        ({"measured_db": -11.1}, DRAWN),
+        ({"measured_db": float("inf")}, DRAWN),
+        ({"measured_db": "7.0", "effective_db": "-10.0"}, DRAWN),
+        ({"attained_db": -5.7, "effective_db": -5.7, "measured_db": -5.7}, COARSE),
+        ({"effective_db": -4.8, "measured_db": -4.8}, WEAK),
+        ({"attained_db": -15.2, "target_db": -15.2}, ""),
+        ({"snr_db": "", "attained_db": "", "effective_db": "", "target_db": "", "measured_db": ""}, ""),
+        ({"measured_db": ""}, ""),
+        ({"measured_db": "", "effective_db": -4.8}, WEAK),
+    ],
+)
+def test_the_reason_of_a_miss(given, reason):
+    assert miss(row(**given)) == reason
+    assert len(miss_sentences([row(**given)])) == bool(reason)
+
+
+def test_a_sentence_counts_the_levels_of_a_noise_and_gives_the_range():
+    rows = [
+        row(),
+        row(snr_db=-20, effective_db=-15, attained_db=-20, target_db=-20, measured_db=-15),
+        row(measured_db=7),
+    ]
+    rows += [row(noise="other", measured_db=-40)]
+    drawn, weak, other = miss_sentences(rows)
+    assert drawn.startswith("d, n: 1 of 3 levels miss their target by +17.0 dB. The noise that was drawn")
+    assert weak.startswith("d, n: 1 of 3 levels miss their target by +5.0 dB. ")
+    assert other.startswith("d, other: 1 of 1 levels miss their target by -30.0 dB. ")
+
+
+@pytest.mark.parametrize("dependence", DEPENDENT)
+def test_a_kind_whose_power_is_not_what_it_was_calibrated_with_is_warned_of_everywhere(
+    tmp_path, monkeypatch, capsys, dependence
+):
+    file = write_kind(tmp_path, *DEPENDENT[dependence])
+    output = make_noisy(make_store(tmp_path / "small.h5"), tmp_path, "mine", file=file)
+    assert "warning: small, mine: " in capsys.readouterr().err
+    calibration = tmp_path / "all.csv"
+    given = ["--calibrated", output.with_suffix(".csv"), "--measured", output.with_name(f"{output.stem}_measured.csv")]
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, given), "--output", str(calibration)])
+    command.run(collect_calibration.main)
+    said = capsys.readouterr().err
+    assert f"warning: small, mine: {len(DIMS)} of {len(DIMS)} levels miss their target" in said
+    with calibration.open(newline="") as stream:
+        assert {row["miss"] for row in csv.DictReader(stream)} == {DRAWN}
+    rows = read_calibration([str(calibration)])
+    assert all(row["off"] for row in rows)
+    assert any("small, mine: " in warning for warning in warnings([], rows))
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "uniform"])
+def test_kinds_of_unit_power_miss_nothing(tmp_path, capsys, kind):
+    make_noisy(make_store(tmp_path / "small.h5"), tmp_path, kind, mode="exact_abar")
+    assert "miss" not in capsys.readouterr().err
+
+
+def test_impulses_are_said_to_be_weaker_than_their_label_unless_calibrated_for_it(tmp_path, capsys):
+    make_noisy(make_store(tmp_path / "small.h5"), tmp_path, "impulse", mode="exact_abar")
+    assert "The noise does not have unit power" in capsys.readouterr().err
+    make_noisy(make_store(tmp_path / "small.h5"), tmp_path, "impulse", mode="exact_abar", match="effective")
+    assert "miss" not in capsys.readouterr().err
+
+
+def test_add_noise_warns_for_an_array_too(tmp_path, monkeypatch, capsys):
+    file = write_kind(tmp_path, *DEPENDENT["on the width"])
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, 50, 8)))
+    given = ["--input", tmp_path / "x.npy", "--modality", "a", "--snr-db", "-10", "--noise", "mine", "--file", file]
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, given), "--output", str(tmp_path / "y.npy")])
+    command.run(add_noise.main)
+    assert "warning: own, mine: 1 of 1 levels miss their target by +18" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        "generator.standard_normal(shape[1])",  # would be spread over the frames
+        "generator.standard_normal((shape[0], 1))",
+        "1.0",
+        "None",
+        "np.full(shape, np.nan) if shape[1] > 1 else np.ones(shape)",
+        "np.ones(shape, complex)",
+    ],
+)
+def test_what_is_no_noise_of_the_shape_asked_for_is_refused(tmp_path, returned):
+    file = write_kind(tmp_path, returned, "mine.power = lambda: 1.0")
+    with pytest.raises(ConfigError, match="Noise kind 'mine' returned"):
+        corrupt_features({"u": np.eye(5)}, "mine", -10, dataset="d", modality="a", file=file)
+    with pytest.raises(ConfigError, match="Noise kind 'mine' returned"):
+        NoiseSource.load("mine", "d", file=file).eps("u", "a", (5, 5))
+
+
+@pytest.mark.parametrize("power", [0.0, -1.0, float("nan"), float("inf")])
+def test_an_impossible_power_is_refused(tmp_path, power):
+    file = write_kind(tmp_path, "generator.standard_normal(shape)", f"mine.power = lambda: float('{power}')")
+    with pytest.raises(ConfigError, match="no power"):
+        corrupt_features({"u": np.eye(5)}, "mine", -10, dataset="d", modality="a", file=file)

@@ -1,0 +1,52 @@
+"""A complaint about a configuration that was merged from several files names them, and those that hold the key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from nmer.errors import ConfigError
+from nmer.plan.command_line import merged_message
+from nmer.plan.config import name_sources
+
+OURS = {
+    "experiments": {"demo": {"repeats": 2, "snr_db": [-10]}},
+    "datasets": {"d": {"layout": "x", "options": {"y": 1}}},
+}
+
+
+@pytest.mark.parametrize(
+    ("message", "holders"),
+    [
+        ("datasets.d.options.y: is wrong.", "config.yaml"),
+        ("datasets.d.options: unknown key 'y'. Known names: z.", "config.yaml"),
+        ("datasets.d: options: unknown key 'q'.", None),
+        ("experiments.demo.repeats: is wrong.", "config.yaml and mine.yaml"),
+        ("config: unknown key 'colour'.", "mine.yaml"),
+        ("training.learning_rate: is wrong.", "--config"),
+        ("A sentence without a key.", None),
+    ],
+)
+def test_the_files_that_hold_the_key_are_named(message, holders):
+    sources = [
+        ("config.yaml", OURS),
+        ("mine.yaml", {"experiments": {"demo": {"repeats": 0}}, "colour": "red"}),
+        ("--config", {"training": {"learning_rate": "x"}}),
+    ]
+    said = name_sources(message, sources)
+    assert said.startswith(f"{message} The configuration is merged from config.yaml, mine.yaml, --config.")
+    assert said.endswith(f" The key is in {holders}." if holders else "--config.")
+
+
+def test_a_single_file_needs_no_name():
+    assert name_sources("x: is wrong.", [("config.yaml", OURS)]) == "x: is wrong."
+
+
+def test_choosing_an_experiment_merges_nothing(tmp_path):
+    (tmp_path / "config.yaml").write_text("experiments: {}")
+    files = [tmp_path / "config.yaml"]
+    assert merged_message(ConfigError("x: is wrong."), files, {"experiment": "demo", "data": "/x"}) == "x: is wrong."
+    said = merged_message(ConfigError("training: is wrong."), files, {"experiment": "demo", "training": {}})
+    assert said.endswith(f"merged from {files[0]}, --config. The key is in --config.")
+    assert Path(said.split("merged from ")[1].split(",")[0]) == files[0]

@@ -1,0 +1,184 @@
+"""Names are text on their whole way: through tables and their readers, Markdown, LaTeX and figures."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import ft2font
+from matplotlib.font_manager import findfont
+
+from nmer.results.class_labels import drawn_labels, legend, warn_of_numbers
+from nmer.results.confusion_figure import draw_confusion
+from nmer.results.figure3 import read_panels
+from nmer.results.figure_texts import figure_texts
+from nmer.results.printed import Cell, Grid, PrintedTable, latex_text, markdown_text, to_html, to_latex, to_markdown
+from nmer.results.reading import read_csv
+from nmer.results.recall_figure import draw_recall
+from nmer.results.report import read_calibration
+
+LOOKALIKES = ["null", "nan", "NA", "None", "inf", "true", "True", "007", "1e5", "N/A", "-", "<NA>"]
+SPECIAL = ["a|b", "a<b", "a>b", "a&b", "*a*", "_a_", "a_b_c", "`a`", "[a](b)", "a\\b", "a\\|b", "~a~", "$x$", "&lt;"]
+DRAWN = ["happy", "fröhlich", "žlutý", "радость", "χαρά", "ANGER!", "50 %"]
+NOT_DRAWN = ["高兴", "うれしい", "기쁨", "आनंद", "שמחה", "سعيد", "สุข", "\U0001fae0"]
+NOT_DRAWN += ["e\u0301", "zero\u200bwidth", "a" * 41]
+
+
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_a_name_that_looks_like_something_else_stays_text_in_tables(tmp_path, name):
+    path = tmp_path / "x.csv"
+    columns = {"dataset": [name, "d"], "noise": [name, ""], "label": name, "value": [1.5, None], "n": [3, 4]}
+    pd.DataFrame(columns).to_csv(path, index=False)
+    table = read_csv(path)
+    assert table["dataset"].tolist() == [name, "d"]
+    assert table["noise"][0] == name
+    assert pd.isna(table["noise"][1])
+    assert table["label"].tolist() == [name, name]
+    assert table["value"][0] == 1.5
+    assert np.isnan(table["value"][1])
+    assert table["n"].tolist() == [3, 4]
+
+
+def test_columns_of_numbers_are_read_as_pandas_reads_them(tmp_path):
+    path = tmp_path / "x.csv"
+    random = np.random.default_rng(0)
+    written = pd.DataFrame(
+        {
+            "float": random.normal(size=20) * 10.0 ** random.integers(-300, 300, 20),
+            "missing": [np.nan, *random.normal(size=19)],
+            "text nan": ["nan", *map(str, range(19))],
+            "whole": random.integers(-(2**40), 2**40, 20),
+            "flag": [True, False] * 10,
+            "nothing": [None] * 20,
+            "remark": ["a", *map(str, range(19))],
+        }
+    )
+    written.to_csv(path, index=False)
+    pd.testing.assert_frame_equal(read_csv(path), pd.read_csv(path), check_dtype=False, check_exact=True)
+
+
+@pytest.mark.parametrize("name", LOOKALIKES)
+def test_the_calibration_and_figure_3_keep_such_names(tmp_path, name):
+    path = tmp_path / "c.csv"
+    path.write_text(
+        "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db,target_db\n"
+        f"{name},a,{name},-10,1,46,0.09,-10,-10,-10\n"
+    )
+    (row,) = read_calibration([str(path)])
+    assert row["dataset"] == name
+    assert row["noise"] == name
+    path.write_text(f"noise,snr_db,modality,kind\n{name},-20,a,x\n{name},-10,a,x\n")
+    assert read_panels([str(path)], ["noise", "snr_db"])["noise"].tolist() == [name, name]
+
+
+# Markdown and LaTeX
+
+
+def printed(name: str) -> PrintedTable:
+    grid = Grid(name, ("Quantity",), (((name, 1), ("Paper", 1)),), (((name,), (Cell("1"), Cell("2"))),))
+    return PrintedTable(1, "Table 1.", "", (grid,))
+
+
+def split(line: str) -> list[str]:
+    """The cells of a row as GitHub splits it: at pipes that no backslash escapes."""
+    found, escaped = [""], False
+    for character in line:
+        if character == "|" and not escaped:
+            found.append("")
+        else:
+            found[-1] += character
+        escaped = character == "\\" and not escaped
+    return [cell.strip() for cell in found[1:-1]]
+
+
+def shown(text: str) -> str:
+    """What Markdown shows of a text without markup: every escaped character, itself. Raises if markup is left."""
+    bare = re.sub(r"\\[!-/:-@\[-`{-~]", "", text)
+    assert not re.search(r"[*_`<>\[\]&~$|\\]", bare), text
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
+
+
+@pytest.mark.parametrize("name", SPECIAL)
+def test_names_are_escaped_in_every_place_of_a_markdown_table(name):
+    assert shown(markdown_text(name)) == name
+    lines = to_markdown(printed(name)).splitlines()
+    rows = [split(line) for line in lines if line.startswith("|")]
+    assert {len(row) for row in rows} == {3}
+    head, _rule, body = rows
+    assert shown(head[1]) == name
+    assert shown(body[0]) == name
+    (title,) = [line for line in lines if line.startswith("*") and not line.startswith("**")]
+    assert shown(title[1:-1]) == name
+
+
+@pytest.mark.parametrize("name", ["a<b", "a&b", "<script>alert(1)</script>"])
+def test_names_are_escaped_in_html(name):
+    assert name not in to_html(printed(name))
+
+
+def test_latex_says_what_other_scripts_need():
+    assert "XeLaTeX" not in to_latex(printed("fröhlich “–”"))
+    assert to_latex(printed("高兴")).splitlines()[1].startswith("% needs XeLaTeX or LuaLaTeX")
+    assert latex_text("50 % & more_of#it") == r"50 \% \& more\_of\#it"
+
+
+# Figures
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_names_that_the_font_has_are_drawn(name):
+    font = ft2font.FT2Font(findfont("DejaVu Sans"))
+    assert all(font.get_char_index(ord(character)) for character in name)
+    assert drawn_labels([name, "x"]) == {name: name, "x": "x"}
+    assert legend([name]) == ""
+
+
+@pytest.mark.parametrize("name", NOT_DRAWN)
+def test_other_names_are_numbered_with_a_legend_and_a_warning(name, capsys):
+    assert drawn_labels(["sad", name]) == {"sad": "sad", name: "#2"}
+    assert f"#2 is {name}." in legend(["sad", name])
+    warn_of_numbers(["sad", name], "figures/recall_d")
+    assert f"warning: figures/recall_d: Class names that the figure's font cannot draw are numbered: #2 is {name}." in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_number_is_never_another_classs_name():
+    assert drawn_labels(["高兴", "#1", "x"]) == {"高兴": "##1", "#1": "#1", "x": "x"}
+
+
+def recalls(classes: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"noise": "gaussian", "snr_db": level, "system": "nmer", "label": name, "recall": 0.5}
+            for name in classes
+            for level in (-10, -20)
+        ]
+    )
+
+
+def shares(classes: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {"noise": "gaussian", "snr_db": -10, "system": "nmer", "label": name, "predicted": other, "share": 0.5}
+            for name in classes
+            for other in classes
+        ]
+    )
+
+
+@pytest.mark.parametrize("classes", [["高兴", "悲伤"], ["$a$", r"$\frac{1}$"], ["سعيد", "b" * 200], ["x_1^2", "50 %"]])
+@pytest.mark.filterwarnings("error")  # a glyph that is missing, a layout that fails
+def test_figures_are_drawn_with_any_class_names(classes, tmp_path):
+    for figure in (draw_recall(recalls(classes)), draw_confusion(shares(classes))):
+        figure.savefig(tmp_path / "x.png", dpi=50)
+        figure.savefig(tmp_path / "x.pdf")
+
+
+def test_the_report_has_the_legend_beside_the_figure():
+    settings = {"datasets": {"d": {}}}
+    for kind, data in (("recall_d", recalls(["高兴", "sad"])), ("confusion_d", shares(["高兴", "sad"]))):
+        assert "#1 is 高兴." in figure_texts(kind, data, settings)[1]
+        assert "numbered" not in figure_texts(kind, data.replace("高兴", "glad"), settings)[1]
