@@ -11,6 +11,9 @@ from nmer.names import noise_label
 ABSENT = "–"
 """Printed where there is no number."""
 
+AT_CHANCE, WA_AT_MAJORITY = "†", "‡"
+"""Signs of a cell with a training at chance, and of one whose WA is not above the share of the largest class."""
+
 
 def short_title(dataset: str, about: dict[str, Any]) -> str:
     """A dataset's printed name where room is scarce: in a figure, in a sentence."""
