@@ -72,10 +72,10 @@ def judge(labels: np.ndarray, predicted: np.ndarray) -> Verdict:
 
     labels: (n,) class numbers. predicted: (conditions, n) class numbers, -1 where an utterance is not tested under a
     condition; an utterance that is tested under none is no item. Raises ValueError without an item.
-    The interval is that of Price and Bonett (2004) for a linear function of proportions, UA being the mean of the
-    recalls: 2 / classes items that are correct and as many that are wrong are added to each class. With one
-    proportion it is the interval of Agresti and Coull, an approximation of Wilson's. It keeps its width where a recall
-    is 0 or 1, as those of a constant prediction are.
+    The interval is an adjusted Wald interval for a mean of proportions, as UA is one of recalls: 4 / classes items are
+    added to each class, answered as a guess would, one in ``classes`` correctly. It keeps its width where a recall is
+    0 or 1, as those of a constant prediction are. For two classes it is Agresti and Caffo's (2000); for more, Price and
+    Bonett (2004) add the same number, half of it correct, which would pull the interval up from chance.
     """
     tested = predicted >= 0
     is_item = tested.any(axis=0)
@@ -86,10 +86,10 @@ def judge(labels: np.ndarray, predicted: np.ndarray) -> Verdict:
     _, label, counts = np.unique(labels, return_inverse=True, return_counts=True)
     classes = len(counts)
     sums, squares = np.bincount(label, correct), np.bincount(label, correct**2)
-    added = 2 / classes
-    size = counts + 2 * added
-    recall = (sums + added) / size
-    variance = ((squares + added) / size - recall**2) / size
+    added, added_correct = 4 / classes, 4 / classes**2
+    size = counts + added
+    recall = (sums + added_correct) / size
+    variance = ((squares + added_correct) / size - recall**2) / size
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     return Verdict(
         items=len(labels),
