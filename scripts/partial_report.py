@@ -60,6 +60,7 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
     step(
         "audit_claims.py",
         *("--settings", plan.tables_settings(4), "--replicates", comparisons.with_name("replicates.h5")),
+        *("--chance", verdicts),
         *("--distances", *[stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]),
         *("--output-stem", claims),
     )

@@ -174,8 +174,7 @@ def runs(tmp_path_factory) -> list[Path]:
     for dataset in SETTINGS["datasets"]:
         single = dataset == "other"
 
-        def predictions(skill, seed, one_condition=single):
-            size = 84 if single else 42
+        def predictions(skill, seed, one_condition=single, size=84 if single else 42):
             return make_predictions(1, utterances=size, skill=skill, seed=seed, one_condition=one_condition)
 
         for level in (-10, -40):
@@ -383,6 +382,25 @@ def test_comparisons_with_a_system_at_chance_are_marked_and_not_counted(statisti
     assert (men[0].mark, men[0].best) == ("† 2/2 † NMER 1/2", False)
     assert "of 4 comparisons" in summary(table, SETTINGS)[0]
     assert "3 are not counted, as one of the two is at chance there" in summary(table, SETTINGS)[0]
+
+
+def test_a_claim_that_rests_on_cells_at_chance_says_so(statistics, trainings, reference, tmp_path):
+    trainings.to_csv(tmp_path / "chance.csv", index=False)
+    claims = tmp_path / "claims.toml"
+    claims.write_text(
+        '[[claim]]\nid = "lead"\ntext = "NMER leads."\nrelation = "gap"\ntable = 2\nnoise = "gaussian"\n'
+        'dataset = "IEMOCAP"\nsystem = "nmer"\nothers = ["mctn"]\nsnr_db = [-10, -40]\nmetric = "WA"\nmore_than = 0\n'
+    )
+    settings = SETTINGS | {"datasets": {"corpus": {"paper_name": "IEMOCAP", "synthetic": False}}}
+    inputs = ("--settings", json.dumps(settings), "--replicates", statistics / "replicates.h5")
+    inputs += ("--claims", claims, "--reference", reference)
+    for name, chance in (("with", ("--chance", tmp_path / "chance.csv")), ("without", ())):
+        run_step("audit_claims.py", *inputs, *chance, "--output-stem", tmp_path / name)
+    audited = pd.read_csv(tmp_path / "with.csv")
+    assert audited[["scores", "at_chance"]].to_numpy().tolist() == [[4, 1]]
+    for form in (".md", ".html"):
+        assert "† 1/4" in (tmp_path / "with").with_suffix(form).read_text()
+        assert "†" not in (tmp_path / "without").with_suffix(form).read_text()
 
 
 # Figures

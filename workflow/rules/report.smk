@@ -386,6 +386,7 @@ rule draw_calibration:
 rule audit_claims:
     input:
         replicates="results/{experiment}/statistics/replicates.h5",
+        chance="results/{experiment}/statistics/chance.csv",
         distances=plan.distances(),
         claims="workflow/reference/claims.toml",
         paper=expand("workflow/reference/paper_table{table}.csv", table=range(2, 6)),
@@ -414,6 +415,7 @@ rule audit_claims:
         python scripts/audit_claims.py \
             --settings {params.settings:q} \
             --replicates {input.replicates} \
+            --chance {input.chance} \
             --distances {input.distances} \
             --claims {input.claims} \
             --reference workflow/reference \
