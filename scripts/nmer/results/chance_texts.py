@@ -14,9 +14,7 @@ from nmer.results.predictions import read_runs
 from nmer.results.reading import rows_of
 from nmer.results.scores import of_regime
 from nmer.results.tables import TABLE_3_SYSTEM, systems_of, unimodal_systems
-from nmer.results.wording import level_title, short_title
-
-SETTINGS_NAMES = {AVERAGE: "average of the six conditions", ALL_NOISY: "all modalities noisy", ALL_CLEAN: "clean"}
+from nmer.results.wording import condition_title, level_title, short_title
 
 
 def shown_cells(trainings: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
@@ -73,4 +71,4 @@ def status_line(scores: Iterable[Path], verdicts: Path, settings: dict[str, Any]
 
 def _named(condition: str, rows: pd.DataFrame) -> str:
     systems = ", ".join(f"{system_label(row.system)} {row.at_chance} of {row.trainings}" for row in rows_of(rows))
-    return f"{SETTINGS_NAMES.get(condition, f'condition {condition}')}: {systems}"
+    return f"{condition_title(condition)}: {systems}"

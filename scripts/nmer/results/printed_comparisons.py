@@ -10,7 +10,7 @@ from nmer.names import ALL_NOISY, AVERAGE, noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import read_columns, rows_of
 from nmer.results.tables import TABLE_METRICS, levels, systems_of
-from nmer.results.wording import AT_CHANCE, dataset_title, decibels, signed
+from nmer.results.wording import AT_CHANCE, condition_title, dataset_title, decibels, signed
 
 _PRINTED = {
     **dict.fromkeys(("dataset", "noise", "condition", "metric", "system"), "str"),
@@ -19,7 +19,6 @@ _PRINTED = {
     **dict.fromkeys(("trainings", "at_chance", "nmer_trainings", "nmer_at_chance"), "Int64"),
 }
 SIGNIFICANT = 0.05
-SETTINGS_NAMES = {AVERAGE: "average of the six conditions", ALL_NOISY: "all modalities noisy"}
 CAPTION = "NMER minus each other system."
 NOTE = (
     "In brackets: 95 % of the bootstrap's differences, paired by folds and utterances. Bold: different from zero at "
@@ -41,10 +40,11 @@ def arrange_comparisons(table: pd.DataFrame, settings: dict[str, Any]) -> Printe
     """Lay out comparisons, one grid per dataset and set of conditions, systems in rows, noise and level in columns."""
     grids = []
     for dataset, about in settings["datasets"].items():
-        for condition, name in SETTINGS_NAMES.items():
+        for condition in (AVERAGE, ALL_NOISY):
             part = table[(table["dataset"] == dataset) & (table["condition"] == condition)]
             if len(part):
-                grids.append(_grid(part, settings, f"{dataset_title(dataset, about)}, {name}"))
+                title = f"{dataset_title(dataset, about)}, {condition_title(condition)}"
+                grids.append(_grid(part, settings, title))
     note = f"{NOTE} {CHANCE_NOTE}" if _at_chance(table).any() else NOTE
     return PrintedTable(0, CAPTION, note, tuple(grids))
 
