@@ -10,8 +10,8 @@ CPU_BUILDS ?= wheels
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
 .DEFAULT_GOAL := demo
-.PHONY: demo environment cluster test test-slow test-tools test-slurm test-kubernetes tools status partial-report
-.PHONY: test-kill check format docs lock unlock clean help
+.PHONY: demo environment cluster test test-slow test-demo test-tools test-slurm test-kubernetes tools status
+.PHONY: partial-report test-kill check format docs lock unlock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
@@ -50,6 +50,11 @@ test-slow: tools ## run every test
 
 test-kill: environment ## kill a small experiment five times at random; its results must be those of an undisturbed one
 	$(BIN)/python -m pytest tests/workflow/test_kill.py -k "[5]"
+
+test-demo: export NMER_DEMO := required
+
+test-demo: environment ## check the scores of the finished demo; fails where `make` has not run
+	$(BIN)/python -m pytest tests/workflow/test_demo_scores.py
 
 test-tools: export NMER_TOOLS := required
 

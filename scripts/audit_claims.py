@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from nmer import command
 from nmer.files import write_text
+from nmer.results.chance import read_trainings
 from nmer.results.claims import read_claims, read_papers
 from nmer.results.claims_audit import audit, read_distances
 from nmer.results.claims_printed import FORMATS
@@ -23,6 +24,7 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
     parser.add_argument("--replicates", required=True, help="scores and their bootstrap replicates, HDF5")
+    parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them nothing is marked at chance")
     parser.add_argument("--distances", nargs="*", default=[], metavar="FILE", help="the data of Figure 3, CSV")
     parser.add_argument("--claims", default="workflow/reference/claims.toml", help="the claims, TOML")
     parser.add_argument("--reference", default="workflow/reference", help="folder of the paper's numbers")
@@ -33,7 +35,8 @@ def main() -> None:
     claims = read_claims(arguments.claims, papers)
     cells, replicates = read_replicates(arguments.replicates)
     distances = read_distances(arguments.distances)
-    audited = audit(claims, papers, check(arguments.settings), cells, replicates, distances)
+    trainings = read_trainings(arguments.chance) if arguments.chance else None
+    audited = audit(claims, papers, check(arguments.settings), cells, replicates, distances, trainings)
 
     write_text(f"{arguments.output_stem}.csv", audited.to_csv(index=False, float_format="%.6f"))
     for suffix, render in FORMATS.items():

@@ -16,6 +16,7 @@ import pandas as pd
 from nmer import command
 from nmer.files import write_text
 from nmer.results import statistics
+from nmer.results.chance import judge_runs
 from nmer.results.predictions import read_runs
 from nmer.results.replicates import resample, write_replicates
 from nmer.results.scores import collect
@@ -37,7 +38,7 @@ def main() -> None:
     write_replicates(arguments.output / "replicates.h5", cells, replicates)
     tables = {
         "intervals": statistics.intervals(cells, replicates),
-        "comparisons": statistics.comparisons(cells, replicates, systems),
+        "comparisons": statistics.comparisons(cells, replicates, systems, judge_runs(runs)),
         "ranks": statistics.ranks(collect(arguments.scores), systems),
         "confusion": statistics.confusion(runs),
     }

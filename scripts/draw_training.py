@@ -7,6 +7,7 @@ over folds and repeats, bands reach from the lowest to the highest. Writes .png,
 from __future__ import annotations
 
 from nmer import command
+from nmer.results.chance import read_trainings
 from nmer.results.style import save_figure
 from nmer.results.tables import check
 from nmer.results.training_figure import draw_training, read_histories, training_curves
@@ -18,13 +19,15 @@ def main() -> None:
     parser.add_argument(
         "--histories", nargs="*", required=True, help="history CSVs, in their folders {dataset}/{system}/..."
     )
+    parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them no line of chance is drawn")
     parser.add_argument("--dataset", required=True, help="the dataset to draw")
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see make_table.py --help")
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
     settings = check(arguments.settings)
-    curves = training_curves(read_histories(arguments.histories, settings), settings, arguments.dataset)
+    trainings = read_trainings(arguments.chance) if arguments.chance else None
+    curves = training_curves(read_histories(arguments.histories, settings), settings, arguments.dataset, trainings)
     save_figure(draw_training(curves), curves, arguments.output_stem)
 
 

@@ -3,8 +3,8 @@
 Table 1 gives the sizes of the datasets, Table 2 every system under every noise, averaged over the six conditions,
 Table 3 NMER in each condition, Table 4 systems that read one modality alone, Table 5 every system with all modalities
 noisy. A score is averaged over conditions, then folds, each with equal weight; mean and standard deviation are those
-over repeats. A cell that was not run stays empty. Writes tidy data (.csv) and the paper's arrangement (.md, .tex,
-.html).
+over repeats. A cell that was not run stays empty; one with trainings at chance is marked. Writes tidy data (.csv) and
+the paper's arrangement (.md, .tex, .html).
 
 Settings: {"datasets": {"mosei": {"paper_name": "CMU-MOSEI", "synthetic": false, "evaluation": "one_condition"}},
            "systems": ["men", "nmer"], "snr_db": {"gaussian": [-10, -40]}, "reference_noise": "gaussian"}
@@ -18,6 +18,7 @@ from nmer import command
 from nmer.content import converting
 from nmer.errors import ConfigError
 from nmer.files import read_json, write_text
+from nmer.results.chance import read_trainings
 from nmer.results.printed import FORMATS, arrange
 from nmer.results.scores import read_scores
 from nmer.results.tables import SCORE_TABLES, check, read_paper, table_1
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--table", type=int, required=True, choices=(1, *SCORE_TABLES), help="number in the paper")
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
     parser.add_argument("--scores", help="collected scores, CSV (Tables 2 to 5)")
+    parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them no cell is marked")
     parser.add_argument("--reports", nargs="*", default=[], metavar="FILE", help="validation reports, JSON (Table 1)")
     parser.add_argument("--reference", default="workflow/reference", help="folder of the paper's numbers")
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
@@ -40,7 +42,8 @@ def main() -> None:
         with converting(", ".join(arguments.reports), "Delete the file that lacks it and run again."):
             table = table_1(reports, settings, paper)
     elif arguments.scores:
-        table = SCORE_TABLES[number](read_scores(arguments.scores), settings, paper)
+        trainings = read_trainings(arguments.chance) if arguments.chance else None
+        table = SCORE_TABLES[number](read_scores(arguments.scores), settings, paper, trainings)
     else:
         raise ConfigError(f"Table {number} is made from scores: pass --scores FILE.")
 

@@ -44,7 +44,9 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
     collected = folder / "scores.csv"
     step("collect_scores.py", "--scores", *scores, "--output", collected)
     reports = [path for name in plan.datasets if (path := plan.features(name).with_suffix(".json")).exists()]
-    given = ["--scores", collected]
+    verdicts = folder / "statistics" / plan.chance().name
+    step("find_chance.py", "--scores", *scores, "--output", verdicts)
+    given = ["--scores", collected, "--chance", verdicts]
     tables = [folder / "tables" / stem.name for stem in plan.table_stems()]
     for number, stem in zip(plan.tables, tables, strict=True):
         source = ["--reports", *reports] if stem.name == SIZES else given
@@ -58,6 +60,7 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
     step(
         "audit_claims.py",
         *("--settings", plan.tables_settings(4), "--replicates", comparisons.with_name("replicates.h5")),
+        *("--chance", verdicts),
         *("--distances", *[stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]),
         *("--output-stem", claims),
     )

@@ -18,7 +18,8 @@ import yaml
 from nmer import command
 from nmer.files import write_text
 from nmer.noise.calibration import TOLERANCE_DB
-from nmer.results import report
+from nmer.results import chance_texts, report
+from nmer.results.chance import read_trainings
 from nmer.results.cost import read_cost
 from nmer.results.scores import read_scores
 from nmer.results.tables import check
@@ -29,6 +30,7 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
     parser.add_argument("--scores", required=True, help="collected scores, CSV")
+    parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them nothing is called at chance")
     parser.add_argument("--reports", nargs="*", default=[], metavar="FILE", help="validation reports, JSON")
     parser.add_argument("--calibration", nargs="*", default=[], metavar="FILE", help="calibrations, CSV")
     parser.add_argument("--tables", nargs="*", default=[], metavar="STEM", help="tables, without suffix")
@@ -44,6 +46,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     settings, scores = check(arguments.settings), read_scores(arguments.scores)
+    trainings = read_trainings(arguments.chance) if arguments.chance else None
+    at_chance = [] if trainings is None else chance_texts.warnings(trainings, settings)
     tables = [report.read_table(stem, arguments.output) for stem in arguments.tables]
     datasets = [report.read_dataset(path, arguments.output, settings) for path in arguments.reports]
     calibration = report.read_calibration(arguments.calibration)
@@ -53,8 +57,11 @@ def main() -> None:
         synthetic=[name for name, about in settings["datasets"].items() if about.get("synthetic")],
         missing=arguments.missing,
         run=report.what_was_run(scores, settings),
-        headlines=report.headlines(scores, settings) + report.comparison([table["data"] for table in tables]),
-        warnings=report.warnings(datasets, calibration) + version_warnings(scores, arguments.results / experiment),
+        headlines=report.headlines(scores, settings, trainings)
+        + report.comparison([table["data"] for table in tables]),
+        warnings=report.warnings(datasets, calibration)
+        + at_chance
+        + version_warnings(scores, arguments.results / experiment),
         cost=read_cost(arguments.results / "benchmarks", experiment, settings["datasets"]),
         datasets=datasets,
         calibration=calibration,

@@ -1,4 +1,4 @@
-"""Say how far an experiment is: jobs done in every stage, time spent, and the time left as the benchmarks have it.
+"""Show progress: jobs done in every stage, time spent, estimated time left, and how many cells are at chance.
 
 Reads the plan and the files on disk, and can be called while Snakemake runs. --config and --configfile name the
 experiment as they do for Snakemake. Call it from the folder of the Snakefile.
@@ -6,15 +6,21 @@ experiment as they do for Snakemake. Call it from the folder of the Snakefile.
 
 from __future__ import annotations
 
+import json
+
 from nmer import command
 from nmer.plan.command_line import add_config_arguments, plan_of
 from nmer.plan.status import summary
+from nmer.results.chance_texts import status_line
 
 
 def main() -> None:
     parser = command.parser(__doc__)
     add_config_arguments(parser)
-    print(summary(plan_of(parser.parse_args())))
+    plan = plan_of(parser.parse_args())
+    print(summary(plan))
+    if line := status_line(plan.scores(), plan.chance(), json.loads(plan.tables_settings(table=4))):
+        print(line)
 
 
 if __name__ == "__main__":

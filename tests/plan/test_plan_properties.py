@@ -178,8 +178,8 @@ class Expected:
         figures = self.given.get("figures")
         figures = ["robustness", "ranks", *["per dataset"] * 5, "figure3"] if figures is None else figures
         alone = sum(name in ("robustness", "ranks") for name in figures)
-        # compare_systems, audit_claims, collect_scores, report; each table.
-        count = 4 + len(self.tables) + alone
+        # find_chance, compare_systems, audit_claims, collect_scores, report; each table.
+        count = 5 + len(self.tables) + alone
         for dataset in self.given["datasets"]:
             drawn = self.panels() if "figure3" in figures else []
             # generate_corpus, build_features, collect_calibration; calibrate and corrupt for each corruption.

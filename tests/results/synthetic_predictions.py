@@ -63,7 +63,7 @@ def write_run(
     folder: Path, predictions: pd.DataFrame, system: str, regime="six", noise="gaussian", snr_db=-10, dataset="corpus"
 ) -> Path:
     """Write predictions and scores of a run; returns the file of scores."""
-    path = folder / dataset / system / regime / f"{noise}_{snr_db}dB.csv"
+    path = folder / dataset / system / regime / (f"{noise}_{snr_db}dB.csv" if noise else "clean.csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     key = {"dataset": dataset, "system": system, "regime": regime, "noise": noise, "snr_db": snr_db}
     predictions.to_csv(path.with_name(f"{path.stem}_predictions.csv.gz"), index=False)

@@ -207,7 +207,8 @@ def test_the_step_writes_four_files_that_are_equal_the_second_time(tmp_path, sma
     for suffix in (".csv", ".md", ".tex", ".html"):
         one, two = ((tmp_path / folder / f"table2{suffix}").read_bytes() for folder in ("one", "two"))
         assert one == two
-    assert list(pd.read_csv(tmp_path / "one" / "table2.csv"))[-5:] == ["mean", "std", "n", "paper", "difference"]
+    columns = ["mean", "std", "n", "paper", "difference", "trainings", "at_chance", "wa_at_majority"]
+    assert list(pd.read_csv(tmp_path / "one" / "table2.csv"))[-8:] == columns
 
 
 def test_the_step_needs_no_plotting_library():

@@ -11,11 +11,11 @@ from nmer.results.printed_comparisons import arrange_comparisons, read_compariso
 from nmer.results.statistics import COMPARISON_COLUMNS
 
 ROWS = [
-    ("iemocap", "gaussian", -10, "avg6", "WA", "men", 0.0197, 0.0055, 0.0355, 0.0001, 0.004, 0.04),
-    ("iemocap", "gaussian", -10, "avg6", "UA", "men", 0.0018, -0.01, 0.02, 0.5, 1.0, 0.01),
-    ("iemocap", "gaussian", -40, "avg6", "WA", "men", -0.03, -0.04, -0.02, 0.001, 0.04, -0.05),
-    ("iemocap", "impulse", -10, "avg6", "WA", "my_system", 0.0, -0.01, 0.01, 1.0, 1.0, 0.0),
-    ("iemocap", "gaussian", -10, "none", "WA", "men", 0.1, 0.05, 0.15, 0.001, 0.01, 0.2),
+    ("iemocap", "gaussian", -10, "avg6", "WA", "men", 0.0197, 0.0055, 0.0355, 0.0001, 0.004, 0.04, 3, 0, 3, 0),
+    ("iemocap", "gaussian", -10, "avg6", "UA", "men", 0.0018, -0.01, 0.02, 0.5, 1.0, 0.01, 3, 0, 3, 0),
+    ("iemocap", "gaussian", -40, "avg6", "WA", "men", -0.03, -0.04, -0.02, 0.001, 0.04, -0.05, 3, 0, 3, 0),
+    ("iemocap", "impulse", -10, "avg6", "WA", "my_system", 0.0, -0.01, 0.01, 1.0, 1.0, 0.0, 3, 0, 3, 0),
+    ("iemocap", "gaussian", -10, "none", "WA", "men", 0.1, 0.05, 0.15, 0.001, 0.01, 0.2, 3, 0, 3, 0),
 ]
 
 
@@ -43,7 +43,7 @@ def test_every_comparison_stands_in_its_place(table, small_settings):
 def test_the_summary_counts_what_is_won_and_lost(table, small_settings):
     assert summary(table, small_settings) == [
         "IEMOCAP: of 3 comparisons of NMER with another system in WA, over the six conditions, "
-        "1 are won and 1 lost beyond chance."
+        "1 are won and 1 lost significantly."
     ]
     assert summary(table[:0], small_settings) == []
 

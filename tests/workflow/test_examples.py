@@ -44,6 +44,7 @@ OWN_JOBS = {
     "evaluate": {("tiny_mosei", "attention_fusion", regime, "gaussian_-10dB") for regime in ("six", "all")},
     "collect_scores": {()},
     "scores_table": {("2",), ("5",)},
+    "find_chance": {()},
     "compare_systems": {()},
     "audit_claims": {()},
     "draw_robustness": {()},

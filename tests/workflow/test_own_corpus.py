@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import h5py
+import pandas as pd
 import pytest
 import yaml
 from workflow_copy import REPOSITORY, Workflow
@@ -40,9 +41,13 @@ def workflow(tmp_path_factory) -> Workflow:
 
 
 def test_the_pages_lines_are_the_examples(workflow):
-    (lines,) = map(yaml.safe_load, blocks("yaml"))
+    lines, enough = map(yaml.safe_load, blocks("yaml"))
     shipped = yaml.safe_load((REPOSITORY / OVERLAY).read_text())
     assert lines["datasets"] == shipped["datasets"]
+    experiment = shipped["experiments"]["own_corpus"]
+    assert enough == {key: experiment[key] for key in ("training", "system_options")}
+    steps = (12 + 8) * -(-54 // experiment["training"]["batch_size"])
+    assert f"That is {steps} steps." in PAGE.read_text()
 
 
 def test_features_prints_what_was_read_and_trains_nothing(workflow):
@@ -64,10 +69,17 @@ def test_the_whole_example_is_planned_on_two_of_its_folds(workflow):
 
 
 @pytest.mark.slow
-def test_the_whole_example_runs(workflow):
+def test_the_whole_example_runs_and_learns(workflow):
     finished = run(workflow, blocks("")[0].splitlines()[1])
     assert finished.returncode == 0, finished.stdout + finished.stderr
-    assert (workflow.folder / "results/own_corpus/report.html").is_file()
+    folder = workflow.folder / "results/own_corpus"
+    assert (folder / "report.html").is_file()
+    table = pd.read_csv(folder / "tables/table2.csv")
+    ua = table[table["metric"] == "UA"].set_index(["system", "snr_db"])
+    assert set(ua.index) == {(system, level) for system in ("men", "nmer") for level in (-10, -20)}
+    assert (ua["at_chance"] == 0).all(), ua
+    assert (ua["mean"] > 1 / 3 + 0.15).all(), ua
+    assert (folder / "figures/training_interviews.png").is_file(), "the page says to look at it"
 
 
 def test_a_damaged_file_ends_in_one_message_and_leaves_nothing(workflow, tmp_path):

@@ -69,7 +69,8 @@ def test_every_job_leaves_the_output_and_the_benchmark_that_it_is_told_by(finish
 def test_a_finished_experiment_is_said_to_be_finished(finished_workflow):
     told = call(finished_workflow.folder, "status.py", *TINY)
     assert told.returncode == 0, told.stderr
-    assert counts(told.stdout)["all"] == (42, 42)
+    assert counts(told.stdout)["all"] == (43, 43)
+    assert re.search(r"^At chance: \d+ of the \d+ cells evaluated so far", told.stdout, re.MULTILINE)
     assert "Everything has finished: results/tiny/report.html" in told.stdout
     partial = call(finished_workflow.folder, "partial_report.py", *TINY)
     assert partial.stdout.strip() == "Nothing is missing: results/tiny/report.html"
@@ -85,8 +86,8 @@ def test_the_status_counts_what_is_gone_and_estimates_the_time_from_its_benchmar
         "teachers": (2, 2),
         "training": (5, 6),
         "evaluation": (4, 7),
-        "results": (8, 17),
-        "all": (29, 42),
+        "results": (9, 18),
+        "all": (30, 43),
     }
     gone = [
         *("report", "scores", "figures/robustness", "runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1"),
@@ -149,11 +150,11 @@ def test_a_partial_report_touches_nothing_but_its_own_folder(partial):
 def test_a_partial_report_shows_what_there_is_and_says_what_is_missing(partial):
     added, page = partial
     text = page.read_text()
-    assert "<strong>Partial report.</strong> 29 of 42 jobs had finished" in text
+    assert "<strong>Partial report.</strong> 30 of 43 jobs had finished" in text
     for sentence in (
         "<li>training: 1 of 6 jobs (nmer on tiny_mosei)</li>",
         "<li>evaluation: 3 of 7 jobs (nmer on tiny_mosei)</li>",
-        "<li>results: 9 of 17 jobs (tiny_mosei, tiny_iemocap)</li>",
+        "<li>results: 9 of 18 jobs (tiny_mosei, tiny_iemocap)</li>",
     ):
         assert sentence in text
     names = {path.name for path in added}

@@ -1,5 +1,5 @@
 # Evaluation: every trained system under the six conditions, all noisy and all clean; one tidy table of all scores,
-# and what can be said from them: intervals, comparisons, ranks.
+# and what can be said from them: trainings at chance, intervals, comparisons, ranks.
 
 
 rule evaluate:
@@ -86,6 +86,32 @@ rule collect_scores:
         """
         python scripts/collect_scores.py \
             --scores {input} \
+            --output {output} \
+            >{log} 2>&1
+        """
+
+
+rule find_chance:
+    input:
+        scores=plan.scores(),
+        predictions=plan.predictions(),
+    output:
+        "results/{experiment}/statistics/chance.csv",
+    log:
+        "results/logs/{experiment}/statistics/chance.log",
+    benchmark:
+        "results/benchmarks/{experiment}/statistics/chance.tsv"
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 4000 * attempt,
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        code=lambda w: plan.code("find_chance.py"),
+    shell:
+        """
+        python scripts/find_chance.py \
+            --scores {input.scores} \
             --output {output} \
             >{log} 2>&1
         """

@@ -40,6 +40,7 @@ rule sizes_table:
 rule scores_table:
     input:
         scores="results/{experiment}/scores.csv",
+        chance="results/{experiment}/statistics/chance.csv",
         paper="workflow/reference/paper_table{table}.csv",
     output:
         multiext("results/{experiment}/tables/table{table}", ".csv", ".md", ".tex"),
@@ -69,6 +70,7 @@ rule scores_table:
             --table {wildcards.table} \
             --settings {params.settings:q} \
             --scores {input.scores} \
+            --chance {input.chance} \
             --reference workflow/reference \
             --output-stem results/{wildcards.experiment}/tables/table{wildcards.table} \
             >{log} 2>&1
@@ -145,6 +147,7 @@ rule draw_figure3:
 rule draw_robustness:
     input:
         intervals="results/{experiment}/statistics/intervals.csv",
+        chance="results/{experiment}/statistics/chance.csv",
     output:
         multiext("results/{experiment}/figures/robustness", ".pdf", ".csv"),
         png=report(
@@ -170,6 +173,7 @@ rule draw_robustness:
         python scripts/draw_robustness.py \
             --settings {params.settings:q} \
             --intervals {input.intervals} \
+            --chance {input.chance} \
             --output-stem results/{wildcards.experiment}/figures/robustness \
             >{log} 2>&1
         """
@@ -209,6 +213,7 @@ rule draw_ranks:
 rule draw_conditions:
     input:
         scores="results/{experiment}/scores.csv",
+        chance="results/{experiment}/statistics/chance.csv",
     output:
         multiext("results/{experiment}/figures/conditions_{dataset}", ".pdf", ".csv"),
         png=report(
@@ -235,6 +240,7 @@ rule draw_conditions:
             --settings {params.settings:q} \
             --dataset {wildcards.dataset} \
             --scores {input.scores} \
+            --chance {input.chance} \
             --output-stem results/{wildcards.experiment}/figures/conditions_{wildcards.dataset} \
             >{log} 2>&1
         """
@@ -311,6 +317,7 @@ rule draw_recall:
 rule draw_training:
     input:
         histories=lambda w: plan.histories(w.dataset),
+        chance="results/{experiment}/statistics/chance.csv",
     output:
         multiext("results/{experiment}/figures/training_{dataset}", ".pdf", ".csv"),
         png=report(
@@ -337,6 +344,7 @@ rule draw_training:
             --settings {params.settings:q} \
             --dataset {wildcards.dataset} \
             --histories {input.histories} \
+            --chance {input.chance} \
             --output-stem results/{wildcards.experiment}/figures/training_{wildcards.dataset} \
             >{log} 2>&1
         """
@@ -378,6 +386,7 @@ rule draw_calibration:
 rule audit_claims:
     input:
         replicates="results/{experiment}/statistics/replicates.h5",
+        chance="results/{experiment}/statistics/chance.csv",
         distances=plan.distances(),
         claims="workflow/reference/claims.toml",
         paper=expand("workflow/reference/paper_table{table}.csv", table=range(2, 6)),
@@ -406,6 +415,7 @@ rule audit_claims:
         python scripts/audit_claims.py \
             --settings {params.settings:q} \
             --replicates {input.replicates} \
+            --chance {input.chance} \
             --distances {input.distances} \
             --claims {input.claims} \
             --reference workflow/reference \
@@ -423,6 +433,7 @@ rule report:
         comparisons="results/{experiment}/statistics/comparisons.csv",
         claims="results/{experiment}/tables/claims.csv",
         scores="results/{experiment}/scores.csv",
+        chance="results/{experiment}/statistics/chance.csv",
         template="scripts/nmer/results/report.html.j2",
     output:
         report(
@@ -456,6 +467,7 @@ rule report:
             --claims results/{wildcards.experiment}/tables/claims \
             --figures {params.figures} \
             --scores {input.scores} \
+            --chance {input.chance} \
             --output {output} \
             >{log} 2>&1
         """

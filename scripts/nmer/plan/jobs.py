@@ -88,6 +88,7 @@ def _results(plan: Plan) -> Iterable[Job]:
         for stem in plan.panels(dataset):
             yield _job("results", "embed", stem.with_name(f"{stem.name}_distances.csv"), stem, dataset=dataset)
     statistics = plan.folder / "statistics"
+    yield _job("results", "find_chance", plan.chance())
     yield _job("results", "compare_systems", statistics / "comparisons.csv", statistics)
     yield _job("results", "audit_claims", plan.folder / "tables" / "claims.csv")
     for stem in plan.figure_stems():

@@ -252,6 +252,10 @@ class Plan:
         """The predictions of every evaluation job, beside its scores."""
         return [predictions_path(path) for path in self.scores()]
 
+    def chance(self) -> Path:
+        """The verdicts on which trainings are at chance."""
+        return self.folder / "statistics" / "chance.csv"
+
     def table_stems(self) -> list[Path]:
         """The tables, without suffix."""
         return [self.folder / "tables" / f"table{number}" for number in self.tables]

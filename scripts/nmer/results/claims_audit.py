@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from nmer.errors import DataError
+from nmer.results.chance import with_marks
 from nmer.results.claims import DISTANCES, Claim, Selection, value_text, values_text
 from nmer.results.reading import read_csv
 from nmer.results.scores import of_regime
@@ -25,6 +26,7 @@ NO_NUMBERS = "claimed without numbers"
 COLUMNS = (
     *("claim", "text", "source", "dataset", "detail", "expected"),
     *("paper_value", "paper_holds", "our_value", "share", "verdict", "synthetic"),
+    *("scores", "at_chance"),
 )
 CONFIDENCE = 0.95
 """Two-sided: a claim is settled when all but 2.5 % of the replicates agree on it."""
@@ -56,13 +58,18 @@ Sides = tuple[np.ndarray, np.ndarray]
 
 
 class Scores:
-    """Scores by their place: a row of values each, the point estimate first, then its replicates if it has any."""
+    """Scores by their place: a row of values each, the point estimate first, then its replicates if it has any.
+
+    at_chance: the places whose cell has a training at chance.
+    """
 
     def __init__(self, cells: pd.DataFrame, values: np.ndarray) -> None:
-        """cells: (n rows) with the columns KEY. values: (n, 1 + replicates)."""
+        """cells: (n rows) with the columns KEY and, if known, at_chance. values: (n, 1 + replicates)."""
         self.values = values
         keys = zip(*(cells[name] for name in KEY), strict=True)
         self.rows = {Place._make(None if pd.isna(part) else part for part in key): row for row, key in enumerate(keys)}
+        marked = cells["at_chance"].fillna(0).to_numpy() > 0 if "at_chance" in cells else np.zeros(len(cells), bool)
+        self.at_chance = {place for place, row in self.rows.items() if marked[row]}
 
     def at(self, places: Iterable[Place]) -> np.ndarray:
         """(places, 1 + replicates) float64."""
@@ -91,11 +98,14 @@ def audit(
     cells: pd.DataFrame,
     replicates: np.ndarray,
     distances: pd.DataFrame,
+    trainings: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Every claim, case by case, by the paper's numbers and by ours. Columns COLUMNS.
 
     papers: of :func:`read_papers`. settings: those of the tables. cells: dataset, system, regime, noise, snr_db,
     condition, metric, value. replicates: (cells, replicates), drawn together. distances: of :func:`read_distances`.
+    trainings: verdicts of ``nmer.results.chance``. Of our ``scores`` that a case reads, the cells of ``at_chance`` have
+    a training at chance; both are missing where nothing was read or no training was judged.
     Every claim is computed for every dataset in the place of the paper's, and of Figure 3 for every dataset; column
     ``synthetic`` marks those whose verdict means nothing. See :func:`judge` for the verdicts; one of Figure 3 rests on
     a single fit per panel, so it is never undecided.
@@ -103,7 +113,8 @@ def audit(
     """
     check_replicates(cells, replicates)
     published = {number: Scores(paper, paper[["value"]].to_numpy()) for number, paper in papers.items()}
-    ours = {number: _of_table(number, cells, replicates) for number in papers}
+    marked = with_marks(cells.reset_index(drop=True), trainings)
+    ours = {number: _of_table(number, marked, replicates) for number in papers}
     rows = []
     for claim in claims:
         for selection in claim.cases():
@@ -111,7 +122,8 @@ def audit(
                 rows += _judge_distances(claim, selection, distances, settings)
             else:
                 rows += _judge_scores(claim, selection, published[claim.table], ours[claim.table], settings)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    audited = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"scores": "Int64", "at_chance": "Int64"})
+    return audited if trainings is not None else audited.assign(at_chance=pd.array([pd.NA] * len(audited), "Int64"))
 
 
 def check_replicates(cells: pd.DataFrame, replicates: np.ndarray) -> None:
@@ -125,7 +137,7 @@ def check_replicates(cells: pd.DataFrame, replicates: np.ndarray) -> None:
 
 
 def _of_table(number: int, cells: pd.DataFrame, replicates: np.ndarray) -> Scores:
-    rows = of_regime(cells.reset_index(drop=True), REGIMES[number])
+    rows = of_regime(cells, REGIMES[number])
     return Scores(rows, np.column_stack([rows["value"], replicates[rows.index]]))
 
 
@@ -160,7 +172,8 @@ def _by_ours(claim: Claim, selection: Selection, ours: Scores) -> dict[str, Any]
         return {"our_value": f"{len(missing)} of {len(places)} scores missing, e.g. {first}", "verdict": NOT_RUN}
     points = quantities(claim, selection, ours)
     share, verdict = judge(claim.bounds.hold(_difference(points))[:, 1:])
-    return {"our_value": _value_text(claim, points), "share": share, "verdict": verdict}
+    counts = {"scores": len(places), "at_chance": sum(place in ours.at_chance for place in places)}
+    return {"our_value": _value_text(claim, points), "share": share, "verdict": verdict} | counts
 
 
 def _judge_distances(

@@ -11,7 +11,7 @@ import pandas as pd
 from nmer.results.claims_audit import FAILS, HOLDS, NOT_RUN, UNDECIDED
 from nmer.results.printed import markdown_row, markdown_text
 from nmer.results.reading import rows_of
-from nmer.results.wording import ABSENT
+from nmer.results.wording import ABSENT, AT_CHANCE
 
 CAPTION = "The paper's claims, by its own numbers and by those of this experiment."
 NOTE = (
@@ -20,6 +20,10 @@ NOTE = (
     "numbers is out of bounds beyond doubt, and is undecided at this sample size otherwise. Of Figure 3 the paper "
     "prints no numbers, and a panel has no replicates: there a claim holds (yes) or does not (no) by the distances as "
     "they are. Points are hundredths of WA or UA."
+)
+CHANCE_NOTE = (
+    f"{AT_CHANCE} k/n: of the n scores here that the case reads, k have a training at chance; their differences are no "
+    "differences between systems that have learnt."
 )
 HEADS = ("Dataset", "Case", "Paper", "By the paper", "Here", "Replicates", "Verdict")
 WORDS = {UNDECIDED: "undecided at this sample size"}
@@ -32,7 +36,7 @@ def to_markdown(audit: pd.DataFrame) -> str:
         lines += [f"*{markdown_text(heading)}*", "", markdown_row(list(HEADS)), markdown_row([":--"] * len(HEADS))]
         lines += [markdown_row([markdown_text(text) for text in _texts(row)]) for row in rows_of(rows)]
         lines += [""]
-    return "\n".join([*lines, NOTE, ""])
+    return "\n".join([*lines, _note(audit), ""])
 
 
 def to_html(audit: pd.DataFrame) -> str:
@@ -53,7 +57,7 @@ def to_html(audit: pd.DataFrame) -> str:
             cells = "".join(f'<td class="text">{text}</td>' for text in texts)
             lines.append(f'<tr><th scope="row">{dataset}</th>{cells}</tr>')
         lines += ["</tbody>"]
-    return "\n".join([*lines, "</table>", "</div>", f'<p class="note">{html.escape(NOTE)}</p>', ""])
+    return "\n".join([*lines, "</table>", "</div>", f'<p class="note">{html.escape(_note(audit))}</p>', ""])
 
 
 def summary(audit: pd.DataFrame) -> str:
@@ -76,8 +80,14 @@ def _claims(audit: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def _texts(row: Any) -> list[str]:
     share = ABSENT if pd.isna(row.share) else f"{row.share:.1%}"
     verdict = _word(row.verdict) + (" (synthetic data: means nothing)" if row.synthetic else "")
+    if not pd.isna(row.at_chance) and row.at_chance > 0:
+        verdict += f" {AT_CHANCE} {row.at_chance}/{row.scores}"
     dataset, detail = row.dataset or ABSENT, row.detail or ABSENT
     return [dataset, detail, row.paper_value, row.paper_holds, row.our_value, share, verdict]
+
+
+def _note(audit: pd.DataFrame) -> str:
+    return f"{NOTE} {CHANCE_NOTE}" if (audit["at_chance"].fillna(0) > 0).any() else NOTE
 
 
 def _word(verdict: str) -> str:

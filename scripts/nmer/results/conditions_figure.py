@@ -13,13 +13,15 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, system_label
+from nmer.results.chance import MARKS, with_chance, with_marks
+from nmer.results.curves import draw_chance
 from nmer.results.scores import average, of_regime
 from nmer.results.selection import by_level, corruptions, of_dataset, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.tables import TABLE_METRICS, systems_of
-from nmer.results.wording import ABSENT, level_title
+from nmer.results.wording import ABSENT, AT_CHANCE, level_title
 
-COLUMNS = ("dataset", "noise", "snr_db", "system", "condition", "metric", "mean", "std", "n")
+COLUMNS = ("dataset", "noise", "snr_db", "system", "condition", "metric", "mean", "std", "n", *MARKS, "chance")
 HEADS = {**{condition: condition for condition in SIX_CONDITIONS}, AVERAGE: "avg.", ALL_NOISY: ALL_NOISY}
 """Columns of a panel and what is printed over them."""
 
@@ -27,10 +29,13 @@ CELL_HEIGHT = 0.27  # inches, of two numbers one above the other
 ABSENT_SHADE = "#eeeeee"
 
 
-def condition_scores(scores: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
+def condition_scores(
+    scores: pd.DataFrame, settings: dict[str, Any], dataset: str, trainings: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """What the heat maps of one dataset show, columns COLUMNS: least noise first, systems in the paper's order.
 
-    The six conditions and their average are the cells of Tables 2 and 3, ``none`` those of Table 5.
+    The six conditions and their average are the cells of Tables 2 and 3, ``none`` those of Table 5. MARKS and chance
+    are from ``trainings`` (verdicts of ``nmer.results.chance``), and missing without them.
     Raises ConfigError if the settings do not know the dataset, DataError if conditions or folds are missing.
     """
     systems = systems_of(settings)
@@ -40,6 +45,7 @@ def condition_scores(scores: pd.DataFrame, settings: dict[str, Any], dataset: st
     # Trained on clean data alone, a system is scored all noisy under every kind; Table 5 has the reference noise.
     none = none[(none["condition"] == ALL_NOISY) & (none["noise"] == settings["reference_noise"])]
     cells = pd.concat([six[six["condition"] != ALL_NOISY], none]).astype({"snr_db": "Int64"})
+    cells = with_chance(with_marks(cells, trainings), trainings)
     order = {
         "corruption": corruptions(settings),
         "system": systems,
@@ -53,7 +59,7 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
     """One panel per noise kind and level, at most two beside each other: systems in rows, conditions in columns.
 
     cells: as :func:`condition_scores` returns. Shades and upper numbers are WA, lower numbers UA; a cell that was not
-    run has a dash.
+    run has a dash, one with a training at chance a dagger. Dotted lines on the scale: chance.
     """
     if cells.empty:
         return sentence_figure("No score of a multimodal system was made in this experiment.")
@@ -62,7 +68,8 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
     heads = {condition: head for condition, head in HEADS.items() if (cells["condition"] == condition).any()}
     wa = cells.loc[cells["metric"] == "WA", "mean"]
     lowest = math.floor(wa.min() * 20)
-    shade = Normalize(lowest / 20, max(math.ceil(wa.max() * 20), lowest + 1) / 20)
+    ends = (lowest / 20, max(math.ceil(wa.max() * 20), lowest + 1) / 20)
+    shade = Normalize(*ends)
     per_row = min(len(panels), 2)
     rows = math.ceil(len(panels) / per_row)
     labels = [wrapped(system_label(system)) for system in systems]
@@ -78,8 +85,10 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         colors = matplotlib.cm.ScalarMappable(shade, SHADES)
-        figure.colorbar(colors, ax=axes, label="WA", fraction=0.03, aspect=max(15 * rows, 20), pad=0.02)
-        figure.supxlabel("Clean modalities. Upper number and shade: WA, lower number: UA.", fontsize=8)
+        scale = figure.colorbar(colors, ax=axes, label="WA", fraction=0.03, aspect=max(15 * rows, 20), pad=0.02)
+        draw_chance(scale.ax, cells[(cells["metric"] == "WA") & cells["chance"].between(*ends)])
+        marked = f" {AT_CHANCE}: at chance." if (cells["at_chance"].fillna(0) > 0).any() else ""
+        figure.supxlabel(f"Clean modalities. Upper number and shade: WA, lower number: UA.{marked}", fontsize=8)
     return figure
 
 
@@ -91,9 +100,12 @@ def _draw_panel(axis: Axes, cells: pd.DataFrame, systems: list[str], heads: dict
     colors = SHADES(shade(by_metric["WA"]))
     colors[np.isnan(by_metric["WA"])] = matplotlib.colors.to_rgba(ABSENT_SHADE)
     axis.imshow(colors, aspect="auto", interpolation="nearest")
+    trainings = cells.pivot_table(index="system", columns="condition", values="at_chance", aggfunc="max")
+    at_chance = trainings.reindex(systems, columns=list(heads)).fillna(0).to_numpy() > 0
     for row, column in np.ndindex(colors.shape[:2]):
         numbers = [by_metric[metric][row, column] for metric in TABLE_METRICS]
-        text = ABSENT if np.isnan(numbers[0]) else "\n".join(f"{number:.3f}" for number in numbers)
+        mark = AT_CHANCE if at_chance[row, column] else ""
+        text = ABSENT if np.isnan(numbers[0]) else "\n".join(f"{number:.3f}{mark}" for number in numbers)
         axis.text(column, row, text, ha="center", va="center", fontsize=6.5, linespacing=1.0)
     _separate(axis, len(systems), list(heads))
     axis.set_xticks(range(len(heads)), heads.values())

@@ -11,6 +11,24 @@ from nmer.names import system_label
 from nmer.results.style import SystemStyle
 from nmer.results.wording import decibels
 
+CHANCE_COLOR = "#333333"
+
+
+def draw_chance(axis: Axes, curves: pd.DataFrame) -> None:
+    """Draw a dotted line at the chance level of a panel. curves: column ``chance``, missing where it is not known."""
+    for level in curves["chance"].dropna().unique():
+        axis.axhline(level, color=CHANCE_COLOR, linestyle=(0, (1, 2)), linewidth=1, zorder=1)
+        axis.annotate(
+            "chance",
+            (1, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(-1, 1),
+            textcoords="offset points",
+            ha="right",
+            fontsize=6.5,
+            color=CHANCE_COLOR,
+        )
+
 
 def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle], places: list[int]) -> None:
     """Draw a line per system, noise growing to the right, and a bar per interval.

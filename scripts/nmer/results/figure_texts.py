@@ -23,14 +23,18 @@ TITLES = {
     "calibration": "Calibration",
 }
 CAPTIONS = {
-    "robustness": "WA and UA, averaged over the six conditions, against the SNR. Bars: 95 % intervals.",
+    "robustness": (
+        "WA and UA, averaged over the six conditions, against the SNR. Bars: 95 % intervals. Dotted: chance, what a "
+        "constant prediction attains (UA: 1 / classes; WA: the share of the largest class)."
+    ),
     "ranks": (
         "Average ranks, 1 is best, and Nemenyi's critical difference. A bar joins systems whose ranks differ by less:"
         " the data do not tell them apart."
     ),
     "conditions": (
         "WA (upper number and shade) and UA (lower number) of every system in each condition, named by its clean "
-        "modalities, and on average. “none”: trained and tested with all modalities noisy (MEN: trained clean)."
+        "modalities, and on average. “none”: trained and tested with all modalities noisy (MEN: trained clean). "
+        "†: a training is at chance there. Dotted on the scale: WA of the largest class."
     ),
     "recall": "Recall of every class against the SNR, mean over the six conditions.",
     "confusion": (
@@ -40,7 +44,8 @@ CAPTIONS = {
     "training": (
         "Validation UA, which selects the epoch, and training loss per epoch, reference noise at its mildest and "
         "hardest level. Lines: mean over folds and repeats; bands: lowest to highest. Losses have other terms in each"
-        " system: compare their course, not their height. A system trained clean is the same in both columns."
+        " system: compare their course, not their height. A system trained clean is the same in both columns. Dotted: "
+        "chance; a curve that is still on it has not begun to learn."
     ),
     "figure3": (
         "Original and noisy test utterances in one t-SNE plane per modality and noise level. Lines join an utterance "

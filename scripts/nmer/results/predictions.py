@@ -59,7 +59,10 @@ def _read_run(path: Path) -> Run:
     try:
         table = pd.read_csv(file, dtype={"utterance": str, "condition": str}, keep_default_na=False)
         columns = [name for name in table.columns if name.startswith("prob_")]
-        predicted = table[columns].to_numpy(np.float32).argmax(axis=1)
+        probabilities = table[columns].to_numpy(np.float32)
+        if table.empty or not np.isfinite(probabilities).all():
+            raise ValueError("a probability is missing, or all of them are")
+        predicted = probabilities.argmax(axis=1)
         conditions = tuple(name for name in CONDITIONS if name in set(table["condition"]))
         folds = {
             int(part["fold"].iloc[0]): _fold(part, predicted[part.index], conditions, table["repeat"].max())

@@ -30,7 +30,7 @@ from nmer.results.tables import (
     unimodal_places,
     unimodal_systems,
 )
-from nmer.results.wording import ABSENT, dataset_title, decibels, signed
+from nmer.results.wording import ABSENT, AT_CHANCE, WA_AT_MAJORITY, dataset_title, decibels, signed
 
 CAPTIONS = {
     1: "Table 1. Classes and sizes of the datasets.",
@@ -41,6 +41,11 @@ CAPTIONS = {
 }
 STACKED_COLUMNS = 10
 """With more columns than this, a LaTeX cell is set in lines: shrunk to the page in one line, nobody could read it."""
+CHANCE_NOTE = (
+    f"{AT_CHANCE} k/n: k of n trainings are at chance (at least 99 % of the predictions are one class, or the 95 % "
+    "interval of UA reaches 1 / classes). Under strong noise this can be the right answer."
+)
+MAJORITY_NOTE = f"{WA_AT_MAJORITY} k/n: in k of n trainings WA is not above the share of the largest class."
 SIZES_NOTE = (
     "Classes are counted over all data, or over train and test of a fixed split. Sizes are those of fold 1; "
     "a test utterance counts once per condition under which it is tested."
@@ -56,6 +61,7 @@ class Cell:
     paper: str = ""
     difference: str = ""
     best: bool = False
+    mark: str = ""
 
 
 @dataclass(frozen=True)
@@ -146,7 +152,16 @@ def latex_text(text: str) -> str:
     """Text with LaTeX's special characters escaped, signs and the name of a loss in mathematics."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {character: f"\\{character}" for character in "&%$#_{}"}
-    special |= {"−": "$-$", "±": "$\\pm$", "–": "--", "×": "$\\times$", "<": "$<$", ">": "$>$"}
+    special |= {
+        "−": "$-$",
+        "±": "$\\pm$",
+        "–": "--",
+        "×": "$\\times$",
+        "†": "$\\dagger$",
+        "‡": "$\\ddagger$",
+        "<": "$<$",
+        ">": "$>$",
+    }
     escaped = "".join(special.get(character, character) for character in text)
     return re.sub(r"\bL\\_inv\b", r"$L_{\\mathrm{inv}}$", escaped)
 
@@ -275,12 +290,14 @@ def _place(row: Any) -> tuple[Any, ...]:
 def _best(table: pd.DataFrame) -> set[int]:
     """Rows that hold the highest mean, as printed, among the systems compared at their level.
 
-    Systems stand in rows, so that this is the best of a column; only in Table 4 they stand in columns.
+    Systems stand in rows, so that this is the best of a column; only in Table 4 they stand in columns. A cell with a
+    training at chance is never the best: the highest of the others is.
     """
     run = table[table["mean"].notna()]
     printed = run["mean"].round(4)
     column = [run[name] for name in KEY if name != "system"]
-    highest = printed.groupby(column, dropna=False).transform("max")
+    learnt = ~_at_chance(run)
+    highest = printed.where(learnt).groupby(column, dropna=False).transform("max")
     compared = run.groupby([name for name in KEY if name != "system"], dropna=False)["system"].transform("size")
     return set(run.index[(printed == highest) & (compared > 1)])
 
@@ -292,15 +309,33 @@ def _score_cell(row: Any, *, best: bool) -> Cell:
         paper="" if pd.isna(row.paper) else f"{row.paper:.4f}",
         difference="" if pd.isna(row.difference) else signed(row.difference),
         best=best,
+        mark=_mark(row),
     )
+
+
+def _at_chance(table: pd.DataFrame) -> pd.Series:
+    """Rows of a score table whose cell has a training at chance."""
+    return (table["at_chance"].fillna(0) > 0).astype(bool)
+
+
+def _mark(row: Any) -> str:
+    """The signs of a cell with the trainings they stand for, e.g. ``† 1/2``; the second sign is one of WA alone."""
+    signs = [(AT_CHANCE, row.at_chance)] + [(WA_AT_MAJORITY, row.wa_at_majority)] * (row.metric == "WA")
+    return " ".join(f"{sign} {count}/{row.trainings}" for sign, count in signs if not pd.isna(count) and count > 0)
 
 
 def _score_notes(number: int, table: pd.DataFrame) -> list[str]:
     notes = [_spread_note(table)]
     if (table["condition"] == ALL_CLEAN).any():
         notes.append("Clean: trained and tested without noise, for reference; the paper has no such row.")
+    marked = _at_chance(table[table["mean"].notna()]).any()
     if _best(table):
-        notes.append("Bold: best modality of its row and metric." if number == 4 else "Bold: best of its column.")
+        best = "best modality of its row and metric" if number == 4 else "best of its column"
+        notes.append(f"Bold: {best}{f' among the cells without {AT_CHANCE}' if marked else ''}.")
+    if marked:
+        notes.append(CHANCE_NOTE)
+    if (table["wa_at_majority"].fillna(0) > 0).any():
+        notes.append(MAJORITY_NOTE)
     return notes
 
 
@@ -348,7 +383,7 @@ def _column_heads(grid: Grid) -> list[str]:
 
 def _markdown_cell(cell: Cell) -> str:
     own = f"**{_own(cell)}**" if cell.best else _own(cell)
-    return f"{own} {_beside(cell)}".strip()
+    return " ".join(part for part in (own, cell.mark, _beside(cell)) if part)
 
 
 def _latex_float(printed: PrintedTable, grid: Grid, position: int) -> str:
@@ -416,13 +451,14 @@ def _latex_row(stubs: tuple[str, ...], cells: tuple[Cell, ...], stacked: bool) -
         under += [[cell.difference for cell in cells]]
     else:
         first, under = [_own(cell) for cell in cells], [[cell.paper and _beside(cell) for cell in cells]]
+    under = [[cell.mark for cell in cells], *under]
     values = [
         rf"\textbf{{{latex_text(text)}}}" if cell.best else latex_text(text)
         for text, cell in zip(first, cells, strict=True)
     ]
     lines = [" & ".join([*map(latex_text, stubs), *values]) + r" \\"]
     for position, texts in enumerate(under, start=1):
-        colour = "" if stacked and position == 1 else r"\color{darkgray}"
+        colour = "" if position == 1 or (stacked and position == 2) else r"\color{darkgray}"
         small = [rf"{{{colour}\footnotesize {latex_text(text)}}}" if text else "" for text in texts]
         if any(texts):
             lines.append(" & ".join([""] * len(stubs) + small).strip() + r" \\")
@@ -454,6 +490,11 @@ def _html_head(text: str, span: int) -> str:
 
 def _html_cell(cell: Cell) -> str:
     value = f"<strong>{cell.value}</strong>" if cell.best else cell.value
-    parts = (("spread", cell.spread), ("paper", f"({cell.paper})" if cell.paper else ""), ("paper", cell.difference))
+    parts = (
+        ("mark", cell.mark),
+        ("spread", cell.spread),
+        ("paper", f"({cell.paper})" if cell.paper else ""),
+        ("paper", cell.difference),
+    )
     lines = [f'<span class="{kind}">{text}</span>' for kind, text in parts if text]
     return f"<td>{' '.join([value, *lines])}</td>"

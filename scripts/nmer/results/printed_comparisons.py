@@ -10,20 +10,24 @@ from nmer.names import ALL_NOISY, AVERAGE, noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import read_columns, rows_of
 from nmer.results.tables import TABLE_METRICS, levels, systems_of
-from nmer.results.wording import dataset_title, decibels, signed
+from nmer.results.wording import AT_CHANCE, condition_title, dataset_title, decibels, signed
 
 _PRINTED = {
     **dict.fromkeys(("dataset", "noise", "condition", "metric", "system"), "str"),
     "snr_db": "Int64",
     **dict.fromkeys(("difference", "low", "high", "p_adjusted"), "float64"),
+    **dict.fromkeys(("trainings", "at_chance", "nmer_trainings", "nmer_at_chance"), "Int64"),
 }
 SIGNIFICANT = 0.05
-SETTINGS_NAMES = {AVERAGE: "average of the six conditions", ALL_NOISY: "all modalities noisy"}
 CAPTION = "NMER minus each other system."
 NOTE = (
     "In brackets: 95 % of the bootstrap's differences, paired by folds and utterances. Bold: different from zero at "
     "p < 0.05 after Holm's correction over all systems, noise kinds and levels of the same dataset, conditions and "
     "metric."
+)
+CHANCE_NOTE = (
+    f"{AT_CHANCE} k/n: k of n trainings of the system or, after “NMER”, of NMER are at chance; such a difference is "
+    "never bold, for it compares with a system that has learnt nothing."
 )
 
 
@@ -36,11 +40,13 @@ def arrange_comparisons(table: pd.DataFrame, settings: dict[str, Any]) -> Printe
     """Lay out comparisons, one grid per dataset and set of conditions, systems in rows, noise and level in columns."""
     grids = []
     for dataset, about in settings["datasets"].items():
-        for condition, name in SETTINGS_NAMES.items():
+        for condition in (AVERAGE, ALL_NOISY):
             part = table[(table["dataset"] == dataset) & (table["condition"] == condition)]
             if len(part):
-                grids.append(_grid(part, settings, f"{dataset_title(dataset, about)}, {name}"))
-    return PrintedTable(0, CAPTION, NOTE, tuple(grids))
+                title = f"{dataset_title(dataset, about)}, {condition_title(condition)}"
+                grids.append(_grid(part, settings, title))
+    note = f"{NOTE} {CHANCE_NOTE}" if _at_chance(table).any() else NOTE
+    return PrintedTable(0, CAPTION, note, tuple(grids))
 
 
 def summary(table: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
@@ -50,10 +56,12 @@ def summary(table: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
         part = table[(table["dataset"] == dataset) & (table["condition"] == AVERAGE) & (table["metric"] == "WA")]
         if part.empty:
             continue
-        certain = part[part["p_adjusted"] < SIGNIFICANT]["difference"]
+        at_chance = _at_chance(part)
+        certain = part[(part["p_adjusted"] < SIGNIFICANT) & ~at_chance]["difference"]
+        aside = f" {at_chance.sum()} are not counted, as one of the two is at chance there." if at_chance.any() else ""
         sentences.append(
             f"{dataset_title(dataset, about)}: of {len(part)} comparisons of NMER with another system in WA, over the "
-            f"six conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost beyond chance."
+            f"six conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost significantly.{aside}"
         )
     return sentences
 
@@ -84,4 +92,12 @@ def _grid(part: pd.DataFrame, settings: dict[str, Any], title: str) -> Grid:
 
 def _cell(row: Any) -> Cell:
     interval = f"[{signed(row.low)}, {signed(row.high)}]"
-    return Cell(signed(row.difference), interval, best=bool(row.p_adjusted < SIGNIFICANT))
+    counts = (("", row.at_chance, row.trainings), ("NMER ", row.nmer_at_chance, row.nmer_trainings))
+    marks = [f"{AT_CHANCE} {who}{k}/{n}" for who, k, n in counts if not pd.isna(k) and k > 0]
+    best = bool(row.p_adjusted < SIGNIFICANT) and not marks
+    return Cell(signed(row.difference), interval, best=best, mark=" ".join(marks))
+
+
+def _at_chance(table: pd.DataFrame) -> pd.Series:
+    """Comparisons in which the system or NMER has a training at chance."""
+    return (table[["at_chance", "nmer_at_chance"]].fillna(0) > 0).any(axis=1).astype(bool)

@@ -29,6 +29,7 @@ from nmer.names import (
     system_label,
 )
 from nmer.noise.misses import miss, miss_sentences
+from nmer.results.chance import with_marks
 from nmer.results.figure_texts import figure_texts
 from nmer.results.printed import CAPTIONS, to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
@@ -70,13 +71,15 @@ def what_was_run(scores: pd.DataFrame, settings: dict[str, Any]) -> list[tuple[s
     return [*rows, ("Training jobs", f"{settings['jobs']:,}")] if "jobs" in settings else rows
 
 
-def headlines(scores: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
+def headlines(scores: pd.DataFrame, settings: dict[str, Any], trainings: pd.DataFrame | None = None) -> list[str]:
     """A few sentences on the outcome: per dataset, who is best where, and what the loss from noise is.
 
-    Averages over the six conditions, reference noise. Nothing is said of a dataset without such scores.
+    Averages over the six conditions, reference noise. Nothing is said of a dataset without such scores. A system with
+    a training at chance there (trainings: verdicts of ``nmer.results.chance``) is not compared.
     """
     noise = settings["reference_noise"]
-    cells = average(of_regime(scores, "six"))
+    cells = with_marks(average(of_regime(scores, "six")), trainings)
+    cells["at_chance"] = (cells["at_chance"].fillna(0) > 0).astype(bool)
     here = (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(systems_of(settings))
     cells = cells[here & (cells["metric"] == "WA")]
     sentences = []
@@ -86,10 +89,13 @@ def headlines(scores: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
         name = f"{short_title(dataset, about)}, {noise_label(noise)} noise"
         sentences += [_best_sentence(name, snr_db, table.loc[snr_db]) for snr_db in dict.fromkeys(run[:1] + run[-1:])]
         if len(run) > 1:
-            mild, hard = table.loc[run[0], "mean"], table.loc[run[-1], "mean"]
-            lost = (mild - hard).dropna().sort_values(kind="stable")
-            losses = ", ".join(f"{system_label(system)} {signed(-loss)}" for system, loss in lost.items())
-            sentences.append(f"{name}: from {decibels(run[0])} to {decibels(run[-1])}, WA changes by: {losses}.")
+            mild, hard = table.loc[run[0]], table.loc[run[-1]]
+            # A system that is at chance under little noise has nothing to lose.
+            learnt = mild.index[~mild["at_chance"]]
+            lost = (mild["mean"] - hard["mean"]).reindex(learnt).dropna().sort_values(kind="stable")
+            losses = ", ".join(f"{system_label(str(system))} {signed(-loss)}" for system, loss in lost.items())
+            if losses:
+                sentences.append(f"{name}: from {decibels(run[0])} to {decibels(run[-1])}, WA changes by: {losses}.")
     return sentences
 
 
@@ -255,11 +261,16 @@ def _unimodal_text(scores: pd.DataFrame, settings: dict[str, Any]) -> str:
 
 
 def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
-    best = str(systems["mean"].idxmax())
-    mean, deviation = systems["mean"][best], systems["std"][best]
+    learnt = systems[~systems["at_chance"]]
+    marked = len(systems) - len(learnt)
+    if learnt.empty:
+        return f"{name}, {decibels(snr_db)}: every system has a training at chance, so none is called the best."
+    best = str(learnt["mean"].idxmax())
+    mean, deviation = learnt["mean"][best], learnt["std"][best]
     spread = "" if pd.isna(deviation) else f"\u00a0±\u00a0{deviation:.4f}"  # kept on one line
-    rank = f"the best of {len(systems)} systems is {system_label(best)}" if len(systems) > 1 else system_label(best)
-    return f"{name}, {decibels(snr_db)}: {rank} with WA {mean:.4f}{spread}, averaged over the six conditions."
+    rank = f"the best of {len(learnt)} systems is {system_label(best)}" if len(learnt) > 1 else system_label(best)
+    aside = f" ({marked} with a training at chance not counted)" if marked else ""
+    return f"{name}, {decibels(snr_db)}: {rank} with WA {mean:.4f}{spread}, averaged over the six conditions{aside}."
 
 
 def _calibration_row(row: Any) -> dict[str, Any]:

@@ -10,7 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nmer.names import AVERAGE, noise_label
-from nmer.results.curves import draw_curves
+from nmer.results.chance import with_chance
+from nmer.results.curves import draw_chance, draw_curves
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select
@@ -18,7 +19,7 @@ from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sen
 from nmer.results.tables import TABLE_METRICS, systems_of
 from nmer.results.wording import short_title
 
-COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "high")
+COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "high", "chance")
 METRIC_LABELS = {"WA": "WA (weighted accuracy)", "UA": "UA (unweighted accuracy)"}
 
 _INTERVALS = {
@@ -34,13 +35,16 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
     return read_columns(path, _INTERVALS)
 
 
-def robustness(intervals: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
+def robustness(
+    intervals: pd.DataFrame, settings: dict[str, Any], trainings: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """What the robustness curves show, columns COLUMNS, least noise first.
 
     intervals: as :func:`read_intervals` gives them; the cells are those of Table 2. Kinds without an SNR have no place
-    on the axis and are left out.
+    on the axis and are left out. chance: what a constant prediction attains, from ``trainings`` (verdicts of
+    ``nmer.results.chance``); missing without them.
     """
-    cells = of_regime(intervals, "six")
+    cells = with_chance(of_regime(intervals, "six"), trainings)
     order = {
         "dataset": list(settings["datasets"]),
         "noise": list(settings["snr_db"]),
@@ -55,7 +59,7 @@ def robustness(intervals: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFram
 def draw_robustness(curves: pd.DataFrame, settings: dict[str, Any]) -> Figure:
     """WA and UA against SNR, one row per dataset and noise kind, one line per system, bars: 95 % intervals.
 
-    curves: as ``robustness`` returns. Noise grows to the right.
+    curves: as ``robustness`` returns. Noise grows to the right. Dotted: chance, where it is known.
     """
     if curves.empty:
         return sentence_figure("No score at an SNR was run in this experiment.")
@@ -70,6 +74,7 @@ def draw_robustness(curves: pd.DataFrame, settings: dict[str, Any]) -> Figure:
             for axis, metric in zip(row, metrics, strict=True):
                 here = (curves["dataset"] == dataset) & (curves["noise"] == noise) & (curves["metric"] == metric)
                 draw_curves(axis, curves[here], styles, places)
+                draw_chance(axis, curves[here])
                 axis.set_title(
                     f"{short_title(dataset, settings['datasets'][dataset])}, {noise_label(noise)}", loc="left"
                 )

@@ -17,6 +17,7 @@ from statsmodels.stats.proportion import proportion_effectsize
 
 from nmer.metrics import confusion_matrix
 from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
+from nmer.results.chance import with_marks
 from nmer.results.predictions import RUN, Run
 from nmer.results.reading import rows_of
 from nmer.results.replicates import COLUMNS, METRICS
@@ -31,6 +32,7 @@ INTERVAL_COLUMNS = (*COLUMNS, "low", "high")
 COMPARISON_COLUMNS = (
     *("dataset", "noise", "snr_db", "condition", "metric", "system"),
     *("difference", "low", "high", "p_value", "p_adjusted", "effect"),
+    *("trainings", "at_chance", "nmer_trainings", "nmer_at_chance"),
 )
 RANK_COLUMNS = ("metric", "system", "rank", "blocks", "friedman_p", "critical_difference")
 CONFUSION_COLUMNS = (*RUN, "condition", "label", "predicted", "count")
@@ -45,16 +47,20 @@ def intervals(cells: pd.DataFrame, replicates: np.ndarray) -> pd.DataFrame:
     return cells.assign(low=low, high=high)[list(INTERVAL_COLUMNS)]
 
 
-def comparisons(cells: pd.DataFrame, replicates: np.ndarray, systems: list[str]) -> pd.DataFrame:
+def comparisons(
+    cells: pd.DataFrame, replicates: np.ndarray, systems: list[str], trainings: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """NMER minus each other system, wherever both were run. Columns COMPARISON_COLUMNS.
 
     low, high: percentiles of the paired differences. p_value: two-sided, of the difference divided by the standard
     deviation of its replicates, against a normal distribution. p_adjusted: by Holm's method within a dataset, condition
     and metric, over all systems, noise kinds and levels. effect: Cohen's h of the two scores taken as proportions.
+    at_chance, nmer_at_chance: how many of the system's and of NMER's trainings are at chance there, from ``trainings``
+    (verdicts of ``nmer.results.chance``); missing without them.
     """
     rows = []
     for condition, regime in COMPARED.items():
-        chosen = of_regime(cells, regime)
+        chosen = with_marks(of_regime(cells.assign(row=range(len(cells))), regime), trainings)
         chosen = chosen[(chosen["condition"] == condition) & chosen["system"].isin(systems)]
         for place, part in chosen.groupby(["dataset", "noise", "snr_db", "metric"], dropna=False, sort=False):
             by_system = {row.system: row for row in rows_of(part)}
@@ -68,13 +74,16 @@ def comparisons(cells: pd.DataFrame, replicates: np.ndarray, systems: list[str])
                     {"dataset": dataset, "noise": noise, "snr_db": snr_db, "condition": condition}
                     | {"metric": metric, "system": system}
                     | _difference(reference, other, replicates)
+                    | {"trainings": other.trainings, "at_chance": other.at_chance}
+                    | {"nmer_trainings": reference.trainings, "nmer_at_chance": reference.at_chance}
                 )
     table = pd.DataFrame(rows, columns=[name for name in COMPARISON_COLUMNS if name != "p_adjusted"])
     families = table.groupby(["dataset", "condition", "metric"], sort=False)["p_value"]
     adjusted: pd.Series | list[float] = (
         families.transform(lambda p: multipletests(p, method="holm")[1]) if len(table) else []
     )
-    return table.assign(p_adjusted=adjusted).astype({"snr_db": "Int64"})[list(COMPARISON_COLUMNS)]
+    counts = ("snr_db", "trainings", "at_chance", "nmer_trainings", "nmer_at_chance")
+    return table.assign(p_adjusted=adjusted).astype(dict.fromkeys(counts, "Int64"))[list(COMPARISON_COLUMNS)]
 
 
 def ranks(scores: pd.DataFrame, systems: list[str]) -> pd.DataFrame:
@@ -128,7 +137,7 @@ def confusion(runs: Iterable[Run]) -> pd.DataFrame:
 
 def _difference(reference: Any, other: Any, replicates: np.ndarray) -> dict[str, float]:
     """The figures of one comparison; reference and other are rows of the cells."""
-    drawn = replicates[reference.Index].astype(np.float64) - replicates[other.Index]
+    drawn = replicates[reference.row].astype(np.float64) - replicates[other.row]
     difference, spread = reference.value - other.value, drawn.std(ddof=1)
     low, high = _percentiles(drawn[None])
     certain = 0.0 if difference else 1.0

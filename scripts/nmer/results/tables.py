@@ -25,10 +25,11 @@ from nmer.names import (
     UNIMODAL_SYSTEMS,
     in_paper_order,
 )
+from nmer.results.chance import MARKS, with_marks
 from nmer.results.scores import average, of_regime
 
 KEY = ("dataset", "system", "noise", "snr_db", "condition", "metric")
-COLUMNS = (*KEY, "mean", "std", "n", "paper", "difference")
+COLUMNS = (*KEY, "mean", "std", "n", "paper", "difference", *MARKS)
 SIZE_COLUMNS = ("dataset", "quantity", "value", "paper", "difference")
 TABLE_METRICS = ("WA", "UA")
 TABLE_3_SYSTEM = "nmer"
@@ -78,35 +79,51 @@ def table_1(reports: Iterable[dict[str, Any]], settings: dict[str, Any], paper: 
     return _with_difference(table, "value", settings)
 
 
-def table_2(scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
-    """Every system under every noise kind and level, averaged over the six conditions. Columns COLUMNS."""
+def table_2(
+    scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame, trainings: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Every system under every noise kind and level, averaged over the six conditions. Columns COLUMNS.
+
+    trainings: the verdicts of ``nmer.results.chance``, for the columns MARKS; without them these are empty.
+    """
     places = [(noise, snr_db, AVERAGE) for noise in settings["snr_db"] for snr_db in levels(settings, noise)]
-    return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "six"), settings, paper)
+    return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "six"), settings, paper, trainings)
 
 
-def table_3(scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
-    """NMER under the reference noise, each of the six conditions and their average. Columns COLUMNS."""
+def table_3(
+    scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame, trainings: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """NMER under the reference noise, each of the six conditions and their average. Columns and marks as Table 2."""
     systems = [system for system in systems_of(settings) if system == TABLE_3_SYSTEM]
     places = _reference_places(settings, [*SIX_CONDITIONS, AVERAGE])
-    return _compare(_grid(settings, systems, places), of_regime(scores, "six"), settings, paper)
+    return _compare(_grid(settings, systems, places), of_regime(scores, "six"), settings, paper, trainings)
 
 
-def table_4(scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
-    """Every uni-modal system, its modality noisy, reference noise, and clean where it was run so. Columns COLUMNS.
+def table_4(
+    scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame, trainings: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Every uni-modal system, its modality noisy, reference noise, and clean where it was run so.
 
-    Noisy rows have the condition ``none``, clean ones ``avl`` with an empty noise kind and no SNR. Systems are
-    trained on equally noisy data or, if the experiment says so, once on clean data. Source: SPEC 4.7, 6.3.
+    Columns and marks as Table 2. Noisy rows have the condition ``none``, clean ones ``avl`` with an empty noise kind
+    and no SNR. Systems are trained on equally noisy data or, if the experiment says so, once on clean data.
+    Source: SPEC 4.7, 6.3.
     """
     noisy = of_regime(scores, "all")
     clean = scores[(scores["regime"] == "clean") & (scores["condition"] == ALL_CLEAN)]
     cells = pd.concat([noisy[noisy["condition"] == ALL_NOISY], clean])
-    return _compare(_grid(settings, unimodal_systems(settings), unimodal_places(settings)), cells, settings, paper)
+    grid = _grid(settings, unimodal_systems(settings), unimodal_places(settings))
+    return _compare(grid, cells, settings, paper, trainings)
 
 
-def table_5(scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
-    """Every system with all modalities noisy, trained so (MEN: trained clean), reference noise. Columns COLUMNS."""
+def table_5(
+    scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame, trainings: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Every system with all modalities noisy, trained so (MEN: trained clean), reference noise.
+
+    Columns and marks as Table 2.
+    """
     places = _reference_places(settings, [ALL_NOISY])
-    return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "all"), settings, paper)
+    return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "all"), settings, paper, trainings)
 
 
 SCORE_TABLES = {2: table_2, 3: table_3, 4: table_4, 5: table_5}
@@ -176,14 +193,21 @@ def _grid(settings: dict[str, Any], systems: list[str], places: list[tuple[str, 
     return pd.DataFrame(rows, columns=list(KEY)).astype({"snr_db": "Int64"})
 
 
-def _compare(grid: pd.DataFrame, scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
+def _compare(
+    grid: pd.DataFrame,
+    scores: pd.DataFrame,
+    settings: dict[str, Any],
+    paper: pd.DataFrame,
+    trainings: pd.DataFrame | None,
+) -> pd.DataFrame:
+    """The cells of ``grid`` with their scores, the paper's and their marks."""
     names = {dataset: about.get("paper_name") for dataset, about in settings["datasets"].items()}
     # Matching by plain tuples: a missing SNR or a dataset unknown to the paper is then an ordinary value.
     published = dict(zip(_keys(in_our_names(paper)), paper["value"], strict=True))
     paper_keys = _keys(grid.assign(dataset=grid["dataset"].map(names.get)))
     # Only the table's own systems are averaged: whatever the scores hold of others is no concern of it.
-    measured = average(scores[scores["system"].isin(grid["system"])]).drop(columns="regime").astype({"snr_db": "Int64"})
-    table = grid.merge(measured, on=list(KEY), how="left")
+    measured = average(scores[scores["system"].isin(grid["system"])]).astype({"snr_db": "Int64"})
+    table = grid.merge(with_marks(measured, trainings).drop(columns="regime"), on=list(KEY), how="left")
     table["n"] = table["n"].astype("Int64")
     table["paper"] = pd.Series([published.get(place) for place in paper_keys], dtype="float64")
     # A cell that was neither run nor published is no cell of the table.

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 
 from nmer.errors import DataError
 from nmer.names import corruption_name, system_label
+from nmer.results.chance import with_chance
+from nmer.results.curves import draw_chance
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import by_level, of_dataset, outermost, outermost_levels, select
@@ -21,7 +23,7 @@ from nmer.results.style import SETTINGS, WIDTH, SystemStyle, legend_below, legen
 from nmer.results.tables import levels, systems_of
 from nmer.results.wording import level_title
 
-COLUMNS = ("dataset", "noise", "snr_db", "system", "quantity", "epoch", "mean", "low", "high", "n")
+COLUMNS = ("dataset", "noise", "snr_db", "system", "quantity", "epoch", "mean", "low", "high", "n", "chance")
 QUANTITIES = {"val_UA": "validation UA", "loss": "training loss"}
 """Columns of a history and what they are called: UA on validation data is what selects the epoch that is tested."""
 
@@ -46,11 +48,14 @@ def read_histories(paths: Iterable[str | Path], settings: dict[str, Any]) -> pd.
     return pd.concat(frames, ignore_index=True).astype({"snr_db": "Int64"})
 
 
-def training_curves(histories: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
+def training_curves(
+    histories: pd.DataFrame, settings: dict[str, Any], dataset: str, trainings: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """What the figure shows, columns COLUMNS: mean, lowest and highest of the n runs (folds and repeats) of an epoch.
 
     histories: as :func:`read_histories` gives them. Systems are those trained for the six conditions under the
     reference noise at its outermost levels; one trained on clean data alone has one training, and stands at both.
+    chance: of the validation UA, from ``trainings`` (verdicts of ``nmer.results.chance``); else missing.
     Raises ConfigError for an unknown dataset.
     """
     own = of_regime(of_dataset(histories, settings, dataset), "six")
@@ -63,6 +68,7 @@ def training_curves(histories: pd.DataFrame, settings: dict[str, Any], dataset: 
     key = ["dataset", "noise", "snr_db", "system", "quantity", "epoch"]
     tidy = every.melt([*key[:4], "epoch"], list(QUANTITIES), var_name="quantity")
     cells = tidy.groupby(key, dropna=False)["value"].agg(mean="mean", low="min", high="max", n="size").reset_index()
+    cells = with_chance(cells.assign(metric=cells["quantity"].map({"val_UA": "UA"})), trainings)
     order = {
         "corruption": outermost(settings),
         "quantity": list(QUANTITIES),
@@ -87,6 +93,7 @@ def draw_training(curves: pd.DataFrame) -> Figure:
         for column, (noise, snr_db, here) in zip(axes.T, panels, strict=True):
             for axis, quantity in zip(column, QUANTITIES, strict=True):
                 _draw_runs(axis, here[here["quantity"] == quantity], styles)
+                draw_chance(axis, here[here["quantity"] == quantity])
             column[0].set_title(level_title(noise, snr_db), loc="left")
             column[-1].set_xlabel("epoch")
             column[-1].xaxis.get_major_locator().set_params(integer=True)

@@ -6,10 +6,13 @@ from typing import Any
 
 import pandas as pd
 
-from nmer.names import noise_label
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, noise_label
 
 ABSENT = "–"
 """Printed where there is no number."""
+
+AT_CHANCE, WA_AT_MAJORITY = "†", "‡"
+"""Signs of a cell with a training at chance, and of one whose WA is not above the share of the largest class."""
 
 
 def short_title(dataset: str, about: dict[str, Any]) -> str:
@@ -20,6 +23,12 @@ def short_title(dataset: str, about: dict[str, Any]) -> str:
 def decibels(snr_db: int | None) -> str:
     """An SNR as printed, e.g. ``−10 dB``; ``no SNR`` for a kind without one."""
     return "no SNR" if snr_db is None else f"{snr_db} dB".replace("-", "−")
+
+
+def condition_title(condition: str) -> str:
+    """A condition, or what is averaged over several, as printed in a sentence."""
+    titles = {AVERAGE: "average of the six conditions", ALL_NOISY: "all modalities noisy", ALL_CLEAN: "clean"}
+    return titles.get(condition, f"condition {condition}")
 
 
 def level_title(noise: str, snr_db: int | None) -> str:

@@ -1,0 +1,33 @@
+"""Find the trainings of an experiment that are at chance, from the predictions of its runs.
+
+A training is at chance if at least 99 % of its predictions are one class, or if the 95 % interval of its UA reaches
+1 / classes; that its WA is not above the share of the largest class is a separate sign (docs/statistics.md). Writes one
+row per training and cell: its items, WA, UA with the interval's lower end, and both verdicts.
+"""
+
+from __future__ import annotations
+
+from nmer import command
+from nmer.files import write_text
+from nmer.results.chance import judge_runs
+from nmer.results.predictions import read_runs
+
+
+def main() -> None:
+    """Judge every training, write the table."""
+    parser = command.parser(__doc__)
+    parser.add_argument(
+        "--scores",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="scores of the runs, CSV; predictions beside them",
+    )
+    parser.add_argument("--output", required=True, help="where to write the verdicts, CSV")
+    arguments = parser.parse_args()
+    trainings = judge_runs(read_runs(arguments.scores))
+    write_text(arguments.output, trainings.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
+
+
+if __name__ == "__main__":
+    command.run(main)

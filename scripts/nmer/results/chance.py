@@ -1,0 +1,168 @@
+"""Which trainings are at chance: the one definition that tables, figures, the report and ``make status`` use.
+
+A training (one fold and repeat of a run) is judged for every cell it contributes to, by its own items alone, so that
+one repeat is enough. Its items are the test utterances of its fold. An utterance that is tested under several
+conditions of the cell is one item, correct to the share of these conditions in which it is classified correctly: six
+answers about one utterance are not six independent observations. Not for marking a table: see ``tables`` and
+``chance_texts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from statistics import NormalDist
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS
+from nmer.results.predictions import RUN, Run
+from nmer.results.reading import read_columns
+
+CONFIDENCE = 0.95
+ONE_CLASS = 0.99
+"""With at least this share of its predictions in one class, a training has learnt nothing."""
+
+CELL = (*RUN, "condition")
+"""What a training is judged for; ``avg6`` is the six conditions together."""
+
+MARKS = ("trainings", "at_chance", "wa_at_majority")
+_TYPES = {
+    **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
+    "snr_db": "Int64",
+    "condition": "str",
+    **dict.fromkeys(("fold", "repeat", "items", "classes"), "int64"),
+    **dict.fromkeys(("wa", "majority", "ua", "ua_low", "most_predicted"), "float64"),
+    **dict.fromkeys(("at_chance", "wa_at_majority"), "int64"),
+}
+COLUMNS = tuple(_TYPES)
+
+
+class Verdict(NamedTuple):
+    """One training judged for one cell.
+
+    items: utterances. classes: classes among them. wa, ua: over the items, as fractions. majority: share of the
+    largest class. ua_low: lower end of the 95 % interval of UA. most_predicted: share of the class predicted most.
+    """
+
+    items: int
+    classes: int
+    wa: float
+    majority: float
+    ua: float
+    ua_low: float
+    most_predicted: float
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether nearly all predictions are one class, or UA is not shown to be above 1 / classes."""
+        return self.most_predicted >= ONE_CLASS or self.ua_low <= 1 / self.classes
+
+    @property
+    def wa_at_majority(self) -> bool:
+        """Whether WA is not above that of predicting the largest class always. Without UA's verdict it proves little:
+        on imbalanced classes a system that finds the small ones may lose WA by it."""
+        return self.wa <= self.majority
+
+
+def judge(labels: np.ndarray, predicted: np.ndarray) -> Verdict:
+    """Judge one training for one cell.
+
+    labels: (n,) class numbers. predicted: (conditions, n) class numbers, -1 where an utterance is not tested under a
+    condition; an utterance that is tested under none is no item. Raises ValueError without an item.
+    The interval is an adjusted Wald interval for a mean of proportions, as UA is one of recalls: 4 / classes items are
+    added to each class, answered as a guess would, one in ``classes`` correctly. It keeps its width where a recall is
+    0 or 1, as those of a constant prediction are. For two classes it is Agresti and Caffo's (2000); for more, Price and
+    Bonett (2004) add the same number, half of it correct, which would pull the interval up from chance.
+    """
+    tested = predicted >= 0
+    is_item = tested.any(axis=0)
+    if not is_item.any():
+        raise ValueError("no utterance was tested")
+    labels, predicted, tested = labels[is_item], predicted[:, is_item], tested[:, is_item]
+    correct = ((predicted == labels) & tested).sum(axis=0) / tested.sum(axis=0)
+    _, label, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    classes = len(counts)
+    sums, squares = np.bincount(label, correct), np.bincount(label, correct**2)
+    added, added_correct = 4 / classes, 4 / classes**2
+    size = counts + added
+    recall = (sums + added_correct) / size
+    variance = ((squares + added_correct) / size - recall**2) / size
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    return Verdict(
+        items=len(labels),
+        classes=classes,
+        wa=float(correct.mean()),
+        majority=float(counts.max() / len(labels)),
+        ua=float((sums / counts).mean()),
+        ua_low=float(recall.mean() - z * np.sqrt(variance.sum()) / classes),
+        most_predicted=float(np.bincount(predicted[tested]).max() / tested.sum()),
+    )
+
+
+def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
+    """Every training of these runs, judged for each tested condition and for the six together. Columns COLUMNS."""
+    rows = []
+    for run in runs:
+        cells = {name: [position] for position, name in enumerate(run.conditions)}
+        if set(SIX_CONDITIONS) <= set(run.conditions):
+            cells[AVERAGE] = [run.conditions.index(name) for name in SIX_CONDITIONS]
+        for fold, here in run.folds.items():
+            for repeat, predicted in enumerate(here.predicted, start=1):
+                for condition, positions in cells.items():
+                    verdict = judge(here.labels, predicted[positions])
+                    flags = (int(verdict.at_chance), int(verdict.wa_at_majority))
+                    rows.append((*run.key, condition, fold, repeat, *verdict, *flags))
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"snr_db": "Int64"})
+
+
+def read_trainings(path: str | Path) -> pd.DataFrame:
+    """What ``find_chance.py`` wrote: columns COLUMNS, typed. Raises DataError if the file is missing or damaged."""
+    return read_columns(path, _TYPES)
+
+
+def per_cell(trainings: pd.DataFrame) -> pd.DataFrame:
+    """Marks of every cell, columns CELL and MARKS: how many trainings it has, and how many of them are at chance.
+
+    trainings: as of :func:`judge_runs`.
+    """
+    cells = trainings.groupby(list(CELL), dropna=False, sort=False)
+    counts = cells[["at_chance", "wa_at_majority"]].sum().assign(trainings=cells.size())
+    return counts.reset_index()[[*CELL, *MARKS]].astype(dict.fromkeys(MARKS, "Int64"))
+
+
+def with_marks(cells: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:
+    """Cells of scores with the columns MARKS, missing where no training was judged.
+
+    cells: columns CELL. trainings: as of :func:`judge_runs`, or None. A mark belongs to the whole cell, so that its
+    rows of WA and UA have the same.
+    """
+    if trainings is None:
+        return cells.assign(**{name: pd.array([pd.NA] * len(cells), dtype="Int64") for name in MARKS})
+    return cells.merge(per_cell(trainings), on=list(CELL), how="left")
+
+
+def with_chance(scores: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:
+    """Rows of WA and UA with the column ``chance``: the level of :func:`levels`, missing where it is not known.
+
+    scores: columns dataset and metric. trainings: as of :func:`judge_runs`, or None.
+    """
+    known = {} if trainings is None else levels(trainings)
+    places = zip(scores["dataset"], scores["metric"], strict=True)
+    return scores.assign(chance=pd.array([known.get(place) for place in places], dtype="Float64").astype("float64"))
+
+
+def levels(trainings: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """(dataset, metric) -> what a constant prediction attains: UA 1 / classes, WA the share of the largest class.
+
+    trainings: as of :func:`judge_runs`. The share is that of a fold's test utterances, averaged over the trainings.
+    """
+    found = {}
+    # Under one of the six conditions alone, only some of the utterances may be tested.
+    of_all_utterances = trainings[trainings["condition"].isin((AVERAGE, ALL_NOISY, ALL_CLEAN))]
+    for dataset, rows in of_all_utterances.groupby("dataset", sort=False):
+        found[str(dataset), "WA"] = float(rows["majority"].mean())
+        found[str(dataset), "UA"] = float((1 / rows["classes"]).mean())
+    return found

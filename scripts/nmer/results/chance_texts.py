@@ -1,0 +1,74 @@
+"""What the report and ``make status`` say of trainings at chance. Not for the definition: that is ``chance``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, predictions_path, system_label
+from nmer.results.chance import CELL, judge_runs, per_cell, read_trainings
+from nmer.results.predictions import read_runs
+from nmer.results.reading import rows_of
+from nmer.results.scores import of_regime
+from nmer.results.tables import TABLE_3_SYSTEM, systems_of, unimodal_systems
+from nmer.results.wording import condition_title, level_title, short_title
+
+
+def shown_cells(trainings: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
+    """Marks of the cells that Tables 2 to 5 show, each once. Columns CELL and MARKS.
+
+    trainings: verdicts of ``nmer.results.chance``. settings: those of the tables.
+    """
+    multimodal, unimodal = systems_of(settings), unimodal_systems(settings)
+    marks: pd.DataFrame = per_cell(trainings)
+    six, noisy = of_regime(marks, "six"), of_regime(marks, "all")
+    noisy = noisy[(noisy["condition"] == ALL_NOISY) & (noisy["noise"] == settings["reference_noise"])]
+    of_nmer = (six["system"] == TABLE_3_SYSTEM) & six["condition"].isin(SIX_CONDITIONS)
+    of_nmer &= six["noise"] == settings["reference_noise"]
+    parts = [
+        six[six["system"].isin(multimodal) & ((six["condition"] == AVERAGE) | of_nmer)],
+        noisy[noisy["system"].isin([*multimodal, *unimodal])],
+        marks[marks["system"].isin(unimodal) & (marks["regime"] == "clean") & (marks["condition"] == ALL_CLEAN)],
+    ]
+    cells: pd.DataFrame = pd.concat(parts, ignore_index=True).drop_duplicates(list(CELL), ignore_index=True)
+    return cells
+
+
+def warnings(trainings: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
+    """One sentence per dataset, noise kind and level that has a cell at chance, naming its systems."""
+    cells = shown_cells(trainings, settings)
+    cells = cells[cells["at_chance"] > 0]
+    sentences = []
+    for dataset, about in settings["datasets"].items():
+        of_dataset = cells[cells["dataset"] == dataset]
+        for _, rows in of_dataset.groupby(["noise", "snr_db"], dropna=False, sort=False):
+            noise, snr_db = rows["noise"].iloc[0], rows["snr_db"].iloc[0]
+            level = level_title(noise, None if pd.isna(snr_db) else int(snr_db)) if noise else "without noise"
+            named = "; ".join(_named(condition, part) for condition, part in rows.groupby("condition", sort=False))
+            sentences.append(f"At chance on {short_title(dataset, about)}, {level}: {named}.")
+    return sentences
+
+
+def status_line(scores: Iterable[Path], verdicts: Path, settings: dict[str, Any]) -> str:
+    """How many cells of the tables have a training at chance, of those evaluated so far; empty if none is.
+
+    scores: of the evaluations. verdicts: the table of ``find_chance.py``, read where it is newer than all of them;
+    otherwise the predictions are judged. Raises DataError if a file is damaged.
+    """
+    found = [path for path in scores if path.exists() and predictions_path(path).exists()]
+    if not found:
+        return ""
+    newest = max(path.stat().st_mtime for path in found)
+    is_current = verdicts.exists() and verdicts.stat().st_mtime >= newest
+    trainings = read_trainings(verdicts) if is_current else judge_runs(read_runs(found))
+    cells = shown_cells(trainings, settings)
+    at_chance = int((cells["at_chance"] > 0).sum())
+    return f"At chance: {at_chance} of the {len(cells)} cells evaluated so far (docs/statistics.md)."
+
+
+def _named(condition: str, rows: pd.DataFrame) -> str:
+    systems = ", ".join(f"{system_label(row.system)} {row.at_chance} of {row.trainings}" for row in rows_of(rows))
+    return f"{condition_title(condition)}: {systems}"
