@@ -97,7 +97,8 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tenso
 def _product(values: Tensor, lstms: list[list[Tensor]]) -> Tensor:
     """Of what LSTMs read and their input weights, (LSTMs, longest, batch, 4 hidden)."""
     product = functional.linear(values.transpose(0, 1), torch.cat([own[0] for own in lstms]))
-    return product.unflatten(2, (len(lstms), -1)).movedim(2, 0)
+    apart: Tensor = product.unflatten(2, (len(lstms), -1))
+    return apart.movedim(2, 0)
 
 
 def _outputs(*given: Tensor) -> tuple[Tensor, ...]:

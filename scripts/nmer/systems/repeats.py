@@ -131,8 +131,13 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         given = [each.to(torch.get_autocast_dtype(device)) for each in given]
         with torch.autocast(device, enabled=False):
-            return for_all(_Linear.apply, *given)
-    return for_all(_Linear.apply, *given)
+            return _multiplied(*given)
+    return _multiplied(*given)
+
+
+def _multiplied(*given: Tensor) -> Tensor:
+    found: Tensor = for_all(_Linear.apply, *given)
+    return found
 
 
 class _Linear(torch.autograd.Function):

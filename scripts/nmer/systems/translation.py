@@ -26,6 +26,9 @@ PADDED_AT_MOST = 32
 """Frames by which a decoder's memory is padded to share the attention of a longer one: a GPU computes that many in the
 time it takes to launch an attention of their own."""
 
+SHARPER = 2.0
+"""tanh(x) is 2 sigmoid(2 x) - 1, and :class:`DecoderStates` takes the sigmoid: this factor goes into its weights."""
+
 ROWS_OF_A_BLOCK = 16
 """Utterances whose memories a CPU attends to at once: few, so that they fit its cache and differ little in length."""
 
@@ -229,7 +232,7 @@ def _blocks(joint: Sequences) -> list[Sequences]:
 def _memory(decoder: AttentionDecoder, joint: Sequences) -> tuple[Tensor, ...]:
     """Keys, values, and where there is no frame."""
     weight, bias = decoder.attention.weight[:, HIDDEN:], decoder.attention.bias
-    return functional.linear(joint.values, weight, bias), joint.values, ~joint.valid()
+    return functional.linear(joint.values, SHARPER * weight, SHARPER * bias), joint.values, ~joint.valid()
 
 
 def _states(
@@ -237,8 +240,10 @@ def _states(
     memories: list[list[tuple[Tensor, ...]]],
     steps: int,
 ) -> Tensor:
-    """States and contexts, (decoders, batch, steps, 2 x 128). memories: what several decoders attend to in one, or parts
-    of one decoder's batch, in the order of decoders and batch."""
+    """States and contexts, (decoders, batch, steps, 2 x 128).
+
+    memories: in the order of decoders and batch, each of several decoders in one, or of a part of one decoder's batch.
+    """
     operands = [_operands(*parts) for parts in given]
     kinds = len(operands[0])
     sizes = [len(group) for group in memories]
@@ -251,7 +256,8 @@ def _states(
         for end, size in zip(accumulate(sizes), sizes, strict=True):
             memory += [joined(parts[3 * (end - size) + kind : 3 * end : 3]) for kind in range(3)]
         states: Tensor = DecoderStates.apply(steps, *own, *memory)  # type: ignore[no-untyped-call]
-        return states.unflatten(0, (len(given), -1)).transpose(0, 1)
+        of_repeats: Tensor = states.unflatten(0, (len(given), -1))
+        return of_repeats.transpose(0, 1)
 
     every = [part for parts in operands for part in parts]
     return for_all(of_all, *every, *(part for group in memories for parts in group for part in parts))
@@ -266,10 +272,11 @@ def _operands(decoder: AttentionDecoder, output: OutputLayer, joint: Sequences) 
     hears = from_feedback @ output.feedback.weight
     of_state, of_context = (hears @ output.head.weight).split(HIDDEN, dim=1)
     later = bias + from_feedback @ output.feedback.bias + hears @ output.head.bias
-    query_weight = decoder.attention.weight[:, :HIDDEN]
+    query_weight = SHARPER * decoder.attention.weight[:, :HIDDEN]
+    score = SHARPER * decoder.score.weight[0]
     first = functional.linear(start, cell.weight_hh, bias)
     from_contexts = torch.cat([of_context, from_context], dim=1)
-    return start, first, later, query_weight, decoder.score.weight[0], cell.weight_hh + of_state, from_contexts
+    return start, first, later, query_weight, score, cell.weight_hh + of_state, from_contexts
 
 
 class Summary(nn.Module):
