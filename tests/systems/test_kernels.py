@@ -100,12 +100,12 @@ def step(calls: Calls, name: str, repeats: int, longest: dict[str, int] = LONGES
 @pytest.mark.parametrize(
     ("name", "options", "most"),
     [
-        ("men", {}, 752),
-        ("mmin", {}, 1143),
-        ("if_mmin", {}, 1018),
-        ("nmer", {}, 1267),
-        ("mctn", {}, 3888),
-        ("mctn", {"form": "hier"}, 2243),
+        ("men", {}, 765),
+        ("mmin", {}, 1156),
+        ("if_mmin", {}, 1031),
+        ("nmer", {}, 1282),
+        ("mctn", {}, 2993),
+        ("mctn", {"form": "hier"}, 2158),
     ],
     ids=lambda value: str(value),
 )

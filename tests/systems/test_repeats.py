@@ -12,7 +12,7 @@ from nmer.systems.convolution import window_maxima
 from nmer.systems.interface import Sequences
 from nmer.systems.recurrence import lstm_maxima, lstm_outputs, lstm_weights
 from nmer.systems.repeats import compute_together, drawn_alike, for_all, together
-from nmer.systems.translation import AttentionDecoder, OutputLayer, SequenceEncoder, Summary, decode
+from nmer.systems.translation import AttentionDecoder, OutputLayer, SequenceEncoder, Summary, decode, encode, summarise
 
 REPEATS = 3
 LENGTHS = torch.tensor([[5, 1, 7, 3], [2, 2, 6, 7], [7, 4, 1, 1]])
@@ -174,7 +174,7 @@ def test_lstms_computed_in_the_same_steps_are_the_frameworks_lstms():
     lstms = [[nn.LSTM(3, 4, batch_first=True) for _ in range(2)] for _ in range(5)]
     values = [torch.randn(6, 7, 3, requires_grad=True) for _ in lstms]
     readers = [(read, [lstm_weights(lstm) for lstm in own]) for read, own in zip(values, lstms, strict=True)]
-    found = lstm_outputs(readers)
+    found = torch.cat(lstm_outputs(readers))
     expected = torch.stack(
         [lstm(read)[0].transpose(0, 1) for read, own in zip(values, lstms, strict=True) for lstm in own]
     )
@@ -184,6 +184,54 @@ def test_lstms_computed_in_the_same_steps_are_the_frameworks_lstms():
     gradients = (torch.autograd.grad((outputs * scale).sum(), leaves) for outputs in (found, expected))
     for gradient, reference in zip(*gradients, strict=True):
         torch.testing.assert_close(gradient, reference)
+
+
+def test_lstms_of_fewer_steps_stop_taking_part():
+    lengths, dims = (3, 7, 1, 7, 4), (3, 2, 5, 3, 3)
+    lstms = [[nn.LSTM(dim, 4, batch_first=True) for _ in range(2)] for dim in dims]
+    values = [torch.randn(6, longest, dim, requires_grad=True) for longest, dim in zip(lengths, dims, strict=True)]
+    readers = [(read, [lstm_weights(lstm) for lstm in own]) for read, own in zip(values, lstms, strict=True)]
+    found = torch.cat([outputs.flatten() for outputs in lstm_outputs(readers)])
+    expected = torch.cat(
+        [
+            torch.stack([lstm(read)[0].transpose(0, 1) for lstm in own]).flatten()
+            for read, own in zip(values, lstms, strict=True)
+        ]
+    )
+    torch.testing.assert_close(found, expected)
+    scale = torch.randn(found.shape)
+    leaves = [*values, *(parameter for own in lstms for lstm in own for parameter in lstm.parameters())]
+    gradients = (torch.autograd.grad((outputs * scale).sum(), leaves) for outputs in (found, expected))
+    for gradient, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, reference)
+
+
+def test_joint_sequences_of_several_lengths_and_their_summaries_are_those_of_each_utterance_alone():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.encoders = nn.ModuleList(SequenceEncoder() for _ in range(2))
+            self.summaries = nn.ModuleList(Summary() for _ in range(2))
+
+        def parts(self, given):
+            return given, Sequences(given.values[..., :3, :], given.lengths.clamp(max=3))
+
+        def forward(self, given):
+            joints = encode(list(self.encoders), self.parts(given))
+            return torch.stack(summarise(list(self.summaries), joints))
+
+    def naive(module, given):
+        found = []
+        for encoder, summary, part in zip(module.encoders, module.summaries, module.parts(given), strict=True):
+            rows = []
+            for values, length in zip(*part, strict=True):
+                forwards, backwards = encoder.lstm(values[None, :length])[0][0].chunk(2, dim=1)
+                outputs = summary.lstm((forwards + backwards)[None])[0][0]
+                rows.append(summary.score(outputs).tanh().softmax(dim=0).T[0] @ outputs)
+            found.append(torch.stack(rows))
+        return torch.stack(found)
+
+    check([Two() for _ in range(REPEATS)], sequences(128), naive)
 
 
 def test_the_maxima_of_lstms_are_those_of_each_utterance_alone():

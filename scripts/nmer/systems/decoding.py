@@ -1,8 +1,8 @@
 """The steps of attention decoders, several of them side by side, with their gradients (SPEC 4.6).
 
 Everything that does not depend on a step's state is computed before or after: a caller gives the keys, and weights in
-which the way from a step's output to the next step's gates is one matrix. What remains of a step is the attention, one
-batched product and the LSTM's fused cell.
+which the way from a step's output to the next step's gates is one matrix. What remains of a step is the attention, two
+batched products and the LSTM's fused cell.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from nmer.systems.fused_lstm import fused_cell, fused_cell_backward
+from nmer.systems.products import sum_of_products
 
 aten = torch.ops.aten
 
@@ -34,171 +36,174 @@ class DecoderStates(torch.autograd.Function):
         context_weights: Tensor,
         *memories: Tensor,
     ) -> Tensor:
-        """All operands have the repeats, then the decoders, on their first two axes.
-
-        start: (..., batch, hidden), what the first query is read from. first: (..., batch, 4 hidden), the first step's
-        gates but for the context's part. later: (..., 4 hidden), bias of the gates from the second step on.
-        query_weights: (..., hidden, hidden). score_weights: (..., hidden).
-        state_weights: (..., 4 hidden, 2 hidden), from the state and the context of a step to the next step's gates.
-        context_weights: (..., 4 hidden, hidden), from a step's context to its own gates.
-        memories: of consecutive decoders together the keys and values, (..., batch, longest, hidden), and where there
-        is no frame, (..., batch, longest) bool, in turn.
-        Returns states and contexts side by side, (..., steps, batch, 2 hidden).
+        """start: (decoders, batch, hidden), what the first query is read from. first: (decoders, batch, 4 hidden), the
+        first step's gates but for the context's part. later: (decoders, 4 hidden), bias of the gates from the second
+        step on.
+        query_weights: (decoders, hidden, hidden). score_weights: (decoders, hidden), of the sigmoid of key and query.
+        state_weights: (decoders, 4 hidden, hidden), from the state of a step to the next step's gates.
+        context_weights: (decoders, 4 hidden, 2 hidden), to a step's gates from the contexts of the step before and of
+        its own.
+        memories: in turn the keys and the values, (rows, longest, hidden), and where there is no frame, (rows,
+        longest) bool, of consecutive rows of decoders x batch: of some of one decoder, or of all of several.
+        Returns states and contexts side by side, (decoders, batch, steps, 2 hidden).
         """
-        axes, batch, hidden = start.shape[:2], start.shape[2], start.shape[3]
+        decoders, batch, hidden = start.shape
         keep = any(ctx.needs_input_grad)
-        each = [memories[number : number + 3] for number in range(0, len(memories), 3)]
-        scores = score_weights.split([keys.shape[1] for keys, _values, _beyond in each], dim=1)
-        attention = [_Attention(memory, score, keep) for memory, score in zip(each, scores, strict=True)]
-        of_query, of_state, of_context = (
-            weights.flatten(0, 1).transpose(1, 2) for weights in (query_weights, state_weights, context_weights)
-        )
-        offset = later[:, :, None].expand(*axes, batch, 4 * hidden).flatten(0, 2)
-        gates_before, output = first.flatten(0, 2), start.flatten(0, 1)
-        cell = start.new_zeros(len(gates_before), hidden)
+        attention = _attention(memories, score_weights, batch, steps if keep else 1)
+        of_query = query_weights.transpose(1, 2)
+        of_state = torch.cat([query_weights, state_weights], dim=1).transpose(1, 2)
+        of_contexts = context_weights.transpose(1, 2)
+        offset = later[:, None].expand(decoders, batch, 4 * hidden).flatten(0, 1)
+        # Of each row the contexts of all steps in a row, before them zeros: two neighbours are what a step reads.
+        contexts = start.new_empty(decoders, batch, steps + 1, hidden)
+        contexts[:, :, 0] = 0.0
+        cell = start.new_zeros(decoders * batch, hidden)
         states: list[Tensor] = []
         cells, workspaces = [cell], []
-        for _step in range(steps):
-            queries = torch.bmm(output, of_query).unflatten(0, axes)
-            context = _attended(attention, queries).flatten(0, 1)
-            gates = torch.bmm(context, of_context)
+        for step in range(steps):
+            # The queries and all but the contexts' part of the gates in one product.
+            products = torch.bmm(states[-1], of_state) if states else torch.bmm(start, of_query)
+            queries = products[..., :hidden].flatten(0, 1)
+            for each in attention:
+                each.context(queries[each.rows], step if keep else 0, contexts.flatten(0, 1)[each.rows, step + 1])
+            heard = contexts.flatten(2)[:, :, step * hidden : (step + 2) * hidden]
             if states:
-                gates.baddbmm_(states[-1], of_state)
-            flat, cell, workspace = fused_cell(gates.flatten(0, 1), gates_before, cell)
-            gates_before, output = offset, flat.view_as(context)
-            states.append(torch.cat([output, context], dim=2))
+                gates = products[..., hidden:].baddbmm_(heard, of_contexts)
+                state, cell, workspace = fused_cell(gates.flatten(0, 1), offset, cell)
+            else:
+                gates = torch.bmm(heard, of_contexts)
+                state, cell, workspace = fused_cell(gates.flatten(0, 1), first.flatten(0, 1), cell)
+            states.append(state.view_as(start))
             if keep:
                 cells.append(cell)
                 workspaces.append(workspace)
-        stacked = torch.stack(states, dim=1)
+        found = torch.cat([torch.stack(states, dim=2), contexts[:, :, 1:]], dim=3)
         if keep:
             ctx.attention = attention
-            ctx.save_for_backward(start, query_weights, state_weights, context_weights, stacked, *cells, *workspaces)
-        of_all: Tensor = stacked.unflatten(0, axes)
-        return of_all
+            own = (start, query_weights, score_weights, state_weights, context_weights)
+            ctx.save_for_backward(*own, found, *cells, *workspaces)
+        return found
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """gradient: (repeats, decoders, steps, batch, 2 hidden)."""
-        start, query_weights, state_weights, context_weights, states, *kept = ctx.saved_tensors
-        axes, hidden, steps = start.shape[:2], start.shape[3], states.shape[1]
+        """gradient: (decoders, batch, steps, 2 hidden)."""
+        start, query_weights, score_weights, state_weights, context_weights, found, *kept = ctx.saved_tensors
+        hidden, steps = start.shape[2], found.shape[2]
         cells, workspaces = kept[: steps + 1], kept[steps + 1 :]
-        attention = [_AttentionGradients(memory) for memory in ctx.attention]
-        scores = torch.cat([memory.score for memory in ctx.attention], dim=1)[..., None]
+        # It is overwritten: a second backward pass would find something else.
+        attention: list[_Attention] = ctx.attention
+        del ctx.attention
         # Queries' gradients come without the score weights, which are a factor of every one.
-        of_query, of_state, of_context = (
-            weights.flatten(0, 1) for weights in (scores * query_weights, state_weights, context_weights)
-        )
-        # A copy, to which the gradients that come through later steps are added.
-        state_gradients = gradient.flatten(0, 1).transpose(0, 1).clone(memory_format=torch.contiguous_format)
+        scores = score_weights[..., None]
+        of_query = scores * query_weights
+        # Copies, to which the gradients that come through later steps are added.
+        states = gradient[..., :hidden].permute(2, 0, 1, 3).clone(memory_format=torch.contiguous_format)
+        contexts = functional.pad(gradient[..., hidden:], (0, 0, 1, 0))
         cell_gradient = torch.zeros_like(cells[0])
-        query_gradients: list[Tensor] = []
-        gate_gradients: list[Tensor] = []
+        queries: list[Tensor] = []
+        gates: list[Tensor] = []
         for step in reversed(range(steps)):
-            state_gradient = state_gradients[step]
-            if gate_gradients:
-                state_gradient.baddbmm_(gate_gradients[-1], of_state)
-                state_gradient[..., :hidden].baddbmm_(query_gradients[-1], of_query)
+            state = states[step]
+            if gates:
+                state.baddbmm_(gates[-1], state_weights)
+                state.baddbmm_(queries[-1], of_query)
             flat, cell_gradient = fused_cell_backward(
-                state_gradient[..., :hidden].flatten(0, 1),
-                cell_gradient,
-                cells[step],
-                cells[step + 1],
-                workspaces[step],
+                state.flatten(0, 1), cell_gradient, cells[step], cells[step + 1], workspaces[step]
             )
-            gate_gradients.append(flat.unflatten(0, state_gradient.shape[:2]))
-            context_gradient = torch.baddbmm(state_gradient[..., hidden:], gate_gradients[-1], of_context)
-            query_gradients.append(_queries(attention, context_gradient.unflatten(0, axes), step).flatten(0, 1))
-        gates, queries = (torch.stack(parts[::-1], dim=1) for parts in (gate_gradients, query_gradients))
-        outputs = torch.cat([start.flatten(0, 1)[:, None], states[:, :-1, :, :hidden]], dim=1)
-        later, own = gates[:, 1:], [each.of_memory() for each in attention]
-        of_operands = (
-            torch.bmm(query_gradients[-1], of_query).unflatten(0, axes),
-            gates[:, 0].unflatten(0, axes),
-            later.sum(dim=(1, 2)).unflatten(0, axes),
-            scores * _of_weights(queries, outputs).unflatten(0, axes),
-            torch.cat([score for _keys, _values, score in own], dim=1),
-            _of_weights(later, states[:, :-1]).unflatten(0, axes),
-            _of_weights(gates, states[..., hidden:]).unflatten(0, axes),
+            gates.append(flat.unflatten(0, state.shape[:2]))
+            heard = contexts.flatten(2)[:, :, step * hidden : (step + 2) * hidden]
+            heard.baddbmm_(gates[-1], context_weights)
+            query = torch.empty_like(state)
+            for each in attention:
+                of_context = contexts.flatten(0, 1)[each.rows, step + 1]
+                each.query_gradient(of_context, step, query.flatten(0, 1)[each.rows])
+            queries.append(query)
+        of_gates, of_queries = (torch.stack(parts[::-1], dim=2) for parts in (gates, queries))
+        of_later = of_gates[:, :, 1:]
+        before = torch.cat([start[:, :, None], found[:, :, :-1, :hidden]], dim=2)
+        own = found[..., hidden:]
+        heard = torch.cat([functional.pad(own[:, :, :-1], (0, 0, 1, 0)), own], dim=3)
+        of_scores = torch.zeros_like(score_weights)
+        of_memories: list[Tensor | None] = []
+        for each in attention:
+            of_contexts = contexts.flatten(0, 1)[each.rows, 1:]
+            of_keys, of_values, of_score = each.gradients(of_contexts)
+            of_scores[each.decoders] += of_score
+            of_memories += [of_keys, of_values, None]
+        return (
+            None,
+            torch.bmm(queries[-1], of_query),
+            of_gates[:, :, 0],
+            of_later.sum(dim=(1, 2)),
+            scores * _of_weights(of_queries, before),
+            of_scores,
+            _of_weights(of_later, before[:, :, 1:]),
+            _of_weights(of_gates, heard),
+            *of_memories,
         )
-        return None, *of_operands, *(part for keys, values, _score in own for part in (keys, values, None))
 
 
 def _of_weights(gradient: Tensor, given: Tensor) -> Tensor:
-    """Gradient of the weights that map ``given`` to what ``gradient`` is of: both (decoders, steps, batch, width)."""
-    return torch.bmm(gradient.flatten(1, 2).transpose(1, 2), given.flatten(1, 2))
+    """Gradient of the weights that map ``given`` to what ``gradient`` is of: both (decoders, batch, steps, width)."""
+    return sum_of_products(gradient.flatten(1, 2), given.flatten(1, 2))
 
 
-def _attended(attention: list[_Attention], queries: Tensor) -> Tensor:
-    parts = queries.split([memory.decoders for memory in attention], dim=1)
-    contexts = [memory.context(part) for memory, part in zip(attention, parts, strict=True)]
-    return contexts[0] if len(contexts) == 1 else torch.cat(contexts, dim=1)
-
-
-def _queries(attention: list[_AttentionGradients], gradient: Tensor, step: int) -> Tensor:
-    parts = gradient.split([each.attention.decoders for each in attention], dim=1)
-    queries = [each.query(part, step) for each, part in zip(attention, parts, strict=True)]
-    return queries[0] if len(queries) == 1 else torch.cat(queries, dim=1)
+def _attention(memories: tuple[Tensor, ...], scores: Tensor, batch: int, steps: int) -> list[_Attention]:
+    found: list[_Attention] = []
+    first = 0
+    for keys, values, beyond in zip(memories[::3], memories[1::3], memories[2::3], strict=True):
+        found.append(_Attention(keys, values, beyond, scores, slice(first, first + len(keys)), batch, steps))
+        first += len(keys)
+    return found
 
 
 class _Attention:
-    """Additive attention of decoders over memories of one shape, padding included; notes what its gradients need."""
+    """Additive attention of some rows over their memory; notes what its gradients need.
 
-    def __init__(self, memory: tuple[Tensor, ...], score: Tensor, keep: bool) -> None:
-        """memory: keys and values, (repeats, decoders, batch, longest, hidden), and True where there is no frame,
-        (repeats, decoders, batch, longest). score: (repeats, decoders, hidden). keep: whether gradients will be
-        needed."""
-        self.keys, self.values, self._beyond = memory
-        self.decoders = self.keys.shape[1]
-        self.score, self._keep = score, keep
-        self.squashed: list[Tensor] = []
-        self.weights: list[Tensor] = []
+    A caller has w^T tanh(x) computed as 2 w^T sigmoid(2 x): a softmax ignores the difference, which is the same for all
+    frames, and a CPU computes a sigmoid in a sixth of the time of a tanh.
+    rows: of decoders x batch. decoders: to which they belong.
+    """
 
-    def context(self, query: Tensor) -> Tensor:
-        """Sum of the values weighted by the softmax of the scores. query: (repeats, decoders, batch, hidden), and so
-        is the result."""
-        squashed = (self.keys + query[..., None, :]).tanh_()
-        scores = torch.bmm(squashed.flatten(2, 3).flatten(0, 1), self.score.flatten(0, 1)[..., None])
-        weights = scores.view(self._beyond.shape).masked_fill_(self._beyond, float("-inf")).softmax(dim=-1)
-        if self._keep:
-            self.squashed.append(squashed)
-            self.weights.append(weights)
-        return torch.bmm(weights.flatten(0, 2)[:, None], self.values.flatten(0, 2)).view(query.shape)
+    def __init__(
+        self, keys: Tensor, values: Tensor, beyond: Tensor, scores: Tensor, rows: slice, batch: int, steps: int
+    ) -> None:
+        """keys, values, beyond: as of :class:`DecoderStates`. scores: (all decoders, hidden). steps: that are kept."""
+        self.rows = rows
+        self.decoders = slice(rows.start // batch, (rows.stop - 1) // batch + 1)
+        self._keys, self._values, self._beyond = keys, values, beyond
+        self._score = scores[self.decoders, :, None]
+        self._squashed = keys.new_empty(steps, *keys.shape)
+        self._weights: list[Tensor] = []
+        self._of_scores = keys.new_zeros(len(keys), 1, keys.shape[2])
 
+    def context(self, query: Tensor, step: int, context: Tensor) -> None:
+        """Writes the sum of the values weighted by the softmax of the scores. query, context: (rows, hidden)."""
+        squashed = torch.add(self._keys, query[:, None], out=self._squashed[step]).sigmoid_()
+        scores = torch.bmm(squashed.view(len(self._score), -1, squashed.shape[2]), self._score)
+        weights = scores.view(self._beyond.shape).masked_fill_(self._beyond, float("-inf")).softmax(dim=1)
+        self._weights.append(weights)
+        # A product written there would be computed row by row on a CPU.
+        context.copy_(torch.bmm(weights[:, None], self._values).squeeze(1))
 
-class _AttentionGradients:
-    """The backward pass of an attention, the latest step first."""
+    def query_gradient(self, of_context: Tensor, step: int, of_query: Tensor) -> None:
+        """Writes the gradient of a step's query but for the score weights as a factor, from that of its context:
+        (rows, hidden) both. The latest step comes first."""
+        squashed, weights = self._squashed[step], self._weights[step]
+        of_weights = torch.bmm(of_context[:, None], self._values.transpose(1, 2)).squeeze(1)
+        of_scores = aten._softmax_backward_data(of_weights, weights, 1, weights.dtype)
+        self._of_scores.baddbmm_(of_scores[:, None], squashed)
+        # Of the keys, in the place of what it is computed from.
+        through = of_scores[..., None].expand(squashed.shape)
+        aten.sigmoid_backward.grad_input(through, squashed, grad_input=squashed)
+        torch.sum(squashed, dim=1, out=of_query)
 
-    def __init__(self, attention: _Attention) -> None:
-        self.attention = attention
-        self._of_contexts: list[Tensor] = []
-        self._of_keys: Tensor | None = None
-        self._of_score: Tensor | None = None
+    def gradients(self, of_contexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of keys, values and score weights, (decoders, hidden), once every step was computed.
 
-    def query(self, gradient: Tensor, step: int) -> Tensor:
-        """Gradient of a step's query but for the score weights as a factor, from that of its context: (repeats,
-        decoders, batch, hidden) both."""
-        memory = self.attention
-        squashed, weights = memory.squashed[step], memory.weights[step]
-        of_context = gradient.flatten(0, 2)[:, None]
-        of_weights = torch.bmm(of_context, memory.values.flatten(0, 2).transpose(1, 2)).view(weights.shape)
-        of_scores = aten._softmax_backward_data(of_weights, weights, -1, weights.dtype)
-        # Summed over the batch at the end: many small products are faster than one of a single row.
-        of_score = torch.bmm(of_scores.flatten(0, 2)[:, None], squashed.flatten(0, 2))
-        through = aten.tanh_backward(of_scores[..., None].expand(squashed.shape), squashed)
-        of_query: Tensor = through.sum(dim=-2)
-        self._of_score = of_score if self._of_score is None else self._of_score.add_(of_score)
-        self._of_keys = through if self._of_keys is None else self._of_keys.add_(through)
-        self._of_contexts.append(of_context)
-        return of_query
-
-    def of_memory(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of keys, values and score weights, once every step was computed."""
-        memory = self.attention
-        assert self._of_keys is not None, "a decoder has a step at least"
-        assert self._of_score is not None
-        weights = torch.stack([part.flatten(0, 2) for part in memory.weights[::-1]], dim=2)
-        of_values = torch.bmm(weights, torch.cat(self._of_contexts, dim=1))
-        of_score = self._of_score.view(*memory.keys.shape[:3], -1).sum(dim=2)
-        return self._of_keys * memory.score[:, :, None, None], of_values.view(memory.values.shape), of_score
+        of_contexts: (rows, steps, hidden)."""
+        of_keys = self._squashed.sum(dim=0)
+        of_keys.view(len(self._score), -1, of_keys.shape[2]).mul_(self._score.transpose(1, 2))
+        of_values = torch.bmm(torch.stack(self._weights, dim=2), of_contexts)
+        return of_keys, of_values, self._of_scores.view(len(self._score), -1, of_keys.shape[2]).sum(dim=1)

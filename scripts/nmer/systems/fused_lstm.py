@@ -7,11 +7,14 @@ digits of their products whatever precision is set.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from nmer.systems.products import divisor, sum_of_products
 
@@ -21,65 +24,109 @@ PARTS_OF_A_BATCH = 8
 
 
 class LstmOutputs(torch.autograd.Function):
-    """Outputs of LSTMs whose input projections are given, at every step.
+    """Outputs of LSTMs whose input projections are given, at every step. LSTMs of fewer steps stop taking part.
 
     Gates are in the framework's order: input, forget, candidate, output.
     """
 
     @staticmethod
-    def forward(ctx: Any, products: Tensor, biases: Tensor, hidden_weights: Tensor) -> Tensor:
-        """products: (LSTMs, steps, batch, 4 hidden), of what each reads and its input weights. biases: (LSTMs,
-        4 hidden), the sum of both. hidden_weights: (LSTMs, 4 hidden, hidden).
-        Returns (LSTMs, steps, batch, hidden)."""
-        lstms, steps, batch, width = products.shape
-        # Every step contiguous, as the fused cell reads it.
-        input_gates = products.new_empty(steps, lstms, batch, width)
-        torch.add(products.transpose(0, 1), biases[:, None], out=input_gates)
+    def forward(ctx: Any, biases: Tensor, hidden_weights: Tensor, *products: Tensor) -> tuple[Tensor, ...]:
+        """biases: (LSTMs, 4 hidden), the sum of both. hidden_weights: (LSTMs, 4 hidden, hidden). products: of what each
+        reads and its input weights, (LSTMs, steps, batch, 4 hidden), one for all LSTMs of as many steps, the longest
+        first. Returns outputs for each product, (LSTMs, steps, batch, hidden)."""
+        batch, width = products[0].shape[2:]
+        input_gates = _steps(products, biases)
         transposed = hidden_weights.transpose(1, 2)
-        hidden_gates = products.new_zeros(lstms * batch, width)
-        cell = products.new_zeros(lstms * batch, width // 4)
+        hidden_gates = torch.zeros_like(input_gates[0])
+        cell = products[0].new_zeros(len(hidden_gates), width // 4)
         outputs: list[Tensor] = []
         cells, workspaces = [cell], []
         keep = any(ctx.needs_input_grad)
-        for step in input_gates.flatten(1, 2).unbind():
+        for step in input_gates:
+            rows = len(step)
             if outputs:
-                hidden_gates = torch.bmm(outputs[-1], transposed).flatten(0, 1)
-            hidden, cell, workspace = fused_cell(step, hidden_gates, cell)
-            outputs.append(hidden.unflatten(0, (lstms, batch)))
+                lstms = rows // batch
+                hidden_gates = torch.bmm(outputs[-1][:lstms], transposed[:lstms]).flatten(0, 1)
+            hidden, cell, workspace = fused_cell(step, hidden_gates, cell[:rows])
+            outputs.append(hidden.unflatten(0, (-1, batch)))
             if keep:
                 cells.append(cell)
                 workspaces.append(workspace)
-        stacked = torch.stack(outputs, dim=1)
+        stacked = _of_each(outputs, products)
         if keep:
-            ctx.save_for_backward(hidden_weights, stacked, *cells, *workspaces)
+            ctx.groups = len(products)
+            ctx.save_for_backward(hidden_weights, *stacked, *cells, *workspaces)
         return stacked
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """gradient: (LSTMs, steps, batch, hidden)."""
-        hidden_weights, outputs, *kept = ctx.saved_tensors
-        lstms, steps, batch, _hidden = outputs.shape
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+        """gradients: as the outputs."""
+        hidden_weights, *kept = ctx.saved_tensors
+        outputs, kept = kept[: ctx.groups], kept[ctx.groups :]
+        steps, batch = outputs[0].shape[1:3]
         cells, workspaces = kept[: steps + 1], kept[steps + 1 :]
-        # A copy, into whose steps the gradients that come through the state are added.
-        output_gradients = gradient.transpose(0, 1).clone(memory_format=torch.contiguous_format)
-        cell_gradient = torch.zeros_like(cells[0])
+        # Copies, to which the gradients that come through the state are added.
+        output_gradients = _steps(gradients)
+        cell_gradient = torch.zeros_like(cells[-1])
         # Part by part of the batch: on a GPU the product of a few LSTMs occupies too few multiprocessors.
-        parts = lstms * divisor(batch, PARTS_OF_A_BATCH)
-        weights = hidden_weights.repeat_interleave(parts // lstms, dim=0)
+        parts = divisor(batch, PARTS_OF_A_BATCH)
+        weights = hidden_weights.repeat_interleave(parts, dim=0)
         gate_gradients: list[Tensor] = []
         for step in reversed(range(steps)):
-            output_gradient = output_gradients[step].flatten(0, 1)
+            output_gradient = output_gradients[step]
+            rows = len(output_gradient)
             if gate_gradients:
-                later = gate_gradients[-1].flatten(0, 1).unflatten(0, (parts, -1))
-                output_gradient.unflatten(0, (parts, -1)).baddbmm_(later, weights)
+                later = gate_gradients[-1].unflatten(1, (parts, -1)).flatten(0, 1)
+                going_on = output_gradient[: len(cell_gradient)]
+                going_on.unflatten(0, (len(later), -1)).baddbmm_(later, weights[: len(later)])
+                if rows > len(cell_gradient):
+                    cell_gradient = functional.pad(cell_gradient, (0, 0, 0, rows - len(cell_gradient)))
             gate_gradient, cell_gradient = fused_cell_backward(
-                output_gradient, cell_gradient, cells[step], cells[step + 1], workspaces[step]
+                output_gradient, cell_gradient, cells[step][:rows], cells[step + 1], workspaces[step]
             )
-            gate_gradients.append(gate_gradient.unflatten(0, (lstms, batch)))
-        of_gates = torch.stack(gate_gradients[::-1], dim=1)
-        of_weights = sum_of_products(of_gates[:, 1:].flatten(1, 2), outputs[:, :-1].flatten(1, 2))
-        return of_gates, of_gates.sum(dim=(1, 2)), of_weights
+            gate_gradients.append(gate_gradient.unflatten(0, (-1, batch)))
+        of_products = _of_each(gate_gradients[::-1], gradients)
+        of_weights = [
+            sum_of_products(own[:, 1:].flatten(1, 2), output[:, :-1].flatten(1, 2))
+            for own, output in zip(of_products, outputs, strict=True)
+        ]
+        return joined([own.sum(dim=(1, 2)) for own in of_products]), joined(of_weights), *of_products
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """The parts one after another on their first axis; no copy of a single one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
+
+
+def _steps(groups: Sequence[Tensor], biases: Tensor | None = None) -> list[Tensor]:
+    """Every step of the LSTMs that have it, contiguous, as the fused cell reads it: (LSTMs x batch, width) each.
+
+    groups: (LSTMs, steps, batch, width) each, the longest first. biases: (all LSTMs, width), added.
+    """
+    found: list[Tensor] = []
+    for number in range(len(groups), 0, -1):
+        going_on, here = groups[:number], slice(len(found), groups[number - 1].shape[1])
+        counts = [len(group) for group in going_on]
+        steps = groups[0].new_empty(here.stop - here.start, sum(counts), *groups[0].shape[2:])
+        for place, group, first in zip(steps.split(counts, dim=1), going_on, accumulate([0, *counts]), strict=False):
+            own = group[:, here].transpose(0, 1)
+            if biases is None:
+                place.copy_(own)
+            else:
+                torch.add(own, biases[first : first + len(group), None], out=place)
+        found += steps.flatten(1, 2).unbind()
+    return found
+
+
+def _of_each(steps: Sequence[Tensor], groups: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """The inverse of :func:`_steps`, from (LSTMs, batch, width) each. groups: of those LSTMs and steps."""
+    found, first = [], 0
+    for group in groups:
+        end = first + len(group)
+        found.append(torch.stack([step[first:end] for step in steps[: group.shape[1]]], dim=1))
+        first = end
+    return tuple(found)
 
 
 def fused_cell(gates: Tensor, hidden_gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -19,7 +19,9 @@ from nmer.systems.translation import (
     OutputLayer,
     SequenceEncoder,
     Summary,
+    encode,
     pooled,
+    summarise,
     translate,
 )
 
@@ -101,9 +103,14 @@ class Ring(Mctn):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits, and every modality decoded as a target and as a source."""
         translators = self._translators()
-        joint = {source: part.encode(batch.observed[source]) for source, part in translators.items()}
-        outputs = self.fuse({source: part.summary(joint[source]) for source, part in translators.items()})
-        decoded = translate(list(translators.values()), list(joint.values()), self.steps)
+        parts = list(translators.values())
+        joints = encode(
+            [part.encoder for part in parts],
+            [part.projected(batch.observed[source]) for source, part in translators.items()],
+        )
+        summaries = summarise([part.summary for part in parts], joints)
+        outputs = self.fuse(dict(zip(translators, summaries, strict=True)))
+        decoded = translate(parts, joints, self.steps)
         for (source, target), translation, cycle in zip(RING.items(), *decoded, strict=True):
             outputs |= {f"translation_{target}": translation, f"cycle_{source}": cycle}
         return outputs

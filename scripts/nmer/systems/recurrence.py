@@ -1,26 +1,21 @@
 """LSTMs over sequences of different lengths, reduced to the maximum over time of their outputs (SPEC 3.1).
 
 The framework's LSTM computes padding as well, most of a batch whose longest utterance is long, and on a CPU one
-LSTM at a time. Here several LSTMs that read the same sequences run side by side, over the frames that exist; the input
-projection of all frames is one matrix product, and so is each gradient of a weight. A GPU, which would have to tell
-the program which frames exist, computes all of them, every LSTM of every repeat in the same steps.
+LSTM at a time. A CPU computes several LSTMs side by side, over the frames that exist (``packed_lstm.py``). A GPU, which
+would have to tell the program which frames exist, computes all of them, every LSTM of every repeat in the same steps
+(``fused_lstm.py``).
 """
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
-from typing import Any
-
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.fused_lstm import LstmOutputs, TimeMaxima
+from nmer.systems.fused_lstm import LstmOutputs, TimeMaxima, joined
 from nmer.systems.interface import Sequences
+from nmer.systems.packed_lstm import PackedLstms, PackedMaxima, pack
 from nmer.systems.repeats import for_all, together
-
-aten = torch.ops.aten
 
 
 def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
@@ -34,20 +29,14 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
             return lstm_maxima(lstms, Sequences(sequences.values.float(), sequences.lengths))
     weights = [lstm_weights(lstm) for lstm in lstms]
     if pads(sequences.values):
-        outputs = lstm_outputs([(sequences.values, weights)])
+        (outputs,) = lstm_outputs([(sequences.values, weights)])
         maxima: Tensor = for_all(TimeMaxima.apply, outputs, ~sequences.valid().T[None])
         return maxima
-    # The longest first: the utterances that still go on at a step are then the first ones.
-    lengths, order = sequences.lengths.sort(descending=True, stable=True)
-    going_on = torch.arange(int(lengths[0]), device=lengths.device)[:, None] < lengths
-    step, place = going_on.nonzero(as_tuple=True)
-    frames = sequences.values.flatten(0, 1).index_select(0, order[place] * sequences.values.shape[1] + step)
-    input_weights, hidden_weights = (torch.stack([own[number] for own in weights]) for number in (0, 1))
-    # Summed before they are stacked: views of one gradient would be clipped once for each bias.
-    biases = torch.stack([own[2] + own[3] for own in weights])
-    given = (frames, place, going_on.sum(dim=1).tolist(), input_weights, hidden_weights, biases)
-    maxima = _LongestFirst.apply(*given)  # type: ignore[no-untyped-call]
-    return maxima.index_select(1, order.argsort())
+    packing = pack(sequences.lengths, sequences.values.shape[1])
+    frames = sequences.values.flatten(0, 1).index_select(0, packing.rows())
+    outputs = packed_outputs(packing.counts, weights, frames)
+    maxima = PackedMaxima.apply(outputs, packing.place, packing.counts)  # type: ignore[no-untyped-call]
+    return maxima.index_select(1, packing.order.argsort())
 
 
 def pads(values: Tensor) -> bool:
@@ -67,113 +56,56 @@ def lstm_weights(lstm: nn.LSTM, direction: str = "") -> list[Tensor]:
     return [getattr(lstm, name) for name in names]
 
 
-def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> Tensor:
-    """Outputs of LSTMs at every frame of a padded batch, all LSTMs in the same steps.
-
-    Returns (readers x LSTMs, longest, batch, hidden). readers: values, (batch, longest, dim) each of one shape, and
-    the weights of the LSTMs that read them, all of one size and as many for each.
-    """
-    products = []
-    for values, lstms in readers:
-        product = functional.linear(values.transpose(0, 1), torch.cat([own[0] for own in lstms]))
-        products.append(product.unflatten(2, (len(lstms), -1)).movedim(2, 0))
-    weights = [own for _values, lstms in readers for own in lstms]
+def packed_outputs(counts: list[int], weights: list[list[Tensor]], *frames: Tensor) -> Tensor:
+    """Outputs of LSTMs at every frame that exists, (LSTMs, frames, hidden). counts, frames: as of :class:`PackedLstms`.
+    weights: of the LSTMs, all of one size."""
+    input_weights, hidden_weights = (torch.stack([own[number] for own in weights]) for number in (0, 1))
+    # Summed before they are stacked: views of one gradient would be clipped once for each bias.
     biases = torch.stack([own[2] + own[3] for own in weights])
-    return for_all(_outputs, torch.cat(products), biases, torch.stack([own[1] for own in weights]))
+    outputs: Tensor = PackedLstms.apply(  # type: ignore[no-untyped-call]
+        counts, input_weights, hidden_weights, biases, *frames
+    )
+    return outputs
 
 
-def _outputs(products: Tensor, biases: Tensor, hidden_weights: Tensor) -> Tensor:
-    """Every operand has the repeats, then the LSTMs, on its first two axes, and so has the result."""
-    flat = (part.flatten(0, 1) for part in (products, biases, hidden_weights))
-    outputs: Tensor = LstmOutputs.apply(*flat)  # type: ignore[no-untyped-call]
-    of_all: Tensor = outputs.unflatten(0, products.shape[:2])
-    return of_all
+def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tensor]:
+    """Outputs of LSTMs at every frame of padded batches, all LSTMs in the same steps.
 
-
-class _LongestFirst(torch.autograd.Function):
-    """Maxima of LSTMs over frames that are ordered by step, the longest utterance first in every step.
-
-    Gates stand in the framework's order: input, forget, candidate, output.
+    Returns for each reader (LSTMs, longest, batch, hidden). readers: values, (batch, longest, dim) with a longest and a
+    dim of their own, and the weights of the LSTMs that read them, all of one size.
     """
+    of_length: dict[int, list[int]] = {}
+    for number, (values, _lstms) in enumerate(readers):
+        of_length.setdefault(values.shape[1], []).append(number)
+    # In order of length, and there in their own: LSTMs that have finished are the last ones.
+    groups = [of_length[longest] for longest in sorted(of_length, reverse=True)]
+    given: list[Tensor] = []
+    for group in groups:
+        weights = [own for number in group for own in readers[number][1]]
+        given += [
+            joined([_product(*readers[number]) for number in group]),
+            torch.stack([own[2] + own[3] for own in weights]),
+            torch.stack([own[1] for own in weights]),
+        ]
+    found: dict[int, Tensor] = {}
+    for group, outputs in zip(groups, for_all(_outputs, *given), strict=True):
+        parts = outputs.split([len(readers[number][1]) for number in group])
+        found |= dict(zip(group, parts, strict=True))
+    return [found[number] for number in range(len(readers))]
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        frames: Tensor,
-        place: Tensor,
-        counts: list[int],
-        input_weights: Tensor,
-        hidden_weights: Tensor,
-        biases: Tensor,
-    ) -> Tensor:
-        """frames: (frames, dim). place: (frames,) number of the utterance of each. counts: how many utterances each
-        step has. input_weights: (LSTMs, 4 hidden, dim); hidden_weights: (LSTMs, 4 hidden, hidden); biases: (LSTMs,
-        4 hidden). Returns (LSTMs, utterances, hidden)."""
-        lstms, _, hidden = hidden_weights.shape
-        gates = torch.stack([torch.addmm(b, frames, w.T) for w, b in zip(input_weights, biases, strict=True)])
-        outputs, cells, squashed = (frames.new_empty(lstms, len(frames), hidden) for _ in range(3))
-        maxima = frames.new_full((lstms, counts[0], hidden), float("-inf"))
-        transposed = hidden_weights.transpose(1, 2)
-        output, cell = maxima, maxima  # of a step before the first, which reads neither
-        for start, end in pairwise(accumulate(counts, initial=0)):
-            here, count = slice(start, end), end - start
-            gate = gates[:, here]
-            if start:
-                gate.baddbmm_(output[:, :count], transposed)
-            gate[..., : 2 * hidden].sigmoid_()
-            gate[..., 2 * hidden : 3 * hidden].tanh_()
-            gate[..., 3 * hidden :].sigmoid_()
-            entering, kept, candidate, leaving = gate.chunk(4, dim=-1)
-            before, cell = cell, torch.mul(entering, candidate, out=cells[:, here])
-            if start:
-                cell.addcmul_(kept, before[:, :count])
-            output = torch.mul(leaving, torch.tanh(cell, out=squashed[:, here]), out=outputs[:, here])
-            highest = maxima[:, :count]
-            torch.maximum(highest, output, out=highest)
-        ctx.counts = counts
-        ctx.save_for_backward(frames, place, input_weights, hidden_weights, gates, outputs, cells, squashed, maxima)
-        return maxima
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        """gradient: (LSTMs, utterances, hidden), of the maxima."""
-        frames, place, input_weights, hidden_weights, gates, outputs, cells, squashed, maxima = ctx.saved_tensors
-        hidden = hidden_weights.shape[2]
-        # Frames that share a maximum share its gradient, as the framework's amax has it.
-        attained = (outputs == maxima[:, place]).to(gradient.dtype)
-        sharing = torch.zeros_like(maxima).index_add_(1, place, attained)
-        attained *= (gradient / sharing)[:, place]
-        gate_gradients = torch.empty_like(gates)
-        previous = torch.zeros_like(outputs)
-        output_gradients, cell_gradients = torch.zeros_like(maxima), torch.zeros_like(maxima)
-        bounds = list(pairwise(accumulate(ctx.counts, initial=0)))
-        for number, (start, end) in reversed(list(enumerate(bounds))):
-            here, count = slice(start, end), end - start
-            gate, gate_gradient = gates[:, here], gate_gradients[:, here]
-            entering, kept, candidate, leaving = gate.chunk(4, dim=-1)
-            of_entering, of_kept, of_candidate, of_leaving = gate_gradient.chunk(4, dim=-1)
-            of_output, of_cell = output_gradients[:, :count], cell_gradients[:, :count]
-            of_output += attained[:, here]
-            torch.mul(of_output, squashed[:, here], out=of_leaving)
-            of_cell += aten.tanh_backward(of_output * leaving, squashed[:, here])
-            torch.mul(of_cell, candidate, out=of_entering)
-            torch.mul(of_cell, entering, out=of_candidate)
-            if start:
-                before = slice(bounds[number - 1][0], bounds[number - 1][0] + count)
-                torch.mul(of_cell, cells[:, before], out=of_kept)
-                previous[:, here] = outputs[:, before]
-            else:
-                of_kept.zero_()
-            both, squeezed = gate_gradient[..., : 2 * hidden], gate[..., : 2 * hidden]
-            aten.sigmoid_backward.grad_input(both, squeezed, grad_input=both)
-            aten.tanh_backward.grad_input(of_candidate, candidate, grad_input=of_candidate)
-            aten.sigmoid_backward.grad_input(of_leaving, leaving, grad_input=of_leaving)
-            of_cell *= kept
-            if start:
-                of_output.copy_(gate_gradient @ hidden_weights)
-        of_input_weights = torch.stack([part.T @ frames for part in gate_gradients])
-        of_hidden_weights = gate_gradients.transpose(1, 2) @ previous
-        # Features are data and need none; a system may have learnt what it reads.
-        of_frames = (gate_gradients @ input_weights).sum(dim=0) if ctx.needs_input_grad[0] else None
-        return of_frames, None, None, of_input_weights, of_hidden_weights, gate_gradients.sum(dim=1)
+def _product(values: Tensor, lstms: list[list[Tensor]]) -> Tensor:
+    """Of what LSTMs read and their input weights, (LSTMs, longest, batch, 4 hidden)."""
+    product = functional.linear(values.transpose(0, 1), torch.cat([own[0] for own in lstms]))
+    apart: Tensor = product.unflatten(2, (len(lstms), -1))
+    return apart.movedim(2, 0)
+
+
+def _outputs(*given: Tensor) -> tuple[Tensor, ...]:
+    """given: products, biases and hidden weights of every group in turn, with the repeats, then the LSTMs, on their
+    first two axes, and so has each result."""
+    products, biases, hidden_weights = ([part.flatten(0, 1) for part in given[number::3]] for number in range(3))
+    outputs: tuple[Tensor, ...] = LstmOutputs.apply(  # type: ignore[no-untyped-call]
+        joined(biases), joined(hidden_weights), *products
+    )
+    return tuple(own.unflatten(0, group.shape[:2]) for own, group in zip(outputs, given[::3], strict=True))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -59,32 +59,36 @@ def drawn_alike(device: torch.device) -> AbstractContextManager[object]:
     return nullcontext() if device.type == "cpu" else _OwnDraws()
 
 
-def for_all(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+Result = TypeVar("Result", bound=Tensor | tuple[Tensor, ...])
+
+
+def for_all(function: Callable[..., Result], *tensors: Tensor) -> Result:
     """``function`` of tensors that have the repeats on an axis before their own, which its result has as well.
 
     One repeat alone is an axis of one. Gradients are those of the framework's operations in ``function``.
     """
     if together():
-        found: Tensor = _ForAll.apply(function, _running[-1].number, *tensors)  # type: ignore[no-untyped-call]
-        return found
-    return function(*(tensor[None] for tensor in tensors))[0]
+        of_all: Result = _ForAll.apply(function, _running[-1].number, *tensors)  # type: ignore[no-untyped-call]
+        return of_all
+    found = function(*(tensor[None] for tensor in tensors))
+    return cast(Result, found[0] if isinstance(found, Tensor) else tuple(part[0] for part in found))
 
 
 class _ForAll(torch.autograd.Function):
     """Never runs as itself: under vmap its rule takes its place, whose operations autograd sees."""
 
     @staticmethod
-    def forward(function: Callable[..., Tensor], number: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(function: Callable[..., Result], number: Tensor, *tensors: Tensor) -> Result:
         raise NotImplementedError
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """Nothing is kept."""
 
     @staticmethod
     def vmap(
-        info: Any, in_dims: tuple[int | None, ...], function: Callable[..., Tensor], _number: Tensor, *tensors: Tensor
-    ) -> tuple[Tensor, int]:
+        info: Any, in_dims: tuple[int | None, ...], function: Callable[..., Result], _number: Tensor, *tensors: Tensor
+    ) -> tuple[Result, Any]:
         """All repeats at once. An operand that is the same for every repeat has no axis for them yet."""
         given = [
             tensor.expand(info.batch_size, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
@@ -93,7 +97,8 @@ class _ForAll(torch.autograd.Function):
         # Out of it: what is computed here is not one repeat's.
         running, _running[:] = _running[:], []
         try:
-            return function(*given), 0
+            found = function(*given)
+            return found, 0 if isinstance(found, Tensor) else (0,) * len(found)
         finally:
             _running[:] = running
 
@@ -126,8 +131,13 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         given = [each.to(torch.get_autocast_dtype(device)) for each in given]
         with torch.autocast(device, enabled=False):
-            return for_all(_Linear.apply, *given)
-    return for_all(_Linear.apply, *given)
+            return _multiplied(*given)
+    return _multiplied(*given)
+
+
+def _multiplied(*given: Tensor) -> Tensor:
+    found: Tensor = for_all(_Linear.apply, *given)
+    return found
 
 
 class _Linear(torch.autograd.Function):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -12,12 +13,24 @@ from torch.nn import functional
 
 from nmer.systems.blocks import HIDDEN
 from nmer.systems.decoding import DecoderStates
+from nmer.systems.fused_lstm import joined
 from nmer.systems.interface import Sequences
-from nmer.systems.recurrence import lstm_outputs, lstm_weights, pads, under_autocast
+from nmer.systems.packed_lstm import pack
+from nmer.systems.recurrence import lstm_outputs, lstm_weights, packed_outputs, pads, under_autocast
 from nmer.systems.repeats import for_all
 
 STEPS = 20
 """Steps of a decoded sequence and of its target: the official code's longest sequence."""
+
+PADDED_AT_MOST = 32
+"""Frames by which a decoder's memory is padded to share the attention of a longer one: a GPU computes that many in the
+time it takes to launch an attention of their own."""
+
+SHARPER = 2.0
+"""tanh(x) is 2 sigmoid(2 x) - 1, and :class:`DecoderStates` takes the sigmoid: this factor goes into its weights."""
+
+ROWS_OF_A_BLOCK = 16
+"""Utterances whose memories a CPU attends to at once: few, so that they fit its cache and differ little in length."""
 
 
 class CyclicTranslator(nn.Module):
@@ -38,8 +51,12 @@ class CyclicTranslator(nn.Module):
 
     def encode(self, source: Sequences) -> Sequences:
         """The joint sequence J of the source as fed: 128 wide, as long as the source."""
-        joint: Sequences = self.encoder(Sequences(self.source_projection(source.values), source.lengths))
+        joint: Sequences = self.encoder(self.projected(source))
         return joint
+
+    def projected(self, source: Sequences) -> Sequences:
+        """What the encoder reads of the source as fed: 128 wide."""
+        return Sequences(self.source_projection(source.values), source.lengths)
 
 
 def translate(
@@ -71,7 +88,7 @@ class SequenceEncoder(nn.Module):
 
 
 def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) -> list[Sequences]:
-    """The joint sequence of each encoder for its sequences, all of one shape. In single precision, as all LSTMs."""
+    """The joint sequence of each encoder for its sequences. In single precision, as all LSTMs."""
     if under_autocast(sequences[0].values):
         with torch.autocast(sequences[0].values.device.type, enabled=False):
             return encode(encoders, [Sequences(each.values.float(), each.lengths) for each in sequences])
@@ -83,7 +100,7 @@ def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) 
         turns.append(torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)[:, :, None])
         readers += [(values, [lstm_weights(encoder.lstm)])]
         readers += [(_turned(values, turns[-1]), [lstm_weights(encoder.lstm, "_reverse")])]
-    outputs = lstm_outputs(readers).transpose(1, 2)
+    outputs = [own[0].transpose(0, 1) for own in lstm_outputs(readers)]
     return [
         Sequences((forwards + _turned(backwards, turn)).masked_fill(~given.valid()[:, :, None], 0.0), given.lengths)
         for forwards, backwards, turn, given in zip(outputs[::2], outputs[1::2], turns, sequences, strict=True)
@@ -91,12 +108,14 @@ def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) 
 
 
 def _packed(encoder: SequenceEncoder, sequences: Sequences) -> Sequences:
-    packed = nn.utils.rnn.pack_padded_sequence(
-        sequences.values, sequences.lengths, batch_first=True, enforce_sorted=False
-    )
-    outputs, _ = nn.utils.rnn.pad_packed_sequence(encoder.lstm(packed)[0], batch_first=True)
-    forwards, backwards = outputs.chunk(2, dim=2)
-    return Sequences(forwards + backwards, sequences.lengths)
+    values, lengths = sequences
+    packing = pack(lengths, values.shape[1])
+    rows = packing.rows(), packing.rows_turned()
+    frames = [values.flatten(0, 1).index_select(0, own) for own in rows]
+    weights = [lstm_weights(encoder.lstm), lstm_weights(encoder.lstm, "_reverse")]
+    forwards, backwards = packed_outputs(packing.counts, weights, *frames)
+    joint = torch.zeros_like(values).flatten(0, 1).index_copy(0, rows[0], forwards).index_add(0, rows[1], backwards)
+    return Sequences(joint.view_as(values), lengths)
 
 
 def _turned(frames: Tensor, place: Tensor) -> Tensor:
@@ -162,24 +181,86 @@ def decode(
         with torch.autocast(joints[0].values.device.type, enabled=False):
             joints = [Sequences(joint.values.float(), joint.lengths) for joint in joints]
             return decode(decoders, outputs, joints, steps)
-    own = [_operands(*parts) for parts in zip(decoders, outputs, joints, strict=True)]
-    stacked = [torch.stack(part) for part in zip(*own, strict=True)]
-    keys = [
-        functional.linear(joint.values, decoder.attention.weight[:, HIDDEN:], decoder.attention.bias)
-        for decoder, joint in zip(decoders, joints, strict=True)
+    if pads(joints[0].values):
+        groups = _of_like_length([joint.values.shape[1] for joint in joints])
+        joints = list(joints)
+        for group in groups:
+            longest = joints[group[0]].values.shape[1]
+            for number in group:
+                joints[number] = _padded_to(longest, joints[number])
+        given = list(zip(decoders, outputs, joints, strict=True))
+        places = [number for group in groups for number in group]
+        memories = [[_memory(decoders[number], joints[number]) for number in group] for group in groups]
+        states = _states([given[number] for number in places], memories, steps)
+        return [outputs[number].head(states[places.index(number)]) for number in range(len(outputs))]
+    orders = [joint.lengths.argsort(descending=True, stable=True) for joint in joints]
+    joints = [
+        Sequences(joint.values.index_select(0, order), joint.lengths[order])
+        for joint, order in zip(joints, orders, strict=True)
     ]
-    memories = [(each, joint.values, ~joint.valid()) for each, joint in zip(keys, joints, strict=True)]
-    if len({each.shape for each in keys}) == 1:
-        memory = [torch.stack(part) for part in zip(*memories, strict=True)]
-    else:
-        memory = [part[None] for parts in memories for part in parts]
+    given = list(zip(decoders, outputs, joints, strict=True))
+    memories = [[_memory(decoder, part)] for decoder, _output, joint in given for part in _blocks(joint)]
+    states = _states(given, memories, steps)
+    return [
+        output.head(own).index_select(0, order.argsort())
+        for output, own, order in zip(outputs, states, orders, strict=True)
+    ]
 
-    def of_all(*operands: Tensor) -> Tensor:
-        states: Tensor = DecoderStates.apply(steps, *operands)  # type: ignore[no-untyped-call]
-        return states
 
-    states = for_all(of_all, *stacked, *memory).transpose(1, 2)
-    return [output.head(own) for output, own in zip(outputs, states, strict=True)]
+def _of_like_length(lengths: list[int]) -> list[list[int]]:
+    """Numbers of the decoders whose memories are padded to one length, the longest first in each group and all."""
+    groups: list[list[int]] = []
+    for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
+        if groups and lengths[groups[-1][0]] - lengths[number] <= PADDED_AT_MOST:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    return groups
+
+
+def _padded_to(longest: int, sequences: Sequences) -> Sequences:
+    missing = longest - sequences.values.shape[1]
+    return Sequences(functional.pad(sequences.values, (0, 0, 0, missing)), sequences.lengths) if missing else sequences
+
+
+def _blocks(joint: Sequences) -> list[Sequences]:
+    """A batch in the order of length as blocks of rows, each padded to its own longest."""
+    parts = zip(joint.values.split(ROWS_OF_A_BLOCK), joint.lengths.split(ROWS_OF_A_BLOCK), strict=True)
+    return [Sequences(values[:, : int(lengths[0])], lengths) for values, lengths in parts]
+
+
+def _memory(decoder: AttentionDecoder, joint: Sequences) -> tuple[Tensor, ...]:
+    """Keys, values, and where there is no frame."""
+    weight, bias = decoder.attention.weight[:, HIDDEN:], decoder.attention.bias
+    return functional.linear(joint.values, SHARPER * weight, SHARPER * bias), joint.values, ~joint.valid()
+
+
+def _states(
+    given: list[tuple[AttentionDecoder, OutputLayer, Sequences]],
+    memories: list[list[tuple[Tensor, ...]]],
+    steps: int,
+) -> Tensor:
+    """States and contexts, (decoders, batch, steps, 2 x 128).
+
+    memories: in the order of decoders and batch, each of several decoders in one, or of a part of one decoder's batch.
+    """
+    operands = [_operands(*parts) for parts in given]
+    kinds = len(operands[0])
+    sizes = [len(group) for group in memories]
+
+    def of_all(*tensors: Tensor) -> Tensor:
+        # Decoders before repeats: a memory of several decoders has consecutive rows.
+        own = [torch.stack(tensors[kind : kinds * len(given) : kinds]).flatten(0, 1) for kind in range(kinds)]
+        parts = [part.flatten(0, 1) for part in tensors[kinds * len(given) :]]
+        memory: list[Tensor] = []
+        for end, size in zip(accumulate(sizes), sizes, strict=True):
+            memory += [joined(parts[3 * (end - size) + kind : 3 * end : 3]) for kind in range(3)]
+        states: Tensor = DecoderStates.apply(steps, *own, *memory)  # type: ignore[no-untyped-call]
+        of_repeats: Tensor = states.unflatten(0, (len(given), -1))
+        return of_repeats.transpose(0, 1)
+
+    every = [part for parts in operands for part in parts]
+    return for_all(of_all, *every, *(part for group in memories for parts in group for part in parts))
 
 
 def _operands(decoder: AttentionDecoder, output: OutputLayer, joint: Sequences) -> tuple[Tensor, ...]:
@@ -189,11 +270,13 @@ def _operands(decoder: AttentionDecoder, output: OutputLayer, joint: Sequences) 
     bias = cell.bias_ih + cell.bias_hh
     start = decoder.start(joint.values.sum(dim=1) / joint.lengths[:, None]).tanh()
     hears = from_feedback @ output.feedback.weight
+    of_state, of_context = (hears @ output.head.weight).split(HIDDEN, dim=1)
     later = bias + from_feedback @ output.feedback.bias + hears @ output.head.bias
-    from_state = functional.pad(cell.weight_hh, (0, HIDDEN)) + hears @ output.head.weight
-    query_weight = decoder.attention.weight[:, :HIDDEN]
+    query_weight = SHARPER * decoder.attention.weight[:, :HIDDEN]
+    score = SHARPER * decoder.score.weight[0]
     first = functional.linear(start, cell.weight_hh, bias)
-    return start, first, later, query_weight, decoder.score.weight[0], from_state, from_context
+    from_contexts = torch.cat([of_context, from_context], dim=1)
+    return start, first, later, query_weight, score, cell.weight_hh + of_state, from_contexts
 
 
 class Summary(nn.Module):
@@ -206,14 +289,33 @@ class Summary(nn.Module):
 
     def forward(self, joint: Sequences) -> Tensor:
         """z: (batch, 128)."""
-        if under_autocast(joint.values):
-            with torch.autocast(joint.values.device.type, enabled=False):
-                return self.forward(Sequences(joint.values.float(), joint.lengths))
-        if pads(joint.values):
-            outputs = lstm_outputs([(joint.values, [lstm_weights(self.lstm)])])[0].transpose(0, 1)
-        else:
-            outputs, _ = self.lstm(joint.values)
-        return _weighted_sum(self.score(outputs).tanh().squeeze(2), outputs, ~joint.valid())
+        return summarise([self], [joint])[0]
+
+
+def summarise(summaries: Sequence[Summary], joints: Sequence[Sequences]) -> list[Tensor]:
+    """z of each summary for its joint sequence, (batch, 128). In single precision, as all LSTMs."""
+    if under_autocast(joints[0].values):
+        with torch.autocast(joints[0].values.device.type, enabled=False):
+            return summarise(summaries, [Sequences(joint.values.float(), joint.lengths) for joint in joints])
+    weights = [[lstm_weights(summary.lstm)] for summary in summaries]
+    if pads(joints[0].values):
+        read = lstm_outputs([(joint.values, own) for joint, own in zip(joints, weights, strict=True)])
+        outputs = [own[0].transpose(0, 1) for own in read]
+    else:
+        outputs = [_unpacked(joint, own) for joint, own in zip(joints, weights, strict=True)]
+    return [
+        _weighted_sum(summary.score(own).tanh().squeeze(2), own, ~joint.valid())
+        for summary, own, joint in zip(summaries, outputs, joints, strict=True)
+    ]
+
+
+def _unpacked(sequences: Sequences, weights: list[list[Tensor]]) -> Tensor:
+    """Outputs of one LSTM over the frames that exist, (batch, longest, hidden), zero beyond each length."""
+    values, lengths = sequences
+    packing = pack(lengths, values.shape[1])
+    rows = packing.rows()
+    (outputs,) = packed_outputs(packing.counts, weights, values.flatten(0, 1).index_select(0, rows))
+    return torch.zeros_like(values).flatten(0, 1).index_copy(0, rows, outputs).view_as(values)
 
 
 def _weighted_sum(scores: Tensor, values: Tensor, beyond: Tensor) -> Tensor:
