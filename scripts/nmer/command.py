@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import json
-import os
 import re
 import signal
 import sys
@@ -14,7 +12,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from nmer.ending import Stopped, stoppable
-from nmer.errors import ConfigError, NmerError, nearest
+from nmer.errors import NO_MEMORY, ConfigError, NmerError, nearest, sentence
 
 
 class _Dataclass(Protocol):
@@ -22,21 +20,6 @@ class _Dataclass(Protocol):
 
 
 Settings = TypeVar("Settings", bound=_Dataclass)
-
-REMEDIES = {
-    errno.ENOSPC: "Make room and run again: what is finished is kept.",
-    errno.EDQUOT: "Make room in your quota and run again: what is finished is kept.",
-    errno.EROFS: "Let the folder be written to, or work in a copy elsewhere, and run again.",
-    errno.EACCES: "Give yourself the permission (chmod, chown) and run again.",
-    errno.EPERM: "Give yourself the permission (chmod, chown) and run again.",
-    errno.EMFILE: "Allow more open files (ulimit -n) and run again.",
-}
-"""What to do about an error of the operating system."""
-
-NO_MEMORY = (
-    "not enough memory. Run fewer jobs at once (--cores), raise the limit (ulimit -v, or the scheduler's), or give a "
-    "training on a GPU a smaller training.batch_size; then run again."
-)
 
 
 def parser(description: str) -> argparse.ArgumentParser:
@@ -74,7 +57,7 @@ def run(main: Callable[[], None]) -> None:
         with stoppable():
             main()
     except (NmerError, OSError) as error:
-        _end(_sentence(error))
+        _end(sentence(error))
     except (MemoryError, RuntimeError) as error:
         # torch says it in the text of a RuntimeError.
         if not isinstance(error, MemoryError) and not re.search("(allocate|out of) memory", str(error)):
@@ -89,15 +72,3 @@ def run(main: Callable[[], None]) -> None:
 def _end(sentence: str, status: int = 1) -> None:
     print(f"error: {sentence}", file=sys.stderr)
     sys.exit(status)
-
-
-def _sentence(error: Exception) -> str:
-    """An error of the operating system (permissions, a full disk) said as ours are: the file, what is wrong, what to
-    do."""
-    if not isinstance(error, OSError) or not error.strerror:
-        return str(error)
-    # HDF5 puts a page of its internals in the place of the system's own words.
-    number = error.errno
-    said = f"{os.strerror(number)}. {REMEDIES[number]}" if number in REMEDIES else f"{error.strerror}."
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{said}"

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+from nmer.locks import LOCKS, locked_slot
 
 if TYPE_CHECKING:
     import torch
@@ -20,11 +18,6 @@ SLOTS_VARIABLE = "NMER_GPU_SLOTS"
 
 0: a scheduler has chosen this job's GPU, there is nothing to lock. Absent: as many slots as devices.
 """
-
-LOCKS = Path(tempfile.gettempdir()) / f"nmer_gpus_{os.getuid()}"
-"""Where slots are locked: on the machine itself, for two machines of a cluster may have a device 0 each."""
-
-SECONDS_BETWEEN_TRIES = 0.1
 
 
 def announce_slots(granted: int | None, scheduled: bool) -> None:
@@ -88,23 +81,3 @@ def device_names(count: int) -> list[str]:
     """What the machine calls the devices that this process sees, so that a device has one name in every process."""
     visible = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return visible[:count] if len(visible) >= count else [str(number) for number in range(count)]
-
-
-@contextmanager
-def locked_slot(devices: list[str], slots: int, locks: Path) -> Iterator[int]:
-    """Wait for a free slot and hold it; yields the number of its device. More slots than devices share them evenly."""
-    locks.mkdir(parents=True, exist_ok=True)
-    places = [(slot % len(devices), slot // len(devices)) for slot in range(slots)]
-    candidates = [(device, FileLock(locks / f"gpu{devices[device]}_{share}.lock")) for device, share in places]
-    while True:
-        for device, lock in candidates:
-            try:
-                lock.acquire(blocking=False)
-            except Timeout:
-                continue
-            try:
-                yield device
-            finally:
-                lock.release()
-            return
-        time.sleep(SECONDS_BETWEEN_TRIES)

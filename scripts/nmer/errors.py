@@ -3,7 +3,24 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
+
+REMEDIES = {
+    errno.ENOSPC: "Make room and run again: what is finished is kept.",
+    errno.EDQUOT: "Make room in your quota and run again: what is finished is kept.",
+    errno.EROFS: "Let the folder be written to, or work in a copy elsewhere, and run again.",
+    errno.EACCES: "Give yourself the permission (chmod, chown) and run again.",
+    errno.EPERM: "Give yourself the permission (chmod, chown) and run again.",
+    errno.EMFILE: "Allow more open files (ulimit -n) and run again.",
+}
+"""What to do about an error of the operating system."""
+
+NO_MEMORY = (
+    "not enough memory. Run fewer jobs at once (--cores), raise the limit (ulimit -v, or the scheduler's), or give a "
+    "training on a GPU a smaller training.batch_size; then run again."
+)
 
 
 class NmerError(Exception):
@@ -29,3 +46,14 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return f"Did you mean '{close[0]}'?"
     return f"Known names: {', '.join(known)}." if known else "There is none to choose from."
+
+
+def sentence(error: Exception) -> str:
+    """One sentence for an error; for one of the operating system the file, what is wrong and what to do."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    # HDF5 puts a page of its internals in the place of the system's own words.
+    number = error.errno
+    said = f"{os.strerror(number)}. {REMEDIES[number]}" if number in REMEDIES else f"{error.strerror}."
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{said}"

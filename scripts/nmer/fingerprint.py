@@ -1,79 +1,152 @@
-"""A digest of the code that a step runs, so that Snakemake reruns exactly what an edit changes (DESIGN section 7).
+"""Digest the code that a step runs, so that Snakemake reruns exactly what an edit changes (DESIGN section 7).
 
-Comments, layout and docstrings do not count; third-party libraries do not either (their versions are recorded).
+Code that computes counts. Comments, layout and docstrings do not, nor do words that are only shown to people
+(:mod:`nmer.canonical` lists them). Third-party libraries do not count either; their versions are recorded.
 """
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import io
+import json
+import os
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache
-from modulefinder import Module, ModuleFinder
 from pathlib import Path
-from typing import IO
+
+from nmer import canonical
 
 SCRIPTS = Path(__file__).resolve().parent.parent
+
+ONLY_TALK = frozenset(
+    f"nmer/{name}.py" for name in ("canonical", "ending", "errors", "fingerprint", "locks", "progress")
+)
+"""Modules that affect no result: messages, progress, locks, and the checks of code and provenance."""
+
+_MOST_REMEMBERED = 5000
+"""Analysed sources kept between processes: some two hundred files, in many versions."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source file as it was read: the digest of its canonical form and the modules that it imports."""
+
+    digest: str
+    imports: tuple[str, ...]
 
 
 @cache
 def fingerprint(script: str, plugins: tuple[Path, ...] = ()) -> str:
-    """Digest of a step script, the local modules it imports (transitively) and the plug-in files it loads by name.
+    """Digest a step script, the local modules it imports (transitively) and the plug-ins it loads by name.
 
     script: file name in ``scripts/``. plugins: files that the step imports dynamically. Returns 16 hexadecimal digits.
+    Raises OSError if a file cannot be read and SyntaxError if one is not valid Python.
     """
-    sources: set[Path] = set()
-    for start in (SCRIPTS / script, *plugins):
-        sources |= _local_imports(start.resolve())
     digest = hashlib.sha256()
-    for part in sorted((_label(path), _essence(path)) for path in sources):
+    parts = {(_label(path), analyse(path).digest) for path in sources(script, plugins)}
+    for part in sorted(part for part in parts if part[0] not in ONLY_TALK):
         digest.update("\n".join(part).encode())
+    _remember()
     return digest.hexdigest()[:16]
 
 
+def sources(script: str, plugins: tuple[Path, ...] = ()) -> frozenset[Path]:
+    """The files behind a fingerprint: script, plug-ins and every local module that they import at run time."""
+    return frozenset().union(*(local_imports(start.resolve()) for start in (SCRIPTS / script, *plugins)))
+
+
+def local_imports(start: Path) -> frozenset[Path]:
+    """A file and the files in ``scripts/`` that it imports, directly or not; imports for types alone are left out."""
+    found, waiting = {start}, [start]
+    while waiting:
+        path = waiting.pop()
+        package = path.parent.relative_to(SCRIPTS).parts if path.is_relative_to(SCRIPTS) else ()
+        for name in analyse(path).imports:
+            new = set(_files_of(name, package)) - found
+            found |= new
+            waiting += new
+    return frozenset(found)
+
+
+def forget() -> None:
+    """Read every file again for the next fingerprint."""
+    fingerprint.cache_clear()
+    analyse.cache_clear()
+    _files_at.cache_clear()
+
+
 @cache
-def _local_imports(start: Path) -> frozenset[Path]:
-    finder = _RunTimeImports(path=[str(SCRIPTS)])
-    finder.run_script(str(start))
-    files = (getattr(module, "__file__", None) for module in finder.modules.values())
-    return frozenset(Path(file).resolve() for file in files if file)
+def analyse(path: Path) -> Source:
+    """Read one source file. What was analysed before is looked up by content, which takes a hundredth of the time."""
+    content = path.read_bytes()
+    key = hashlib.sha256(content).hexdigest()
+    remembered = _remembered(SCRIPTS)
+    if key not in remembered:
+        form, imports = canonical.read(content)
+        remembered[key] = Source(hashlib.sha256(form.encode()).hexdigest(), tuple(sorted(imports)))
+        _unsaved.add(key)
+    return remembered[key]
+
+
+def _files_of(name: str, package: tuple[str, ...]) -> list[Path]:
+    """The local files that importing a dotted name runs: of every package on the way, and of the module."""
+    bare = name.lstrip(".")
+    level = len(name) - len(bare)
+    start = package[: len(package) - level + 1] if level else ()
+    parts = (*start, *filter(None, bare.split(".")))
+    return [file for length in range(1, len(parts) + 1) for file in _files_at(SCRIPTS, parts[:length])]
+
+
+@cache
+def _files_at(scripts: Path, parts: tuple[str, ...]) -> list[Path]:
+    place = scripts.joinpath(*parts)
+    candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    return [file.resolve() for file in candidates if file.is_file()][:1]
 
 
 def _label(path: Path) -> str:
     return path.relative_to(SCRIPTS).as_posix() if path.is_relative_to(SCRIPTS) else path.name
 
 
+_unsaved: set[str] = set()
+
+
 @cache
-def _essence(path: Path) -> str:
-    return ast.unparse(_WithoutText().visit(ast.parse(path.read_text(encoding="utf-8"))))
+def _remembered(scripts: Path) -> dict[str, Source]:
+    """Analysed sources of earlier processes by the digest of their content; empty where none can be read."""
+    try:
+        saved = json.loads(_memory(scripts).read_text(encoding="utf-8"))
+        if saved["form"] != _form():
+            return {}
+        return {key: Source(digest, tuple(imports)) for key, (digest, imports) in saved["sources"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
 
 
-class _RunTimeImports(ModuleFinder):
-    """Follows the imports that are executed, not those for types alone."""
+def _remember() -> None:
+    """Save newly analysed sources beside Python's own compiled files; where that is not possible, do without."""
+    if not _unsaved:
+        return
+    known = _remembered(SCRIPTS)
+    kept = known if len(known) <= _MOST_REMEMBERED else {key: known[key] for key in _unsaved}
+    content = {"form": _form(), "sources": {key: [source.digest, source.imports] for key, source in kept.items()}}
+    memory = _memory(SCRIPTS)
+    temporary = memory.with_name(f"{memory.name}.{os.getpid()}")
+    with suppress(OSError):
+        memory.parent.mkdir(exist_ok=True)
+        try:
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+            temporary.replace(memory)
+        finally:
+            temporary.unlink(missing_ok=True)
+    _unsaved.clear()
 
-    def load_module(self, fqname: str, fp: IO[str], pathname: str, file_info: tuple[str, str, str]) -> Module:
-        """The hook that reads a module: a package has no source of its own here, its ``__init__`` comes as a module."""
-        if fp:  # for a package or what is built in there is none, whatever the types say
-            fp = io.StringIO(ast.unparse(_WithoutTypes().visit(ast.parse(fp.read()))))
-        return super().load_module(fqname, fp, pathname, file_info)
+
+def _memory(scripts: Path) -> Path:
+    return scripts / "__pycache__" / "fingerprints.json"
 
 
-class _WithoutTypes(ast.NodeTransformer):
-    """Drops what stands under ``if TYPE_CHECKING``."""
-
-    def visit_If(self, node: ast.If) -> ast.If | list[ast.stmt]:
-        return node.orelse if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
-
-
-class _WithoutText(ast.NodeTransformer):
-    """Drops docstrings, those of constants too: statements that are nothing but a string."""
-
-    def visit_Expr(self, node: ast.Expr) -> ast.Expr | None:
-        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-        return None if text else node
-
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        super().generic_visit(node)
-        if vars(node).get("body") == []:
-            vars(node)["body"] = [ast.Pass()]
-        return node
+@cache
+def _form() -> str:
+    """The digest of the code that makes canonical forms: what another version of it analysed is analysed again."""
+    return hashlib.sha256(Path(canonical.__file__).read_bytes()).hexdigest()

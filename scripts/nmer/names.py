@@ -1,4 +1,4 @@
-"""The words of the field, spelt once: modalities, conditions, systems, datasets, and their printed forms."""
+"""The words of the field, spelt once: modalities, conditions, systems, files. Not for how they are printed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ MODALITIES = ("a", "v", "l")
 
 CONCATENATION_ORDER = ("a", "l", "v")
 """Order in which systems concatenate encodings (SPEC section 1: the code lineage's a, l, v)."""
-
-MODALITY_LABELS = {"a": "acoustic", "v": "visual", "l": "lexical"}
 
 SIX_CONDITIONS = ("a", "v", "l", "av", "al", "vl")
 """The paper's incomplete conditions, each named by its clean modalities."""
@@ -38,33 +36,11 @@ REGIMES = ("clean", "six", "all")
 SPLITS = ("train", "val", "test")
 METRICS = ("WA", "UA", "F1")
 
-SYSTEM_LABELS = {
-    "men": "MEN",
-    "mctn": "MCTN",
-    "mmin": "MMIN",
-    "if_mmin": "IF-MMIN",
-    "nmer": "NMER",
-    "nmer_no_vae": "w/o VAE",
-    "nmer_no_inv": "w/o L_inv",
-}
-"""Our system names and the paper's (column ``system`` of ``workflow/reference``), in the paper's row order."""
+PAPER_SYSTEMS = ("men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv")
+"""The paper's multimodal systems, in its row order."""
 
 UNIMODAL_SYSTEMS = {f"unimodal_{modality}": modality for modality in MODALITIES}
 """The systems of the uni-modality benchmark (Table 4) and the modality that each of them reads."""
-
-NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}
-
-
-def system_label(system: str) -> str:
-    """Printed name of a system; a user's own system is printed under its own name."""
-    if system in UNIMODAL_SYSTEMS:
-        return f"{MODALITY_LABELS[UNIMODAL_SYSTEMS[system]]} only"
-    return SYSTEM_LABELS.get(system, system)
-
-
-def noise_label(noise: str) -> str:
-    """Printed name of a noise kind; a user's own kind is printed under its own name."""
-    return NOISE_LABELS.get(noise, noise)
 
 
 def noisy_modalities(condition: str) -> tuple[str, ...]:
@@ -90,5 +66,5 @@ def values_name(draw: int) -> str:
 
 def in_paper_order(systems: Iterable[str]) -> list[str]:
     """Systems in the paper's row order, others after them in the order given."""
-    order = {name: position for position, name in enumerate(SYSTEM_LABELS)}
+    order = {name: position for position, name in enumerate(PAPER_SYSTEMS)}
     return sorted(systems, key=lambda name: order.get(name, len(order)))

@@ -41,17 +41,12 @@ def scripts(tmp_path, monkeypatch):
     (folder / "pack" / "third.py").write_text("OTHER = 1\n")
     monkeypatch.setattr(fingerprints, "SCRIPTS", folder)
     yield folder
-    forget()
-
-
-def forget() -> None:
-    for function in (fingerprints.fingerprint, fingerprints._local_imports, fingerprints._essence):
-        function.cache_clear()
+    fingerprints.forget()
 
 
 def digest(*plugins) -> str:
     """The fingerprint as the next invocation computes it."""
-    forget()
+    fingerprints.forget()
     return fingerprints.fingerprint("step.py", plugins)
 
 
@@ -171,7 +166,7 @@ def test_the_folder_that_holds_the_code_does_not_count(scripts, tmp_path, monkey
 
 
 def test_a_systems_own_file_counts_for_its_jobs_only():
-    forget()
+    fingerprints.forget()
     nmer, men = (fingerprints.SCRIPTS / "nmer" / "systems" / f"{name}.py" for name in ("nmer", "men"))
     found = {
         fingerprints.fingerprint("train.py", ()),
@@ -179,4 +174,4 @@ def test_a_systems_own_file_counts_for_its_jobs_only():
         fingerprints.fingerprint("train.py", (men,)),
     }
     assert len(found) == 3
-    assert nmer.resolve() not in fingerprints._local_imports(fingerprints.SCRIPTS / "train.py")
+    assert nmer.resolve() not in fingerprints.local_imports(fingerprints.SCRIPTS / "train.py")

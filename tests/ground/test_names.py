@@ -44,14 +44,6 @@ def test_a_corruption_is_named_by_kind_and_level_and_a_kind_without_level_by_its
     assert names.corruption_name("zero", None) == "zero"
 
 
-def test_systems_and_noise_print_under_the_papers_names_and_a_users_own_under_theirs():
-    assert names.system_label("nmer_no_inv") == "w/o L_inv"
-    assert names.system_label("if_mmin") == "IF-MMIN"
-    assert names.system_label("mine") == "mine"
-    assert names.noise_label("impulse") == "Impulse"
-    assert names.noise_label("pink") == "pink"
-
-
 def test_systems_stand_in_the_papers_order_and_a_users_own_after_them():
     given = ["zebra", "nmer_no_inv", "nmer", "alpha", "men", "mmin"]
     assert names.in_paper_order(given) == ["men", "mmin", "nmer", "nmer_no_inv", "zebra", "alpha"]
@@ -79,9 +71,9 @@ def test_predictions_stand_beside_their_scores_under_a_name_that_no_scores_have(
     assert names.predictions_path(str(scores)) == found
 
 
-@given(st.lists(st.sampled_from([*names.SYSTEM_LABELS, "own", "another", "unimodal_a"]), unique=True))
+@given(st.lists(st.sampled_from([*names.PAPER_SYSTEMS, "own", "another", "unimodal_a"]), unique=True))
 def test_the_papers_order_is_one_of_the_same_systems_and_stays_as_it_is(systems):
     found = names.in_paper_order(systems)
-    own = [name for name in systems if name not in names.SYSTEM_LABELS]
-    assert found == [name for name in names.SYSTEM_LABELS if name in systems] + own
+    own = [name for name in systems if name not in names.PAPER_SYSTEMS]
+    assert found == [name for name in names.PAPER_SYSTEMS if name in systems] + own
     assert names.in_paper_order(found) == found

@@ -11,9 +11,9 @@ from sklearn.metrics import confusion_matrix
 from synthetic_results import CONDITIONS, run_step
 
 from nmer.errors import ConfigError
-from nmer.names import SYSTEM_LABELS
 from nmer.results.confusion import confusion, recall
 from nmer.results.confusion_figure import draw_confusion
+from nmer.results.labels import SYSTEM_LABELS
 from nmer.results.recall_figure import draw_recall
 from nmer.results.style import system_styles
 

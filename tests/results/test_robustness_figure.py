@@ -7,7 +7,7 @@ import pytest
 from drawn import assert_same_files, lines
 from synthetic_results import make_intervals, make_scores, run_step
 
-from nmer.names import SYSTEM_LABELS
+from nmer.results.labels import SYSTEM_LABELS
 from nmer.results.robustness_figure import draw_robustness, robustness
 from nmer.results.style import system_styles
 from nmer.results.tables import table_2

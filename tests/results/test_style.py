@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from drawn import contrast, luminance, pdf_text
 
-from nmer.names import SYSTEM_LABELS
+from nmer.results.labels import SYSTEM_LABELS
 from nmer.results.style import SHADES, save_figure, sentence_figure, system_styles, wrapped
 
 

@@ -10,7 +10,7 @@ from drawn import assert_inside, assert_same_files, lines
 from synthetic_results import run_step
 
 from nmer.errors import DataError
-from nmer.names import SYSTEM_LABELS
+from nmer.results.labels import SYSTEM_LABELS
 from nmer.results.style import system_styles
 from nmer.results.training_figure import draw_training, read_histories, training_curves
 

@@ -92,7 +92,7 @@ def files_of_step(script: str) -> list[Path]:
     }
     folders = [folder for folder, scripts in sorts.items() if script in scripts]
     starts = [SCRIPTS / script, *(path for folder in folders for path in (SCRIPTS / "nmer" / folder).glob("*.py"))]
-    return [path for start in starts for path in fingerprint._local_imports(start.resolve())]
+    return [path for start in starts for path in fingerprint.local_imports(start.resolve())]
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)

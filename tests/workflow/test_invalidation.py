@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 from workflow_copy import Workflow
@@ -27,6 +28,47 @@ TINY = """\
 EDITS = {
     "a comment in a module": ("scripts/nmer/metrics.py", "import numpy as np", "import numpy as np  # arrays", set()),
     "a docstring of a system": ("scripts/nmer/systems/nmer.py", '"""NMER: a', '"""The NMER: a', set()),
+    "the version": ("scripts/nmer/__init__.py", '__version__ = "', '__version__ = "9.', set()),
+    "an error text": ("scripts/nmer/training/models.py", "cannot be read as a model", "is no model", set()),
+    "the remedy of an error": ("scripts/nmer/errors.py", "Make room and run", "Delete something and run", set()),
+    "a help text": ("scripts/train.py", 'help="CPU threads"', 'help="threads on the CPU"', set()),
+    "a poll interval": ("scripts/nmer/locks.py", "SECONDS_BETWEEN_TRIES = 0.1", "SECONDS_BETWEEN_TRIES = 0.2", set()),
+    "how often progress is logged": (
+        "scripts/nmer/progress.py",
+        "LOG_INTERVAL_SECONDS = 10.0",
+        "LOG_INTERVAL_SECONDS = 20.0",
+        set(),
+    ),
+    "how often a training is saved": (
+        "scripts/nmer/training/loop.py",
+        "CHECKPOINT_SECONDS = 30",
+        "CHECKPOINT_SECONDS = 60",
+        set(),
+    ),
+    "a warning of the training": ("scripts/nmer/training/loop.py", "is damaged and is not used.", "is broken.", set()),
+    "a printed label": (
+        "scripts/nmer/results/labels.py",
+        '"men": "MEN"',
+        '"men": "M.E.N."',
+        {"sizes_table", "scores_table", "audit_claims", "report"}
+        | {"draw_robustness", "draw_training", "draw_figure3", "draw_calibration"},
+    ),
+    "the name of a key in a file of scores": (
+        "scripts/nmer/names.py",
+        'ALL_NOISY = "none"',
+        'ALL_NOISY = "noisy"',
+        {"build_features", "generate_corpus", "sizes_table", "pretrain", "train_clean"}
+        | NOISE
+        | RUNS
+        | SCORES
+        | FIGURE,
+    ),
+    "a default that a step passes on": (
+        "scripts/nmer/plan/settings.py",
+        "weight_decay: float = 1e-5",
+        "weight_decay: float = 2e-5",
+        {"pretrain", "train_clean"} | RUNS | SCORES,
+    ),
     "an unused section of the configuration": ("config.yaml", "utterances: 440", "utterances: 460", set()),
     "the description of a key": ("workflow/schemas/config.schema.yaml", "Target SNRs", "The target SNRs", set()),
     "a noise kind that is not run": ("scripts/nmer/noise/kinds/impulse.py", "2 * (draw", "2.0 * (draw", set()),
@@ -160,6 +202,7 @@ QUICK = (
     "a comment in a module",
     "a loss weight of one system",
     "a noise kind that is not run",
+    "a printed label",
     "a system's code",
     "an activation of one system",
     "an upgraded lock file",
@@ -171,6 +214,14 @@ QUICK = (
     "a feature store that comes out otherwise",
 )
 """The most telling ones. The others are as good, but each costs a dry run."""
+
+
+def test_all_edits_of_words_together_rerun_nothing(finished_workflow):
+    with ExitStack() as edits:
+        for name, old, new, expected in EDITS.values():
+            if not expected and name.endswith(".py"):
+                edits.enter_context(finished_workflow.edited(name, old, new))
+        assert finished_workflow.due() == {}
 
 
 @pytest.mark.parametrize(

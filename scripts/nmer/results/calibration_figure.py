@@ -10,9 +10,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nmer.errors import DataError
-from nmer.names import MODALITIES, MODALITY_LABELS
+from nmer.names import MODALITIES
 from nmer.noise.calibration import snr_db
 from nmer.noise.schedule import Schedule
+from nmer.results.labels import MODALITY_LABELS
 from nmer.results.reading import read_csv
 from nmer.results.style import SETTINGS
 

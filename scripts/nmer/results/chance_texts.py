@@ -8,8 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, predictions_path, system_label
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, predictions_path
 from nmer.results.chance import CELL, judge_runs, per_cell, read_trainings
+from nmer.results.labels import system_label
 from nmer.results.predictions import read_runs
 from nmer.results.reading import rows_of
 from nmer.results.scores import of_regime

@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 
 from nmer.errors import ConfigError, nearest
-from nmer.names import CONDITIONS, MODALITIES, MODALITY_LABELS, noise_label, system_label
+from nmer.names import CONDITIONS, MODALITIES
+from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.tables import KEY, SCORE_TABLES, in_our_names, read_paper
 from nmer.results.wording import decibels
 

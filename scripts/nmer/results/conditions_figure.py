@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, system_label
+from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
 from nmer.results.chance import MARKS, with_chance, with_marks
 from nmer.results.curves import draw_chance
+from nmer.results.labels import system_label
 from nmer.results.scores import average, of_regime
 from nmer.results.selection import by_level, corruptions, of_dataset, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped

@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nmer.names import system_label
 from nmer.results.class_labels import drawn_labels
+from nmer.results.labels import system_label
 from nmer.results.selection import by_level
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import level_title

@@ -7,7 +7,7 @@ import itertools
 import pandas as pd
 from matplotlib.axes import Axes
 
-from nmer.names import system_label
+from nmer.results.labels import system_label
 from nmer.results.style import SystemStyle
 from nmer.results.wording import decibels
 

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.errors import DataError
-from nmer.names import MODALITIES, MODALITY_LABELS
+from nmer.names import MODALITIES
+from nmer.results.labels import MODALITY_LABELS
 from nmer.results.reading import read_csv
 from nmer.results.style import NOISY, ORIGINAL, SETTINGS, WIDTH
 from nmer.results.wording import level_title

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from nmer.names import system_label
 from nmer.results.class_labels import legend
+from nmer.results.labels import system_label
 from nmer.results.reading import rows_of
 from nmer.results.wording import level_title, short_title
 

@@ -10,16 +10,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from nmer.names import (
-    ALL_CLEAN,
-    ALL_NOISY,
-    AVERAGE,
-    MODALITY_LABELS,
-    SIX_CONDITIONS,
-    UNIMODAL_SYSTEMS,
-    noise_label,
-    system_label,
-)
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, UNIMODAL_SYSTEMS
+from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.reading import rows_of
 from nmer.results.tables import (
     KEY,

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from nmer.names import ALL_NOISY, AVERAGE, noise_label, system_label
+from nmer.names import ALL_NOISY, AVERAGE
+from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import read_columns, rows_of
 from nmer.results.tables import TABLE_METRICS, levels, systems_of

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nmer.names import system_label
+from nmer.results.labels import system_label
 from nmer.results.reading import read_columns, rows_of
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, sentence_figure, system_styles, wrapped
 

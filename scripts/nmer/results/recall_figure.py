@@ -8,9 +8,9 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nmer.names import noise_label
 from nmer.results.class_labels import drawn_labels
 from nmer.results.curves import draw_curves
+from nmer.results.labels import noise_label
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
 
 MOST_COLUMNS = 4

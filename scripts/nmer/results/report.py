@@ -18,19 +18,11 @@ import nmer
 from nmer.content import converting
 from nmer.errors import DataError
 from nmer.files import read_json
-from nmer.names import (
-    ALL_NOISY,
-    AVERAGE,
-    MODALITIES,
-    MODALITY_LABELS,
-    SPLITS,
-    UNIMODAL_SYSTEMS,
-    noise_label,
-    system_label,
-)
+from nmer.names import ALL_NOISY, AVERAGE, MODALITIES, SPLITS, UNIMODAL_SYSTEMS
 from nmer.noise.misses import miss, miss_sentences
 from nmer.results.chance import with_marks
 from nmer.results.figure_texts import figure_texts
+from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.printed import CAPTIONS, to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
 from nmer.results.reading import read_csv

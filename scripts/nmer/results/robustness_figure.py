@@ -9,9 +9,10 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nmer.names import AVERAGE, noise_label
+from nmer.names import AVERAGE
 from nmer.results.chance import with_chance
 from nmer.results.curves import draw_chance, draw_curves
+from nmer.results.labels import noise_label
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select

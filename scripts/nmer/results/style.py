@@ -14,7 +14,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from nmer.files import atomic_path, write_text
-from nmer.names import SYSTEM_LABELS, in_paper_order, system_label
+from nmer.names import PAPER_SYSTEMS, in_paper_order
+from nmer.results.labels import system_label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +73,7 @@ _OWN_MARKERS = ("*", "<", ">", "h", "p")
 
 def system_styles(systems: list[str]) -> dict[str, SystemStyle]:
     """Style of each system. The paper's are fixed; a user's own follow in the order given, and repeat after twenty."""
-    others = [system for system in in_paper_order(systems) if system not in SYSTEM_LABELS]
+    others = [system for system in in_paper_order(systems) if system not in PAPER_SYSTEMS]
     styles = map(SystemStyle, cycle(_OWN_COLORS), cycle(_OWN_MARKERS), repeat(":"))
     own = dict(zip(others, styles, strict=False))
     return {system: (_PAPER | own)[system] for system in in_paper_order(systems)}

@@ -16,15 +16,7 @@ from typing import Any
 import pandas as pd
 
 from nmer.errors import ConfigError, DataError
-from nmer.names import (
-    ALL_CLEAN,
-    ALL_NOISY,
-    AVERAGE,
-    SIX_CONDITIONS,
-    SYSTEM_LABELS,
-    UNIMODAL_SYSTEMS,
-    in_paper_order,
-)
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, UNIMODAL_SYSTEMS, in_paper_order
 from nmer.results.chance import MARKS, with_marks
 from nmer.results.scores import average, of_regime
 
@@ -33,6 +25,17 @@ COLUMNS = (*KEY, "mean", "std", "n", "paper", "difference", *MARKS)
 SIZE_COLUMNS = ("dataset", "quantity", "value", "paper", "difference")
 TABLE_METRICS = ("WA", "UA")
 TABLE_3_SYSTEM = "nmer"
+
+PAPER_NAMES = {
+    "men": "MEN",
+    "mctn": "MCTN",
+    "mmin": "MMIN",
+    "if_mmin": "IF-MMIN",
+    "nmer": "NMER",
+    "nmer_no_vae": "w/o VAE",
+    "nmer_no_inv": "w/o L_inv",
+}
+"""Our names of systems and those in the column ``system`` of ``workflow/reference``."""
 
 
 def read_paper(folder: str | Path, number: int) -> pd.DataFrame:
@@ -55,7 +58,7 @@ def in_our_names(paper: pd.DataFrame) -> pd.DataFrame:
     if "modality" in paper:
         ours = {modality: system for system, modality in UNIMODAL_SYSTEMS.items()}
         return paper.assign(system=paper["modality"].map(ours), condition=ALL_NOISY)
-    ours = {label: system for system, label in SYSTEM_LABELS.items()}
+    ours = {label: system for system, label in PAPER_NAMES.items()}
     return paper.assign(system=paper["system"].map(ours))
 
 

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.errors import DataError
-from nmer.names import corruption_name, system_label
+from nmer.names import corruption_name
 from nmer.results.chance import with_chance
 from nmer.results.curves import draw_chance
+from nmer.results.labels import system_label
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import by_level, of_dataset, outermost, outermost_levels, select

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, noise_label
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE
+from nmer.results.labels import noise_label
 
 ABSENT = "–"
 """Printed where there is no number."""

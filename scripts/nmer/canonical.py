@@ -1,0 +1,264 @@
+"""A canonical form of Python source: equal for two sources that compute the same in every version of Python.
+
+What does not count:
+  - comments, layout, docstrings and imports for types alone;
+  - the words of messages: textual arguments of ``raise`` and of progress bars, messages of ``assert``, what is printed,
+    warned of or logged, and the ``help`` of command-line arguments. A call inside counts, for it may do something;
+  - how long is waited (``time.sleep``), and the names in :data:`UNCOUNTED`.
+Every other string counts. The form is our own because ``ast.unparse`` differs between versions of Python. The standard
+library alone is imported, so that any Python can compute it.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from typing import TypeGuard
+
+UNCOUNTED = frozenset({"__version__", "CHECKPOINT_SECONDS"})
+"""Module-level names whose values affect no result: the version, and how often progress is saved."""
+
+LOGGING = ("debug", "info", "warning", "error", "exception", "critical", "log")
+SILENT_CALLS = frozenset(
+    {"print", "warnings.warn", "time.sleep", "sys.stderr.write", "sys.stderr.flush", "sys.stdout.flush"}
+    | {f"logging.{level}" for level in LOGGING}
+)
+"""Calls of which no argument counts but for the calls in it."""
+
+LABELLED_CALLS = frozenset({"nmer.progress.progress", "tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.trange", "tqdm.auto.trange"})
+"""Calls whose textual arguments do not count."""
+
+HELP = frozenset({"help", "metavar", "description", "epilog", "title", "usage"})
+"""Arguments of command-line parsers that are only shown."""
+PARSERS = frozenset({"add_argument", "add_argument_group", "add_parser", "add_subparsers", "ArgumentParser"})
+
+_PURE = frozenset(
+    [
+        "abs",
+        "bool",
+        "float",
+        "format",
+        "int",
+        "len",
+        "list",
+        "map",
+        "max",
+        "min",
+        "repr",
+        "reversed",
+        "round",
+        "sorted",
+        "str",
+        "sum",
+        "tuple",
+        "zip",
+    ]
+)
+"""Built-in functions that only look at their arguments."""
+_TERMINAL = ("sys.stderr", "sys.stdout")
+_IGNORED = ("ctx", "type_comment", "type_ignores", "kind")
+_LOGGER = "<logger>"
+
+
+def read(source: bytes | str) -> tuple[str, set[str]]:
+    """The canonical form of a source, and the modules that it imports at run time, relative ones with their dots.
+
+    ``from package import name`` imports both ``package`` and ``package.name``, of which the second may be no module.
+    Raises SyntaxError if it is not valid Python.
+    """
+    tree = ast.parse(source)
+    return _Form(tree).of(tree), set(_imports(tree))
+
+
+def _imports(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = "." * node.level + (node.module or "")
+        yield base
+        yield from (f"{base}{'' if base.endswith('.') else '.'}{alias.name}" for alias in node.names)
+    for child in node.orelse if _for_types(node) else ast.iter_child_nodes(node):
+        yield from _imports(child)
+
+
+class _Form:
+    """Writes the nodes of one source as text."""
+
+    def __init__(self, tree: ast.Module) -> None:
+        self._origins = _origins(tree)
+
+    def of(self, value: object) -> str:
+        """The form of a node, of a list of nodes or of a plain value."""
+        if isinstance(value, ast.Constant):
+            return f"{type(value.value).__name__}:{_plain(value.value)}"
+        if isinstance(value, ast.JoinedStr):
+            return f"JoinedStr({self._joined(value)})"
+        if isinstance(value, ast.Raise):
+            return self._node(value, exc=self._raised(value.exc))
+        if isinstance(value, ast.Assert):
+            return self._node(value, msg=None)
+        if isinstance(value, ast.Call):
+            return self._call(value)
+        if isinstance(value, ast.AST):
+            return self._node(value)
+        if isinstance(value, list):
+            return f"[{','.join(self.of(item) for item in self._counted(value))}]"
+        return _plain(value)
+
+    def _node(self, node: ast.AST, **instead: object) -> str:
+        # Fields that are empty are left out, as newer versions of Python add some.
+        fields = dict(ast.iter_fields(node)) | instead
+        written = (
+            f"{name}={form}" for name in sorted(fields) if name not in _IGNORED if (form := self.of(fields[name]))
+        )
+        return f"{type(node).__name__}({','.join(form for form in written if not form.endswith(('=[]', '=None')))})"
+
+    def _counted(self, items: list[object]) -> Iterator[object]:
+        for item in items:
+            if isinstance(item, ast.If) and _for_types(item):
+                yield from self._counted(list(item.orelse))
+            elif not (isinstance(item, ast.Pass) or _uncounted(item) or self._only_talks(item)):
+                yield item
+
+    def _only_talks(self, item: object) -> bool:
+        """Whether a statement is a docstring, or a call that shows something and does nothing else."""
+        if not isinstance(item, ast.Expr):
+            return False
+        value = item.value
+        if isinstance(value, ast.Constant):
+            return isinstance(value.value, str)
+        return isinstance(value, ast.Call) and self._is_silent(value) and not self._doing(_arguments(value))
+
+    def _call(self, call: ast.Call) -> str:
+        if self._is_silent(call):
+            return self._node(call, args=self._doing(_arguments(call)), keywords=None)
+        if self._name(call.func) in LABELLED_CALLS:
+            keywords = [keyword for keyword in call.keywords if not _is_text(keyword.value)]
+            return self._node(call, args=[value for value in call.args if not _is_text(value)], keywords=keywords)
+        if self._name(call.func).rpartition(".")[2] in PARSERS:
+            return self._node(call, keywords=[keyword for keyword in call.keywords if keyword.arg not in HELP])
+        return self._node(call)
+
+    def _raised(self, error: ast.expr | None) -> ast.expr | str | None:
+        if not isinstance(error, ast.Call):
+            return error
+        args = [value for value in error.args if not _is_text(value)]
+        keywords = [keyword for keyword in error.keywords if not _is_text(keyword.value)]
+        # An error that is raised as a class is the same as one without arguments.
+        return ast.Call(error.func, args, keywords) if args or keywords else error.func
+
+    def _is_silent(self, call: ast.Call) -> bool:
+        name = self._name(call.func)
+        logger, _, level = name.rpartition(".")
+        if name not in SILENT_CALLS and not (logger == _LOGGER and level in LOGGING):
+            return False
+        files = [keyword.value for keyword in call.keywords if keyword.arg in ("file", None)]
+        return all(self._name(file) in _TERMINAL for file in files)
+
+    def _doing(self, values: Iterable[ast.expr]) -> list[ast.expr]:
+        """What in some values may do something beside showing them: calls, assignments, waiting."""
+        found: list[ast.expr] = []
+        for value in values:
+            if isinstance(value, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom) or (
+                isinstance(value, ast.Call) and not self._is_pure(value)
+            ):
+                found.append(value)
+            else:
+                found += self._doing(_inner(value))
+        return found
+
+    def _is_pure(self, call: ast.Call) -> bool:
+        if isinstance(call.func, ast.Attribute):
+            return isinstance(call.func.value, ast.Constant)  # ", ".join(...)
+        return self._name(call.func) in _PURE
+
+    def _name(self, function: ast.expr) -> str:
+        """The dotted name of a function with its module, e.g. ``warnings.warn``; empty if it has none."""
+        if isinstance(function, ast.Attribute):
+            owner = self._name(function.value)
+            return f"{owner}.{function.attr}" if owner else ""
+        return self._origins.get(function.id, function.id) if isinstance(function, ast.Name) else ""
+
+    def _joined(self, text: ast.JoinedStr) -> str:
+        # Versions of Python differ in how they cut the constant parts of an f-string.
+        parts: list[str] = []
+        constant = ""
+        for value in text.values:
+            if isinstance(value, ast.Constant):
+                constant += str(value.value)
+                continue
+            parts += [_plain(constant)] * bool(constant) + [self.of(value)]
+            constant = ""
+        return ",".join(parts + [_plain(constant)] * bool(constant))
+
+
+def _origins(tree: ast.Module) -> dict[str, str]:
+    """Where the names of a source come from: imported names with their module, loggers, and names of its own."""
+    origins: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            origins[node.name] = f"<own>{node.name}"
+        elif isinstance(node, ast.arg):
+            origins[node.arg] = f"<own>{node.arg}"
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            origins[node.id] = f"<own>{node.id}"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            origins |= {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names if alias.asname}
+            origins |= {alias.name.split(".")[0]: alias.name.split(".")[0] for alias in node.names if not alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            origins |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            function = node.value.func
+            dotted = ast.unparse(function) if isinstance(function, ast.Attribute | ast.Name) else ""
+            first, _, rest = dotted.partition(".")
+            if ".".join(filter(None, (origins.get(first, first), rest))) == "logging.getLogger":
+                origins |= {target.id: _LOGGER for target in node.targets if isinstance(target, ast.Name)}
+    return origins
+
+
+def _arguments(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg != "file")]
+
+
+def _inner(value: ast.AST) -> list[ast.expr]:
+    """The expressions right inside a node; those of a comprehension's clauses too."""
+    inner: list[ast.expr] = []
+    for child in ast.iter_child_nodes(value):
+        inner += [child] if isinstance(child, ast.expr) else _inner(child)
+    return inner
+
+
+def _is_text(value: ast.expr) -> bool:
+    """Whether a value is words: an f-string, a string, or strings joined, formatted or chosen between."""
+    if isinstance(value, ast.JoinedStr):
+        return True
+    if isinstance(value, ast.Constant):
+        return isinstance(value.value, str)
+    if isinstance(value, ast.BinOp):
+        return isinstance(value.op, ast.Add | ast.Mod) and (_is_text(value.left) or _is_text(value.right))
+    if isinstance(value, ast.IfExp):
+        return _is_text(value.body) and _is_text(value.orelse)
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and _is_text(value.func.value)
+
+
+def _for_types(node: ast.AST) -> TypeGuard[ast.If]:
+    return isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+
+
+def _uncounted(item: object) -> bool:
+    if isinstance(item, ast.Assign) and len(item.targets) == 1:
+        target = item.targets[0]
+    elif isinstance(item, ast.AnnAssign):
+        target = item.target
+    else:
+        return False
+    return isinstance(target, ast.Name) and target.id in UNCOUNTED
+
+
+def _plain(value: object) -> str:
+    # ``repr`` of text depends on what a version of Python can print, and very long numbers have no decimal form.
+    if isinstance(value, int) and not isinstance(value, bool):
+        return hex(value)
+    return ascii(value)

@@ -1,0 +1,81 @@
+"""GPU slots of one user on one machine: locked by files, so that jobs of any invocation share them out."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from nmer.errors import DataError
+
+LOCKS = Path(tempfile.gettempdir()) / f"nmer_gpus_{os.getuid()}"
+"""Where slots are locked: on the machine itself, as two machines of a cluster may have a device 0 each."""
+
+SECONDS_BETWEEN_TRIES = 0.1
+SECONDS_OF_SILENCE = 10.0
+"""After so long a waiting job reports what it waits for."""
+
+
+@contextmanager
+def locked_slot(devices: list[str], slots: int, locks: Path = LOCKS) -> Iterator[int]:
+    """Wait for a free slot and hold it; yields the number of its device. More slots than devices share them evenly.
+
+    Reports on standard error what it waits for. Raises DataError where other users can reach the folder of the locks.
+    """
+    _make_private(locks)
+    places = [(slot % len(devices), slot // len(devices)) for slot in range(slots)]
+    candidates = [(device, FileLock(locks / f"gpu{devices[device]}_{share}.lock")) for device, share in places]
+    started, reported = time.monotonic(), False
+    while True:
+        for device, lock in candidates:
+            if Path(lock.lock_file).is_dir():
+                raise DataError(f"{lock.lock_file}: is a folder in the place of a lock. Remove it and run again.")
+            try:
+                lock.acquire(blocking=False)
+            except Timeout:
+                continue
+            try:
+                _sign(Path(lock.lock_file))
+                yield device
+            finally:
+                lock.release()
+            return
+        if not reported and time.monotonic() - started >= SECONDS_OF_SILENCE:
+            reported = True
+            held = "; ".join(f"GPU {devices[device]} by {_holder(Path(lock.lock_file))}" for device, lock in candidates)
+            print(f"Waiting for a free GPU. Held: {held}.", file=sys.stderr, flush=True)
+        time.sleep(SECONDS_BETWEEN_TRIES)
+
+
+def _make_private(folder: Path) -> None:
+    """Create a folder that only this user can read and write, or check that it is one."""
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700, parents=True)
+    state = folder.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
+        raise DataError(
+            f"{folder}: the locks of GPUs belong here, but it is not a folder of yours. "
+            "Remove it, or set TMPDIR to a folder of your own, and run again."
+        )
+    if stat.S_IMODE(state.st_mode) & 0o077:
+        folder.chmod(0o700)
+
+
+def _sign(lock: Path) -> None:
+    """Write beside a lock who holds it, for those who wait."""
+    with suppress(OSError):
+        lock.with_suffix(".holder").write_text(f"process {os.getpid()} in {Path.cwd()}", encoding="utf-8")
+
+
+def _holder(lock: Path) -> str:
+    try:
+        return lock.with_suffix(".holder").read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return "an unknown process"

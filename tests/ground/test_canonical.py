@@ -1,0 +1,175 @@
+"""The canonical form of source is the same in every Python, and of two sources that differ in what only talks."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nmer import canonical, fingerprint
+
+SOURCE = '''\
+"""A module."""
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from typing import TYPE_CHECKING
+
+from nmer.errors import DataError
+from nmer.progress import progress
+from tqdm import tqdm as bar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__version__ = "1"
+CHECKPOINT_SECONDS: float = 30
+NAMES = {"a": 1, **{"é": 2.5}, "中": 1e300, "\\n": None, "z": (1j, b"\\xff", ..., 10**20, -0.0)}
+logger = logging.getLogger(__name__)
+
+
+def step(x: int, /, y=3, *rest, key: str = "k", **more) -> int:
+    """Compute."""
+    assert x > 0, "x is positive"
+    with progress("features", total=x) as advance:
+        for item in bar(rest, desc="items"):
+            advance(item)
+    print("working", file=sys.stderr)
+    print(x, file=more["stream"])
+    logger.info("%s items", len(rest))
+    warnings.warn("old", stacklevel=2)
+    time.sleep(0.1)
+    if y:
+        raise DataError(f"{x}: is wrong. " "Change it.")
+    try:
+        value = f"{x!r:>{y}}" f"b{key=}c" "d" if (n := x % 2) else lambda: 0
+    except (OSError, ValueError) as error:
+        raise StopIteration(value) from error
+    match value:
+        case [1, *_] | {"a": str()}:
+            return not -x ** 2 <= y < 3
+    parser.add_argument("--x", help="the x", choices=("a", "b"))
+    return [v for v in more if v][::2]
+'''
+GOLDEN = "6b7338cecde03b5eb29d1632705b0736a0673d9fed7827e1d2c4de3e15522fd5"
+
+
+def digest(source: str) -> str:
+    return hashlib.sha256(canonical.read(source)[0].encode()).hexdigest()
+
+
+def edited(old: str, new: str) -> str:
+    assert SOURCE.count(old) == 1, old
+    return SOURCE.replace(old, new)
+
+
+def pythons() -> list[str]:
+    """A Python of every version from 3.11 on this machine, other than the one that runs the tests."""
+    folders = [*Path("~/.pyenv/versions").expanduser().glob("*/bin"), Path("/usr/bin"), Path("/usr/local/bin")]
+    others = [minor for minor in range(11, 30) if minor != sys.version_info.minor]
+    named = [[folder / f"python3.{minor}" for folder in folders] for minor in others]
+    return [str(next(path for path in paths if path.is_file())) for paths in named if any(map(Path.is_file, paths))]
+
+
+def test_the_form_of_a_source_has_not_changed():
+    """Another value makes every job of every user due: change it only on purpose."""
+    assert digest(SOURCE) == GOLDEN
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_the_form_is_the_same_in_every_python(python, tmp_path):
+    (tmp_path / "canonical.py").write_bytes(Path(canonical.__file__).read_bytes())
+    files = sorted(fingerprint.SCRIPTS.rglob("*.py"))
+    ask = "import sys, hashlib, canonical; [print(hashlib.sha256(canonical.read(open(f, 'rb').read())[0].encode())"
+    ask += ".hexdigest()) for f in sys.argv[1:]]"
+    (tmp_path / "source.py").write_text(SOURCE, encoding="utf-8")
+    command = [python, "-c", ask, str(tmp_path / "source.py"), *map(str, files)]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+    assert said == [GOLDEN, *(digest(file.read_text(encoding="utf-8")) for file in files)]
+
+
+TALK = {
+    "the version": ('"1"', '"2"'),
+    "how often progress is saved": ("= 30", "= 60"),
+    "a module's docstring": ('"""A module."""', ""),
+    "a docstring": ('    """Compute."""\n', '    """Compute\n    it."""\n'),
+    "a comment": ("    if y:", "    # or else\n    if y:  # then"),
+    "an import for types": ("    from collections.abc import Iterator\n", "    from pathlib import Path\n"),
+    "the message of an assertion": ('"x is positive"', '"x must be positive"'),
+    "an assertion's message removed": (', "x is positive"', ""),
+    "the label of a progress": ('"features"', '"all features"'),
+    "the label of a bar": ('desc="items"', 'desc="things", unit="B"'),
+    "what is printed": ('"working"', 'f"working on {x} of {len(rest)}"'),
+    "a print removed": ('    print("working", file=sys.stderr)\n', ""),
+    "a print added": ("    time.sleep(0.1)\n", '    time.sleep(0.1)\n    print("slept", ", ".join(map(str, rest)))\n'),
+    "what is logged": ('"%s items"', '"items: %s"'),
+    "a warning": ('warnings.warn("old", stacklevel=2)', 'warnings.warn("old, do not use", FutureWarning)'),
+    "how long is waited": ("time.sleep(0.1)", "time.sleep(5)"),
+    "the text of an error": ("is wrong. ", "is mistaken. "),
+    "an error's text in other words": ('f"{x}: is wrong. " "Change it."', '"wrong: %s" % x'),
+    "an error's text removed": ('DataError(f"{x}: is wrong. " "Change it.")', "DataError"),
+    "a help text": ('help="the x"', 'help="the x of the y", metavar="X"'),
+}
+
+
+@pytest.mark.parametrize("edit", TALK)
+def test_what_only_talks_does_not_count(edit):
+    assert digest(edited(*TALK[edit])) == digest(SOURCE)
+
+
+COMPUTES = {
+    "a key": ('"a": 1', '"b": 1'),
+    "a number": ("2.5", "2.25"),
+    "a type of number": ("10**20", "10.0**20"),
+    "a sign of zero": ("-0.0", "0.0"),
+    "bytes": ("xff", "xfe"),
+    "a default": ("y=3", "y=4"),
+    "a default text": ('"k"', '"l"'),
+    "a condition asserted": ("x > 0", "x >= 0"),
+    "what a bar goes through": ("bar(rest,", "bar(rest[1:],"),
+    "the total of a progress": ("total=x", "total=y"),
+    "what is written into a file": ("print(x, file=more", "print(y, file=more"),
+    "a call in what is printed": ('"working"', '"working", next(more)'),
+    "a call in what is logged": ("len(rest)", "rest.pop()"),
+    "an assignment in what is printed": ('"working"', '"working", (y := 2)'),
+    "a call in what is waited": ("time.sleep(0.1)", "time.sleep(next(more))"),
+    "the class of an error": ("raise DataError(", "raise ValueError("),
+    "a value that an error carries": ("StopIteration(value)", "StopIteration(x)"),
+    "when an error is raised": ("if y:", "if not y:"),
+    "a format": ("!r:>", "!s:>"),
+    "a width": (":>{y}", ":<{y}"),
+    "a text in a value": ("b{key=}c", "b{key=}d"),
+    "choices of an argument": ('("a", "b")', '("a", "c")'),
+    "an argument's name": ('"--x"', '"--y"'),
+    "a pattern": ('{"a": str()}', '{"b": str()}'),
+    "an operator": ("<= y <", "< y <"),
+    "a step": ("[::2]", "[::3]"),
+    "another function of that name": (
+        "logger = logging.getLogger(__name__)",
+        "logger = logging.getLogger(__name__)\n\n\ndef print(*values, file=None):\n    return NAMES.update(values)",
+    ),
+}
+
+
+@pytest.mark.parametrize("edit", COMPUTES)
+def test_what_computes_counts(edit):
+    assert digest(edited(*COMPUTES[edit])) != digest(SOURCE)
+
+
+def test_a_print_that_is_no_built_in_counts():
+    own = "def print(x):\n    {}.update(x)\n\nprint({!r})\n"
+    assert digest(own.format("A", "a")) != digest(own.format("A", "b"))
+
+
+def test_every_name_and_module_left_out_exists():
+    package = fingerprint.SCRIPTS / "nmer"
+    text = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
+    assert all(re.search(rf"^{name}(: \w+)? = ", text, re.MULTILINE) for name in canonical.UNCOUNTED)
+    assert all((fingerprint.SCRIPTS / module).is_file() for module in fingerprint.ONLY_TALK)

@@ -1,0 +1,18 @@
+"""Printed names."""
+
+from __future__ import annotations
+
+from nmer.names import PAPER_SYSTEMS
+from nmer.results import labels, tables
+
+
+def test_systems_and_noise_print_under_the_papers_names_and_a_users_own_under_theirs():
+    assert labels.system_label("nmer_no_inv") == "w/o L_inv"
+    assert labels.system_label("if_mmin") == "IF-MMIN"
+    assert labels.system_label("mine") == "mine"
+    assert labels.noise_label("impulse") == "Impulse"
+    assert labels.noise_label("pink") == "pink"
+
+
+def test_every_system_of_the_paper_has_a_printed_name_and_one_in_the_papers_tables():
+    assert set(labels.SYSTEM_LABELS) == set(PAPER_SYSTEMS) == set(tables.PAPER_NAMES)
