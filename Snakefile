@@ -40,8 +40,10 @@ rule features:
     localrule: True
     conda:
         "envs/light.yaml"
+    params:
+        code=plan.code("show_features.py"),
     shell:
-        "python scripts/show_features.py {input} | tee {log}"
+        "python scripts/show_features.py --code {params.code:q} {input:q} | tee {log:q}"
 
 
 rule noisy:

@@ -27,7 +27,7 @@ from nmer.noisy_embeddings.own_features import corrupt_array, corrupt_corpus
 
 def main() -> None:
     """Parse the arguments, corrupt, print the calibration."""
-    parser = command.parser(__doc__)
+    parser = command.parser(__doc__, planned=False)
     parser.add_argument("--input", required=True, type=Path, help="features: a .npy file, or with --layout a corpus")
     parser.add_argument(
         "--output", required=True, type=Path, help="noisy features to write: .npy, or with --layout .h5"

@@ -25,7 +25,7 @@ SIZES = "table1"
 
 
 def main() -> None:
-    parser = command.parser(__doc__)
+    parser = command.parser(__doc__, planned=False)
     add_config_arguments(parser)
     plan = plan_of(parser.parse_args())
     missing = what_is_missing(plan)

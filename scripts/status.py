@@ -15,7 +15,7 @@ from nmer.results.chance_texts import status_line
 
 
 def main() -> None:
-    parser = command.parser(__doc__)
+    parser = command.parser(__doc__, planned=False)
     add_config_arguments(parser)
     plan = plan_of(parser.parse_args())
     print(summary(plan))

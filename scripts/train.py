@@ -36,7 +36,6 @@ def main() -> None:
     """Train the repeats and write their weights and histories."""
     parser = command.parser(__doc__)
     parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, fold, repeats, ...")
-    parser.add_argument("--code", default="", help="fingerprint of the code, part of the checkpoint's key")
     parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
     parser.add_argument("--noisy", type=Path, nargs="?", help="noisy embeddings (regimes six and all)")
     parser.add_argument("--teacher", type=Path, nargs="?", help="pretrained model, for systems that start from one")

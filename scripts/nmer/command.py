@@ -9,8 +9,10 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
+from types import TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from nmer import planned_code
 from nmer.ending import Stopped, stoppable
 from nmer.errors import NO_MEMORY, ConfigError, NmerError, nearest, sentence
 
@@ -22,9 +24,17 @@ class _Dataclass(Protocol):
 Settings = TypeVar("Settings", bound=_Dataclass)
 
 
-def parser(description: str) -> argparse.ArgumentParser:
-    """An argument parser whose description is the step's docstring."""
-    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(description: str, planned: bool = True) -> argparse.ArgumentParser:
+    """An argument parser whose description is the step's docstring.
+
+    planned: whether the program is a step of the workflow, which is handed the fingerprint of its code.
+    """
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    if planned:
+        made.add_argument(
+            planned_code.OPTION, default="", help="the code that the run was planned with; any other is refused"
+        )
+    return made
 
 
 def settings(text: str) -> dict[str, Any]:
@@ -55,6 +65,7 @@ def run(main: Callable[[], None]) -> None:
     the signal."""
     try:
         with stoppable():
+            planned_code.confirm()  # what was imported until here
             main()
     except (NmerError, OSError) as error:
         _end(sentence(error))
@@ -69,6 +80,27 @@ def run(main: Callable[[], None]) -> None:
         _end("stopped by Ctrl-C. Run again to go on.", status=128 + signal.SIGINT)
 
 
+def _begin() -> None:
+    """Check the code of a step before it imports more of it; refuse in one line, also where that import then fails."""
+    try:
+        planned_code.begin(sys.argv)
+    except NmerError as error:
+        _end(str(error))
+
+    def show(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        refusal = planned_code.describe(error)
+        if refusal:
+            print(f"error: {refusal}", file=sys.stderr)
+        else:
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = show
+
+
 def _end(sentence: str, status: int = 1) -> None:
     print(f"error: {sentence}", file=sys.stderr)
     sys.exit(status)
+
+
+if planned_code.OPTION in sys.argv:
+    _begin()

@@ -35,6 +35,10 @@ class DataError(NmerError):
     """A file of features, noise, models or scores is missing, damaged or contradicts another."""
 
 
+class CodeError(NmerError):
+    """The code of a step is not the code that the run was planned with."""
+
+
 class TrainingError(NmerError):
     """A training cannot go on, e.g. because its loss is not finite."""
 

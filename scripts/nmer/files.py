@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from nmer import planned_code
 from nmer.errors import DataError
 
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -27,7 +28,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
     Works for files and for folders (a folder that stands there already is replaced). On an error the
     temporary is removed and ``path`` is left as it was. What a killed process left of its own is removed first.
-    Raises OSError with the name ``path`` where the disk is full or must not be written to.
+    Raises OSError with the name ``path`` where the disk is full or must not be written to, and CodeError in a step
+    whose code changed since the run was planned.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -35,6 +37,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        planned_code.confirm()
         if path.is_dir():
             # A folder cannot be replaced in one step: the old one steps aside and goes when the new one stands.
             old = path.with_name(f".{path.name}.{os.getpid()}.old")

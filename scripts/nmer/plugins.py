@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeGuard, TypeVar
 
+from nmer import planned_code
 from nmer.errors import ConfigError, nearest
 
 
@@ -120,6 +121,7 @@ class Registry(Generic[PlugIn]):
         return self._registered(name, path)
 
     def _registered(self, name: str, path: Path) -> PlugIn:
+        planned_code.confirm(path)
         if name not in self._objects:
             raise ConfigError(f"{path}: declares no {self.sort} '{name}'.")
         return self._objects[name]

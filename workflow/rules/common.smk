@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 from nmer import ending
 from nmer.devices import announce_slots
 from nmer.errors import ConfigError, NmerError
+from nmer.files import read_json, write_json
 from nmer.plan.command_line import merged_message
 from nmer.plan.plan import Plan
 
@@ -53,7 +54,14 @@ kept = str if plan.keeps_models else temp
 kept_noise = str if plan.keeps_noise else temp
 
 
+# What a run was planned with, for its jobs on other machines: they read the workflow again, maybe after an edit.
+planned_codes = Path(".snakemake/nmer_codes.json")
+if workflow.remote_exec and planned_codes.exists():
+    plan.codes |= read_json(planned_codes)
+
+
 onstart:
+    write_json(planned_codes, plan.codes)
     if "gpu" in granted and granted["gpu"].value:
         for note in plan.device_notes():
             print(note, file=sys.stderr)

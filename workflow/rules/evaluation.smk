@@ -37,15 +37,16 @@ rule evaluate:
     shell:
         """
         python scripts/evaluate.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --features {input.features} \
-            --noisy {input.noisy} \
-            --models {input.models} \
-            --scores {output.scores} \
-            --predictions {output.predictions} \
+            --features {input.features:q} \
+            --noisy {input.noisy:q} \
+            --models {input.models:q} \
+            --scores {output.scores:q} \
+            --predictions {output.predictions:q} \
             --threads {resources.compute_threads} \
             --gpus {resources.gpu} \
-            >{log} 2>&1
+            >{log:q} 2>&1
         """
 
 
@@ -85,9 +86,10 @@ rule collect_scores:
     shell:
         """
         python scripts/collect_scores.py \
-            --scores {input} \
-            --output {output} \
-            >{log} 2>&1
+            --code {params.code:q} \
+            --scores {input:q} \
+            --output {output:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -111,9 +113,10 @@ rule find_chance:
     shell:
         """
         python scripts/find_chance.py \
-            --scores {input.scores} \
-            --output {output} \
-            >{log} 2>&1
+            --code {params.code:q} \
+            --scores {input.scores:q} \
+            --output {output:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -145,8 +148,9 @@ rule compare_systems:
     shell:
         """
         python scripts/compare_systems.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --scores {input.scores} \
-            --output results/{wildcards.experiment}/statistics \
-            >{log} 2>&1
+            --scores {input.scores:q} \
+            --output results/{wildcards.experiment:q}/statistics \
+            >{log:q} 2>&1
         """

@@ -20,9 +20,10 @@ rule generate_corpus:
     shell:
         """
         python scripts/generate_corpus.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --output {output.corpus} \
-            >{log} 2>&1
+            --output {output.corpus:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -51,9 +52,10 @@ rule build_features:
     shell:
         """
         python scripts/build_features.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
             --source {params.source:q} \
-            --output {output.features} \
-            --report {output.report} \
-            >{log} 2>&1
+            --output {output.features:q} \
+            --report {output.report:q} \
+            >{log:q} 2>&1
         """

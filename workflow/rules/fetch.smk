@@ -15,10 +15,12 @@ for fetched in plan.downloads:
         params:
             settings=lambda w, fetched=fetched: plan.fetch_settings(fetched),
             folder=plan.data,
+            code=plan.code("fetch_corpus.py"),
         shell:
             """
             python scripts/fetch_corpus.py \
+                --code {params.code:q} \
                 --settings {params.settings:q} \
                 --folder {params.folder:q} \
-                --log {log}
+                --log {log:q}
             """

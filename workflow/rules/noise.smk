@@ -22,10 +22,11 @@ rule calibrate:
     shell:
         """
         python scripts/calibrate.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --features {input.features} \
-            --output {output} \
-            >{log} 2>&1
+            --features {input.features:q} \
+            --output {output:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -54,13 +55,14 @@ rule corrupt:
     shell:
         """
         python scripts/corrupt.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --features {input.features} \
-            --calibration {input.calibration} \
-            --output {output.noisy} \
-            --measured {output.measured} \
+            --features {input.features:q} \
+            --calibration {input.calibration:q} \
+            --output {output.noisy:q} \
+            --measured {output.measured:q} \
             --threads {threads} \
-            >{log} 2>&1
+            >{log:q} 2>&1
         """
 
 
@@ -92,8 +94,9 @@ rule collect_calibration:
     shell:
         """
         python scripts/collect_calibration.py \
-            --calibrated {input.calibrated} \
-            --measured {input.measured} \
-            --output {output} \
-            2>&1 | tee {log} >&2
+            --code {params.code:q} \
+            --calibrated {input.calibrated:q} \
+            --measured {input.measured:q} \
+            --output {output:q} \
+            2>&1 | tee {log:q} >&2
         """

@@ -28,12 +28,13 @@ rule sizes_table:
     shell:
         """
         python scripts/make_table.py \
+            --code {params.code:q} \
             --table 1 \
             --settings {params.settings:q} \
-            --reports {input.reports} \
+            --reports {input.reports:q} \
             --reference workflow/reference \
-            --output-stem results/{wildcards.experiment}/tables/table1 \
-            >{log} 2>&1
+            --output-stem results/{wildcards.experiment:q}/tables/table1 \
+            >{log:q} 2>&1
         """
 
 
@@ -67,13 +68,14 @@ rule scores_table:
     shell:
         """
         python scripts/make_table.py \
-            --table {wildcards.table} \
+            --code {params.code:q} \
+            --table {wildcards.table:q} \
             --settings {params.settings:q} \
-            --scores {input.scores} \
-            --chance {input.chance} \
+            --scores {input.scores:q} \
+            --chance {input.chance:q} \
             --reference workflow/reference \
-            --output-stem results/{wildcards.experiment}/tables/table{wildcards.table} \
-            >{log} 2>&1
+            --output-stem results/{wildcards.experiment:q}/tables/table{wildcards.table:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -102,12 +104,13 @@ rule embed:
     shell:
         """
         python scripts/embed.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --features {input.features} \
-            --noisy {input.noisy} \
-            --points {output.points} \
-            --distances {output.distances} \
-            >{log} 2>&1
+            --features {input.features:q} \
+            --noisy {input.noisy:q} \
+            --points {output.points:q} \
+            --distances {output.distances:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -137,10 +140,11 @@ rule draw_figure3:
     shell:
         """
         python scripts/draw_figure3.py \
-            --points {input.points} \
-            --distances {input.distances} \
-            --output-stem results/{wildcards.experiment}/figures/figure3_{wildcards.dataset} \
-            >{log} 2>&1
+            --code {params.code:q} \
+            --points {input.points:q} \
+            --distances {input.distances:q} \
+            --output-stem results/{wildcards.experiment:q}/figures/figure3_{wildcards.dataset:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -171,11 +175,12 @@ rule draw_robustness:
     shell:
         """
         python scripts/draw_robustness.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --intervals {input.intervals} \
-            --chance {input.chance} \
-            --output-stem results/{wildcards.experiment}/figures/robustness \
-            >{log} 2>&1
+            --intervals {input.intervals:q} \
+            --chance {input.chance:q} \
+            --output-stem results/{wildcards.experiment:q}/figures/robustness \
+            >{log:q} 2>&1
         """
 
 
@@ -204,9 +209,10 @@ rule draw_ranks:
     shell:
         """
         python scripts/draw_ranks.py \
-            --ranks {input.ranks} \
-            --output-stem results/{wildcards.experiment}/figures/ranks \
-            >{log} 2>&1
+            --code {params.code:q} \
+            --ranks {input.ranks:q} \
+            --output-stem results/{wildcards.experiment:q}/figures/ranks \
+            >{log:q} 2>&1
         """
 
 
@@ -237,12 +243,13 @@ rule draw_conditions:
     shell:
         """
         python scripts/draw_conditions.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --dataset {wildcards.dataset} \
-            --scores {input.scores} \
-            --chance {input.chance} \
-            --output-stem results/{wildcards.experiment}/figures/conditions_{wildcards.dataset} \
-            >{log} 2>&1
+            --dataset {wildcards.dataset:q} \
+            --scores {input.scores:q} \
+            --chance {input.chance:q} \
+            --output-stem results/{wildcards.experiment:q}/figures/conditions_{wildcards.dataset:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -272,11 +279,12 @@ rule draw_confusion:
     shell:
         """
         python scripts/draw_confusion.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --dataset {wildcards.dataset} \
-            --confusion {input.confusion} \
-            --output-stem results/{wildcards.experiment}/figures/confusion_{wildcards.dataset} \
-            >{log} 2>&1
+            --dataset {wildcards.dataset:q} \
+            --confusion {input.confusion:q} \
+            --output-stem results/{wildcards.experiment:q}/figures/confusion_{wildcards.dataset:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -306,11 +314,12 @@ rule draw_recall:
     shell:
         """
         python scripts/draw_recall.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --dataset {wildcards.dataset} \
-            --confusion {input.confusion} \
-            --output-stem results/{wildcards.experiment}/figures/recall_{wildcards.dataset} \
-            >{log} 2>&1
+            --dataset {wildcards.dataset:q} \
+            --confusion {input.confusion:q} \
+            --output-stem results/{wildcards.experiment:q}/figures/recall_{wildcards.dataset:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -341,12 +350,13 @@ rule draw_training:
     shell:
         """
         python scripts/draw_training.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --dataset {wildcards.dataset} \
-            --histories {input.histories} \
-            --chance {input.chance} \
-            --output-stem results/{wildcards.experiment}/figures/training_{wildcards.dataset} \
-            >{log} 2>&1
+            --dataset {wildcards.dataset:q} \
+            --histories {input.histories:q} \
+            --chance {input.chance:q} \
+            --output-stem results/{wildcards.experiment:q}/figures/training_{wildcards.dataset:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -376,10 +386,11 @@ rule draw_calibration:
     shell:
         """
         python scripts/draw_calibration.py \
+            --code {params.code:q} \
             --schedule {params.schedule:q} \
-            --calibration {input.calibration} \
-            --output-stem results/{wildcards.experiment}/figures/calibration_{wildcards.dataset} \
-            >{log} 2>&1
+            --calibration {input.calibration:q} \
+            --output-stem results/{wildcards.experiment:q}/figures/calibration_{wildcards.dataset:q} \
+            >{log:q} 2>&1
         """
 
 
@@ -413,14 +424,15 @@ rule audit_claims:
     shell:
         """
         python scripts/audit_claims.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --replicates {input.replicates} \
-            --chance {input.chance} \
-            --distances {input.distances} \
-            --claims {input.claims} \
+            --replicates {input.replicates:q} \
+            --chance {input.chance:q} \
+            --distances {input.distances:q} \
+            --claims {input.claims:q} \
             --reference workflow/reference \
-            --output-stem results/{wildcards.experiment}/tables/claims \
-            >{log} 2>&1
+            --output-stem results/{wildcards.experiment:q}/tables/claims \
+            >{log:q} 2>&1
         """
 
 
@@ -459,15 +471,16 @@ rule report:
     shell:
         """
         python scripts/render_report.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --reports {input.reports} \
-            --calibration {input.calibration} \
-            --tables {params.tables} \
-            --comparisons {input.comparisons} \
-            --claims results/{wildcards.experiment}/tables/claims \
-            --figures {params.figures} \
-            --scores {input.scores} \
-            --chance {input.chance} \
-            --output {output} \
-            >{log} 2>&1
+            --reports {input.reports:q} \
+            --calibration {input.calibration:q} \
+            --tables {params.tables:q} \
+            --comparisons {input.comparisons:q} \
+            --claims results/{wildcards.experiment:q}/tables/claims \
+            --figures {params.figures:q} \
+            --scores {input.scores:q} \
+            --chance {input.chance:q} \
+            --output {output:q} \
+            >{log:q} 2>&1
         """

@@ -40,17 +40,17 @@ rule train:
     shell:
         """
         python scripts/train.py \
+            --code {params.code:q} \
             --settings {params.settings:q} \
-            --code {params.code} \
-            --features {input.features} \
-            --noisy {input.noisy} \
-            --teacher {input.teacher} \
-            --model {output.model} \
-            --history {output.history} \
-            --checkpoints results/{wildcards.experiment}/checkpoints \
+            --features {input.features:q} \
+            --noisy {input.noisy:q} \
+            --teacher {input.teacher:q} \
+            --model {output.model:q} \
+            --history {output.history:q} \
+            --checkpoints results/{wildcards.experiment:q}/checkpoints \
             --threads {resources.compute_threads} \
             --gpus {resources.gpu} \
-            >{log} 2>&1
+            >{log:q} 2>&1
         """
 
 

@@ -16,10 +16,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from nmer import planned_code
 from nmer.corpora.demo import MOSEI_FILE
 from nmer.corpora.registry import layouts, source_files
 from nmer.digests import DIGEST_SUFFIX
-from nmer.fingerprint import fingerprint
 from nmer.names import ALL_CLEAN_SCORES, FRESH, UNIMODAL_SYSTEMS, corruption_name, predictions_path
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
@@ -101,6 +101,8 @@ class Plan:
         self.device: str = compute.get("device", "auto")
         self.gpu_from_mb: float = compute.get("gpu_from_mb", GPU_FROM_MB)
         self.folder: Path = RESULTS / self.name
+        self.codes: dict[str, str] = {}
+        """Fingerprints by step and plug-ins. A job on another machine takes those of the call that submitted it."""
         self._declarations: dict[str, Declaration] = {}
         self._raw_bytes: dict[str, int] = {}
         for system in self.systems:
@@ -451,9 +453,12 @@ class Plan:
     # What each job depends on: code
 
     def code(self, script: str, w: Wildcards | None = None) -> str:
-        """Fingerprint of a step's script and of the plug-ins that this job loads by name."""
-        if w is None:  # a step that works for no one dataset loads no plug-in
-            return fingerprint(script)
+        """Fingerprint of a step's script and of the plug-ins that this job loads by name, as the step is handed it."""
+        plugins = [] if w is None else self._plugins(script, w)  # a step that works for no one dataset loads none
+        key = json.dumps([script, *map(str, plugins)])
+        return self.codes.setdefault(key, planned_code.hand_over(script, plugins))
+
+    def _plugins(self, script: str, w: Wildcards) -> list[Path]:
         plugins: list[Path] = []
         if script == "build_features.py":
             section = self.config["datasets"][w.dataset]
@@ -469,7 +474,7 @@ class Plan:
             if script == "train.py" and self._train_draws == FRESH and getattr(w, "regime", "clean") != "clean":
                 given = self._kind(self.corruptions[w.corruption].noise)
                 plugins += [FRESH_NOISE, noise_kinds.path(given["kind"], given.get("file"))]
-        return fingerprint(script, tuple(plugins))
+        return plugins
 
     # Resources
 
