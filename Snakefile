@@ -17,6 +17,7 @@ resource_scopes:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/provenance.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/noise.smk"

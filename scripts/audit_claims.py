@@ -11,6 +11,7 @@ Settings: those of make_table.py.
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.results.chance import read_trainings
 from nmer.results.claims import read_claims, read_papers
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
+    check_digests(arguments.replicates, arguments.chance, *arguments.distances)
     papers = read_papers(arguments.reference)
     claims = read_claims(arguments.claims, papers)
     cells, replicates = read_replicates(arguments.replicates)

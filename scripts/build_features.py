@@ -16,7 +16,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from nmer import command
+from nmer import command, provenance
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.registry import relative_name, source_files
 from nmer.corpora.store import FeatureStore
@@ -43,6 +43,8 @@ def main() -> None:
         check_digests(arguments.source if arguments.source.is_dir() else arguments.source.parent)
     unchanged = Unchanged(sources)
     digests = {relative_name(path, arguments.source): file_digest(path) for path in sources}
+    if not settings.synthetic:
+        provenance.note(sources=sorted(digests.values()))
     with read_corpus(arguments.source, settings) as corpus:
         check(corpus, settings, arguments.source)
         check_tested_classes(corpus, settings)

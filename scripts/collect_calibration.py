@@ -12,6 +12,7 @@ import pandas as pd
 
 from nmer import command
 from nmer.content import converting
+from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.noise.misses import miss, miss_sentences
 
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--measured", required=True, type=Path, nargs="+", help="CSVs of the measured SNR, likewise")
     parser.add_argument("--output", required=True, type=Path, help="CSV to write")
     arguments = parser.parse_args()
+    check_digests(*arguments.calibrated, *arguments.measured)
     # As text, so that no digit changes.
     calibrated, measured = (
         pd.concat(map(read_texts, paths), ignore_index=True) for paths in (arguments.calibrated, arguments.measured)

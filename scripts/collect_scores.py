@@ -8,6 +8,7 @@ not depend on the order of the files.
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.results.scores import collect
 
@@ -17,6 +18,7 @@ def main() -> None:
     parser.add_argument("--scores", nargs="+", required=True, metavar="FILE", help="scores of the runs, CSV")
     parser.add_argument("--output", required=True, help="where to write the collected scores, CSV")
     arguments = parser.parse_args()
+    check_digests(*arguments.scores)
     write_text(arguments.output, collect(arguments.scores).to_csv(index=False))
 
 

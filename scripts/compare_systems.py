@@ -14,7 +14,9 @@ from pathlib import Path
 import pandas as pd
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.files import write_text
+from nmer.names import predictions_path
 from nmer.results import statistics
 from nmer.results.chance import judge_runs
 from nmer.results.predictions import read_runs
@@ -33,6 +35,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     systems = systems_of(check(arguments.settings))
+    check_digests(*arguments.scores, *map(predictions_path, arguments.scores))
     runs = read_runs(arguments.scores)
     cells, replicates = resample(runs)
     write_replicates(arguments.output / "replicates.h5", cells, replicates)

@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="how many draw noise at once; they change no value")
     arguments = parser.parse_args()
     settings = command.fill(CorruptionSettings, command.settings(arguments.settings))
-    check_digests(arguments.features)
+    check_digests(arguments.features, arguments.calibration)
     source = NoiseSource.of(settings)
     levels = read_levels(arguments.calibration, source.additive)
     with FeatureStore(arguments.features) as store:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.noise.schedule import Schedule
 from nmer.results.calibration_figure import calibration_curves, draw_calibration, read_levels
 from nmer.results.style import save_figure
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
     schedule = command.fill(Schedule, arguments.schedule, "--schedule")
+    check_digests(arguments.calibration)
     curves = calibration_curves(read_levels(arguments.calibration), schedule)
     save_figure(draw_calibration(curves), curves, arguments.output_stem)
 

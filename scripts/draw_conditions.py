@@ -6,6 +6,7 @@ Shades and upper numbers are WA, lower numbers UA. Writes .png, .pdf and the dat
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.results.chance import read_trainings
 from nmer.results.conditions_figure import condition_scores, draw_conditions
 from nmer.results.scores import read_scores
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
+    check_digests(arguments.scores, arguments.chance)
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     cells = condition_scores(read_scores(arguments.scores), check(arguments.settings), arguments.dataset, trainings)
     save_figure(draw_conditions(cells), cells, arguments.output_stem)

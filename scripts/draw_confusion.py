@@ -7,6 +7,7 @@ Numbers are percent of the true class, the mean over the six conditions; the dia
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.results.class_labels import warn_of_numbers
 from nmer.results.confusion import confusion, read_counts
 from nmer.results.confusion_figure import draw_confusion
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
+    check_digests(arguments.confusion)
     shares = confusion(read_counts(arguments.confusion), check(arguments.settings), arguments.dataset)
     warn_of_numbers(dict.fromkeys(shares["label"]), arguments.output_stem)
     save_figure(draw_confusion(shares), shares, arguments.output_stem)

@@ -7,6 +7,7 @@ stands the mean length of these lines (in the plane, and in feature space). Writ
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.results.figure3 import draw_figure_3, read_panels
 from nmer.results.style import save_figure
 
@@ -21,6 +22,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
+    check_digests(*arguments.points, *arguments.distances)
     points, distances = read_panels(arguments.points, POINTS), read_panels(arguments.distances, DISTANCES)
     save_figure(draw_figure_3(points, distances), distances[DISTANCES], arguments.output_stem)
 

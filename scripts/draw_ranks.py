@@ -7,6 +7,7 @@ Writes .png, .pdf and the data as .csv.
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.results.ranks_figure import draw_ranks, ranks, read_ranks
 from nmer.results.style import save_figure
 
@@ -18,6 +19,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
+    check_digests(arguments.ranks)
     shown = ranks(read_ranks(arguments.ranks))
     save_figure(draw_ranks(shown), shown, arguments.output_stem)
 

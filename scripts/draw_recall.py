@@ -6,6 +6,7 @@ Recall is the mean over the six conditions. Writes .png, .pdf and the data as .c
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.results.class_labels import warn_of_numbers
 from nmer.results.confusion import read_counts, recall
 from nmer.results.recall_figure import draw_recall
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
+    check_digests(arguments.confusion)
     curves = recall(read_counts(arguments.confusion), check(arguments.settings), arguments.dataset)
     warn_of_numbers(dict.fromkeys(curves["label"]), arguments.output_stem)
     save_figure(draw_recall(curves), curves, arguments.output_stem)

@@ -7,6 +7,7 @@ One row per dataset and noise kind; the bars are 95 % intervals, dotted lines ch
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.results.chance import read_trainings
 from nmer.results.robustness_figure import draw_robustness, read_intervals, robustness
 from nmer.results.style import save_figure
@@ -22,6 +23,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
+    check_digests(arguments.intervals, arguments.chance)
     settings = check(arguments.settings)
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     curves = robustness(read_intervals(arguments.intervals), settings, trainings)

@@ -7,6 +7,7 @@ over folds and repeats, bands reach from the lowest to the highest. Writes .png,
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.results.chance import read_trainings
 from nmer.results.style import save_figure
 from nmer.results.tables import check
@@ -25,6 +26,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
+    check_digests(*arguments.histories, arguments.chance)
     settings = check(arguments.settings)
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     curves = training_curves(read_histories(arguments.histories, settings), settings, arguments.dataset, trainings)

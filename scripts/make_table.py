@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from nmer import command
 from nmer.content import converting
+from nmer.digests import check_digests
 from nmer.errors import ConfigError
 from nmer.files import read_json, write_text
 from nmer.results.chance import read_trainings
@@ -36,6 +37,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     settings, number = check(arguments.settings), arguments.table
+    check_digests(arguments.scores, arguments.chance, *arguments.reports)
     paper = read_paper(arguments.reference, number)
     if number == 1:
         reports = [read_json(path) for path in arguments.reports]

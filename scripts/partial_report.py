@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from nmer import command
+from nmer import command, planned_code
 from nmer.errors import DataError
 from nmer.plan.command_line import add_config_arguments, plan_of
 from nmer.plan.partial import figure_data
@@ -96,7 +96,8 @@ def sizes_settings(plan: Plan, reports: list[Path]) -> str:
 
 def step(script: str, *arguments: object) -> None:
     """Run a step as a rule would. A step says itself what is wrong; then this program ends too."""
-    finished = subprocess.run([sys.executable, STEPS / script, *map(str, arguments)], check=False)
+    code = (planned_code.OPTION, planned_code.hand_over(script))
+    finished = subprocess.run([sys.executable, STEPS / script, *code, *map(str, arguments)], check=False)
     if finished.returncode:
         sys.exit(finished.returncode)
 

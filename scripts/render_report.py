@@ -16,11 +16,13 @@ from typing import Any
 import yaml
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.noise.calibration import TOLERANCE_DB
 from nmer.results import chance_texts, report
 from nmer.results.chance import read_trainings
 from nmer.results.cost import read_cost
+from nmer.results.recorded import Recorded
 from nmer.results.scores import read_scores
 from nmer.results.tables import check
 from nmer.results.versions import version_warnings
@@ -45,9 +47,13 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="the page, HTML")
     arguments = parser.parse_args()
 
+    check_digests(arguments.scores, arguments.chance, *arguments.reports, *arguments.calibration, arguments.comparisons)
+    shown = [f"{stem}.csv" for stem in (*arguments.tables, *filter(None, [arguments.claims]), *arguments.figures)]
+    check_digests(*shown, *(f"{stem}.png" for stem in arguments.figures))
     settings, scores = check(arguments.settings), read_scores(arguments.scores)
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     at_chance = [] if trainings is None else chance_texts.warnings(trainings, settings)
+    recorded = Recorded(arguments.scores)
     tables = [report.read_table(stem, arguments.output) for stem in arguments.tables]
     datasets = [report.read_dataset(path, arguments.output, settings) for path in arguments.reports]
     calibration = report.read_calibration(arguments.calibration)
@@ -56,12 +62,13 @@ def main() -> None:
         experiment=experiment,
         synthetic=[name for name, about in settings["datasets"].items() if about.get("synthetic")],
         missing=arguments.missing,
-        run=report.what_was_run(scores, settings),
+        run=report.what_was_run(scores, settings, recorded),
         headlines=report.headlines(scores, settings, trainings)
         + report.comparison([table["data"] for table in tables]),
         warnings=report.warnings(datasets, calibration)
         + at_chance
-        + version_warnings(scores, arguments.results / experiment),
+        + version_warnings(scores, arguments.results / experiment)
+        + recorded.warnings(),
         cost=read_cost(arguments.results / "benchmarks", experiment, settings["datasets"]),
         datasets=datasets,
         calibration=calibration,
@@ -73,7 +80,8 @@ def main() -> None:
         and report.read_comparisons_table(arguments.comparisons, arguments.output, settings),
         claims=arguments.claims and report.read_table(arguments.claims, arguments.output),
         figures=[report.read_figure(stem, arguments.output, settings) for stem in arguments.figures],
-        configuration=as_yaml(settings.get("config", {})),
+        recorded=bool(recorded.records),
+        configuration=as_yaml(recorded.settings() if recorded.records else settings.get("config", {})),
         versions=report.versions(arguments.commit or git_commit()),
     )
     write_text(arguments.output, page)

@@ -7,6 +7,7 @@ from pathlib import Path
 from nmer import command
 from nmer.content import converting
 from nmer.corpora.validation import summary
+from nmer.digests import check_digests
 from nmer.files import read_json
 
 
@@ -15,6 +16,7 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("reports", nargs="+", type=Path, help="reports as build_features.py writes them (.json)")
     for path in parser.parse_args().reports:
+        check_digests(path)
         described = read_json(path)
         with converting(path, "Delete it and run again."):
             shown = summary(described)

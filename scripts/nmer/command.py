@@ -12,7 +12,7 @@ from dataclasses import MISSING, Field, fields
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from nmer import planned_code
+from nmer import planned_code, provenance
 from nmer.ending import Stopped, stoppable
 from nmer.errors import NO_MEMORY, ConfigError, NmerError, nearest, sentence
 
@@ -67,6 +67,7 @@ def run(main: Callable[[], None]) -> None:
         with stoppable():
             planned_code.confirm()  # what was imported until here
             main()
+            provenance.write(sys.argv)
     except (NmerError, OSError) as error:
         _end(sentence(error))
     except (MemoryError, RuntimeError) as error:

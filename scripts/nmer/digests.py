@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from nmer.errors import DataError
 from nmer.files import write_text
 
 DIGEST_SUFFIX = ".sha256"
+
+REMEMBERED_FROM_BYTES = 2**20
+"""A smaller file is read again each time: that takes no longer than looking it up."""
+
+compared: dict[str, str] = {}
+"""The digests of all inputs that this process has compared, by path."""
 
 
 def file_digest(path: str | Path) -> str:
@@ -33,41 +41,69 @@ def write_digest(path: str | Path) -> None:
     write_text(digest_path(path), "".join(lines))
 
 
-def check_digests(*paths: str | Path | None) -> None:
-    """Compare files, or all files of a folder, with the digests beside them; those without one are not checked.
+def record_path(path: str | Path) -> Path:
+    """Where the record of what made a file is (:mod:`nmer.provenance`)."""
+    path = Path(path)
+    return path.with_name(f".{path.name}.made.json")
 
-    What was compared is not read again while size, times and place on the disk of all of it stay the same: a hidden
-    file beside it remembers them. Raises DataError for a file that is not the one that was made.
+
+def recorded(path: str | Path) -> dict[str, Any] | None:
+    """The record of what made a file; None if there is none that can be read."""
+    try:
+        record = json.loads(record_path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def stated_digest(path: str | Path) -> str | None:
+    """The digest that a file had when it was made, from the file of digests beside it or from its record."""
+    try:
+        return digest_path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        digest = (recorded(path) or {}).get("sha256")
+        return f"{digest}  {Path(path).name}\n" if digest else None
+    except UnicodeDecodeError:
+        return "no text"
+
+
+def check_digests(*paths: str | Path | None) -> None:
+    """Compare files, or all files of a folder, with the digests noted when they were made.
+
+    A file without one is not checked. What was compared is not read again while size, times and place on the disk of
+    all of it stay the same: a hidden file beside it remembers them. Raises DataError for a file that is not the one
+    that was made.
     """
     for path in [Path(path) for path in paths if path]:
-        try:
-            stated = digest_path(path).read_text(encoding="utf-8")
-        except FileNotFoundError:
+        stated = stated_digest(path)
+        if stated is None:
             continue
-        except UnicodeDecodeError:
-            stated = "no text"
+        compared[str(path)] = hashlib.sha256(stated.encode()).hexdigest()
+        noted = digest_path(path) if digest_path(path).exists() else record_path(path)
         lines = [re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in stated.splitlines()]
         digests = {path.parent / line[2]: line[1] for line in lines if line}
         if not digests or None in lines:
             raise DataError(
-                f"{digest_path(path)}: is damaged; lines of 64 hexadecimal digits, two blanks and a name are needed. "
+                f"{noted}: is damaged; lines of 64 hexadecimal digits, two blanks and a name are needed. "
                 f"Delete it and {path}, and run again."
             )
-        refusal = f"(SHA-256 in {digest_path(path)}). Delete {path} and run again."
+        refusal = f"(SHA-256 in {noted}). Delete {path} and run again."
         for member in digests:
             if not member.exists():
                 raise DataError(f"{member}: is missing {refusal}")
         memory, state = path.with_name(f".{path.name}.checked"), "\n".join([stated, *map(file_state, digests)])
         # Hashed, for what lies in results/ shall not say where on whose disk it was made.
         state = hashlib.sha256(state.encode()).hexdigest() + "\n"
-        if _remembered(memory) == state.encode():
+        remembers = sum(member.stat().st_size for member in digests) >= REMEMBERED_FROM_BYTES
+        if remembers and _remembered(memory) == state.encode():
             continue
         for member, digest in digests.items():
             if file_digest(member) != digest:
                 raise DataError(f"{member}: is damaged, or was changed after it was made {refusal}")
-        # Where nothing can be written it is compared every time.
-        with suppress(OSError):
-            write_text(memory, state)
+        if remembers:
+            # Where nothing can be written it is compared every time.
+            with suppress(OSError):
+                write_text(memory, state)
 
 
 def file_state(path: Path) -> str:

@@ -19,6 +19,9 @@ from typing import Any
 from nmer import planned_code
 from nmer.errors import DataError
 
+written: list[Path] = []
+"""What this process has written, in order."""
+
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -46,6 +49,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             temporary.replace(path)
+        written.append(path)
     except OSError as error:
         # Libraries do not all name the file, and nobody knows the temporary one.
         if error.errno in _OF_WRITING and error.filename in (None, str(temporary)):

@@ -19,7 +19,17 @@ from nmer import canonical
 SCRIPTS = Path(__file__).resolve().parent.parent
 
 ONLY_TALK = frozenset(
-    f"nmer/{name}.py" for name in ("canonical", "ending", "errors", "fingerprint", "locks", "planned_code", "progress")
+    f"nmer/{name}.py"
+    for name in (
+        "canonical",
+        "ending",
+        "errors",
+        "fingerprint",
+        "locks",
+        "planned_code",
+        "progress",
+        "provenance",
+    )
 )
 """Modules that affect no result: messages, progress, locks, and the checks of code and provenance."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -11,6 +12,11 @@ import pytest
 
 from nmer import digests
 from nmer.errors import DataError
+
+
+@pytest.fixture(autouse=True)
+def _small_files_are_remembered_too(monkeypatch):
+    monkeypatch.setattr(digests, "REMEMBERED_FROM_BYTES", 0)
 
 
 def test_a_files_digest_is_its_sha256(tmp_path):
@@ -115,3 +121,24 @@ def test_where_nothing_can_be_remembered_a_file_is_compared_every_time(tmp_path,
     digests.check_digests(path)
     digests.check_digests(path)
     assert read == ["x.h5"] * 2
+
+
+def test_a_file_without_a_digest_beside_it_is_compared_with_the_one_in_its_record(tmp_path):
+    path = tmp_path / "scores.csv"
+    path.write_text("0.5\n")
+    digests.record_path(path).write_text(json.dumps({"sha256": digests.file_digest(path)}))
+    digests.check_digests(path)
+    assert str(path) in digests.compared
+    path.write_text("0.6\n")
+    with pytest.raises(DataError, match=r"scores.csv: is damaged, or was changed after it was made .* run again\."):
+        digests.check_digests(path)
+
+
+@pytest.mark.parametrize("record", [None, "", "{", "[1]", "{}", b"\xff"])
+def test_a_file_whose_record_says_nothing_is_not_compared(tmp_path, record):
+    path = tmp_path / "scores.csv"
+    path.write_text("0.5\n")
+    if record is not None:
+        digests.record_path(path).write_bytes(record if isinstance(record, bytes) else record.encode())
+    digests.check_digests(path)
+    assert digests.recorded(path) in (None, {})

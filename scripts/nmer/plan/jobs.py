@@ -6,8 +6,10 @@ For looking at an experiment without starting Snakemake; nothing is run from thi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from nmer.plan.plan import RESULTS, Plan
 
@@ -18,7 +20,10 @@ HISTORY = "history.csv"
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its stage, rule, dataset and system (empty where it has none), one of its outputs, its benchmark."""
+    """One job: its stage, rule, dataset and system (empty where it has none), one of its outputs, its benchmark.
+
+    wildcards: those of its rule, for the functions of the plan.
+    """
 
     stage: str
     rule: str
@@ -26,6 +31,7 @@ class Job:
     benchmark: Path
     dataset: str = ""
     system: str = ""
+    wildcards: Any = field(default_factory=SimpleNamespace, compare=False)
 
     @property
     def done(self) -> bool:
@@ -39,10 +45,12 @@ def jobs(plan: Plan) -> list[Job]:
     return sorted(found, key=lambda job: STAGES.index(job.stage))
 
 
-def _job(stage: str, rule: str, output: Path, stem: Path | None = None, **about: str) -> Job:
+def _job(of: str, rule: str, output: Path, stem: Path | None = None, /, **wildcards: str | int) -> Job:
     """A job whose benchmark stands under the path of its output, or under ``stem``."""
     place = (stem or output.with_suffix("")).relative_to(RESULTS)
-    return Job(stage, rule, output, RESULTS / "benchmarks" / f"{place}.tsv", **about)
+    about = {key: str(value) for key, value in wildcards.items()}
+    benchmark, system = RESULTS / "benchmarks" / f"{place}.tsv", about.get("system") or about.get("stage", "")
+    return Job(of, rule, output, benchmark, about.get("dataset", ""), system, SimpleNamespace(**about))
 
 
 def _features(plan: Plan) -> Iterable[Job]:
@@ -57,8 +65,9 @@ def _noise(plan: Plan) -> Iterable[Job]:
         drawn = [stem.name for stem in plan.panels(dataset)] if "figure3" in plan.figures else []
         for corruption in dict.fromkeys([*plan.corruptions_of(dataset), *drawn]):
             calibrated = RESULTS / "calibration" / dataset / f"{corruption}.csv"
-            yield _job("noise", "calibrate", calibrated, dataset=dataset)
-            yield _job("noise", "corrupt", plan.noisy(dataset, corruption).with_suffix(".csv"), dataset=dataset)
+            yield _job("noise", "calibrate", calibrated, dataset=dataset, corruption=corruption)
+            made = plan.noisy(dataset, corruption).with_suffix(".csv")
+            yield _job("noise", "corrupt", made, dataset=dataset, corruption=corruption)
         yield _job("noise", "collect_calibration", RESULTS / "calibration" / f"{dataset}.csv", dataset=dataset)
 
 
@@ -66,27 +75,36 @@ def _trainings(plan: Plan) -> Iterable[Job]:
     for training in plan.trainings():
         corruption = training.corruption.name if training.corruption else None
         model = plan.model(training.dataset, training.system, training.regime, training.fold, corruption)
-        about = {"dataset": training.dataset, "system": training.system}
-        stage, rule = ("training", "train" if corruption else "train_clean")
+        about: dict[str, str | int] = {"dataset": training.dataset, "fold": training.fold}
         if model.is_relative_to(plan.folder / "teachers"):
-            stage, rule = "teachers", "pretrain"
-        yield _job(stage, rule, model.with_name(HISTORY), model.parent, **about)
+            of, rule = "teachers", "pretrain"
+            about["stage"] = training.system
+        else:
+            of, rule = "training", "train" if corruption else "train_clean"
+            about |= {"system": training.system, "regime": training.regime}
+        if corruption:
+            about["corruption"] = corruption
+        yield _job(of, rule, model.with_name(HISTORY), model.parent, **about)
 
 
 def _evaluations(plan: Plan) -> Iterable[Job]:
-    for (dataset, system, _regime, corruption), scores in zip(plan.evaluations(), plan.scores(), strict=True):
-        rule = "evaluate" if corruption else "evaluate_clean"
-        yield _job("evaluation", rule, scores, dataset=dataset, system=system)
+    for (dataset, system, regime, corruption), scores in zip(plan.evaluations(), plan.scores(), strict=True):
+        about: dict[str, str | int] = {"dataset": dataset, "system": system, "regime": regime}
+        if corruption:
+            about["corruption"] = corruption.name
+        yield _job("evaluation", "evaluate" if corruption else "evaluate_clean", scores, **about)
     yield _job("evaluation", "collect_scores", plan.folder / "scores.csv")
 
 
 def _results(plan: Plan) -> Iterable[Job]:
     for stem in plan.table_stems():
-        rule = "sizes_table" if stem.name == "table1" else "scores_table"
-        yield _job("results", rule, stem.with_suffix(".csv"))
+        number = stem.name.removeprefix("table")
+        rule = "sizes_table" if number == "1" else "scores_table"
+        yield _job("results", rule, stem.with_suffix(".csv"), table=number)
     for dataset in plan.datasets if "figure3" in plan.figures else []:
         for stem in plan.panels(dataset):
-            yield _job("results", "embed", stem.with_name(f"{stem.name}_distances.csv"), stem, dataset=dataset)
+            distances = stem.with_name(f"{stem.name}_distances.csv")
+            yield _job("results", "embed", distances, stem, dataset=dataset, corruption=stem.name)
     statistics = plan.folder / "statistics"
     yield _job("results", "find_chance", plan.chance())
     yield _job("results", "compare_systems", statistics / "comparisons.csv", statistics)

@@ -25,7 +25,7 @@ from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
 from nmer.plan.config import check_config
 from nmer.plan.settings import PRETRAINING, TrainingSettings, changed
-from nmer.plan.sources import source_digests
+from nmer.plan.sources import MEMORY, source_digests
 from nmer.plugins import Declaration
 from nmer.systems.registry import check_teacher, pretraining, regimes, systems
 
@@ -355,7 +355,7 @@ class Plan:
         """One digest of the content of all raw files of a dataset; empty for a generated one."""
         if "generate" in self.config["datasets"][w.dataset]:
             return ""
-        digests = source_digests(self._sources(w.dataset), RESULTS / "features" / ".source_digests.json")
+        digests = source_digests(self._sources(w.dataset), MEMORY)
         return hashlib.sha256(_json(digests).encode()).hexdigest()[:16]
 
     def calibration_settings(self, w: Wildcards) -> str:

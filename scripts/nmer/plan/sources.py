@@ -11,6 +11,9 @@ from nmer.digests import file_digest, file_state
 from nmer.errors import DataError
 from nmer.files import write_text
 
+MEMORY = Path("results/features/.source_digests.json")
+"""Where the digests of raw files are remembered."""
+
 
 def source_digests(files: list[Path], memory: Path) -> dict[str, str]:
     """SHA-256 of each file by its path. memory: JSON file that remembers digests by the state of their files."""

@@ -26,6 +26,7 @@ from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.printed import CAPTIONS, to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
 from nmer.results.reading import read_csv
+from nmer.results.recorded import Recorded
 from nmer.results.scores import average, of_regime
 from nmer.results.tables import levels, systems_of, unimodal_systems
 from nmer.results.wording import dataset_title, decibels, short_title, signed
@@ -47,8 +48,17 @@ def render(**sections: object) -> str:
     return environment.get_template(TEMPLATE).render(**sections)
 
 
-def what_was_run(scores: pd.DataFrame, settings: dict[str, Any]) -> list[tuple[str, str]]:
-    """Rows (term, description) that say what the scores stand for."""
+def what_was_run(
+    scores: pd.DataFrame, settings: dict[str, Any], recorded: Recorded | None = None
+) -> list[tuple[str, str]]:
+    """Rows (term, description) that say what the scores stand for.
+
+    recorded: the records of the files behind them. Without these, seeds and number of trainings are those configured.
+    """
+    trainings = recorded.of_step("train.py") if recorded else []
+    seeds = recorded.noise_seeds() if recorded else []
+    configured = [settings.get("config", {}).get("noise", {}).get("seed", 0)]
+    jobs = len(trainings) or settings.get("jobs")
     noises = (_noise_text(noise, levels(settings, noise)) for noise in settings["snr_db"])
     rows = [
         ("Datasets", _titles(settings["datasets"], settings)),
@@ -57,10 +67,10 @@ def what_was_run(scores: pd.DataFrame, settings: dict[str, Any]) -> list[tuple[s
         *([("Uni-modal", _unimodal_text(scores, settings))] if "unimodal" in settings else []),
         ("Repeats", str(scores["repeat"].nunique())),
         ("Folds", ", ".join(f"{name} {count}" for name, count in scores.groupby("dataset")["fold"].nunique().items())),
-        ("Seeds", f"derived from names; noise seed {settings.get('config', {}).get('noise', {}).get('seed', 0)}"),
+        ("Seeds", f"derived from names; noise seed {', '.join(map(str, seeds or configured))}"),
         ("Scores", f"{len(scores):,}"),
     ]
-    return [*rows, ("Training jobs", f"{settings['jobs']:,}")] if "jobs" in settings else rows
+    return [*rows, ("Training jobs", f"{jobs:,}")] if jobs else rows
 
 
 def headlines(scores: pd.DataFrame, settings: dict[str, Any], trainings: pd.DataFrame | None = None) -> list[str]:

@@ -1,0 +1,161 @@
+"""Compare the records beside results with the plan: what was made with other settings, code or inputs than planned.
+
+Snakemake does the same from its own records in ``.snakemake/``, which stay behind when results are copied.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+from nmer.corpora.registry import source_files
+from nmer.digests import recorded, stated_digest
+from nmer.errors import DataError
+from nmer.files import read_json, write_json
+from nmer.plan.jobs import Job, jobs
+from nmer.plan.plan import Plan
+from nmer.plan.sources import MEMORY, source_digests
+
+INJECTED = Path(".snakemake/nmer_outdated.json")
+"""Outputs that Snakemake was told are outdated, until they are made again."""
+
+
+class Metadata(Protocol):
+    """Snakemake's records of outputs."""
+
+    def knows(self, output: str) -> bool:
+        """Whether there is a record of an output."""
+
+    def mark_outdated(self, output: str) -> None:
+        """Record that an output was made with other params than any that are planned."""
+
+    def unmark(self, output: str) -> None:
+        """Remove such a record, unless the output was made again since."""
+
+
+@dataclass
+class Provenance:
+    """What the records of finished jobs say. outdated: outputs of each job that was made otherwise than planned."""
+
+    compared: int = 0
+    outdated: list[list[str]] = field(default_factory=list)
+    unrecorded: list[str] = field(default_factory=list)
+
+
+def update(plan: Plan, metadata: Metadata) -> list[str]:
+    """Tell Snakemake which results it has no records of were made otherwise than planned, so that they are made again.
+
+    Returns what to tell the user: sentences on results without provenance in ``.snakemake/``; none if all have one.
+    """
+    for output in _injected():
+        metadata.unmark(output)
+    found = compare(plan, metadata.knows)
+    outputs = [output for job in found.outdated for output in job]
+    for output in outputs:
+        metadata.mark_outdated(output)
+    if outputs or INJECTED.exists():
+        write_json(INJECTED, {"outputs": outputs})
+    return _sentences(found)
+
+
+def _injected() -> list[str]:
+    try:
+        outputs: list[str] = read_json(INJECTED)["outputs"] if INJECTED.exists() else []
+    except (DataError, KeyError):
+        return []
+    return outputs
+
+
+def _sentences(found: Provenance) -> list[str]:
+    sentences = []
+    if found.compared:
+        said = (
+            f"{len(found.outdated)} of them were made otherwise and are made again" if found.outdated else "all agree"
+        )
+        sentences.append(
+            f"Snakemake has no provenance of {found.compared} finished jobs (.snakemake/ was removed, or results were "
+            f"copied). The records beside the results are compared with settings, code and inputs instead: {said}."
+        )
+    if found.unrecorded:
+        named = ", ".join(found.unrecorded[:3]) + (", …" if len(found.unrecorded) > 3 else "")
+        sentences.append(
+            f"Provenance is missing for {len(found.unrecorded)} finished jobs, in .snakemake/ and beside the results: "
+            f"{named}. Whether settings or code have changed since is not known. To make them again, delete them."
+        )
+    return sentences
+
+
+def compare(plan: Plan, known: Callable[[str], bool]) -> Provenance:
+    """Compare every finished job that Snakemake does not know.
+
+    known: whether Snakemake has a record of its own for an output.
+    """
+    found = Provenance()
+    digest = cache(_digest_of)
+    for job in jobs(plan):
+        if not job.done or known(str(job.output)):
+            continue
+        record = recorded(job.output)
+        if record is None:
+            found.unrecorded.append(str(job.output))
+            continue
+        found.compared += 1
+        if _differs(record, plan, job) or any(digest(path) != was for path, was in record.get("inputs", {}).items()):
+            found.outdated.append(record["outputs"])
+    return found
+
+
+def made_by(plan: Plan, job: Job) -> tuple[str, str]:
+    """The step that makes a job's outputs, and its settings as JSON."""
+    w = job.wildcards
+    if job.rule in ("sizes_table", "scores_table"):
+        return "make_table.py", plan.tables_settings(int(w.table) if job.rule == "scores_table" else None)
+    if job.rule in ("pretrain", "train_clean", "train"):
+        return "train.py", plan.training_settings(w)
+    if job.rule in ("evaluate", "evaluate_clean"):
+        return "evaluate.py", plan.evaluation_settings(w)
+    if job.rule == "audit_claims":
+        return "audit_claims.py", plan.tables_settings(table=4)
+    if job.rule == "report":
+        return "render_report.py", plan.report_settings()
+    of_rule: dict[str, Callable[[Any], str]] = {
+        "generate_corpus": plan.corpus_settings,
+        "build_features": plan.features_settings,
+        "calibrate": plan.calibration_settings,
+        "corrupt": plan.corruption_settings,
+        "embed": plan.embedding_settings,
+        "draw_calibration": lambda _w: plan.schedule_settings(),
+        **dict.fromkeys(("collect_calibration", "collect_scores", "draw_figure3", "draw_ranks"), lambda _w: "{}"),
+    }
+    return f"{job.rule}.py", of_rule.get(job.rule, lambda _w: plan.tables_settings())(w)
+
+
+def _differs(record: dict[str, Any], plan: Plan, job: Job) -> bool:
+    step, settings = made_by(plan, job)
+    planned = {"step": step, "code": json.loads(plan.code(step, job.wildcards)), "settings": json.loads(settings)}
+    if any(record.get(key) != value for key, value in planned.items()):
+        return True
+    return job.rule == "build_features" and record.get("sources") not in (None, _sources(plan, job.dataset))
+
+
+def _sources(plan: Plan, dataset: str) -> list[str] | None:
+    """The digests of a dataset's raw files, sorted, as its features record them; None for a generated corpus."""
+    section = plan.config["datasets"][dataset]
+    if "generate" in section:
+        return None
+    files = source_files(section["layout"], Path(plan.data) / section["path"], section.get("file"))
+    return sorted(source_digests(files, MEMORY).values())
+
+
+def _digest_of(path: str) -> str | None:
+    """The digest of an input as records keep it; None where there is nothing."""
+    try:
+        stated = stated_digest(path)
+    except DataError:
+        return None
+    return hashlib.sha256(stated.encode()).hexdigest() if stated else None

@@ -1,0 +1,123 @@
+"""Results without Snakemake's records: what made them is known from the records beside them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from workflow_copy import Workflow
+
+NO_PROVENANCE = "Snakemake has no provenance of"
+
+
+@pytest.fixture(scope="module")
+def shared(finished_workflow, tmp_path_factory) -> Workflow:
+    """The finished experiment as someone gets it who is given the results alone."""
+    workflow = finished_workflow.copied(tmp_path_factory.mktemp("shared") / "nmer")
+    shutil.rmtree(workflow.folder / ".snakemake")
+    return workflow
+
+
+def said(finished) -> str:
+    return finished.stdout + finished.stderr
+
+
+def test_a_run_says_at_its_start_that_provenance_is_missing_and_trusts_records_that_agree(shared):
+    finished = shared.snakemake()
+    assert finished.returncode == 0
+    assert "Nothing to be done" in said(finished)
+    sentence = next(line for line in said(finished).splitlines() if NO_PROVENANCE in line)
+    assert sentence.endswith("with settings, code and inputs instead: all agree.")
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "rules"),
+    [
+        ("config.yaml", "nmer: { layers: 1,", "nmer: { invariance_weight: 5.0, layers: 1,", {"train", "evaluate"}),
+        ("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0", {"train", "evaluate"}),
+        ("config.yaml", "noise:\n  kinds", "noise:\n  seed: 7\n  kinds", {"corrupt"}),
+        ("scripts/nmer/results/embedding.py", "COMPONENTS = 50", "COMPONENTS = 40", {"embed"}),
+        ("config.yaml", "training: {}", "training: { learning_rate: 0.001 }", {"pretrain", "train_clean", "train"}),
+    ],
+    ids=["settings", "code", "seed", "code of a result", "settings of all"],
+)
+def test_changed_settings_and_code_are_noticed_without_snakemakes_records(
+    shared, finished_workflow, name, old, new, rules
+):
+    with shared.edited(name, old, new), finished_workflow.edited(name, old, new):
+        due, expected = shared.due(), finished_workflow.due()
+    assert due == expected
+    assert rules <= set(due)
+    assert shared.due() == {}
+
+
+def test_results_that_were_made_otherwise_can_be_accepted_and_the_report_goes_on_saying_how(shared):
+    report = (shared.folder / "results/tiny/report.html").read_bytes()
+    with shared.edited("config.yaml", "nmer: { layers: 1,", "nmer: { invariance_weight: 5.0, layers: 1,"):
+        assert shared.due() != {}
+        assert shared.snakemake("--touch").returncode == 0
+        assert shared.due() == {}
+    assert (shared.folder / "results/tiny/report.html").read_bytes() == report
+
+
+def test_results_without_any_record_are_named(shared, tmp_path):
+    workflow = shared.copied(tmp_path / "nmer")
+    shutil.rmtree(workflow.folder / ".snakemake")
+    for record in workflow.folder.rglob(".*.made.json"):
+        record.unlink()
+    finished = workflow.snakemake()
+    assert finished.returncode == 0
+    assert "Provenance is missing for" in said(finished)
+    assert "Nothing to be done" in said(finished)
+
+
+def test_the_report_prints_what_the_files_say_and_not_what_the_configuration_says(finished_workflow, tmp_path):
+    workflow = finished_workflow.copied(tmp_path / "nmer")
+    report = workflow.folder / "results/tiny/report.html"
+    assert "As recorded in the files behind these scores." in report.read_text()
+    record = next(workflow.folder.glob("results/tiny/runs/tiny_mosei/nmer/six/*/fold1/.history.csv.made.json"))
+    assert json.loads(record.read_text())["settings"]["training"]["constant_epochs"] == 1
+    with workflow.edited("config.yaml", "constant_epochs: 1\n      decay", "constant_epochs: 77\n      decay"):
+        assert workflow.snakemake("--touch").returncode == 0
+        report.unlink()
+        finished = workflow.snakemake("--rerun-triggers", "mtime")
+        assert finished.returncode == 0, said(finished)
+    assert "constant_epochs: 1" in report.read_text()
+    assert "77" not in report.read_text().partition('id="configuration"')[2].partition("</pre>")[0]
+
+
+def edit_scores(path: Path) -> None:
+    path.write_text(path.read_text().replace(",0.", ",0.9"))
+
+
+def edit_predictions(path: Path) -> None:
+    text = gzip.decompress(path.read_bytes()).decode()
+    path.write_bytes(gzip.compress(text.replace(",1,", ",0,").encode()))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "edit"),
+    [
+        ("scores/tiny_mosei/nmer/six/gaussian_-10dB.csv", edit_scores),
+        ("scores/tiny_mosei/nmer/six/gaussian_-10dB_predictions.csv.gz", edit_predictions),
+        ("runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1/history.csv", edit_scores),
+        ("scores.csv", edit_scores),
+        ("statistics/intervals.csv", edit_scores),
+        ("statistics/ranks.csv", lambda path: path.write_text(path.read_text().replace("1", "2"))),
+        ("tables/table2.csv", edit_scores),
+        ("embeddings/tiny_mosei/gaussian_-10dB_points.csv", edit_scores),
+    ],
+)
+def test_a_file_between_training_and_report_that_was_edited_is_refused(finished_workflow, tmp_path, pattern, edit):
+    workflow = finished_workflow.copied(tmp_path / "nmer")
+    path = workflow.folder / "results/tiny" / pattern
+    before = path.read_bytes()
+    edit(path)
+    assert path.read_bytes() != before
+    finished = workflow.snakemake()
+    assert finished.returncode != 0
+    assert f"error: results/tiny/{pattern}: is damaged, or was changed after it was made" in said(finished)
+    assert "Traceback" not in said(finished)
