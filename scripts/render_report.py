@@ -9,7 +9,6 @@ Missing: "done" and "of", numbers of jobs, and "stages": a sentence on what is m
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from nmer.files import write_text
 from nmer.noise.calibration import TOLERANCE_DB
 from nmer.results import chance_texts, report
 from nmer.results.chance import read_trainings
+from nmer.results.commit import commit_of
 from nmer.results.cost import read_cost
 from nmer.results.recorded import Recorded
 from nmer.results.scores import read_scores
@@ -82,7 +82,7 @@ def main() -> None:
         figures=[report.read_figure(stem, arguments.output, settings) for stem in arguments.figures],
         recorded=bool(recorded.records),
         configuration=as_yaml(recorded.settings() if recorded.records else settings.get("config", {})),
-        versions=report.versions(arguments.commit or git_commit()),
+        versions=report.versions(arguments.commit or commit_of(Path(__file__).resolve().parents[1])),
     )
     write_text(arguments.output, page)
 
@@ -91,15 +91,6 @@ def as_yaml(configuration: dict[str, Any]) -> str:
     """A configuration in its own order, the innermost lists and mappings on one line each."""
     text: str = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return text
-
-
-def git_commit() -> str:
-    """The commit of the folder that holds this script; ``unknown`` outside git."""
-    ask = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
-    try:
-        return subprocess.run(ask, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,34 @@
+"""The git commit of the workflow's code: its own, and whether files were changed since."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+UNKNOWN = "unknown"
+
+
+def commit_of(folder: Path) -> str:
+    """The commit of a repository, followed by ``, modified`` if tracked files differ from it.
+
+    folder: the top folder of the repository. ``unknown`` without git, and for a folder that is no repository itself,
+    even if it is inside another one.
+    """
+    try:
+        top = _git(folder, "rev-parse", "--show-toplevel")
+        if not top or Path(top).resolve() != folder.resolve():
+            return UNKNOWN
+        commit = _git(folder, "rev-parse", "HEAD")
+        modified = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return UNKNOWN
+    return f"{commit}, modified" if modified else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    # What git's own hooks set would name another repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    asked = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    finished = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True, timeout=30)
+    return finished.stdout.strip()
