@@ -9,6 +9,9 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 CPU_BUILDS ?= wheels
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
+# What a notebook or a shell may have set, and no step of ours can use.
+unexport MPLBACKEND PYTHONSAFEPATH PYTHONIOENCODING
+
 .DEFAULT_GOAL := demo
 .PHONY: demo environment cluster test test-slow test-demo test-tools test-slurm test-kubernetes tools status
 .PHONY: partial-report test-kill check format docs lock unlock clean help

@@ -1,8 +1,19 @@
 # NMER: from multimodal emotion features to the tables and figures of arXiv 2311.16114.
 # What is run is said in config.yaml; what each job depends on, in scripts/nmer/plan/plan.py.
+import shlex
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 min_version("9.0")
+
+# Rules name their programs and tables by paths from here.
+if Path(workflow.basedir).resolve() != Path.cwd():
+    raise WorkflowError(
+        f"Call Snakemake from the folder of its Snakefile: cd {shlex.quote(str(workflow.basedir))}. "
+        "From elsewhere, with -s or --directory, it does not work yet."
+    )
 
 
 configfile: "config.yaml"

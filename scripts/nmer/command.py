@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import re
 import signal
 import sys
@@ -20,6 +22,9 @@ from nmer.errors import NO_MEMORY, ConfigError, NmerError, nearest, sentence
 class _Dataclass(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
+
+# A notebook's, inherited by what it starts, exists only there.
+os.environ["MPLBACKEND"] = "agg"
 
 Settings = TypeVar("Settings", bound=_Dataclass)
 
@@ -63,6 +68,9 @@ def fill(cls: type[Settings], mapping: dict[str, Any], where: str = "settings") 
 def run(main: Callable[[], None]) -> None:
     """Run a step; an error that a user can cause, or being asked to end, is said in one line. Exit status 1, or as for
     the signal."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # whatever a terminal cannot show stops nothing
     try:
         with stoppable():
             planned_code.confirm()  # what was imported until here

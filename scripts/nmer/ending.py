@@ -10,14 +10,20 @@ import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 OWNER_VARIABLE = "NMER_OWNER"
 """Environment variable that names the process which steps work for, as :func:`owner` writes it."""
 
 GRACE_SECONDS = 20
 """Time to tidy up after being asked to end; schedulers kill after 30 seconds."""
+
+
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How often is looked whether the process still lives, where the kernel cannot report its end."""
 
 
 class Stopped(BaseException):
@@ -53,18 +59,38 @@ def _stop(_signal: int, _frame: object) -> None:
 
 def _end_with(name: str) -> None:
     number, _, namespace = name.partition(" ")
-    if not number or namespace != _namespace() or not hasattr(os, "pidfd_open"):
+    if not number or namespace != _namespace():
         return  # nobody is named, or the number means another process here, as in a container
+    if _has_died(int(number)):  # while this process started
+        raise Stopped
+    threading.Thread(target=_wait, args=(int(number),), daemon=True).start()
+
+
+def _wait(number: int) -> None:
     try:
-        process = os.pidfd_open(int(number))
-    except ProcessLookupError:  # it died while this process started
-        raise Stopped from None
-    threading.Thread(target=_wait, args=(process,), daemon=True).start()
-
-
-def _wait(process: int) -> None:
-    select.select([process], [], [])
+        select.select([os.pidfd_open(number)], [], [])
+    except ProcessLookupError:
+        pass
+    except (AttributeError, OSError, ValueError):
+        # Old kernels and the filters of some containers have no such call, which is no reason not to run.
+        while not _has_died(number):
+            time.sleep(SECONDS_BETWEEN_LOOKS)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _has_died(number: int) -> bool:
+    """Whether a process is gone, or is dead and only waited for by its parent."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    try:
+        state = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return state.rpartition(")")[2].split()[:1] == ["Z"]
 
 
 def _namespace() -> str:

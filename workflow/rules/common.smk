@@ -1,32 +1,46 @@
 # Hands the configuration over to the plan, where every decision is made and tested.
 import os
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
+started = time.time()
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from nmer import ending
 from nmer.devices import announce_slots
 from nmer.errors import ConfigError, NmerError
+from nmer.errors import NmerError, sentence
+from nmer.failures import reasons
 from nmer.files import read_json, write_json
 from nmer.plan.command_line import merged_message
 from nmer.plan.plan import Plan
+from nmer.plan.values import check_keys
 
 try:
-    plan = Plan(config)
+    for file in workflow.configfiles:
+        check_keys(Path(file))
+    plan = Plan(config, workflow.config_settings.config)
 except ConfigError as error:
     given = list(map(Path, workflow.config_settings.configfiles))
     files = [Path(file) for file in workflow.configfiles if Path(file) not in given]
     entries = workflow.config_settings.config
     raise WorkflowError(merged_message(error, [*files, *given], entries)) from None
-except NmerError as error:
-    raise WorkflowError(str(error)) from None
+except (NmerError, OSError) as error:
+    raise WorkflowError(sentence(error)) from None
 
-# Steps are called as `python ...`: they shall find the interpreter that runs Snakemake, activated or not.
+# A step finds its modules beside it, and writes text as UTF-8, whatever the shell or a notebook has set.
+for name in ("PYTHONSAFEPATH", "PYTHONIOENCODING"):
+    os.environ.pop(name, None)
+# Steps are called as `python ...`: they must find the interpreter that runs Snakemake, activated or not.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    PYTHONUTF8="1",
+    MPLBACKEND="agg",
+    # Results are renamed into place when they are whole, so a file system without locks will do.
+    HDF5_USE_FILE_LOCKING=os.environ.get("HDF5_USE_FILE_LOCKING", "BEST_EFFORT"),
     # And they shall end when it dies, as orphans would write where the next call writes.
     NMER_OWNER=ending.owner(),
     # Idle threads sleep instead of spinning beside the neighbour's work.
@@ -71,3 +85,9 @@ onstart:
     by_default = limit and (limit.max_jobs, limit.timespan) == (100, 1)
     if by_default:
         workflow.scheduler.job_rate_limiter = None
+
+
+onerror:
+    # Snakemake shows the logs of failed jobs, but not with `--quiet rules`.
+    for reason in reasons(Path("results/logs"), since=started):
+        print(reason, file=sys.stderr)

@@ -55,6 +55,12 @@ def source_files(layout_name: str, source: str | Path, file: str | None = None) 
     Raises DataError naming the missing file or pattern, ConfigError if there is no such layout.
     """
     source = Path(source)
+    try:
+        source.exists()
+    except PermissionError:
+        raise DataError(
+            f"{source}: a folder above may not be entered (permission denied). Change its permissions."
+        ) from None
     attributes = layouts.declaration(layout_name, file).attributes
     required = attributes.get("files", ())
     if not required:
@@ -76,6 +82,8 @@ def _files_of_folder(
     if not source.is_dir():
         instead = "is a file" if source.is_file() else "no such folder"
         raise DataError(f"{source}: {instead}. Layout '{layout_name}' reads a folder; correct the path.")
+    if not os.access(source, os.R_OK | os.X_OK):
+        raise DataError(f"{source}: may not be listed or entered (permission denied). Change its permissions.")
     found: set[Path] = set()
     for pattern in required:
         alternatives = (pattern,) if isinstance(pattern, str) else pattern

@@ -15,6 +15,7 @@ import yaml
 from nmer.errors import ConfigError
 from nmer.plan.config import name_sources
 from nmer.plan.plan import Plan
+from nmer.plan.values import check_keys
 
 CONFIG_FILE = Path("config.yaml")
 
@@ -27,11 +28,12 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """The plan of the experiment that these arguments name. Raises ConfigError or DataError as the plan does."""
+    files = [CONFIG_FILE, *arguments.configfile]
+    entries = read_config([], arguments.config)
     try:
-        return Plan(read_config([CONFIG_FILE, *arguments.configfile], arguments.config))
+        return Plan(read_config(files, arguments.config), entries)
     except ConfigError as error:
-        entries = read_config([], arguments.config)
-        raise ConfigError(merged_message(error, [CONFIG_FILE, *arguments.configfile], entries)) from None
+        raise ConfigError(merged_message(error, files, entries)) from None
 
 
 def merged_message(error: ConfigError, files: Iterable[Path], entries: Mapping[str, Any]) -> str:
@@ -66,6 +68,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: no such file. Call this from the folder of the Snakefile.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not valid YAML ({' '.join(str(error).split())}). Correct it.") from None
+    check_keys(file)
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: not a mapping of keys to values. Correct it.")
     return content

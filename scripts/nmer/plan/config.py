@@ -23,6 +23,7 @@ from nmer.corpora.registry import check_classes, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.names import REGIMES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import has_snr, noise_kinds
+from nmer.plan.values import check_finite, check_values
 from nmer.plugins import Declaration, Registry
 from nmer.systems.registry import regimes, systems
 
@@ -31,10 +32,12 @@ SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "config.
 
 def check_config(config: dict[str, Any]) -> None:
     """Check a configuration as a whole. Raises ConfigError, or DataError for a missing corpus, with one message."""
+    check_values(config)
     check_shape(config)
     name = config["experiment"]
     experiment = _member(config["experiments"], name, "experiment", "experiments")
     where = f"experiments.{name}"
+    _check_epochs(config.get("training", {}), experiment.get("training", {}), where)
     for dataset, section in config["datasets"].items():
         _check_download(dataset, section)
     for dataset in experiment["datasets"]:
@@ -65,6 +68,17 @@ def check_config(config: dict[str, Any]) -> None:
     if noise.get("beta_start", 0.001) > noise.get("beta_end", 0.1):
         raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
     _check_noise(noise.get("kinds", {}), experiment, where)
+    check_finite(config)
+
+
+def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) -> None:
+    """A training, and a pretraining, has an epoch at least."""
+    own = general | special
+    pretraining = general.get("pretraining", {}) | special.get("pretraining", {})
+    for name, given, default in (("training", own, 30), ("training.pretraining", own | pretraining, 20)):
+        if not given.get("constant_epochs", default) + given.get("decay_epochs", default):
+            key = f"{where}.{name}" if special else name
+            raise ConfigError(f"{key}: constant_epochs and decay_epochs are both 0. Train for one epoch at least.")
 
 
 def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
@@ -130,8 +144,15 @@ def check_shape(config: dict[str, Any]) -> None:
 
 
 @cache
+def schema() -> dict[str, Any]:
+    """The schema of the configuration."""
+    content: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    return content
+
+
+@cache
 def _validator() -> Draft202012Validator:
-    return Draft202012Validator(yaml.safe_load(SCHEMA.read_text(encoding="utf-8")))
+    return Draft202012Validator(schema())
 
 
 def explain(error: ValidationError) -> str:
@@ -141,14 +162,28 @@ def explain(error: ValidationError) -> str:
         known = error.schema.get("properties", {})
         unknown = next(key for key in error.instance if key not in known)
         return f"{where}: unknown key '{unknown}'. {nearest(unknown, known)}"
+    found = _short(error.instance)
+    if error.validator == "pattern":
+        rule = "small letters, digits and underscores, a letter first"
+        return f"{where}: {found} is no possible name. Use {rule}."
+    if error.validator == "not":
+        return f"{where}: the name {found} is taken by the workflow's own files. Choose another."
     if error.validator == "type" and _looks_like_a_number(error.instance):
-        return f"{where}: {error.instance!r} is text to YAML, not a {error.validator_value}. Write it like 0.001."
+        return f"{where}: {found} is text to YAML, not a {error.validator_value}. Write it like 0.001."
     if error.validator == "type":
-        return f"{where}: {error.instance!r} is not of type {error.validator_value}. Correct the value."
+        return f"{where}: {found} is not of type {error.validator_value}. Correct the value."
     if error.validator == "enum":
         choices = ", ".join(str(choice) for choice in error.validator_value)
-        return f"{where}: {error.instance!r} is not possible. Choose from: {choices}."
-    return f"{where}: {error.message}. Correct the value."
+        return f"{where}: {found} is not possible. Choose from: {choices}."
+    # The library's own sentence begins with the whole value.
+    said = error.message.replace(repr(error.instance), found)
+    return f"{where}: {said}. Correct the value."
+
+
+def _short(value: object) -> str:
+    """A value as a message shows it: the begin of a long one."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _looks_like_a_number(value: object) -> bool:

@@ -23,9 +23,10 @@ from nmer.digests import DIGEST_SUFFIX
 from nmer.names import ALL_CLEAN_SCORES, FRESH, UNIMODAL_SYSTEMS, corruption_name, predictions_path
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
-from nmer.plan.config import check_config
+from nmer.plan.config import check_config, schema
 from nmer.plan.settings import PRETRAINING, TrainingSettings, changed
 from nmer.plan.sources import MEMORY, source_digests
+from nmer.plan.values import normalised
 from nmer.plugins import Declaration
 from nmer.systems.registry import check_teacher, pretraining, regimes, systems
 
@@ -85,8 +86,12 @@ class Wildcards(Protocol):
 class Plan:
     """Everything the rules ask about the experiment named by ``config["experiment"]``."""
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        """config: the whole configuration. Raises ConfigError or DataError with one message if anything is wrong."""
+    def __init__(self, config: dict[str, Any], command_line: dict[str, Any] | None = None) -> None:
+        """config: the whole configuration. command_line: the part of it that ``--config`` gave.
+
+        Raises ConfigError or DataError with one message if anything is wrong.
+        """
+        config = normalised(config, schema(), command_line or {})
         check_config(config)
         self.config = config
         self.name: str = config["experiment"]
@@ -305,7 +310,8 @@ class Plan:
         if "generate" in section:
             corpus = RESULTS / "corpora" / w.dataset
             return {"source": corpus, "digest": corpus.with_name(corpus.name + DIGEST_SUFFIX)}
-        return {"source": self._sources(w.dataset), "digest": []}
+        # As it is configured: a list of files would be printed whole. The plan has checked that they are there.
+        return {"source": self.source(w), "digest": []}
 
     def source(self, w: Wildcards) -> Path:
         """The corpus of a dataset as its reader is given it: a folder or a file."""

@@ -1,0 +1,39 @@
+"""Why jobs failed, from the logs of their steps: one line each, shown at the end however quiet Snakemake is."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+SHOWN = 20
+"""Different reasons that are shown; more are counted."""
+
+
+def reasons(logs: Path, since: float) -> list[str]:
+    """The reasons in log files that were written since a time (seconds since the epoch), equal ones together.
+
+    A reason is the last line that begins with ``error:``, or the last line of a log that ends in a traceback.
+    """
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(logs.rglob("*.log")):
+        try:
+            if path.stat().st_mtime < since:
+                continue
+            lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        except OSError:
+            continue
+        if reason := _reason([line for line in lines if line.strip()]):
+            found[reason].append(path)
+    told = [f"{paths[0]}{_and_more(len(paths))}: {reason}" for reason, paths in found.items()]
+    return told[:SHOWN] + ([f"… and {len(told) - SHOWN} other reasons."] if len(told) > SHOWN else [])
+
+
+def _reason(lines: list[str]) -> str | None:
+    errors = [line for line in lines if line.startswith("error:")]
+    if errors:
+        return errors[-1]
+    return lines[-1] if any(line.startswith("Traceback ") for line in lines) else None
+
+
+def _and_more(count: int) -> str:
+    return f" and {count - 1} more" if count > 1 else ""
