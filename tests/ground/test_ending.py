@@ -34,8 +34,9 @@ command.run(main)
 def step(tmp_path):
     """Starts a step that writes a file for a minute; returns it once it has begun."""
 
-    def start(owner: str = "") -> subprocess.Popen:
-        environment = os.environ | {"PYTHONPATH": str(SCRIPTS), ending.OWNER_VARIABLE: owner}
+    def start(owner: str = "", path: str = "") -> subprocess.Popen:
+        python_path = os.pathsep.join(filter(None, (path, str(SCRIPTS))))
+        environment = os.environ | {"PYTHONPATH": python_path, ending.OWNER_VARIABLE: owner}
         process = subprocess.Popen(
             [sys.executable, "-c", STEP], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
         )
@@ -98,3 +99,24 @@ def test_a_second_signal_does_not_disturb_the_tidying_up_and_an_alarm_ends_it_if
     with pytest.raises(Stopped), stoppable():
         hang()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("refusal", ["raise OSError(38, 'Function not implemented')", "raise PermissionError(1, 'x')"])
+def test_where_the_kernel_refuses_to_report_a_death_the_owner_is_looked_at(step, tmp_path, refusal):
+    patch = f"import os\ndef pidfd_open(*_given): {refusal}\nos.pidfd_open = pidfd_open\n"
+    (tmp_path / "sitecustomize.py").write_text(patch)
+    owner = subprocess.Popen(["sleep", "60"])
+    process = step(as_owner(owner), path=str(tmp_path))
+    assert process.poll() is None
+    owner.kill()  # not waited for
+    assert process.wait(timeout=20) == 128 + signal.SIGTERM
+    assert "Traceback" not in process.stderr.read()
+    owner.wait()
+
+
+def test_a_kernel_without_that_call_is_no_reason_not_to_run(step, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("import os\ndel os.pidfd_open\n")
+    process = step(ending.owner(), path=str(tmp_path))
+    assert process.poll() is None
+    process.terminate()
+    assert process.wait(timeout=10) == 128 + signal.SIGTERM

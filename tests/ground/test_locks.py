@@ -1,0 +1,70 @@
+"""GPU slots are locked in a private folder, and a job that waits says for whom."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from nmer import locks
+from nmer.errors import DataError
+
+
+def test_the_folder_of_the_locks_is_private(tmp_path):
+    folder = tmp_path / "locks"
+    folder.mkdir(mode=0o777)
+    folder.chmod(0o777)
+    with locks.locked_slot(["0"], 1, folder):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    with locks.locked_slot(["0"], 1, tmp_path / "new"):
+        assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("place", ["of another user", "a link", "a file"])
+def test_a_folder_that_someone_else_made_is_refused_in_one_line(tmp_path, place):
+    folder = tmp_path / "locks"
+    if place == "a file":
+        folder.touch()
+    elif place == "a link":
+        (tmp_path / "theirs").mkdir()
+        folder.symlink_to(tmp_path / "theirs")
+    elif os.geteuid() == 0:
+        folder.mkdir()
+        os.chown(folder, 12345, 12345)
+    else:
+        pytest.skip("needs the right to give a folder away")
+    with (
+        pytest.raises(DataError, match=r"locks: the locks of GPUs belong here, but it is not a folder of yours\. .*"),
+        locks.locked_slot(["0"], 1, folder),
+    ):
+        raise AssertionError
+
+
+def test_a_folder_in_the_place_of_a_lock_is_not_waited_for(tmp_path):
+    (tmp_path / "gpu0_0.lock").mkdir()
+    with (
+        pytest.raises(DataError, match=r"gpu0_0\.lock: is a folder in the place of a lock\. Remove it and run again\."),
+        locks.locked_slot(["0"], 1, tmp_path),
+    ):
+        raise AssertionError
+
+
+def test_a_job_that_waits_says_once_for_whom(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(locks, "SECONDS_OF_SILENCE", 0.2)
+    taken = threading.Event()
+
+    def wait() -> None:
+        with locks.locked_slot(["7"], 1, tmp_path):
+            taken.set()
+
+    waiting = threading.Thread(target=wait, daemon=True)
+    with locks.locked_slot(["7"], 1, tmp_path):
+        waiting.start()
+        assert not taken.wait(1)
+    assert taken.wait(10)
+    waiting.join(10)
+    said = capfd.readouterr().err
+    assert said == f"Waiting for a free GPU. Held: GPU 7 by process {os.getpid()} in {Path.cwd()}.\n"
