@@ -8,6 +8,11 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
+if set("{}") & set(str(workflow.basedir)):
+    raise WorkflowError(
+        f"{workflow.basedir}: Snakemake reads braces in the name of a workflow's folder as wildcards. Rename it."
+    )
+
 # Rules name their programs and tables by paths from here.
 if Path(workflow.basedir).resolve() != Path.cwd():
     raise WorkflowError(

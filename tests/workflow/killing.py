@@ -14,7 +14,7 @@ from pathlib import Path
 from workflow_copy import Workflow
 
 VICTIMS = ("step", "snakemake", "both")
-UNLIKE = {"logs", "benchmarks", "report.html"}
+UNLIKE = {"logs", "benchmarks", "report.html", ".report.html.made.json"}
 """Results whose content tells how long jobs took."""
 
 

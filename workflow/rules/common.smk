@@ -11,8 +11,7 @@ sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
 
 from nmer import ending
 from nmer.devices import announce_slots
-from nmer.errors import ConfigError, NmerError
-from nmer.errors import NmerError, sentence
+from nmer.errors import ConfigError, NmerError, sentence
 from nmer.failures import reasons
 from nmer.files import read_json, write_json
 from nmer.plan.command_line import merged_message

@@ -14,7 +14,7 @@ for fetched in plan.downloads:
             "../../envs/light.yaml"
         params:
             settings=lambda w, fetched=fetched: plan.fetch_settings(fetched),
-            folder=plan.data,
+            folder=lambda w: plan.data,
             code=plan.code("fetch_corpus.py"),
         shell:
             """

@@ -23,7 +23,7 @@ rule sizes_table:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=plan.tables_settings(),
+        settings=lambda w: plan.tables_settings(),
         code=plan.code("make_table.py"),
     shell:
         """
@@ -170,7 +170,7 @@ rule draw_robustness:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=plan.tables_settings(),
+        settings=lambda w: plan.tables_settings(),
         code=plan.code("draw_robustness.py"),
     shell:
         """
@@ -238,7 +238,7 @@ rule draw_conditions:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=plan.tables_settings(),
+        settings=lambda w: plan.tables_settings(),
         code=plan.code("draw_conditions.py"),
     shell:
         """
@@ -274,7 +274,7 @@ rule draw_confusion:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=plan.tables_settings(),
+        settings=lambda w: plan.tables_settings(),
         code=plan.code("draw_confusion.py"),
     shell:
         """
@@ -309,7 +309,7 @@ rule draw_recall:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=plan.tables_settings(),
+        settings=lambda w: plan.tables_settings(),
         code=plan.code("draw_recall.py"),
     shell:
         """
@@ -345,7 +345,7 @@ rule draw_training:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=plan.tables_settings(),
+        settings=lambda w: plan.tables_settings(),
         code=plan.code("draw_training.py"),
     shell:
         """
@@ -381,7 +381,7 @@ rule draw_calibration:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        schedule=plan.schedule_settings(),
+        schedule=lambda w: plan.schedule_settings(),
         code=plan.code("draw_calibration.py"),
     shell:
         """
@@ -419,7 +419,7 @@ rule audit_claims:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=plan.tables_settings(table=4),
+        settings=lambda w: plan.tables_settings(table=4),
         code=plan.code("audit_claims.py"),
     shell:
         """
@@ -464,7 +464,7 @@ rule report:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=plan.report_settings(),
+        settings=lambda w: plan.report_settings(),
         tables=[str(stem) for stem in plan.table_stems()],
         figures=[str(stem) for stem in plan.figure_stems()],
         code=plan.code("render_report.py"),

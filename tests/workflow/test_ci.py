@@ -1,0 +1,72 @@
+"""Continuous integration fails where a part of it fails or is not run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PARTS = ["", "check", "docs", "test", "test-seeds", "test-kill", "test-tools", "test-slurm", "test-kubernetes"]
+
+
+@pytest.fixture
+def ci(tmp_path):
+    """Runs `.ci/run` with commands that only note that they were called; returns the process and the notes."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(REPOSITORY / ".ci" / "run", tmp_path / ".ci")
+    commands = tmp_path / "commands"
+    commands.mkdir()
+
+    def run(seconds: int = 0, failing: str = "nothing", namespaces: bool = True):
+        calls = tmp_path / "calls"
+        calls.write_text("")
+        programs = {
+            "make": f'echo "$1" >> {calls}\n[ "$1" != {failing} ]\n',
+            "unshare": "true\n" if namespaces else "false\n",
+        }
+        for name, text in programs.items():
+            (commands / name).write_text(f"#!/usr/bin/env bash\n{text}")
+            (commands / name).chmod(0o755)
+        environment = os.environ | {"PATH": f"{commands}:{os.environ['PATH']}", "SECONDS": str(seconds)}
+        finished = subprocess.run(
+            [tmp_path / ".ci" / "run"], env=environment, capture_output=True, text=True, check=False
+        )
+        return finished, calls.read_text().splitlines()
+
+    return run
+
+
+def test_every_part_is_run_and_then_it_is_green(ci):
+    finished, calls = ci()
+    assert (finished.returncode, calls) == (0, PARTS)
+
+
+def test_a_part_that_fails_fails_it(ci):
+    finished, calls = ci(failing="test-kill")
+    assert finished.returncode != 0
+    assert calls[-1] == "test-kill"
+
+
+def test_parts_are_begun_until_4200_seconds_and_later_ones_fail_it(ci):
+    assert ci(seconds=4100)[0].returncode == 0
+    finished, calls = ci(seconds=4300)
+    assert finished.returncode == 1
+    assert calls == PARTS[:4]
+    assert finished.stderr.count("Not run: make test-") == 5
+
+
+def test_a_machine_that_cannot_run_a_part_fails_it(ci):
+    finished, calls = ci(namespaces=False)
+    assert finished.returncode == 1
+    assert calls == [part for part in PARTS if part != "test-slurm"]
+    assert "Not run: make test-slurm: this machine allows no namespaces." in finished.stderr
+
+
+def test_every_part_is_a_target_of_the_makefile():
+    makefile = (REPOSITORY / "Makefile").read_text()
+    assert all(re.search(rf"^{part}[ :]", makefile, re.MULTILINE) for part in PARTS if part)
