@@ -115,13 +115,13 @@ class Registry(Generic[PlugIn]):
                 assert spec, path
                 assert spec.loader, path
                 spec.loader.exec_module(importlib.util.module_from_spec(spec))
+                planned_code.confirm(path)
                 self._from_files[key] = self._registered(name, path)
             return self._from_files[key]
         importlib.import_module(f"{self.package}.{name}")
         return self._registered(name, path)
 
     def _registered(self, name: str, path: Path) -> PlugIn:
-        planned_code.confirm(path)
         if name not in self._objects:
             raise ConfigError(f"{path}: declares no {self.sort} '{name}'.")
         return self._objects[name]
