@@ -53,7 +53,10 @@ def recorded(path: str | Path) -> dict[str, Any] | None:
         record = json.loads(record_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    if not isinstance(record, dict):
+        return None
+    types = {"settings": dict, "inputs": dict, "outputs": list, "code": list, "step": str, "sha256": str}
+    return record if all(isinstance(record[key], types[key]) for key in types.keys() & record.keys()) else None
 
 
 def stated_digest(path: str | Path) -> str | None:

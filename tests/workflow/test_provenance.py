@@ -21,6 +21,11 @@ def shared(finished_workflow, tmp_path_factory) -> Workflow:
     return workflow
 
 
+def slow(*values):
+    """A case like the others: each costs a run."""
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def said(finished) -> str:
     return finished.stdout + finished.stderr
 
@@ -37,12 +42,12 @@ def test_a_run_says_at_its_start_that_provenance_is_missing_and_trusts_records_t
     ("name", "old", "new", "rules"),
     [
         ("config.yaml", "nmer: { layers: 1,", "nmer: { invariance_weight: 5.0, layers: 1,", {"train", "evaluate"}),
-        ("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0", {"train", "evaluate"}),
-        ("config.yaml", "noise:\n  kinds", "noise:\n  seed: 7\n  kinds", {"corrupt"}),
         ("scripts/nmer/results/embedding.py", "COMPONENTS = 50", "COMPONENTS = 40", {"embed"}),
-        ("config.yaml", "training: {}", "training: { learning_rate: 0.001 }", {"pretrain", "train_clean", "train"}),
+        slow("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0", {"train", "evaluate"}),
+        slow("config.yaml", "noise:\n  kinds", "noise:\n  seed: 7\n  kinds", {"corrupt"}),
+        slow("config.yaml", "training: {}", "training: { learning_rate: 0.001 }", {"pretrain", "train_clean", "train"}),
     ],
-    ids=["settings", "code", "seed", "code of a result", "settings of all"],
+    ids=["settings", "code of a result", "code", "seed", "settings of all"],
 )
 def test_changed_settings_and_code_are_noticed_without_snakemakes_records(
     shared, finished_workflow, name, old, new, rules
@@ -74,6 +79,7 @@ def test_results_without_any_record_are_named(shared, tmp_path):
     assert "Nothing to be done" in said(finished)
 
 
+@pytest.mark.slow
 def test_the_report_prints_what_the_files_say_and_not_what_the_configuration_says(finished_workflow, tmp_path):
     workflow = finished_workflow.copied(tmp_path / "nmer")
     report = workflow.folder / "results/tiny/report.html"
@@ -103,12 +109,12 @@ def edit_predictions(path: Path) -> None:
     [
         ("scores/tiny_mosei/nmer/six/gaussian_-10dB.csv", edit_scores),
         ("scores/tiny_mosei/nmer/six/gaussian_-10dB_predictions.csv.gz", edit_predictions),
-        ("runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1/history.csv", edit_scores),
-        ("scores.csv", edit_scores),
-        ("statistics/intervals.csv", edit_scores),
-        ("statistics/ranks.csv", lambda path: path.write_text(path.read_text() + "\n")),
-        ("tables/table2.csv", edit_scores),
-        ("embeddings/tiny_mosei/gaussian_-10dB_points.csv", edit_scores),
+        slow("runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1/history.csv", edit_scores),
+        slow("scores.csv", edit_scores),
+        slow("statistics/intervals.csv", edit_scores),
+        slow("statistics/ranks.csv", lambda path: path.write_text(path.read_text() + "\n")),
+        slow("tables/table2.csv", edit_scores),
+        slow("embeddings/tiny_mosei/gaussian_-10dB_points.csv", edit_scores),
     ],
 )
 def test_a_file_between_training_and_report_that_was_edited_is_refused(finished_workflow, tmp_path, pattern, edit):

@@ -106,7 +106,7 @@ def compare(plan: Plan, known: Callable[[str], bool]) -> Provenance:
             continue
         found.compared += 1
         if _differs(record, plan, job) or any(digest(path) != was for path, was in record.get("inputs", {}).items()):
-            found.outdated.append(record["outputs"])
+            found.outdated.append(record.get("outputs", [str(job.output)]))
     return found
 
 

@@ -42,7 +42,8 @@ class Recorded:
 
     def of_step(self, step: str) -> list[dict[str, Any]]:
         """The records of the jobs of one step, each job once."""
-        jobs = {tuple(record["outputs"]): record for record in self.records.values() if record.get("step") == step}
+        of_step = {path: record for path, record in self.records.items() if record.get("step") == step}
+        jobs = {tuple(record.get("outputs", [path])): record for path, record in of_step.items()}
         return [jobs[outputs] for outputs in sorted(jobs)]
 
     def settings(self) -> dict[str, Any]:
@@ -63,7 +64,7 @@ class Recorded:
 
     def noise_seeds(self) -> list[int]:
         """The seeds of the noise, ascending."""
-        return sorted({record["settings"].get("seed", 0) for record in self.of_step("corrupt.py")})
+        return sorted({record.get("settings", {}).get("seed", 0) for record in self.of_step("corrupt.py")})
 
     def warnings(self) -> list[str]:
         """Sentences on files without a record, and on jobs of one kind that ran different versions of the code."""
@@ -75,8 +76,8 @@ class Recorded:
             )
         versions: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for record in self.records.values():
-            digest, *plugins = record["code"]
-            versions[(record["step"], *plugins)].add(digest)
+            digest, *plugins = record.get("code") or [""]
+            versions[(record.get("step", ""), *plugins)].add(digest)
         several = sorted({step for (step, *_), digests in versions.items() if len(digests) > 1})
         if several:
             sentences.append(
