@@ -16,18 +16,10 @@ def made(tmp_path, monkeypatch):
     """Writes a file with a record of what made it; returns its name."""
     monkeypatch.chdir(tmp_path)
 
-    def make(
-        name: str, step: str, settings: dict, inputs: tuple[str, ...] = (), code: tuple[str, ...] = ("c1",)
-    ) -> str:
+    def make(name: str, step: str, settings: dict, inputs: tuple[str, ...] = (), code: str = "c1") -> str:
         Path(name).touch()
-        about = {
-            "step": step,
-            "code": code,
-            "settings": settings,
-            "inputs": dict.fromkeys(inputs, "d"),
-            "outputs": [name],
-        }
-        record_path(name).write_text(json.dumps(about))
+        about = {"step": step, "code": [code], "settings": settings, "outputs": [name]}
+        record_path(name).write_text(json.dumps(about | {"inputs": dict.fromkeys(inputs, "d")}))
         return name
 
     return make
