@@ -114,7 +114,7 @@ def commands_of(program: str, path: Path) -> list[list[str]]:
     return [command for command in commands(path) if command[0] == program]
 
 
-OPTIONS_WITH_A_VALUE = ("--cores", "--configfile", "--profile", "--report")
+OPTIONS_WITH_A_VALUE = ("--quiet", "--cores", "--configfile", "--profile", "--report")
 
 
 def bare_words(command: list[str]) -> list[str]:
