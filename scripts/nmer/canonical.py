@@ -3,7 +3,8 @@
 What does not count:
   - comments, layout, docstrings and imports for types alone;
   - the words of messages: textual arguments of ``raise`` and of progress bars, messages of ``assert``, what is printed,
-    warned of or logged, and the ``help`` of command-line arguments. A call inside counts, for it may do something;
+    warned of or logged, local names that hold nothing else, and the ``help`` of command-line arguments. A call inside
+    counts, for it may do something;
   - how long is waited (``time.sleep``), and the names in :data:`UNCOUNTED`.
 Every other string counts. The form is our own because ``ast.unparse`` differs between versions of Python. The standard
 library alone is imported, so that any Python can compute it.
@@ -86,6 +87,8 @@ class _Form:
 
     def __init__(self, tree: ast.Module) -> None:
         self._origins = _origins(tree)
+        self._messages = self._find_messages(tree)
+        """Assignments to names that hold words of messages, by identity, and those names where they are raised."""
 
     def of(self, value: object) -> str:
         """The form of a node, of a list of nodes or of a plain value."""
@@ -117,6 +120,8 @@ class _Form:
         for item in items:
             if isinstance(item, ast.If) and _for_types(item):
                 yield from self._counted(list(item.orelse))
+            elif id(item) in self._messages and isinstance(item, ast.Assign | ast.AugAssign):
+                yield from map(ast.Expr, self._doing([item.value]))
             elif not (isinstance(item, ast.Pass) or _uncounted(item) or self._only_talks(item)):
                 yield item
 
@@ -142,10 +147,58 @@ class _Form:
     def _raised(self, error: ast.expr | None) -> ast.expr | str | None:
         if not isinstance(error, ast.Call):
             return error
-        args = [value for value in error.args if not _is_text(value)]
-        keywords = [keyword for keyword in error.keywords if not _is_text(keyword.value)]
+        args = [value for value in error.args if not self._is_message(value)]
+        keywords = [keyword for keyword in error.keywords if not self._is_message(keyword.value)]
         # An error that is raised as a class is the same as one without arguments.
         return ast.Call(error.func, args, keywords) if args or keywords else error.func
+
+    def _is_message(self, value: ast.expr) -> bool:
+        return _is_text(value) or id(value) in self._messages
+
+    def _find_messages(self, tree: ast.Module) -> set[int]:
+        found: set[int] = set()
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                found |= self._messages_of(function)
+        return found
+
+    def _messages_of(self, function: ast.AST) -> set[int]:
+        """The assignments in a function to names that are only assigned words and only raised or shown."""
+        if any(isinstance(node, ast.ClassDef | ast.Global | ast.Nonlocal) for node in ast.walk(function)):
+            return set()  # its names may be read elsewhere
+        names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
+        assigned: dict[str, list[ast.Assign | ast.AugAssign]] = {}
+        for node in ast.walk(function):
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            if isinstance(node, ast.Assign | ast.AugAssign) and len(targets) == 1 and isinstance(targets[0], ast.Name):
+                assigned.setdefault(targets[0].id, []).append(node)
+        shown = {id(name) for node in ast.walk(function) for name in self._shown_names(node)}
+        bound = {argument.arg for argument in ast.walk(function) if isinstance(argument, ast.arg)}
+        words = {
+            name: nodes
+            for name, nodes in assigned.items()
+            if all(_has_words(node.value) for node in nodes)
+            and name not in bound
+            and len(nodes) == sum(node.id == name and not isinstance(node.ctx, ast.Load) for node in names)
+        }
+        while True:
+            inside = {id(part) for nodes in words.values() for node in nodes for part in ast.walk(node.value)}
+            used = {node.id for node in names if isinstance(node.ctx, ast.Load) and id(node) not in shown | inside}
+            if not used & words.keys():
+                break
+            words = {name: nodes for name, nodes in words.items() if name not in used}
+        raised = {id(node) for node in names if node.id in words and id(node) in shown}
+        return raised | {id(node) for nodes in words.values() for node in nodes}
+
+    def _shown_names(self, node: ast.AST) -> Iterator[ast.Name]:
+        """The names in what is raised or shown."""
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            values = _arguments(node.exc)
+        elif isinstance(node, ast.Call) and self._is_silent(node):
+            values = _arguments(node)
+        else:
+            return
+        yield from (part for value in values for part in ast.walk(value) if isinstance(part, ast.Name))
 
     def _is_silent(self, call: ast.Call) -> bool:
         name = self._name(call.func)
@@ -241,6 +294,12 @@ def _is_text(value: ast.expr) -> bool:
     if isinstance(value, ast.IfExp):
         return _is_text(value.body) and _is_text(value.orelse)
     return isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and _is_text(value.func.value)
+
+
+def _has_words(value: ast.expr) -> bool:
+    if isinstance(value, ast.IfExp):
+        return _has_words(value.body) or _has_words(value.orelse)
+    return _is_text(value)
 
 
 def _for_types(node: ast.AST) -> TypeGuard[ast.If]:

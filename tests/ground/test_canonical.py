@@ -173,3 +173,63 @@ def test_every_name_and_module_left_out_exists():
     text = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
     assert all(re.search(rf"^{name}(: \w+)? = ", text, re.MULTILINE) for name in canonical.UNCOUNTED)
     assert all((fingerprint.SCRIPTS / module).is_file() for module in fingerprint.ONLY_TALK)
+
+
+PIECES = """
+def read(path, names):
+    hint = f"No such file: {path}." if path else nearest(path, names)
+    note = "Change it."
+    if names:
+        raise DataError(f"{path}: is wrong. {hint} {note}")
+    message = "It is empty."
+    message += " Fill it."
+    raise DataError(message)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "counts"),
+    [
+        ("No such file", "There is no file", False),
+        ("Change it.", "Correct it.", False),
+        ("It is empty.", "Nothing is in it.", False),
+        (" Fill it.", " Fill it up.", False),
+        ("nearest(path, names)", "nearest(path, names[1:])", True),
+        ("raise DataError(message)", "return message", True),
+        ("if names:", "if not names:", True),
+    ],
+)
+def test_words_of_an_error_in_a_name_of_their_own_do_not_count(old, new, counts):
+    assert PIECES.count(old) == 1
+    assert (digest(PIECES.replace(old, new)) != digest(PIECES)) == counts
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "return name",
+        "write(name)",
+        "names.append(name)",
+        "name = 3",
+        "x = f'{name}'; write(x)",
+        "for name in names: pass",
+    ],
+)
+def test_words_that_are_used_for_more_than_a_message_count(use):
+    source = "def f(names):\n    name = 'a'\n    {}\n    raise KeyError(name)\n"
+    assert digest(source.format(use)) != digest(source.format(use).replace("'a'", "'b'"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f():\n    global name\n    name = 'a'\n",
+        "def f():\n    class A:\n        name = 'a'\n    return A\n",
+        "def f():\n    name = 'b'\n    def g():\n        nonlocal name\n        name = 'a'\n    g()\n    return name\n",
+        "def f(name='a'):\n    raise KeyError(f'{name}') if name == 'b' else 3\n",
+        "name = 'a'\ndef f():\n    raise KeyError(name)\n",
+        "def f():\n    name = 'a'\n    return lambda: name\n",
+    ],
+)
+def test_words_that_another_scope_may_read_count(source):
+    assert digest(source) != digest(source.replace("'a'", "'c'"))
