@@ -33,7 +33,6 @@ resource_scopes:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/provenance.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/features.smk"
 include: "workflow/rules/noise.smk"

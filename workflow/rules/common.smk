@@ -5,6 +5,10 @@ import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
+from snakemake.persistence.file import FilePersistence
+from snakemake.settings.types import ExecMode
 
 started = time.time()
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -15,6 +19,7 @@ from nmer.errors import ConfigError, NmerError, sentence
 from nmer.failures import reasons
 from nmer.files import read_json, write_json
 from nmer.plan.command_line import merged_message
+from nmer.plan import provenance
 from nmer.plan.plan import Plan
 from nmer.plan.values import check_keys
 
@@ -71,6 +76,36 @@ kept_noise = str if plan.keeps_noise else temp
 planned_codes = Path(".snakemake/nmer_codes.json")
 if workflow.remote_exec and planned_codes.exists():
     plan.codes |= read_json(planned_codes)
+
+
+class SnakemakeMetadata:
+    """The records in .snakemake/ as the plan asks for them."""
+
+    def __init__(self):
+        self.records = FilePersistence(path=Path(".snakemake"))
+
+    def knows(self, output):
+        return os.path.exists(
+            self.records._record_path(self.records._metadata_path, output)
+        )
+
+    def mark_outdated(self, output):
+        made_otherwise = MetadataRecord(
+            params=["made otherwise"], record_format_version=RECORD_FORMAT_VERSION
+        )
+        self.records._write_record(output, made_otherwise)
+
+    def unmark(self, output):
+        record = self.records._read_record(output)
+        if record and not record.rule:
+            self.records._delete_record(output)
+
+
+# Results whose records in .snakemake/ are gone are compared with the records beside them, so that changed settings and
+# code are noticed wherever results have come from. Jobs look at nothing but their own files.
+if workflow.exec_mode == ExecMode.DEFAULT and Path("results").exists():
+    for line in provenance.update(plan, SnakemakeMetadata()):
+        logger.warning(line)
 
 
 onstart:
