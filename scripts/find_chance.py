@@ -8,7 +8,9 @@ row per training and cell: its items, WA, UA with the interval's lower end, and 
 from __future__ import annotations
 
 from nmer import command
+from nmer.digests import check_digests
 from nmer.files import write_text
+from nmer.names import predictions_path
 from nmer.results.chance import judge_runs
 from nmer.results.predictions import read_runs
 
@@ -25,6 +27,7 @@ def main() -> None:
     )
     parser.add_argument("--output", required=True, help="where to write the verdicts, CSV")
     arguments = parser.parse_args()
+    check_digests(*arguments.scores, *map(predictions_path, arguments.scores))
     trainings = judge_runs(read_runs(arguments.scores))
     write_text(arguments.output, trainings.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
 

@@ -45,7 +45,12 @@ EDITS = {
         "CHECKPOINT_SECONDS = 60",
         set(),
     ),
-    "a warning of the training": ("scripts/nmer/training/loop.py", "is damaged and is not used.", "is broken.", set()),
+    "a warning of the training": (
+        "scripts/nmer/training/checkpoints.py",
+        "is damaged and is not used.",
+        "is broken.",
+        set(),
+    ),
     "a printed label": (
         "scripts/nmer/results/labels.py",
         '"men": "MEN"',

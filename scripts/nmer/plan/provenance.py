@@ -25,6 +25,9 @@ INJECTED = Path(".snakemake/nmer_outdated.json")
 """Outputs that Snakemake was told are outdated, until they are made again."""
 
 
+WITHOUT_SETTINGS = ("collect_calibration", "collect_scores", "find_chance", "draw_figure3", "draw_ranks")
+
+
 class Metadata(Protocol):
     """Snakemake's records of outputs."""
 
@@ -130,7 +133,9 @@ def made_by(plan: Plan, job: Job) -> tuple[str, str]:
         "corrupt": plan.corruption_settings,
         "embed": plan.embedding_settings,
         "draw_calibration": lambda _w: plan.schedule_settings(),
-        **dict.fromkeys(("collect_calibration", "collect_scores", "draw_figure3", "draw_ranks"), lambda _w: "{}"),
+        **dict.fromkeys(
+            ("collect_calibration", "collect_scores", "find_chance", "draw_figure3", "draw_ranks"), lambda _w: "{}"
+        ),
     }
     return f"{job.rule}.py", of_rule.get(job.rule, lambda _w: plan.tables_settings())(w)
 
