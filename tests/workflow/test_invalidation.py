@@ -74,7 +74,7 @@ EDITS = {
         "weight_decay: float = 2e-5",
         {"pretrain", "train_clean"} | RUNS | SCORES,
     ),
-    "an unused section of the configuration": ("config.yaml", "utterances: 440", "utterances: 460", set()),
+    "an unused section of the configuration": ("config.yaml", "utterances: 520", "utterances: 540", set()),
     "the description of a key": ("workflow/schemas/config.schema.yaml", "Target SNRs", "The target SNRs", set()),
     "a noise kind that is not run": ("scripts/nmer/noise/kinds/impulse.py", "2 * (draw", "2.0 * (draw", set()),
     "a system's code": ("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0", RUNS | SCORES),
