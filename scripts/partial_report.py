@@ -17,7 +17,8 @@ from nmer import command, planned_code
 from nmer.errors import DataError
 from nmer.plan.command_line import add_config_arguments, plan_of
 from nmer.plan.partial import figure_data
-from nmer.plan.plan import RESULTS, Plan
+from nmer.plan.paths import RESULTS
+from nmer.plan.plan import Plan
 from nmer.plan.status import what_is_missing
 
 STEPS = Path(__file__).resolve().parent

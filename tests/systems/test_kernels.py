@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from nmer.systems import decoding, fused_lstm
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, summed
-from nmer.systems.repeats import compute_together
+from nmer.systems.repeats import compute_stacked
 
 DIMS, CLASSES, BATCH = {"a": 130, "v": 342, "l": 1024}, 4, 128
 LONGEST = {"a": 96, "v": 50, "l": 22}
@@ -92,7 +92,7 @@ def step(calls: Calls, name: str, repeats: int, longest: dict[str, int] = LONGES
 
         generators = [torch.Generator() for _ in range(repeats)]
         with calls:
-            terms = compute_together(of_one, generators, parameters, observed, labels, noisy, targets)
+            terms = compute_stacked(of_one, generators, parameters, observed, labels, noisy, targets)
             summed(terms.values()).sum().backward()
     return sum(calls.names.values())
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from nmer.systems.convolution import window_maxima
 from nmer.systems.interface import Sequences
 from nmer.systems.recurrence import lstm_maxima, lstm_outputs, lstm_weights
-from nmer.systems.repeats import compute_together, drawn_alike, for_all, together
+from nmer.systems.repeats import across_repeats, compute_stacked, drawn_alike, together
 from nmer.systems.translation import AttentionDecoder, OutputLayer, SequenceEncoder, Summary, decode, encode, summarise
 
 REPEATS = 3
@@ -46,7 +46,7 @@ def check(modules: list[nn.Module], given: Sequences, expected) -> None:
     def of_one(own, part):
         return functional_call(modules[0], own, (part,))
 
-    found = compute_together(of_one, generators(), parameters, given)
+    found = compute_stacked(of_one, generators(), parameters, given)
     found = found.values if isinstance(found, Sequences) else found
     scale = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
     (found * scale).sum().backward()
@@ -61,7 +61,7 @@ def check(modules: list[nn.Module], given: Sequences, expected) -> None:
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
 def test_every_repeat_drops_what_it_drops_alone(probability):
     values = torch.randn(REPEATS, 4, 6)
-    found = compute_together(lambda part: functional.dropout(part, probability), generators(), values)
+    found = compute_stacked(lambda part: functional.dropout(part, probability), generators(), values)
     for number in range(REPEATS):
         torch.manual_seed(10 + number)
         torch.testing.assert_close(found[number], functional.dropout(values[number], probability))
@@ -70,7 +70,7 @@ def test_every_repeat_drops_what_it_drops_alone(probability):
 def test_nothing_is_dropped_and_nothing_drawn_where_a_system_is_evaluated():
     own = generators()
     values = torch.ones(REPEATS, 4)
-    assert torch.equal(compute_together(lambda part: functional.dropout(part, 0.5, False), own, values), values)
+    assert torch.equal(compute_stacked(lambda part: functional.dropout(part, 0.5, False), own, values), values)
     assert all(torch.equal(one.get_state(), new.get_state()) for one, new in zip(own, generators(), strict=True))
 
 
@@ -79,7 +79,7 @@ def test_every_repeat_draws_the_normal_numbers_that_it_draws_alone_one_draw_afte
         drawn = torch.randn_like(part) + torch.randn_like(input=part, dtype=torch.float32)
         return drawn + functional.dropout(input=torch.randn_like(part), p=0.5)
 
-    found = compute_together(drawn, generators(), torch.zeros(REPEATS, 4, 5))
+    found = compute_stacked(drawn, generators(), torch.zeros(REPEATS, 4, 5))
     for number in range(REPEATS):
         torch.manual_seed(10 + number)
         torch.testing.assert_close(found[number], drawn(torch.zeros(4, 5)))
@@ -104,9 +104,7 @@ def test_a_repeat_alone_on_a_gpu_draws_as_it_does_among_others(monkeypatch):
 
 
 def test_what_is_the_same_for_all_repeats_is_drawn_by_each_for_itself():
-    found = compute_together(
-        lambda part: part + torch.randn_like(torch.zeros(5)), generators(), torch.zeros(REPEATS, 5)
-    )
+    found = compute_stacked(lambda part: part + torch.randn_like(torch.zeros(5)), generators(), torch.zeros(REPEATS, 5))
     assert len({tuple(row.tolist()) for row in found}) == REPEATS
 
 
@@ -119,11 +117,11 @@ def test_a_function_for_all_repeats_sees_them_on_the_first_axis_and_is_outside_o
 
     values, factors = torch.randn(REPEATS, 4), torch.tensor([1.0, 2.0, 3.0])
     factors.requires_grad_()
-    found = compute_together(lambda part, factor: for_all(scaled, part, factor), generators(), values, factors)
+    found = compute_stacked(lambda part, factor: across_repeats(scaled, part, factor), generators(), values, factors)
     torch.testing.assert_close(found, values * factors[:, None])
     found.sum().backward()
     torch.testing.assert_close(factors.grad, values.sum(dim=1))
-    torch.testing.assert_close(for_all(scaled, values[0], factors[1]), values[0] * 2.0)
+    torch.testing.assert_close(across_repeats(scaled, values[0], factors[1]), values[0] * 2.0)
     assert shapes == [((REPEATS, 4), (REPEATS,), False), ((1, 4), (1,), False)]
     assert not together()
 
@@ -133,7 +131,7 @@ def test_it_is_over_after_an_error_too():
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        compute_together(failing, generators(), torch.zeros(REPEATS))
+        compute_stacked(failing, generators(), torch.zeros(REPEATS))
     assert not together()
 
 
@@ -160,7 +158,7 @@ def test_linear_layers_under_autocast_multiply_in_its_precision():
     parameters, _buffers = stack_module_state(layers)
     values = torch.randn(REPEATS, 4, 3)
     with torch.autocast("cpu", torch.bfloat16):
-        found = compute_together(
+        found = compute_stacked(
             lambda own, part: functional_call(layers[0], own, (part,)), generators(), parameters, values
         )
         assert found.dtype == torch.bfloat16

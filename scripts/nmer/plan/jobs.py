@@ -11,7 +11,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nmer.plan.plan import RESULTS, Plan
+from nmer.plan.paths import RESULTS
+from nmer.plan.plan import Plan
 
 STAGES = ("features", "noise", "teachers", "training", "evaluation", "results")
 HISTORY = "history.csv"

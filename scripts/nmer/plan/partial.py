@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from nmer.plan.plan import RESULTS, Plan
+from nmer.plan.paths import RESULTS
+from nmer.plan.plan import Plan
 
 
 def figure_data(plan: Plan, folder: Path, kind: str, dataset: str) -> list[str | Path]:

@@ -1,79 +1,36 @@
-"""The plan: from the configuration to the jobs of an experiment, their files, and exactly the settings of each.
+"""The plan: what each job of an experiment depends on, as the rules hand it to Snakemake.
 
 Pure but for reading plug-in declarations and the digests of raw files. The rules hold no logic of their own: they ask
 the plan for inputs, for ``params.settings`` (one JSON string with just what the job depends on, keys at their default
-left out) and for ``params.code`` (a fingerprint of what it runs).
+left out) and for ``params.code`` (a fingerprint of what it runs). Which jobs there are is in ``grid.py``, where their
+files are in ``paths.py``.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from nmer import planned_code
 from nmer.corpora.demo import MOSEI_FILE
-from nmer.corpora.registry import layouts, source_files
+from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
-from nmer.names import ALL_CLEAN_SCORES, FRESH, UNIMODAL_SYSTEMS, corruption_name, predictions_path
-from nmer.noise.registry import has_snr, noise_kinds
+from nmer.names import FRESH
+from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
-from nmer.plan.config import check_config, schema
+from nmer.plan.grid import Corruption, non_default
+from nmer.plan.paths import RESULTS, Paths
 from nmer.plan.settings import PRETRAINING, TrainingSettings, changed
 from nmer.plan.sources import MEMORY, source_digests
-from nmer.plan.values import normalised
-from nmer.plugins import Declaration
-from nmer.systems.registry import check_teacher, pretraining, regimes, systems
 
-RESULTS = Path("results")
-ALL_TABLES = (1, 2, 3, 4, 5)
-FIGURES_PER_DATASET = {
-    "robustness": False,
-    "ranks": False,
-    "conditions": True,
-    "recall": True,
-    "confusion": True,
-    "training": True,
-    "figure3": True,
-    "calibration": True,
-}
-"""Every figure in the report's order, and whether each dataset has one of its own."""
-
-REFERENCE_NOISE = "gaussian"
 GPU_FROM_MB = 200
 """Raw size of a corpus, in megabytes, from which its jobs take a GPU by default."""
 
 FRESH_NOISE = Path(__file__).parents[1] / "noisy_embeddings" / "fresh_noise.py"
 """Loaded by a training that draws fresh noise, and by no other."""
-
-
-@dataclass(frozen=True)
-class Corruption:
-    """A noise kind at a level; its ``name`` is the stem of its files."""
-
-    noise: str
-    snr_db: int | None
-
-    @property
-    def name(self) -> str:
-        """E.g. ``gaussian_-10dB``."""
-        return corruption_name(self.noise, self.snr_db)
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training job: all repeats of a system (or of a stage-A pretraining) on one fold."""
-
-    dataset: str
-    system: str
-    regime: str
-    fold: int
-    corruption: Corruption | None = None
 
 
 class Wildcards(Protocol):
@@ -83,224 +40,19 @@ class Wildcards(Protocol):
         """The value of a wildcard."""
 
 
-class Plan:
+class Plan(Paths):
     """Everything the rules ask about the experiment named by ``config["experiment"]``."""
 
     def __init__(self, config: dict[str, Any], command_line: dict[str, Any] | None = None) -> None:
-        """config: the whole configuration. command_line: the part of it that ``--config`` gave.
-
-        Raises ConfigError or DataError with one message if anything is wrong.
-        """
-        config = normalised(config, schema(), command_line or {})
-        check_config(config)
-        self.config = config
-        self.name: str = config["experiment"]
-        self.experiment: dict[str, Any] = config["experiments"][self.name]
-        self.datasets: list[str] = self.experiment["datasets"]
-        self.systems: list[str] = self.experiment["systems"]
-        self.repeats: int = self.experiment.get("repeats", 3)
-        self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
-        self.figures: list[str] = self.experiment.get("figures", list(FIGURES_PER_DATASET))
-        compute = config.get("compute", {})
+        """As :class:`nmer.plan.grid.Grid`."""
+        super().__init__(config, command_line)
+        compute = self.config.get("compute", {})
         self.threads: int = compute.get("threads", 1)
         self.device: str = compute.get("device", "auto")
         self.gpu_from_mb: float = compute.get("gpu_from_mb", GPU_FROM_MB)
-        self.folder: Path = RESULTS / self.name
         self.codes: dict[str, str] = {}
         """Fingerprints by step and plug-ins. A job on another machine takes those of the call that submitted it."""
-        self._declarations: dict[str, Declaration] = {}
         self._raw_bytes: dict[str, int] = {}
-        for system in self.systems:
-            self._check_teacher(system)
-
-    # What is run
-
-    @cached_property
-    def snr_db(self) -> dict[str, list[int]]:
-        """Target SNRs per noise kind; none for a kind without an SNR."""
-        levels = self.experiment["snr_db"]
-        given = {
-            kind: (levels[kind] if isinstance(levels, dict) else levels) if self._has_snr(kind) else []
-            for kind in self.experiment["noise"]
-        }
-        # YAML's -10.0 is a whole number too, and shall name the same files.
-        return {kind: [int(level) for level in levels] for kind, levels in given.items()}
-
-    @cached_property
-    def corruptions(self) -> dict[str, Corruption]:
-        """Every noise kind and level, by file stem."""
-        pairs = [Corruption(kind, level) for kind in self.snr_db for level in self.levels(kind)]
-        if self._unimodal_is_run:
-            pairs += [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
-        return {corruption.name: corruption for corruption in pairs}
-
-    def levels(self, kind: str) -> list[int | None]:
-        """The levels at which a noise kind is run: its SNRs, or None alone where it has no SNR."""
-        return [*self.snr_db[kind]] or [None]
-
-    def corruptions_of(self, dataset: str) -> list[str]:
-        """The corruptions of one dataset: 0 dB of the uni-modality benchmark stands where that is run."""
-        levels = {c.name: None for name, *_, c in self.evaluations() if name == dataset and c}
-        return [name for name in self.corruptions if name in levels]
-
-    @property
-    def reference_noise(self) -> str:
-        """The noise kind of Tables 3 to 5 and Figure 3: Gaussian, or where it is not run the first with an SNR."""
-        if self.snr_db.get(REFERENCE_NOISE):
-            return REFERENCE_NOISE
-        return next((kind for kind, levels in self.snr_db.items() if levels), next(iter(self.snr_db)))
-
-    @cached_property
-    def unimodal(self) -> dict[str, Any]:
-        """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), training (SPEC 4.7)."""
-        reference = self.snr_db[self.reference_noise]
-        levels = sorted({0, *reference}, reverse=True) if reference else []
-        defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
-        given: dict[str, Any] = defaults | self.experiment.get("unimodal", {})
-        return given | {"snr_db": [int(level) for level in given["snr_db"]]}
-
-    @property
-    def _unimodal_is_run(self) -> bool:
-        return 4 in self.tables and any(system in UNIMODAL_SYSTEMS for system in self.systems)
-
-    def folds(self, dataset: str) -> list[int]:
-        """The folds that are run, 1-based: the experiment's number of them, at most what the corpus has."""
-        section = self.config["datasets"][dataset]
-        declared = layouts.declaration(section["layout"], section.get("file")).attributes.get("folds", 1)
-        available, wanted = section.get("folds", declared), self.experiment.get("folds", "all")
-        return list(range(1, (available if wanted == "all" else min(wanted, available)) + 1))
-
-    def regimes(self, dataset: str, system: str) -> list[str]:
-        """The regimes a system is trained in: those it declares; ``all`` only where Table 5 asks for it.
-
-        A uni-modal system is trained where Table 4 asks for it: on noisy features, on clean ones, or on both.
-        """
-        if system not in UNIMODAL_SYSTEMS:
-            return [regime for regime in regimes(self._system(system)) if regime != "all" or 5 in self.tables]
-        if not self._unimodal_is_run or dataset not in self.unimodal["datasets"]:
-            return []
-        clean, reference = self.unimodal["train_clean"], self.unimodal["clean_reference"]
-        return (["clean"] if clean or reference else []) + ([] if clean else ["all"])
-
-    def _training_levels(self, system: str, regime: str) -> Sequence[Corruption | None]:
-        return [None] if regime == "clean" else self._noise_levels(system, regime)
-
-    def _evaluation_levels(self, system: str, regime: str) -> Sequence[Corruption | None]:
-        if system not in UNIMODAL_SYSTEMS or regime != "clean":
-            return self._noise_levels(system, regime)
-        noisy = self._noise_levels(system, regime) if self.unimodal["train_clean"] else []
-        return ([None] if self.unimodal["clean_reference"] else []) + noisy
-
-    def _noise_levels(self, system: str, regime: str) -> list[Corruption]:
-        if system in UNIMODAL_SYSTEMS:
-            return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
-        kinds = [self.reference_noise] if regime == "all" else self.snr_db
-        return [Corruption(kind, level) for kind in kinds for level in self.levels(kind)]
-
-    def trainings(self) -> list[Training]:
-        """Every training job of the experiment, pretraining included, each once."""
-        jobs: dict[Training, None] = {}
-        for dataset, system in itertools.product(self.datasets, self.systems):
-            for regime, fold in itertools.product(self.regimes(dataset, system), self.folds(dataset)):
-                if teacher := self._teacher(system):
-                    jobs[Training(dataset, teacher, "clean", fold)] = None
-                for corruption in self._training_levels(system, regime):
-                    jobs[Training(dataset, system, regime, fold, corruption)] = None
-        return list(jobs)
-
-    def evaluations(self) -> list[tuple[str, str, str, Corruption | None]]:
-        """Every evaluation job: (dataset, system, regime, corruption); no corruption: on clean features alone."""
-        return [
-            (dataset, system, regime, corruption)
-            for dataset, system in itertools.product(self.datasets, self.systems)
-            for regime in self.regimes(dataset, system)
-            for corruption in self._evaluation_levels(system, regime)
-        ]
-
-    @property
-    def downloads(self) -> list[str]:
-        """The datasets, of any experiment, that say where their files are fetched from."""
-        return [name for name, section in self.config["datasets"].items() if "download" in section]
-
-    # Where files stand
-
-    @property
-    def data(self) -> str:
-        """The folder of the user's corpora."""
-        folder: str = self.config.get("data", "data")
-        return folder
-
-    @staticmethod
-    def features(dataset: str) -> Path:
-        """The feature store of a dataset."""
-        return RESULTS / "features" / f"{dataset}.h5"
-
-    @staticmethod
-    def noisy(dataset: str, corruption: str) -> Path:
-        """The noisy embeddings of a dataset."""
-        return RESULTS / "noisy" / dataset / f"{corruption}.h5"
-
-    def model(self, dataset: str, system: str, regime: str, fold: int | str, corruption: str | None = None) -> Path:
-        """The weights of a training job; those of a stage-A pretraining stand under ``teachers``."""
-        if not regimes(self._system(system)):
-            return self.folder / "teachers" / dataset / system / f"fold{fold}" / "model.safetensors"
-        run = self.folder / "runs" / dataset / system / regime
-        return run / (corruption or "") / f"fold{fold}" / "model.safetensors"
-
-    def scores(self) -> list[Path]:
-        """The scores of every evaluation job."""
-        root = self.folder / "scores"
-        return [
-            root / dataset / system / regime / f"{corruption.name if corruption else ALL_CLEAN_SCORES}.csv"
-            for dataset, system, regime, corruption in self.evaluations()
-        ]
-
-    def predictions(self) -> list[Path]:
-        """The predictions of every evaluation job, beside its scores."""
-        return [predictions_path(path) for path in self.scores()]
-
-    def chance(self) -> Path:
-        """The verdicts on which trainings are at chance."""
-        return self.folder / "statistics" / "chance.csv"
-
-    def table_stems(self) -> list[Path]:
-        """The tables, without suffix."""
-        return [self.folder / "tables" / f"table{number}" for number in self.tables]
-
-    def figure_stems(self) -> list[Path]:
-        """The figures, without suffix, in the report's order."""
-        stems = [
-            f"{figure}_{dataset}" if per_dataset else figure
-            for figure, per_dataset in FIGURES_PER_DATASET.items()
-            if figure in self.figures
-            for dataset in (self.datasets if per_dataset else [""])
-        ]
-        return [self.folder / "figures" / stem for stem in stems]
-
-    def distances(self) -> list[Path]:
-        """The distances of Figure 3 of every dataset, if the experiment draws it."""
-        return [stem.with_suffix(".csv") for stem in self.figure_stems() if stem.name.startswith("figure3_")]
-
-    def panels(self, dataset: str) -> list[Path]:
-        """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise, or of the noises named."""
-        noises = self.experiment.get("embedding", {}).get("noise", [self.reference_noise])
-        names = [corruption_name(noise, level) for noise in noises for level in self.levels(noise)]
-        return [self.folder / "embeddings" / dataset / name for name in names]
-
-    def histories(self, dataset: str) -> list[Path]:
-        """The histories behind the training curves: the reference noise at its mildest and its hardest level.
-
-        Trainings for the six conditions, or on clean data where a system has no other.
-        """
-        noise = self.reference_noise
-        run = sorted(self.levels(noise), key=lambda level: 0 if level is None else -level)
-        noisy = [corruption_name(noise, level) for level in dict.fromkeys((run[0], run[-1]))]
-        histories = []
-        for system in (name for name in self.systems if name not in UNIMODAL_SYSTEMS):
-            regime, places = ("six", noisy) if "six" in self.regimes(dataset, system) else ("clean", [None])
-            for place, fold in itertools.product(places, self.folds(dataset)):
-                histories.append(self.model(dataset, system, regime, fold, place).with_name("history.csv"))
-        return histories
 
     # What each job depends on: inputs
 
@@ -532,26 +284,6 @@ class Plan:
 
     # Helpers
 
-    def _sources(self, dataset: str) -> list[Path]:
-        section = self.config["datasets"][dataset]
-        root = Path(self.data) / section["path"]
-        return source_files(section["layout"], root, section.get("file"))
-
-    def _system(self, name: str) -> Declaration:
-        if name not in self._declarations:
-            file = self.config.get("systems", {}).get(name, {}).get("file")
-            self._declarations[name] = systems.declaration(name, file)
-        return self._declarations[name]
-
-    def _teacher(self, system: str) -> str | None:
-        """The pretrained system that a system starts from, as its options have it."""
-        return pretraining(self._system(system), self._given(system).get("options"))
-
-    def _check_teacher(self, system: str) -> None:
-        if teacher := self._teacher(system):
-            given = [self._given(name).get("options", {}) for name in (system, teacher)]
-            check_teacher(self._system(system), given[0], self._system(teacher), given[1])
-
     @property
     def _scope(self) -> str | None:
         """Over what variances are taken, where that is not the default."""
@@ -564,15 +296,6 @@ class Plan:
         draws = self.config.get("noise", {}).get("train_draws", 1)
         return None if draws == 1 else draws
 
-    def _kind(self, name: str) -> dict[str, Any]:
-        """What the configuration says of a noise, with the ``kind`` behind its name."""
-        said: dict[str, Any] = self.config.get("noise", {}).get("kinds", {}).get(name, {})
-        return {"kind": name} | said
-
-    def _has_snr(self, name: str) -> bool:
-        given = self._kind(name)
-        return has_snr(noise_kinds.declaration(given["kind"], given.get("file")))
-
     def _noise(self, w: Wildcards) -> dict[str, Any]:
         corruption = self.corruptions[w.corruption]
         given = self._kind(corruption.noise)
@@ -583,7 +306,7 @@ class Plan:
             "kind": given["kind"] if given["kind"] != corruption.noise else None,
             "snr_db": corruption.snr_db,
             "file": given.get("file"),
-            "options": _unlike(given, declared) or None,
+            "options": non_default(given, declared) or None,
         }
 
     def _run(self, w: Wildcards, system: str, regime: str) -> dict[str, Any]:
@@ -599,22 +322,6 @@ class Plan:
             "snr_db": corruption.snr_db,
             "evaluation": None if evaluation == EVERY_CONDITION else evaluation,
         } | self._given(system)
-
-    def _given(self, system: str) -> dict[str, Any]:
-        """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
-        declaration = self._system(system)
-        given = self._configured(system)
-        if base := declaration.attributes.get("ablation_of"):
-            # An ablation differs from its system in what it leaves out and in nothing else.
-            shared = self._configured(base).items()
-            given = {option: value for option, value in shared if option in declaration.options} | given
-        options = _unlike(given, declaration.options)
-        return ({"file": given["file"]} if "file" in given else {}) | ({"options": options} if options else {})
-
-    def _configured(self, system: str) -> dict[str, Any]:
-        general: dict[str, Any] = self.config.get("systems", {}).get(system, {})
-        special: dict[str, Any] = self.experiment.get("system_options", {}).get(system, {})
-        return general | special
 
     def _printed(self, dataset: str) -> dict[str, Any]:
         section = self.config["datasets"][dataset]
@@ -636,10 +343,6 @@ _SCHEDULE = {
 _CALIBRATION = {"mode": "integer_T", "scope": "stored", "match": "nominal"}
 _EMBEDDING = {"samples": 128, "perplexity": 30, "seed": 0}
 _PRETRAINING_KEYS = changed(PRETRAINING, TrainingSettings())
-
-
-def _unlike(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if key not in ("file", "kind") and value != default[key]}
 
 
 def _json(settings: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from nmer.systems.fused_lstm import LstmOutputs, TimeMaxima, joined
 from nmer.systems.interface import Sequences
 from nmer.systems.packed_lstm import PackedLstms, PackedMaxima, pack
-from nmer.systems.repeats import for_all, together
+from nmer.systems.repeats import across_repeats, together
 
 
 def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
@@ -30,7 +30,7 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
     weights = [lstm_weights(lstm) for lstm in lstms]
     if pads(sequences.values):
         (outputs,) = lstm_outputs([(sequences.values, weights)])
-        maxima: Tensor = for_all(TimeMaxima.apply, outputs, ~sequences.valid().T[None])
+        maxima: Tensor = across_repeats(TimeMaxima.apply, outputs, ~sequences.valid().T[None])
         return maxima
     packing = pack(sequences.lengths, sequences.values.shape[1])
     frames = sequences.values.flatten(0, 1).index_select(0, packing.rows())
@@ -88,7 +88,7 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tenso
             torch.stack([own[1] for own in weights]),
         ]
     found: dict[int, Tensor] = {}
-    for group, outputs in zip(groups, for_all(_outputs, *given), strict=True):
+    for group, outputs in zip(groups, across_repeats(_outputs, *given), strict=True):
         parts = outputs.split([len(readers[number][1]) for number in group])
         found |= dict(zip(group, parts, strict=True))
     return [found[number] for number in range(len(readers))]

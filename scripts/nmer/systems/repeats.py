@@ -34,7 +34,7 @@ def together() -> bool:
     return bool(_running)
 
 
-def compute_together(function: Callable[..., Any], generators: list[torch.Generator], *given: Any) -> Any:
+def compute_stacked(function: Callable[..., Any], generators: list[torch.Generator], *given: Any) -> Any:
     """``function`` of every repeat's part of ``given``, computed for all repeats as one.
 
     function: of one repeat, as ``torch.vmap`` takes it. generators: of each repeat, for what it draws at random.
@@ -62,7 +62,7 @@ def drawn_alike(device: torch.device) -> AbstractContextManager[object]:
 Result = TypeVar("Result", bound=Tensor | tuple[Tensor, ...])
 
 
-def for_all(function: Callable[..., Result], *tensors: Tensor) -> Result:
+def across_repeats(function: Callable[..., Result], *tensors: Tensor) -> Result:
     """``function`` of tensors that have the repeats on an axis before their own, which its result has as well.
 
     One repeat alone is an axis of one. Gradients are those of the framework's operations in ``function``.
@@ -136,7 +136,7 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 def _multiplied(*given: Tensor) -> Tensor:
-    found: Tensor = for_all(_Linear.apply, *given)
+    found: Tensor = across_repeats(_Linear.apply, *given)
     return found
 
 
@@ -189,4 +189,4 @@ def _drawn(values: Tensor, draw: Callable[..., Tensor], **like: Any) -> Tensor:
             draw(one, generator=own)
         return drawn
 
-    return for_all(of_each, values.detach())
+    return across_repeats(of_each, values.detach())

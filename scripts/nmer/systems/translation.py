@@ -17,7 +17,7 @@ from nmer.systems.fused_lstm import joined
 from nmer.systems.interface import Sequences
 from nmer.systems.packed_lstm import pack
 from nmer.systems.recurrence import lstm_outputs, lstm_weights, packed_outputs, pads, under_autocast
-from nmer.systems.repeats import for_all
+from nmer.systems.repeats import across_repeats
 
 STEPS = 20
 """Steps of a decoded sequence and of its target: the official code's longest sequence."""
@@ -121,7 +121,7 @@ def _packed(encoder: SequenceEncoder, sequences: Sequences) -> Sequences:
 def _turned(frames: Tensor, place: Tensor) -> Tensor:
     """Every utterance's own frames in reverse order. frames: (batch, longest, width). place: (batch, longest, 1), from
     where each frame comes."""
-    turned: Tensor = for_all(_Turned.apply, frames, place)
+    turned: Tensor = across_repeats(_Turned.apply, frames, place)
     return turned
 
 
@@ -260,7 +260,7 @@ def _states(
         return of_repeats.transpose(0, 1)
 
     every = [part for parts in operands for part in parts]
-    return for_all(of_all, *every, *(part for group in memories for parts in group for part in parts))
+    return across_repeats(of_all, *every, *(part for group in memories for parts in group for part in parts))
 
 
 def _operands(decoder: AttentionDecoder, output: OutputLayer, joint: Sequences) -> tuple[Tensor, ...]:

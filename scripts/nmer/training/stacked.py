@@ -21,7 +21,7 @@ from torch.func import functional_call, stack_module_state
 from nmer.names import MODALITIES
 from nmer.plan.settings import RunSettings
 from nmer.systems.interface import Batch, Sequences, System, summed
-from nmer.systems.repeats import compute_together, for_all
+from nmer.systems.repeats import across_repeats, compute_stacked
 from nmer.training.batches import EpochBatch, epoch_batches, make_batch
 from nmer.training.data import FoldData
 from nmer.training.graphs import Graphs
@@ -139,7 +139,7 @@ class Stacked:
 
         def own_sequences(modality: str) -> Sequences:
             clean = flat.clean(modality)
-            return Sequences(*(for_all(lambda part=part: apart(part)) for part in clean))
+            return Sequences(*(across_repeats(lambda part=part: apart(part)) for part in clean))
 
         def of_one(
             parameters: dict[str, Tensor], observed: dict[str, Sequences], labels: Tensor, noisy: dict[str, Tensor]
@@ -155,7 +155,7 @@ class Stacked:
             )
             return _call(system, parameters, lambda: loss_terms(system, own, self._settings.training))
 
-        terms: dict[str, Tensor] = compute_together(
+        terms: dict[str, Tensor] = compute_stacked(
             of_one,
             self._generators,
             self._parameters,
@@ -185,7 +185,7 @@ class Stacked:
             for own, own_copies in zip(rows.split(VALIDATED), copies.split(VALIDATED), strict=True):
                 sequences = data.sequences(modality, own, own_copies, self._longest_validated[modality])
                 shared = [part.expand(len(self.repeats), *part.shape) for part in sequences]
-                parts.append(compute_together(of_one, self._generators, self._parameters, *shared))
+                parts.append(compute_stacked(of_one, self._generators, self._parameters, *shared))
             return torch.cat(parts, dim=1)
 
         def classify(encodings: dict[str, Tensor]) -> Tensor:
@@ -197,7 +197,7 @@ class Stacked:
             parts = []
             for start in range(0, items, VALIDATED):
                 own = {modality: values[:, start : start + VALIDATED] for modality, values in encodings.items()}
-                parts.append(compute_together(of_one, self._generators, self._parameters, own).argmax(dim=-1))
+                parts.append(compute_stacked(of_one, self._generators, self._parameters, own).argmax(dim=-1))
             return torch.cat(parts, dim=1)
 
         return self._validation.predict(system.modalities, encode, classify)
@@ -308,7 +308,7 @@ class _Own(Mapping[str, Tensor]):
         self._of_all, self._apart = of_all, apart
 
     def __getitem__(self, modality: str) -> Tensor:
-        return for_all(lambda: self._apart(self._of_all[modality]))
+        return across_repeats(lambda: self._apart(self._of_all[modality]))
 
     def __iter__(self) -> Any:
         return iter(self._of_all)

@@ -33,8 +33,8 @@ class ValidationSplit:
         flags = np.concatenate([np.tile(NOISY_FLAGS[name], (len(found), 1)) for name, found in items.items()])
         self.labels = data.labels[rows].cpu().numpy()[positions]
         one_state = settings.regime == "six" and settings.evaluation == ONE_CONDITION
-        self._states: dict[str, list[Tensor]] = {}
-        """Per modality the copies to encode, (rows,) each."""
+        self._copies: dict[str, Tensor] = {}
+        """Per modality the copies to encode: of all rows, and where both states are seen, of all rows again."""
         self._chosen: dict[str, Tensor] = {}
         """Per modality (items,): the position of each item among the encodings of all states."""
         for number, modality in enumerate(MODALITIES):
@@ -48,15 +48,17 @@ class ValidationSplit:
                 present = [state for state in (False, True) if (noisy == state).any()]
                 states = [np.full(len(utterances), int(state)) for state in present]
                 places = positions + len(utterances) * (noisy & (len(present) == 2))
-            self._states[modality] = [torch.from_numpy(state).to(data.device) for state in states]
+            self._copies[modality] = torch.from_numpy(np.concatenate(states)).to(data.device)
             self._chosen[modality] = torch.from_numpy(places).to(data.device)
 
     def predict(self, modalities: tuple[str, ...], encode: Encode, classify: Classify) -> Tensor:
         """Predicted classes of every item, in the order of ``labels``. modalities: those the system reads."""
         chosen = {}
         for modality in modalities:
-            states = [encode(modality, self._rows, copies) for copies in self._states[modality]]
-            chosen[modality] = torch.cat(states, dim=-2).index_select(-2, self._chosen[modality])
+            copies = self._copies[modality]
+            # All states in one call: a GPU's time depends on the frames in sequence, not on the utterances.
+            encodings = encode(modality, self._rows.repeat(len(copies) // len(self._rows)), copies)
+            chosen[modality] = encodings.index_select(-2, self._chosen[modality])
         return classify(chosen)
 
     def scores(self, predictions: np.ndarray) -> dict[str, float]:

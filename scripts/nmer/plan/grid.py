@@ -1,0 +1,234 @@
+"""The grid of an experiment: which datasets, noises, levels, folds and systems are run, and which jobs that makes.
+
+Pure but for reading plug-in declarations.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from nmer.corpora.registry import layouts
+from nmer.names import UNIMODAL_SYSTEMS, corruption_name
+from nmer.noise.registry import has_snr, noise_kinds
+from nmer.plan.config import check_config, schema
+from nmer.plan.values import normalised
+from nmer.plugins import Declaration
+from nmer.systems.registry import check_teacher, pretraining, regimes, systems
+
+ALL_TABLES = (1, 2, 3, 4, 5)
+FIGURES_PER_DATASET = {
+    "robustness": False,
+    "ranks": False,
+    "conditions": True,
+    "recall": True,
+    "confusion": True,
+    "training": True,
+    "figure3": True,
+    "calibration": True,
+}
+"""Every figure in the report's order, and whether each dataset has one of its own."""
+
+REFERENCE_NOISE = "gaussian"
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A noise kind at a level; its ``name`` is the stem of its files."""
+
+    noise: str
+    snr_db: int | None
+
+    @property
+    def name(self) -> str:
+        """E.g. ``gaussian_-10dB``."""
+        return corruption_name(self.noise, self.snr_db)
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training job: all repeats of a system (or of a stage-A pretraining) on one fold."""
+
+    dataset: str
+    system: str
+    regime: str
+    fold: int
+    corruption: Corruption | None = None
+
+
+class Grid:
+    """What the experiment named by ``config["experiment"]`` runs."""
+
+    def __init__(self, config: dict[str, Any], command_line: dict[str, Any] | None = None) -> None:
+        """config: the whole configuration. command_line: the part of it that ``--config`` gave.
+
+        Raises ConfigError or DataError with one message if anything is wrong.
+        """
+        config = normalised(config, schema(), command_line or {})
+        check_config(config)
+        self.config = config
+        self.name: str = config["experiment"]
+        self.experiment: dict[str, Any] = config["experiments"][self.name]
+        self.datasets: list[str] = self.experiment["datasets"]
+        self.systems: list[str] = self.experiment["systems"]
+        self.repeats: int = self.experiment.get("repeats", 3)
+        self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
+        self.figures: list[str] = self.experiment.get("figures", list(FIGURES_PER_DATASET))
+        self._declarations: dict[str, Declaration] = {}
+        for system in self.systems:
+            self._check_teacher(system)
+
+    @cached_property
+    def snr_db(self) -> dict[str, list[int]]:
+        """Target SNRs per noise kind; none for a kind without an SNR."""
+        levels = self.experiment["snr_db"]
+        given = {
+            kind: (levels[kind] if isinstance(levels, dict) else levels) if self._has_snr(kind) else []
+            for kind in self.experiment["noise"]
+        }
+        # YAML's -10.0 is a whole number too, and shall name the same files.
+        return {kind: [int(level) for level in levels] for kind, levels in given.items()}
+
+    @cached_property
+    def corruptions(self) -> dict[str, Corruption]:
+        """Every noise kind and level, by file stem."""
+        pairs = [Corruption(kind, level) for kind in self.snr_db for level in self.levels(kind)]
+        if self._unimodal_is_run:
+            pairs += [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
+        return {corruption.name: corruption for corruption in pairs}
+
+    def levels(self, kind: str) -> list[int | None]:
+        """The levels at which a noise kind is run: its SNRs, or None alone where it has no SNR."""
+        return [*self.snr_db[kind]] or [None]
+
+    def corruptions_of(self, dataset: str) -> list[str]:
+        """The corruptions of one dataset: 0 dB of the uni-modality benchmark stands where that is run."""
+        levels = {c.name: None for name, *_, c in self.evaluations() if name == dataset and c}
+        return [name for name in self.corruptions if name in levels]
+
+    @property
+    def reference_noise(self) -> str:
+        """The noise kind of Tables 3 to 5 and Figure 3: Gaussian, or where it is not run the first with an SNR."""
+        if self.snr_db.get(REFERENCE_NOISE):
+            return REFERENCE_NOISE
+        return next((kind for kind, levels in self.snr_db.items() if levels), next(iter(self.snr_db)))
+
+    @cached_property
+    def unimodal(self) -> dict[str, Any]:
+        """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), training (SPEC 4.7)."""
+        reference = self.snr_db[self.reference_noise]
+        levels = sorted({0, *reference}, reverse=True) if reference else []
+        defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
+        given: dict[str, Any] = defaults | self.experiment.get("unimodal", {})
+        return given | {"snr_db": [int(level) for level in given["snr_db"]]}
+
+    @property
+    def _unimodal_is_run(self) -> bool:
+        return 4 in self.tables and any(system in UNIMODAL_SYSTEMS for system in self.systems)
+
+    def folds(self, dataset: str) -> list[int]:
+        """The folds that are run, 1-based: the experiment's number of them, at most what the corpus has."""
+        section = self.config["datasets"][dataset]
+        declared = layouts.declaration(section["layout"], section.get("file")).attributes.get("folds", 1)
+        available, wanted = section.get("folds", declared), self.experiment.get("folds", "all")
+        return list(range(1, (available if wanted == "all" else min(wanted, available)) + 1))
+
+    def regimes(self, dataset: str, system: str) -> list[str]:
+        """The regimes a system is trained in: those it declares; ``all`` only where Table 5 asks for it.
+
+        A uni-modal system is trained where Table 4 asks for it: on noisy features, on clean ones, or on both.
+        """
+        if system not in UNIMODAL_SYSTEMS:
+            return [regime for regime in regimes(self._system(system)) if regime != "all" or 5 in self.tables]
+        if not self._unimodal_is_run or dataset not in self.unimodal["datasets"]:
+            return []
+        clean, reference = self.unimodal["train_clean"], self.unimodal["clean_reference"]
+        return (["clean"] if clean or reference else []) + ([] if clean else ["all"])
+
+    def _training_levels(self, system: str, regime: str) -> Sequence[Corruption | None]:
+        return [None] if regime == "clean" else self._noise_levels(system, regime)
+
+    def _evaluation_levels(self, system: str, regime: str) -> Sequence[Corruption | None]:
+        if system not in UNIMODAL_SYSTEMS or regime != "clean":
+            return self._noise_levels(system, regime)
+        noisy = self._noise_levels(system, regime) if self.unimodal["train_clean"] else []
+        return ([None] if self.unimodal["clean_reference"] else []) + noisy
+
+    def _noise_levels(self, system: str, regime: str) -> list[Corruption]:
+        if system in UNIMODAL_SYSTEMS:
+            return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
+        kinds = [self.reference_noise] if regime == "all" else self.snr_db
+        return [Corruption(kind, level) for kind in kinds for level in self.levels(kind)]
+
+    def trainings(self) -> list[Training]:
+        """Every training job of the experiment, pretraining included, each once."""
+        jobs: dict[Training, None] = {}
+        for dataset, system in itertools.product(self.datasets, self.systems):
+            for regime, fold in itertools.product(self.regimes(dataset, system), self.folds(dataset)):
+                if teacher := self._teacher(system):
+                    jobs[Training(dataset, teacher, "clean", fold)] = None
+                for corruption in self._training_levels(system, regime):
+                    jobs[Training(dataset, system, regime, fold, corruption)] = None
+        return list(jobs)
+
+    def evaluations(self) -> list[tuple[str, str, str, Corruption | None]]:
+        """Every evaluation job: (dataset, system, regime, corruption); no corruption: on clean features alone."""
+        return [
+            (dataset, system, regime, corruption)
+            for dataset, system in itertools.product(self.datasets, self.systems)
+            for regime in self.regimes(dataset, system)
+            for corruption in self._evaluation_levels(system, regime)
+        ]
+
+    @property
+    def downloads(self) -> list[str]:
+        """The datasets, of any experiment, that say where their files are fetched from."""
+        return [name for name, section in self.config["datasets"].items() if "download" in section]
+
+    def _system(self, name: str) -> Declaration:
+        if name not in self._declarations:
+            file = self.config.get("systems", {}).get(name, {}).get("file")
+            self._declarations[name] = systems.declaration(name, file)
+        return self._declarations[name]
+
+    def _teacher(self, system: str) -> str | None:
+        """The pretrained system that a system starts from, as its options have it."""
+        return pretraining(self._system(system), self._given(system).get("options"))
+
+    def _check_teacher(self, system: str) -> None:
+        if teacher := self._teacher(system):
+            given = [self._given(name).get("options", {}) for name in (system, teacher)]
+            check_teacher(self._system(system), given[0], self._system(teacher), given[1])
+
+    def _kind(self, name: str) -> dict[str, Any]:
+        """What the configuration says of a noise, with the ``kind`` behind its name."""
+        said: dict[str, Any] = self.config.get("noise", {}).get("kinds", {}).get(name, {})
+        return {"kind": name} | said
+
+    def _has_snr(self, name: str) -> bool:
+        given = self._kind(name)
+        return has_snr(noise_kinds.declaration(given["kind"], given.get("file")))
+
+    def _given(self, system: str) -> dict[str, Any]:
+        """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
+        declaration = self._system(system)
+        given = self._configured(system)
+        if base := declaration.attributes.get("ablation_of"):
+            # An ablation differs from its system in what it leaves out and in nothing else.
+            shared = self._configured(base).items()
+            given = {option: value for option, value in shared if option in declaration.options} | given
+        options = non_default(given, declaration.options)
+        return ({"file": given["file"]} if "file" in given else {}) | ({"options": options} if options else {})
+
+    def _configured(self, system: str) -> dict[str, Any]:
+        general: dict[str, Any] = self.config.get("systems", {}).get(system, {})
+        special: dict[str, Any] = self.experiment.get("system_options", {}).get(system, {})
+        return general | special
+
+
+def non_default(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """The options of a plug-in that are not at their default."""
+    return {key: value for key, value in given.items() if key not in ("file", "kind") and value != default[key]}

@@ -1,0 +1,106 @@
+"""Where the files of an experiment are: one method per kind of file, the same for rules, status and report."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from nmer.corpora.registry import source_files
+from nmer.names import ALL_CLEAN_SCORES, UNIMODAL_SYSTEMS, corruption_name, predictions_path
+from nmer.plan.grid import FIGURES_PER_DATASET, Grid
+from nmer.systems.registry import regimes
+
+RESULTS = Path("results")
+
+
+class Paths(Grid):
+    """The files of an experiment."""
+
+    def __init__(self, config: dict[str, Any], command_line: dict[str, Any] | None = None) -> None:
+        """As :class:`Grid`."""
+        super().__init__(config, command_line)
+        self.folder: Path = RESULTS / self.name
+
+    @property
+    def data(self) -> str:
+        """The folder of the user's corpora."""
+        folder: str = self.config.get("data", "data")
+        return folder
+
+    @staticmethod
+    def features(dataset: str) -> Path:
+        """The feature store of a dataset."""
+        return RESULTS / "features" / f"{dataset}.h5"
+
+    @staticmethod
+    def noisy(dataset: str, corruption: str) -> Path:
+        """The noisy embeddings of a dataset."""
+        return RESULTS / "noisy" / dataset / f"{corruption}.h5"
+
+    def model(self, dataset: str, system: str, regime: str, fold: int | str, corruption: str | None = None) -> Path:
+        """The weights of a training job; those of a stage-A pretraining stand under ``teachers``."""
+        if not regimes(self._system(system)):
+            return self.folder / "teachers" / dataset / system / f"fold{fold}" / "model.safetensors"
+        run = self.folder / "runs" / dataset / system / regime
+        return run / (corruption or "") / f"fold{fold}" / "model.safetensors"
+
+    def scores(self) -> list[Path]:
+        """The scores of every evaluation job."""
+        root = self.folder / "scores"
+        return [
+            root / dataset / system / regime / f"{corruption.name if corruption else ALL_CLEAN_SCORES}.csv"
+            for dataset, system, regime, corruption in self.evaluations()
+        ]
+
+    def predictions(self) -> list[Path]:
+        """The predictions of every evaluation job, beside its scores."""
+        return [predictions_path(path) for path in self.scores()]
+
+    def chance(self) -> Path:
+        """The verdicts on which trainings are at chance."""
+        return self.folder / "statistics" / "chance.csv"
+
+    def table_stems(self) -> list[Path]:
+        """The tables, without suffix."""
+        return [self.folder / "tables" / f"table{number}" for number in self.tables]
+
+    def figure_stems(self) -> list[Path]:
+        """The figures, without suffix, in the report's order."""
+        stems = [
+            f"{figure}_{dataset}" if per_dataset else figure
+            for figure, per_dataset in FIGURES_PER_DATASET.items()
+            if figure in self.figures
+            for dataset in (self.datasets if per_dataset else [""])
+        ]
+        return [self.folder / "figures" / stem for stem in stems]
+
+    def distances(self) -> list[Path]:
+        """The distances of Figure 3 of every dataset, if the experiment draws it."""
+        return [stem.with_suffix(".csv") for stem in self.figure_stems() if stem.name.startswith("figure3_")]
+
+    def panels(self, dataset: str) -> list[Path]:
+        """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise, or of the noises named."""
+        noises = self.experiment.get("embedding", {}).get("noise", [self.reference_noise])
+        names = [corruption_name(noise, level) for noise in noises for level in self.levels(noise)]
+        return [self.folder / "embeddings" / dataset / name for name in names]
+
+    def histories(self, dataset: str) -> list[Path]:
+        """The histories behind the training curves: the reference noise at its mildest and its hardest level.
+
+        Trainings for the six conditions, or on clean data where a system has no other.
+        """
+        noise = self.reference_noise
+        run = sorted(self.levels(noise), key=lambda level: 0 if level is None else -level)
+        noisy = [corruption_name(noise, level) for level in dict.fromkeys((run[0], run[-1]))]
+        histories = []
+        for system in (name for name in self.systems if name not in UNIMODAL_SYSTEMS):
+            regime, places = ("six", noisy) if "six" in self.regimes(dataset, system) else ("clean", [None])
+            for place, fold in itertools.product(places, self.folds(dataset)):
+                histories.append(self.model(dataset, system, regime, fold, place).with_name("history.csv"))
+        return histories
+
+    def _sources(self, dataset: str) -> list[Path]:
+        section = self.config["datasets"][dataset]
+        root = Path(self.data) / section["path"]
+        return source_files(section["layout"], root, section.get("file"))
