@@ -151,7 +151,7 @@ EDITS = {
         TINY.replace("repeats: 2", "repeats: 3"),
         {"pretrain", "train_clean"} | RUNS | SCORES,
     ),
-    "another experiment": ("config.yaml", "constant_epochs: 3\n      decay", "constant_epochs: 4\n      decay", set()),
+    "another experiment": ("config.yaml", "constant_epochs: 4\n      decay", "constant_epochs: 5\n      decay", set()),
     "one figure less": (
         "config.yaml",
         "[robustness, training, figure3, calibration]",
