@@ -2,9 +2,9 @@
 
 What does not count:
   - comments, layout, docstrings and imports for types alone;
-  - the words of messages: textual arguments of ``raise`` and of progress bars, messages of ``assert``, what is printed,
-    warned of or logged, local names that hold nothing else, and the ``help`` of command-line arguments. A call inside
-    counts, for it may do something;
+  - the words of messages: textual arguments of ``raise``, of our errors and of progress bars, messages of ``assert``,
+    what is printed, warned of or logged, local names that hold nothing else, and the ``help`` of command-line
+    arguments. A call inside counts, for it may do something;
   - how long is waited (``time.sleep``), and the names in :data:`UNCOUNTED`.
 Every other string counts. The form is our own because ``ast.unparse`` differs between versions of Python. The standard
 library alone is imported, so that any Python can compute it.
@@ -26,8 +26,12 @@ SILENT_CALLS = frozenset(
 )
 """Calls of which no argument counts but for the calls in it."""
 
-LABELLED_CALLS = frozenset({"nmer.progress.progress", "tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.trange", "tqdm.auto.trange"})
-"""Calls whose textual arguments do not count."""
+ERRORS = "nmer.errors."
+LABELLED_CALLS = frozenset(
+    {"nmer.progress.progress", "nmer.content.converting", "nmer.content.unreadable"}
+    | {"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.trange", "tqdm.auto.trange"}
+)
+"""Calls whose textual arguments do not count; nor do those of our errors, which may be raised elsewhere."""
 
 HELP = frozenset({"help", "metavar", "description", "epilog", "title", "usage"})
 """Arguments of command-line parsers that are only shown."""
@@ -137,10 +141,11 @@ class _Form:
     def _call(self, call: ast.Call) -> str:
         if self._is_silent(call):
             return self._node(call, args=self._doing(_arguments(call)), keywords=None)
-        if self._name(call.func) in LABELLED_CALLS:
+        name = self._name(call.func)
+        if name in LABELLED_CALLS or name.startswith(ERRORS):
             keywords = [keyword for keyword in call.keywords if not _is_text(keyword.value)]
             return self._node(call, args=[value for value in call.args if not _is_text(value)], keywords=keywords)
-        if self._name(call.func).rpartition(".")[2] in PARSERS:
+        if name.rpartition(".")[2] in PARSERS:
             return self._node(call, keywords=[keyword for keyword in call.keywords if keyword.arg not in HELP])
         return self._node(call)
 

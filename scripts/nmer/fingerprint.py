@@ -22,6 +22,7 @@ ONLY_TALK = frozenset(
     f"nmer/{name}.py"
     for name in (
         "canonical",
+        "content",
         "ending",
         "errors",
         "fingerprint",

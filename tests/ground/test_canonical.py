@@ -175,6 +175,15 @@ def test_every_name_and_module_left_out_exists():
     assert all((fingerprint.SCRIPTS / module).is_file() for module in fingerprint.ONLY_TALK)
 
 
+def test_words_of_an_error_that_is_made_in_one_place_and_raised_in_another_do_not_count():
+    source = "from nmer.errors import DataError\nfrom nmer.content import converting\n"
+    source += "def fault(path):\n    return DataError(f'{path}: is wrong')\n"
+    source += "def read(path):\n    with converting(path, 'Delete it.'):\n        return f'{path}.csv'\n"
+    assert digest(source.replace("is wrong", "is bad").replace("Delete", "Remove")) == digest(source)
+    assert digest(source.replace(".csv", ".tsv")) != digest(source)
+    assert digest(source.replace("(path, '", "(path[1:], '")) != digest(source)
+
+
 PIECES = """
 def read(path, names):
     hint = f"No such file: {path}." if path else nearest(path, names)
