@@ -41,7 +41,7 @@ def shown_cells(trainings: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFra
 def warnings(trainings: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     """One sentence per dataset, noise kind and level that has a cell at chance, naming its systems."""
     cells = shown_cells(trainings, settings)
-    cells = cells[cells["at_chance"] > 0]
+    cells = cells[cells["at_chance"] > 0].sort_values("snr_db", ascending=False, kind="stable")
     sentences = []
     for dataset, about in settings["datasets"].items():
         of_dataset = cells[cells["dataset"] == dataset]
