@@ -73,7 +73,8 @@ def test_every_table_cell_can_be_recomputed_from_the_predictions(finished_workfl
 
 def test_every_score_names_how_many_utterances_it_counts(finished_workflow):
     scores = pd.read_csv(finished_workflow.folder / "results/tiny/scores.csv")
-    reports = finished_workflow.folder.glob("results/features/*.json")
+    # Hidden files beside them are records of what made each.
+    reports = finished_workflow.folder.glob("results/features/[!.]*.json")
     tested = {report["dataset"]: report["folds"][0]["test"]["utterances"] for report in map(_json, reports)}
     one = scores[(scores["metric"] == "WA") & (scores["repeat"] == 1)].groupby(["dataset", "system", "regime"])
     for (dataset, _, _), part in one:

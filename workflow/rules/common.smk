@@ -8,7 +8,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 from snakemake.persistence import RECORD_FORMAT_VERSION, MetadataRecord
 from snakemake.persistence.file import FilePersistence
-from snakemake.settings.types import ExecMode
+from snakemake.settings.types import ExecMode, Quietness
 
 started = time.time()
 sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
@@ -123,5 +123,6 @@ onstart:
 
 onerror:
     # Snakemake shows the logs of failed jobs, but not with `--quiet rules`.
-    for reason in reasons(Path("results/logs"), since=started):
-        print(reason, file=sys.stderr)
+    if {Quietness.RULES, Quietness.ALL} & set(workflow.output_settings.quiet or ()):
+        for reason in reasons(Path("results/logs"), since=started):
+            print(reason, file=sys.stderr)
