@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -77,7 +77,7 @@ def test_without_speakers_stratified_folds_are_exactly_stratified_and_repeatable
             np.testing.assert_array_equal(np.bincount(corpus.labels[fold["test"]]), [2, 2, 2])
             np.testing.assert_array_equal(fold["test"], again.folds[number]["test"])
         assert any("cannot be checked" in note for note in corpus.notes)
-    other = replace(given, dataset="another")
+    other = dataclasses.replace(given, dataset="another")
     with read_corpus(path, other) as corpus, read_corpus(path, given) as first:
         assert any((corpus.folds[k]["test"] != first.folds[k]["test"]).any() for k in corpus.folds)
 
