@@ -10,8 +10,6 @@ from nmer.errors import ConfigError, nearest
 from nmer.names import REGIMES
 
 FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
-TOGETHER = ("where_faster", "always", "never")
-GRAPHS = ("where_faster", "never")
 
 
 @dataclass(frozen=True)

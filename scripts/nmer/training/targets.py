@@ -6,7 +6,7 @@ modality's at once, since a GPU would have to report which are missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -40,7 +40,7 @@ class TeacherTargets:
 
     def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
         """As :meth:`Targets.of`."""
-        return _BatchTargets(self, rows, copies)
+        return _ByModality(lambda modality: self._of_copies(modality, rows, copies))
 
     def forget(self, copy: int) -> None:
         """A copy of the features is going to change."""
@@ -62,6 +62,18 @@ class TeacherTargets:
         self._encode(modality, rows[~known[rows]], copy)
         return self._values[key][rows]
 
+    def _of_copies(self, modality: str, rows: Tensor, copies: Tensor) -> Tensor:
+        """(batch, width) of the copy of each utterance. rows, copies: (batch,)."""
+        found: Tensor | None = None
+        for copy in copies.unique().tolist():
+            here = (copies == copy).nonzero().squeeze(1)
+            encoded = self.encodings(modality, rows[here], copy)
+            if found is None:
+                found = encoded.new_empty(len(rows), encoded.shape[1])
+            found[here] = encoded
+        assert found is not None, "a batch is never empty"
+        return found
+
     def _encode(self, modality: str, rows: Tensor, copy: int) -> None:
         if not len(rows):
             return
@@ -72,28 +84,6 @@ class TeacherTargets:
         if key not in self._values:
             self._values[key] = torch.zeros(len(self._known[key]), encoded.shape[1], device=rows.device)
         self._values[key][rows], self._known[key][rows] = encoded, True
-
-
-class _BatchTargets(Mapping[str, Tensor]):
-    def __init__(self, targets: TeacherTargets, rows: Tensor, copies: Tensor) -> None:
-        self._targets, self._rows, self._copies = targets, rows, copies
-
-    def __getitem__(self, modality: str) -> Tensor:
-        found: Tensor | None = None
-        for copy in self._copies.unique().tolist():
-            here = (self._copies == copy).nonzero().squeeze(1)
-            encoded = self._targets.encodings(modality, self._rows[here], copy)
-            if found is None:
-                found = encoded.new_empty(len(self._rows), encoded.shape[1])
-            found[here] = encoded
-        assert found is not None, "a batch is never empty"
-        return found
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(MODALITIES)
-
-    def __len__(self) -> int:
-        return len(MODALITIES)
 
 
 class StackedTargets:
@@ -109,7 +99,7 @@ class StackedTargets:
 
     def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
         """As :meth:`Targets.of`, of all repeats one after another. rows, copies: (repeats x batch,)."""
-        return _StackedBatchTargets(self, rows, copies, among)
+        return _ByModality(lambda modality: self.encodings(modality, rows, copies, among))
 
     def encodings(self, modality: str, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Tensor:
         """(repeats x batch, width). rows, copies, among: as :meth:`of`."""
@@ -139,12 +129,14 @@ class StackedTargets:
         return tables.flatten(0, 2)
 
 
-class _StackedBatchTargets(Mapping[str, Tensor]):
-    def __init__(self, targets: StackedTargets, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> None:
-        self._targets, self._given = targets, (rows, copies, among)
+class _ByModality(Mapping[str, Tensor]):
+    """The encodings of a batch, each computed when its modality is looked up."""
+
+    def __init__(self, compute: Callable[[str], Tensor]) -> None:
+        self._compute = compute
 
     def __getitem__(self, modality: str) -> Tensor:
-        return self._targets.encodings(modality, *self._given)
+        return self._compute(modality)
 
     def __iter__(self) -> Iterator[str]:
         return iter(MODALITIES)
