@@ -54,9 +54,9 @@ HOURS_COLUMNS = ("corpus", "system", "jobs", "steps, h", "validation, h", "start
 REPEATS_OF_THE_GRID = 3
 JOB_EPOCHS = 2
 JOBS = ("unimodal_l", "men", "mmin", "two_tower", "nmer")
-"""Whose start-up is measured, on IEMOCAP; the mean of them stands in for every job of the grid."""
+"""Systems whose start-up is measured, on IEMOCAP; their mean is used for every job of the grid."""
 FOLDS = 10
-"""Of the evaluation that is measured, on IEMOCAP; it stands in for those of CMU-MOSEI, which has one fold."""
+"""Folds of the measured evaluation, on IEMOCAP; it is also used for CMU-MOSEI, which has one fold."""
 
 
 def main() -> None:
@@ -198,7 +198,7 @@ def run_training(corpus: str, system: str, files: tuple[Path, Path], folder: Pat
 
 
 def run_evaluation(corpus: str, files: tuple[Path, Path], folder: Path, folds: int, gpus: int) -> float:
-    """Seconds of an evaluation of NMER; the one fold there is stands in for all."""
+    """Seconds of an evaluation of NMER; the corpus has one fold, which is evaluated several times."""
     settings = {
         "dataset": corpus,
         "system": "nmer",

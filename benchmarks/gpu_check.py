@@ -1,8 +1,8 @@
 """Checks of what only a GPU can show: CUDA graphs, stacked repeats and precision, per system.
 
 For a synthetic corpus in the shape of IEMOCAP every system is trained for some epochs on the same GPU:
-  - graphs: replayed steps beside the same steps without graphs; the same draws, so losses equal but for rounding;
-  - stacked: stacked repeats beside one repeat after another; where rounding grows, as in MMIN's first steps, it shows;
+  - graphs: replayed steps compared with plain ones; the same draws, so losses are equal but for rounding;
+  - stacked: stacked repeats compared with one repeat after another; large where rounding grows, as in MMIN;
   - twice: the same training again, which must be equal bit for bit;
   - products: kernels of a profiled step whose names say that digits are dropped (tf32), under precision float32.
 Prints a Markdown table of the largest relative differences of losses, and fails where a bound is broken.

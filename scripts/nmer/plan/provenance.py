@@ -25,9 +25,6 @@ INJECTED = Path(".snakemake/nmer_outdated.json")
 """Outputs that Snakemake was told are outdated, until they are made again."""
 
 
-WITHOUT_SETTINGS = ("collect_calibration", "collect_scores", "find_chance", "draw_figure3", "draw_ranks")
-
-
 class Metadata(Protocol):
     """Snakemake's records of outputs."""
 
