@@ -65,8 +65,9 @@ def run_at_once(count: int, files: tuple[Path, Path], folder: Path) -> float:
     def job(number: int) -> None:
         own = folder / f"job{number}"
         own.mkdir(exist_ok=True)
-        if not (own / "men.safetensors").exists():
-            (own / "men.safetensors").symlink_to(folder / "men.safetensors")
+        for file in folder.glob("men.safetensors*"):
+            if not (own / file.name).exists():
+                (own / file.name).symlink_to(file)
         gpu.run_training("iemocap", "mmin", files, own, 1)
 
     start = time.perf_counter()
