@@ -66,7 +66,8 @@ def main() -> None:
         trained = train_repeats(settings, data, stage, arguments.teacher, progress, noise)
     write_rows(arguments.history, [row for _weights, history in trained.values() for row in history])
     states = {repeat: weights for repeat, (weights, _history) in trained.items()}
-    save_models(arguments.model, states, command.settings(arguments.settings))
+    description = command.settings(arguments.settings) | {"dims": data.dims, "classes": data.classes}
+    save_models(arguments.model, states, description, data.normalisation)
     shutil.rmtree(progress, ignore_errors=True)
 
 

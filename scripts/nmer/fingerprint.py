@@ -21,6 +21,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 ONLY_TALK = frozenset(
     f"nmer/{name}.py"
     for name in (
+        "__init__",
         "canonical",
         "content",
         "ending",
@@ -32,7 +33,7 @@ ONLY_TALK = frozenset(
         "provenance",
     )
 )
-"""Modules that affect no result: messages, progress, locks, and the checks of code and provenance."""
+"""Modules that affect no result: public names, messages, progress, locks, and the checks of code and provenance."""
 
 _MOST_REMEMBERED = 5000
 """Analysed sources kept between processes: some two hundred files, in many versions."""

@@ -23,8 +23,9 @@ class FoldData:
 
     Every utterance stands here in several copies: copy 0 is clean, copy k is noisy, of draw k - 1.
     ids: utterance names. labels: (utterances,) int64. splits: row numbers of train, val and test. training_rows: those
-    of train, where the program itself needs them. noisy_copies: numbers of the noisy ones. deviations: per modality the
-    standard deviation that calibrates its noise, in the corruption space (SPEC 2.6).
+    of train, where the program itself needs them. normalisation: per modality the mean and standard deviation of the
+    training split, or None where features are taken as they are. noisy_copies: numbers of the noisy ones. deviations:
+    per modality the standard deviation that calibrates its noise, in the corruption space (SPEC 2.6).
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class FoldData:
             self.deviations = {modality: store.variance(modality, scope) ** 0.5 for modality in MODALITIES}
             self.labels = torch.from_numpy(store.labels).to(device)
             self.training_rows = store.fold(fold)["train"]
+            self.normalisation = {modality: store.normalisation(fold, modality) for modality in MODALITIES}
             self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}
             self._lengths = {modality: np.diff(store.offset(modality)) for modality in MODALITIES}
             for m in MODALITIES:
@@ -58,7 +60,7 @@ class FoldData:
                 copies = [StoredArray(values)]
                 if noisy:
                     copies += [_noisy_array(noisy, m, values.shape, draw) for draw in range(draws)]
-                self._sources[m] = (copies, store.offset(m), store.normalisation(fold, m), spare)
+                self._sources[m] = (copies, store.offset(m), self.normalisation[m], spare)
         self._resident = resident
         self.device = device
         self.noisy_copies = tuple(range(1, 1 + draws + spare))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
-from nmer.systems.interface import System
-from nmer.training.data import FoldData
+from nmer.systems.interface import Sequences, System
 
 BATCH = 256
 """Utterances that a CPU encodes at once."""
@@ -15,8 +16,15 @@ GPU_BATCH = 2048
 """On a GPU, where the time of a batch hardly depends on its size."""
 
 
+class Served(Protocol):
+    """What serves utterances as padded batches, such as a fold's data."""
+
+    def sequences(self, modality: str, rows: Tensor, copies: Tensor, /) -> Sequences:
+        """Padded sequences of one modality; rows, copies: (batch,)."""
+
+
 @torch.inference_mode()
-def encode(system: System, data: FoldData, modality: str, rows: Tensor, copies: Tensor) -> Tensor:
+def encode(system: System, data: Served, modality: str, rows: Tensor, copies: Tensor) -> Tensor:
     """Encodings of one modality, (rows, width), by a system in evaluation mode.
 
     rows: (rows,) utterances. copies: (rows,) the copy of each: 0 clean, 1 noisy, 2 and up further draws.

@@ -1,11 +1,18 @@
-"""Model files: the weights of all repeats of a job in one safetensors file, keys ``repeat{r}.{parameter}``."""
+"""Model files: the weights of all repeats of a job in one safetensors file, keys ``repeat{r}.{parameter}``.
+
+It also holds what an application to other features needs: the settings of the training, the widths and class names of
+its corpus, and as ``normalisation.{modality}.mean`` and ``.std`` the statistics of its training split.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -16,9 +23,20 @@ from nmer.files import atomic_path
 from nmer.training.versions import library_versions
 
 
-def save_models(path: Path, states: dict[int, dict[str, Tensor]], description: dict[str, Any]) -> None:
-    """Write the weights of every repeat, with a description and the library versions, and the file's digest."""
+def save_models(
+    path: Path,
+    states: dict[int, dict[str, Tensor]],
+    description: dict[str, Any],
+    normalisation: Mapping[str, tuple[np.ndarray, np.ndarray] | None] | None = None,
+) -> None:
+    """Write the weights of every repeat, with a description and the library versions, and the file's digest.
+
+    normalisation: per modality the mean and standard deviation, each (dim,), that its features were normalised with."""
     tensors = {f"repeat{r}.{key}": value.cpu() for r, state in states.items() for key, value in state.items()}
+    for modality, pair in (normalisation or {}).items():
+        if pair is not None:
+            names = (f"normalisation.{modality}.{name}" for name in ("mean", "std"))
+            tensors |= {name: torch.from_numpy(part) for name, part in zip(names, pair, strict=True)}
     # One metadata key: safetensors writes several in no fixed order.
     metadata = {"nmer": json.dumps(description | {"versions": library_versions()}, sort_keys=True)}
     with atomic_path(path) as temporary:
@@ -56,6 +74,21 @@ def load_model(path: Path, repeat: int) -> dict[str, Tensor]:
     if not state:
         raise DataError(f"{path}: holds no repeat {repeat}. Delete it and run again.")
     return state
+
+
+def load_normalisation(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Modality -> mean and standard deviation, each (dim,); a modality whose features were taken as they are is absent.
+    Raises DataError if the file is damaged."""
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            keys = set(file.keys())
+            for key in sorted(key for key in keys if key.startswith("normalisation.") and key.endswith(".mean")):
+                mean, std = (file.get_tensor(f"{key.removesuffix('.mean')}.{name}").numpy() for name in ("mean", "std"))
+                found[key.split(".")[1]] = (mean, std)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+    return found
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

@@ -1,0 +1,1 @@
+"""Trained systems on features that the workflow has not seen."""

@@ -1,0 +1,86 @@
+"""Features that a trained system is applied to: an HDF5 file of ragged arrays, or a folder of ``.npy`` files.
+
+Both are those of the layouts ``ragged_hdf5`` and ``npy_folder`` without labels, splits and folds, which no prediction
+needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from nmer.corpora.arrays import load_array
+from nmer.corpora.hdf5 import dataset, open_hdf5, read_array, read_column
+from nmer.corpora.listing import read_listing
+from nmer.errors import ConfigError, DataError, nearest
+from nmer.names import SPLITS
+
+
+@dataclass(frozen=True)
+class NewFeatures:
+    """ids: n utterances. features: modality -> n arrays (frames, dim)."""
+
+    ids: list[str]
+    features: dict[str, list[np.ndarray]]
+
+
+def read_new_features(
+    path: str | Path, modalities: tuple[str, ...], split: str | None = None, fold: int = 1
+) -> NewFeatures:
+    """Read the modalities of every utterance, or of those of one split of a fold.
+
+    path: an HDF5 file with ``utterance/id`` and, per modality, ``values`` (total frames, dim) and ``offset`` (n + 1); a
+    feature store of the workflow is one. Or a folder with ``a/{id}.npy`` and so on, and ``utterances.csv`` (column
+    ``id``) where not every file is meant. split: only in a file that has ``fold/{k}/{split}``.
+    Raises DataError or ConfigError naming the file and what is missing.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder. Give an HDF5 file of features or a folder of .npy files.")
+    if path.is_dir():
+        if split:
+            raise ConfigError(f"--split: the folder {path} has no splits. Leave it out.")
+        return _from_folder(path, modalities)
+    with open_hdf5(path) as file:
+        ids = read_column(dataset(file, "utterance/id", path), path)
+        chosen = range(len(ids)) if split is None else _rows(file, split, fold, len(ids), path)
+        features = {modality: _ragged(file, modality, len(ids), chosen, path) for modality in modalities}
+        return NewFeatures([ids[row] for row in chosen], features)
+
+
+def _rows(file: h5py.File, split: str, fold: int, count: int, path: Path) -> list[int]:
+    if split not in SPLITS:
+        raise ConfigError(f"--split: unknown split '{split}'. {nearest(split, SPLITS)}")
+    rows = read_array(dataset(file, f"fold/{fold}/{split}", path), path)
+    if rows.dtype.kind not in "iu" or rows.ndim != 1 or (len(rows) and not 0 <= rows.min() <= rows.max() < count):
+        raise DataError(f"{path}: fold/{fold}/{split} must hold numbers of utterances from 0 to {count - 1}.")
+    return [int(row) for row in rows]
+
+
+def _ragged(file: h5py.File, modality: str, count: int, rows: range | list[int], path: Path) -> list[np.ndarray]:
+    values = dataset(file, f"{modality}/values", path)
+    offset = read_array(dataset(file, f"{modality}/offset", path), path)
+    whole = offset.dtype.kind in "iu" and offset.shape == (count + 1,) and values.ndim == 2
+    if not whole or offset[0] != 0 or offset[-1] != len(values) or (np.diff(offset.astype(np.int64)) < 0).any():
+        raise DataError(
+            f"{path}: {modality}/offset must hold {count + 1} whole numbers, rising from 0 to the number of rows of "
+            f"{modality}/values."
+        )
+    return [read_array(values, path, np.s_[int(offset[row]) : int(offset[row + 1])]) for row in rows]
+
+
+def _from_folder(path: Path, modalities: tuple[str, ...]) -> NewFeatures:
+    listing = path / "utterances.csv"
+    if listing.is_file():
+        ids = read_listing(listing, ("id",))["id"]
+    else:
+        ids = sorted(file.stem for file in (path / modalities[0]).glob("*.npy"))
+    if not ids:
+        raise DataError(f"{path}: no {modalities[0]}/*.npy in it. Give a folder with a, v and l/{{id}}.npy.")
+    for identifier in ids:
+        if identifier in (".", "..") or set(identifier) & set("/\\\0"):
+            raise DataError(f"{listing}: id '{identifier}' cannot be the name of a file. Rename the utterance.")
+    return NewFeatures(ids, {m: [load_array(path / m / f"{name}.npy") for name in ids] for m in modalities})

@@ -1,0 +1,224 @@
+"""A model file is enough to predict, and what is predicted is what the workflow predicted."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from unittest import mock
+
+import evaluate
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import train
+from safetensors.torch import load_file, save_file
+from small_fold import CLASSES, DIMS, FOLDS, IDS, make_files, normalised, run_step, utterance
+
+from nmer import Sequences, load_trained
+from nmer.cli import main as cli
+from nmer.errors import ConfigError, DataError
+from nmer.prediction.new_features import read_new_features
+
+SETTINGS = {"dataset": "small", "system": "men", "regime": "clean", "fold": 1, "repeats": 2}
+PROBABILITIES = [f"prob_{name}" for name in CLASSES]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Features, noisy embeddings, and a model that the step itself trained."""
+    folder = tmp_path_factory.mktemp("prediction")
+    features, noisy = make_files(folder)
+    model = folder / "model.safetensors"
+    training = {"training": {"constant_epochs": 2, "decay_epochs": 0, "batch_size": 4}}
+    outputs = {"model": model, "history": folder / "history.csv", "checkpoints": folder / "checkpoints"}
+    run_step(train, SETTINGS | training, features=features, **outputs)
+    return features, noisy, model
+
+
+def nmer_command(*given: object) -> None:
+    with mock.patch.object(sys, "argv", ["nmer", *map(str, given)]):
+        cli.main()
+
+
+def failure(capsys, *given: object) -> str:
+    """The one line in which the command fails."""
+    with pytest.raises(SystemExit) as ended:
+        nmer_command(*given)
+    assert ended.value.code == 1
+    captured = capsys.readouterr()
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("error: ")
+    return captured.err
+
+
+def test_the_command_finds_the_workflows_own_predictions_digit_for_digit(trained, tmp_path):
+    features, noisy, model = trained
+    scored = {key: SETTINGS[key] for key in ("dataset", "system", "regime", "repeats")} | {"folds": [1]}
+    scored |= {"noise": "gaussian", "snr_db": -10}
+    outputs = {"scores": tmp_path / "s.csv", "predictions": tmp_path / "p.csv.gz"}
+    run_step(evaluate, scored, features=features, noisy=noisy, models=model, **outputs)
+    expected = pd.read_csv(tmp_path / "p.csv.gz", dtype=str)
+    expected = expected[expected["condition"] == "avl"].reset_index(drop=True)
+    nmer_command("predict", "--model", model, "--features", features, "--split", "test", "--out", tmp_path / "o.csv")
+    found = pd.read_csv(tmp_path / "o.csv", dtype=str)
+    columns = ["utterance", "repeat", *PROBABILITIES]
+    pd.testing.assert_frame_equal(found[columns], expected[columns])
+    best = found[PROBABILITIES].astype(float).to_numpy().argmax(axis=1)
+    assert found["prediction"].tolist() == [CLASSES[number] for number in best]
+
+
+def test_probabilities_are_those_of_each_utterance_by_itself_normalised(trained):
+    model = load_trained(trained[2], repeat=2)
+    found = model.predict({m: [utterance(m, number) for number in range(21)] for m in DIMS})
+    assert found.shape == (21, len(CLASSES))
+    for number in (0, 7, 20):
+        with torch.no_grad():
+            frames = {m: torch.from_numpy(normalised(m, number, False).astype(np.float32))[None] for m in DIMS}
+            encodings = {m: model.system.encode(m, Sequences(f, torch.tensor([f.shape[1]]))) for m, f in frames.items()}
+            expected = model.system.fuse(encodings)["logits"][0].softmax(dim=0).numpy()
+        np.testing.assert_allclose(found[number], expected, atol=1e-5)
+
+
+def test_a_folder_of_arrays_gives_the_same_as_the_store(trained, tmp_path):
+    for m in DIMS:
+        (tmp_path / m).mkdir()
+        for number, name in enumerate(IDS):
+            np.save(tmp_path / m / f"{name}.npy", utterance(m, number))
+    folder = read_new_features(tmp_path, ("a", "v", "l"))
+    store = read_new_features(trained[0], ("a", "v", "l"))
+    assert folder.ids == sorted(IDS)
+    model = load_trained(trained[2])
+    by_name = dict(zip(folder.ids, model.predict(folder.features), strict=True))
+    for name, expected in zip(store.ids, model.predict(store.features), strict=True):
+        np.testing.assert_allclose(by_name[name], expected, atol=1e-5)
+
+
+def test_a_split_is_read_in_its_own_order(trained):
+    found = read_new_features(trained[0], ("v",), "train", fold=2)
+    assert found.ids == [IDS[row] for row in FOLDS[2]["train"]]
+    np.testing.assert_array_equal(found.features["v"][0], utterance("v", FOLDS[2]["train"][0]))
+
+
+def test_values_that_are_not_finite_count_as_zero(trained):
+    model = load_trained(trained[2])
+    features = {m: [utterance(m, 3)] for m in DIMS}
+    broken = {m: [values[0].copy()] for m, values in features.items()}
+    features["v"][0][0, 1] = 0
+    broken["v"][0][0, 1] = np.nan
+    np.testing.assert_array_equal(model.predict(broken), model.predict(features))
+
+
+def test_no_utterance_gives_no_probability(trained):
+    assert load_trained(trained[2]).predict({m: [] for m in DIMS}).shape == (0, len(CLASSES))
+
+
+def without(features: dict, modality: str) -> dict:
+    return {m: values for m, values in features.items() if m != modality}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: without(f, "v"), "Modality 'v' is missing"),
+        (lambda f: f | {"v": [f["v"][0][:, :1]]}, "has float32 (6, 1) in modality 'v'"),
+        (lambda f: f | {"a": [f["a"][0][:0]]}, "in modality 'a'"),
+        (lambda f: f | {"a": [f["a"][0].astype(str)]}, "in modality 'a'"),
+        (lambda f: f | {"a": f["a"] * 2}, "different numbers of utterances"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(trained, change, said):
+    features = {m: [utterance(m, 3)] for m in DIMS}
+    with pytest.raises(DataError) as error:
+        load_trained(trained[2]).predict(change(features))
+    assert said in str(error.value)
+
+
+def foreign(folder: Path) -> Path:
+    save_file({"weight": torch.zeros(2)}, folder / "foreign.safetensors")
+    return folder / "foreign.safetensors"
+
+
+def damaged(folder: Path) -> Path:
+    (folder / "damaged.safetensors").write_bytes(b"\x08" * 40)
+    return folder / "damaged.safetensors"
+
+
+def directory(folder: Path) -> Path:
+    return folder
+
+
+@pytest.mark.parametrize("make", [foreign, damaged, directory, lambda folder: folder / "absent.safetensors"])
+def test_a_file_that_is_no_model_is_refused_in_one_line(trained, tmp_path, capsys, make):
+    out = tmp_path / "o.csv"
+    said = failure(capsys, "predict", "--model", make(tmp_path), "--features", trained[0], "--out", out)
+    assert str(make(tmp_path)) in said
+    assert not out.exists()
+
+
+def text_file(folder: Path) -> Path:
+    (folder / "text.h5").write_text("no HDF5")
+    return folder / "text.h5"
+
+
+def empty_hdf5(folder: Path) -> Path:
+    h5py.File(folder / "empty.h5", "w").close()
+    return folder / "empty.h5"
+
+
+def wrong_offset(folder: Path) -> Path:
+    with h5py.File(folder / "offset.h5", "w") as file:
+        file["utterance/id"] = ["x"]
+        for m, dim in DIMS.items():
+            file[f"{m}/values"], file[f"{m}/offset"] = np.zeros((3, dim)), [0, 9]
+    return folder / "offset.h5"
+
+
+def empty_folder(folder: Path) -> Path:
+    return folder
+
+
+@pytest.mark.parametrize("make", [text_file, empty_hdf5, wrong_offset, empty_folder, lambda folder: folder / "absent"])
+def test_features_that_cannot_be_read_are_refused_in_one_line(trained, tmp_path, capsys, make):
+    out = tmp_path / "o.csv"
+    said = failure(capsys, "predict", "--model", trained[2], "--features", make(tmp_path), "--out", out)
+    assert str(make(tmp_path)) in said
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--repeats", 3), "holds no repeat 3"),
+        (("--repeats", 1, 1), "--repeats"),
+        (("--split", "tests"), "Did you mean 'test'?"),
+        (("--split", "test", "--fold", 9), "fold/9/test"),
+    ],
+)
+def test_an_impossible_choice_is_refused_in_one_line(trained, tmp_path, capsys, given, said):
+    out = tmp_path / "o.csv"
+    assert said in failure(capsys, "predict", "--model", trained[2], "--features", trained[0], "--out", out, *given)
+    assert not out.exists()
+
+
+def test_a_file_of_code_that_a_model_names_is_not_executed_by_itself(trained, tmp_path):
+    from nmer.training.models import load_settings, save_models
+
+    states = {1: {key.removeprefix("repeat1."): value for key, value in load_file(trained[2]).items()}}
+    (tmp_path / "own.py").write_text("raise SystemExit('executed')")
+    path = tmp_path / "model.safetensors"
+    save_models(path, states, load_settings(trained[2]) | {"file": str(tmp_path / "own.py")})
+    with pytest.raises(ConfigError, match=r"own\.py"):
+        load_trained(path)
+
+
+def test_the_page_on_the_library_trains_a_system_on_noisy_features():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "library.md").read_text(encoding="utf-8")
+    loop = page.split("```python\n")[1].split("```")[0]
+    assert len([line for line in loop.splitlines() if line.strip() and not line.startswith("#")]) <= 20
+    torch.manual_seed(0)
+    names: dict = {}
+    exec(loop, names)  # the page's own code
+    first = -np.log(0.5)
+    assert float(names["loss"].detach()) < 0.6 * first
