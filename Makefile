@@ -23,13 +23,14 @@ demo: environment ## run the embedded demo; the report is results/demo/report.ht
 environment: $(VENV)/.installed ## create .venv from the lock file
 
 # Without a GPU, PyTorch's build for CPUs saves gigabytes; where no index has it, PyPI's build is installed.
-$(VENV)/.installed: envs/requirements.lock envs/torch_cpu.lock envs/torch_cuda.lock
+$(VENV)/.installed: envs/requirements.lock envs/torch_cpu.lock envs/torch_cuda.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	if [ $(GPUS) = 0 ] && $(INSTALL) --no-deps --requirement envs/torch_cpu.lock 2>/dev/null; then \
 		$(INSTALL) --requirement envs/requirements.lock; \
 	else \
 		$(INSTALL) --requirement envs/requirements.lock --requirement envs/torch_cuda.lock; \
 	fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 # E.g. make status CONFIG="experiment=paper data=/my/corpora"; both can be called while Snakemake runs.

@@ -1,0 +1,50 @@
+"""``nmer check-system``: a system tried on random batches, in seconds, before it is trained for hours."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+EXAMPLES = {
+    "check-system": """Examples:
+  nmer check-system nmer
+  nmer check-system attention_fusion --file examples/attention_fusion/attention_fusion.py
+  nmer check-system nmer --options '{"layers": 2}' --dims '{"a": 74, "v": 35, "l": 300}' --classes 2"""
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
+    """System, its options, the shape of the data."""
+    parser.add_argument("system", help="name of the system")
+    parser.add_argument("--file", type=Path, help="Python file of a system of your own; it is executed")
+    parser.add_argument("--options", default="{}", help="JSON: options of the system")
+    parser.add_argument("--dims", default='{"a": 12, "v": 10, "l": 14}', help="JSON: width of each modality")
+    parser.add_argument("--classes", type=int, default=4, help="number of classes (default 4)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Print each finding; exit status 1 if something is wrong."""
+    from nmer import command
+    from nmer.errors import ConfigError
+    from nmer.names import MODALITIES
+    from nmer.training.system_checks import check_system
+
+    dims = command.settings(arguments.dims)
+    if set(dims) != set(MODALITIES) or not all(isinstance(dim, int) and dim > 0 for dim in dims.values()):
+        raise ConfigError('--dims: give each modality a width of at least 1, e.g. \'{"a": 12, "v": 10, "l": 14}\'.')
+    if arguments.classes < 2:
+        raise ConfigError("--classes: a system tells at least 2 classes apart.")
+    findings = check_system(
+        arguments.system,
+        dims,
+        arguments.classes,
+        command.settings(arguments.options),
+        str(arguments.file) if arguments.file else None,
+    )
+    for finding in findings:
+        print(f"{'error' if finding.fatal else 'warning'}: {arguments.system}: {finding.sentence}", file=sys.stderr)
+    if any(finding.fatal for finding in findings):
+        sys.exit(1)
+    if not findings:
+        print(f"{arguments.system}: nothing is wrong.")

@@ -1,0 +1,62 @@
+# PYTHON_ARGCOMPLETE_OK
+"""NMER: multimodal emotion recognition under noise, from features to tables, trained systems and noise on their own."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+
+import argcomplete
+
+import nmer
+from nmer import command
+
+SUBCOMMANDS = {
+    "run": ("workflow", "run an experiment of the workflow with Snakemake"),
+    "status": ("workflow", "say how far an experiment is"),
+    "report": ("workflow", "render the report of an unfinished experiment"),
+    "noise": ("noise", "add noise at a given SNR to features of your own"),
+    "predict": ("predict", "apply a trained system to new features"),
+    "check-corpus": ("check_corpus", "read a corpus as the workflow would, and say what is wrong with it"),
+    "check-system": ("check_system", "try a system on random batches, in seconds"),
+}
+"""Sub-command -> module of this package, one line of help. What a command computes with is imported when it runs."""
+
+
+def main() -> None:
+    """Parse, run; a user's error is one line and exit status 1, wrong usage exit status 2."""
+    command.run(_run)
+
+
+def _run() -> None:
+    parser = argparse.ArgumentParser(
+        prog="nmer",
+        description=__doc__,
+        epilog="nmer SUBCOMMAND --help shows the arguments of a sub-command, and examples.",
+    )
+    parser.add_argument("--version", action="version", version=f"nmer {nmer.__version__}")
+    subparsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+    for name, (module, text) in SUBCOMMANDS.items():
+        loaded = import_module(f"nmer.cli.{module}")
+        own = subparsers.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=loaded.EXAMPLES[name],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        loaded.add_arguments(own, name)
+        own.set_defaults(run=loaded.run)
+    argcomplete.autocomplete(parser)  # answers the shell, where it asks (docs/command.md)
+    given = sys.argv[1:]
+    end = given.index("--") if "--" in given else len(given)
+    arguments = parser.parse_args(given[:end])
+    arguments.further = given[end + 1 :]
+    if arguments.further and arguments.subcommand != "run":
+        parser.error(f"unrecognized arguments: {' '.join(arguments.further)}")
+    arguments.run(arguments)
+
+
+if __name__ == "__main__":
+    main()

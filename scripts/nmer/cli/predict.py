@@ -1,0 +1,57 @@
+"""``nmer predict``: class probabilities of a trained system for features that the workflow has not seen."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nmer.errors import ConfigError
+
+EXAMPLES = {
+    "predict": """The features are an HDF5 file of ragged arrays or a folder of .npy files (docs/command.md), in the
+units that the training corpus came in; the model's own normalisation is applied.
+
+Examples:
+  nmer predict --model results/demo/runs/.../model.safetensors --features new.h5 --out predictions.csv
+  nmer predict --model model.safetensors --features clips/ --repeats 1 --out predictions.csv
+  nmer predict --model model.safetensors --features results/features/mosi.h5 --split test --out test.csv"""
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
+    """Model, features, what to write."""
+    parser.add_argument("--model", required=True, type=Path, help="model.safetensors of a finished training")
+    parser.add_argument("--features", required=True, type=Path, help="HDF5 file, or folder of .npy files")
+    parser.add_argument("--out", required=True, type=Path, help="CSV to write")
+    parser.add_argument("--repeats", nargs="+", type=int, help="which of the model's repeats (default: all)")
+    parser.add_argument("--split", help="only the utterances of a split of a feature store: train, val or test")
+    parser.add_argument("--fold", type=int, default=1, help="fold of that split (default 1)")
+    parser.add_argument("--file", type=Path, help="Python file of a system of your own; it is executed")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Read, predict, write one row for each utterance and repeat."""
+    import pandas as pd
+    import torch
+
+    from nmer.files import write_text
+    from nmer.prediction.new_features import read_new_features
+    from nmer.prediction.trained import load_trained
+
+    torch.set_num_threads(1)  # as in the workflow, so that results do not depend on the machine
+    first = load_trained(arguments.model, min(arguments.repeats or [1]), arguments.file)
+    repeats = arguments.repeats or list(range(1, int(first.settings.get("repeats", 1)) + 1))
+    if len(set(repeats)) < len(repeats):
+        raise ConfigError("--repeats: the same repeat stands there twice. Name each once.")
+    found = read_new_features(arguments.features, first.system.modalities, arguments.split, arguments.fold)
+    parts = []
+    for repeat in repeats:
+        trained = load_trained(arguments.model, repeat, arguments.file)
+        probabilities = trained.predict(found.features)
+        part = pd.DataFrame({"utterance": found.ids, "repeat": repeat})
+        part["prediction"] = [trained.classes[number] for number in probabilities.argmax(axis=1)]
+        part[[f"prob_{name}" for name in trained.classes]] = probabilities
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    write_text(arguments.out, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    print(f"{len(found.ids)} utterances, {len(repeats)} repeats: {arguments.out}")

@@ -1,0 +1,79 @@
+"""``nmer run``, ``status`` and ``report``: the workflow in its folder, from wherever they are called."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nmer
+from nmer.errors import ConfigError
+
+EXAMPLES = {
+    "run": """Examples:
+  nmer run                                     the embedded demo
+  nmer run paper --data /my/corpora --cores 8
+  nmer run demo -- --dry-run --quiet rules     what follows -- goes to Snakemake""",
+    "status": """Example:
+  nmer status paper --data /my/corpora""",
+    "report": """Example:
+  nmer report paper --data /my/corpora""",
+}
+SCRIPTS = {"status": "status.py", "report": "partial_report.py"}
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """The arguments of one of the three sub-commands."""
+    parser.add_argument("experiment", nargs="?", default="demo", help="name of an experiment (default demo)")
+    parser.add_argument("--data", type=Path, help="folder of your corpora, as the key 'data' of the configuration")
+    parser.add_argument("--configfile", nargs="+", type=Path, default=[], metavar="FILE", help="further configuration")
+    parser.add_argument("--workflow", type=Path, help="folder of the Snakefile, if it is not this one")
+    if name == "run":
+        parser.add_argument("--cores", type=int, default=os.cpu_count(), help="CPU cores (default: all)")
+        parser.add_argument("--gpus", type=int, help="GPUs to use (default: all that are found)")
+        parser.add_argument("--profile", help="Snakemake profile, such as workflow/profiles/slurm")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Call Snakemake or a step in the workflow's folder; ends with its exit status. Raises ConfigError without one."""
+    folder = workflow_folder(arguments.workflow)
+    config = [f"experiment={arguments.experiment}"]
+    if arguments.data is not None:
+        config.append(f"data={arguments.data.resolve()}")
+    given = ["--config", *config]
+    if arguments.configfile:
+        given += ["--configfile", *(str(file.resolve()) for file in arguments.configfile)]
+    if arguments.subcommand == "run":
+        gpus = count_gpus() if arguments.gpus is None else arguments.gpus
+        start = ["-m", "snakemake", "--cores", str(arguments.cores), "--resources", f"gpu={gpus}"]
+        start += ["--profile", arguments.profile] if arguments.profile else []
+        given = [*start, *given, *arguments.further]
+    else:
+        given = [str(Path("scripts") / SCRIPTS[arguments.subcommand]), *given]
+    finished = subprocess.run([sys.executable, *given], cwd=folder, check=False)
+    sys.exit(finished.returncode)
+
+
+def workflow_folder(named: Path | None) -> Path:
+    """The folder of the workflow: the one named, this one, or the clone that the package is installed from.
+
+    Raises ConfigError if none of them holds the workflow."""
+    clone = Path(nmer.__file__).resolve().parents[2]
+    for folder in [named] if named else [Path.cwd(), clone]:
+        if (folder / "Snakefile").is_file() and (folder / "scripts" / "nmer").is_dir():
+            return folder
+    place = named or Path.cwd()
+    raise ConfigError(
+        f"{place}: holds no Snakefile of NMER. Call this in a clone of the repository, or name one: --workflow FOLDER."
+    )
+
+
+def count_gpus() -> int:
+    """GPUs that the driver lists; 0 without a driver."""
+    try:
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return len(listed.splitlines())

@@ -1,0 +1,288 @@
+"""The command ``nmer``: its sub-commands do what the steps do, and every wrong call ends in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import pytest
+
+import nmer
+from nmer.cli import main as cli
+from nmer.cli import workflow
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def nmer_command(*given: object) -> None:
+    with mock.patch.object(sys, "argv", ["nmer", *map(str, given)]):
+        cli.main()
+
+
+def failure(capsys, *given: object, status: int = 1) -> str:
+    """What the command says where it fails."""
+    with pytest.raises(SystemExit) as ended:
+        nmer_command(*given)
+    assert ended.value.code == status
+    return capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", cli.SUBCOMMANDS)
+def test_every_subcommand_shows_an_example_of_itself(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        nmer_command(name, "--help")
+    assert ended.value.code == 0
+    assert f"nmer {name}" in capsys.readouterr().out.split("Example")[1]
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit):
+        nmer_command("--version")
+    assert capsys.readouterr().out == f"nmer {nmer.__version__}\n"
+
+
+def test_an_unknown_subcommand_and_none_are_wrong_usage(capsys):
+    assert "invalid choice: 'prdict'" in failure(capsys, "prdict", status=2)
+    assert "required: SUBCOMMAND" in failure(capsys, status=2)
+
+
+# The workflow
+
+
+def called(*given: object, gpus: str = "") -> tuple[list[str], Path]:
+    """The command line that a sub-command runs, and where."""
+    finished = mock.Mock(returncode=7, stdout=gpus)
+    with (
+        mock.patch.object(workflow.subprocess, "run", return_value=finished) as run,
+        pytest.raises(SystemExit) as ended,
+    ):
+        nmer_command(*given)
+    assert ended.value.code == 7
+    return run.call_args.args[0], run.call_args.kwargs["cwd"]
+
+
+def test_run_calls_snakemake_with_every_core_and_gpu_that_is_found(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    command, folder = called("run", gpus="GPU 0: x\nGPU 1: y\n")
+    assert command[1:4] == ["-m", "snakemake", "--cores"]
+    assert command[5:] == ["--resources", "gpu=2", "--config", "experiment=demo"]
+    assert folder == REPOSITORY
+
+
+def test_run_hands_data_configuration_profile_and_further_options_on(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    given = ("run", "paper", "--data", "corpora", "--cores", 4, "--gpus", 1, "--configfile", "own.yaml")
+    command, folder = called(*given, "--workflow", REPOSITORY, "--profile", "p", "--", "--dry-run", "--quiet", "rules")
+    assert command[3:] == [
+        *("--cores", "4", "--resources", "gpu=1", "--profile", "p"),
+        *("--config", "experiment=paper", f"data={tmp_path / 'corpora'}"),
+        *("--configfile", str(tmp_path / "own.yaml"), "--dry-run", "--quiet", "rules"),
+    ]
+    assert folder == REPOSITORY
+
+
+@pytest.mark.parametrize(("name", "script"), [("status", "status.py"), ("report", "partial_report.py")])
+def test_status_and_report_call_their_steps_from_anywhere(monkeypatch, tmp_path, name, script):
+    monkeypatch.chdir(tmp_path)
+    command, folder = called(name, "tiny")
+    assert command[1:] == [f"scripts/{script}", "--config", "experiment=tiny"]
+    assert (folder / "Snakefile").is_file()
+
+
+def test_a_folder_without_the_workflow_is_refused(capsys, tmp_path):
+    said = failure(capsys, "run", "--workflow", tmp_path)
+    assert said == (
+        f"error: {tmp_path}: holds no Snakefile of NMER. Call this in a clone of the repository, or name one: "
+        "--workflow FOLDER.\n"
+    )
+
+
+def test_without_a_driver_no_gpu_is_used():
+    with mock.patch.object(workflow.subprocess, "run", side_effect=FileNotFoundError):
+        assert workflow.count_gpus() == 0
+
+
+# Noise
+
+
+def test_noise_is_the_librarys(tmp_path, capsys):
+    clean = np.random.default_rng(0).standard_normal((40, 6))
+    np.save(tmp_path / "clean.npy", clean)
+    given = ("noise", "--input", tmp_path / "clean.npy", "--modality", "a", "--snr-db", -10)
+    nmer_command(*given, "--output", tmp_path / "noisy.npy")
+    expected = nmer.corrupt_features({"0": clean}, "gaussian", -10, dataset="own", modality="a").utterances["0"]
+    np.testing.assert_array_equal(np.load(tmp_path / "noisy.npy"), expected)
+    assert "attained_db" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--input", "absent.npy"), "absent.npy: no such file"),
+        (("--input", "text.npy"), "text.npy: cannot be read"),
+        (("--input", "text.npy", "--noise", "gausian"), "Did you mean 'gaussian'?"),
+    ],
+)
+def test_wrong_input_of_noise_is_refused_in_one_line(tmp_path, capsys, monkeypatch, given, said):
+    monkeypatch.chdir(tmp_path)
+    Path("text.npy").write_text("text")
+    error = failure(capsys, "noise", *given, "--modality", "a", "--snr-db", -10, "--output", "noisy.npy")
+    assert said in error
+    assert error.count("\n") == 1
+    assert not Path("noisy.npy").exists()
+
+
+# Corpora
+
+
+def write_corpus(folder: Path, labels: str = "ab") -> Path:
+    """A corpus in the layout npy_folder, with 30 utterances in three splits."""
+    with (folder / "utterances.csv").open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["id", "label", "split"])
+        for number in range(30):
+            split = ("train", "val", "test")[number // 10]
+            writer.writerow([f"u{number}", labels[number % len(labels)], split])
+    for m, dim in {"a": 4, "v": 3, "l": 5}.items():
+        (folder / m).mkdir()
+        for number in range(30):
+            np.save(folder / m / f"u{number}.npy", np.random.default_rng(number).standard_normal((3, dim)))
+    return folder
+
+
+def test_a_whole_corpus_is_described(tmp_path, capsys):
+    nmer_command("check-corpus", write_corpus(tmp_path), "--layout", "npy_folder")
+    said = capsys.readouterr().out
+    assert "30 utterances" in said
+    assert "train" in said
+
+
+def test_a_corpus_that_cannot_be_trained_on_is_refused_in_one_line(tmp_path, capsys):
+    folder = write_corpus(tmp_path)
+    (folder / "v" / "u3.npy").unlink()
+    said = failure(capsys, "check-corpus", folder, "--layout", "npy_folder")
+    assert "u3.npy" in said
+    assert said.count("\n") == 1
+    assert "Did you mean 'npy_folder'?" in failure(capsys, "check-corpus", folder, "--layout", "npy_folders")
+    assert "absent" in failure(capsys, "check-corpus", tmp_path / "absent", "--layout", "npy_folder")
+    settings = json.dumps({"fold": 3})
+    assert "fold" in failure(capsys, "check-corpus", folder, "--layout", "npy_folder", "--settings", settings)
+
+
+# Systems
+
+GOOD = """
+import torch
+from torch import nn
+
+from nmer.systems.interface import System
+from nmer.systems.registry import system
+
+
+@system("own", options={{"width": 8}})
+class Own(System):
+    def __init__(self, dims, classes, dropout, *, width{extra}):
+        super().__init__(dims, classes, dropout)
+        self.encoders = nn.ModuleDict({{m: nn.Linear(dim, width) for m, dim in dims.items()}})
+        self.head = nn.Linear(3 * width, classes)
+        {init}
+
+    def encode(self, modality, sequences):
+        frames = self.encoders[modality](sequences.values) * sequences.valid()[:, :, None]
+        encoded = frames.sum(1) / sequences.lengths[:, None]
+        {encode}
+        return encoded
+
+    def fuse(self, encodings):
+        logits = self.head(torch.cat(list(encodings.values()), dim=1))
+        {fuse}
+        return {{"logits": logits}}
+    {more}
+"""
+
+BROKEN = {
+    "a missing logits": ({"fuse": "return {'scores': logits}"}, "must return a dictionary with 'logits'", 1),
+    "a wrong shape": ({"fuse": "logits = logits[:, :2]"}, "'logits' must have the shape (24, 4)", 1),
+    "no tensor": ({"fuse": "logits = logits.tolist()"}, "must be a tensor", 1),
+    "a wrong encoding": ({"encode": "return encoded.sum(1)"}, "encode('a', …) must have the shape (24, width)", 1),
+    "infinite logits": ({"fuse": "logits = logits / 0"}, "'logits' is not finite", 1),
+    "neighbours": ({"encode": "encoded = encoded - encoded.mean(0)"}, "depends on the other utterances", 1),
+    "padding": ({"encode": "encoded = self.encoders[modality](sequences.values).mean(1)"}, "padded", 1),
+    "a draw in evaluation": ({"fuse": "logits = logits + torch.randn_like(logits)"}, "may be drawn", 1),
+    "an unused parameter": ({"init": "self.unused = nn.Linear(2, 2)"}, "'unused.weight' has no gradient", 1),
+    "a bare parameter": (
+        {"init": "self.bias = nn.Parameter(torch.zeros(classes))", "fuse": "logits = logits + self.bias"},
+        "its gradient is not clipped",
+        1,
+    ),
+    "an error of its own": ({"fuse": "logits = encodings['x']"}, "fuse(…) fails: KeyError", 1),
+    "an undeclared option": ({"extra": ", depth=2"}, "takes 'depth', which its decorator does not declare", 1),
+    "a loss that is no dictionary": (
+        {"more": "def loss(self, outputs, batch): return outputs['logits'].sum()"},
+        "loss(…) must return a dictionary",
+        1,
+    ),
+    "a term that is no number": (
+        {"more": "def loss(self, outputs, batch): return {'all': outputs['logits']}"},
+        "the term 'all' of its loss must have the shape ()",
+        1,
+    ),
+    "an infinite loss": (
+        {"more": "def loss(self, outputs, batch): return {'all': outputs['logits'].sum() / 0}"},
+        "the term 'all' of its loss is not finite",
+        1,
+    ),
+    "buffers": ({"init": "self.norm = nn.BatchNorm1d(3 * width, affine=False)"}, "has buffers", 0),
+    "what no stack can compute": (
+        {"fuse": "logits = logits * float(logits.detach().abs().max() > -1)"},
+        "cannot be trained as one",
+        0,
+    ),
+}
+
+
+def write_system(folder: Path, **parts: str) -> Path:
+    empty = dict.fromkeys(("init", "encode", "fuse"), "pass") | dict.fromkeys(("extra", "more"), "")
+    (folder / "own.py").write_text(GOOD.format(**empty | parts))
+    return folder / "own.py"
+
+
+def test_nothing_is_wrong_with_a_good_system(tmp_path, capsys):
+    nmer_command("check-system", "own", "--file", write_system(tmp_path), "--options", '{"width": 5}')
+    assert capsys.readouterr().out == "own: nothing is wrong.\n"
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_each_fault_of_a_system_is_one_sentence(tmp_path, capsys, name):
+    parts, said, status = BROKEN[name]
+    given = ("check-system", "own", "--file", write_system(tmp_path, **parts))
+    if status:
+        found = failure(capsys, *given)
+    else:
+        nmer_command(*given)
+        found = capsys.readouterr().err
+    lines = [line for line in found.splitlines() if said in line]
+    assert lines, found
+    assert all(line.startswith("error: " if status else "warning: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("nmr",), "Did you mean 'nmer'?"),
+        (("own", "--file", "absent.py"), "No such file: absent.py"),
+        (("men", "--options", "{"), "not valid JSON"),
+        (("men", "--options", '{"steps": 2}'), "unknown key 'steps'"),
+        (("men", "--classes", "1"), "--classes"),
+        (("men", "--dims", '{"x": 3}'), "--dims"),
+        (("men", "--dims", '{"a": 0, "v": 1, "l": 1}'), "--dims"),
+    ],
+)
+def test_a_wrong_call_of_check_system_is_one_line(capsys, given, said):
+    error = failure(capsys, "check-system", *given)
+    assert said in error
+    assert error.count("\n") == 1
