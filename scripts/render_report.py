@@ -25,7 +25,7 @@ from nmer.results.cost import read_cost
 from nmer.results.recorded import Recorded
 from nmer.results.scores import read_scores
 from nmer.results.tables import check
-from nmer.results.versions import version_warnings
+from nmer.results.versions import histories_behind, version_warnings
 
 
 def main() -> None:
@@ -47,10 +47,13 @@ def main() -> None:
     parser.add_argument("--output", required=True, help="the page, HTML")
     arguments = parser.parse_args()
 
-    check_digests(arguments.scores, arguments.chance, *arguments.reports, *arguments.calibration, arguments.comparisons)
-    shown = [f"{stem}.csv" for stem in (*arguments.tables, *filter(None, [arguments.claims]), *arguments.figures)]
-    check_digests(*shown, *(f"{stem}.png" for stem in arguments.figures))
+    check_digests(arguments.scores, arguments.chance, *arguments.reports, *arguments.calibration)
+    check_digests(*report.statistics_files(arguments.comparisons))
+    check_digests(*report.table_files([*arguments.tables, *filter(None, [arguments.claims])]))
+    check_digests(*report.figure_files(arguments.figures))
     settings, scores = check(arguments.settings), read_scores(arguments.scores)
+    histories = histories_behind(scores, arguments.results / settings.get("experiment", ""))
+    check_digests(*histories)
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     at_chance = [] if trainings is None else chance_texts.warnings(trainings, settings)
     recorded = Recorded(arguments.scores)
@@ -65,10 +68,7 @@ def main() -> None:
         run=report.what_was_run(scores, settings, recorded),
         headlines=report.headlines(scores, settings, trainings)
         + report.comparison([table["data"] for table in tables]),
-        warnings=report.warnings(datasets, calibration)
-        + at_chance
-        + version_warnings(scores, arguments.results / experiment)
-        + recorded.warnings(),
+        warnings=report.warnings(datasets, calibration) + at_chance + version_warnings(histories) + recorded.warnings(),
         cost=read_cost(arguments.results / "benchmarks", experiment, settings["datasets"]),
         datasets=datasets,
         calibration=calibration,

@@ -8,6 +8,7 @@ again before it renames an output.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from nmer.errors import CodeError
 
 OPTION = "--code"
 """Argument of every step: what :func:`hand_over` returns."""
+
+WORKFLOW = fingerprint.SCRIPTS.parent / "workflow"
+"""Rules, schemas and the paper's numbers."""
 
 _State = tuple[int, int, int, int] | None
 
@@ -36,11 +40,17 @@ _planned: _Planned | None = None
 
 
 def hand_over(script: str, plugins: Iterable[Path] = ()) -> str:
-    """The fingerprint of a step's code and its plug-ins, as one argument: a JSON list of the digest and the files."""
+    """The fingerprint of a step's code, its plug-ins and the project's data that it reads, as one argument.
+
+    Returns a JSON list of the digest and the files, the project's own as seen from ``scripts/``.
+    """
     files = tuple(plugins)
-    scripts = fingerprint.SCRIPTS
-    named = [file.relative_to(scripts).as_posix() if file.is_relative_to(scripts) else str(file) for file in files]
-    return json.dumps([fingerprint.fingerprint(script, files), *named])
+    return json.dumps([fingerprint.fingerprint(script, files), *map(_name, files)])
+
+
+def _name(file: Path) -> str:
+    own = any(file.is_relative_to(folder) for folder in (fingerprint.SCRIPTS, WORKFLOW))
+    return Path(os.path.relpath(file, fingerprint.SCRIPTS)).as_posix() if own else str(file)
 
 
 def begin(arguments: list[str]) -> None:

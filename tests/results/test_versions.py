@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from nmer.files import write_rows
-from nmer.results.versions import version_warnings
+from nmer.results.versions import histories_behind, version_warnings
 
 OLD, NEW = "python 3.11.7, torch 2.12.0", "python 3.11.7, torch 2.13.0"
 SCORES = pd.DataFrame(
@@ -35,19 +35,19 @@ def history(run, *versions: str) -> None:
 
 
 def test_one_version_is_not_warned_of(folder):
-    assert version_warnings(SCORES, folder) == []
+    assert version_warnings(histories_behind(SCORES, folder)) == []
 
 
 @pytest.mark.parametrize("run", [f"runs/mosi/{run}" for run in RUNS] + ["teachers/mosi/two_tower"])
 def test_a_run_of_another_version_is_counted(folder, run):
     history(folder / run, OLD)
-    (warning,) = version_warnings(SCORES, folder)
+    (warning,) = version_warnings(histories_behind(SCORES, folder))
     assert f"4 with {NEW}; 1 with {OLD}" in warning
 
 
 def test_a_training_that_an_upgrade_interrupted_counts_for_both(folder):
     history(folder / "runs/mosi/men/clean", OLD, NEW)
-    (warning,) = version_warnings(SCORES, folder)
+    (warning,) = version_warnings(histories_behind(SCORES, folder))
     assert f"5 with {NEW}; 1 with {OLD}" in warning
 
 
@@ -55,4 +55,4 @@ def test_runs_of_other_days_and_runs_that_noted_nothing_say_nothing(folder):
     history(folder / "runs/mosi/nmer/six/gaussian_-40dB", OLD)
     write_rows(folder / "runs/mosi/men/clean/fold1/history.csv", [{"repeat": 1, "epoch": 1}])
     (folder / "runs/mosi/nmer/six/zero/fold1/history.csv").unlink()
-    assert version_warnings(SCORES, folder) == []
+    assert version_warnings(histories_behind(SCORES, folder)) == []

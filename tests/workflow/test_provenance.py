@@ -12,7 +12,8 @@ import pytest
 from workflow_copy import Workflow
 
 NO_PROVENANCE = "Snakemake has no provenance of"
-TIME_OF_ALL = 1_700_000_000
+TIME_OF_RESULTS = 1_700_000_000
+TIME_OF_CLONE = TIME_OF_RESULTS + 10**6
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +21,12 @@ def shared(finished_workflow, tmp_path_factory) -> Workflow:
     """The finished experiment as someone gets it who is given the results alone."""
     workflow = finished_workflow.copied(tmp_path_factory.mktemp("shared") / "nmer")
     shutil.rmtree(workflow.folder / ".snakemake")
-    # One time for all files: tests that share the finished workflow touch some of them, which Snakemake's own records
-    # make harmless, and here there are none.
+    # One time for all results: tests that share the finished workflow touch some of them, which Snakemake's own records
+    # make harmless, and here there are none. The clone that they are copied to is newer.
+    results = workflow.folder / "results"
     for path in workflow.folder.rglob("*"):
-        os.utime(path, (TIME_OF_ALL, TIME_OF_ALL), follow_symlinks=False)
+        time = TIME_OF_RESULTS if path.is_relative_to(results) else TIME_OF_CLONE
+        os.utime(path, (time, time), follow_symlinks=False)
     return workflow
 
 
@@ -110,6 +113,10 @@ def edit_predictions(path: Path) -> None:
     path.write_bytes(gzip.compress(text.replace(",1,", ",0,").encode()))
 
 
+def append(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\n")
+
+
 @pytest.mark.parametrize(
     ("pattern", "edit"),
     [
@@ -118,8 +125,13 @@ def edit_predictions(path: Path) -> None:
         slow("runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1/history.csv", edit_scores),
         slow("scores.csv", edit_scores),
         slow("statistics/intervals.csv", edit_scores),
-        slow("statistics/ranks.csv", lambda path: path.write_text(path.read_text() + "\n")),
+        slow("statistics/ranks.csv", append),
+        slow("teachers/tiny_mosei/two_tower/fold1/history.csv", append),
         slow("tables/table2.csv", edit_scores),
+        slow("tables/table2.html", append),
+        slow("tables/table1.tex", append),
+        slow("tables/claims.md", append),
+        slow("figures/robustness.pdf", append),
         slow("embeddings/tiny_mosei/gaussian_-10dB_points.csv", edit_scores),
     ],
 )

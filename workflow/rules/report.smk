@@ -4,7 +4,7 @@
 rule sizes_table:
     input:
         reports=expand("results/features/{dataset}.json", dataset=plan.datasets),
-        paper="workflow/reference/paper_table1.csv",
+        paper=ancient("workflow/reference/paper_table1.csv"),
     output:
         multiext("results/{experiment}/tables/table1", ".csv", ".md", ".tex"),
         html=report(
@@ -24,7 +24,7 @@ rule sizes_table:
         runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=lambda w: plan.tables_settings(),
-        code=plan.code("make_table.py"),
+        code=lambda w: plan.code("make_table.py", w),
     shell:
         """
         python scripts/make_table.py \
@@ -42,7 +42,7 @@ rule scores_table:
     input:
         scores="results/{experiment}/scores.csv",
         chance="results/{experiment}/statistics/chance.csv",
-        paper="workflow/reference/paper_table{table}.csv",
+        paper=ancient("workflow/reference/paper_table{table}.csv"),
     output:
         multiext("results/{experiment}/tables/table{table}", ".csv", ".md", ".tex"),
         html=report(
@@ -64,7 +64,7 @@ rule scores_table:
         runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=lambda w: plan.tables_settings(int(w.table)),
-        code=plan.code("make_table.py"),
+        code=lambda w: plan.code("make_table.py", w),
     shell:
         """
         python scripts/make_table.py \
@@ -399,8 +399,10 @@ rule audit_claims:
         replicates="results/{experiment}/statistics/replicates.h5",
         chance="results/{experiment}/statistics/chance.csv",
         distances=plan.distances(),
-        claims="workflow/reference/claims.toml",
-        paper=expand("workflow/reference/paper_table{table}.csv", table=range(2, 6)),
+        claims=ancient("workflow/reference/claims.toml"),
+        paper=ancient(
+            expand("workflow/reference/paper_table{table}.csv", table=range(2, 6))
+        ),
     output:
         multiext("results/{experiment}/tables/claims", ".csv", ".md"),
         html=report(
@@ -440,13 +442,26 @@ rule report:
     input:
         reports=expand("results/features/{dataset}.json", dataset=plan.datasets),
         calibration=expand("results/calibration/{dataset}.csv", dataset=plan.datasets),
-        tables=expand("{stem}.csv", stem=plan.table_stems()),
-        figures=expand("{stem}.png", stem=plan.figure_stems()),
+        tables=expand(
+            "{stem}{suffix}",
+            stem=plan.table_stems(),
+            suffix=[".csv", ".html", ".md", ".tex"],
+        ),
+        figures=expand(
+            "{stem}{suffix}", stem=plan.figure_stems(), suffix=[".csv", ".pdf", ".png"]
+        ),
+        statistics=multiext(
+            "results/{experiment}/statistics/",
+            "intervals.csv",
+            "ranks.csv",
+            "confusion.csv",
+        ),
         comparisons="results/{experiment}/statistics/comparisons.csv",
-        claims="results/{experiment}/tables/claims.csv",
+        claims=multiext("results/{experiment}/tables/claims", ".csv", ".html", ".md"),
+        histories=plan.all_histories(),
         scores="results/{experiment}/scores.csv",
         chance="results/{experiment}/statistics/chance.csv",
-        template="scripts/nmer/results/report.html.j2",
+        template=ancient("scripts/nmer/results/report.html.j2"),
     output:
         report(
             "results/{experiment}/report.html",

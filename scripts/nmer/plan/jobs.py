@@ -11,12 +11,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nmer.plan.paths import RESULTS
+from nmer.plan.paths import HISTORY, RESULTS
 from nmer.plan.plan import Plan
 
 STAGES = ("features", "noise", "teachers", "training", "evaluation", "results")
-HISTORY = "history.csv"
-"""What is left of a training whose weights are not kept."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +73,7 @@ def _noise(plan: Plan) -> Iterable[Job]:
 def _trainings(plan: Plan) -> Iterable[Job]:
     for training in plan.trainings():
         corruption = training.corruption.name if training.corruption else None
-        model = plan.model(training.dataset, training.system, training.regime, training.fold, corruption)
+        model = plan.trained(training)
         about: dict[str, str | int] = {"dataset": training.dataset, "fold": training.fold}
         if model.is_relative_to(plan.folder / "teachers"):
             of, rule = "teachers", "pretrain"

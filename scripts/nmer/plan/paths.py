@@ -8,10 +8,12 @@ from typing import Any
 
 from nmer.corpora.registry import source_files
 from nmer.names import ALL_CLEAN_SCORES, UNIMODAL_SYSTEMS, corruption_name, predictions_path
-from nmer.plan.grid import FIGURES_PER_DATASET, Grid
+from nmer.plan.grid import FIGURES_PER_DATASET, Grid, Training
 from nmer.systems.registry import regimes
 
 RESULTS = Path("results")
+HISTORY = "history.csv"
+"""What is left of a training whose weights are not kept."""
 
 
 class Paths(Grid):
@@ -44,6 +46,11 @@ class Paths(Grid):
             return self.folder / "teachers" / dataset / system / f"fold{fold}" / "model.safetensors"
         run = self.folder / "runs" / dataset / system / regime
         return run / (corruption or "") / f"fold{fold}" / "model.safetensors"
+
+    def trained(self, training: Training) -> Path:
+        """The weights that a training job makes."""
+        corruption = training.corruption.name if training.corruption else None
+        return self.model(training.dataset, training.system, training.regime, training.fold, corruption)
 
     def scores(self) -> list[Path]:
         """The scores of every evaluation job."""
@@ -97,8 +104,12 @@ class Paths(Grid):
         for system in (name for name in self.systems if name not in UNIMODAL_SYSTEMS):
             regime, places = ("six", noisy) if "six" in self.regimes(dataset, system) else ("clean", [None])
             for place, fold in itertools.product(places, self.folds(dataset)):
-                histories.append(self.model(dataset, system, regime, fold, place).with_name("history.csv"))
+                histories.append(self.model(dataset, system, regime, fold, place).with_name(HISTORY))
         return histories
+
+    def all_histories(self) -> list[Path]:
+        """The histories of every training, with those of the pretrainings."""
+        return [self.trained(training).with_name(HISTORY) for training in self.trainings()]
 
     def _sources(self, dataset: str) -> list[Path]:
         section = self.config["datasets"][dataset]

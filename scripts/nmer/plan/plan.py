@@ -33,6 +33,13 @@ FRESH_NOISE = Path(__file__).parents[1] / "noisy_embeddings" / "fresh_noise.py"
 """Loaded by a training that draws fresh noise, and by no other."""
 
 
+REFERENCE = planned_code.WORKFLOW / "reference"
+"""The paper's numbers and claims."""
+
+TEMPLATE = Path(__file__).parents[1] / "results" / "report.html.j2"
+"""The page that the report fills."""
+
+
 class Wildcards(Protocol):
     """What Snakemake hands to the functions of a rule: each of its wildcards by name."""
 
@@ -211,10 +218,20 @@ class Plan(Paths):
     # What each job depends on: code
 
     def code(self, script: str, w: Wildcards | None = None) -> str:
-        """Fingerprint of a step's script and of the plug-ins that this job loads by name, as the step is handed it."""
-        plugins = [] if w is None else self._plugins(script, w)  # a step that works for no one dataset loads none
-        key = json.dumps([script, *map(str, plugins)])
-        return self.codes.setdefault(key, planned_code.hand_over(script, plugins))
+        """Fingerprint of a step's script, of the plug-ins that this job loads by name and of the project's own data
+        that it reads, as the step is handed it."""
+        files = self._data(script, w) if w is None else [*self._plugins(script, w), *self._data(script, w)]
+        key = json.dumps([script, *map(str, files)])
+        return self.codes.setdefault(key, planned_code.hand_over(script, files))
+
+    @staticmethod
+    def _data(script: str, w: Wildcards | None) -> list[Path]:
+        """Files of the repository that a step reads. A fresh clone gives them new times, so their content counts."""
+        if script == "make_table.py":
+            return [REFERENCE / f"paper_table{getattr(w, 'table', 1)}.csv"]
+        if script == "audit_claims.py":
+            return [REFERENCE / "claims.toml", *(REFERENCE / f"paper_table{table}.csv" for table in range(2, 6))]
+        return [TEMPLATE] if script == "render_report.py" else []
 
     def _plugins(self, script: str, w: Wildcards) -> list[Path]:
         plugins: list[Path] = []

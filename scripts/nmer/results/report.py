@@ -32,6 +32,9 @@ from nmer.results.tables import levels, systems_of, unimodal_systems
 from nmer.results.wording import dataset_title, decibels, short_title, signed
 
 TEMPLATE = "report.html.j2"
+TABLE_LINKS = (".csv", ".md", ".tex")
+FIGURE_LINKS = (".csv", ".pdf", ".png")
+STATISTICS = ("comparisons", "intervals", "ranks", "confusion")
 LIBRARIES = ("numpy", "pandas", "h5py", "scikit-learn", "openTSNE", "matplotlib", "jinja2", "torch", "snakemake")
 
 
@@ -177,6 +180,21 @@ def warnings(datasets: list[dict[str, Any]], calibration: list[dict[str, Any]]) 
     return found + miss_sentences(row["numbers"] for row in calibration)
 
 
+def table_files(stems: Iterable[str]) -> list[Path]:
+    """All files of tables: what the page shows of them, and what it links to."""
+    return [Path(f"{stem}{suffix}") for stem in stems for suffix in (".html", *TABLE_LINKS)]
+
+
+def figure_files(stems: Iterable[str]) -> list[Path]:
+    """All files of figures: what the page shows of them, and what it links to."""
+    return [Path(f"{stem}{suffix}") for stem in stems for suffix in FIGURE_LINKS]
+
+
+def statistics_files(comparisons: str | None) -> list[Path]:
+    """The comparisons and the statistics beside them that the page links to."""
+    return [Path(comparisons).with_name(f"{name}.csv") for name in STATISTICS] if comparisons else []
+
+
 def read_table(stem: str, output: str) -> dict[str, Any]:
     """A table's printed form, its tidy data and the links to its files, relative to the report's folder."""
     try:
@@ -190,7 +208,7 @@ def read_table(stem: str, output: str) -> dict[str, Any]:
         "title": f"Table {number}" if known else Path(stem).name.capitalize(),
         "html": Markup(fragment),
         "data": data,
-        "links": _links(stem, output, (".csv", ".md", *([".tex"] if known else []))),
+        "links": _links(stem, output, TABLE_LINKS if known else TABLE_LINKS[:2]),
     }
 
 
@@ -200,11 +218,10 @@ def read_comparisons_table(path: str, output: str, settings: dict[str, Any]) -> 
     printed = arrange_comparisons(table, settings)
     if not printed.grids:
         return None
-    beside = [Path(path).with_name(name) for name in ("comparisons", "intervals", "ranks", "confusion")]
     return {
         "summary": summary(table, settings),
         "html": Markup(to_html(printed)),
-        "links": [(stem.name, address) for stem in beside for _suffix, address in _links(str(stem), output, (".csv",))],
+        "links": [(Path(name).stem, address) for name, address in file_links(statistics_files(path), output)],
     }
 
 
@@ -222,7 +239,7 @@ def read_figure(stem: str, output: str, settings: dict[str, Any]) -> dict[str, A
         "caption": caption,
         "alternative": alternative,
         "source": f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}",
-        "links": _links(stem, output, (".csv", ".pdf", ".png")),
+        "links": _links(stem, output, FIGURE_LINKS),
     }
 
 
@@ -303,7 +320,7 @@ def _decibels_or_none(row: Any, column: str) -> str:
     return "–" if pd.isna(value) else signed(value, digits=2)
 
 
-def file_links(paths: list[str], output: str) -> list[tuple[str, str]]:
+def file_links(paths: Iterable[str | Path], output: str) -> list[tuple[str, str]]:
     """Names of files and their addresses from the page's folder."""
     return [(Path(path).name, Path(os.path.relpath(path, Path(output).parent)).as_posix()) for path in paths]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -15,14 +16,13 @@ VERSIONS = "versions"
 """Column of a history that says what each epoch was trained with."""
 
 
-def version_warnings(scores: pd.DataFrame, folder: str | Path) -> list[str]:
+def version_warnings(histories: Iterable[Path]) -> list[str]:
     """One sentence if the trainings behind scores were made with more than one set of versions, else none.
 
-    scores: collected scores, whose runs are looked at and no others. folder: that of the experiment. Runs made before
-    versions were noted, or whose history is gone, say nothing.
+    histories: see :func:`histories_behind`. Those from before versions were noted, or that are gone, say nothing.
     """
     counts: Counter[str] = Counter()
-    for history in _histories(scores, Path(folder)):
+    for history in histories:
         counts.update(_versions(history))
     if len(counts) < 2:
         return []
@@ -33,8 +33,12 @@ def version_warnings(scores: pd.DataFrame, folder: str | Path) -> list[str]:
     ]
 
 
-def _histories(scores: pd.DataFrame, folder: Path) -> list[Path]:
-    """The histories of the runs behind scores, and of the pretrained systems that they started from."""
+def histories_behind(scores: pd.DataFrame, folder: str | Path) -> list[Path]:
+    """The histories of the runs behind scores, and of the pretrained systems that they started from.
+
+    scores: collected scores, whose runs are looked at and no others. folder: that of the experiment.
+    """
+    folder = Path(folder)
     runs = scores[["dataset", "system", "regime", "noise", "snr_db", "fold"]].drop_duplicates()
     found: dict[Path, None] = {}
     for run in rows_of(runs):
