@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import random
 import shutil
 from pathlib import Path
 
@@ -37,6 +38,10 @@ def slow(*values):
 
 def said(finished) -> str:
     return finished.stdout + finished.stderr
+
+
+def append(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b"\n")
 
 
 def test_a_run_says_at_its_start_that_provenance_is_missing_and_trusts_records_that_agree(shared):
@@ -77,6 +82,22 @@ def test_results_that_were_made_otherwise_can_be_accepted_and_the_report_goes_on
     assert (shared.folder / "results/tiny/report.html").read_bytes() == report
 
 
+def test_a_copy_that_lost_its_times_reruns_nothing_and_an_edit_in_it_is_noticed(shared, tmp_path):
+    workflow = shared.copied(tmp_path / "nmer")
+    shutil.rmtree(workflow.folder / ".snakemake")
+    files = [path for path in workflow.folder.rglob("results/**/*") if path.is_file()]
+    random.Random(0).shuffle(files)
+    for number, path in enumerate(files):
+        os.utime(path, (TIME_OF_CLONE + number, TIME_OF_CLONE + number))
+    finished = workflow.snakemake("--dry-run")
+    assert "Nothing to be done" in said(finished)
+    assert "all agree. Their times" in said(finished)
+    assert workflow.due() == {}
+    append(workflow.folder / "results/tiny/statistics/intervals.csv")
+    os.utime(workflow.folder / "results/tiny/statistics/intervals.csv", (TIME_OF_RESULTS, TIME_OF_RESULTS))
+    assert set(workflow.due()) == {"draw_robustness", "report"}
+
+
 def test_results_without_any_record_are_named(shared, tmp_path):
     workflow = shared.copied(tmp_path / "nmer")
     shutil.rmtree(workflow.folder / ".snakemake")
@@ -111,10 +132,6 @@ def edit_scores(path: Path) -> None:
 def edit_predictions(path: Path) -> None:
     text = gzip.decompress(path.read_bytes()).decode()
     path.write_bytes(gzip.compress(text.replace(",1,", ",0,").encode()))
-
-
-def append(path: Path) -> None:
-    path.write_bytes(path.read_bytes() + b"\n")
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
 from nmer.corpora.registry import source_files
-from nmer.digests import recorded, stated_digest
+from nmer.digests import digest_path, file_digest, recorded, stated_digest
 from nmer.errors import DataError
 from nmer.files import read_json, write_json
 from nmer.plan.jobs import Job, jobs
@@ -38,12 +40,24 @@ class Metadata(Protocol):
         """Remove such a record, unless the output was made again since."""
 
 
+@dataclass(frozen=True)
+class JobFiles:
+    """The inputs of a job, and what it made: outputs and benchmark, which Snakemake compares by time alike."""
+
+    inputs: list[str]
+    made: list[str]
+
+
 @dataclass
 class Provenance:
-    """What the records of finished jobs say. outdated: outputs of each job that was made otherwise than planned."""
+    """What the records of finished jobs say.
+
+    outdated: outputs of each job that was made otherwise than planned. agreeing: the files of the others.
+    """
 
     compared: int = 0
     outdated: list[list[str]] = field(default_factory=list)
+    agreeing: list[JobFiles] = field(default_factory=list)
     unrecorded: list[str] = field(default_factory=list)
 
 
@@ -60,7 +74,36 @@ def update(plan: Plan, metadata: Metadata) -> list[str]:
         metadata.mark_outdated(output)
     if outputs or INJECTED.exists():
         write_json(INJECTED, {"outputs": outputs})
-    return _sentences(found)
+    return _sentences(found, equalise_times(found.agreeing))
+
+
+def equalise_times(jobs: list[JobFiles]) -> bool:
+    """Give all files that jobs made one time, that of the newest, if a job has an input that is newer than one of them.
+
+    Snakemake compares times where it has no records, and a copy may have them in any order. What the jobs read is
+    compared by content here. Returns whether times were changed.
+    """
+    times = {path: time for job in jobs for path in job.made if (time := _time(path))}
+    if not any(_has_newer_input(job, times) for job in jobs):
+        return False
+    newest = max(times.values())
+    with suppress(OSError):  # where nothing can be written nothing can be made again either
+        for path in times:
+            os.utime(path, ns=(newest, newest))
+    return True
+
+
+def _has_newer_input(job: JobFiles, times: dict[str, int]) -> bool:
+    inputs = [time for path in job.inputs for file in (path, digest_path(path)) if (time := _time(file))]
+    made = [times[path] for path in job.made if path in times]
+    return bool(inputs and made) and max(inputs) > min(made)
+
+
+def _time(path: str | Path) -> int:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _injected() -> list[str]:
@@ -71,7 +114,7 @@ def _injected() -> list[str]:
     return outputs
 
 
-def _sentences(found: Provenance) -> list[str]:
+def _sentences(found: Provenance, equalised: bool) -> list[str]:
     sentences = []
     if found.compared:
         said = (
@@ -80,6 +123,7 @@ def _sentences(found: Provenance) -> list[str]:
         sentences.append(
             f"Snakemake has no provenance of {found.compared} finished jobs (.snakemake/ was removed, or results were "
             f"copied). The records beside the results are compared with settings, code and inputs instead: {said}."
+            + (" Their times were in no order, as after a copy, and have been made equal." if equalised else "")
         )
     if found.unrecorded:
         named = ", ".join(found.unrecorded[:3]) + (", …" if len(found.unrecorded) > 3 else "")
@@ -105,8 +149,11 @@ def compare(plan: Plan, known: Callable[[str], bool]) -> Provenance:
             found.unrecorded.append(str(job.output))
             continue
         found.compared += 1
-        if _differs(record, plan, job) or any(digest(path) != was for path, was in record.get("inputs", {}).items()):
-            found.outdated.append(record.get("outputs", [str(job.output)]))
+        outputs, inputs = record.get("outputs", [str(job.output)]), record.get("inputs", {})
+        if _differs(record, plan, job) or any(digest(path) != was for path, was in inputs.items()):
+            found.outdated.append(outputs)
+        else:
+            found.agreeing.append(JobFiles(list(inputs), [*outputs, str(job.benchmark)]))
     return found
 
 
@@ -155,9 +202,14 @@ def _sources(plan: Plan, dataset: str) -> list[str] | None:
 
 
 def _digest_of(path: str) -> str | None:
-    """The digest of an input as records keep it; None where there is nothing."""
+    """The digest of an input as records keep it; None where there is nothing, or it is not what was made.
+
+    Of a large file, which has its digest beside it, that digest is believed, as it is where Snakemake has records.
+    """
     try:
         stated = stated_digest(path)
-    except DataError:
+        if stated and not digest_path(path).exists():
+            stated = stated if stated.startswith(file_digest(path)) else None
+    except (DataError, OSError):
         return None
     return hashlib.sha256(stated.encode()).hexdigest() if stated else None
