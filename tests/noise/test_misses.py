@@ -148,6 +148,47 @@ def test_what_is_no_noise_of_the_shape_asked_for_is_refused(tmp_path, returned):
         NoiseSource.load("mine", "d", file=file).eps("u", "a", (5, 5))
 
 
+@pytest.mark.parametrize(
+    "returned",
+    ["None", "'noise'", "np.ones(shape) * 1j", "[[1.0], [1.0, 2.0]]", "{}", "object()", "np.ones(3, 'M8[s]')"],
+)
+def test_what_is_no_noise_is_refused_where_its_power_is_measured_too(tmp_path, capsys, returned):
+    file = write_kind(tmp_path, returned)
+    with pytest.raises(ConfigError, match="Noise kind 'mine' returned"):
+        corrupt_features({"u": np.eye(5)}, "mine", -10, dataset="d", modality="a", file=file)
+
+
+@pytest.mark.parametrize(
+    "returned",
+    [
+        "np.random.standard_normal(shape)",
+        "np.random.default_rng().standard_normal(shape)",
+        "(count.append(0), len(count) * generator.standard_normal(shape))[1]",
+    ],
+)
+@pytest.mark.parametrize("additive", [True, False])
+def test_noise_that_is_not_drawn_from_the_generator_alone_is_refused(tmp_path, returned, additive):
+    declared = '@noise_kind("mine")' if additive else '@noise_kind("mine", additive=False)'
+    kind = KIND.format(returned=returned, stated="count = []").replace('@noise_kind("mine")', declared)
+    if not additive:
+        kind = kind.replace("(shape, generator)", "(values, generator)").replace("(shape)", "(values.shape)")
+    (tmp_path / "mine.py").write_text(kind)
+    with pytest.raises(ConfigError, match="'mine' returned other noise when it was called again"):
+        corrupt_features({"u": np.eye(5)}, "mine", -10, dataset="d", modality="a", file=str(tmp_path / "mine.py"))
+    store = make_store(tmp_path / "small.h5")
+    with pytest.raises(SystemExit):
+        make_noisy(store, tmp_path, "mine", -10 if additive else None, file=str(tmp_path / "mine.py"))
+
+
+def test_a_kind_that_writes_into_the_features_leaves_those_of_the_caller_unchanged(tmp_path):
+    kind = KIND.replace('("mine")', '("mine", additive=False)').replace("(shape, generator)", "(values, generator)")
+    (tmp_path / "mine.py").write_text(kind.format(returned="np.multiply(values, 0, out=values)", stated=""))
+    clean = np.eye(5, dtype=np.float32)
+    made = corrupt_features({"u": clean}, "mine", dataset="d", modality="a", file=str(tmp_path / "mine.py"))
+    assert (made.utterances["u"] == 0).all()
+    assert (clean == np.eye(5)).all()
+
+
 @pytest.mark.parametrize("power", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_impossible_power_is_refused(tmp_path, power):
     file = write_kind(tmp_path, "generator.standard_normal(shape)", f"mine.power = lambda: float('{power}')")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmer.errors import ConfigError
-from nmer.noise.registry import NoiseKind, has_snr, noise_kinds
+from nmer.noise.registry import NoiseKind, checked_noise, has_snr, noise_kinds
 from nmer.noise.schedule import Schedule
 from nmer.seeds import generator
 
@@ -97,22 +97,33 @@ class NoiseSource:
                 raise ValueError(f"Noise of kind '{self.name}' is added at a level: give alpha_bar.")
             return add_noise(values, self.eps(utterance, modality, values.shape, draw), alpha_bar, space)
         keyed = self._generator(utterance, modality, draw)
+        values = values.copy()  # a kind may write into what it is given
         if not self.standardised or space is None:
             return self._checked(self.kind(values, keyed, **self.options), values.shape)
         mean, std = (np.asarray(part, np.float32) for part in space)
         return mean + std * self._checked(self.kind((values - mean) / std, keyed, **self.options), values.shape)
 
-    def _checked(self, returned: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """What a kind returned, as float32. An array of another shape would be spread over the features in silence."""
-        array = np.asarray(returned)
-        if array.shape != shape or array.dtype.kind not in "biuf":
+    def check_repeats(
+        self, values: NDArray[np.float32], utterance: str, modality: str, space: Space | None = None
+    ) -> None:
+        """Corrupt an utterance twice and compare: the same name must draw the same noise, in every run.
+
+        values: (frames, dim) float32. Raises ConfigError for a kind that draws from elsewhere than its generator.
+        """
+        first, second = (
+            self.eps(utterance, modality, values.shape)
+            if self.additive
+            else self.corrupt(values, utterance, modality, space=space)
+            for _ in range(2)
+        )
+        if not np.array_equal(first, second):
             raise ConfigError(
-                f"Noise kind '{self.name}' returned {array.dtype} {array.shape} for {shape}. It must return numbers "
-                "of that shape. Correct its file."
+                f"Noise kind '{self.name}' returned other noise when it was called again with the same generator. "
+                "Take random numbers from the generator only, and keep nothing between calls."
             )
-        if not np.isfinite(array).all():
-            raise ConfigError(f"Noise kind '{self.name}' returned NaN or infinities. Correct its file or its options.")
-        return array.astype(np.float32, copy=False)
+
+    def _checked(self, returned: object, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        return checked_noise(returned, shape, self.name).astype(np.float32, copy=False)
 
     def _generator(self, utterance: str, modality: str, draw: int | str) -> np.random.Generator:
         return generator("noise", self.seed, self.dataset, utterance, modality, self.name, draw)

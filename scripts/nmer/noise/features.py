@@ -69,6 +69,8 @@ def corrupt_features(
     source = NoiseSource.load(kind, dataset, seed, dict(options or {}), file)
     clean = {identifier: np.asarray(values, np.float32) for identifier, values in utterances.items()}
     space, variance = _statistics(clean, standardise)
+    first = next(iter(clean))
+    source.check_repeats(clean[first], first, modality, space)
     if not source.additive:
         noisy = {name: source.corrupt(values, name, modality, space=space, draw=draw) for name, values in clean.items()}
         return Corrupted(noisy, variance)

@@ -23,6 +23,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from nmer.errors import ConfigError
 from nmer.plugins import Declaration, Registry
 from nmer.seeds import generator
 
@@ -55,8 +56,32 @@ def has_snr(declaration: Declaration) -> bool:
 
 
 def noise_power(kind: NoiseKind, options: dict[str, Any]) -> float:
-    """Mean square of a kind's eps: its attribute ``power`` where it states one, else measured on a fixed draw."""
+    """Mean square of a kind's eps: its attribute ``power`` where it states one, else measured on a fixed draw.
+
+    Raises ConfigError if the draw is no noise.
+    """
     if hasattr(kind, "power"):
         return kind.power(**options)
-    eps = kind((POWER_SAMPLES, 1), generator("noise power"), **options)
+    shape = (POWER_SAMPLES, 1)
+    eps = checked_noise(kind(shape, generator("noise power"), **options), shape, getattr(kind, "__name__", ""))
     return float(np.mean(np.square(eps, dtype=np.float64)))
+
+
+def checked_noise(returned: object, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    """What a kind returned, as an array. Another shape would be spread over the features without notice.
+
+    shape: the one asked for; name: the kind's. Raises ConfigError for another shape, what is no real number, NaN and
+    infinities.
+    """
+    try:
+        array = np.asarray(returned)
+    except (TypeError, ValueError):  # lists of several lengths
+        array = np.empty((), object)
+    if array.shape != shape or array.dtype.kind not in "biuf":
+        raise ConfigError(
+            f"Noise kind '{name}' returned {type(returned).__name__} {array.dtype} {array.shape} for {shape}. It must "
+            "return numbers of that shape. Correct its file."
+        )
+    if not np.isfinite(array).all():
+        raise ConfigError(f"Noise kind '{name}' returned NaN or infinities. Correct its file or its options.")
+    return array

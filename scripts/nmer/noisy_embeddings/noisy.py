@@ -41,6 +41,7 @@ def corrupt_modality(
     """
     (frames, dim), offset = store.values(modality).shape, store.offset(modality)
     space = store.corruption_space(modality)
+    source.check_repeats(store.values(modality)[: offset[1]], store.ids[0], modality, space)
     attributes: dict[str, object] = {"kind": source.name, "seed": source.seed}
     measured: dict[str, float] = {}
     alpha_bar = float(level["alpha_bar"]) if source.additive else None
