@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -66,6 +67,22 @@ def test_no_name_reaches_the_shell(hostile):
     finished = hostile.snakemake(training, "results/noisy/tiny_mosei/mine_-10dB.h5", data=HOSTILE)
     assert finished.returncode == 0, said(finished)
     assert (hostile.folder / training).exists()
+    assert_nothing_was_executed(hostile)
+
+
+@pytest.mark.parametrize("folder", [HOSTILE, "{dataset}", "{"])
+def test_a_corpus_in_a_folder_with_a_hostile_name_is_read(hostile, folder):
+    source = hostile.folder / "data" / folder / "cmu_mosi"
+    generated = {"utterances": 80, "dims": {"a": 73, "v": 100, "l": 100}, "frames": 2}
+    settings = json.dumps({"dataset": "mosi", "layout": "mosei_pickle", "generate": generated})
+    step = [sys.executable, "scripts/generate_corpus.py", "--output", source, "--settings", settings]
+    subprocess.run(step, cwd=hostile.folder, check=True)
+    next(source.glob("*.pkl")).rename(source / "mosi_senti_data.pkl")
+    target = "results/features/mosi.h5"
+    for wanted in ("1 of 1 steps", "Nothing to be done"):
+        finished = hostile.snakemake(target, experiment="mosi", data=f"data/{folder}")
+        assert finished.returncode == 0, said(finished)
+        assert wanted in said(finished)
     assert_nothing_was_executed(hostile)
 
 

@@ -69,8 +69,10 @@ class Plan(Paths):
         if "generate" in section:
             corpus = RESULTS / "corpora" / w.dataset
             return {"source": corpus, "digest": corpus.with_name(corpus.name + DIGEST_SUFFIX)}
-        # As it is configured: a list of files would be printed whole. The plan has checked that they are there.
-        return {"source": self.source(w), "digest": []}
+        # As it is configured: a list of files would be printed whole. The plan has checked that they are there, and
+        # their content is a param. Snakemake reads braces in a path as wildcards, so such a path is no input.
+        source = self.source(w)
+        return {"source": [] if set("{}") & set(str(source)) else source, "digest": []}
 
     def source(self, w: Wildcards) -> Path:
         """The corpus of a dataset as its reader is given it: a folder or a file."""
