@@ -250,3 +250,26 @@ def test_the_examples_corpus_is_read_with_the_examples_settings(tmp_path, step, 
     assert described["classes"] == list(write_corpus.CLASSES)
     assert [fold["test"]["utterances"] for fold in described["folds"]] == [18] * 5
     assert described["warnings"] == []
+
+
+@each_layout
+@pytest.mark.parametrize("other", ["CALM", "ｃalm"])
+@pytest.mark.parametrize(("column", "sort"), [("label", "Classes"), ("speaker", "Speakers")])
+def test_names_that_people_read_as_one_are_warned_of(tmp_path, step, arrays, layout, column, sort, other):
+    arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
+    if column == "speaker":
+        arrays.columns[column] = ["calm" if index < 15 else f"s{index}" for index in range(30)]
+    first = arrays.columns[column].index("calm")
+    for index in range(first, 30):
+        if arrays.columns[column][index] == "calm" and index % 2:
+            arrays.columns[column][index] = other
+    warnings = step.build(WRITERS[layout](tmp_path / "corpus", arrays), layout, dims=DIMS)["warnings"]
+    (told,) = [warning for warning in warnings if warning.startswith(sort)]
+    assert told.split(" differ")[0].removeprefix(f"{sort} ").split(" and ") == [
+        ascii(n) for n in sorted(["calm", other])
+    ]
+
+
+def test_ordinary_names_are_not_warned_of(tmp_path, step, arrays):
+    arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
+    assert step.build(write_folder(tmp_path / "corpus", arrays), "npy_folder", dims=DIMS)["warnings"] == []

@@ -102,6 +102,20 @@ def test_a_handful_of_values_that_makes_most_of_the_variance_is_warned_of(mosei,
     assert f"{np.float32(lowest):.4g}" in told
 
 
+@pytest.mark.parametrize("fill", [-999.0, -9999.0, 1e20, 9.96921e36, -1e4])
+@pytest.mark.parametrize("standardised", [False, True])
+def test_a_value_that_stands_for_many_missing_ones_is_warned_of(fill, standardised):
+    random = np.random.default_rng(0)
+    frames = random.normal(size=(5000, 30)).astype(np.float32)
+    missing = random.random(5000) < 0.1
+    frames[missing] = fill
+    found = Outliers()
+    for block in np.array_split(frames, 7):
+        found.add(block)
+    (told,) = found.warnings("v", Moments.of(frames, typical_frame(frames)), standardised)
+    assert told.startswith(f"Modality v: {30 * missing.sum()} of 150000 values are {np.float32(fill):.4g}, far from")
+
+
 def test_a_standardised_modality_is_warned_of_by_dimension(iemocap, step):
     with h5py.File(iemocap / "A/comparE.h5", "r+") as file:
         names = list(file)
@@ -134,13 +148,16 @@ def test_outliers_are_those_of_a_search_through_all_values(seed):
         assert told == []
 
 
-@pytest.mark.parametrize("draw", ["normal", "laplace", "sparse"])
+@pytest.mark.parametrize("draw", ["normal", "laplace", "sparse", "clipped", "one-hot", "counts"])
 def test_ordinary_features_are_not_warned_of(draw):
     random = np.random.default_rng(0)
     frames = {
         "normal": random.normal(3, 2, (500, 8)),
         "laplace": random.laplace(size=(500, 8)),
         "sparse": (random.random((500, 8)) < 0.02).astype(float),
+        "clipped": random.laplace(size=(500, 8)).clip(-1, 1),
+        "one-hot": np.eye(8)[random.integers(0, 8, 500)],
+        "counts": random.poisson(0.05, (500, 8)),
     }[draw].astype(np.float32)
     for standardised in (False, True):
         found = Outliers()

@@ -16,11 +16,16 @@ VALUES_PER_OUTLIER = 1000
 MOST = 0.5
 """The share of the variance that is reported."""
 
+FAR = 100
+"""A value that occurs often is reported if it lies this many standard deviations of all others from their mean."""
+
 
 class Outliers:
     """The largest and the smallest values of a modality, gathered block by block."""
 
     def __init__(self) -> None:
+        self._extreme: dict[int, tuple[float, int]] = {}
+        """The largest (1) and the smallest (-1) value, and how often it occurs."""
         self._kept = {sign: (np.empty(0, np.float32), np.empty(0, np.int64)) for sign in (1, -1)}
 
     def add(self, frames: np.ndarray) -> None:
@@ -29,8 +34,15 @@ class Outliers:
             piece = frames.reshape(-1)[first : first + PIECE_ELEMENTS]
             for sign, (values, _dimensions) in self._kept.items():
                 farthest = piece.max() if sign > 0 else piece.min()
+                self._count(sign, float(farthest), piece)
                 if len(values) < HANDFUL or sign * farthest > sign * values[-1]:
                     self._take(sign, piece, first, frames.shape[1])
+
+    def _count(self, sign: int, farthest: float, piece: np.ndarray) -> None:
+        value, count = self._extreme.get(sign, (-sign * np.inf, 0))
+        if sign * farthest >= sign * value:
+            here = int(np.count_nonzero(piece == np.float32(farthest)))
+            self._extreme[sign] = (farthest, here + (count if farthest == value else 0))
 
     def _take(self, sign: int, piece: np.ndarray, first: int, dim: int) -> None:
         """Keep the farthest of what was kept and of a piece that begins at element ``first`` of its frames."""
@@ -44,13 +56,15 @@ class Outliers:
         self._kept[sign] = values[order], dimensions[order]
 
     def warnings(self, modality: str, moments: Moments, standardised: bool) -> list[str]:
-        """A sentence if a handful of values makes most of the variance, else none.
+        """A sentence if a handful of values, or one value that occurs often, makes most of the variance, else none.
 
         moments: of all frames that were added. standardised: whether noise acts in units of each dimension's spread,
         so that each dimension counts by itself.
         """
         values = np.concatenate([kept for kept, _dimensions in self._kept.values()]).astype(np.float64)
         dimensions = np.concatenate([found for _values, found in self._kept.values()])
+        if repeated := self._repeated(modality, moments):
+            return repeated
         if standardised:
             return self._by_dimension(modality, moments, values, dimensions)
         elements = moments.count * len(moments.mean)
@@ -63,6 +77,25 @@ class Outliers:
             f"Modality {modality}: {count} of {elements} values make {share:.0%} of its variance; the one farthest out "
             f"is {_farthest(values, float(moments.mean.mean())):.4g}. {_ADVICE}"
         ]
+
+    def _repeated(self, modality: str, moments: Moments) -> list[str]:
+        """A sentence on a value that stands for missing ones, such as -9999: it occurs often, far from all others."""
+        elements, mean = moments.count * len(moments.mean), float(moments.mean.mean())
+        total = elements * moments.pooled_variance()
+        others = elements - sum(count for _value, count in self._extreme.values())
+        for value, count in self._extreme.values():
+            rest = elements - count
+            if count <= HANDFUL or others <= 0 or total <= 0:  # a modality of two values has no others
+                continue
+            distance = (value - mean) * elements / rest  # from the mean of all others
+            between = distance * distance * count * rest / elements
+            deviation = np.sqrt(max(total - between, 0.0) / rest)
+            if between > MOST * total and abs(distance) > FAR * deviation:
+                return [
+                    f"Modality {modality}: {count} of {elements} values are {value:.4g}, far from all others, and make "
+                    f"{between / total:.0%} of its variance. {_ADVICE}"
+                ]
+        return []
 
     def _by_dimension(self, modality: str, moments: Moments, values: np.ndarray, dimensions: np.ndarray) -> list[str]:
         most = min(HANDFUL, moments.count // VALUES_PER_OUTLIER)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +199,8 @@ def report(
         "notes": corpus.notes,
         "warnings": [
             *corpus.warnings,
+            *_alike_warnings("Classes", corpus.classes),
+            *_alike_warnings("Speakers", dict.fromkeys(corpus.speakers)),
             *_fold_warnings(corpus, settings),
             *_repair_warnings(store.repairs),
             *warnings,
@@ -277,6 +280,19 @@ def _fold_warnings(corpus: Corpus, settings: CorpusSettings) -> list[str]:
         f"The corpus has {found} folds; the key datasets.{settings.dataset}.folds has {stated}, the others are not run."
     )
     return [more] if found > stated else []
+
+
+def _alike_warnings(sort: str, names: Iterable[str]) -> list[str]:
+    """A sentence on names that people read as one: what belongs together may be apart, in splits as in classes."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
+    groups = [found for found in alike.values() if len(found) > 1]
+    if not groups:
+        return []
+    more = f" ({len(groups)} such groups)" if len(groups) > 1 else ""
+    named = " and ".join(map(ascii, sorted(groups[0])))
+    return [f"{sort} {named} differ in case, blanks or Unicode form alone{more}. Give them one name if they are one."]
 
 
 def _constant_warnings(store: FeatureStore, m: str) -> list[str]:
