@@ -31,9 +31,10 @@ ONLY_TALK = frozenset(
         "planned_code",
         "progress",
         "provenance",
+        "training/system_checks",
     )
 )
-"""Modules that affect no result: public names, messages, progress, locks, and the checks of code and provenance."""
+"""Modules that affect no result: public names, messages, progress, locks, checks of code, provenance and systems."""
 
 _MOST_REMEMBERED = 5000
 """Analysed sources kept between processes: some two hundred files, in many versions."""

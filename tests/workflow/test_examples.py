@@ -40,6 +40,7 @@ SMALLER = {
 """Laid over the example's experiment, so that the tests run the shipped configuration in seconds."""
 
 OWN_JOBS = {
+    "check_system": {("attention_fusion",)},
     "train": {("tiny_mosei", "attention_fusion", regime, "gaussian_-10dB", "1") for regime in ("six", "all")},
     "evaluate": {("tiny_mosei", "attention_fusion", regime, "gaussian_-10dB") for regime in ("six", "all")},
     "collect_scores": {()},

@@ -3,8 +3,36 @@
 # Large files are tracked by the digests beside them, so that a touched or remade equal file retrains nothing.
 
 
+# A system in a user's own file is tried on random batches before anything is trained for hours.
+rule check_system:
+    output:
+        "results/{experiment}/checks/{system}.txt",
+    log:
+        "results/logs/{experiment}/checks/{system}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/checks/{system}.tsv"
+    priority: 2
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 2000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
+    params:
+        settings=lambda w: plan.check_settings(w),
+        code=lambda w: plan.code("check_system.py", w),
+    shell:
+        """
+        python scripts/check_system.py \
+            --code {params.code:q} \
+            --settings {params.settings:q} \
+            --output {output:q} \
+            >{log:q} 2>&1
+        """
+
+
 rule train:
     input:
+        check=lambda w: plan.check(w),
         features=ancient("results/features/{dataset}.h5"),
         noisy=ancient("results/noisy/{dataset}/{corruption}.h5"),
         teacher=lambda w: ancient(plan.teacher(w)),
@@ -57,6 +85,7 @@ rule train:
 # On clean data alone, without a teacher.
 use rule train as pretrain with:
     input:
+        check=lambda w: plan.check(w),
         features=ancient("results/features/{dataset}.h5"),
         noisy=[],
         teacher=[],

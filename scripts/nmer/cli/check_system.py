@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
     parser.add_argument("system", help="name of the system")
     parser.add_argument("--file", type=Path, help="Python file of a system of your own; it is executed")
     parser.add_argument("--options", default="{}", help="JSON: options of the system")
-    parser.add_argument("--dims", default='{"a": 12, "v": 10, "l": 14}', help="JSON: width of each modality")
+    parser.add_argument("--dims", help="JSON: width of each modality")
     parser.add_argument("--classes", type=int, default=4, help="number of classes (default 4)")
 
 
@@ -28,9 +28,9 @@ def run(arguments: argparse.Namespace) -> None:
     from nmer import command
     from nmer.errors import ConfigError
     from nmer.names import MODALITIES
-    from nmer.training.system_checks import check_system
+    from nmer.training.system_checks import DIMS, check_system
 
-    dims = command.settings(arguments.dims)
+    dims = command.settings(arguments.dims) if arguments.dims else DIMS
     if set(dims) != set(MODALITIES) or not all(isinstance(dim, int) and dim > 0 for dim in dims.values()):
         raise ConfigError('--dims: give each modality a width of at least 1, e.g. \'{"a": 12, "v": 10, "l": 14}\'.')
     if arguments.classes < 2:

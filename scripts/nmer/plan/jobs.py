@@ -71,6 +71,9 @@ def _noise(plan: Plan) -> Iterable[Job]:
 
 
 def _trainings(plan: Plan) -> Iterable[Job]:
+    for system in dict.fromkeys(training.system for training in plan.trainings()):
+        for path in plan.system_check(system):
+            yield _job("training", "check_system", path, system=system)
     for training in plan.trainings():
         corruption = training.corruption.name if training.corruption else None
         model = plan.trained(training)

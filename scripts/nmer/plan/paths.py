@@ -52,6 +52,10 @@ class Paths(Grid):
         corruption = training.corruption.name if training.corruption else None
         return self.model(training.dataset, training.system, training.regime, training.fold, corruption)
 
+    def system_check(self, system: str) -> list[Path]:
+        """What says that a system was tried, before its trainings; for a system in a file of the user's own only."""
+        return [self.folder / "checks" / f"{system}.txt"] if "file" in self._given(system) else []
+
     def scores(self) -> list[Path]:
         """The scores of every evaluation job."""
         root = self.folder / "scores"

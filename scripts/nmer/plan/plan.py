@@ -88,6 +88,10 @@ class Plan(Paths):
         stage = self._teacher(w.system)
         return [self.model(w.dataset, stage, "clean", w.fold)] if stage else []
 
+    def check(self, w: Wildcards) -> list[Path]:
+        """The check of the system that a training, or a pretraining (wildcard ``stage``), is of, if there is one."""
+        return self.system_check(getattr(w, "stage", None) or w.system)
+
     def models(self, w: Wildcards) -> list[Path]:
         """The models of every fold that an evaluation tests."""
         level = None if w.regime == "clean" else w.corruption
@@ -175,6 +179,10 @@ class Plan(Paths):
             }
         )
 
+    def check_settings(self, w: Wildcards) -> str:
+        """Settings of the check of a system: how it is built."""
+        return _json({"system": w.system, **self._given(w.system)})
+
     def evaluation_settings(self, w: Wildcards) -> str:
         """Settings of an evaluation."""
         return _json(self._run(w, w.system, w.regime) | {"folds": self.folds(w.dataset)})
@@ -243,10 +251,10 @@ class Plan(Paths):
         elif script in ("calibrate.py", "corrupt.py"):
             given = self._kind(self.corruptions[w.corruption].noise)
             plugins = [noise_kinds.path(given["kind"], given.get("file"))]
-        elif script in ("train.py", "evaluate.py"):
+        elif script in ("train.py", "evaluate.py", "check_system.py"):
             system = getattr(w, "stage", None) or w.system
             plugins = [self._system(system).file]
-            if script == "train.py" and (teacher := self._teacher(system)):
+            if script != "evaluate.py" and (teacher := self._teacher(system)):
                 plugins.append(self._system(teacher).file)
             if script == "train.py" and self._train_draws == FRESH and getattr(w, "regime", "clean") != "clean":
                 given = self._kind(self.corruptions[w.corruption].noise)

@@ -175,6 +175,7 @@ def made_by(plan: Plan, job: Job) -> tuple[str, str]:
         "build_features": plan.features_settings,
         "calibrate": plan.calibration_settings,
         "corrupt": plan.corruption_settings,
+        "check_system": plan.check_settings,
         "embed": plan.embedding_settings,
         "draw_calibration": lambda _w: plan.schedule_settings(),
         **dict.fromkeys(

@@ -33,6 +33,8 @@ from nmer.training.data import FoldData
 from nmer.training.stacked import Stacked
 from nmer.training.targets import TeacherTargets
 
+DIMS = {"a": 12, "v": 10, "l": 14}
+CLASSES = 4
 UTTERANCES = 24
 REPEATS = [1, 2]
 TOLERANCE = 1e-4
@@ -52,7 +54,11 @@ class _WrongError(Exception):
 
 
 def check_system(
-    name: str, dims: dict[str, int], classes: int, options: dict[str, Any] | None = None, file: str | None = None
+    name: str,
+    dims: dict[str, int] | None = None,
+    classes: int = CLASSES,
+    options: dict[str, Any] | None = None,
+    file: str | None = None,
 ) -> list[Finding]:
     """Everything that is found wrong with a system, empty if nothing is.
 
@@ -62,7 +68,7 @@ def check_system(
     findings: list[Finding] = []
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _Checks(name, dims, classes, options or {}, file, Path(folder)).run(findings)
+            _Checks(name, dims or DIMS, classes, options or {}, file, Path(folder)).run(findings)
     except _WrongError as wrong:
         findings.append(Finding(str(wrong)))
     return findings

@@ -1,0 +1,37 @@
+"""Try a system in a file of the user's own on random batches, before it is trained for hours.
+
+Runs the user's code, which the plan never does. Whatever would fail in a training ends the step in one line; what only
+costs time is a warning in its log.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from nmer import command
+from nmer.devices import compute_device
+from nmer.errors import ConfigError
+from nmer.files import write_text
+from nmer.training.system_checks import check_system
+
+
+def main() -> None:
+    """Check, write what was checked."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--settings", required=True, help="JSON: system, file, options")
+    parser.add_argument("--output", required=True, type=Path, help="text to write where nothing is wrong")
+    arguments = parser.parse_args()
+    given = command.settings(arguments.settings)
+    with compute_device(gpus=0, threads=1):
+        findings = check_system(given["system"], options=given.get("options", {}), file=given.get("file"))
+    for finding in findings:
+        if not finding.fatal:
+            print(f"warning: {given['system']}: {finding.sentence}", file=sys.stderr)
+    if wrong := [finding.sentence for finding in findings if finding.fatal]:
+        raise ConfigError(f"{given['file']}: system '{given['system']}': {' '.join(wrong)}")
+    write_text(arguments.output, f"{given['system']}: nothing is wrong.\n")
+
+
+if __name__ == "__main__":
+    command.run(main)
