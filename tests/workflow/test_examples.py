@@ -284,3 +284,12 @@ def test_a_mistake_in_the_example_is_one_message_before_any_job(fresh_workflow, 
     assert output.count(message) == 1, output
     assert "Traceback" not in output
     assert not (fresh_workflow.folder / "results").exists()
+
+
+def test_a_system_without_logits_is_refused_before_anything_is_trained(tmp_path):
+    workflow = ExampleWorkflow(tmp_path / "nmer")
+    with workflow.edited(FILE, '"logits"', '"scores"'):
+        finished = workflow.snakemake("--quiet", "rules")
+    assert finished.returncode == 1
+    assert "fuse(…) must return a dictionary with 'logits'; it returns scores" in finished.stdout + finished.stderr
+    assert not list((workflow.folder / "results" / "attention_fusion").rglob("attention_fusion/**/history.csv"))
