@@ -16,7 +16,7 @@ from nmer.files import write_text
 from nmer.results.chance import read_trainings
 from nmer.results.claims import read_claims, read_papers
 from nmer.results.claims_audit import audit, read_distances
-from nmer.results.claims_printed import FORMATS
+from nmer.results.printed_claims import FORMATS
 from nmer.results.replicates import read_replicates
 from nmer.results.tables import check
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from nmer import command
 from nmer.digests import check_digests
 from nmer.noise.schedule import Schedule
-from nmer.results.calibration_figure import calibration_curves, draw_calibration, read_levels
+from nmer.results.figures.calibration import calibration_curves, draw_calibration, read_levels
 from nmer.results.style import save_figure
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from nmer import command
 from nmer.digests import check_digests
 from nmer.results.chance import read_trainings
-from nmer.results.conditions_figure import condition_scores, draw_conditions
+from nmer.results.figures.conditions import condition_scores, draw_conditions
 from nmer.results.scores import read_scores
 from nmer.results.style import save_figure
 from nmer.results.tables import check

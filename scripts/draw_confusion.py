@@ -10,7 +10,7 @@ from nmer import command
 from nmer.digests import check_digests
 from nmer.results.class_labels import warn_of_numbers
 from nmer.results.confusion import confusion, read_counts
-from nmer.results.confusion_figure import draw_confusion
+from nmer.results.figures.confusion import draw_confusion
 from nmer.results.style import save_figure
 from nmer.results.tables import check
 

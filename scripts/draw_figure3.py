@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nmer import command
 from nmer.digests import check_digests
-from nmer.results.figure3 import draw_figure_3, read_panels
+from nmer.results.figures.figure3 import draw_figure_3, read_panels
 from nmer.results.style import save_figure
 
 POINTS = ["dataset", "noise", "snr_db", "modality", "kind", "utterance", "x", "y"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from nmer import command
 from nmer.digests import check_digests
-from nmer.results.ranks_figure import draw_ranks, ranks, read_ranks
+from nmer.results.figures.ranks import draw_ranks, ranks, read_ranks
 from nmer.results.style import save_figure
 
 

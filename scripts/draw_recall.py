@@ -9,7 +9,7 @@ from nmer import command
 from nmer.digests import check_digests
 from nmer.results.class_labels import warn_of_numbers
 from nmer.results.confusion import read_counts, recall
-from nmer.results.recall_figure import draw_recall
+from nmer.results.figures.recall import draw_recall
 from nmer.results.style import save_figure
 from nmer.results.tables import check
 

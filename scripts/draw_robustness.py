@@ -9,7 +9,7 @@ from __future__ import annotations
 from nmer import command
 from nmer.digests import check_digests
 from nmer.results.chance import read_trainings
-from nmer.results.robustness_figure import draw_robustness, read_intervals, robustness
+from nmer.results.figures.robustness import draw_robustness, read_intervals, robustness
 from nmer.results.style import save_figure
 from nmer.results.tables import check
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from nmer import command
 from nmer.digests import check_digests
 from nmer.results.chance import read_trainings
+from nmer.results.figures.training import draw_training, read_histories, training_curves
 from nmer.results.style import save_figure
 from nmer.results.tables import check
-from nmer.results.training_figure import draw_training, read_histories, training_curves
 
 
 def main() -> None:

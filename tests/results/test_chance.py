@@ -16,15 +16,15 @@ from synthetic_results import run_step
 from nmer.errors import DataError
 from nmer.results.chance import COLUMNS, judge, judge_runs, levels, per_cell, read_trainings
 from nmer.results.chance_texts import status_line, warnings
-from nmer.results.conditions_figure import condition_scores, draw_conditions
 from nmer.results.curves import CHANCE_COLOR
+from nmer.results.figures.conditions import condition_scores, draw_conditions
+from nmer.results.figures.robustness import draw_robustness, read_intervals, robustness
+from nmer.results.figures.training import draw_training, training_curves
 from nmer.results.predictions import read_runs
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
 from nmer.results.report import headlines
-from nmer.results.robustness_figure import draw_robustness, read_intervals, robustness
 from nmer.results.scores import collect
 from nmer.results.tables import read_paper, table_2, table_3, table_4, table_5
-from nmer.results.training_figure import draw_training, training_curves
 
 SHARES = (0.71, 0.29)
 """Classes as imbalanced as the paper's CMU-MOSEI."""

@@ -12,7 +12,7 @@ from synthetic_results import ROOT, run_step
 from nmer.errors import ConfigError, DataError
 from nmer.results.claims import read_claims, read_papers
 from nmer.results.claims_audit import audit, judge, read_distances
-from nmer.results.claims_printed import to_html, to_markdown
+from nmer.results.printed_claims import to_html, to_markdown
 
 CLAIMS = ROOT / "workflow" / "reference" / "claims.toml"
 SYSTEM_OF_LABEL = {

@@ -12,9 +12,9 @@ from synthetic_results import CONDITIONS, run_step
 
 from nmer.errors import ConfigError
 from nmer.results.confusion import confusion, recall
-from nmer.results.confusion_figure import draw_confusion
+from nmer.results.figures.confusion import draw_confusion
+from nmer.results.figures.recall import draw_recall
 from nmer.results.labels import SYSTEM_LABELS
-from nmer.results.recall_figure import draw_recall
 from nmer.results.style import system_styles
 
 CLASSES = ["happy", "angry", "sad"]

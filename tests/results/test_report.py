@@ -10,8 +10,8 @@ import pytest
 import yaml
 from synthetic_results import make_intervals, make_scores, make_unimodal_scores, run_step
 
+from nmer.results.figures.robustness import robustness
 from nmer.results.report import comparison, headlines, read_calibration, what_was_run
-from nmer.results.robustness_figure import robustness
 from nmer.results.tables import read_paper, table_2, table_4
 
 VOID = {"meta", "img", "link", "br", "hr", "input"}

@@ -11,12 +11,12 @@ from matplotlib import ft2font
 from matplotlib.font_manager import findfont
 
 from nmer.results.class_labels import drawn_labels, legend, warn_of_numbers
-from nmer.results.confusion_figure import draw_confusion
-from nmer.results.figure3 import read_panels
 from nmer.results.figure_texts import figure_texts
+from nmer.results.figures.confusion import draw_confusion
+from nmer.results.figures.figure3 import read_panels
+from nmer.results.figures.recall import draw_recall
 from nmer.results.printed import Cell, Grid, PrintedTable, latex_text, markdown_text, to_html, to_latex, to_markdown
 from nmer.results.reading import read_csv
-from nmer.results.recall_figure import draw_recall
 from nmer.results.report import read_calibration
 
 LOOKALIKES = ["null", "nan", "NA", "None", "inf", "true", "True", "007", "1e5", "N/A", "-", "<NA>"]

@@ -9,8 +9,8 @@ from drawn import assert_inside, assert_same_files
 from matplotlib.colors import same_color
 from synthetic_results import run_step
 
+from nmer.results.figures.ranks import COLUMNS, draw_ranks, joined, ranks
 from nmer.results.labels import SYSTEM_LABELS, system_label
-from nmer.results.ranks_figure import COLUMNS, draw_ranks, joined, ranks
 from nmer.results.style import system_styles
 
 

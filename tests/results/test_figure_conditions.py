@@ -9,7 +9,7 @@ from drawn import assert_inside, assert_same_files, cells
 from synthetic_results import CONDITIONS, make_scores, run_step
 
 from nmer.errors import ConfigError
-from nmer.results.conditions_figure import condition_scores, draw_conditions
+from nmer.results.figures.conditions import condition_scores, draw_conditions
 from nmer.results.labels import SYSTEM_LABELS
 
 

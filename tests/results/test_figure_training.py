@@ -10,9 +10,9 @@ from drawn import assert_inside, assert_same_files, lines
 from synthetic_results import run_step
 
 from nmer.errors import DataError
+from nmer.results.figures.training import draw_training, read_histories, training_curves
 from nmer.results.labels import SYSTEM_LABELS
 from nmer.results.style import system_styles
-from nmer.results.training_figure import draw_training, read_histories, training_curves
 
 SETTINGS = {
     "datasets": {"mosi": {"paper_name": None, "synthetic": False}},

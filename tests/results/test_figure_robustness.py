@@ -7,8 +7,8 @@ import pytest
 from drawn import assert_same_files, lines
 from synthetic_results import make_intervals, make_scores, run_step
 
+from nmer.results.figures.robustness import draw_robustness, robustness
 from nmer.results.labels import SYSTEM_LABELS
-from nmer.results.robustness_figure import draw_robustness, robustness
 from nmer.results.style import system_styles
 from nmer.results.tables import table_2
 
