@@ -20,7 +20,8 @@ from nmer.digests import check_digests
 from nmer.errors import ConfigError
 from nmer.files import read_json, write_text
 from nmer.results.chance import read_trainings
-from nmer.results.printed import FORMATS, arrange
+from nmer.results.printed import FORMATS
+from nmer.results.printed_tables import arrange
 from nmer.results.scores import read_scores
 from nmer.results.tables import SCORE_TABLES, check, read_paper, table_1
 

@@ -11,7 +11,8 @@ import pytest
 import tools
 from synthetic_results import make_scores, make_unimodal_scores
 
-from nmer.results.printed import PrintedTable, arrange, to_latex
+from nmer.results.printed import PrintedTable, to_latex
+from nmer.results.printed_tables import arrange
 from nmer.results.tables import SCORE_TABLES, read_paper, table_1
 
 OVERFULL_POINTS = 1.0

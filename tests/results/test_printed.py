@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from synthetic_results import ROOT, make_scores, run_step
 
-from nmer.results.printed import arrange, latex_text, to_html, to_latex, to_markdown
+from nmer.results.printed import latex_text, to_html, to_latex, to_markdown
+from nmer.results.printed_tables import arrange
 from nmer.results.tables import read_paper, table_2, table_3, table_4, table_5
 from nmer.results.wording import decibels
 

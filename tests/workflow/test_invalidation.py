@@ -135,10 +135,10 @@ EDITS = {
         {"train_clean", "evaluate", "draw_training"} | SCORES,
     ),
     "the caption of a table": (
-        "scripts/nmer/results/printed.py",
+        "scripts/nmer/results/printed_tables.py",
         "averaged over the six conditions",
         "averaged over all six conditions",
-        {"sizes_table", "scores_table", "audit_claims", "report"},
+        {"sizes_table", "scores_table", "report"},
     ),
     "a caption of Snakemake's own report": ("workflow/report/scores_table.rst", ".", ". ", set()),
     "an upgraded lock file": ("envs/requirements.lock", "torch==2.13.0", "torch==2.14.1", set()),

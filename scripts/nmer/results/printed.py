@@ -1,47 +1,16 @@
-"""Tables in the paper's own arrangement, as Markdown, LaTeX (booktabs) and HTML. Not for computing a number."""
+"""Printed tables as Markdown, LaTeX (booktabs) and HTML. Not for what is in them: see ``printed_tables``."""
 
 from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-import pandas as pd
+from nmer.results.wording import ABSENT
 
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, UNIMODAL_SYSTEMS
-from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
-from nmer.results.reading import rows_of
-from nmer.results.tables import (
-    KEY,
-    TABLE_3_SYSTEM,
-    TABLE_METRICS,
-    levels,
-    systems_of,
-    unimodal_places,
-    unimodal_systems,
-)
-from nmer.results.wording import ABSENT, AT_CHANCE, WA_AT_MAJORITY, dataset_title, decibels, signed
-
-CAPTIONS = {
-    1: "Table 1. Classes and sizes of the datasets.",
-    2: "Table 2. Weighted (WA) and unweighted (UA) accuracy, averaged over the six conditions.",
-    3: "Table 3. NMER in each condition, named by its clean modalities (a acoustic, v visual, l lexical).",
-    4: "Table 4. One modality alone, under noise: weighted (WA) and unweighted (UA) accuracy.",
-    5: "Table 5. Weighted (WA) and unweighted (UA) accuracy with all modalities noisy.",
-}
 STACKED_COLUMNS = 10
 """With more columns than this, a LaTeX cell is set in lines: shrunk to the page in one line, nobody could read it."""
-CHANCE_NOTE = (
-    f"{AT_CHANCE} k/n: k of n trainings are at chance (at least 99 % of the predictions are one class, or the 95 % "
-    "interval of UA reaches 1 / classes). Under strong noise this can be the right answer."
-)
-MAJORITY_NOTE = f"{WA_AT_MAJORITY} k/n: in k of n trainings WA is not above the share of the largest class."
-SIZES_NOTE = (
-    "Classes are counted over all data, or over train and test of a fixed split. Sizes are those of fold 1; "
-    "a test utterance counts once per condition under which it is tested."
-)
 
 
 @dataclass(frozen=True)
@@ -74,21 +43,6 @@ class PrintedTable:
     caption: str
     note: str
     grids: tuple[Grid, ...]
-
-
-def arrange(number: int, table: pd.DataFrame, settings: dict[str, Any]) -> PrintedTable:
-    """Lay out a tidy table as the paper prints it.
-
-    number: 1 to 5. table: of the function of the same number in ``nmer.results.tables``.
-    Datasets without a cell are left out.
-    """
-    if number == 1:
-        grids, note = _sizes(table, settings), SIZES_NOTE
-    else:
-        layout = {2: _layout_2, 3: _layout_3, 4: _layout_4, 5: _layout_5}[number]
-        grids, note = _score_grids(table, settings, layout(settings)), " ".join(_score_notes(number, table))
-    note = " ".join(part for part in (note, *_paper_notes(table, settings)) if part)
-    return PrintedTable(number, CAPTIONS[number], note, tuple(grids))
 
 
 def to_markdown(printed: PrintedTable) -> str:
@@ -161,201 +115,8 @@ def latex_text(text: str) -> str:
 FORMATS: dict[str, Callable[[PrintedTable], str]] = {".md": to_markdown, ".tex": to_latex, ".html": to_html}
 
 
-# Arrangement -------------------------------------------------------------------------------------------------
-
-
-def _sizes(table: pd.DataFrame, settings: dict[str, Any]) -> list[Grid]:
-    grids = []
-    for dataset, rows in table.groupby("dataset", sort=False):
-        cells = []
-        for row in rows_of(rows):
-            paper = ABSENT if pd.isna(row.paper) else f"{row.paper:,}"
-            difference = ABSENT if pd.isna(row.difference) else signed(row.difference, digits=0)
-            cells.append(((row.quantity,), (Cell(f"{row.value:,}"), Cell(paper), Cell(difference))))
-        heads = (("Here", 1), ("Paper", 1), ("Difference", 1))
-        grids.append(
-            Grid(dataset_title(str(dataset), settings["datasets"][dataset]), ("Quantity",), (heads,), tuple(cells))
-        )
-    return grids
-
-
-class Arrangement(NamedTuple):
-    """How a table is laid out. stubs, header: as in Grid. rows: stub texts and key of each; columns: keys.
-
-    A key is a part of KEY with its values; those of a row and a column make a whole one, but for the dataset.
-    """
-
-    stubs: tuple[str, ...]
-    header: tuple[tuple[tuple[str, int], ...], ...]
-    rows: Sequence[tuple[tuple[str, ...], dict[str, Any]]]
-    columns: Sequence[dict[str, Any]]
-
-
-def _layout_2(settings: dict[str, Any]) -> Arrangement:
-    by_level: dict[int | None, list[str]] = {}
-    for noise in settings["snr_db"]:
-        for snr_db in levels(settings, noise):
-            by_level.setdefault(snr_db, []).append(noise)
-    order = sorted(by_level, key=lambda snr_db: (snr_db is None, 0 if snr_db is None else -snr_db))
-    pairs = [(snr_db, noise) for snr_db in order for noise in by_level[snr_db]]
-    header = (
-        tuple((decibels(snr_db), len(by_level[snr_db]) * len(TABLE_METRICS)) for snr_db in order),
-        tuple((noise_label(noise), len(TABLE_METRICS)) for _, noise in pairs),
-        tuple((metric, 1) for _ in pairs for metric in TABLE_METRICS),
-    )
-    columns = [
-        {"snr_db": snr_db, "noise": noise, "metric": metric, "condition": AVERAGE}
-        for snr_db, noise in pairs
-        for metric in TABLE_METRICS
-    ]
-    return Arrangement(("System",), header, _system_rows(settings), columns)
-
-
-def _layout_3(settings: dict[str, Any]) -> Arrangement:
-    noise = settings["reference_noise"]
-    header = ((*((condition, 1) for condition in SIX_CONDITIONS), ("Avg.", 1)),)
-    rows = [
-        ((decibels(snr_db), metric), {"system": TABLE_3_SYSTEM, "noise": noise, "snr_db": snr_db, "metric": metric})
-        for snr_db in levels(settings, noise)
-        for metric in TABLE_METRICS
-    ]
-    columns = [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
-    return Arrangement(("SNR", "Metric"), header, rows, columns)
-
-
-def _layout_4(settings: dict[str, Any]) -> Arrangement:
-    systems = unimodal_systems(settings)
-    header = (
-        tuple((MODALITY_LABELS[UNIMODAL_SYSTEMS[system]], len(TABLE_METRICS)) for system in systems),
-        tuple((metric, 1) for _ in systems for metric in TABLE_METRICS),
-    )
-    rows = [
-        (
-            ("clean" if condition == ALL_CLEAN else decibels(snr_db),),
-            {"noise": noise, "snr_db": snr_db, "condition": condition},
-        )
-        for noise, snr_db, condition in unimodal_places(settings)
-    ]
-    columns = [{"system": system, "metric": metric} for system in systems for metric in TABLE_METRICS]
-    return Arrangement(("SNR",), header, rows, columns)
-
-
-def _layout_5(settings: dict[str, Any]) -> Arrangement:
-    noise = settings["reference_noise"]
-    snrs = levels(settings, noise)
-    header = (
-        tuple((decibels(snr_db), len(TABLE_METRICS)) for snr_db in snrs),
-        tuple((metric, 1) for _ in snrs for metric in TABLE_METRICS),
-    )
-    columns = [
-        {"snr_db": snr_db, "noise": noise, "metric": metric, "condition": ALL_NOISY}
-        for snr_db in snrs
-        for metric in TABLE_METRICS
-    ]
-    return Arrangement(("System",), header, _system_rows(settings), columns)
-
-
-def _system_rows(settings: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
-    return [((system_label(system),), {"system": system}) for system in systems_of(settings)]
-
-
-def _score_grids(table: pd.DataFrame, settings: dict[str, Any], arrangement: Arrangement) -> list[Grid]:
-    stubs, header, rows, columns = arrangement
-    best = _best(table)
-    cells = {_place(row): _score_cell(row, best=row.Index in best) for row in rows_of(table)}
-    grids = []
-    for dataset, about in settings["datasets"].items():
-        body = []
-        for labels, row in rows:
-            places = [tuple(({"dataset": dataset} | row | column)[name] for name in KEY) for column in columns]
-            if any(place in cells for place in places):
-                body.append((labels, tuple(cells.get(place, Cell()) for place in places)))
-        if body:
-            grids.append(Grid(dataset_title(dataset, about), stubs, header, tuple(body)))
-    return grids
-
-
-def _place(row: Any) -> tuple[Any, ...]:
-    return tuple(None if pd.isna(getattr(row, name)) else getattr(row, name) for name in KEY)
-
-
-def _best(table: pd.DataFrame) -> set[int]:
-    """Rows that hold the highest mean, as printed, among the systems compared at their level.
-
-    Systems stand in rows, so that this is the best of a column; only in Table 4 they stand in columns. A cell with a
-    training at chance is never the best: the highest of the others is.
-    """
-    run = table[table["mean"].notna()]
-    printed = run["mean"].round(4)
-    column = [run[name] for name in KEY if name != "system"]
-    learnt = ~_at_chance(run)
-    highest = printed.where(learnt).groupby(column, dropna=False).transform("max")
-    compared = run.groupby([name for name in KEY if name != "system"], dropna=False)["system"].transform("size")
-    return set(run.index[(printed == highest) & (compared > 1)])
-
-
-def _score_cell(row: Any, *, best: bool) -> Cell:
-    return Cell(
-        value=ABSENT if pd.isna(row.mean) else f"{row.mean:.4f}",
-        spread="" if pd.isna(row.std) else f"± {row.std:.4f}",
-        paper="" if pd.isna(row.paper) else f"{row.paper:.4f}",
-        difference="" if pd.isna(row.difference) else signed(row.difference),
-        best=best,
-        mark=_mark(row),
-    )
-
-
-def _at_chance(table: pd.DataFrame) -> pd.Series:
-    """Rows of a score table whose cell has a training at chance."""
-    return (table["at_chance"].fillna(0) > 0).astype(bool)
-
-
-def _mark(row: Any) -> str:
-    """The signs of a cell with the trainings they stand for, e.g. ``† 1/2``; the second sign is one of WA alone."""
-    signs = [(AT_CHANCE, row.at_chance)] + [(WA_AT_MAJORITY, row.wa_at_majority)] * (row.metric == "WA")
-    return " ".join(f"{sign} {count}/{row.trainings}" for sign, count in signs if not pd.isna(count) and count > 0)
-
-
-def _score_notes(number: int, table: pd.DataFrame) -> list[str]:
-    notes = [_spread_note(table)]
-    if (table["condition"] == ALL_CLEAN).any():
-        notes.append("Clean: trained and tested without noise, for reference; the paper has no such row.")
-    marked = _at_chance(table[table["mean"].notna()]).any()
-    if _best(table):
-        best = "best modality of its row and metric" if number == 4 else "best of its column"
-        notes.append(f"Bold: {best}{f' among the cells without {AT_CHANCE}' if marked else ''}.")
-    if marked:
-        notes.append(CHANCE_NOTE)
-    if (table["wa_at_majority"].fillna(0) > 0).any():
-        notes.append(MAJORITY_NOTE)
-    return notes
-
-
-def _spread_note(table: pd.DataFrame) -> str:
-    repeats = sorted({int(n) for n in table["n"].dropna()})
-    if not repeats:
-        return ""
-    if repeats == [1]:
-        return "One repeat, so no standard deviation."
-    return f"Mean ± standard deviation over {' or '.join(map(str, repeats))} repeats."
-
-
-def _paper_notes(table: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
-    shown = set(table.loc[table["paper"].notna(), "dataset"])
-    synthetic = {name for name in shown if settings["datasets"][name].get("synthetic")}
-    notes = []
-    if shown and "mean" in table:
-        notes.append("In parentheses: the paper's value" + (", difference." if shown - synthetic else "."))
-    if synthetic:
-        notes.append("Synthetic data cannot be compared with the paper, so no difference is given for them.")
-    return notes
-
-
 def _nothing(printed: PrintedTable) -> str:
     return f"Table {printed.number}: no cell of this table was run in this experiment."
-
-
-# Output ------------------------------------------------------------------------------------------------------
 
 
 def _beside(cell: Cell) -> str:

@@ -23,8 +23,9 @@ from nmer.noise.misses import miss, miss_sentences
 from nmer.results.chance import with_marks
 from nmer.results.figure_texts import figure_texts
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
-from nmer.results.printed import CAPTIONS, to_html
+from nmer.results.printed import to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
+from nmer.results.printed_tables import CAPTIONS
 from nmer.results.reading import read_csv
 from nmer.results.recorded import Recorded
 from nmer.results.scores import average, of_regime
