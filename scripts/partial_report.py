@@ -16,7 +16,7 @@ from typing import Any
 from nmer import command, planned_code
 from nmer.errors import DataError
 from nmer.plan.command_line import add_config_arguments, plan_of
-from nmer.plan.partial import figure_data
+from nmer.plan.partial import figure_step
 from nmer.plan.paths import RESULTS
 from nmer.plan.plan import Plan
 from nmer.plan.status import what_is_missing
@@ -80,11 +80,11 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
 def figures(plan: Plan, folder: Path) -> list[Path]:
     """Draw every figure of which something is there; returns their stems."""
     drawn = []
-    for stem in (folder / "figures" / stem.name for stem in plan.figure_stems()):
-        kind, _, dataset = stem.name.partition("_")
-        if data := figure_data(plan, folder, kind, dataset):
-            step(f"draw_{kind}.py", *data, "--output-stem", stem)
-            drawn.append(stem)
+    for name in plan.drawings:
+        if drawing := figure_step(plan, name, folder):
+            arguments, code = drawing
+            drawn.append(folder / "figures" / name)
+            step("draw_figure.py", *arguments, "--output-stem", drawn[-1], code=code)
     return drawn
 
 
@@ -95,10 +95,13 @@ def sizes_settings(plan: Plan, reports: list[Path]) -> str:
     return json.dumps(settings)
 
 
-def step(script: str, *arguments: object) -> None:
-    """Run a step as a rule would. A step says itself what is wrong; then this program ends too."""
-    code = (planned_code.OPTION, planned_code.hand_over(script))
-    finished = subprocess.run([sys.executable, STEPS / script, *code, *map(str, arguments)], check=False)
+def step(script: str, *arguments: object, code: str = "") -> None:
+    """Run a step as a rule would. A step says itself what is wrong; then this program ends too.
+
+    code: the fingerprint of its code and plug-ins; default that of a step without plug-ins.
+    """
+    planned = (planned_code.OPTION, code or planned_code.hand_over(script))
+    finished = subprocess.run([sys.executable, STEPS / script, *planned, *map(str, arguments)], check=False)
     if finished.returncode:
         sys.exit(finished.returncode)
 

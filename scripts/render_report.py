@@ -79,7 +79,7 @@ def main() -> None:
         comparisons=arguments.comparisons
         and report.read_comparisons_table(arguments.comparisons, arguments.output, settings),
         claims=arguments.claims and report.read_table(arguments.claims, arguments.output),
-        figures=[report.read_figure(stem, arguments.output, settings) for stem in arguments.figures],
+        figures=[report.read_figure(stem, arguments.output) for stem in arguments.figures],
         recorded=bool(recorded.records),
         configuration=as_yaml(recorded.settings() if recorded.records else settings.get("config", {})),
         versions=report.versions(arguments.commit or commit_of(Path(__file__).resolve().parents[1])),

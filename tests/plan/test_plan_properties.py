@@ -284,7 +284,7 @@ def everything(plan: Plan) -> list:
         *((plan.features_settings(w), plan.corpus_settings(w), plan.panels(w.dataset)) for w in of_datasets),
         *(plan.tables_settings(table) for table in (None, 2, 4)),
         plan.report_settings(),
-        plan.schedule_settings(),
+        *(plan.figure_settings(SimpleNamespace(figure=name)) for name in plan.drawings),
     ]
     return [jobs(plan), training_settings(plan), evaluation_settings(plan), noise_settings(plan), told]
 

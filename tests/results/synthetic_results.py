@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import runpy
 import sys
 from pathlib import Path
@@ -9,6 +10,9 @@ from unittest import mock
 
 import numpy as np
 import pandas as pd
+
+from nmer.figures import figures, sources
+from nmer.results.chance import COLUMNS as TRAINING_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
 CONDITIONS = ("a", "v", "l", "av", "al", "vl")
@@ -70,3 +74,20 @@ def run_step(script: str, *arguments: str | Path) -> None:
     path = str(ROOT / "scripts" / script)
     with mock.patch.object(sys, "argv", [path, *map(str, arguments)]):
         runpy.run_path(path, run_name="__main__")
+
+
+def draw_figure(name: str, stem: Path, dataset: str = "", settings: dict | None = None, **files) -> None:
+    """Draw a shipped figure from files by source, one or a list each; no training is at chance unless told."""
+    declaration = figures.declaration(name)
+    read = sources(declaration)
+    if "chance" in read and "chance" not in files:
+        files["chance"] = stem.parent / "no_chance.csv"
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        files["chance"].write_text(",".join(TRAINING_COLUMNS) + "\n")
+    about = {"dataset": dataset, "about": (settings or {}).get("datasets", {}).get(dataset, {})} if dataset else {}
+    shown = {"settings": settings} if "settings" in read else {}
+    given = []
+    for source, paths in files.items():
+        given += ["--source", source, *(paths if isinstance(paths, list) else [paths])]
+    told = json.dumps({"figure": name} | about | shown)
+    run_step("draw_figure.py", "--settings", told, *given, "--output-stem", stem)

@@ -1,17 +1,16 @@
 """Confusion matrices and recall: shares of the true class, each condition counting the same."""
 
 import itertools
-import json
 
 import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_inside, assert_same_files, cells, lines
 from sklearn.metrics import confusion_matrix
-from synthetic_results import CONDITIONS, run_step
+from synthetic_results import CONDITIONS, draw_figure
 
 from nmer.errors import ConfigError
-from nmer.results.confusion import confusion, recall
+from nmer.results.confusion import confusion_matrices, recall
 from nmer.results.figures.confusion import draw_confusion
 from nmer.results.figures.recall import draw_recall
 from nmer.results.labels import SYSTEM_LABELS
@@ -64,7 +63,7 @@ def made():
 
 def test_shares_are_those_of_scikit_learn_averaged_over_the_six_conditions(made):
     counts, expected = made
-    shares = confusion(counts, SETTINGS, "mosei")
+    shares = confusion_matrices(counts, SETTINGS, "mosei")
     places = list(dict.fromkeys(zip(shares["snr_db"], shares["system"], strict=True)))
     assert places == [(-10, "men"), (-10, "nmer"), (-10, "my_system"), (-40, "men"), (-40, "nmer"), (-40, "my_system")]
     for (snr_db, system), here in shares.groupby(["snr_db", "system"]):
@@ -75,7 +74,7 @@ def test_shares_are_those_of_scikit_learn_averaged_over_the_six_conditions(made)
 def test_pairs_without_a_prediction_may_be_left_out(made):
     counts, _ = made
     assert (counts["count"] == 0).any()
-    given = [confusion(table, SETTINGS, "mosi") for table in (counts, counts[counts["count"] > 0])]
+    given = [confusion_matrices(table, SETTINGS, "mosi") for table in (counts, counts[counts["count"] > 0])]
     pd.testing.assert_frame_equal(*given)
 
 
@@ -83,7 +82,7 @@ def test_a_class_without_an_utterance_under_a_condition_counts_under_the_others(
     rows = [("a", "happy", "happy", 3), ("a", "happy", "sad", 1), ("v", "sad", "sad", 1), ("v", "happy", "happy", 0)]
     counts = pd.DataFrame(rows, columns=["condition", "label", "predicted", "count"])
     counts = counts.assign(dataset="mosi", system="nmer", regime="six", noise="gaussian", snr_db=-10)
-    found = confusion(counts, SETTINGS, "mosi").set_index(["label", "predicted"])["share"].to_dict()
+    found = confusion_matrices(counts, SETTINGS, "mosi").set_index(["label", "predicted"])["share"].to_dict()
     assert found == {("happy", "happy"): 0.75, ("happy", "sad"): 0.25, ("sad", "happy"): 0.0, ("sad", "sad"): 1.0}
 
 
@@ -104,7 +103,7 @@ def test_recall_is_the_diagonal_at_every_level_of_every_kind(made):
 
 def test_a_matrix_prints_percents_that_can_be_read_on_their_shade(made):
     counts, expected = made
-    figure = draw_confusion(confusion(counts, SETTINGS, "mosi"))
+    figure = draw_confusion(confusion_matrices(counts, SETTINGS, "mosi"))
     assert [axis.get_title() for axis in figure.axes] == ["MEN", "NMER", "my_system"] * 2
     shown = cells(figure.axes[4])
     matrix = expected["mosi", "nmer", "gaussian", -40]
@@ -145,7 +144,7 @@ def test_whatever_was_run_stays_on_the_page(systems, classes, levels):
     settings = SETTINGS | {"systems": systems, "snr_db": {"gaussian": [snr_db for _, snr_db in levels]}}
     counts, _ = make_counts(systems, levels, classes, ["mosi"])
     matrices, curves = (
-        draw_confusion(confusion(counts, settings, "mosi")),
+        draw_confusion(confusion_matrices(counts, settings, "mosi")),
         draw_recall(recall(counts, settings, "mosi")),
     )
     assert_inside(matrices)
@@ -157,7 +156,7 @@ def test_whatever_was_run_stays_on_the_page(systems, classes, levels):
 def test_a_kind_without_an_snr_has_matrices_and_no_curve():
     settings = SETTINGS | {"snr_db": {"zero": []}, "reference_noise": "zero"}
     counts, _ = make_counts(levels=[("zero", None)])
-    assert len(draw_confusion(confusion(counts, settings, "mosi")).axes) == 3
+    assert len(draw_confusion(confusion_matrices(counts, settings, "mosi")).axes) == 3
     curves = recall(counts, settings, "mosi")
     assert curves.empty
     assert [text.get_text() for text in draw_recall(curves).texts] == [
@@ -166,7 +165,7 @@ def test_a_kind_without_an_snr_has_matrices_and_no_curve():
 
 
 def test_without_a_multimodal_system_there_is_a_sentence(made):
-    shares = confusion(made[0], SETTINGS | {"systems": ["unimodal_a"]}, "mosi")
+    shares = confusion_matrices(made[0], SETTINGS | {"systems": ["unimodal_a"]}, "mosi")
     assert shares.empty
     assert [text.get_text() for text in draw_confusion(shares).texts] == [
         "No prediction of a multimodal system was made in this experiment."
@@ -174,20 +173,19 @@ def test_without_a_multimodal_system_there_is_a_sentence(made):
 
 
 def test_an_unknown_dataset_is_an_error(made):
-    for make in (confusion, recall):
+    for make in (confusion_matrices, recall):
         with pytest.raises(ConfigError, match="'mosy' is none of mosi, mosei"):
             make(made[0], SETTINGS, "mosy")
 
 
-@pytest.mark.parametrize("script", ["draw_confusion.py", "draw_recall.py"])
-def test_the_steps_write_the_same_three_files_the_second_time(tmp_path, script):
+@pytest.mark.parametrize("figure", ["confusion", "recall"])
+def test_the_steps_write_the_same_three_files_the_second_time(tmp_path, figure):
     counts, _ = make_counts(["nmer", "men"], TWO_LEVELS)
     counts.to_csv(tmp_path / "counts.csv", index=False)
     settings = SETTINGS | {"systems": ["nmer", "men"], "snr_db": {"gaussian": [-10, -40]}}
-    common = ("--settings", json.dumps(settings), "--confusion", tmp_path / "counts.csv", "--dataset", "mosi")
     for name in ("one", "two"):
-        run_step(script, *common, "--output-stem", tmp_path / name)
+        draw_figure(figure, tmp_path / name, "mosi", settings, confusion=tmp_path / "counts.csv")
     assert_same_files(tmp_path / "one", tmp_path / "two")
-    make = confusion if script == "draw_confusion.py" else recall
+    make = confusion_matrices if figure == "confusion" else recall
     written = pd.read_csv(tmp_path / "one.csv").astype({"snr_db": "Int64"})
     pd.testing.assert_frame_equal(written, make(counts, settings, "mosi"), check_dtype=False, atol=1e-6)

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from synthetic_results import run_step
+from synthetic_results import draw_figure, run_step
 
 from nmer.errors import DataError
 from nmer.results.embedding import choose, embed, flatten, pair_distance
@@ -112,7 +112,7 @@ def test_points_distances_and_figure_are_equal_the_second_time(store):
         files = ("--features", store / "x.h5", "--noisy", store / "noisy.h5")
         made = ("--points", out / "points.csv", "--distances", out / "distances.csv")
         run_step("embed.py", "--settings", settings, *files, *made)
-        run_step("draw_figure3.py", *made, "--output-stem", out / "figure3_tiny")
+        draw_figure("figure3", out / "figure3_tiny", "tiny", points=[made[1]], distances=[made[3]])
     for name in ("points.csv", "distances.csv", "figure3_tiny.png", "figure3_tiny.pdf", "figure3_tiny.csv"):
         assert (store / "one" / name).read_bytes() == (store / "two" / name).read_bytes()
     distances = pd.read_csv(store / "one" / "distances.csv").set_index("modality")

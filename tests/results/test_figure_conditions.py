@@ -1,12 +1,11 @@
 """The heat maps of conditions: the cells of the tables, legible, whatever was run."""
 
-import json
 import statistics
 
 import pandas as pd
 import pytest
 from drawn import assert_inside, assert_same_files, cells
-from synthetic_results import CONDITIONS, make_scores, run_step
+from synthetic_results import CONDITIONS, draw_figure, make_scores
 
 from nmer.errors import ConfigError
 from nmer.results.figures.conditions import condition_scores, draw_conditions
@@ -94,9 +93,8 @@ def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_se
     settings = small_settings | {"systems": ["nmer", "men"], "snr_db": {"gaussian": [-10]}}
     scores = make_scores(settings)
     scores.to_csv(tmp_path / "scores.csv", index=False)
-    common = ("--settings", json.dumps(settings), "--scores", tmp_path / "scores.csv", "--dataset", "mosi")
     for name in ("one", "two"):
-        run_step("draw_conditions.py", *common, "--output-stem", tmp_path / name)
+        draw_figure("conditions", tmp_path / name, "mosi", settings, scores=tmp_path / "scores.csv")
     assert_same_files(tmp_path / "one", tmp_path / "two")
     counts = ("snr_db", "trainings", "at_chance", "wa_at_majority")
     written = pd.read_csv(tmp_path / "one.csv").astype(dict.fromkeys(counts, "Int64"))

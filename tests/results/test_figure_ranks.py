@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from drawn import assert_inside, assert_same_files
 from matplotlib.colors import same_color
-from synthetic_results import run_step
+from synthetic_results import draw_figure
 
-from nmer.results.figures.ranks import COLUMNS, draw_ranks, joined, ranks
+from nmer.results.figures.ranks import COLUMNS, draw_ranks, joined, with_bars
 from nmer.results.labels import SYSTEM_LABELS, system_label
 from nmer.results.style import system_styles
 
@@ -51,7 +51,7 @@ def test_a_difference_of_just_the_critical_difference_is_one():
 
 
 def test_the_data_name_the_bars_of_each_system_best_first():
-    shown = ranks(make_ranks(["men", "mctn", "mmin", "nmer"], [4.0, 2.1, 1.8, 1.2]))
+    shown = with_bars(make_ranks(["men", "mctn", "mmin", "nmer"], [4.0, 2.1, 1.8, 1.2]))
     wa = shown[shown["metric"] == "WA"]
     assert list(zip(wa["system"], wa["bars"], strict=True)) == [
         ("nmer", "1"),
@@ -59,14 +59,14 @@ def test_the_data_name_the_bars_of_each_system_best_first():
         ("mctn", "1"),
         ("men", ""),
     ]
-    wider = ranks(make_ranks(["men", "mctn", "mmin", "nmer"], [3.0, 2.1, 1.8, 1.2]))
+    wider = with_bars(make_ranks(["men", "mctn", "mmin", "nmer"], [3.0, 2.1, 1.8, 1.2]))
     assert wider["bars"].tolist() == ["1", "1", "1 2", "2"] * 2
 
 
 def test_every_system_is_named_with_its_rank_in_its_colour():
     systems = [*SYSTEM_LABELS]
     rank_of = [6.5, 2.25, 5.5, 3.5, 1.25, 4.5, 4.5]
-    figure = draw_ranks(ranks(make_ranks(systems, rank_of)))
+    figure = draw_ranks(with_bars(make_ranks(systems, rank_of)))
     styles = system_styles(systems)
     assert len(figure.axes) == 2
     for axis, metric in zip(figure.axes, ("WA", "UA"), strict=True):
@@ -80,7 +80,7 @@ def test_every_system_is_named_with_its_rank_in_its_colour():
 
 
 def test_markers_stand_where_the_ticks_say():
-    axis = draw_ranks(ranks(make_ranks(["men", "mctn", "nmer"], [1.5, 1.5, 3.0]))).axes[0]
+    axis = draw_ranks(with_bars(make_ranks(["men", "mctn", "nmer"], [1.5, 1.5, 3.0]))).axes[0]
     ticks = {text.get_text(): text.get_position()[0] for text in axis.texts if text.get_text() in "123"}
     markers = {line.get_marker(): line.get_xdata()[0] for line in axis.lines if line.get_marker() != "None"}
     assert markers["D"] == pytest.approx(ticks["3"])
@@ -88,7 +88,7 @@ def test_markers_stand_where_the_ticks_say():
 
 
 def test_a_friedman_test_that_finds_nothing_says_so():
-    axis = draw_ranks(ranks(make_ranks(["men", "mctn", "nmer"], [1.8, 2.0, 2.2], 2.34, p=0.213))).axes[0]
+    axis = draw_ranks(with_bars(make_ranks(["men", "mctn", "nmer"], [1.8, 2.0, 2.2], 2.34, p=0.213))).axes[0]
     title = "WA: Friedman test over 24 blocks, p = 0.213: no difference between the systems is shown"
     assert title in [text.get_text() for text in axis.texts]
 
@@ -99,7 +99,7 @@ def test_a_friedman_test_that_finds_nothing_says_so():
 )
 def test_names_and_the_critical_difference_stay_on_the_page(systems, critical_difference):
     rank_of = np.linspace(1, len(systems), len(systems))
-    figure = draw_ranks(ranks(make_ranks(systems, rank_of, critical_difference)))
+    figure = draw_ranks(with_bars(make_ranks(systems, rank_of, critical_difference)))
     assert_inside(figure)
     for axis in figure.axes:
         boxes = [text.get_window_extent() for text in axis.texts]
@@ -108,9 +108,9 @@ def test_names_and_the_critical_difference_stay_on_the_page(systems, critical_di
 
 def test_too_few_systems_get_a_sentence_and_a_table_with_its_head(tmp_path):
     (tmp_path / "ranks.csv").write_text(",".join(COLUMNS[:-1]) + "\n")
-    run_step("draw_ranks.py", "--ranks", tmp_path / "ranks.csv", "--output-stem", tmp_path / "figure")
+    draw_figure("ranks", tmp_path / "figure", ranks=tmp_path / "ranks.csv")
     assert list(pd.read_csv(tmp_path / "figure.csv")) == list(COLUMNS)
-    (text,) = draw_ranks(ranks(make_ranks([], []))).texts
+    (text,) = draw_ranks(with_bars(make_ranks([], []))).texts
     assert text.get_text() == "Ranks are compared where at least three systems were tested in at least two settings."
 
 
@@ -118,7 +118,7 @@ def test_the_step_writes_the_same_three_files_the_second_time(tmp_path):
     table = make_ranks(["men", "mctn", "nmer"], [1.5, 1.5, 3.0], p=1e-20)
     table.to_csv(tmp_path / "ranks.csv", index=False)
     for name in ("one", "two"):
-        run_step("draw_ranks.py", "--ranks", tmp_path / "ranks.csv", "--output-stem", tmp_path / name)
+        draw_figure("ranks", tmp_path / name, ranks=tmp_path / "ranks.csv")
     assert_same_files(tmp_path / "one", tmp_path / "two")
     written = pd.read_csv(tmp_path / "one.csv")
     pd.testing.assert_frame_equal(written.drop(columns="bars"), table, check_dtype=False)

@@ -1,11 +1,9 @@
 """The robustness curves: the cells of Table 2 with their intervals, legible whatever was run."""
 
-import json
-
 import pandas as pd
 import pytest
 from drawn import assert_same_files, lines
-from synthetic_results import make_intervals, make_scores, run_step
+from synthetic_results import draw_figure, make_intervals, make_scores
 
 from nmer.results.figures.robustness import draw_robustness, robustness
 from nmer.results.labels import SYSTEM_LABELS
@@ -41,9 +39,8 @@ def test_a_bar_reaches_from_the_low_to_the_high_end_even_where_it_misses_its_val
 def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_settings, intervals):
     settings = small_settings | {"snr_db": {"gaussian": [-10, -40]}}
     intervals.to_csv(tmp_path / "intervals.csv", index=False)
-    common = ("--settings", json.dumps(settings), "--intervals", tmp_path / "intervals.csv", "--output-stem")
     for name in ("one", "two"):
-        run_step("draw_robustness.py", *common, tmp_path / name)
+        draw_figure("robustness", tmp_path / name, settings=settings, intervals=tmp_path / "intervals.csv")
     assert_same_files(tmp_path / "one", tmp_path / "two")
     written = pd.read_csv(tmp_path / "one.csv")
     assert len(written) == 3 * 3 * 2 * 2, "datasets, systems, levels, metrics"
@@ -52,10 +49,9 @@ def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_se
 
 def test_a_file_without_intervals_is_refused_by_name(tmp_path, small_settings, small_scores, capsys):
     small_scores.to_csv(tmp_path / "scores.csv", index=False)
-    common = ("--settings", json.dumps(small_settings), "--output-stem", tmp_path / "figure", "--intervals")
     for name, message in (("scores.csv", "no column low, high"), ("none.csv", "cannot be read")):
         with pytest.raises(SystemExit):
-            run_step("draw_robustness.py", *common, tmp_path / name)
+            draw_figure("robustness", tmp_path / "figure", settings=small_settings, intervals=tmp_path / name)
         error = capsys.readouterr().err
         assert str(tmp_path / name) in error
         assert message in error

@@ -1,13 +1,12 @@
 """Training curves: means and ranges over runs, read from histories whose folders say what they are of."""
 
 import itertools
-import json
 
 import numpy as np
 import pandas as pd
 import pytest
 from drawn import assert_inside, assert_same_files, lines
-from synthetic_results import run_step
+from synthetic_results import draw_figure
 
 from nmer.errors import DataError
 from nmer.results.figures.training import draw_training, read_histories, training_curves
@@ -115,8 +114,7 @@ def test_a_file_that_is_no_history_is_refused_by_name(tmp_path):
 
 def test_the_step_writes_the_same_three_files_the_second_time(tmp_path):
     files = list(write_histories(tmp_path))
-    common = ("--settings", json.dumps(SETTINGS), "--dataset", "mosi", "--histories")
     for name, order in (("one", files), ("two", files[::-1])):
-        run_step("draw_training.py", *common, *order, "--output-stem", tmp_path / name)
+        draw_figure("training", tmp_path / name, "mosi", SETTINGS, histories=order)
     assert_same_files(tmp_path / "one", tmp_path / "two")
     assert len(pd.read_csv(tmp_path / "one.csv")) == 2 * 2 * 3 * EPOCHS

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import tools
 from browser import SCHEMES, WIDTHS, visit
-from synthetic_results import make_intervals, make_scores, make_unimodal_scores, run_step
+from synthetic_results import draw_figure, make_intervals, make_scores, make_unimodal_scores, run_step
 
 from nmer.results.embedding import SAMPLES
 from nmer.results.replicates import COLUMNS, write_replicates
@@ -54,7 +54,7 @@ def large_report(tmp_path_factory, settings, paper_settings) -> Path:
         run_step("make_table.py", "--table", number, "--settings", json.dumps(settings), *given, "--output-stem", stem)
     statistics = write_statistics(folder / "statistics", scores, settings)
     text, scored = json.dumps(settings), ("--scores", folder / "scores.csv")
-    figures = draw(folder, text, scored, statistics, dict(zip(datasets, calibrations, strict=True)))
+    figures = draw(folder, settings, statistics, dict(zip(datasets, calibrations, strict=True)))
     distances = [stem.with_suffix(".csv") for stem in figures if stem.name.startswith("figure3")]
     audited = ("--replicates", statistics / "replicates.h5", "--distances", *distances)
     run_step("audit_claims.py", "--settings", text, *audited, "--output-stem", folder / "tables" / "claims")
@@ -67,26 +67,24 @@ def large_report(tmp_path_factory, settings, paper_settings) -> Path:
     return folder / "report.html"
 
 
-def draw(folder: Path, settings: str, scored: tuple, statistics: Path, calibrations: dict[str, Path]) -> list[Path]:
+def draw(folder: Path, settings: dict, statistics: Path, calibrations: dict[str, Path]) -> list[Path]:
     """Every figure but the training curves; returns their stems."""
     drawn = [folder / "figures" / "robustness", folder / "figures" / "ranks"]
-    intervals = ("--settings", settings, "--intervals", statistics / "intervals.csv")
-    run_step("draw_robustness.py", *intervals, "--output-stem", drawn[0])
-    run_step("draw_ranks.py", "--ranks", statistics / "ranks.csv", "--output-stem", drawn[1])
-    counted = ("--confusion", statistics / "confusion.csv")
+    draw_figure("robustness", drawn[0], settings=settings, intervals=statistics / "intervals.csv")
+    draw_figure("ranks", drawn[1], ranks=statistics / "ranks.csv")
+    counts = {"confusion": statistics / "confusion.csv"}
     for dataset, calibration in calibrations.items():
         points, distances = (sorted(folder.glob(f"{dataset}_*_{content}.csv")) for content in ("points", "distances"))
-        about = ("--settings", settings, "--dataset", dataset)
         data = {
-            "conditions": (*about, *scored),
-            "recall": (*about, *counted),
-            "confusion": (*about, *counted),
-            "figure3": ("--points", *points, "--distances", *distances),
-            "calibration": ("--schedule", "{}", "--calibration", calibration),
+            "conditions": {"scores": folder / "scores.csv"},
+            "recall": counts,
+            "confusion": counts,
+            "figure3": {"points": points, "distances": distances},
+            "calibration": {"calibration": [calibration]},
         }
         for kind, given in data.items():
             drawn.append(folder / "figures" / f"{kind}_{dataset}")
-            run_step(f"draw_{kind}.py", *given, "--output-stem", drawn[-1])
+            draw_figure(kind, drawn[-1], dataset, settings, **given)
     return drawn
 
 

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 import yaml
-from synthetic_results import make_intervals, make_scores, make_unimodal_scores, run_step
+from synthetic_results import draw_figure, make_intervals, make_scores, make_unimodal_scores, run_step
 
 from nmer.results.figures.robustness import robustness
 from nmer.results.report import comparison, headlines, read_calibration, what_was_run
@@ -51,8 +51,7 @@ def experiment(tmp_path_factory, mixed_settings, mixed_scores):
     for number in (2, 4):
         run_step("make_table.py", "--table", number, *common, tmp_path / f"tables/table{number}")
     make_intervals(mixed_scores).to_csv(tmp_path / "intervals.csv", index=False)
-    common = ("--settings", json.dumps(settings), "--intervals", tmp_path / "intervals.csv", "--output-stem")
-    run_step("draw_robustness.py", *common, tmp_path / "figures/robustness")
+    draw_figure("robustness", tmp_path / "figures/robustness", settings=settings, intervals=tmp_path / "intervals.csv")
     calibration = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db,target_db\n"
     calibration += "mosi,a,gaussian,-10,1,46,0.09,-10.04,-10.04,-10\nmosi,l,impulse,0,0.03,2,0.8991,-5.73,-0.5,0\n"
     calibration += "mosi,l,zero,,0.03,,0,,,\nmosi,l,gaussian,0,0.03,,0.9709,0.0,0.0,0\n"

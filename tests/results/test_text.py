@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import numpy as np
@@ -9,9 +10,10 @@ import pandas as pd
 import pytest
 from matplotlib import ft2font
 from matplotlib.font_manager import findfont
+from synthetic_results import draw_figure
 
-from nmer.results.class_labels import drawn_labels, legend, warn_of_numbers
-from nmer.results.figure_texts import figure_texts
+from nmer.names import SIX_CONDITIONS
+from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.figures.confusion import draw_confusion
 from nmer.results.figures.figure3 import read_panels
 from nmer.results.figures.recall import draw_recall
@@ -136,13 +138,9 @@ def test_names_that_the_font_has_are_drawn(name):
 
 
 @pytest.mark.parametrize("name", NOT_DRAWN)
-def test_other_names_are_numbered_with_a_legend_and_a_warning(name, capsys):
+def test_other_names_are_numbered_with_a_legend(name):
     assert drawn_labels(["sad", name]) == {"sad": "sad", name: "#2"}
     assert f"#2 is {name}." in legend(["sad", name])
-    warn_of_numbers(["sad", name], "figures/recall_d")
-    assert f"warning: figures/recall_d: Class names that the figure's font cannot draw are numbered: #2 is {name}." in (
-        capsys.readouterr().err
-    )
 
 
 def test_a_number_is_never_another_classs_name():
@@ -177,8 +175,24 @@ def test_figures_are_drawn_with_any_class_names(classes, tmp_path):
         figure.savefig(tmp_path / "x.pdf")
 
 
-def test_the_report_has_the_legend_beside_the_figure():
-    settings = {"datasets": {"d": {}}}
-    for kind, data in (("recall_d", recalls(["高兴", "sad"])), ("confusion_d", shares(["高兴", "sad"]))):
-        assert "#1 is 高兴." in figure_texts(kind, data, settings)[1]
-        assert "numbered" not in figure_texts(kind, data.replace("高兴", "glad"), settings)[1]
+@pytest.mark.parametrize("figure", ["recall", "confusion"])
+def test_the_caption_has_the_legend_and_the_step_prints_it(tmp_path, figure, capsys):
+    settings = {
+        "datasets": {"d": {}},
+        "systems": ["nmer"],
+        "snr_db": {"gaussian": [-10]},
+        "reference_noise": "gaussian",
+    }
+    for first in ("高兴", "glad"):
+        rows = [
+            ("d", "nmer", "six", "gaussian", -10, condition, label, predicted, 5)
+            for condition in SIX_CONDITIONS
+            for label in (first, "sad")
+            for predicted in (first, "sad")
+        ]
+        names = ["dataset", "system", "regime", "noise", "snr_db", "condition", "label", "predicted", "count"]
+        pd.DataFrame(rows, columns=names).to_csv(tmp_path / "counts.csv", index=False)
+        draw_figure(figure, tmp_path / "figure_d", "d", settings, confusion=tmp_path / "counts.csv")
+        caption, printed = json.loads((tmp_path / "figure_d.json").read_text())["caption"], capsys.readouterr().err
+        assert ("#1 is 高兴." in caption) == (first == "高兴")
+        assert ("figure_d: Class names that the figure's font cannot draw" in printed) == (first == "高兴")

@@ -52,7 +52,7 @@ def test_no_other_step_asks_for_a_gpu(slurm_run):
 def test_steps_of_seconds_share_a_job(slurm_run):
     assert job(slurm_run.jobs, "calibrate").name == job(slurm_run.jobs, "corrupt").name
     assert job(slurm_run.jobs, "corrupt").processors == 2
-    assert job(slurm_run.jobs, "collect_scores").name == job(slurm_run.jobs, "draw_robustness").name
+    assert job(slurm_run.jobs, "collect_scores").name == job(slurm_run.jobs, "draw_figure").name
 
 
 def test_gpu_jobs_never_exceed_the_gpus(slurm_run):

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -27,6 +28,7 @@ from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.corpora.validation import check
 from nmer.errors import ConfigError, DataError
+from nmer.figures import figures
 from nmer.names import MODALITIES, PAPER_SYSTEMS, UNIMODAL_SYSTEMS
 from nmer.noise.calibration import CalibrationSettings, calibrate
 from nmer.noise.corruption import NoiseSource
@@ -188,8 +190,8 @@ def test_the_readme_says_truly_what_exists_and_what_does_not():
     assert status["systems"][1] == {*PAPER_SYSTEMS, *UNIMODAL_SYSTEMS} - reported
     assert status["noise kinds"][0] == set(noise_kinds.shipped())
     assert status["corpus layouts"][0] == set(layouts.shipped())
+    assert status["figures"][0] == set(figures.shipped())
     made = yaml.safe_load(SCHEMA.read_text())["$defs"]["experiment"]["properties"]
-    assert status["figures"][0] == set(made["figures"]["items"]["enum"])
     tables = next(row[1] for row in table_rows(README.read_text()) if row[0] == "tables")
     assert [int(number) for number in tables.split(", ")] == made["tables"]["items"]["enum"]
 
@@ -407,7 +409,7 @@ def test_the_defaults_of_layouts_are_those_that_they_declare():
 
 # Extending: the examples of the page are loaded and used
 
-EXAMPLES = ("A noise kind", "A system", "A layout")
+EXAMPLES = ("A noise kind", "A system", "A layout", "A figure")
 
 
 def example_blocks(heading: str) -> dict[str, str]:
@@ -444,6 +446,7 @@ def example(request, tmp_path, monkeypatch) -> tuple[str, dict]:
 
 noise_example = pytest.mark.parametrize("example", ["A noise kind"], indirect=True)
 system_example = pytest.mark.parametrize("example", ["A system"], indirect=True)
+figure_example = pytest.mark.parametrize("example", ["A figure"], indirect=True)
 layout_example = pytest.mark.parametrize("example", ["A layout"], indirect=True)
 
 
@@ -543,3 +546,23 @@ def test_the_example_of_a_layout_reads_a_corpus_that_is_accepted_and_stored(exam
         assert {split: len(index) for split, index in store.fold(1).items()} == {"train": 10, "val": 10, "test": 10}
         assert store.normalisation(1, "a") is not None
         assert store.normalisation(1, "v") is None
+
+
+@figure_example
+def test_the_example_of_a_figure_is_drawn_by_the_step_for_every_dataset(example, tmp_path):
+    _file, config = example
+    plan = Plan(config)
+    assert list(plan.drawings) == ["robustness", "spread_demo_mosei"]
+    place = ("demo_mosei", "nmer", "six", "gaussian", -10, "a", 1)
+    rows = [(*place, repeat, metric, value, 9) for repeat, value in ((1, 0.4), (2, 0.6)) for metric in ("WA", "UA")]
+    names = ["dataset", "system", "regime", "noise", "snr_db", "condition", "fold", "repeat", "metric", "value", "n"]
+    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "scores.csv", index=False)
+    job = SimpleNamespace(figure="spread_demo_mosei")
+    step = [sys.executable, REPOSITORY / "scripts" / "draw_figure.py", "--code", plan.code("draw_figure.py", job)]
+    step += ["--settings", plan.figure_settings(job), "--source", "scores", "scores.csv", "--output-stem", "spread"]
+    finished = subprocess.run(step, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert pd.read_csv(tmp_path / "spread.csv")["spread"].tolist() == pytest.approx([0.2 / 2**0.5], abs=1e-6)
+    texts = json.loads((tmp_path / "spread.json").read_text())
+    assert texts["title"] == "Spread, demo_mosei (synthetic)"
+    assert texts["alternative"] == "Bar chart of standard deviations. Systems: NMER."

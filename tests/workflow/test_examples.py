@@ -48,7 +48,7 @@ OWN_JOBS = {
     "find_chance": {()},
     "compare_systems": {()},
     "audit_claims": {()},
-    "draw_robustness": {()},
+    "draw_figure": {("robustness",)},
     "report": {()},
 }
 

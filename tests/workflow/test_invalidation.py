@@ -192,6 +192,24 @@ EDITS = {
         "0.6497",
         {"scores_table", "audit_claims", "report"},
     ),
+    "the caption of a figure": (
+        "scripts/nmer/results/figures/robustness.py",
+        "Bars: 95 % intervals",
+        "Bars are 95 % intervals",
+        {"draw_robustness", "report"},
+    ),
+    "the code of a figure of one dataset each": (
+        "scripts/nmer/results/figures/calibration.py",
+        "SHORTEST = 20",
+        "SHORTEST = 30",
+        {"draw_calibration", "report"},
+    ),
+    "a figure that is not drawn": (
+        "scripts/nmer/results/figures/recall.py",
+        "MOST_COLUMNS = 4",
+        "MOST_COLUMNS = 5",
+        set(),
+    ),
     "the report's template": ("scripts/nmer/results/report.html.j2", "</body>", "</body> ", {"report"}),
 }
 
@@ -212,6 +230,7 @@ QUICK = (
     "an activation of one system",
     "an upgraded lock file",
     "the caption of a table",
+    "the code of a figure of one dataset each",
     "the learning rate of all",
     "the noise kind's code",
     "the paper's numbers",
@@ -219,6 +238,12 @@ QUICK = (
     "a feature store that comes out otherwise",
 )
 """The most telling ones. The others are as good, but each costs a dry run."""
+
+
+def made_again(due) -> set[str]:
+    """The rules that are due; of figures each plug-in by itself, e.g. ``draw_training``."""
+    drawn = {f"draw_{name.partition('_')[0]}" for (name,) in due.get("draw_figure", ())}
+    return (set(due) - {"draw_figure"}) | drawn
 
 
 def test_all_edits_of_words_together_rerun_nothing(finished_workflow):
@@ -236,7 +261,7 @@ def test_an_edit_reruns_exactly_what_depends_on_it(finished_workflow, edit):
     name, old, new, expected = EDITS[edit]
     with finished_workflow.edited(name, old, new):
         due = finished_workflow.due()
-    assert set(due) == expected
+    assert made_again(due) == expected
     if edit in OF_ONE_DATASET:
         made = (job for rule, jobs in due.items() if not rule.startswith("draw_") for job in jobs)
         assert not any("tiny_iemocap" in job for job in made)
@@ -391,7 +416,7 @@ def test_what_is_taken_away_or_a_users_own_reruns_exactly_what_depends_on_it(wid
     name, old, new, expected = TAKEN_AWAY_OR_EDITED[edit]
     with wide_workflow.edited(name, old, new):
         due = wide_workflow.due()
-    assert set(due) == expected
+    assert made_again(due) == expected
     if edit == "the user's own noise":
         for rule in ("calibrate", "corrupt", "train", "evaluate"):
             assert all(any(value.startswith("mine_") for value in job) for job in due[rule])

@@ -129,7 +129,7 @@ def test_settings_of_a_notebook_or_a_locale_do_not_reach_the_steps(tmp_path):
     assert "utterances" in finished.stdout
 
 
-@pytest.mark.parametrize("script", ["draw_calibration.py", "show_features.py", "train.py", "add_noise.py"])
+@pytest.mark.parametrize("script", ["draw_figure.py", "show_features.py", "train.py", "add_noise.py"])
 def test_a_step_that_is_run_alone_starts_with_the_settings_of_a_notebook(script):
     settings = {name: value for name, value in SETTINGS.items() if name != "PYTHONSAFEPATH"}
     step = Path(__file__).resolve().parents[2] / "scripts" / script

@@ -114,282 +114,40 @@ rule embed:
         """
 
 
-rule draw_figure3:
+rule draw_figure:
     input:
-        points=lambda w: [f"{stem}_points.csv" for stem in plan.panels(w.dataset)],
-        distances=lambda w: [f"{stem}_distances.csv" for stem in plan.panels(w.dataset)],
+        lambda w: plan.figure_inputs(w),
     output:
-        multiext("results/{experiment}/figures/figure3_{dataset}", ".pdf", ".csv"),
+        multiext("results/{experiment}/figures/{figure}", ".pdf", ".csv", ".json"),
         png=report(
-            "results/{experiment}/figures/figure3_{dataset}.png",
-            caption="../report/figure3.rst",
+            "results/{experiment}/figures/{figure}.png",
+            caption="../report/figure.rst",
             category="Figures",
-            labels={"figure": "Figure 3", "dataset": "{dataset}"},
+            labels=lambda w: plan.figure_labels(w),
         ),
     log:
-        "results/logs/{experiment}/figures/figure3_{dataset}.log",
+        "results/logs/{experiment}/figures/{figure}.log",
     benchmark:
-        "results/benchmarks/{experiment}/figures/figure3_{dataset}.tsv"
+        "results/benchmarks/{experiment}/figures/{figure}.tsv"
+    wildcard_constraints:
+        figure="|".join(plan.drawings),
     conda:
         "../../envs/light.yaml"
     resources:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        code=plan.code("draw_figure3.py"),
+        settings=lambda w: plan.figure_settings(w),
+        sources=lambda w: plan.figure_arguments(w),
+        caption=lambda w: plan.figure_caption(w),
+        code=lambda w: plan.code("draw_figure.py", w),
     shell:
         """
-        python scripts/draw_figure3.py \
-            --code {params.code:q} \
-            --points {input.points:q} \
-            --distances {input.distances:q} \
-            --output-stem results/{wildcards.experiment:q}/figures/figure3_{wildcards.dataset:q} \
-            >{log:q} 2>&1
-        """
-
-
-rule draw_robustness:
-    input:
-        intervals="results/{experiment}/statistics/intervals.csv",
-        chance="results/{experiment}/statistics/chance.csv",
-    output:
-        multiext("results/{experiment}/figures/robustness", ".pdf", ".csv"),
-        png=report(
-            "results/{experiment}/figures/robustness.png",
-            caption="../report/robustness.rst",
-            category="Figures",
-            labels={"figure": "Robustness", "dataset": "all"},
-        ),
-    log:
-        "results/logs/{experiment}/figures/robustness.log",
-    benchmark:
-        "results/benchmarks/{experiment}/figures/robustness.tsv"
-    conda:
-        "../../envs/light.yaml"
-    resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
-    params:
-        settings=lambda w: plan.tables_settings(),
-        code=plan.code("draw_robustness.py"),
-    shell:
-        """
-        python scripts/draw_robustness.py \
+        python scripts/draw_figure.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
-            --intervals {input.intervals:q} \
-            --chance {input.chance:q} \
-            --output-stem results/{wildcards.experiment:q}/figures/robustness \
-            >{log:q} 2>&1
-        """
-
-
-rule draw_ranks:
-    input:
-        ranks="results/{experiment}/statistics/ranks.csv",
-    output:
-        multiext("results/{experiment}/figures/ranks", ".pdf", ".csv"),
-        png=report(
-            "results/{experiment}/figures/ranks.png",
-            caption="../report/ranks.rst",
-            category="Figures",
-            labels={"figure": "Ranks", "dataset": "all"},
-        ),
-    log:
-        "results/logs/{experiment}/figures/ranks.log",
-    benchmark:
-        "results/benchmarks/{experiment}/figures/ranks.tsv"
-    conda:
-        "../../envs/light.yaml"
-    resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
-    params:
-        code=plan.code("draw_ranks.py"),
-    shell:
-        """
-        python scripts/draw_ranks.py \
-            --code {params.code:q} \
-            --ranks {input.ranks:q} \
-            --output-stem results/{wildcards.experiment:q}/figures/ranks \
-            >{log:q} 2>&1
-        """
-
-
-rule draw_conditions:
-    input:
-        scores="results/{experiment}/scores.csv",
-        chance="results/{experiment}/statistics/chance.csv",
-    output:
-        multiext("results/{experiment}/figures/conditions_{dataset}", ".pdf", ".csv"),
-        png=report(
-            "results/{experiment}/figures/conditions_{dataset}.png",
-            caption="../report/conditions.rst",
-            category="Figures",
-            labels={"figure": "Conditions", "dataset": "{dataset}"},
-        ),
-    log:
-        "results/logs/{experiment}/figures/conditions_{dataset}.log",
-    benchmark:
-        "results/benchmarks/{experiment}/figures/conditions_{dataset}.tsv"
-    conda:
-        "../../envs/light.yaml"
-    resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
-    params:
-        settings=lambda w: plan.tables_settings(),
-        code=plan.code("draw_conditions.py"),
-    shell:
-        """
-        python scripts/draw_conditions.py \
-            --code {params.code:q} \
-            --settings {params.settings:q} \
-            --dataset {wildcards.dataset:q} \
-            --scores {input.scores:q} \
-            --chance {input.chance:q} \
-            --output-stem results/{wildcards.experiment:q}/figures/conditions_{wildcards.dataset:q} \
-            >{log:q} 2>&1
-        """
-
-
-rule draw_confusion:
-    input:
-        confusion="results/{experiment}/statistics/confusion.csv",
-    output:
-        multiext("results/{experiment}/figures/confusion_{dataset}", ".pdf", ".csv"),
-        png=report(
-            "results/{experiment}/figures/confusion_{dataset}.png",
-            caption="../report/confusion.rst",
-            category="Figures",
-            labels={"figure": "Confusion", "dataset": "{dataset}"},
-        ),
-    log:
-        "results/logs/{experiment}/figures/confusion_{dataset}.log",
-    benchmark:
-        "results/benchmarks/{experiment}/figures/confusion_{dataset}.tsv"
-    conda:
-        "../../envs/light.yaml"
-    resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
-    params:
-        settings=lambda w: plan.tables_settings(),
-        code=plan.code("draw_confusion.py"),
-    shell:
-        """
-        python scripts/draw_confusion.py \
-            --code {params.code:q} \
-            --settings {params.settings:q} \
-            --dataset {wildcards.dataset:q} \
-            --confusion {input.confusion:q} \
-            --output-stem results/{wildcards.experiment:q}/figures/confusion_{wildcards.dataset:q} \
-            >{log:q} 2>&1
-        """
-
-
-rule draw_recall:
-    input:
-        confusion="results/{experiment}/statistics/confusion.csv",
-    output:
-        multiext("results/{experiment}/figures/recall_{dataset}", ".pdf", ".csv"),
-        png=report(
-            "results/{experiment}/figures/recall_{dataset}.png",
-            caption="../report/recall.rst",
-            category="Figures",
-            labels={"figure": "Recall per class", "dataset": "{dataset}"},
-        ),
-    log:
-        "results/logs/{experiment}/figures/recall_{dataset}.log",
-    benchmark:
-        "results/benchmarks/{experiment}/figures/recall_{dataset}.tsv"
-    conda:
-        "../../envs/light.yaml"
-    resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
-    params:
-        settings=lambda w: plan.tables_settings(),
-        code=plan.code("draw_recall.py"),
-    shell:
-        """
-        python scripts/draw_recall.py \
-            --code {params.code:q} \
-            --settings {params.settings:q} \
-            --dataset {wildcards.dataset:q} \
-            --confusion {input.confusion:q} \
-            --output-stem results/{wildcards.experiment:q}/figures/recall_{wildcards.dataset:q} \
-            >{log:q} 2>&1
-        """
-
-
-rule draw_training:
-    input:
-        histories=lambda w: plan.histories(w.dataset),
-        chance="results/{experiment}/statistics/chance.csv",
-    output:
-        multiext("results/{experiment}/figures/training_{dataset}", ".pdf", ".csv"),
-        png=report(
-            "results/{experiment}/figures/training_{dataset}.png",
-            caption="../report/training.rst",
-            category="Figures",
-            labels={"figure": "Training", "dataset": "{dataset}"},
-        ),
-    log:
-        "results/logs/{experiment}/figures/training_{dataset}.log",
-    benchmark:
-        "results/benchmarks/{experiment}/figures/training_{dataset}.tsv"
-    conda:
-        "../../envs/light.yaml"
-    resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
-    params:
-        settings=lambda w: plan.tables_settings(),
-        code=plan.code("draw_training.py"),
-    shell:
-        """
-        python scripts/draw_training.py \
-            --code {params.code:q} \
-            --settings {params.settings:q} \
-            --dataset {wildcards.dataset:q} \
-            --histories {input.histories:q} \
-            --chance {input.chance:q} \
-            --output-stem results/{wildcards.experiment:q}/figures/training_{wildcards.dataset:q} \
-            >{log:q} 2>&1
-        """
-
-
-rule draw_calibration:
-    input:
-        calibration="results/calibration/{dataset}.csv",
-    output:
-        multiext("results/{experiment}/figures/calibration_{dataset}", ".pdf", ".csv"),
-        png=report(
-            "results/{experiment}/figures/calibration_{dataset}.png",
-            caption="../report/calibration.rst",
-            category="Figures",
-            labels={"figure": "Calibration", "dataset": "{dataset}"},
-        ),
-    log:
-        "results/logs/{experiment}/figures/calibration_{dataset}.log",
-    benchmark:
-        "results/benchmarks/{experiment}/figures/calibration_{dataset}.tsv"
-    conda:
-        "../../envs/light.yaml"
-    resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
-    params:
-        schedule=lambda w: plan.schedule_settings(),
-        code=plan.code("draw_calibration.py"),
-    shell:
-        """
-        python scripts/draw_calibration.py \
-            --code {params.code:q} \
-            --schedule {params.schedule:q} \
-            --calibration {input.calibration:q} \
-            --output-stem results/{wildcards.experiment:q}/figures/calibration_{wildcards.dataset:q} \
+            {params.sources:q} \
+            --output-stem results/{wildcards.experiment:q}/figures/{wildcards.figure:q} \
             >{log:q} 2>&1
         """
 

@@ -21,6 +21,7 @@ from nmer.corpora.demo import DemoSettings
 from nmer.corpora.download_list import download_list
 from nmer.corpora.registry import check_classes, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
+from nmer.figures import figures, sources
 from nmer.names import REGIMES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.values import check_finite, check_values
@@ -44,6 +45,7 @@ def check_config(config: dict[str, Any]) -> None:
         _member(config["datasets"], dataset, f"{where}.datasets", "datasets")
         _check_dataset(config, dataset)
     _check_plugins(systems, config.get("systems", {}), experiment["systems"], "systems", f"{where}.systems")
+    _check_figures(config.get("figures", {}), experiment.get("figures", []), f"{where}.figures")
     files = {name: given["file"] for name, given in config.get("systems", {}).items() if "file" in given}
     for system in experiment["systems"]:
         _check_declaration(systems.declaration(system, files.get(system)), where, files)
@@ -69,6 +71,13 @@ def check_config(config: dict[str, Any]) -> None:
         raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
     _check_noise(noise.get("kinds", {}), experiment, where)
     check_finite(config)
+
+
+def _check_figures(section: dict[str, Any], wanted: Sequence[str], where: str) -> None:
+    """Check the figures: those configured and those of the experiment, their options, and what they read."""
+    _check_plugins(figures, section, wanted, "figures", where)
+    for name in dict.fromkeys([*section, *wanted]):
+        sources(figures.declaration(name, section.get(name, {}).get("file")))
 
 
 def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) -> None:

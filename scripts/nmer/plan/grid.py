@@ -12,6 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from nmer.corpora.registry import layouts
+from nmer.errors import ConfigError
+from nmer.figures import figures, per_dataset, position, sources
 from nmer.names import UNIMODAL_SYSTEMS, corruption_name
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.config import check_config, schema
@@ -20,18 +22,6 @@ from nmer.plugins import Declaration
 from nmer.systems.registry import check_teacher, pretraining, regimes, systems
 
 ALL_TABLES = (1, 2, 3, 4, 5)
-FIGURES_PER_DATASET = {
-    "robustness": False,
-    "ranks": False,
-    "conditions": True,
-    "recall": True,
-    "confusion": True,
-    "training": True,
-    "figure3": True,
-    "calibration": True,
-}
-"""Every figure in the report's order, and whether each dataset has one of its own."""
-
 REFERENCE_NOISE = "gaussian"
 
 
@@ -46,6 +36,19 @@ class Corruption:
     def name(self) -> str:
         """E.g. ``gaussian_-10dB``."""
         return corruption_name(self.noise, self.snr_db)
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """One figure to draw: its plug-in, and its dataset (empty where it shows all); its ``name`` is its files' stem."""
+
+    figure: str
+    dataset: str = ""
+
+    @property
+    def name(self) -> str:
+        """E.g. ``robustness``, or ``recall_mosi``."""
+        return f"{self.figure}_{self.dataset}" if self.dataset else self.figure
 
 
 @dataclass(frozen=True)
@@ -76,10 +79,12 @@ class Grid:
         self.systems: list[str] = self.experiment["systems"]
         self.repeats: int = self.experiment.get("repeats", 3)
         self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
-        self.figures: list[str] = self.experiment.get("figures", list(FIGURES_PER_DATASET))
+        configured = list(dict.fromkeys([*figures.shipped(), *config.get("figures", {})]))
+        self.figures: list[str] = sorted(self.experiment.get("figures", configured), key=self._position)
         self._declarations: dict[str, Declaration] = {}
         for system in self.systems:
             self._check_teacher(system)
+        self.drawings = self._drawings()
 
     @cached_property
     def snr_db(self) -> dict[str, list[int]]:
@@ -128,6 +133,30 @@ class Grid:
     @property
     def _unimodal_is_run(self) -> bool:
         return 4 in self.tables and any(system in UNIMODAL_SYSTEMS for system in self.systems)
+
+    def _drawings(self) -> dict[str, Drawing]:
+        """Every figure by its name, in the report's order. Raises ConfigError if two have the same name."""
+        found: dict[str, Drawing] = {}
+        for figure in self.figures:
+            for dataset in self.datasets if per_dataset(self._figure(figure)) else [""]:
+                drawing = Drawing(figure, dataset)
+                if drawing.name in found:
+                    other = found[drawing.name].figure
+                    raise ConfigError(
+                        f"experiments.{self.name}.figures: '{figure}' and '{other}' both draw {drawing.name}. "
+                        "Rename one of them."
+                    )
+                found[drawing.name] = drawing
+        return found
+
+    def reads(self, source: str) -> bool:
+        """Whether a figure of the experiment reads a source."""
+        return any(source in sources(self._figure(figure)) for figure in self.figures)
+
+    @property
+    def draws_panels(self) -> bool:
+        """Whether a figure of the experiment reads the t-SNE panels."""
+        return self.reads("points") or self.reads("distances")
 
     def folds(self, dataset: str) -> list[int]:
         """The folds that are run, 1-based: the experiment's number of them, at most what the corpus has."""
@@ -193,6 +222,12 @@ class Grid:
             file = self.config.get("systems", {}).get(name, {}).get("file")
             self._declarations[name] = systems.declaration(name, file)
         return self._declarations[name]
+
+    def _figure(self, name: str) -> Declaration:
+        return figures.declaration(name, self.config.get("figures", {}).get(name, {}).get("file"))
+
+    def _position(self, figure: str) -> int:
+        return position(self._figure(figure))
 
     def _teacher(self, system: str) -> str | None:
         """The pretrained system that a system starts from, as its options have it."""

@@ -60,8 +60,9 @@ def _features(plan: Plan) -> Iterable[Job]:
 
 
 def _noise(plan: Plan) -> Iterable[Job]:
+    draws_panels = plan.draws_panels
     for dataset in plan.datasets:
-        drawn = [stem.name for stem in plan.panels(dataset)] if "figure3" in plan.figures else []
+        drawn = [stem.name for stem in plan.panels(dataset)] if draws_panels else []
         for corruption in dict.fromkeys([*plan.corruptions_of(dataset), *drawn]):
             calibrated = RESULTS / "calibration" / dataset / f"{corruption}.csv"
             yield _job("noise", "calibrate", calibrated, dataset=dataset, corruption=corruption)
@@ -103,7 +104,7 @@ def _results(plan: Plan) -> Iterable[Job]:
         number = stem.name.removeprefix("table")
         rule = "sizes_table" if number == "1" else "scores_table"
         yield _job("results", rule, stem.with_suffix(".csv"), table=number)
-    for dataset in plan.datasets if "figure3" in plan.figures else []:
+    for dataset in plan.datasets if plan.draws_panels else []:
         for stem in plan.panels(dataset):
             distances = stem.with_name(f"{stem.name}_distances.csv")
             yield _job("results", "embed", distances, stem, dataset=dataset, corruption=stem.name)
@@ -111,7 +112,6 @@ def _results(plan: Plan) -> Iterable[Job]:
     yield _job("results", "find_chance", plan.chance())
     yield _job("results", "compare_systems", statistics / "comparisons.csv", statistics)
     yield _job("results", "audit_claims", plan.folder / "tables" / "claims.csv")
-    for stem in plan.figure_stems():
-        rule, _, dataset = stem.name.partition("_")
-        yield _job("results", f"draw_{rule}", stem.with_suffix(".png"), dataset=dataset)
+    for stem, drawing in zip(plan.figure_stems(), plan.drawings.values(), strict=True):
+        yield _job("results", "draw_figure", stem.with_suffix(".png"), stem, figure=stem.name, dataset=drawing.dataset)
     yield _job("results", "report", plan.folder / "report.html")

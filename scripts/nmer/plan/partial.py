@@ -1,32 +1,22 @@
-"""What a partial report is drawn from: the arguments of each drawing step, as far as there is something to draw."""
+"""What a partial report is drawn from: the arguments of each drawing step, where its sources exist."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from nmer.plan.paths import RESULTS
-from nmer.plan.plan import Plan
+from nmer.plan.plan import Plan, source_arguments
 
 
-def figure_data(plan: Plan, folder: Path, kind: str, dataset: str) -> list[str | Path]:
-    """The arguments that a figure is drawn from; none if nothing of it is there yet."""
-    settings, statistics = ["--settings", plan.tables_settings()], folder / "statistics"
-    about = [*settings, "--dataset", dataset]
-    chance: list[str | Path] = ["--chance", statistics / plan.chance().name]
-    calibration = RESULTS / "calibration" / f"{dataset}.csv"
-    histories = [path for path in plan.histories(dataset) if path.exists()] if kind == "training" else []
-    panels = [panel for panel in plan.panels(dataset) if Path(f"{panel}_distances.csv").exists()] if dataset else []
-    points, distances = ([f"{panel}_{part}.csv" for panel in panels] for part in ("points", "distances"))
-    arguments: dict[str, list[str | Path]] = {
-        "robustness": [*settings, "--intervals", statistics / "intervals.csv", *chance],
-        "ranks": ["--ranks", statistics / "ranks.csv"],
-        "conditions": [*about, "--scores", folder / "scores.csv", *chance],
-        "recall": [*about, "--confusion", statistics / "confusion.csv"],
-        "confusion": [*about, "--confusion", statistics / "confusion.csv"],
-        "training": [*about, *chance, "--histories", *histories] if histories else [],
-        "figure3": ["--points", *points, "--distances", *distances] if panels else [],
-        "calibration": ["--schedule", plan.schedule_settings(), "--calibration", calibration]
-        if calibration.exists()
-        else [],
-    }
-    return arguments[kind]
+def figure_step(plan: Plan, name: str, made: Path) -> tuple[list[str], str] | None:
+    """The arguments of the step that draws a figure, and its code; None if nothing exists of one of its sources.
+
+    made: the folder with the scores and statistics of the partial report.
+    """
+    planned = plan.figure_sources(plan.drawings[name], made)
+    found = {source: [file for file in files if file.exists()] for source, files in planned.items()}
+    if any(planned[source] and not files for source, files in found.items()):
+        return None
+    w: Any = SimpleNamespace(figure=name)
+    return ["--settings", plan.figure_settings(w), *source_arguments(found)], plan.code("draw_figure.py", w)

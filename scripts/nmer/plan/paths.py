@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from nmer.corpora.registry import source_files
+from nmer.figures import VALUES, sources
 from nmer.names import ALL_CLEAN_SCORES, UNIMODAL_SYSTEMS, corruption_name, predictions_path
-from nmer.plan.grid import FIGURES_PER_DATASET, Grid, Training
+from nmer.plan.grid import Drawing, Grid, Training
 from nmer.systems.registry import regimes
 
 RESULTS = Path("results")
 HISTORY = "history.csv"
 """What is left of a training whose weights are not kept."""
+
+FIGURE_3 = "figure3"
+"""The figure whose distances the claims are computed from."""
+
+STATISTICS = ("chance", "intervals", "comparisons", "ranks", "confusion")
 
 
 class Paths(Grid):
@@ -78,17 +84,39 @@ class Paths(Grid):
 
     def figure_stems(self) -> list[Path]:
         """The figures, without suffix, in the report's order."""
-        stems = [
-            f"{figure}_{dataset}" if per_dataset else figure
-            for figure, per_dataset in FIGURES_PER_DATASET.items()
-            if figure in self.figures
-            for dataset in (self.datasets if per_dataset else [""])
-        ]
-        return [self.folder / "figures" / stem for stem in stems]
+        return [self.folder / "figures" / name for name in self.drawings]
+
+    def figure_sources(self, drawing: Drawing, made: Path | None = None) -> dict[str, list[Path]]:
+        """The files that a figure reads, by the source that it declares.
+
+        made: the folder with the collected scores and the statistics; default the experiment's.
+        """
+        made = made or self.folder
+        datasets = [drawing.dataset] if drawing.dataset else self.datasets
+        panels = [panel for dataset in datasets for panel in self.panels(dataset)]
+        statistics = {name: [made / "statistics" / f"{name}.csv"] for name in STATISTICS}
+        files: dict[str, list[Path]] = {
+            **statistics,
+            "scores": [made / "scores.csv"],
+            "replicates": [made / "statistics" / "replicates.h5"],
+            "predictions": [path for path in self.predictions() if self._dataset_of(path) in datasets],
+            "histories": [path for dataset in datasets for path in self.histories(dataset)],
+            "calibration": [RESULTS / "calibration" / f"{dataset}.csv" for dataset in datasets],
+            "points": [panel.with_name(f"{panel.name}_points.csv") for panel in panels],
+            "distances": [panel.with_name(f"{panel.name}_distances.csv") for panel in panels],
+        }
+        return {name: files[name] for name in sources(self._figure(drawing.figure)) if name not in VALUES}
+
+    def _dataset_of(self, scores: Path) -> str:
+        return scores.relative_to(self.folder / "scores").parts[0]
 
     def distances(self) -> list[Path]:
         """The distances of Figure 3 of every dataset, if the experiment draws it."""
-        return [stem.with_suffix(".csv") for stem in self.figure_stems() if stem.name.startswith("figure3_")]
+        return [
+            self.folder / "figures" / f"{name}.csv"
+            for name, drawing in self.drawings.items()
+            if drawing.figure == FIGURE_3
+        ]
 
     def panels(self, dataset: str) -> list[Path]:
         """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise, or of the noises named."""

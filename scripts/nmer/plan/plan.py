@@ -18,6 +18,7 @@ from nmer import planned_code
 from nmer.corpora.demo import MOSEI_FILE
 from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
+from nmer.figures import sources
 from nmer.names import FRESH
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
@@ -102,6 +103,10 @@ class Plan(Paths):
         """The digest files of large files: what Snakemake tracks in their place."""
         return [f"{path}{DIGEST_SUFFIX}" for path in paths]
 
+    def figure_inputs(self, w: Wildcards) -> list[Path]:
+        """Input files of a figure."""
+        return [file for files in self.figure_sources(self.drawings[w.figure]).values() for file in files]
+
     # What each job depends on: settings
 
     def corpus_settings(self, w: Wildcards) -> str:
@@ -142,10 +147,6 @@ class Plan(Paths):
         """The keys of the noise schedule that are not at their default."""
         noise = self.config.get("noise", {})
         return {name: noise[key] for key, (name, d) in _SCHEDULE.items() if noise.get(key, d) != d}
-
-    def schedule_settings(self) -> str:
-        """Settings of the noise schedule."""
-        return _json(self.schedule)
 
     def corruption_settings(self, w: Wildcards) -> str:
         """Settings of the noisy embeddings of one noise kind and level."""
@@ -200,6 +201,38 @@ class Plan(Paths):
             }
         )
 
+    def figure_settings(self, w: Wildcards) -> str:
+        """Settings of a figure: its options, its dataset, and what it declares to read of the experiment's."""
+        drawing = self.drawings[w.figure]
+        declaration, given = self._figure(drawing.figure), self.config.get("figures", {}).get(drawing.figure, {})
+        read = sources(declaration)
+        return _json(
+            {
+                "figure": drawing.figure,
+                "file": given.get("file"),
+                "options": non_default(given, declaration.options) or None,
+                "dataset": drawing.dataset or None,
+                "about": self._printed(drawing.dataset) if drawing.dataset else None,
+                "settings": json.loads(self.tables_settings()) if "settings" in read else None,
+                "schedule": self.schedule if "schedule" in read else None,
+            }
+        )
+
+    def figure_arguments(self, w: Wildcards) -> list[str]:
+        """The sources of a figure as arguments of the step."""
+        return source_arguments(self.figure_sources(self.drawings[w.figure]))
+
+    def figure_caption(self, w: Wildcards) -> str:
+        """The caption that a figure declares, or its title."""
+        attributes = self._figure(self.drawings[w.figure].figure).attributes
+        return str(attributes.get("caption") or attributes.get("title") or w.figure)
+
+    def figure_labels(self, w: Wildcards) -> dict[str, str]:
+        """How Snakemake's own report lists a figure."""
+        drawing = self.drawings[w.figure]
+        title = self._figure(drawing.figure).attributes.get("title", drawing.figure)
+        return {"figure": title, "dataset": drawing.dataset or "all"}
+
     def embedding_settings(self, w: Wildcards) -> str:
         """Settings of one t-SNE panel."""
         corruption = self.corruptions[w.corruption]
@@ -245,7 +278,9 @@ class Plan(Paths):
 
     def _plugins(self, script: str, w: Wildcards) -> list[Path]:
         plugins: list[Path] = []
-        if script == "build_features.py":
+        if script == "draw_figure.py":
+            plugins = [self._figure(self.drawings[w.figure].figure).file]
+        elif script == "build_features.py":
             section = self.config["datasets"][w.dataset]
             plugins = [layouts.path(section["layout"], section.get("file"))]
         elif script in ("calibrate.py", "corrupt.py"):
@@ -370,6 +405,11 @@ _SCHEDULE = {
 _CALIBRATION = {"mode": "integer_T", "scope": "stored", "match": "nominal"}
 _EMBEDDING = {"samples": 128, "perplexity": 30, "seed": 0}
 _PRETRAINING_KEYS = changed(PRETRAINING, TrainingSettings())
+
+
+def source_arguments(sources: dict[str, list[Path]]) -> list[str]:
+    """Sources of a figure by name as arguments of ``draw_figure.py``."""
+    return [word for name, files in sources.items() for word in ("--source", name, *map(str, files))]
 
 
 def _json(settings: dict[str, Any]) -> str:

@@ -177,10 +177,8 @@ def made_by(plan: Plan, job: Job) -> tuple[str, str]:
         "corrupt": plan.corruption_settings,
         "check_system": plan.check_settings,
         "embed": plan.embedding_settings,
-        "draw_calibration": lambda _w: plan.schedule_settings(),
-        **dict.fromkeys(
-            ("collect_calibration", "collect_scores", "find_chance", "draw_figure3", "draw_ranks"), lambda _w: "{}"
-        ),
+        "draw_figure": plan.figure_settings,
+        **dict.fromkeys(("collect_calibration", "collect_scores", "find_chance"), lambda _w: "{}"),
     }
     return f"{job.rule}.py", of_rule.get(job.rule, lambda _w: plan.tables_settings())(w)
 

@@ -6,7 +6,6 @@ font ships with matplotlib, so that a figure is the same on every machine; it la
 
 from __future__ import annotations
 
-import sys
 import unicodedata
 from collections.abc import Iterable
 from functools import cache
@@ -40,13 +39,6 @@ def legend(classes: Iterable[str]) -> str:
     """A sentence on the numbers that a figure draws in place of names; empty if it draws none."""
     numbered = [f"{label} is {name}" for name, label in drawn_labels(classes).items() if not _can_be_drawn(name)]
     return f"Class names that the figure's font cannot draw are numbered: {'; '.join(numbered)}." if numbered else ""
-
-
-def warn_of_numbers(classes: Iterable[str], stem: str) -> None:
-    """Print the legend of a figure as a warning."""
-    said = legend(classes)
-    if said:
-        print(f"warning: {stem}: {said} The report and the figure's CSV have the names.", file=sys.stderr)
 
 
 def _can_be_drawn(name: str) -> bool:

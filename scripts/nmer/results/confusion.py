@@ -30,7 +30,7 @@ def read_counts(path: str | Path) -> pd.DataFrame:
     return read_columns(path, _COUNTS)
 
 
-def confusion(counts: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
+def confusion_matrices(counts: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
     """Confusion matrices of one dataset under the reference noise at its outermost levels, columns CONFUSION_COLUMNS.
 
     counts: as :func:`read_counts` gives them; classes keep their order. share: of the utterances of class ``label``,

@@ -21,7 +21,6 @@ from nmer.files import read_json
 from nmer.names import ALL_NOISY, AVERAGE, MODALITIES, SPLITS, UNIMODAL_SYSTEMS
 from nmer.noise.misses import miss, miss_sentences
 from nmer.results.chance import with_marks
-from nmer.results.figure_texts import figure_texts
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.printed import to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
@@ -188,7 +187,7 @@ def table_files(stems: Iterable[str]) -> list[Path]:
 
 def figure_files(stems: Iterable[str]) -> list[Path]:
     """All files of figures: what the page shows of them, and what it links to."""
-    return [Path(f"{stem}{suffix}") for stem in stems for suffix in FIGURE_LINKS]
+    return [Path(f"{stem}{suffix}") for stem in stems for suffix in (*FIGURE_LINKS, ".json")]
 
 
 def statistics_files(comparisons: str | None) -> list[Path]:
@@ -226,19 +225,20 @@ def read_comparisons_table(path: str, output: str, settings: dict[str, Any]) -> 
     }
 
 
-def read_figure(stem: str, output: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """A figure's image as a data URI, its title, caption and text for those who cannot see it, and its links."""
+def read_figure(stem: str, output: str) -> dict[str, Any]:
+    """A figure's image as a data URI, its title, caption and alternative text, and its links.
+
+    Raises DataError if its files are missing or damaged.
+    """
+    texts = read_json(f"{stem}.json")
     try:
-        image, data = Path(f"{stem}.png").read_bytes(), read_csv(f"{stem}.csv")
-    except (OSError, ValueError) as error:
+        image = Path(f"{stem}.png").read_bytes()
+        printed = {key: str(texts[key]) for key in ("title", "caption", "alternative")}
+    except (OSError, KeyError) as error:
         raise DataError(f"{stem}: the figure cannot be read ({error}). Draw it again.") from None
-    name = Path(stem).name
-    title, caption, alternative = figure_texts(name, data, settings)
     return {
-        "id": name,
-        "title": title,
-        "caption": caption,
-        "alternative": alternative,
+        "id": Path(stem).name,
+        **printed,
         "source": f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}",
         "links": _links(stem, output, FIGURE_LINKS),
     }

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nmer.errors import DataError
+from nmer.figures import Drawn, figure
 from nmer.names import MODALITIES
 from nmer.noise.calibration import snr_db
 from nmer.noise.schedule import Schedule
@@ -22,6 +23,25 @@ COLORS = dict(zip(MODALITIES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
 FURTHER = 1.15
 """How much further than the largest chosen T the curves go."""
 SHORTEST = 20
+
+
+@figure(
+    "calibration",
+    position=8,
+    per_dataset=True,
+    sources=("calibration", "schedule"),
+    title="Calibration",
+    caption=(
+        "SNR against T, the steps of the noise schedule, for every modality. Marks are the chosen levels, dotted "
+        "lines the SNRs that were asked for."
+    ),
+    alternative="Line chart of SNR against T; the chosen levels are those of the calibration table.",
+)
+def draw(dataset: str, calibration: list[Path], schedule: Schedule) -> Drawn:
+    """The figure and its data from the calibration of one dataset."""
+    del dataset  # the calibration is that of the dataset
+    curves = calibration_curves(pd.concat(map(read_levels, calibration), ignore_index=True), schedule)
+    return Drawn(curves, draw_calibration(curves))
 
 
 def read_levels(path: str | Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -12,11 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from nmer.figures import Drawn, figure
 from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
-from nmer.results.chance import MARKS, with_chance, with_marks
+from nmer.results.chance import MARKS, read_trainings, with_chance, with_marks
 from nmer.results.curves import draw_chance
 from nmer.results.labels import system_label
-from nmer.results.scores import average, of_regime
+from nmer.results.scores import average, of_regime, read_scores
 from nmer.results.selection import by_level, corruptions, of_dataset, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.tables import TABLE_METRICS, systems_of
@@ -28,6 +30,25 @@ HEADS = {**{condition: condition for condition in SIX_CONDITIONS}, AVERAGE: "avg
 
 CELL_HEIGHT = 0.27  # inches, of two numbers one above the other
 ABSENT_SHADE = "#eeeeee"
+
+
+@figure(
+    "conditions",
+    position=3,
+    per_dataset=True,
+    sources=("scores", "chance", "settings"),
+    title="Conditions",
+    caption=(
+        "WA (upper number and shade) and UA (lower number) of every system in each condition, named by its clean "
+        "modalities, and on average. “none”: trained and tested with all modalities noisy (MEN: trained clean). "
+        "†: a training is at chance there. Dotted on the scale: WA of the largest class."
+    ),
+    alternative="Heat maps of WA and UA, as in Tables 2, 3 and 5.",
+)
+def draw(dataset: str, scores: Path, chance: Path, settings: dict[str, Any]) -> Drawn:
+    """The figure and its data from the files of an experiment."""
+    cells = condition_scores(read_scores(scores), settings, dataset, read_trainings(chance))
+    return Drawn(cells, draw_conditions(cells))
 
 
 def condition_scores(

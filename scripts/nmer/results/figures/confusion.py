@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -10,7 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nmer.results.class_labels import drawn_labels
+from nmer.figures import Drawn, figure
+from nmer.results.class_labels import drawn_labels, legend
+from nmer.results.confusion import confusion_matrices, read_counts
 from nmer.results.labels import system_label
 from nmer.results.selection import by_level
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
@@ -19,6 +23,24 @@ from nmer.results.wording import level_title
 NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix: seven and four beside each other on a page
 PER_CLASS, GAP, LABELS = 0.36, 0.12, 1.0  # inches, of a class, between matrices and to the left of them
 LETTER = 0.08  # inches, of a title
+
+
+@figure(
+    "confusion",
+    position=5,
+    per_dataset=True,
+    sources=("confusion", "settings"),
+    title="Confusion",
+    caption=(
+        "Percent of each true class that is taken for each class, mean over the six conditions, reference noise at "
+        "its mildest and hardest level. The diagonal is the recall."
+    ),
+    alternative="Confusion matrices; the numbers are in the CSV.",
+)
+def draw(dataset: str, confusion: Path, settings: dict[str, Any]) -> Drawn:
+    """The figure and its data from the counts of predictions of an experiment."""
+    shown = confusion_matrices(read_counts(confusion), settings, dataset)
+    return Drawn(shown, draw_confusion(shown), note=legend(dict.fromkeys(shown["label"])))
 
 
 def draw_confusion(shares: pd.DataFrame) -> Figure:

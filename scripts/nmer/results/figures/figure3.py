@@ -1,6 +1,8 @@
-"""Figure 3: noise moves utterances in the t-SNE plane. Draws; computes nothing."""
+"""Figure 3: noise moves utterances in the t-SNE plane, original and noisy at every level. Computes nothing."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import matplotlib
 import pandas as pd
@@ -8,23 +10,47 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.errors import DataError
+from nmer.figures import Drawn, figure
 from nmer.names import MODALITIES
 from nmer.results.labels import MODALITY_LABELS
-from nmer.results.reading import read_csv
+from nmer.results.reading import read_csv, rows_of
 from nmer.results.style import NOISY, ORIGINAL, SETTINGS, WIDTH
 from nmer.results.wording import level_title
 
+POINTS = ["dataset", "noise", "snr_db", "modality", "kind", "utterance", "x", "y"]
+DISTANCES = ["dataset", "noise", "snr_db", "modality", "samples", "tsne_distance", "raw_distance"]
 
-def read_panels(paths: list[str], key: list[str]) -> pd.DataFrame:
+
+@figure(
+    "figure3",
+    position=7,
+    per_dataset=True,
+    sources=("points", "distances"),
+    title="Figure 3",
+    caption=(
+        "Original and noisy test utterances in one t-SNE plane per modality and noise level. Lines join an utterance "
+        "with its noisy copy; below each panel stands their mean length. Raw distances are per dimension of the "
+        "feature space and comparable across panels, t-SNE distances are not strictly so."
+    ),
+    alternative="Scatter plots of original and noisy utterances.",
+)
+def draw(dataset: str, points: list[Path], distances: list[Path]) -> Drawn:
+    """The figure, and its distances as data, from the panels of one dataset."""
+    del dataset  # the panels are those of the dataset
+    lengths = read_panels(distances, DISTANCES)
+    return Drawn(lengths[DISTANCES], draw_figure_3(read_panels(points, POINTS), lengths), spoken=_spoken(lengths))
+
+
+def read_panels(paths: list[Path], key: list[str]) -> pd.DataFrame:
     """One table from the files of several corruptions, least noise first. Raises DataError if one is unreadable."""
     try:
         table = pd.concat([read_csv(path) for path in paths], ignore_index=True)
         table["snr_db"] = table["snr_db"].astype("Int64")
         missing = [column for column in key if column not in table]
     except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{', '.join(paths)}: cannot be read ({error}). Delete and run again.") from None
+        raise DataError(f"{', '.join(map(str, paths))}: cannot be read ({error}). Delete and run again.") from None
     if missing:
-        raise DataError(f"{', '.join(paths)}: no column {', '.join(missing)}. Delete and run again.")
+        raise DataError(f"{', '.join(map(str, paths))}: no column {', '.join(missing)}. Delete and run again.")
 
     def order(column: pd.Series) -> pd.Series:
         return -column if column.name == "snr_db" else column
@@ -52,6 +78,14 @@ def draw_figure_3(points: pd.DataFrame, distances: pd.DataFrame) -> Figure:
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
+
+
+def _spoken(distances: pd.DataFrame) -> str:
+    steps = [
+        f"{level_title(row.noise, row.snr_db)}: t-SNE {row.tsne_distance:.2f}, raw {row.raw_distance:.3f}"
+        for row in rows_of(distances[distances["modality"] == "mean"])
+    ]
+    return f"Mean distances over modalities: {'; '.join(steps)}."
 
 
 def _panel(table: pd.DataFrame, noise: str, snr_db: int | None, modality: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nmer.figures import Drawn, figure
 from nmer.results.labels import system_label
 from nmer.results.reading import read_columns, rows_of
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, sentence_figure, system_styles, wrapped
@@ -29,12 +30,29 @@ AXIS_AT, LINE, BAR = 0.9, 0.21, 0.09  # inches: the axis below the top, a system
 SIGNIFICANT = 0.05
 
 
+@figure(
+    "ranks",
+    position=2,
+    sources=("ranks",),
+    title="Ranks",
+    caption=(
+        "Average ranks, 1 is best, and Nemenyi's critical difference. A bar joins systems whose ranks differ by less: "
+        "the data do not tell them apart."
+    ),
+    alternative="Critical-difference diagrams.",
+)
+def draw(ranks: Path) -> Drawn:
+    """The figure and its data from the average ranks of an experiment."""
+    shown = with_bars(read_ranks(ranks))
+    return Drawn(shown, draw_ranks(shown), spoken=_spoken(shown))
+
+
 def read_ranks(path: str | Path) -> pd.DataFrame:
     """Average ranks with their critical difference, best first. Raises DataError if the file holds none."""
     return read_columns(path, _RANKS)
 
 
-def ranks(table: pd.DataFrame) -> pd.DataFrame:
+def with_bars(table: pd.DataFrame) -> pd.DataFrame:
     """What the diagram shows, columns COLUMNS: the best system first, metrics in the order of the table.
 
     table: as :func:`read_ranks` gives it. bars: numbers, joined by spaces, of the bars that a system is joined by.
@@ -63,7 +81,7 @@ def joined(ordered: list[float], critical_difference: float) -> list[tuple[int, 
 
 
 def draw_ranks(shown: pd.DataFrame) -> Figure:
-    """One diagram per metric, the best rank on the left. shown: as :func:`ranks` returns."""
+    """One diagram per metric, the best rank on the left. shown: as :func:`with_bars` returns."""
     if shown.empty:
         return sentence_figure("Ranks are compared where at least three systems were tested in at least two settings.")
     styles = system_styles(list(dict.fromkeys(shown["system"])))
@@ -78,6 +96,14 @@ def draw_ranks(shown: pd.DataFrame) -> Figure:
             axis.set_axis_off()
             _draw_diagram(axis, metric, rows, styles)
     return figure
+
+
+def _spoken(shown: pd.DataFrame) -> str:
+    lines = [
+        f"{metric}: " + ", ".join(f"{system_label(row.system)} {row.rank:.2f}" for row in rows_of(part))
+        for metric, part in shown.groupby("metric", sort=False)
+    ]
+    return f"{'; '.join(lines) or 'Nothing was ranked'}."
 
 
 def _bars(rows: pd.DataFrame) -> dict[str, list[float]]:

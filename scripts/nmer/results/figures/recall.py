@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
-from nmer.results.class_labels import drawn_labels
+from nmer.figures import Drawn, figure
+from nmer.results.class_labels import drawn_labels, legend
+from nmer.results.confusion import read_counts, recall
 from nmer.results.curves import draw_curves
 from nmer.results.labels import noise_label
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
 
 MOST_COLUMNS = 4
+
+
+@figure(
+    "recall",
+    position=4,
+    per_dataset=True,
+    sources=("confusion", "settings"),
+    title="Recall per class",
+    caption="Recall of every class against the SNR, mean over the six conditions.",
+    alternative="Line charts of recall against the SNR, one for each class.",
+)
+def draw(dataset: str, confusion: Path, settings: dict[str, Any]) -> Drawn:
+    """The figure and its data from the counts of predictions of an experiment."""
+    shown = recall(read_counts(confusion), settings, dataset)
+    return Drawn(shown, draw_recall(shown), note=legend(dict.fromkeys(shown["label"])))
 
 
 def draw_recall(curves: pd.DataFrame) -> Figure:

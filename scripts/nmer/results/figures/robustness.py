@@ -9,8 +9,9 @@ import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
+from nmer.figures import Drawn, figure
 from nmer.names import AVERAGE
-from nmer.results.chance import with_chance
+from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_chance, draw_curves
 from nmer.results.labels import noise_label
 from nmer.results.reading import read_columns
@@ -29,6 +30,23 @@ _INTERVALS = {
     **dict.fromkeys(("condition", "metric"), "str"),
     **dict.fromkeys(("value", "low", "high"), "float64"),
 }
+
+
+@figure(
+    "robustness",
+    position=1,
+    sources=("intervals", "chance", "settings"),
+    title="Robustness",
+    caption=(
+        "WA and UA, averaged over the six conditions, against the SNR. Bars: 95 % intervals. Dotted: chance, what a "
+        "constant prediction attains (UA: 1 / classes; WA: the share of the largest class)."
+    ),
+    alternative="Line charts of WA and UA against the SNR, as in Table 2.",
+)
+def draw(intervals: Path, chance: Path, settings: dict[str, Any]) -> Drawn:
+    """The figure and its data from the files of an experiment."""
+    curves = robustness(read_intervals(intervals), settings, read_trainings(chance))
+    return Drawn(curves, draw_robustness(curves, settings))
 
 
 def read_intervals(path: str | Path) -> pd.DataFrame:

@@ -13,8 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.errors import DataError
+from nmer.figures import Drawn, figure
 from nmer.names import corruption_name
-from nmer.results.chance import with_chance
+from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_chance
 from nmer.results.labels import system_label
 from nmer.results.reading import read_columns
@@ -34,6 +35,26 @@ _FOLDERS = re.compile(
     r"(?P<dataset>[^/]+)/(?P<system>[^/]+)/(?P<regime>clean|six|all)/((?P<corruption>[^/]+)/)?fold(?P<fold>\d+)/[^/]+$"
 )
 _HISTORY = {"repeat": "Int64", "epoch": "Int64", **dict.fromkeys(QUANTITIES, "float64")}
+
+
+@figure(
+    "training",
+    position=6,
+    per_dataset=True,
+    sources=("histories", "chance", "settings"),
+    title="Training",
+    caption=(
+        "Validation UA, which selects the epoch, and training loss per epoch, reference noise at its mildest and "
+        "hardest level. Lines: mean over folds and repeats; bands: lowest to highest. Losses have other terms in each "
+        "system: compare their course, not their height. A system trained clean is the same in both columns. Dotted: "
+        "chance; a curve that is still on it has not begun to learn."
+    ),
+    alternative="Line charts of validation UA and training loss against the epoch.",
+)
+def draw(dataset: str, histories: list[Path], chance: Path, settings: dict[str, Any]) -> Drawn:
+    """The figure and its data from the histories of an experiment."""
+    curves = training_curves(read_histories(histories, settings), settings, dataset, read_trainings(chance))
+    return Drawn(curves, draw_training(curves))
 
 
 def read_histories(paths: Iterable[str | Path], settings: dict[str, Any]) -> pd.DataFrame:

@@ -1,0 +1,89 @@
+"""Draw one figure: a plug-in of ``nmer/results/figures/`` or a user's own, from the sources that it declares.
+
+Writes .png, .pdf, the data as .csv, and as .json the title, caption and alternative text that the report shows.
+
+Settings: {"figure": "conditions", "file": "mine.py", "options": {}, "dataset": "mosi",
+           "about": {"paper_name": null, "synthetic": false}}
+          file: of a user's own figure. dataset, about: of a figure that each dataset has its own of
+          and, for a figure that reads them, "settings" (see make_table.py --help) and "schedule" (of the noise)
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from nmer import command
+from nmer.digests import check_digests
+from nmer.errors import ConfigError
+from nmer.figures import FILES, Drawn, figures, per_dataset, sources
+from nmer.files import write_json
+from nmer.noise.schedule import Schedule
+from nmer.plugins import Declaration
+from nmer.results.labels import system_label
+from nmer.results.style import save_figure
+from nmer.results.tables import check
+from nmer.results.wording import short_title
+
+
+def main() -> None:
+    """Load the plug-in, hand it its sources, save what it drew."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
+    parser.add_argument(
+        "--source",
+        nargs="+",
+        action="append",
+        default=[],
+        metavar=("NAME", "FILE"),
+        help="a source and its files; repeat for each",
+    )
+    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    arguments = parser.parse_args()
+    settings = arguments.settings
+    given = {name: [Path(file) for file in files] for name, *files in arguments.source}
+    name, file = settings["figure"], settings.get("file")
+    declaration, draw = figures.declaration(name, file), figures.load(name, file)
+    check_digests(*(path for paths in given.values() for path in paths))
+    drawn = draw(**_handed(declaration, settings, given), **settings.get("options", {}))
+    if not isinstance(drawn, Drawn):
+        raise ConfigError(f"{declaration.file}: figure '{name}' must return Drawn(data, figure).")
+    title = short_title(settings["dataset"], settings.get("about", {})) if per_dataset(declaration) else ""
+    if drawn.note:
+        print(f"note: {arguments.output_stem}: {drawn.note}", file=sys.stderr)
+    save_figure(drawn.figure, drawn.data, arguments.output_stem)
+    write_json(f"{arguments.output_stem}.json", _texts(declaration, drawn, title))
+
+
+def _handed(declaration: Declaration, settings: dict[str, Any], given: dict[str, list[Path]]) -> dict[str, Any]:
+    """The arguments of the figure's function by name."""
+    handed: dict[str, Any] = {"dataset": settings["dataset"]} if per_dataset(declaration) else {}
+    for source in sources(declaration):
+        if source == "settings":
+            handed[source] = check(settings["settings"])
+        elif source == "schedule":
+            handed[source] = command.fill(Schedule, settings.get("schedule", {}), "--settings")
+        elif source not in given:
+            raise ConfigError(f"--source: '{declaration.name}' reads '{source}'. Pass --source {source} FILE.")
+        else:
+            handed[source] = given[source][0] if source in FILES else given[source]
+    return handed
+
+
+def _texts(declaration: Declaration, drawn: Drawn, dataset: str) -> dict[str, str]:
+    """What the report prints of the figure. dataset: printed name of its dataset, if it has one."""
+    about = declaration.attributes
+    title = about.get("title", declaration.name)
+    alternative = about.get("alternative") or f"Figure {title}; its data are in the CSV file."
+    systems = dict.fromkeys(drawn.data["system"]) if "system" in drawn.data else {}
+    shown = f"Systems: {', '.join(map(system_label, systems))}." if systems else ""
+    return {
+        "title": f"{title}, {dataset}" if dataset else title,
+        "caption": " ".join(filter(None, (about.get("caption", ""), drawn.note))),
+        "alternative": " ".join(filter(None, (alternative, drawn.spoken or shown))),
+    }
+
+
+if __name__ == "__main__":
+    command.run(main)
