@@ -13,12 +13,12 @@ from __future__ import annotations
 from nmer import command
 from nmer.digests import check_digests
 from nmer.files import write_text
+from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings
 from nmer.results.claims import read_claims, read_papers
 from nmer.results.claims_audit import audit, read_distances
 from nmer.results.printed_claims import FORMATS
 from nmer.results.replicates import read_replicates
-from nmer.results.tables import check
 
 
 def main() -> None:
@@ -38,7 +38,9 @@ def main() -> None:
     cells, replicates = read_replicates(arguments.replicates)
     distances = read_distances(arguments.distances)
     trainings = read_trainings(arguments.chance) if arguments.chance else None
-    audited = audit(claims, papers, check(arguments.settings), cells, replicates, distances, trainings)
+    audited = audit(
+        claims, papers, ReportSettings.from_mapping(arguments.settings), cells, replicates, distances, trainings
+    )
 
     write_text(f"{arguments.output_stem}.csv", audited.to_csv(index=False, float_format="%.6f"))
     for suffix, render in FORMATS.items():

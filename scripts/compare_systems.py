@@ -17,12 +17,12 @@ from nmer import command
 from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.names import predictions_path
+from nmer.report_settings import ReportSettings
 from nmer.results import statistics
 from nmer.results.chance import judge_runs
 from nmer.results.predictions import read_runs
 from nmer.results.replicates import resample, write_replicates
 from nmer.results.scores import collect
-from nmer.results.tables import check, systems_of
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
     arguments = parser.parse_args()
 
-    systems = systems_of(check(arguments.settings))
+    systems = ReportSettings.from_mapping(arguments.settings).multimodal_systems
     check_digests(*arguments.scores, *map(predictions_path, arguments.scores))
     runs = read_runs(arguments.scores)
     cells, replicates = resample(runs)

@@ -21,9 +21,9 @@ from nmer.figures import FILES, Drawn, figures, per_dataset, sources
 from nmer.files import write_json
 from nmer.noise.schedule import Schedule
 from nmer.plugins import Declaration
+from nmer.report_settings import DatasetSettings, ReportSettings
 from nmer.results.labels import system_label
 from nmer.results.style import save_figure
-from nmer.results.tables import check
 from nmer.results.wording import short_title
 
 
@@ -49,7 +49,11 @@ def main() -> None:
     drawn = draw(**_handed(declaration, settings, given), **settings.get("options", {}))
     if not isinstance(drawn, Drawn):
         raise ConfigError(f"{declaration.file}: figure '{name}' must return Drawn(data, figure).")
-    title = short_title(settings["dataset"], settings.get("about", {})) if per_dataset(declaration) else ""
+    title = (
+        short_title(settings["dataset"], DatasetSettings(**settings.get("about", {})))
+        if per_dataset(declaration)
+        else ""
+    )
     if drawn.note:
         print(f"note: {arguments.output_stem}: {drawn.note}", file=sys.stderr)
     save_figure(drawn.figure, drawn.data, arguments.output_stem)
@@ -61,7 +65,7 @@ def _handed(declaration: Declaration, settings: dict[str, Any], given: dict[str,
     handed: dict[str, Any] = {"dataset": settings["dataset"]} if per_dataset(declaration) else {}
     for source in sources(declaration):
         if source == "settings":
-            handed[source] = check(settings["settings"])
+            handed[source] = ReportSettings.from_mapping(settings["settings"])
         elif source == "schedule":
             handed[source] = command.fill(Schedule, settings.get("schedule", {}), "--settings")
         elif source not in given:

@@ -19,11 +19,12 @@ from nmer.content import converting
 from nmer.digests import check_digests
 from nmer.errors import ConfigError
 from nmer.files import read_json, write_text
+from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings
 from nmer.results.printed import FORMATS
 from nmer.results.printed_tables import arrange
 from nmer.results.scores import read_scores
-from nmer.results.tables import SCORE_TABLES, check, read_paper, table_1
+from nmer.results.tables import SCORE_TABLES, read_paper, table_1
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
-    settings, number = check(arguments.settings), arguments.table
+    settings, number = ReportSettings.from_mapping(arguments.settings), arguments.table
     check_digests(arguments.scores, arguments.chance, *arguments.reports)
     paper = read_paper(arguments.reference, number)
     if number == 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +56,12 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
         step("make_table.py", "--table", number, "--settings", settings, *source, "--output-stem", stem)
     comparisons, claims = folder / "statistics" / "comparisons.csv", folder / "tables" / "claims"
     step(
-        "compare_systems.py", "--settings", plan.tables_settings(), "--scores", *scores, "--output", comparisons.parent
+        "compare_systems.py", "--settings", plan.scored_settings(), "--scores", *scores, "--output", comparisons.parent
     )
     drawn = figures(plan, folder)
     step(
         "audit_claims.py",
-        *("--settings", plan.tables_settings(4), "--replicates", comparisons.with_name("replicates.h5")),
+        *("--settings", plan.scored_settings(4), "--replicates", comparisons.with_name("replicates.h5")),
         *("--chance", verdicts),
         *("--distances", *[stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]),
         *("--output-stem", claims),
@@ -90,9 +91,8 @@ def figures(plan: Plan, folder: Path) -> list[Path]:
 
 def sizes_settings(plan: Plan, reports: list[Path]) -> str:
     """Settings of Table 1 for the datasets that have been read."""
-    settings, read = json.loads(plan.tables_settings(1)), {path.stem for path in reports}
-    settings["datasets"] = {name: about for name, about in settings["datasets"].items() if name in read}
-    return json.dumps(settings)
+    shown, read = plan.shown(1), {path.stem for path in reports}
+    return replace(shown, datasets={name: about for name, about in shown.datasets.items() if name in read}).to_json()
 
 
 def step(script: str, *arguments: object, code: str = "") -> None:

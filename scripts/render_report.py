@@ -18,13 +18,13 @@ from nmer import command
 from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.noise.calibration import TOLERANCE_DB
+from nmer.report_settings import ReportSettings
 from nmer.results import chance_texts, report
 from nmer.results.chance import read_trainings
 from nmer.results.commit import commit_of
 from nmer.results.cost import read_cost
 from nmer.results.recorded import Recorded
 from nmer.results.scores import read_scores
-from nmer.results.tables import check
 from nmer.results.versions import histories_behind, version_warnings
 
 
@@ -51,8 +51,8 @@ def main() -> None:
     check_digests(*report.statistics_files(arguments.comparisons))
     check_digests(*report.table_files([*arguments.tables, *filter(None, [arguments.claims])]))
     check_digests(*report.figure_files(arguments.figures))
-    settings, scores = check(arguments.settings), read_scores(arguments.scores)
-    histories = histories_behind(scores, arguments.results / settings.get("experiment", ""))
+    settings, scores = ReportSettings.from_mapping(arguments.settings), read_scores(arguments.scores)
+    histories = histories_behind(scores, arguments.results / settings.experiment)
     check_digests(*histories)
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     at_chance = [] if trainings is None else chance_texts.warnings(trainings, settings)
@@ -60,16 +60,16 @@ def main() -> None:
     tables = [report.read_table(stem, arguments.output) for stem in arguments.tables]
     datasets = [report.read_dataset(path, arguments.output, settings) for path in arguments.reports]
     calibration = report.read_calibration(arguments.calibration)
-    experiment = settings.get("experiment", "")
+    experiment = settings.experiment
     page = report.render(
         experiment=experiment,
-        synthetic=[name for name, about in settings["datasets"].items() if about.get("synthetic")],
+        synthetic=[name for name, about in settings.datasets.items() if about.synthetic],
         missing=arguments.missing,
         run=report.what_was_run(scores, settings, recorded),
         headlines=report.headlines(scores, settings, trainings)
         + report.comparison([table["data"] for table in tables]),
         warnings=report.warnings(datasets, calibration) + at_chance + version_warnings(histories) + recorded.warnings(),
-        cost=read_cost(arguments.results / "benchmarks", experiment, settings["datasets"]),
+        cost=read_cost(arguments.results / "benchmarks", experiment, settings.datasets),
         datasets=datasets,
         calibration=calibration,
         calibration_links=report.file_links(arguments.calibration, arguments.output),
@@ -81,7 +81,7 @@ def main() -> None:
         claims=arguments.claims and report.read_table(arguments.claims, arguments.output),
         figures=[report.read_figure(stem, arguments.output) for stem in arguments.figures],
         recorded=bool(recorded.records),
-        configuration=as_yaml(recorded.settings() if recorded.records else settings.get("config", {})),
+        configuration=as_yaml(recorded.settings() if recorded.records else settings.config),
         versions=report.versions(arguments.commit or commit_of(Path(__file__).resolve().parents[1])),
     )
     write_text(arguments.output, page)

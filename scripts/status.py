@@ -6,8 +6,6 @@ experiment as they do for Snakemake. Call it from the folder of the Snakefile.
 
 from __future__ import annotations
 
-import json
-
 from nmer import command
 from nmer.plan.command_line import add_config_arguments, plan_of
 from nmer.plan.status import summary
@@ -19,7 +17,7 @@ def main() -> None:
     add_config_arguments(parser)
     plan = plan_of(parser.parse_args())
     print(summary(plan))
-    if line := status_line(plan.scores(), plan.chance(), json.loads(plan.tables_settings(table=4))):
+    if line := status_line(plan.scores(), plan.chance(), plan.shown(table=4)):
         print(line)
 
 

@@ -34,7 +34,6 @@ REGIMES = ("clean", "six", "all")
 """What a system is trained on: clean data, the six conditions, or every modality noisy."""
 
 SPLITS = ("train", "val", "test")
-METRICS = ("WA", "UA", "F1")
 
 PAPER_SYSTEMS = ("men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv")
 """The paper's multimodal systems, in its row order."""

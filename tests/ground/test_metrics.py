@@ -1,4 +1,4 @@
-"""WA, UA and F1 are scikit-learn's accuracy, macro recall and macro F1."""
+"""WA, UA, F1 and WF1 are scikit-learn's accuracy, macro recall, macro F1 and weighted F1."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from nmer.errors import DataError
-from nmer.metrics import confusion_matrix, score
+from nmer.metrics import METRICS, confusion_matrix, score
 
 
 @pytest.mark.parametrize(("classes", "items"), [(2, 7), (4, 60), (6, 1000)])
 def test_scores_equal_those_of_scikit_learn(classes, items):
     generator = np.random.default_rng(items)
     labels = np.concatenate([np.arange(classes), generator.integers(classes, size=items)])
-    # A skewed guess, so that WA, UA and F1 are three different numbers.
+    # A skewed guess, so that the metrics are different numbers.
     predictions = np.where(generator.random(len(labels)) < 0.5, labels, 0)
     expected = {
         "WA": reference.accuracy_score(labels, predictions),
         "UA": reference.balanced_accuracy_score(labels, predictions),
         "F1": reference.f1_score(labels, predictions, average="macro"),
+        "WF1": reference.f1_score(labels, predictions, average="weighted"),
     }
     assert score(labels, predictions, classes) == pytest.approx(expected, abs=1e-12)
     assert expected["UA"] == pytest.approx(reference.recall_score(labels, predictions, average="macro"))
@@ -65,6 +66,8 @@ def test_any_scores_are_those_of_scikit_learn(drawn):
     assert found["UA"] == pytest.approx(reference.recall_score(labels, guesses, average="macro", labels=numbers))
     macro = reference.f1_score(labels, guesses, average="macro", labels=numbers, zero_division=0)
     assert found["F1"] == pytest.approx(macro)
+    weighted = reference.f1_score(labels, guesses, average="weighted", labels=numbers, zero_division=0)
+    assert found["WF1"] == pytest.approx(weighted)
     matrix = confusion_matrix(labels, guesses, classes)
     np.testing.assert_array_equal(matrix, reference.confusion_matrix(labels, guesses, labels=numbers))
     assert all(0 <= value <= 1 for value in found.values())
@@ -76,3 +79,47 @@ def test_scores_do_not_depend_on_the_numbers_of_the_classes_or_on_the_order_of_t
     numbers, order = np.array(chance.sample(range(classes), classes)), chance.sample(range(len(labels)), len(labels))
     again = score(numbers[labels][order], numbers[guesses][order], classes)
     assert again == pytest.approx(score(labels, guesses, classes), rel=1e-12)
+
+
+@given(predictions(), st.data())
+def test_weights_count_items_as_often_as_they_say(drawn, data):
+    labels, guesses, classes = drawn
+    weights = np.array(data.draw(st.lists(st.integers(1, 4), min_size=len(labels), max_size=len(labels))))
+    repeated = score(labels.repeat(weights), guesses.repeat(weights), classes)
+    for name, metric in METRICS.items():
+        assert metric.score(labels, guesses, classes, weights) == pytest.approx(repeated[name])
+
+
+def test_a_class_that_a_resample_left_out_is_left_out_of_the_means_over_classes():
+    counts = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 4]])
+    labels, guesses = np.repeat([0, 2], [4, 5]), np.array([0, 0, 0, 1, 0, 2, 2, 2, 2])
+    assert METRICS["UA"].value(counts) == pytest.approx((3 / 4 + 4 / 5) / 2)
+    kept = reference.f1_score(labels, guesses, average="macro", labels=[0, 2])
+    assert METRICS["F1"].value(counts) == pytest.approx(kept)
+    assert METRICS["WF1"].value(counts) == pytest.approx(reference.f1_score(labels, guesses, average="weighted"))
+    assert all(np.isnan(metric.value(np.zeros((3, 3)))) for metric in METRICS.values())
+
+
+@given(predictions())
+def test_a_slope_is_the_change_by_a_little_more_of_a_cell(drawn):
+    labels, guesses, classes = drawn
+    counts, step = confusion_matrix(labels, guesses, classes).astype(float), 1e-5
+    for metric in METRICS.values():
+        slope = np.broadcast_to(metric.slope(counts), counts.shape)
+        for place in np.ndindex(counts.shape):
+            more, less = counts.copy(), counts.copy()
+            more[place] += step
+            less[place] -= step
+            change = (metric.value(more) - metric.value(less)) / (2 * step)
+            assert slope[place] == pytest.approx(change, abs=1e-6)
+        # Scores do not change when everything counts twice, so contributions add up to zero.
+        assert (slope * counts).sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_stacked_counts_are_scored_one_by_one():
+    counts = np.random.default_rng(0).integers(0, 9, size=(2, 5, 4, 4))
+    for metric in METRICS.values():
+        expected = [[metric.value(each) for each in row] for row in counts]
+        np.testing.assert_allclose(metric.value(counts), expected)
+        slopes = [[np.broadcast_to(metric.slope(each), each.shape) for each in row] for row in counts]
+        np.testing.assert_allclose(np.broadcast_to(metric.slope(counts), counts.shape), slopes)

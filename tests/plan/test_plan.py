@@ -620,3 +620,15 @@ def test_tables_are_told_what_was_run_and_on_what(make_plan):
     assert report["config"]["experiment"] == {"demo": plan.config["experiments"]["demo"]}
     assert list(report["config"]["datasets"]) == ["demo_iemocap", "demo_mosei"]
     assert report["config"]["noise"] == plan.config["noise"]
+
+
+def test_the_metrics_that_are_shown_concern_tables_figures_and_report_alone(make_plan):
+    plan = make_plan()
+    other = make_plan(change=lambda c: c["experiments"]["tiny"].update(metrics=["F1", "WF1"]))
+    assert "metrics" not in json.loads(plan.tables_settings())
+    assert json.loads(other.tables_settings())["metrics"] == ["F1", "WF1"]
+    job = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold="1")
+    assert plan.training_settings(job) == other.training_settings(job)
+    assert plan.evaluation_settings(job) == other.evaluation_settings(job)
+    with pytest.raises(ConfigError, match=r"experiments.tiny.metrics: unknown metric 'WAA'. Did you mean 'WA'\?"):
+        make_plan(change=lambda c: c["experiments"]["tiny"].update(metrics=["WAA"]))

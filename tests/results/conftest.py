@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from synthetic_results import ROOT, make_scores, make_unimodal_scores
+
+from nmer.report_settings import DatasetSettings, ReportSettings, UnimodalSettings
 
 PAPER_SYSTEMS = ["men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv"]
 
@@ -18,33 +21,33 @@ def reference() -> Path:
 
 
 @pytest.fixture(scope="session")
-def paper_settings() -> dict:
+def paper_settings() -> ReportSettings:
     """The tables' settings for the paper's whole protocol."""
     levels = [-10, -20, -30, -40]
-    return {
-        "datasets": {
-            "iemocap": {"paper_name": "IEMOCAP", "synthetic": False, "evaluation": "every_condition"},
-            "mosei": {"paper_name": "CMU-MOSEI", "synthetic": False, "evaluation": "one_condition"},
+    return ReportSettings(
+        datasets={
+            "iemocap": DatasetSettings("IEMOCAP"),
+            "mosei": DatasetSettings("CMU-MOSEI", evaluation="one_condition"),
         },
-        "systems": list(PAPER_SYSTEMS),
-        "snr_db": {"gaussian": levels, "impulse": levels},
-        "reference_noise": "gaussian",
-    }
+        systems=list(PAPER_SYSTEMS),
+        snr_db={"gaussian": levels, "impulse": levels},
+        reference_noise="gaussian",
+    )
 
 
 @pytest.fixture(scope="session")
-def small_settings() -> dict:
+def small_settings() -> ReportSettings:
     """The tables' settings for three datasets: a real one, a synthetic one, one that the paper does not have."""
-    return {
-        "datasets": {
-            "iemocap": {"paper_name": "IEMOCAP", "synthetic": False},
-            "demo_iemocap": {"paper_name": "IEMOCAP", "synthetic": True},
-            "mosi": {"paper_name": None, "synthetic": False},
+    return ReportSettings(
+        datasets={
+            "iemocap": DatasetSettings("IEMOCAP"),
+            "demo_iemocap": DatasetSettings("IEMOCAP", synthetic=True),
+            "mosi": DatasetSettings(),
         },
-        "systems": ["nmer", "my_system", "men"],
-        "snr_db": {"gaussian": [-10, -40], "impulse": [-10]},
-        "reference_noise": "gaussian",
-    }
+        systems=["nmer", "my_system", "men"],
+        snr_db={"gaussian": [-10, -40], "impulse": [-10]},
+        reference_noise="gaussian",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -54,12 +57,13 @@ def small_scores(small_settings) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def unimodal_settings(small_settings) -> dict:
+def unimodal_settings(small_settings) -> ReportSettings:
     """The tables' settings for uni-modal systems, in an order of their own, on two of the three datasets."""
-    return small_settings | {
-        "systems": ["unimodal_l", "unimodal_a", "unimodal_v"],
-        "unimodal": {"datasets": ["iemocap", "demo_iemocap"], "snr_db": [-40, 0, -10], "clean_reference": True},
-    }
+    return replace(
+        small_settings,
+        systems=["unimodal_l", "unimodal_a", "unimodal_v"],
+        unimodal=UnimodalSettings(["iemocap", "demo_iemocap"], [-40, 0, -10], clean_reference=True),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -69,9 +73,9 @@ def unimodal_scores(unimodal_settings) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def mixed_settings(small_settings, unimodal_settings) -> dict:
+def mixed_settings(small_settings, unimodal_settings) -> ReportSettings:
     """The tables' settings for an experiment with both multimodal and uni-modal systems."""
-    return unimodal_settings | {"systems": [*unimodal_settings["systems"], *small_settings["systems"]]}
+    return replace(unimodal_settings, systems=[*unimodal_settings.systems, *small_settings.systems])
 
 
 @pytest.fixture(scope="session")

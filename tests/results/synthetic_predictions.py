@@ -53,6 +53,7 @@ def score_with_sklearn(predictions: pd.DataFrame, key: dict) -> pd.DataFrame:
             "WA": accuracy_score(part["label"], guesses),
             "UA": recall_score(part["label"], guesses, average="macro"),
             "F1": f1_score(part["label"], guesses, average="macro"),
+            "WF1": f1_score(part["label"], guesses, average="weighted"),
         }
         where = {"condition": condition, "fold": fold, "repeat": repeat}
         rows += [key | where | {"metric": metric, "value": value, "n": len(part)} for metric, value in values.items()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from unittest import mock
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from nmer.figures import figures, sources
+from nmer.report_settings import DatasetSettings, ReportSettings
 from nmer.results.chance import COLUMNS as TRAINING_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,13 +21,13 @@ CONDITIONS = ("a", "v", "l", "av", "al", "vl")
 COLUMNS = ["dataset", "system", "regime", "noise", "snr_db", "condition", "fold", "repeat", "metric", "value", "n"]
 
 
-def make_scores(settings: dict, folds: int = 2, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
+def make_scores(settings: ReportSettings, folds: int = 2, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
     """Random scores of every multimodal run; the number of items differs from condition to condition."""
     generator = np.random.default_rng(seed)
     rows = []
-    for dataset in settings["datasets"]:
-        for system in settings["systems"]:
-            for noise, levels in settings["snr_db"].items():
+    for dataset in settings.datasets:
+        for system in settings.systems:
+            for noise, levels in settings.snr_db.items():
                 for snr_db in levels:
                     regimes = {"clean": (*CONDITIONS, "none", "avl")}
                     if system != "men":
@@ -40,15 +42,17 @@ def make_scores(settings: dict, folds: int = 2, repeats: int = 3, seed: int = 0)
     return pd.DataFrame(rows, columns=COLUMNS).astype({"snr_db": "Int64"})
 
 
-def make_unimodal_scores(settings: dict, regime: str = "all", folds: int = 2, repeats: int = 3) -> pd.DataFrame:
+def make_unimodal_scores(
+    settings: ReportSettings, regime: str = "all", folds: int = 2, repeats: int = 3
+) -> pd.DataFrame:
     """Random scores of every uni-modal run, trained in a regime, and of the clean reference if settings ask for it."""
     generator = np.random.default_rng(1)
-    about = settings["unimodal"]
-    places = [(regime, settings["reference_noise"], snr_db, "none") for snr_db in about["snr_db"]]
-    places += [("clean", "", None, "avl")] if about["clean_reference"] else []
+    about = settings.unimodal
+    places = [(regime, settings.reference_noise, snr_db, "none") for snr_db in about.snr_db]
+    places += [("clean", "", None, "avl")] if about.clean_reference else []
     rows = [
         (dataset, system, *place, fold, repeat, metric, generator.random(), 50)
-        for dataset in about["datasets"]
+        for dataset in about.datasets
         for system in ("unimodal_a", "unimodal_v", "unimodal_l")
         for place in places
         for fold in range(1, folds + 1)
@@ -76,7 +80,7 @@ def run_step(script: str, *arguments: str | Path) -> None:
         runpy.run_path(path, run_name="__main__")
 
 
-def draw_figure(name: str, stem: Path, dataset: str = "", settings: dict | None = None, **files) -> None:
+def draw_figure(name: str, stem: Path, dataset: str = "", settings: ReportSettings | None = None, **files) -> None:
     """Draw a shipped figure from files by source, one or a list each; no training is at chance unless told."""
     declaration = figures.declaration(name)
     read = sources(declaration)
@@ -84,8 +88,9 @@ def draw_figure(name: str, stem: Path, dataset: str = "", settings: dict | None 
         files["chance"] = stem.parent / "no_chance.csv"
         stem.parent.mkdir(parents=True, exist_ok=True)
         files["chance"].write_text(",".join(TRAINING_COLUMNS) + "\n")
-    about = {"dataset": dataset, "about": (settings or {}).get("datasets", {}).get(dataset, {})} if dataset else {}
-    shown = {"settings": settings} if "settings" in read else {}
+    printed = settings.dataset(dataset) if settings else DatasetSettings()
+    about = {"dataset": dataset, "about": asdict(printed)} if dataset else {}
+    shown = {"settings": settings.to_mapping()} if settings and "settings" in read else {}
     given = []
     for source, paths in files.items():
         given += ["--source", source, *(paths if isinstance(paths, list) else [paths])]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from synthetic_predictions import CONDITIONS, make_predictions, write_run
 from synthetic_results import run_step
 
 from nmer.errors import DataError
+from nmer.report_settings import DatasetSettings, ReportSettings
 from nmer.results.chance import COLUMNS, judge, judge_runs, levels, per_cell, read_trainings
 from nmer.results.chance_texts import status_line, warnings
 from nmer.results.curves import CHANCE_COLOR
@@ -154,16 +155,18 @@ def test_predictions_that_are_none_are_refused_by_name(tmp_path, content):
 # An experiment of its own: NMER has one constant training of two at −10 dB, MEN guesses, MCTN has learnt
 
 
-SETTINGS = {
-    "datasets": {
-        "corpus": {"paper_name": None, "synthetic": False, "evaluation": "every_condition"},
-        "other": {"paper_name": None, "synthetic": False, "evaluation": "one_condition"},
-    },
-    "systems": ["men", "mctn", "nmer", "unimodal_a", "unimodal_v"],
-    "snr_db": {"gaussian": [-10, -40]},
-    "reference_noise": "gaussian",
-    "unimodal": {"datasets": ["corpus"], "snr_db": [-10], "clean_reference": True},
-}
+SETTINGS = ReportSettings.from_mapping(
+    {
+        "datasets": {
+            "corpus": {"paper_name": None, "synthetic": False, "evaluation": "every_condition"},
+            "other": {"paper_name": None, "synthetic": False, "evaluation": "one_condition"},
+        },
+        "systems": ["men", "mctn", "nmer", "unimodal_a", "unimodal_v"],
+        "snr_db": {"gaussian": [-10, -40]},
+        "reference_noise": "gaussian",
+        "unimodal": {"datasets": ["corpus"], "snr_db": [-10], "clean_reference": True},
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +174,7 @@ def runs(tmp_path_factory) -> list[Path]:
     """Scores, predictions beside them, of every run of SETTINGS."""
     folder = tmp_path_factory.mktemp("chance")
     found = []
-    for dataset in SETTINGS["datasets"]:
+    for dataset in SETTINGS.datasets:
         single = dataset == "other"
 
         def predictions(skill, seed, one_condition=single, size=84 if single else 42):
@@ -234,7 +237,7 @@ def scores(runs) -> pd.DataFrame:
     return collect(runs)
 
 
-@pytest.mark.parametrize("dataset", SETTINGS["datasets"])
+@pytest.mark.parametrize("dataset", SETTINGS.datasets)
 def test_every_table_counts_the_trainings_of_its_cells(scores, trainings, reference, dataset):
     def table(number, make):
         rows = make(scores, SETTINGS, read_paper(reference, number), trainings)
@@ -274,7 +277,7 @@ def printed(scores, trainings, tmp_path_factory) -> dict[int, dict[str, str]]:
     found = {}
     for number in (2, 3, 4, 5):
         stem = folder / f"table{number}"
-        run_step("make_table.py", "--table", number, "--settings", json.dumps(SETTINGS), *inputs, "--output-stem", stem)
+        run_step("make_table.py", "--table", number, "--settings", SETTINGS.to_json(), *inputs, "--output-stem", stem)
         found[number] = {end: stem.with_suffix(end).read_text() for end in (".csv", ".md", ".tex", ".html")}
     return found
 
@@ -304,7 +307,7 @@ def test_a_marked_cell_is_never_bold_and_the_best_of_the_others_is(printed):
 
 def test_tables_of_trainings_that_have_all_learnt_have_no_sign(tmp_path, reference):
     paths = [write_run(tmp_path, make_predictions(skill=0.9), name, dataset="corpus") for name in ("nmer", "mctn")]
-    settings = SETTINGS | {"systems": ["mctn", "nmer"], "datasets": {"corpus": SETTINGS["datasets"]["corpus"]}}
+    settings = replace(SETTINGS, systems=["mctn", "nmer"], datasets={"corpus": SETTINGS.datasets["corpus"]})
     found = judge_runs(read_runs(paths))
     table = table_2(collect(paths), settings, read_paper(reference, 2), found)
     assert (table["at_chance"] == 0).all()
@@ -322,7 +325,7 @@ def test_a_constant_prediction_is_never_called_the_best(tmp_path):
         write_run(tmp_path, skilled, "mctn", dataset="corpus"),
         write_run(tmp_path, always(skilled, 0), "nmer", dataset="corpus"),
     ]
-    settings = SETTINGS | {"systems": ["mctn", "nmer"], "snr_db": {"gaussian": [-10]}}
+    settings = replace(SETTINGS, systems=["mctn", "nmer"], snr_db={"gaussian": [-10]})
     scores, found = collect(paths), judge_runs(read_runs(paths))
     mean = scores[scores["metric"] == "WA"].groupby("system")["value"].mean()
     assert mean["nmer"] > mean["mctn"], "the case that misleads"
@@ -367,7 +370,7 @@ def test_the_status_counts_them_with_and_without_the_table_of_verdicts(runs, tra
 def statistics(runs, tmp_path_factory) -> Path:
     """The folder of intervals and comparisons."""
     folder = tmp_path_factory.mktemp("statistics")
-    run_step("compare_systems.py", "--settings", json.dumps(SETTINGS), "--scores", *runs, "--output", folder)
+    run_step("compare_systems.py", "--settings", SETTINGS.to_json(), "--scores", *runs, "--output", folder)
     return folder
 
 
@@ -391,8 +394,8 @@ def test_a_claim_that_rests_on_cells_at_chance_says_so(statistics, trainings, re
         '[[claim]]\nid = "lead"\ntext = "NMER leads."\nrelation = "gap"\ntable = 2\nnoise = "gaussian"\n'
         'dataset = "IEMOCAP"\nsystem = "nmer"\nothers = ["mctn"]\nsnr_db = [-10, -40]\nmetric = "WA"\nmore_than = 0\n'
     )
-    settings = SETTINGS | {"datasets": {"corpus": {"paper_name": "IEMOCAP", "synthetic": False}}}
-    inputs = ("--settings", json.dumps(settings), "--replicates", statistics / "replicates.h5")
+    settings = replace(SETTINGS, datasets={"corpus": DatasetSettings("IEMOCAP")})
+    inputs = ("--settings", settings.to_json(), "--replicates", statistics / "replicates.h5")
     inputs += ("--claims", claims, "--reference", reference)
     for name, chance in (("with", ("--chance", tmp_path / "chance.csv")), ("without", ())):
         run_step("audit_claims.py", *inputs, *chance, "--output-stem", tmp_path / name)
@@ -416,7 +419,7 @@ def test_curves_of_wa_and_ua_have_a_line_of_chance(statistics, trainings):
     figure = draw_robustness(robustness(intervals, SETTINGS, trainings), SETTINGS)
     level = levels(trainings)
     assert [lines_at(axis) for axis in figure.axes] == [
-        [level[dataset, metric]] for dataset in SETTINGS["datasets"] for metric in ("WA", "UA")
+        [level[dataset, metric]] for dataset in SETTINGS.datasets for metric in ("WA", "UA")
     ]
     assert lines_at(draw_robustness(robustness(intervals, SETTINGS), SETTINGS).axes[0]) == []
 

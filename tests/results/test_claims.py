@@ -3,6 +3,7 @@
 import sys
 import types
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from synthetic_results import ROOT, run_step
 
 from nmer.errors import ConfigError, DataError
+from nmer.report_settings import DatasetSettings
 from nmer.results.claims import read_claims, read_papers
 from nmer.results.claims_audit import audit, judge, read_distances
 from nmer.results.printed_claims import to_html, to_markdown
@@ -281,7 +283,7 @@ def test_a_missing_score_is_named_and_its_claim_not_run(claims_of, papers, paper
 
 
 def test_a_dataset_that_the_experiment_does_not_have_is_not_run(claims_of, papers, paper_settings):
-    settings = paper_settings | {"datasets": {"mosi": {"paper_name": None}}}
+    settings = replace(paper_settings, datasets={"mosi": DatasetSettings()})
     cells = cells_of({"nmer": 0.76, "mmin": 0.75}, dataset="mosi")
     (row,) = audit(claims_of(LEAD), papers, settings, cells, np.full((2, 9), 0.7), NO_DISTANCES).itertuples()
     assert (row.dataset, row.verdict) == ("IEMOCAP", "not run")
@@ -453,7 +455,7 @@ def test_the_step_writes_a_table_for_machines_and_two_for_people(
     replicates_module.given = as_ours(of_paper(reference, 2, 5), replicates=50, spread=0.002)
     figure = write_distances(tmp_path / "figure3_iemocap.csv", tsne=(3.0, 1.0, 2.0), raw=(0.3, 0.1, 0.2))
     stem = tmp_path / "tables" / "claims"
-    settings = pd.Series(paper_settings).to_json()
+    settings = paper_settings.to_json()
     arguments = ["--settings", settings, "--replicates", "unused.h5", "--distances", figure]
     run_step("audit_claims.py", *arguments, "--claims", CLAIMS, "--reference", reference, "--output-stem", stem)
 
@@ -477,7 +479,7 @@ def test_the_step_writes_a_table_for_machines_and_two_for_people(
 
 def test_the_step_ends_in_one_line_on_a_faulty_claim(tmp_path, reference, paper_settings, replicates_module, capsys):
     (tmp_path / "mine.toml").write_text(LEAD.replace('"nmer"', '"nmr"'))
-    settings = pd.Series(paper_settings).to_json()
+    settings = paper_settings.to_json()
     arguments = ["--settings", settings, "--replicates", "unused.h5", "--claims", tmp_path / "mine.toml"]
     with pytest.raises(SystemExit):
         run_step("audit_claims.py", *arguments, "--reference", reference, "--output-stem", tmp_path / "claims")

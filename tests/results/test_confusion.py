@@ -1,6 +1,7 @@
 """Confusion matrices and recall: shares of the true class, each condition counting the same."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ from sklearn.metrics import confusion_matrix
 from synthetic_results import CONDITIONS, draw_figure
 
 from nmer.errors import ConfigError
+from nmer.report_settings import ReportSettings
 from nmer.results.confusion import confusion_matrices, recall
 from nmer.results.figures.confusion import draw_confusion
 from nmer.results.figures.recall import draw_recall
@@ -18,12 +20,17 @@ from nmer.results.style import system_styles
 
 CLASSES = ["happy", "angry", "sad"]
 LEVELS = [("gaussian", -10), ("gaussian", -20), ("gaussian", -40), ("impulse", -10)]
-SETTINGS = {
-    "datasets": {"mosi": {"paper_name": None, "synthetic": False}, "mosei": {"paper_name": None, "synthetic": False}},
-    "systems": ["my_system", "nmer", "men"],
-    "snr_db": {"gaussian": [-10, -40, -20], "impulse": [-10]},
-    "reference_noise": "gaussian",
-}
+SETTINGS = ReportSettings.from_mapping(
+    {
+        "datasets": {
+            "mosi": {"paper_name": None, "synthetic": False},
+            "mosei": {"paper_name": None, "synthetic": False},
+        },
+        "systems": ["my_system", "nmer", "men"],
+        "snr_db": {"gaussian": [-10, -40, -20], "impulse": [-10]},
+        "reference_noise": "gaussian",
+    }
+)
 
 
 def draw_labels(generator, classes, condition):
@@ -35,7 +42,7 @@ def draw_labels(generator, classes, condition):
 
 
 def make_counts(
-    systems=("men", "nmer", "my_system"), levels=LEVELS, classes=CLASSES, datasets=tuple(SETTINGS["datasets"])
+    systems=("men", "nmer", "my_system"), levels=LEVELS, classes=CLASSES, datasets=tuple(SETTINGS.datasets)
 ):
     """Counts as the workflow writes them, and the matrices of scikit-learn, averaged over the six conditions."""
     generator, rows, expected = np.random.default_rng(0), [], {}
@@ -141,7 +148,7 @@ ONE_LEVEL, TWO_LEVELS = [("gaussian", -10)], [("gaussian", -10), ("gaussian", -4
     ],
 )
 def test_whatever_was_run_stays_on_the_page(systems, classes, levels):
-    settings = SETTINGS | {"systems": systems, "snr_db": {"gaussian": [snr_db for _, snr_db in levels]}}
+    settings = replace(SETTINGS, systems=systems, snr_db={"gaussian": [snr_db for _, snr_db in levels]})
     counts, _ = make_counts(systems, levels, classes, ["mosi"])
     matrices, curves = (
         draw_confusion(confusion_matrices(counts, settings, "mosi")),
@@ -154,7 +161,7 @@ def test_whatever_was_run_stays_on_the_page(systems, classes, levels):
 
 
 def test_a_kind_without_an_snr_has_matrices_and_no_curve():
-    settings = SETTINGS | {"snr_db": {"zero": []}, "reference_noise": "zero"}
+    settings = replace(SETTINGS, snr_db={"zero": []}, reference_noise="zero")
     counts, _ = make_counts(levels=[("zero", None)])
     assert len(draw_confusion(confusion_matrices(counts, settings, "mosi")).axes) == 3
     curves = recall(counts, settings, "mosi")
@@ -165,7 +172,7 @@ def test_a_kind_without_an_snr_has_matrices_and_no_curve():
 
 
 def test_without_a_multimodal_system_there_is_a_sentence(made):
-    shares = confusion_matrices(made[0], SETTINGS | {"systems": ["unimodal_a"]}, "mosi")
+    shares = confusion_matrices(made[0], replace(SETTINGS, systems=["unimodal_a"]), "mosi")
     assert shares.empty
     assert [text.get_text() for text in draw_confusion(shares).texts] == [
         "No prediction of a multimodal system was made in this experiment."
@@ -182,7 +189,7 @@ def test_an_unknown_dataset_is_an_error(made):
 def test_the_steps_write_the_same_three_files_the_second_time(tmp_path, figure):
     counts, _ = make_counts(["nmer", "men"], TWO_LEVELS)
     counts.to_csv(tmp_path / "counts.csv", index=False)
-    settings = SETTINGS | {"systems": ["nmer", "men"], "snr_db": {"gaussian": [-10, -40]}}
+    settings = replace(SETTINGS, systems=["nmer", "men"], snr_db={"gaussian": [-10, -40]})
     for name in ("one", "two"):
         draw_figure(figure, tmp_path / name, "mosi", settings, confusion=tmp_path / "counts.csv")
     assert_same_files(tmp_path / "one", tmp_path / "two")

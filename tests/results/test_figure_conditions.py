@@ -1,6 +1,7 @@
 """The heat maps of conditions: the cells of the tables, legible, whatever was run."""
 
 import statistics
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -65,8 +66,8 @@ def test_a_cell_prints_wa_above_ua_and_can_be_read_on_its_shade(small_settings, 
 )
 def test_whatever_was_run_stays_on_the_page(small_settings, systems, snr_db):
     run = {noise: levels or [None] for noise, levels in snr_db.items()}
-    scores = make_scores(small_settings | {"systems": systems, "snr_db": run}, folds=1, repeats=1)
-    settings = small_settings | {"systems": systems, "snr_db": snr_db, "reference_noise": next(iter(snr_db))}
+    scores = make_scores(replace(small_settings, systems=systems, snr_db=run), folds=1, repeats=1)
+    settings = replace(small_settings, systems=systems, snr_db=snr_db, reference_noise=next(iter(snr_db)))
     figure = draw_conditions(condition_scores(scores, settings, "mosi"))
     assert_inside(figure)
     assert sum(bool(axis.images) for axis in figure.axes) == sum(map(len, run.values()))
@@ -90,7 +91,7 @@ def test_an_unknown_dataset_is_named_with_those_that_are_known(small_settings, s
 
 
 def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_settings):
-    settings = small_settings | {"systems": ["nmer", "men"], "snr_db": {"gaussian": [-10]}}
+    settings = replace(small_settings, systems=["nmer", "men"], snr_db={"gaussian": [-10]})
     scores = make_scores(settings)
     scores.to_csv(tmp_path / "scores.csv", index=False)
     for name in ("one", "two"):

@@ -1,6 +1,7 @@
 """Critical-difference diagrams: which systems a bar joins, and that all of them can be read."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -106,19 +107,28 @@ def test_names_and_the_critical_difference_stay_on_the_page(systems, critical_di
         assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
-def test_too_few_systems_get_a_sentence_and_a_table_with_its_head(tmp_path):
+def test_too_few_systems_get_a_sentence_and_a_table_with_its_head(tmp_path, small_settings):
     (tmp_path / "ranks.csv").write_text(",".join(COLUMNS[:-1]) + "\n")
-    draw_figure("ranks", tmp_path / "figure", ranks=tmp_path / "ranks.csv")
+    draw_figure("ranks", tmp_path / "figure", settings=small_settings, ranks=tmp_path / "ranks.csv")
     assert list(pd.read_csv(tmp_path / "figure.csv")) == list(COLUMNS)
     (text,) = draw_ranks(with_bars(make_ranks([], []))).texts
     assert text.get_text() == "Ranks are compared where at least three systems were tested in at least two settings."
 
 
-def test_the_step_writes_the_same_three_files_the_second_time(tmp_path):
+def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_settings):
     table = make_ranks(["men", "mctn", "nmer"], [1.5, 1.5, 3.0], p=1e-20)
     table.to_csv(tmp_path / "ranks.csv", index=False)
     for name in ("one", "two"):
-        draw_figure("ranks", tmp_path / name, ranks=tmp_path / "ranks.csv")
+        draw_figure("ranks", tmp_path / name, settings=small_settings, ranks=tmp_path / "ranks.csv")
     assert_same_files(tmp_path / "one", tmp_path / "two")
     written = pd.read_csv(tmp_path / "one.csv")
     pd.testing.assert_frame_equal(written.drop(columns="bars"), table, check_dtype=False)
+
+
+def test_the_metrics_of_the_settings_alone_are_shown(tmp_path, small_settings):
+    table = make_ranks(["men", "mctn", "nmer"], [1.5, 1.5, 3.0])
+    pd.concat([table, table.assign(metric="WF1")]).to_csv(tmp_path / "ranks.csv", index=False)
+    draw_figure(
+        "ranks", tmp_path / "f", settings=replace(small_settings, metrics=("WF1",)), ranks=tmp_path / "ranks.csv"
+    )
+    assert set(pd.read_csv(tmp_path / "f.csv")["metric"]) == {"WF1"}

@@ -1,5 +1,7 @@
 """The robustness curves: the cells of Table 2 with their intervals, legible whatever was run."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from drawn import assert_same_files, lines
@@ -37,7 +39,7 @@ def test_a_bar_reaches_from_the_low_to_the_high_end_even_where_it_misses_its_val
 
 
 def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_settings, intervals):
-    settings = small_settings | {"snr_db": {"gaussian": [-10, -40]}}
+    settings = replace(small_settings, snr_db={"gaussian": [-10, -40]})
     intervals.to_csv(tmp_path / "intervals.csv", index=False)
     for name in ("one", "two"):
         draw_figure("robustness", tmp_path / name, settings=settings, intervals=tmp_path / "intervals.csv")
@@ -58,8 +60,8 @@ def test_a_file_without_intervals_is_refused_by_name(tmp_path, small_settings, s
 
 
 def test_without_a_level_the_figure_is_a_sentence_and_not_an_error(small_settings):
-    settings = small_settings | {"snr_db": {"zero": []}}
-    intervals = make_intervals(make_scores(small_settings | {"snr_db": {"zero": [None]}}))
+    settings = replace(small_settings, snr_db={"zero": []})
+    intervals = make_intervals(make_scores(replace(small_settings, snr_db={"zero": [None]})))
     curves = robustness(intervals, settings)
     assert curves.empty
     figure = draw_robustness(curves, settings)
@@ -69,7 +71,7 @@ def test_without_a_level_the_figure_is_a_sentence_and_not_an_error(small_setting
 @pytest.mark.parametrize("name", ["mine", "a_rather_long_name_of_a_system_of_my_own"])
 def test_the_legend_names_every_system_inside_the_figure_and_below_its_panels(small_settings, name):
     own = [f"{name}_{number}" for number in range(4)]
-    settings = small_settings | {"systems": [*own, *SYSTEM_LABELS], "snr_db": {"gaussian": [-10, -40]}}
+    settings = replace(small_settings, systems=[*own, *SYSTEM_LABELS], snr_db={"gaussian": [-10, -40]})
     figure = draw_robustness(robustness(make_intervals(make_scores(settings, folds=1)), settings), settings)
     figure.draw_without_rendering()
     (legend,) = figure.legends
@@ -82,7 +84,7 @@ def test_the_legend_names_every_system_inside_the_figure_and_below_its_panels(sm
 
 def test_points_of_many_systems_stay_at_their_snr(small_settings):
     systems = [f"mine_{number}" for number in range(20)]
-    settings = small_settings | {"systems": systems, "snr_db": {"gaussian": [-10, -20]}}
+    settings = replace(small_settings, systems=systems, snr_db={"gaussian": [-10, -20]})
     figure = draw_robustness(robustness(make_intervals(make_scores(settings, folds=1)), settings), settings)
     drawn = lines(figure.axes[0])
     for system in systems:

@@ -1,6 +1,7 @@
 """Training curves: means and ranges over runs, read from histories whose folders say what they are of."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -9,16 +10,19 @@ from drawn import assert_inside, assert_same_files, lines
 from synthetic_results import draw_figure
 
 from nmer.errors import DataError
+from nmer.report_settings import ReportSettings
 from nmer.results.figures.training import draw_training, read_histories, training_curves
 from nmer.results.labels import SYSTEM_LABELS
 from nmer.results.style import system_styles
 
-SETTINGS = {
-    "datasets": {"mosi": {"paper_name": None, "synthetic": False}},
-    "systems": ["my_system", "nmer", "men"],
-    "snr_db": {"impulse": [-10], "gaussian": [-20, -10, -40]},
-    "reference_noise": "gaussian",
-}
+SETTINGS = ReportSettings.from_mapping(
+    {
+        "datasets": {"mosi": {"paper_name": None, "synthetic": False}},
+        "systems": ["my_system", "nmer", "men"],
+        "snr_db": {"impulse": [-10], "gaussian": [-20, -10, -40]},
+        "reference_noise": "gaussian",
+    }
+)
 NOISE = ("gaussian_-10dB", "gaussian_-20dB", "gaussian_-40dB", "impulse_-10dB")
 EPOCHS = 4
 
@@ -83,7 +87,7 @@ def test_a_loss_that_may_be_negative_is_not_drawn_on_a_logarithmic_scale(tmp_pat
 @pytest.mark.parametrize("systems", [["men"], ["nmer"], [*SYSTEM_LABELS, "a_rather_long_name_of_a_system_of_my_own"]])
 @pytest.mark.parametrize("kind", ["gaussian", "zero"])
 def test_whatever_was_run_stays_on_the_page(tmp_path, systems, kind):
-    settings = SETTINGS | {"systems": systems, "snr_db": {"gaussian": [-10], "zero": []}, "reference_noise": kind}
+    settings = replace(SETTINGS, systems=systems, snr_db={"gaussian": [-10], "zero": []}, reference_noise=kind)
     files = write_histories(tmp_path, systems, ("gaussian_-10dB", "zero"), folds=1, repeats=1)
     figure = draw_training(training_curves(read_histories(files, settings), settings, "mosi"))
     assert_inside(figure)

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,10 @@ import tools
 from browser import SCHEMES, WIDTHS, visit
 from synthetic_results import draw_figure, make_intervals, make_scores, make_unimodal_scores, run_step
 
+from nmer.report_settings import ReportSettings, UnimodalSettings
 from nmer.results.embedding import SAMPLES
 from nmer.results.replicates import COLUMNS, write_replicates
 from nmer.results.statistics import comparisons, intervals, ranks
-from nmer.results.tables import systems_of
 
 LARGEST_BYTES = 10 * 10**6
 LEVELS = (-10, -20, -30, -40)
@@ -28,12 +29,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.tools]
 
 
 @pytest.fixture(scope="module")
-def settings(paper_settings) -> dict:
+def settings(paper_settings) -> ReportSettings:
     """The settings of the report for the paper's whole protocol, the uni-modal systems among it."""
-    unimodal = {"datasets": ["iemocap"], "snr_db": [0, *LEVELS], "clean_reference": False}
-    systems = [*paper_settings["systems"], "unimodal_a", "unimodal_v", "unimodal_l"]
-    about = {"experiment": "paper", "config": {"repeats": 3}, "jobs": 887}
-    return paper_settings | {"unimodal": unimodal, "systems": systems} | about
+    unimodal = UnimodalSettings(["iemocap"], [0, *LEVELS], clean_reference=False)
+    systems = [*paper_settings.systems, "unimodal_a", "unimodal_v", "unimodal_l"]
+    return replace(
+        paper_settings, unimodal=unimodal, systems=systems, experiment="paper", config={"repeats": 3}, jobs=887
+    )
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,7 @@ def large_report(tmp_path_factory, settings, paper_settings) -> Path:
     folder = tmp_path_factory.mktemp("paper")
     scores = pd.concat([make_scores(paper_settings, folds=10), make_unimodal_scores(settings)], ignore_index=True)
     scores.to_csv(folder / "scores.csv", index=False)
-    datasets = list(settings["datasets"])
+    datasets = list(settings.datasets)
     for dataset in datasets:
         write_validation_report(folder / f"{dataset}.json", dataset)
         write_calibration(folder / f"{dataset}.csv", dataset)
@@ -51,9 +53,9 @@ def large_report(tmp_path_factory, settings, paper_settings) -> Path:
     tables = [folder / "tables" / f"table{number}" for number in range(1, 6)]
     for number, stem in enumerate(tables, start=1):
         given = ["--reports", *reports] if number == 1 else ["--scores", folder / "scores.csv"]
-        run_step("make_table.py", "--table", number, "--settings", json.dumps(settings), *given, "--output-stem", stem)
+        run_step("make_table.py", "--table", number, "--settings", settings.to_json(), *given, "--output-stem", stem)
     statistics = write_statistics(folder / "statistics", scores, settings)
-    text, scored = json.dumps(settings), ("--scores", folder / "scores.csv")
+    text, scored = settings.to_json(), ("--scores", folder / "scores.csv")
     figures = draw(folder, settings, statistics, dict(zip(datasets, calibrations, strict=True)))
     distances = [stem.with_suffix(".csv") for stem in figures if stem.name.startswith("figure3")]
     audited = ("--replicates", statistics / "replicates.h5", "--distances", *distances)
@@ -67,11 +69,11 @@ def large_report(tmp_path_factory, settings, paper_settings) -> Path:
     return folder / "report.html"
 
 
-def draw(folder: Path, settings: dict, statistics: Path, calibrations: dict[str, Path]) -> list[Path]:
+def draw(folder: Path, settings: ReportSettings, statistics: Path, calibrations: dict[str, Path]) -> list[Path]:
     """Every figure but the training curves; returns their stems."""
     drawn = [folder / "figures" / "robustness", folder / "figures" / "ranks"]
     draw_figure("robustness", drawn[0], settings=settings, intervals=statistics / "intervals.csv")
-    draw_figure("ranks", drawn[1], ranks=statistics / "ranks.csv")
+    draw_figure("ranks", drawn[1], settings=settings, ranks=statistics / "ranks.csv")
     counts = {"confusion": statistics / "confusion.csv"}
     for dataset, calibration in calibrations.items():
         points, distances = (sorted(folder.glob(f"{dataset}_*_{content}.csv")) for content in ("points", "distances"))
@@ -88,7 +90,7 @@ def draw(folder: Path, settings: dict, statistics: Path, calibrations: dict[str,
     return drawn
 
 
-def write_statistics(folder: Path, scores: pd.DataFrame, settings: dict) -> Path:
+def write_statistics(folder: Path, scores: pd.DataFrame, settings: ReportSettings) -> Path:
     """What compare_systems.py would write, from scores alone: replicates at random, and counts."""
     folder.mkdir()
     random = np.random.default_rng(0)
@@ -100,8 +102,8 @@ def write_statistics(folder: Path, scores: pd.DataFrame, settings: dict) -> Path
     confusion = runs.drop_duplicates().merge(pairs, how="cross")
     tables = {
         "intervals": intervals(cells, replicates),
-        "comparisons": comparisons(cells, replicates, systems_of(settings)),
-        "ranks": ranks(scores, systems_of(settings)),
+        "comparisons": comparisons(cells, replicates, settings.multimodal_systems),
+        "ranks": ranks(scores, settings.multimodal_systems),
         "confusion": confusion.assign(count=random.integers(1, 100, len(confusion))),
     }
     for name, table in tables.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 import tools
 from synthetic_results import make_scores, make_unimodal_scores
 
+from nmer.report_settings import DatasetSettings, UnimodalSettings
 from nmer.results.printed import PrintedTable, to_latex
 from nmer.results.printed_tables import arrange
 from nmer.results.tables import SCORE_TABLES, read_paper, table_1
@@ -29,12 +31,12 @@ pytestmark = [pytest.mark.slow, pytest.mark.tools]
 @pytest.fixture(scope="module")
 def printed_tables(paper_settings, reference) -> dict[int, PrintedTable]:
     """All five tables of the paper's whole grid, one dataset real and one synthetic."""
-    synthetic = {"paper_name": "CMU-MOSEI", "synthetic": True, "evaluation": "one_condition"}
-    datasets = {"iemocap": paper_settings["datasets"]["iemocap"], "my_mosei": synthetic}
-    unimodal = {"datasets": ["iemocap"], "snr_db": [0, -10, -40], "clean_reference": True}
-    settings = paper_settings | {"datasets": datasets, "unimodal": unimodal}
+    synthetic = DatasetSettings("CMU-MOSEI", synthetic=True, evaluation="one_condition")
+    datasets = {"iemocap": paper_settings.datasets["iemocap"], "my_mosei": synthetic}
+    unimodal = UnimodalSettings(["iemocap"], [0, -10, -40], clean_reference=True)
+    settings = replace(paper_settings, datasets=datasets, unimodal=unimodal)
     scores = pd.concat([make_scores(settings, folds=1), make_unimodal_scores(settings)], ignore_index=True)
-    settings["systems"] = [*settings["systems"], "unimodal_a", "unimodal_v", "unimodal_l"]
+    settings = replace(settings, systems=[*settings.systems, "unimodal_a", "unimodal_v", "unimodal_l"])
     split = {"utterances": 31, "class_counts": {"angry": 14, "happy_or_excited": 17}}
     reports = [
         {

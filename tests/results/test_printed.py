@@ -1,9 +1,9 @@
 """The printed forms: what they say, what they mark, and that they are well formed."""
 
-import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -12,7 +12,7 @@ from synthetic_results import ROOT, make_scores, run_step
 
 from nmer.results.printed import latex_text, to_html, to_latex, to_markdown
 from nmer.results.printed_tables import arrange
-from nmer.results.tables import read_paper, table_2, table_3, table_4, table_5
+from nmer.results.tables import SCORE_TABLES, read_paper, table_2, table_3, table_4, table_5
 from nmer.results.wording import decibels
 
 
@@ -31,7 +31,7 @@ def test_the_best_of_each_column_is_marked(second, small_settings):
 
 
 def test_a_single_system_is_no_best(reference, small_settings):
-    settings = small_settings | {"systems": ["nmer"]}
+    settings = replace(small_settings, systems=["nmer"])
     table = table_2(make_scores(settings), settings, read_paper(reference, 2))
     assert "**0" not in to_markdown(arrange(2, table, settings))
 
@@ -138,7 +138,7 @@ def test_a_cell_that_was_not_run_is_a_dash(reference, small_settings, small_scor
 
 
 def test_a_table_without_a_cell_says_so(reference, small_settings, small_scores):
-    settings = small_settings | {"systems": []}
+    settings = replace(small_settings, systems=[])
     printed = arrange(5, table_5(small_scores, settings, read_paper(reference, 5)), settings)
     without = arrange(4, table_4(small_scores, small_settings, read_paper(reference, 4)), small_settings)
     for render in (to_markdown, to_latex, to_html):
@@ -186,7 +186,7 @@ class Scopes(HTMLParser):
 
 def test_html_tables_have_captions_and_scoped_heads_and_escape_names(second, small_settings):
     table = second.assign(system=second["system"].replace("my_system", "a<b>&c"))
-    settings = small_settings | {"systems": ["men", "nmer", "a<b>&c"]}
+    settings = replace(small_settings, systems=["men", "nmer", "a<b>&c"])
     text = to_html(arrange(2, table, settings))
     parser = Scopes()
     parser.feed(text)
@@ -200,7 +200,7 @@ def test_levels_are_printed_with_a_minus_sign():
 
 def test_the_step_writes_four_files_that_are_equal_the_second_time(tmp_path, small_settings, small_scores):
     small_scores.to_csv(tmp_path / "scores.csv", index=False)
-    settings = json.dumps(small_settings)
+    settings = small_settings.to_json()
     for folder in ("one", "two"):
         stem = tmp_path / folder / "table2"
         arguments = ("--table", 2, "--settings", settings, "--scores", tmp_path / "scores.csv", "--output-stem", stem)
@@ -215,3 +215,17 @@ def test_the_step_writes_four_files_that_are_equal_the_second_time(tmp_path, sma
 def test_the_step_needs_no_plotting_library():
     code = "import sys, make_table, collect_scores; assert not {'matplotlib', 'openTSNE', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "scripts")
+
+
+def test_other_metrics_are_shown_in_the_place_of_wa_and_ua(small_settings, small_scores, reference):
+    scores = pd.concat([small_scores, small_scores[small_scores["metric"] == "F1"].assign(metric="WF1")])
+    settings = replace(small_settings, metrics=("WF1",))
+    for number, make in SCORE_TABLES.items():
+        table = make(scores, settings, read_paper(reference, number))
+        measured = table[table["mean"].notna()]
+        assert set(measured["metric"]) <= {"WF1"}
+        if number == 2:
+            assert len(measured) == 3 * 3 * 3, "datasets, systems, noise kinds and levels"
+            text = to_markdown(arrange(2, table, settings))
+            assert text.startswith("**Table 2. Weighted F1 (WF1), averaged over the six conditions.**")
+            assert "UA" not in text

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from synthetic_results import draw_figure, make_intervals, make_scores, make_unimodal_scores, run_step
 
+from nmer.report_settings import DatasetSettings
 from nmer.results.figures.robustness import robustness
 from nmer.results.report import comparison, headlines, read_calibration, what_was_run
 from nmer.results.tables import read_paper, table_2, table_4
@@ -45,9 +47,9 @@ class Page(HTMLParser):
 def experiment(tmp_path_factory, mixed_settings, mixed_scores):
     """A folder with scores, two tables, a figure, a calibration and a validation report; and the settings."""
     tmp_path = tmp_path_factory.mktemp("experiment")
-    settings = mixed_settings | {"experiment": "tiny <&>", "config": {"noise": {"seed": 0}}, "jobs": 7}
+    settings = replace(mixed_settings, experiment="tiny <&>", config={"noise": {"seed": 0}}, jobs=7)
     mixed_scores.to_csv(tmp_path / "scores.csv", index=False)
-    common = ("--settings", json.dumps(settings), "--scores", tmp_path / "scores.csv", "--output-stem")
+    common = ("--settings", settings.to_json(), "--scores", tmp_path / "scores.csv", "--output-stem")
     for number in (2, 4):
         run_step("make_table.py", "--table", number, *common, tmp_path / f"tables/table{number}")
     make_intervals(mixed_scores).to_csv(tmp_path / "intervals.csv", index=False)
@@ -76,7 +78,7 @@ def experiment(tmp_path_factory, mixed_settings, mixed_scores):
 def render(folder, settings, output):
     run_step(
         "render_report.py",
-        *("--settings", json.dumps(settings), "--scores", folder / "scores.csv"),
+        *("--settings", settings.to_json(), "--scores", folder / "scores.csv"),
         *("--reports", folder / "mosi.json", "--calibration", folder / "calibration.csv"),
         *("--tables", folder / "tables/table2", folder / "tables/table4", "--figures", folder / "figures/robustness"),
         *("--commit", "0123abc", "--output", output),
@@ -117,9 +119,9 @@ def test_the_report_says_what_matters(experiment):
     assert re.search(r"the best of 3 systems is (NMER|MEN|my_system) with WA 0\.\d{4}", text)
     assert "prefers-color-scheme: dark" in text
     assert "@media print" in text
-    real = settings | {
-        "datasets": {name: {**about, "synthetic": False} for name, about in settings["datasets"].items()}
-    }
+    real = replace(
+        settings, datasets={name: replace(about, synthetic=False) for name, about in settings.datasets.items()}
+    )
     assert "Synthetic data." not in render(folder, real, folder / "real.html")
 
 
@@ -132,7 +134,7 @@ def test_headlines_name_the_best_system_and_the_loss(small_settings, small_score
     scores = small_scores.copy()
     level = {-10: 0.8, -40: 0.5}
     scores["value"] = scores["snr_db"].map(level).astype(float) - 0.1 * (scores["system"] != "nmer")
-    sentences = headlines(scores, small_settings | {"datasets": {"mosi": {"paper_name": None}}})
+    sentences = headlines(scores, replace(small_settings, datasets={"mosi": DatasetSettings()}))
     assert "mosi, Gaussian noise, −10 dB: the best of 3 systems is NMER with WA 0.8000" in sentences[0]
     assert "NMER −0.3000" in sentences[2]
 
@@ -184,11 +186,11 @@ def test_table_4_stands_between_the_others_and_the_summary_names_its_modalities(
 
 
 def test_the_summary_says_what_unimodal_systems_were_trained_on(unimodal_settings):
-    about = unimodal_settings["unimodal"] | {"clean_reference": False}
-    settings = unimodal_settings | {"unimodal": about}
+    about = replace(unimodal_settings.unimodal, clean_reference=False)
+    settings = replace(unimodal_settings, unimodal=about)
     told = dict(what_was_run(make_unimodal_scores(settings, "clean"), settings))["Uni-modal"]
     assert told.endswith("; trained on clean data")
-    settings = {key: value for key, value in settings.items() if key != "unimodal"} | {"systems": ["nmer"]}
+    settings = replace(settings, unimodal=None, systems=["nmer"])
     assert "Uni-modal" not in dict(what_was_run(make_scores(settings), settings))
 
 
@@ -211,6 +213,6 @@ def test_unimodal_systems_change_no_headline_and_no_curve(small_settings, small_
 def test_the_configuration_is_shown_as_yaml(experiment):
     folder, settings = experiment
     value = {"a": {"b": [1, {"c": "yes", "d": []}], "e": None}, "f": "x: <y>", "g": 0.1, "h": {}, "i": ["p", True]}
-    page = render(folder, settings | {"config": value}, folder / "configured.html")
+    page = render(folder, replace(settings, config=value), folder / "configured.html")
     shown = re.search('<pre tabindex="0">(.*?)</pre>', page, re.DOTALL).group(1)
     assert yaml.safe_load(html.unescape(shown)) == value

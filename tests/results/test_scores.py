@@ -1,5 +1,7 @@
 """Collecting and averaging scores."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from synthetic_results import make_scores
@@ -50,7 +52,7 @@ def test_a_percentage_is_not_taken_for_a_fraction(files):
 
 
 def test_kinds_without_an_snr_survive_reading_and_averaging(tmp_path, small_settings):
-    scores = make_scores(small_settings | {"snr_db": {"zero": [None]}})
+    scores = make_scores(replace(small_settings, snr_db={"zero": [None]}))
     scores.to_csv(tmp_path / "zero.csv", index=False)
     cells = average(read_scores(tmp_path / "zero.csv"))
     assert cells["snr_db"].isna().all()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -13,16 +12,19 @@ from sklearn.metrics import confusion_matrix
 from synthetic_predictions import make_predictions, write_run
 from synthetic_results import run_step
 
+from nmer.report_settings import ReportSettings
 from nmer.results.predictions import read_runs
 from nmer.results.replicates import COLUMNS, resample
 from nmer.results.statistics import comparisons, confusion, intervals, ranks
 
-SETTINGS = {
-    "datasets": {"corpus": {}},
-    "systems": ["nmer", "men"],
-    "snr_db": {"gaussian": [-10]},
-    "reference_noise": "gaussian",
-}
+SETTINGS = ReportSettings.from_mapping(
+    {
+        "datasets": {"corpus": {}},
+        "systems": ["nmer", "men"],
+        "snr_db": {"gaussian": [-10]},
+        "reference_noise": "gaussian",
+    }
+)
 
 
 def make_cells(values: dict[tuple[str, int], float], condition: str = "avg6", regime: str = "six") -> pd.DataFrame:
@@ -158,10 +160,10 @@ def test_the_step_writes_every_file(tmp_path):
         for s, (name, regime) in enumerate([("nmer", "six"), ("men", "clean")])
     ]
     output = tmp_path / "statistics"
-    run_step("compare_systems.py", "--settings", json.dumps(SETTINGS), "--scores", *paths, "--output", output)
+    run_step("compare_systems.py", "--settings", SETTINGS.to_json(), "--scores", *paths, "--output", output)
     written = {path.name: path for path in output.iterdir()}
     assert set(written) == {"replicates.h5", "intervals.csv", "comparisons.csv", "ranks.csv", "confusion.csv"}
-    assert len(pd.read_csv(written["comparisons.csv"])) == 2
+    assert pd.read_csv(written["comparisons.csv"])["metric"].tolist() == ["WA", "UA", "F1", "WF1"]
     assert pd.read_csv(written["ranks.csv"]).empty
     cells, _replicates = resample(read_runs(paths), 1)
     assert len(pd.read_csv(written["intervals.csv"])) == len(cells)

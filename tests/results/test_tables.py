@@ -1,11 +1,14 @@
 """Tidy tables against a few independent lines of pandas, and against the paper's numbers."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from synthetic_results import make_scores, make_unimodal_scores
 
 from nmer.errors import ConfigError, DataError
-from nmer.results.tables import SCORE_TABLES, check, levels, read_paper, table_1, table_2, table_3, table_4, table_5
+from nmer.report_settings import ReportSettings, UnimodalSettings
+from nmer.results.tables import SCORE_TABLES, read_paper, table_1, table_2, table_3, table_4, table_5
 
 SYSTEM_OF_LABEL = {
     "MEN": "men",
@@ -99,18 +102,18 @@ def test_a_cell_that_was_not_run_is_empty_and_never_zero(reference, small_settin
 
 
 def test_kinds_without_an_snr_have_a_cell_of_their_own(reference, small_settings):
-    settings = small_settings | {"snr_db": {"gaussian": [-10], "zero": []}}
-    scores = make_scores(settings | {"snr_db": {"gaussian": [-10], "zero": [None]}})
+    settings = replace(small_settings, snr_db={"gaussian": [-10], "zero": []})
+    scores = make_scores(replace(settings, snr_db={"gaussian": [-10], "zero": [None]}))
     table = table_2(scores, settings, read_paper(reference, 2))
     zero = table[table["noise"] == "zero"]
     assert len(zero) == 3 * 3 * 2
     assert zero["mean"].notna().all()
-    assert levels(settings, "zero") == [None]
+    assert settings.levels("zero") == [None]
 
 
 def test_every_number_of_the_papers_table_4_finds_its_cell(reference, paper_settings):
-    unimodal = {"datasets": ["iemocap"], "snr_db": [0, -10, -20, -30, -40], "clean_reference": False}
-    settings = paper_settings | {"systems": ["unimodal_a", "unimodal_v", "unimodal_l"], "unimodal": unimodal}
+    unimodal = UnimodalSettings(["iemocap"], [0, -10, -20, -30, -40], clean_reference=False)
+    settings = replace(paper_settings, systems=["unimodal_a", "unimodal_v", "unimodal_l"], unimodal=unimodal)
     table = table_4(make_unimodal_scores(settings), settings, read_paper(reference, 4))
     published = pd.read_csv(reference / "paper_table4.csv")
     assert len(table) == len(published) == 30
@@ -147,8 +150,8 @@ def test_the_clean_row_of_table_4_comes_first_and_has_no_value_of_the_paper(
     clean = table[table["condition"] == "avl"]
     assert clean["mean"].notna().all()
     assert clean[["paper", "difference"]].isna().all(axis=None)
-    about = unimodal_settings["unimodal"] | {"clean_reference": False}
-    without = table_4(unimodal_scores, unimodal_settings | {"unimodal": about}, read_paper(reference, 4))
+    about = replace(unimodal_settings.unimodal, clean_reference=False)
+    without = table_4(unimodal_scores, replace(unimodal_settings, unimodal=about), read_paper(reference, 4))
     pd.testing.assert_frame_equal(without, table[table["condition"] == "none"].reset_index(drop=True))
 
 
@@ -176,7 +179,7 @@ def test_a_cell_of_table_4_that_was_not_run_is_empty_and_never_zero(reference, u
 
 
 def test_a_single_modality_has_a_table_4_of_its_own(reference, unimodal_settings, unimodal_scores):
-    settings = unimodal_settings | {"systems": ["unimodal_v"]}
+    settings = replace(unimodal_settings, systems=["unimodal_v"])
     table = table_4(unimodal_scores, settings, read_paper(reference, 4))
     assert set(table["system"]) == {"unimodal_v"}
     assert len(table) == 2 * 4 * 2
@@ -209,14 +212,14 @@ def test_without_systems_of_its_kind_a_table_has_no_cell(
 
 
 def test_ablations_are_in_table_2_and_not_in_table_5_unless_they_have_a_cell_there(reference, small_settings):
-    settings = small_settings | {"systems": ["men", "nmer", "nmer_no_vae", "nmer_no_inv", "unimodal_of_my_own"]}
+    settings = replace(small_settings, systems=["men", "nmer", "nmer_no_vae", "nmer_no_inv", "unimodal_of_my_own"])
     scores = make_scores(settings)
     as_trained = scores[~scores["system"].isin(["nmer_no_vae", "nmer_no_inv"]) | (scores["regime"] == "six")]
     listed = [
         list(dict.fromkeys(make(rows, settings, read_paper(reference, number))["system"]))
         for rows, make, number in ((as_trained, table_2, 2), (as_trained, table_5, 5), (scores, table_5, 5))
     ]
-    assert listed == [settings["systems"], ["men", "nmer", "unimodal_of_my_own"], settings["systems"]]
+    assert listed == [settings.systems, ["men", "nmer", "unimodal_of_my_own"], settings.systems]
 
 
 def make_report(dataset, classes, folds):
@@ -254,8 +257,10 @@ def test_table_1_names_the_report_it_misses(reference, paper_settings):
 
 
 def test_missing_settings_are_named():
-    with pytest.raises(ConfigError, match="reference_noise"):
-        check({"datasets": {}, "systems": [], "snr_db": {}})
+    with pytest.raises(ConfigError, match="missing key 'reference_noise'"):
+        ReportSettings.from_mapping({"datasets": {}, "systems": [], "snr_db": {}})
     whole = {"datasets": {}, "systems": [], "snr_db": {}, "reference_noise": "gaussian"}
-    with pytest.raises(ConfigError, match=r"unimodal\.datasets, unimodal\.clean_reference;"):
-        check(whole | {"unimodal": {"snr_db": [0]}})
+    with pytest.raises(ConfigError, match="unimodal: missing key 'datasets'"):
+        ReportSettings.from_mapping(whole | {"unimodal": {"snr_db": [0]}})
+    with pytest.raises(ConfigError, match=r"datasets\.mosi: unknown key 'papername'. Did you mean 'paper_name'"):
+        ReportSettings.from_mapping(whole | {"datasets": {"mosi": {"papername": "x"}}})

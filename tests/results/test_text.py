@@ -13,6 +13,7 @@ from matplotlib.font_manager import findfont
 from synthetic_results import draw_figure
 
 from nmer.names import SIX_CONDITIONS
+from nmer.report_settings import ReportSettings
 from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.figures.confusion import draw_confusion
 from nmer.results.figures.figure3 import read_panels
@@ -177,12 +178,14 @@ def test_figures_are_drawn_with_any_class_names(classes, tmp_path):
 
 @pytest.mark.parametrize("figure", ["recall", "confusion"])
 def test_the_caption_has_the_legend_and_the_step_prints_it(tmp_path, figure, capsys):
-    settings = {
-        "datasets": {"d": {}},
-        "systems": ["nmer"],
-        "snr_db": {"gaussian": [-10]},
-        "reference_noise": "gaussian",
-    }
+    settings = ReportSettings.from_mapping(
+        {
+            "datasets": {"d": {}},
+            "systems": ["nmer"],
+            "snr_db": {"gaussian": [-10]},
+            "reference_noise": "gaussian",
+        }
+    )
     for first in ("高兴", "glad"):
         rows = [
             ("d", "nmer", "six", "gaussian", -10, condition, label, predicted, 5)

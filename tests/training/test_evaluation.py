@@ -94,7 +94,7 @@ def test_scores_are_those_of_scikit_learn_per_condition_fold_and_repeat():
     scores = score_predictions(pd.concat(parts), EvaluationSettings(**GIVEN))
     columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "fold", "repeat", "metric", "value", "n"]
     assert list(scores) == columns
-    assert len(scores) == 6 * 3
+    assert len(scores) == 6 * 4
     for part in parts:
         condition, fold, repeat = part.iloc[0][["condition", "fold", "repeat"]]
         own = scores[(scores["condition"] == condition) & (scores["fold"] == fold) & (scores["repeat"] == repeat)]
@@ -104,6 +104,7 @@ def test_scores_are_those_of_scikit_learn_per_condition_fold_and_repeat():
                 "WA": reference.accuracy_score(labels, guesses),
                 "UA": reference.balanced_accuracy_score(labels, guesses),
                 "F1": reference.f1_score(labels, guesses, average="macro"),
+                "WF1": reference.f1_score(labels, guesses, average="weighted"),
             }
         )
         assert set(own["n"]) == {len(part)}
@@ -196,7 +197,7 @@ def test_the_step_writes_predictions_of_all_folds_and_repeats_and_scores_that_fo
     predictions = pd.read_csv(io.BytesIO(gzip.decompress(content)), keep_default_na=False)
     scores = pd.read_csv(tmp_path / "out" / "s.csv", keep_default_na=False)
     assert len(predictions) == 2 * 2 * 6 * 8
-    assert len(scores) == 2 * 2 * 8 * 3
+    assert len(scores) == 2 * 2 * 8 * 4
     for (fold, repeat), part in predictions.groupby(["fold", "repeat"]):
         check_rows(part, systems[fold, repeat], fold)
         for condition, rows in part.groupby("condition"):

@@ -64,7 +64,7 @@ def test_the_step_writes_all_repeats_their_history_and_a_digest_and_cleans_up(fi
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", "model.safetensors.sha256", "history.csv"}
     history = pd.read_csv(folder / "history.csv")
     assert history[["repeat", "epoch"]].to_numpy().tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
-    assert {"learning_rate", "loss", "loss_classification", "val_WA", "val_UA", "val_F1"} <= set(history)
+    assert {"learning_rate", "loss", "loss_classification", "val_WA", "val_UA", "val_F1", "val_WF1"} <= set(history)
     for repeat in (1, 2):
         expected, _history = train_one(builder(), data, run_settings(epochs=1, decay_epochs=1), repeat)
         assert equal(load_model(folder / "model.safetensors", repeat), expected)

@@ -68,6 +68,7 @@ def plain_scores(system, regime: str, evaluation: str) -> dict[str, float]:
         "val_WA": reference.accuracy_score(labels, guesses),
         "val_UA": reference.recall_score(labels, guesses, average="macro"),
         "val_F1": reference.f1_score(labels, guesses, average="macro", zero_division=0),
+        "val_WF1": reference.f1_score(labels, guesses, average="weighted", zero_division=0),
     }
 
 
@@ -141,7 +142,7 @@ def test_every_utterance_is_predicted_under_its_conditions_from_encodings_made_o
         shown = [names[flags] for flags in zip(*(encodings[m][:, 1].tolist() for m in DIMS), strict=True)]
         assert sorted(zip(rows, shown, strict=True)) == expected
     np.testing.assert_array_equal(split.labels, LABELS[rows])
-    assert split.scores(predictions) == {"val_WA": 1.0, "val_UA": 1.0, "val_F1": 1.0}
+    assert split.scores(predictions) == {"val_WA": 1.0, "val_UA": 1.0, "val_F1": 1.0, "val_WF1": 1.0}
     assert len(encoded) == len(set(encoded))
     assert set(encoded) == {
         (m, number, int(m not in clean_modalities(condition))) for number, condition in expected for m in modalities

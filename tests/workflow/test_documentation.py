@@ -271,6 +271,7 @@ def true_defaults() -> dict[str, object]:
         "experiments.<name>.system_options": {},
         "experiments.<name>.unimodal.train_clean": plan.unimodal["train_clean"],
         "experiments.<name>.unimodal.clean_reference": plan.unimodal["clean_reference"],
+        "experiments.<name>.metrics": list(plan.metrics),
         "experiments.<name>.tables": plan.tables,
         "experiments.<name>.figures": plan.figures,
         "experiments.<name>.embedding.samples": embedding.SAMPLES,

@@ -152,6 +152,12 @@ EDITS = {
         {"pretrain", "train_clean"} | RUNS | SCORES,
     ),
     "another experiment": ("config.yaml", "constant_epochs: 4\n      decay", "constant_epochs: 5\n      decay", set()),
+    "the metrics that are shown": (
+        "config.yaml",
+        TINY,
+        TINY + "    metrics: [WA, WF1]\n",
+        {"scores_table", "draw_robustness", "draw_training", "report"},
+    ),
     "one figure less": (
         "config.yaml",
         "[robustness, training, figure3, calibration]",

@@ -143,7 +143,7 @@ rule compare_systems:
         mem_mb=lambda w, attempt: 4000 * attempt,
         runtime=lambda w, attempt: 60 * attempt,
     params:
-        settings=lambda w: plan.tables_settings(),
+        settings=lambda w: plan.scored_settings(),
         code=plan.code("compare_systems.py"),
     shell:
         """

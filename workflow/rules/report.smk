@@ -23,7 +23,7 @@ rule sizes_table:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=lambda w: plan.tables_settings(),
+        settings=lambda w: plan.scored_settings(),
         code=lambda w: plan.code("make_table.py", w),
     shell:
         """
@@ -179,7 +179,7 @@ rule audit_claims:
         mem_mb=lambda w, attempt: 1000 * attempt,
         runtime=lambda w, attempt: 20 * attempt,
     params:
-        settings=lambda w: plan.tables_settings(table=4),
+        settings=lambda w: plan.scored_settings(table=4),
         code=plan.code("audit_claims.py"),
     shell:
         """

@@ -22,6 +22,7 @@ from nmer.corpora.download_list import download_list
 from nmer.corpora.registry import check_classes, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.figures import figures, sources
+from nmer.metrics import check_metrics
 from nmer.names import REGIMES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.values import check_finite, check_values
@@ -45,6 +46,7 @@ def check_config(config: dict[str, Any]) -> None:
         _member(config["datasets"], dataset, f"{where}.datasets", "datasets")
         _check_dataset(config, dataset)
     _check_plugins(systems, config.get("systems", {}), experiment["systems"], "systems", f"{where}.systems")
+    check_metrics(experiment.get("metrics", []), f"{where}.metrics")
     _check_figures(config.get("figures", {}), experiment.get("figures", []), f"{where}.figures")
     files = {name: given["file"] for name, given in config.get("systems", {}).items() if "file" in given}
     for system in experiment["systems"]:

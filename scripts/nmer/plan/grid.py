@@ -14,6 +14,7 @@ from typing import Any
 from nmer.corpora.registry import layouts
 from nmer.errors import ConfigError
 from nmer.figures import figures, per_dataset, position, sources
+from nmer.metrics import SHOWN
 from nmer.names import UNIMODAL_SYSTEMS, corruption_name
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.config import check_config, schema
@@ -81,6 +82,7 @@ class Grid:
         self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
         configured = list(dict.fromkeys([*figures.shipped(), *config.get("figures", {})]))
         self.figures: list[str] = sorted(self.experiment.get("figures", configured), key=self._position)
+        self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN))
         self._declarations: dict[str, Declaration] = {}
         for system in self.systems:
             self._check_teacher(system)

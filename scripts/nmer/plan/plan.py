@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,7 @@ from nmer.corpora.demo import MOSEI_FILE
 from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
 from nmer.figures import sources
+from nmer.metrics import SHOWN
 from nmer.names import FRESH
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
@@ -26,6 +27,7 @@ from nmer.plan.grid import Corruption, non_default
 from nmer.plan.paths import RESULTS, Paths
 from nmer.plan.settings import PRETRAINING, TrainingSettings, changed
 from nmer.plan.sources import MEMORY, source_digests
+from nmer.report_settings import DatasetSettings, ReportSettings, UnimodalSettings
 
 GPU_FROM_MB = 200
 """Raw size of a corpus, in megabytes, from which its jobs take a GPU by default."""
@@ -188,18 +190,25 @@ class Plan(Paths):
         """Settings of an evaluation."""
         return _json(self._run(w, w.system, w.regime) | {"folds": self.folds(w.dataset)})
 
-    def tables_settings(self, table: int | None = None) -> str:
-        """Settings of a table, or of what is made from all scores: only Table 4 depends on the uni-modal ones."""
-        shown = {key: self.unimodal[key] for key in ("datasets", "snr_db", "clean_reference")}
-        return _json(
-            {
-                "datasets": {dataset: self._printed(dataset) for dataset in self.datasets},
-                "systems": self.systems,
-                "snr_db": self.snr_db,
-                "reference_noise": self.reference_noise,
-                "unimodal": shown if self._unimodal_is_run and table == 4 else None,
-            }
+    def shown(self, table: int | None = None) -> ReportSettings:
+        """What a table shows, or what is made from all scores: only Table 4 depends on the uni-modal ones."""
+        unimodal = {item.name: self.unimodal[item.name] for item in fields(UnimodalSettings)}
+        return ReportSettings(
+            datasets={dataset: self._printed(dataset) for dataset in self.datasets},
+            systems=self.systems,
+            snr_db=self.snr_db,
+            reference_noise=self.reference_noise,
+            unimodal=UnimodalSettings(**unimodal) if self._unimodal_is_run and table == 4 else None,
+            metrics=self.metrics,
         )
+
+    def tables_settings(self, table: int | None = None) -> str:
+        """The settings of :meth:`shown` as JSON."""
+        return self.shown(table).to_json()
+
+    def scored_settings(self, table: int | None = None) -> str:
+        """Settings of what is computed for every metric, whichever are shown."""
+        return replace(self.shown(table), metrics=SHOWN).to_json()
 
     def figure_settings(self, w: Wildcards) -> str:
         """Settings of a figure: its options, its dataset, and what it declares to read of the experiment's."""
@@ -212,8 +221,8 @@ class Plan(Paths):
                 "file": given.get("file"),
                 "options": non_default(given, declaration.options) or None,
                 "dataset": drawing.dataset or None,
-                "about": self._printed(drawing.dataset) if drawing.dataset else None,
-                "settings": json.loads(self.tables_settings()) if "settings" in read else None,
+                "about": asdict(self._printed(drawing.dataset)) if drawing.dataset else None,
+                "settings": self.shown().to_mapping() if "settings" in read else None,
                 "schedule": self.schedule if "schedule" in read else None,
             }
         )
@@ -249,14 +258,7 @@ class Plan(Paths):
             # Threads alone change numbers, in their last digits; where jobs compute must remake no report.
             **({"compute": {"threads": self.threads}} if "threads" in self.config.get("compute", {}) else {}),
         }
-        return _json(
-            json.loads(self.tables_settings(table=4))
-            | {
-                "experiment": self.name,
-                "config": shown,
-                "jobs": len(self.trainings()),
-            }
-        )
+        return replace(self.shown(table=4), experiment=self.name, config=shown, jobs=len(self.trainings())).to_json()
 
     # What each job depends on: code
 
@@ -385,13 +387,13 @@ class Plan(Paths):
             "evaluation": None if evaluation == EVERY_CONDITION else evaluation,
         } | self._given(system)
 
-    def _printed(self, dataset: str) -> dict[str, Any]:
+    def _printed(self, dataset: str) -> DatasetSettings:
         section = self.config["datasets"][dataset]
-        return {
-            "paper_name": section.get("paper_name"),
-            "synthetic": "generate" in section,
-            "evaluation": section.get("evaluation", EVERY_CONDITION),
-        }
+        return DatasetSettings(
+            paper_name=section.get("paper_name"),
+            synthetic="generate" in section,
+            evaluation=section.get("evaluation", EVERY_CONDITION),
+        )
 
 
 _SCHEDULE = {

@@ -160,14 +160,16 @@ def compare(plan: Plan, known: Callable[[str], bool]) -> Provenance:
 def made_by(plan: Plan, job: Job) -> tuple[str, str]:
     """The step that makes a job's outputs, and its settings as JSON."""
     w = job.wildcards
-    if job.rule in ("sizes_table", "scores_table"):
-        return "make_table.py", plan.tables_settings(int(w.table) if job.rule == "scores_table" else None)
+    if job.rule == "sizes_table":
+        return "make_table.py", plan.scored_settings()
+    if job.rule == "scores_table":
+        return "make_table.py", plan.tables_settings(int(w.table))
     if job.rule in ("pretrain", "train_clean", "train"):
         return "train.py", plan.training_settings(w)
     if job.rule in ("evaluate", "evaluate_clean"):
         return "evaluate.py", plan.evaluation_settings(w)
     if job.rule == "audit_claims":
-        return "audit_claims.py", plan.tables_settings(table=4)
+        return "audit_claims.py", plan.scored_settings(table=4)
     if job.rule == "report":
         return "render_report.py", plan.report_settings()
     of_rule: dict[str, Callable[[Any], str]] = {
@@ -178,6 +180,7 @@ def made_by(plan: Plan, job: Job) -> tuple[str, str]:
         "check_system": plan.check_settings,
         "embed": plan.embedding_settings,
         "draw_figure": plan.figure_settings,
+        "compare_systems": lambda _w: plan.scored_settings(),
         **dict.fromkeys(("collect_calibration", "collect_scores", "find_chance"), lambda _w: "{}"),
     }
     return f"{job.rule}.py", of_rule.get(job.rule, lambda _w: plan.tables_settings())(w)

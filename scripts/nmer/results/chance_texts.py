@@ -4,31 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, predictions_path
+from nmer.report_settings import ReportSettings
 from nmer.results.chance import CELL, judge_runs, per_cell, read_trainings
 from nmer.results.labels import system_label
 from nmer.results.predictions import read_runs
 from nmer.results.reading import rows_of
 from nmer.results.scores import of_regime
-from nmer.results.tables import TABLE_3_SYSTEM, systems_of, unimodal_systems
+from nmer.results.tables import TABLE_3_SYSTEM
 from nmer.results.wording import condition_title, level_title, short_title
 
 
-def shown_cells(trainings: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFrame:
+def shown_cells(trainings: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
     """Marks of the cells that Tables 2 to 5 show, each once. Columns CELL and MARKS.
 
     trainings: verdicts of ``nmer.results.chance``. settings: those of the tables.
     """
-    multimodal, unimodal = systems_of(settings), unimodal_systems(settings)
+    multimodal, unimodal = settings.multimodal_systems, settings.unimodal_systems
     marks: pd.DataFrame = per_cell(trainings)
     six, noisy = of_regime(marks, "six"), of_regime(marks, "all")
-    noisy = noisy[(noisy["condition"] == ALL_NOISY) & (noisy["noise"] == settings["reference_noise"])]
+    noisy = noisy[(noisy["condition"] == ALL_NOISY) & (noisy["noise"] == settings.reference_noise)]
     of_nmer = (six["system"] == TABLE_3_SYSTEM) & six["condition"].isin(SIX_CONDITIONS)
-    of_nmer &= six["noise"] == settings["reference_noise"]
+    of_nmer &= six["noise"] == settings.reference_noise
     parts = [
         six[six["system"].isin(multimodal) & ((six["condition"] == AVERAGE) | of_nmer)],
         noisy[noisy["system"].isin([*multimodal, *unimodal])],
@@ -38,22 +38,22 @@ def shown_cells(trainings: pd.DataFrame, settings: dict[str, Any]) -> pd.DataFra
     return cells
 
 
-def warnings(trainings: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
+def warnings(trainings: pd.DataFrame, settings: ReportSettings) -> list[str]:
     """One sentence per dataset, noise kind and level that has a cell at chance, naming its systems."""
     cells = shown_cells(trainings, settings)
     cells = cells[cells["at_chance"] > 0].sort_values("snr_db", ascending=False, kind="stable")
     sentences = []
-    for dataset, about in settings["datasets"].items():
+    for dataset, about in settings.datasets.items():
         of_dataset = cells[cells["dataset"] == dataset]
         for _, rows in of_dataset.groupby(["noise", "snr_db"], dropna=False, sort=False):
             noise, snr_db = rows["noise"].iloc[0], rows["snr_db"].iloc[0]
             level = level_title(noise, None if pd.isna(snr_db) else int(snr_db)) if noise else "without noise"
-            named = "; ".join(_named(condition, part) for condition, part in rows.groupby("condition", sort=False))
+            named = "; ".join(_named(str(condition), part) for condition, part in rows.groupby("condition", sort=False))
             sentences.append(f"At chance on {short_title(dataset, about)}, {level}: {named}.")
     return sentences
 
 
-def status_line(scores: Iterable[Path], verdicts: Path, settings: dict[str, Any]) -> str:
+def status_line(scores: Iterable[Path], verdicts: Path, settings: ReportSettings) -> str:
     """How many cells of the tables have a training at chance, of those evaluated so far; empty if none is.
 
     scores: of the evaluations. verdicts: the table of ``find_chance.py``, read where it is newer than all of them;

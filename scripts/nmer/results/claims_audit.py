@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from nmer.errors import DataError
+from nmer.report_settings import ReportSettings
 from nmer.results.chance import with_marks
 from nmer.results.claims import DISTANCES, Claim, Selection, value_text, values_text
 from nmer.results.reading import read_csv
@@ -94,7 +95,7 @@ def read_distances(paths: Iterable[str | Path]) -> pd.DataFrame:
 def audit(
     claims: list[Claim],
     papers: dict[int, pd.DataFrame],
-    settings: dict[str, Any],
+    settings: ReportSettings,
     cells: pd.DataFrame,
     replicates: np.ndarray,
     distances: pd.DataFrame,
@@ -142,15 +143,15 @@ def _of_table(number: int, cells: pd.DataFrame, replicates: np.ndarray) -> Score
 
 
 def _judge_scores(
-    claim: Claim, selection: Selection, published: Scores, ours: Scores, settings: dict[str, Any]
+    claim: Claim, selection: Selection, published: Scores, ours: Scores, settings: ReportSettings
 ) -> list[dict[str, Any]]:
     row = _row(claim, selection) | _by_the_paper(claim, quantities(claim, selection, published))
     rows = []
     for datasets in _stand_ins(selection["dataset"], settings):
-        about = {name: settings["datasets"][name] for name in datasets}
+        about = {name: settings.datasets[name] for name in datasets}
         here = {
             "dataset": ", ".join(short_title(name, each) for name, each in about.items()),
-            "synthetic": any(bool(each.get("synthetic")) for each in about.values()),
+            "synthetic": any(bool(each.synthetic) for each in about.values()),
         }
         rows.append(row | here | _by_ours(claim, selection | {"dataset": datasets}, ours))
     if rows:
@@ -177,7 +178,7 @@ def _by_ours(claim: Claim, selection: Selection, ours: Scores) -> dict[str, Any]
 
 
 def _judge_distances(
-    claim: Claim, selection: Selection, distances: pd.DataFrame, settings: dict[str, Any]
+    claim: Claim, selection: Selection, distances: pd.DataFrame, settings: ReportSettings
 ) -> list[dict[str, Any]]:
     row = _row(claim, selection) | {"paper_value": NO_NUMBERS, "paper_holds": NO_NUMBERS}
     here = distances["snr_db"].notna()
@@ -188,8 +189,8 @@ def _judge_distances(
     for dataset, steps in distances[here].groupby("dataset", sort=False):
         steps = steps.sort_values("snr_db", ascending=False)
         values, snrs = steps[DISTANCES[kind]].to_numpy(float), steps["snr_db"].tolist()
-        about = settings["datasets"].get(dataset, {})
-        row |= {"dataset": short_title(str(dataset), about), "synthetic": bool(about.get("synthetic"))}
+        about = settings.dataset(str(dataset))
+        row |= {"dataset": short_title(str(dataset), about), "synthetic": bool(about.synthetic)}
         if len(values) < 2:
             rows.append(row | {"our_value": f"only {decibels(snrs[0])} was run", "verdict": NOT_RUN})
             continue
@@ -205,11 +206,11 @@ def _row(claim: Claim, selection: Selection) -> dict[str, Any]:
     return blank | about | {"detail": ", ".join(details)}
 
 
-def _stand_ins(of_the_paper: tuple[str, ...], settings: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def _stand_ins(of_the_paper: tuple[str, ...], settings: ReportSettings) -> Iterator[tuple[str, ...]]:
     """Every way to put our datasets in the place of the paper's."""
     return product(
         *(
-            [dataset for dataset, about in settings["datasets"].items() if about.get("paper_name") == name]
+            [dataset for dataset, about in settings.datasets.items() if about.paper_name == name]
             for name in of_the_paper
         )
     )

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from nmer.names import SIX_CONDITIONS
+from nmer.report_settings import ReportSettings
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, of_dataset, outermost, select
-from nmer.results.tables import systems_of
 
 CONFUSION_COLUMNS = ("dataset", "noise", "snr_db", "system", "label", "predicted", "share")
 RECALL_COLUMNS = ("dataset", "noise", "snr_db", "system", "label", "recall")
@@ -30,7 +29,7 @@ def read_counts(path: str | Path) -> pd.DataFrame:
     return read_columns(path, _COUNTS)
 
 
-def confusion_matrices(counts: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
+def confusion_matrices(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
     """Confusion matrices of one dataset under the reference noise at its outermost levels, columns CONFUSION_COLUMNS.
 
     counts: as :func:`read_counts` gives them; classes keep their order. share: of the utterances of class ``label``,
@@ -39,11 +38,16 @@ def confusion_matrices(counts: pd.DataFrame, settings: dict[str, Any], dataset: 
     """
     shares = _shares(counts, settings, dataset)
     classes = list(dict.fromkeys(shares["label"]))
-    order = {"corruption": outermost(settings), "system": systems_of(settings), "label": classes, "predicted": classes}
+    order = {
+        "corruption": outermost(settings),
+        "system": settings.multimodal_systems,
+        "label": classes,
+        "predicted": classes,
+    }
     return select(shares, order)[list(CONFUSION_COLUMNS)]
 
 
-def recall(counts: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
+def recall(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
     """Recall of every class of one dataset at every SNR, columns RECALL_COLUMNS: the diagonals of the matrices.
 
     counts: as :func:`read_counts` gives them. Kinds without an SNR have no place on the axis and are left out.
@@ -52,15 +56,15 @@ def recall(counts: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.D
     shares = _shares(counts, settings, dataset)
     hits = shares[(shares["label"] == shares["predicted"]) & shares["snr_db"].notna()]
     order = {
-        "noise": list(settings["snr_db"]),
+        "noise": list(settings.snr_db),
         "label": list(dict.fromkeys(shares["label"])),
-        "system": systems_of(settings),
+        "system": settings.multimodal_systems,
         "corruption": corruptions(settings),
     }
     return select(hits.rename(columns={"share": "recall"}), order)[list(RECALL_COLUMNS)]
 
 
-def _shares(counts: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
+def _shares(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
     own = of_regime(of_dataset(counts, settings, dataset), "six")
     own = own[own["condition"].isin(SIX_CONDITIONS)]
     classes = list(dict.fromkeys([*own["label"], *own["predicted"]]))

@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from nmer.names import ALL_NOISY, AVERAGE
+from nmer.report_settings import ReportSettings
 from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import read_columns, rows_of
-from nmer.results.tables import TABLE_METRICS, levels, systems_of
 from nmer.results.wording import AT_CHANCE, condition_title, dataset_title, decibels, signed
 
 _PRINTED = {
@@ -37,10 +37,10 @@ def read_comparisons(path: str) -> pd.DataFrame:
     return read_columns(path, _PRINTED)
 
 
-def arrange_comparisons(table: pd.DataFrame, settings: dict[str, Any]) -> PrintedTable:
+def arrange_comparisons(table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
     """Lay out comparisons, one grid per dataset and set of conditions, systems in rows, noise and level in columns."""
     grids = []
-    for dataset, about in settings["datasets"].items():
+    for dataset, about in settings.datasets.items():
         for condition in (AVERAGE, ALL_NOISY):
             part = table[(table["dataset"] == dataset) & (table["condition"] == condition)]
             if len(part):
@@ -50,42 +50,41 @@ def arrange_comparisons(table: pd.DataFrame, settings: dict[str, Any]) -> Printe
     return PrintedTable(0, CAPTION, note, tuple(grids))
 
 
-def summary(table: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
+def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
     """One sentence per dataset: how many comparisons on the six conditions NMER wins or loses with certainty."""
-    sentences = []
-    for dataset, about in settings["datasets"].items():
-        part = table[(table["dataset"] == dataset) & (table["condition"] == AVERAGE) & (table["metric"] == "WA")]
+    sentences, metric = [], settings.metrics[0]
+    for dataset, about in settings.datasets.items():
+        part = table[(table["dataset"] == dataset) & (table["condition"] == AVERAGE) & (table["metric"] == metric)]
         if part.empty:
             continue
         at_chance = _at_chance(part)
         certain = part[(part["p_adjusted"] < SIGNIFICANT) & ~at_chance]["difference"]
         aside = f" {at_chance.sum()} are not counted, as one of the two is at chance there." if at_chance.any() else ""
+        title = dataset_title(dataset, about)
         sentences.append(
-            f"{dataset_title(dataset, about)}: of {len(part)} comparisons of NMER with another system in WA, over the "
-            f"six conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost significantly.{aside}"
+            f"{title}: of {len(part)} comparisons of NMER with another system in {metric}, over the six "
+            f"conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost significantly.{aside}"
         )
     return sentences
 
 
-def _grid(part: pd.DataFrame, settings: dict[str, Any], title: str) -> Grid:
+def _grid(part: pd.DataFrame, settings: ReportSettings, title: str) -> Grid:
     cells = {
         (row.system, row.noise, None if pd.isna(row.snr_db) else row.snr_db, row.metric): _cell(row)
         for row in rows_of(part)
     }
     run = {key[1:3] for key in cells}
-    places = [
-        (noise, level) for noise in settings["snr_db"] for level in levels(settings, noise) if (noise, level) in run
-    ]
+    places = [(noise, level) for noise in settings.snr_db for level in settings.levels(noise) if (noise, level) in run]
     header = (
-        tuple((f"{noise_label(noise)}, {decibels(level)}", len(TABLE_METRICS)) for noise, level in places),
-        tuple((metric, 1) for _place in places for metric in TABLE_METRICS),
+        tuple((f"{noise_label(noise)}, {decibels(level)}", len(settings.metrics)) for noise, level in places),
+        tuple((metric, 1) for _place in places for metric in settings.metrics),
     )
     rows = [
         (
             (system_label(system),),
-            tuple(cells.get((system, *place, metric), Cell()) for place in places for metric in TABLE_METRICS),
+            tuple(cells.get((system, *place, metric), Cell()) for place in places for metric in settings.metrics),
         )
-        for system in systems_of(settings)
+        for system in settings.multimodal_systems
         if any(key[0] == system for key in cells)
     ]
     return Grid(title, ("System",), header, tuple(rows))

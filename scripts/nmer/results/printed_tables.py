@@ -7,27 +7,21 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from nmer.metrics import METRICS
 from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, UNIMODAL_SYSTEMS
+from nmer.report_settings import ReportSettings
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
-from nmer.results.tables import (
-    KEY,
-    TABLE_3_SYSTEM,
-    TABLE_METRICS,
-    levels,
-    systems_of,
-    unimodal_places,
-    unimodal_systems,
-)
+from nmer.results.tables import KEY, TABLE_3_SYSTEM
 from nmer.results.wording import ABSENT, AT_CHANCE, WA_AT_MAJORITY, dataset_title, decibels, signed
 
 CAPTIONS = {
     1: "Table 1. Classes and sizes of the datasets.",
-    2: "Table 2. Weighted (WA) and unweighted (UA) accuracy, averaged over the six conditions.",
+    2: "Table 2. {metrics}, averaged over the six conditions.",
     3: "Table 3. NMER in each condition, named by its clean modalities (a acoustic, v visual, l lexical).",
-    4: "Table 4. One modality alone, under noise: weighted (WA) and unweighted (UA) accuracy.",
-    5: "Table 5. Weighted (WA) and unweighted (UA) accuracy with all modalities noisy.",
+    4: "Table 4. One modality alone, under noise. {metrics}.",
+    5: "Table 5. {metrics} with all modalities noisy.",
 }
 CHANCE_NOTE = (
     f"{AT_CHANCE} k/n: k of n trainings are at chance (at least 99 % of the predictions are one class, or the 95 % "
@@ -40,7 +34,7 @@ SIZES_NOTE = (
 )
 
 
-def arrange(number: int, table: pd.DataFrame, settings: dict[str, Any]) -> PrintedTable:
+def arrange(number: int, table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
     """Lay out a tidy table as the paper prints it.
 
     number: 1 to 5. table: of the function of the same number in ``nmer.results.tables``.
@@ -52,10 +46,18 @@ def arrange(number: int, table: pd.DataFrame, settings: dict[str, Any]) -> Print
         layout = {2: _layout_2, 3: _layout_3, 4: _layout_4, 5: _layout_5}[number]
         grids, note = _score_grids(table, settings, layout(settings)), " ".join(_score_notes(number, table))
     note = " ".join(part for part in (note, *_paper_notes(table, settings)) if part)
-    return PrintedTable(number, CAPTIONS[number], note, tuple(grids))
+    caption = CAPTIONS[number].format(metrics=_named_metrics(settings))
+    return PrintedTable(number, caption, note, tuple(grids))
 
 
-def _sizes(table: pd.DataFrame, settings: dict[str, Any]) -> list[Grid]:
+def _named_metrics(settings: ReportSettings) -> str:
+    """The metrics shown, e.g. ``Weighted accuracy (WA) and unweighted accuracy (UA)``."""
+    names = [f"{METRICS[name].label} ({name})" for name in settings.metrics]
+    listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return listed[0].upper() + listed[1:]
+
+
+def _sizes(table: pd.DataFrame, settings: ReportSettings) -> list[Grid]:
     grids = []
     for dataset, rows in table.groupby("dataset", sort=False):
         cells = []
@@ -65,7 +67,7 @@ def _sizes(table: pd.DataFrame, settings: dict[str, Any]) -> list[Grid]:
             cells.append(((row.quantity,), (Cell(f"{row.value:,}"), Cell(paper), Cell(difference))))
         heads = (("Here", 1), ("Paper", 1), ("Difference", 1))
         grids.append(
-            Grid(dataset_title(str(dataset), settings["datasets"][dataset]), ("Quantity",), (heads,), tuple(cells))
+            Grid(dataset_title(str(dataset), settings.datasets[str(dataset)]), ("Quantity",), (heads,), tuple(cells))
         )
     return grids
 
@@ -82,80 +84,80 @@ class Arrangement(NamedTuple):
     columns: Sequence[dict[str, Any]]
 
 
-def _layout_2(settings: dict[str, Any]) -> Arrangement:
+def _layout_2(settings: ReportSettings) -> Arrangement:
     by_level: dict[int | None, list[str]] = {}
-    for noise in settings["snr_db"]:
-        for snr_db in levels(settings, noise):
+    for noise in settings.snr_db:
+        for snr_db in settings.levels(noise):
             by_level.setdefault(snr_db, []).append(noise)
     order = sorted(by_level, key=lambda snr_db: (snr_db is None, 0 if snr_db is None else -snr_db))
     pairs = [(snr_db, noise) for snr_db in order for noise in by_level[snr_db]]
     header = (
-        tuple((decibels(snr_db), len(by_level[snr_db]) * len(TABLE_METRICS)) for snr_db in order),
-        tuple((noise_label(noise), len(TABLE_METRICS)) for _, noise in pairs),
-        tuple((metric, 1) for _ in pairs for metric in TABLE_METRICS),
+        tuple((decibels(snr_db), len(by_level[snr_db]) * len(settings.metrics)) for snr_db in order),
+        tuple((noise_label(noise), len(settings.metrics)) for _, noise in pairs),
+        tuple((metric, 1) for _ in pairs for metric in settings.metrics),
     )
     columns = [
         {"snr_db": snr_db, "noise": noise, "metric": metric, "condition": AVERAGE}
         for snr_db, noise in pairs
-        for metric in TABLE_METRICS
+        for metric in settings.metrics
     ]
     return Arrangement(("System",), header, _system_rows(settings), columns)
 
 
-def _layout_3(settings: dict[str, Any]) -> Arrangement:
-    noise = settings["reference_noise"]
+def _layout_3(settings: ReportSettings) -> Arrangement:
+    noise = settings.reference_noise
     header = ((*((condition, 1) for condition in SIX_CONDITIONS), ("Avg.", 1)),)
     rows = [
         ((decibels(snr_db), metric), {"system": TABLE_3_SYSTEM, "noise": noise, "snr_db": snr_db, "metric": metric})
-        for snr_db in levels(settings, noise)
-        for metric in TABLE_METRICS
+        for snr_db in settings.levels(noise)
+        for metric in settings.metrics
     ]
     columns = [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
     return Arrangement(("SNR", "Metric"), header, rows, columns)
 
 
-def _layout_4(settings: dict[str, Any]) -> Arrangement:
-    systems = unimodal_systems(settings)
+def _layout_4(settings: ReportSettings) -> Arrangement:
+    systems = settings.unimodal_systems
     header = (
-        tuple((MODALITY_LABELS[UNIMODAL_SYSTEMS[system]], len(TABLE_METRICS)) for system in systems),
-        tuple((metric, 1) for _ in systems for metric in TABLE_METRICS),
+        tuple((MODALITY_LABELS[UNIMODAL_SYSTEMS[system]], len(settings.metrics)) for system in systems),
+        tuple((metric, 1) for _ in systems for metric in settings.metrics),
     )
     rows = [
         (
             ("clean" if condition == ALL_CLEAN else decibels(snr_db),),
             {"noise": noise, "snr_db": snr_db, "condition": condition},
         )
-        for noise, snr_db, condition in unimodal_places(settings)
+        for noise, snr_db, condition in settings.unimodal_places
     ]
-    columns = [{"system": system, "metric": metric} for system in systems for metric in TABLE_METRICS]
+    columns = [{"system": system, "metric": metric} for system in systems for metric in settings.metrics]
     return Arrangement(("SNR",), header, rows, columns)
 
 
-def _layout_5(settings: dict[str, Any]) -> Arrangement:
-    noise = settings["reference_noise"]
-    snrs = levels(settings, noise)
+def _layout_5(settings: ReportSettings) -> Arrangement:
+    noise = settings.reference_noise
+    snrs = settings.levels(noise)
     header = (
-        tuple((decibels(snr_db), len(TABLE_METRICS)) for snr_db in snrs),
-        tuple((metric, 1) for _ in snrs for metric in TABLE_METRICS),
+        tuple((decibels(snr_db), len(settings.metrics)) for snr_db in snrs),
+        tuple((metric, 1) for _ in snrs for metric in settings.metrics),
     )
     columns = [
         {"snr_db": snr_db, "noise": noise, "metric": metric, "condition": ALL_NOISY}
         for snr_db in snrs
-        for metric in TABLE_METRICS
+        for metric in settings.metrics
     ]
     return Arrangement(("System",), header, _system_rows(settings), columns)
 
 
-def _system_rows(settings: dict[str, Any]) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
-    return [((system_label(system),), {"system": system}) for system in systems_of(settings)]
+def _system_rows(settings: ReportSettings) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
+    return [((system_label(system),), {"system": system}) for system in settings.multimodal_systems]
 
 
-def _score_grids(table: pd.DataFrame, settings: dict[str, Any], arrangement: Arrangement) -> list[Grid]:
+def _score_grids(table: pd.DataFrame, settings: ReportSettings, arrangement: Arrangement) -> list[Grid]:
     stubs, header, rows, columns = arrangement
     best = _best(table)
     cells = {_place(row): _score_cell(row, best=row.Index in best) for row in rows_of(table)}
     grids = []
-    for dataset, about in settings["datasets"].items():
+    for dataset, about in settings.datasets.items():
         body = []
         for labels, row in rows:
             places = [tuple(({"dataset": dataset} | row | column)[name] for name in KEY) for column in columns]
@@ -231,9 +233,9 @@ def _spread_note(table: pd.DataFrame) -> str:
     return f"Mean ± standard deviation over {' or '.join(map(str, repeats))} repeats."
 
 
-def _paper_notes(table: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
+def _paper_notes(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
     shown = set(table.loc[table["paper"].notna(), "dataset"])
-    synthetic = {name for name in shown if settings["datasets"][name].get("synthetic")}
+    synthetic = {name for name in shown if settings.datasets[name].synthetic}
     notes = []
     if shown and "mean" in table:
         notes.append("In parentheses: the paper's value" + (", difference." if shown - synthetic else "."))

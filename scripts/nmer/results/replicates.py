@@ -19,12 +19,12 @@ import pandas as pd
 from nmer.content import unreadable
 from nmer.corpora.streaming import create_file
 from nmer.errors import DataError
+from nmer.metrics import METRICS, of_target
 from nmer.names import AVERAGE, SIX_CONDITIONS
 from nmer.results.predictions import RUN, FoldPredictions, Run
 from nmer.seeds import generator
 
 REPLICATES = 1000
-METRICS = ("WA", "UA")
 CELL = (*RUN, "condition", "metric")
 COLUMNS = (*CELL, "value")
 
@@ -44,7 +44,7 @@ def resample(runs: Iterable[Run], count: int = REPLICATES) -> tuple[pd.DataFrame
                 six = [conditions.index(name) for name in SIX_CONDITIONS]
                 scores = np.concatenate([scores, scores[:, six].mean(axis=1, keepdims=True)], axis=1)
                 conditions.append(AVERAGE)
-            for metric, of_metric in zip(METRICS, scores, strict=True):
+            for metric, of_metric in zip(of_target(), scores, strict=True):
                 rows += [
                     (*run.key, name, metric, float(each[0])) for name, each in zip(conditions, of_metric, strict=True)
                 ]
@@ -82,7 +82,7 @@ def _resample_dataset(dataset: str, runs: list[Run], count: int) -> Iterator[tup
     """Each run with its scores (metrics, conditions, 1 + count), the real one first."""
     folds = sorted(runs[0].folds)
     drawn = generator("bootstrap folds", dataset).integers(len(folds), size=(count, len(folds)))
-    totals = [np.zeros((len(METRICS), len(run.conditions), 1 + count)) for run in runs]
+    totals = [np.zeros((len(of_target()), len(run.conditions), 1 + count)) for run in runs]
     for position, fold in enumerate(folds):
         # Which replicates have this fold, each as often as they drew it. The first column is the fold as it is.
         owners = np.concatenate([[0], 1 + np.nonzero(drawn == position)[0]])
@@ -117,22 +117,16 @@ def _training_generator(run: Run, fold: int) -> np.random.Generator:
 
 
 def _weighted_scores(fold: FoldPredictions, classes: int, weights: np.ndarray) -> np.ndarray:
-    """(metrics, repeats, conditions, len(weights)): WA and UA with utterances counted as often as ``weights`` say.
+    """(metrics, repeats, conditions, len(weights)): every metric with utterances counted as often as ``weights`` say.
 
-    A class of which a replicate drew no utterance has no recall there and is left out of its UA.
+    A class of which a replicate drew no utterance has no recall there and is left out of its UA and F1.
     """
-    correct, tested = fold.predicted == fold.labels, fold.predicted >= 0
-    shape = (classes, *correct.shape[:2], len(weights))
-    hits, items = np.zeros(shape), np.zeros(shape)
-    for number in range(classes):
-        here = fold.labels == number
-        for counts, flags in ((hits, correct), (items, tested)):
-            counts[number] = np.tensordot(flags[:, :, here].astype(np.float32), weights[:, here], axes=(2, 1))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        recall = np.where(items > 0, hits / items, np.nan)
-        accuracy = hits.sum(axis=0) / items.sum(axis=0)
-    present = np.maximum((items > 0).sum(axis=0), 1)
-    return np.stack([np.nan_to_num(accuracy), np.nansum(recall, axis=0) / present])
+    counts = np.zeros((*fold.predicted.shape[:2], len(weights), classes, classes))
+    for label, predicted in np.ndindex(classes, classes):
+        here = fold.labels == label
+        taken = (fold.predicted[:, :, here] == predicted).astype(np.float32)
+        counts[..., label, predicted] = np.tensordot(taken, weights[:, here], axes=(2, 1))
+    return np.stack([np.nan_to_num(METRICS[name].value(counts)) for name in of_target()])
 
 
 def _name(run: Run) -> str:

@@ -20,6 +20,7 @@ from nmer.errors import DataError
 from nmer.files import read_json
 from nmer.names import ALL_NOISY, AVERAGE, MODALITIES, SPLITS, UNIMODAL_SYSTEMS
 from nmer.noise.misses import miss, miss_sentences
+from nmer.report_settings import ReportSettings
 from nmer.results.chance import with_marks
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.printed import to_html
@@ -28,7 +29,6 @@ from nmer.results.printed_tables import CAPTIONS
 from nmer.results.reading import read_csv
 from nmer.results.recorded import Recorded
 from nmer.results.scores import average, of_regime
-from nmer.results.tables import levels, systems_of, unimodal_systems
 from nmer.results.wording import dataset_title, decibels, short_title, signed
 
 TEMPLATE = "report.html.j2"
@@ -52,7 +52,7 @@ def render(**sections: object) -> str:
 
 
 def what_was_run(
-    scores: pd.DataFrame, settings: dict[str, Any], recorded: Recorded | None = None
+    scores: pd.DataFrame, settings: ReportSettings, recorded: Recorded | None = None
 ) -> list[tuple[str, str]]:
     """Rows (term, description) that say what the scores stand for.
 
@@ -60,14 +60,14 @@ def what_was_run(
     """
     trainings = recorded.of_step("train.py") if recorded else []
     seeds = recorded.noise_seeds() if recorded else []
-    configured = [settings.get("config", {}).get("noise", {}).get("seed", 0)]
-    jobs = len(trainings) or settings.get("jobs")
-    noises = (_noise_text(noise, levels(settings, noise)) for noise in settings["snr_db"])
+    configured = [settings.config.get("noise", {}).get("seed", 0)]
+    jobs = len(trainings) or settings.jobs
+    noises = (_noise_text(noise, settings.levels(noise)) for noise in settings.snr_db)
     rows = [
-        ("Datasets", _titles(settings["datasets"], settings)),
-        ("Systems", ", ".join(map(system_label, systems_of(settings))) or "none"),
+        ("Datasets", _titles(settings.datasets, settings)),
+        ("Systems", ", ".join(map(system_label, settings.multimodal_systems)) or "none"),
         ("Noise", "; ".join(noises)),
-        *([("Uni-modal", _unimodal_text(scores, settings))] if "unimodal" in settings else []),
+        *([("Uni-modal", _unimodal_text(scores, settings))] if settings.unimodal else []),
         ("Repeats", str(scores["repeat"].nunique())),
         ("Folds", ", ".join(f"{name} {count}" for name, count in scores.groupby("dataset")["fold"].nunique().items())),
         ("Seeds", f"derived from names; noise seed {', '.join(map(str, seeds or configured))}"),
@@ -76,23 +76,28 @@ def what_was_run(
     return [*rows, ("Training jobs", f"{jobs:,}")] if jobs else rows
 
 
-def headlines(scores: pd.DataFrame, settings: dict[str, Any], trainings: pd.DataFrame | None = None) -> list[str]:
+def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.DataFrame | None = None) -> list[str]:
     """A few sentences on the outcome: per dataset, who is best where, and what the loss from noise is.
 
     Averages over the six conditions, reference noise. Nothing is said of a dataset without such scores. A system with
     a training at chance there (trainings: verdicts of ``nmer.results.chance``) is not compared.
     """
-    noise = settings["reference_noise"]
+    noise, metric = settings.reference_noise, settings.metrics[0]
     cells = with_marks(average(of_regime(scores, "six")), trainings)
     cells["at_chance"] = (cells["at_chance"].fillna(0) > 0).astype(bool)
-    here = (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(systems_of(settings))
-    cells = cells[here & (cells["metric"] == "WA")]
+    here = (
+        (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(settings.multimodal_systems)
+    )
+    cells = cells[here & (cells["metric"] == metric)]
     sentences = []
-    for dataset, about in settings["datasets"].items():
+    for dataset, about in settings.datasets.items():
         table = cells[cells["dataset"] == dataset].set_index(["snr_db", "system"]).sort_index()
-        run = [snr_db for snr_db in levels(settings, noise) if snr_db in table.index.get_level_values(0)]
+        run = [snr_db for snr_db in settings.levels(noise) if snr_db in table.index.get_level_values(0)]
         name = f"{short_title(dataset, about)}, {noise_label(noise)} noise"
-        sentences += [_best_sentence(name, snr_db, table.loc[snr_db]) for snr_db in dict.fromkeys(run[:1] + run[-1:])]
+        sentences += [
+            _best_sentence(name, snr_db, table.loc[[snr_db]].droplevel(0), metric)
+            for snr_db in dict.fromkeys(run[:1] + run[-1:])
+        ]
         if len(run) > 1:
             mild, hard = table.loc[run[0]], table.loc[run[-1]]
             # A system that is at chance under little noise has nothing to lose.
@@ -100,7 +105,9 @@ def headlines(scores: pd.DataFrame, settings: dict[str, Any], trainings: pd.Data
             lost = (mild["mean"] - hard["mean"]).reindex(learnt).dropna().sort_values(kind="stable")
             losses = ", ".join(f"{system_label(str(system))} {signed(-loss)}" for system, loss in lost.items())
             if losses:
-                sentences.append(f"{name}: from {decibels(run[0])} to {decibels(run[-1])}, WA changes by: {losses}.")
+                sentences.append(
+                    f"{name}: from {decibels(run[0])} to {decibels(run[-1])}, {metric} changes by: {losses}."
+                )
     return sentences
 
 
@@ -117,15 +124,15 @@ def comparison(tables: list[pd.DataFrame]) -> list[str]:
     ]
 
 
-def read_dataset(path: str, output: str, settings: dict[str, Any]) -> dict[str, Any]:
+def read_dataset(path: str, output: str, settings: ReportSettings) -> dict[str, Any]:
     """What the page shows of the validation report at ``path``; quantities that the report lacks are left out."""
     report, links = read_json(path), _links(path.removesuffix(".json"), output, (".json",))
     with converting(path, "Delete it and run again."):
         return _describe_dataset(report, links, settings)
 
 
-def _describe_dataset(report: dict[str, Any], links: list[tuple[str, str]], settings: dict[str, Any]) -> dict[str, Any]:
-    about = settings["datasets"].get(report["dataset"], {})
+def _describe_dataset(report: dict[str, Any], links: list[tuple[str, str]], settings: ReportSettings) -> dict[str, Any]:
+    about = settings.dataset(report["dataset"])
     splits = [
         (f"fold {fold['fold']}", *(f"{fold[split]['utterances']:,}" for split in SPLITS)) for fold in report["folds"]
     ]
@@ -212,7 +219,7 @@ def read_table(stem: str, output: str) -> dict[str, Any]:
     }
 
 
-def read_comparisons_table(path: str, output: str, settings: dict[str, Any]) -> dict[str, Any] | None:
+def read_comparisons_table(path: str, output: str, settings: ReportSettings) -> dict[str, Any] | None:
     """The comparisons in print, sentences that sum them up, and the links; None if nothing was compared."""
     table = read_comparisons(path)
     printed = arrange_comparisons(table, settings)
@@ -257,8 +264,8 @@ def versions(commit: str) -> list[tuple[str, str]]:
     return found
 
 
-def _titles(datasets: Iterable[str], settings: dict[str, Any]) -> str:
-    return ", ".join(short_title(dataset, settings["datasets"].get(dataset, {})) for dataset in datasets)
+def _titles(datasets: Iterable[str], settings: ReportSettings) -> str:
+    return ", ".join(short_title(dataset, settings.dataset(dataset)) for dataset in datasets)
 
 
 def _noise_text(noise: str, snrs: list[int | None]) -> str:
@@ -266,21 +273,22 @@ def _noise_text(noise: str, snrs: list[int | None]) -> str:
     return f"{noise_label(noise)} ({numbers} dB)" if numbers else noise_label(noise)
 
 
-def _unimodal_text(scores: pd.DataFrame, settings: dict[str, Any]) -> str:
+def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
     """Which modalities were run alone, where, at which levels, and what these systems were trained on."""
-    about, systems = settings["unimodal"], unimodal_systems(settings)
+    about, systems = settings.unimodal, settings.unimodal_systems
+    assert about, "called where uni-modal systems were run"
     modalities = ", ".join(MODALITY_LABELS[UNIMODAL_SYSTEMS[system]] for system in systems)
-    noise = _noise_text(settings["reference_noise"], sorted(about["snr_db"], reverse=True))
+    noise = _noise_text(settings.reference_noise, [*sorted(about.snr_db, reverse=True)])
     noisy = scores["system"].isin(systems) & (scores["condition"] == ALL_NOISY)
     trained = {"all": "trained on equally noisy data", "clean": "trained on clean data"}
     regimes = [trained[regime] for regime in trained if (noisy & (scores["regime"] == regime)).any()]
-    parts = [f"{modalities} on {_titles(about['datasets'], settings)}", noise, *regimes[:1]]
-    if about["clean_reference"]:
+    parts = [f"{modalities} on {_titles(about.datasets, settings)}", noise, *regimes[:1]]
+    if about.clean_reference:
         parts.append("for reference also trained and tested without noise, which the paper does not show")
     return "; ".join(parts)
 
 
-def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
+def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame, metric: str) -> str:
     learnt = systems[~systems["at_chance"]]
     marked = len(systems) - len(learnt)
     if learnt.empty:
@@ -290,7 +298,9 @@ def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame) -> str:
     spread = "" if pd.isna(deviation) else f"\u00a0±\u00a0{deviation:.4f}"  # kept on one line
     rank = f"the best of {len(learnt)} systems is {system_label(best)}" if len(learnt) > 1 else system_label(best)
     aside = f" ({marked} with a training at chance not counted)" if marked else ""
-    return f"{name}, {decibels(snr_db)}: {rank} with WA {mean:.4f}{spread}, averaged over the six conditions{aside}."
+    return (
+        f"{name}, {decibels(snr_db)}: {rank} with {metric} {mean:.4f}{spread}, averaged over the six conditions{aside}."
+    )
 
 
 def _calibration_row(row: Any) -> dict[str, Any]:

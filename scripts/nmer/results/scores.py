@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 
 from nmer.errors import DataError
-from nmer.names import AVERAGE, CONDITIONS, METRICS, SIX_CONDITIONS
+from nmer.metrics import METRICS
+from nmer.names import AVERAGE, CONDITIONS, SIX_CONDITIONS
 from nmer.results.reading import read_columns
 
 _TYPES = {
@@ -24,7 +25,7 @@ COLUMNS = tuple(_TYPES)
 CELL = ("dataset", "system", "regime", "noise", "snr_db", "condition", "metric")
 """What one average stands for; folds and repeats are averaged over."""
 
-_ORDER = {"condition": CONDITIONS, "metric": METRICS}
+_ORDER = {"condition": CONDITIONS, "metric": tuple(METRICS)}
 
 
 def read_scores(path: str | Path) -> pd.DataFrame:

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 
 from nmer.errors import ConfigError
 from nmer.names import corruption_name
-from nmer.results.tables import levels
+from nmer.report_settings import ReportSettings
 
 
-def of_dataset(table: pd.DataFrame, settings: dict[str, Any], dataset: str) -> pd.DataFrame:
+def of_dataset(table: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
     """The rows of one dataset. Raises ConfigError if the settings do not have it."""
-    if dataset not in settings["datasets"]:
-        raise ConfigError(f"--dataset: '{dataset}' is none of {', '.join(settings['datasets'])}.")
+    if dataset not in settings.datasets:
+        raise ConfigError(f"--dataset: '{dataset}' is none of {', '.join(settings.datasets)}.")
     return table[table["dataset"] == dataset]
 
 
-def corruptions(settings: dict[str, Any]) -> list[str]:
+def corruptions(settings: ReportSettings) -> list[str]:
     """Names of the noise kinds at their levels, kind by kind, least noise first."""
-    return [corruption_name(noise, level) for noise in settings["snr_db"] for level in levels(settings, noise)]
+    return [corruption_name(noise, level) for noise in settings.snr_db for level in settings.levels(noise)]
 
 
-def outermost_levels(settings: dict[str, Any]) -> list[int | None]:
+def outermost_levels(settings: ReportSettings) -> list[int | None]:
     """The mildest and the hardest level of the reference noise in dB; one where it has one, None without an SNR."""
-    run = levels(settings, settings["reference_noise"])
+    run = settings.levels(settings.reference_noise)
     return list(dict.fromkeys((run[0], run[-1])))
 
 
-def outermost(settings: dict[str, Any]) -> list[str]:
+def outermost(settings: ReportSettings) -> list[str]:
     """Names of the reference noise at its mildest and at its hardest level."""
-    return [corruption_name(settings["reference_noise"], level) for level in outermost_levels(settings)]
+    return [corruption_name(settings.reference_noise, level) for level in outermost_levels(settings)]
 
 
 def by_level(table: pd.DataFrame) -> list[tuple[str, int | None, pd.DataFrame]]:

@@ -15,12 +15,12 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_effectsize
 
-from nmer.metrics import confusion_matrix
+from nmer.metrics import confusion_matrix, of_target
 from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
 from nmer.results.chance import with_marks
 from nmer.results.predictions import RUN, Run
 from nmer.results.reading import rows_of
-from nmer.results.replicates import COLUMNS, METRICS
+from nmer.results.replicates import COLUMNS
 from nmer.results.scores import of_regime
 
 REFERENCE_SYSTEM = "nmer"
@@ -97,7 +97,7 @@ def ranks(scores: pd.DataFrame, systems: list[str]) -> pd.DataFrame:
     of_six = of_regime(scores, "six")
     of_six = of_six[of_six["condition"].isin(SIX_CONDITIONS) & of_six["system"].isin(systems)]
     rows = []
-    for metric in METRICS:
+    for metric in of_target():
         blocks = of_six[of_six["metric"] == metric].pivot_table(
             index=["dataset", "noise", "snr_db", "fold"], columns="system", values="value", dropna=False
         )

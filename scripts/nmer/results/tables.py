@@ -1,10 +1,4 @@
-"""Tables 1 to 5 as tidy data beside the paper's numbers (SPEC 6.3). Not for how they are printed.
-
-The settings of every table are ``datasets`` (name -> ``paper_name``, ``synthetic``, ``evaluation``), ``systems``,
-``snr_db`` (noise kind -> levels in dB) and ``reference_noise``; and, if the experiment has uni-modal systems,
-``unimodal`` (``datasets`` they are run on, ``snr_db``: their levels in dB, ``clean_reference``: whether they are also
-run without noise).
-"""
+"""Tables 1 to 5 as tidy data beside the paper's numbers (SPEC 6.3). Not for how they are printed."""
 
 from __future__ import annotations
 
@@ -15,15 +9,15 @@ from typing import Any
 
 import pandas as pd
 
-from nmer.errors import ConfigError, DataError
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, UNIMODAL_SYSTEMS, in_paper_order
+from nmer.errors import DataError
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, UNIMODAL_SYSTEMS
+from nmer.report_settings import DatasetSettings, ReportSettings
 from nmer.results.chance import MARKS, with_marks
 from nmer.results.scores import average, of_regime
 
 KEY = ("dataset", "system", "noise", "snr_db", "condition", "metric")
 COLUMNS = (*KEY, "mean", "std", "n", "paper", "difference", *MARKS)
 SIZE_COLUMNS = ("dataset", "quantity", "value", "paper", "difference")
-TABLE_METRICS = ("WA", "UA")
 TABLE_3_SYSTEM = "nmer"
 
 PAPER_NAMES = {
@@ -62,7 +56,7 @@ def in_our_names(paper: pd.DataFrame) -> pd.DataFrame:
     return paper.assign(system=paper["system"].map(ours))
 
 
-def table_1(reports: Iterable[dict[str, Any]], settings: dict[str, Any], paper: pd.DataFrame) -> pd.DataFrame:
+def table_1(reports: Iterable[dict[str, Any]], settings: ReportSettings, paper: pd.DataFrame) -> pd.DataFrame:
     """Class counts and split sizes of each dataset, from the validation reports. Columns SIZE_COLUMNS.
 
     Classes are counted over the whole corpus, or over train and test if it has one fixed split. Sizes are those of
@@ -71,11 +65,11 @@ def table_1(reports: Iterable[dict[str, Any]], settings: dict[str, Any], paper: 
     by_name = {report["dataset"]: report for report in reports}
     published = {(row.dataset, row.quantity): row.value for row in paper.itertuples()}
     rows = []
-    for dataset, about in settings["datasets"].items():
+    for dataset, about in settings.datasets.items():
         if dataset not in by_name:
             raise DataError(f"No validation report for dataset '{dataset}': pass features/{dataset}.json in --reports.")
         for quantity, value in _sizes(by_name[dataset], about).items():
-            rows.append((dataset, quantity, value, published.get((about.get("paper_name"), quantity))))
+            rows.append((dataset, quantity, value, published.get((about.paper_name, quantity))))
     table = pd.DataFrame(rows, columns=list(SIZE_COLUMNS[:-1]))
     for column in ("value", "paper"):
         table[column] = table[column].astype("Int64")
@@ -83,27 +77,29 @@ def table_1(reports: Iterable[dict[str, Any]], settings: dict[str, Any], paper: 
 
 
 def table_2(
-    scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame, trainings: pd.DataFrame | None = None
+    scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Every system under every noise kind and level, averaged over the six conditions. Columns COLUMNS.
 
     trainings: the verdicts of ``nmer.results.chance``, for the columns MARKS; without them these are empty.
     """
-    places = [(noise, snr_db, AVERAGE) for noise in settings["snr_db"] for snr_db in levels(settings, noise)]
-    return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "six"), settings, paper, trainings)
+    places = [(noise, snr_db, AVERAGE) for noise in settings.snr_db for snr_db in settings.levels(noise)]
+    return _compare(
+        _grid(settings, settings.multimodal_systems, places), of_regime(scores, "six"), settings, paper, trainings
+    )
 
 
 def table_3(
-    scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame, trainings: pd.DataFrame | None = None
+    scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """NMER under the reference noise, each of the six conditions and their average. Columns and marks as Table 2."""
-    systems = [system for system in systems_of(settings) if system == TABLE_3_SYSTEM]
+    systems = [system for system in settings.multimodal_systems if system == TABLE_3_SYSTEM]
     places = _reference_places(settings, [*SIX_CONDITIONS, AVERAGE])
     return _compare(_grid(settings, systems, places), of_regime(scores, "six"), settings, paper, trainings)
 
 
 def table_4(
-    scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame, trainings: pd.DataFrame | None = None
+    scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Every uni-modal system, its modality noisy, reference noise, and clean where it was run so.
 
@@ -114,68 +110,32 @@ def table_4(
     noisy = of_regime(scores, "all")
     clean = scores[(scores["regime"] == "clean") & (scores["condition"] == ALL_CLEAN)]
     cells = pd.concat([noisy[noisy["condition"] == ALL_NOISY], clean])
-    grid = _grid(settings, unimodal_systems(settings), unimodal_places(settings))
+    grid = _grid(settings, settings.unimodal_systems, settings.unimodal_places)
     return _compare(grid, cells, settings, paper, trainings)
 
 
 def table_5(
-    scores: pd.DataFrame, settings: dict[str, Any], paper: pd.DataFrame, trainings: pd.DataFrame | None = None
+    scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """Every system with all modalities noisy, trained so (MEN: trained clean), reference noise.
 
     Columns and marks as Table 2.
     """
     places = _reference_places(settings, [ALL_NOISY])
-    return _compare(_grid(settings, systems_of(settings), places), of_regime(scores, "all"), settings, paper, trainings)
+    return _compare(
+        _grid(settings, settings.multimodal_systems, places), of_regime(scores, "all"), settings, paper, trainings
+    )
 
 
 SCORE_TABLES = {2: table_2, 3: table_3, 4: table_4, 5: table_5}
 
 
-def systems_of(settings: dict[str, Any]) -> list[str]:
-    """The multimodal systems of an experiment in the paper's row order; the uni-modal ones have another table."""
-    return [system for system in in_paper_order(settings["systems"]) if system not in UNIMODAL_SYSTEMS]
-
-
-def unimodal_systems(settings: dict[str, Any]) -> list[str]:
-    """The uni-modal systems of an experiment in the order of their modalities."""
-    return [system for system in UNIMODAL_SYSTEMS if system in settings["systems"]]
-
-
-def unimodal_places(settings: dict[str, Any]) -> list[tuple[str, int | None, str]]:
-    """Levels of Table 4 as (noise, SNR in dB, condition): clean if it was run, then least noise first."""
-    if "unimodal" not in settings:
-        return []
-    clean = [("", None, ALL_CLEAN)] if settings["unimodal"]["clean_reference"] else []
-    snrs = sorted(settings["unimodal"]["snr_db"], reverse=True)
-    return clean + [(settings["reference_noise"], snr_db, ALL_NOISY) for snr_db in snrs]
-
-
-def levels(settings: dict[str, Any], noise: str) -> list[int | None]:
-    """SNRs of a noise kind in dB, least noise first; ``[None]`` for a kind without SNR, none for one not run."""
-    if noise not in settings["snr_db"]:
-        return []
-    given = settings["snr_db"][noise] or [None]
-    return sorted(given, key=lambda snr_db: 0 if snr_db is None else -snr_db)
-
-
-def check(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a table, unchanged. Raises ConfigError if a key is missing."""
-    missing = [key for key in ("datasets", "systems", "snr_db", "reference_noise") if key not in settings]
-    if "unimodal" in settings:
-        keys = ("datasets", "snr_db", "clean_reference")
-        missing += [f"unimodal.{key}" for key in keys if key not in settings["unimodal"]]
-    if missing:
-        raise ConfigError(f"--settings lacks the key(s) {', '.join(missing)}; see --help.")
-    return settings
-
-
-def _sizes(report: dict[str, Any], about: dict[str, Any]) -> dict[str, int]:
+def _sizes(report: dict[str, Any], about: DatasetSettings) -> dict[str, int]:
     fold = report["folds"][0]
     counts = report["class_counts"]
     if len(report["folds"]) == 1:
         counts = {name: sum(fold[split]["class_counts"].get(name, 0) for split in ("train", "test")) for name in counts}
-    conditions = 1 if about.get("evaluation") == "one_condition" else len(SIX_CONDITIONS)
+    conditions = 1 if about.evaluation == "one_condition" else len(SIX_CONDITIONS)
     return {
         **{name: counts[name] for name in report["classes"]},
         "train size": fold["train"]["utterances"],
@@ -183,15 +143,15 @@ def _sizes(report: dict[str, Any], about: dict[str, Any]) -> dict[str, int]:
     }
 
 
-def _reference_places(settings: dict[str, Any], conditions: list[str]) -> list[tuple[str, int | None, str]]:
-    noise = settings["reference_noise"]
-    return [(noise, snr_db, condition) for snr_db in levels(settings, noise) for condition in conditions]
+def _reference_places(settings: ReportSettings, conditions: list[str]) -> list[tuple[str, int | None, str]]:
+    noise = settings.reference_noise
+    return [(noise, snr_db, condition) for snr_db in settings.levels(noise) for condition in conditions]
 
 
-def _grid(settings: dict[str, Any], systems: list[str], places: list[tuple[str, int | None, str]]) -> pd.DataFrame:
+def _grid(settings: ReportSettings, systems: list[str], places: list[tuple[str, int | None, str]]) -> pd.DataFrame:
     rows = [
         (dataset, system, *place, metric)
-        for dataset, system, place, metric in product(settings["datasets"], systems, places, TABLE_METRICS)
+        for dataset, system, place, metric in product(settings.datasets, systems, places, settings.metrics)
     ]
     return pd.DataFrame(rows, columns=list(KEY)).astype({"snr_db": "Int64"})
 
@@ -199,12 +159,12 @@ def _grid(settings: dict[str, Any], systems: list[str], places: list[tuple[str, 
 def _compare(
     grid: pd.DataFrame,
     scores: pd.DataFrame,
-    settings: dict[str, Any],
+    settings: ReportSettings,
     paper: pd.DataFrame,
     trainings: pd.DataFrame | None,
 ) -> pd.DataFrame:
     """The cells of ``grid`` with their scores, the paper's and their marks."""
-    names = {dataset: about.get("paper_name") for dataset, about in settings["datasets"].items()}
+    names = {dataset: about.paper_name for dataset, about in settings.datasets.items()}
     # Matching by plain tuples: a missing SNR or a dataset unknown to the paper is then an ordinary value.
     published = dict(zip(_keys(in_our_names(paper)), paper["value"], strict=True))
     paper_keys = _keys(grid.assign(dataset=grid["dataset"].map(names.get)))
@@ -223,8 +183,8 @@ def _keys(table: pd.DataFrame) -> list[tuple[Any, ...]]:
     return [tuple(None if pd.isna(value) else value for value in row) for row in rows]
 
 
-def _with_difference(table: pd.DataFrame, column: str, settings: dict[str, Any]) -> pd.DataFrame:
-    synthetic = [name for name, about in settings["datasets"].items() if about.get("synthetic")]
+def _with_difference(table: pd.DataFrame, column: str, settings: ReportSettings) -> pd.DataFrame:
+    synthetic = [name for name, about in settings.datasets.items() if about.synthetic]
     difference = table[column] - table["paper"]
     # Synthetic data share a layout with the paper's corpora, not a meaning: no difference is defined.
     return table.assign(difference=difference.mask(table["dataset"].isin(synthetic)))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pandas as pd
 
 from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE
+from nmer.report_settings import DatasetSettings
 from nmer.results.labels import noise_label
 
 ABSENT = "–"
@@ -16,9 +15,9 @@ AT_CHANCE, WA_AT_MAJORITY = "†", "‡"
 """Signs of a cell with a training at chance, and of one whose WA is not above the share of the largest class."""
 
 
-def short_title(dataset: str, about: dict[str, Any]) -> str:
+def short_title(dataset: str, about: DatasetSettings) -> str:
     """A dataset's printed name where room is scarce: in a figure, in a sentence."""
-    return f"{dataset} (synthetic)" if about.get("synthetic") else about.get("paper_name") or dataset
+    return f"{dataset} (synthetic)" if about.synthetic else about.paper_name or dataset
 
 
 def decibels(snr_db: int | None) -> str:
@@ -43,8 +42,8 @@ def signed(difference: float, digits: int = 4) -> str:
     return f"{round(difference, digits) + 0.0:+,.{digits}f}".replace("-", "−")
 
 
-def dataset_title(dataset: str, about: dict[str, Any]) -> str:
+def dataset_title(dataset: str, about: DatasetSettings) -> str:
     """A dataset's printed name; a synthetic one says so."""
-    if about.get("synthetic") and about.get("paper_name"):
-        return f"{dataset} (synthetic; in the place of {about['paper_name']})"
+    if about.synthetic and about.paper_name:
+        return f"{dataset} (synthetic; in the place of {about.paper_name})"
     return short_title(dataset, about)

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from nmer.metrics import score
-from nmer.names import METRICS, MODALITIES
+from nmer.names import MODALITIES
 from nmer.plan.conditions import NOISY_FLAGS, test_items, tested_conditions
 from nmer.plan.settings import EvaluationSettings
 from nmer.systems.interface import System
@@ -65,9 +65,9 @@ def score_predictions(predictions: pd.DataFrame, settings: EvaluationSettings) -
                 "fold": fold,
                 "repeat": repeat,
                 "metric": metric,
-                "value": scores[metric],
+                "value": value,
                 "n": len(part),
             }
-            for metric in METRICS
+            for metric, value in scores.items()
         ]
     return pd.DataFrame(rows).astype({"snr_db": "Int64"})

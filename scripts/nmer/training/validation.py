@@ -62,5 +62,5 @@ class ValidationSplit:
         return classify(chosen)
 
     def scores(self, predictions: np.ndarray) -> dict[str, float]:
-        """WA, UA and F1 of predictions (items,), under their names in the history."""
+        """Every metric of predictions (items,), under their names in the history."""
         return {f"val_{name}": value for name, value in score(self.labels, predictions, self._classes).items()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -15,20 +14,20 @@ from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
 from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
+from nmer.report_settings import ReportSettings
 from nmer.results.chance import MARKS, read_trainings, with_chance, with_marks
 from nmer.results.curves import draw_chance
 from nmer.results.labels import system_label
 from nmer.results.scores import average, of_regime, read_scores
 from nmer.results.selection import by_level, corruptions, of_dataset, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
-from nmer.results.tables import TABLE_METRICS, systems_of
 from nmer.results.wording import ABSENT, AT_CHANCE, level_title
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "condition", "metric", "mean", "std", "n", *MARKS, "chance")
 HEADS = {**{condition: condition for condition in SIX_CONDITIONS}, AVERAGE: "avg.", ALL_NOISY: ALL_NOISY}
 """Columns of a panel and what is printed over them."""
 
-CELL_HEIGHT = 0.27  # inches, of two numbers one above the other
+LINE_HEIGHT = 0.135  # inches, of one of the numbers of a cell
 ABSENT_SHADE = "#eeeeee"
 
 
@@ -39,20 +38,20 @@ ABSENT_SHADE = "#eeeeee"
     sources=("scores", "chance", "settings"),
     title="Conditions",
     caption=(
-        "WA (upper number and shade) and UA (lower number) of every system in each condition, named by its clean "
-        "modalities, and on average. “none”: trained and tested with all modalities noisy (MEN: trained clean). "
-        "†: a training is at chance there. Dotted on the scale: WA of the largest class."
+        "Scores of every system in each condition, named by its clean modalities, and on average; the scale names the "
+        "metric of the shade and of the uppermost number. “none”: trained and tested with all modalities noisy (MEN: "
+        "trained clean). †: a training is at chance there. Dotted on the scale: chance."
     ),
-    alternative="Heat maps of WA and UA, as in Tables 2, 3 and 5.",
+    alternative="Heat maps of the scores of Tables 2, 3 and 5.",
 )
-def draw(dataset: str, scores: Path, chance: Path, settings: dict[str, Any]) -> Drawn:
+def draw(dataset: str, scores: Path, chance: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the files of an experiment."""
     cells = condition_scores(read_scores(scores), settings, dataset, read_trainings(chance))
     return Drawn(cells, draw_conditions(cells))
 
 
 def condition_scores(
-    scores: pd.DataFrame, settings: dict[str, Any], dataset: str, trainings: pd.DataFrame | None = None
+    scores: pd.DataFrame, settings: ReportSettings, dataset: str, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """What the heat maps of one dataset show, columns COLUMNS: least noise first, systems in the paper's order.
 
@@ -60,19 +59,19 @@ def condition_scores(
     are from ``trainings`` (verdicts of ``nmer.results.chance``), and missing without them.
     Raises ConfigError if the settings do not know the dataset, DataError if conditions or folds are missing.
     """
-    systems = systems_of(settings)
+    systems = settings.multimodal_systems
     own = of_dataset(scores, settings, dataset)
     own = own[own["system"].isin(systems)]
     six, none = average(of_regime(own, "six")), average(of_regime(own, "all"))
     # Trained on clean data alone, a system is scored all noisy under every kind; Table 5 has the reference noise.
-    none = none[(none["condition"] == ALL_NOISY) & (none["noise"] == settings["reference_noise"])]
+    none = none[(none["condition"] == ALL_NOISY) & (none["noise"] == settings.reference_noise)]
     cells = pd.concat([six[six["condition"] != ALL_NOISY], none]).astype({"snr_db": "Int64"})
     cells = with_chance(with_marks(cells, trainings), trainings)
     order = {
         "corruption": corruptions(settings),
         "system": systems,
         "condition": list(HEADS),
-        "metric": TABLE_METRICS,
+        "metric": settings.metrics,
     }
     return select(cells, order)[list(COLUMNS)]
 
@@ -80,52 +79,56 @@ def condition_scores(
 def draw_conditions(cells: pd.DataFrame) -> Figure:
     """One panel per noise kind and level, at most two beside each other: systems in rows, conditions in columns.
 
-    cells: as :func:`condition_scores` returns. Shades and upper numbers are WA, lower numbers UA; a cell that was not
-    run has a dash, one with a training at chance a dagger. Dotted lines on the scale: chance.
+    cells: as :func:`condition_scores` returns. The shade is the first metric; all metrics are printed, one above the
+    other. A cell that was not run has a dash, one with a training at chance a dagger. Dotted on the scale: chance.
     """
     if cells.empty:
         return sentence_figure("No score of a multimodal system was made in this experiment.")
     panels = by_level(cells)
     systems = list(dict.fromkeys(cells["system"]))
     heads = {condition: head for condition, head in HEADS.items() if (cells["condition"] == condition).any()}
-    wa = cells.loc[cells["metric"] == "WA", "mean"]
-    lowest = math.floor(wa.min() * 20)
-    ends = (lowest / 20, max(math.ceil(wa.max() * 20), lowest + 1) / 20)
+    metrics = list(dict.fromkeys(cells["metric"]))
+    shaded = cells.loc[cells["metric"] == metrics[0], "mean"]
+    lowest = math.floor(shaded.min() * 20)
+    ends = (lowest / 20, max(math.ceil(shaded.max() * 20), lowest + 1) / 20)
     shade = Normalize(*ends)
     per_row = min(len(panels), 2)
     rows = math.ceil(len(panels) / per_row)
     labels = [wrapped(system_label(system)) for system in systems]
-    cell_height = max(CELL_HEIGHT, 0.14 * max(label.count("\n") + 1 for label in labels))
+    cell_height = max(LINE_HEIGHT * len(metrics), 0.14 * max(label.count("\n") + 1 for label in labels))
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         height = rows * (cell_height * len(systems) + 0.38) + 0.35
         figure = Figure(figsize=(WIDTH if per_row == 2 else 0.62 * WIDTH, height), layout="constrained")
         axes = figure.subplots(rows, per_row, squeeze=False, sharex=True, sharey=True).flatten()
         for axis, (noise, snr_db, here) in zip(axes, panels, strict=False):
-            _draw_panel(axis, here, systems, heads, shade)
+            _draw_panel(axis, here, metrics, systems, heads, shade)
             axis.set_title(level_title(noise, snr_db), loc="left")
             axis.set_yticks(range(len(systems)), labels)
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         colors = matplotlib.cm.ScalarMappable(shade, SHADES)
-        scale = figure.colorbar(colors, ax=axes, label="WA", fraction=0.03, aspect=max(15 * rows, 20), pad=0.02)
-        draw_chance(scale.ax, cells[(cells["metric"] == "WA") & cells["chance"].between(*ends)])
+        scale = figure.colorbar(colors, ax=axes, label=metrics[0], fraction=0.03, aspect=max(15 * rows, 20), pad=0.02)
+        draw_chance(scale.ax, cells[(cells["metric"] == metrics[0]) & cells["chance"].between(*ends)])
         marked = f" {AT_CHANCE}: at chance." if (cells["at_chance"].fillna(0) > 0).any() else ""
-        figure.supxlabel(f"Clean modalities. Upper number and shade: WA, lower number: UA.{marked}", fontsize=8)
+        below = f", below: {', '.join(metrics[1:])}" if len(metrics) > 1 else ""
+        figure.supxlabel(f"Clean modalities. Shade and upper number: {metrics[0]}{below}.{marked}", fontsize=8)
     return figure
 
 
-def _draw_panel(axis: Axes, cells: pd.DataFrame, systems: list[str], heads: dict[str, str], shade: Normalize) -> None:
+def _draw_panel(
+    axis: Axes, cells: pd.DataFrame, metrics: list[str], systems: list[str], heads: dict[str, str], shade: Normalize
+) -> None:
     by_metric = {}
     for metric, rows in cells.groupby("metric"):
         table = rows.pivot(index="system", columns="condition", values="mean")
         by_metric[metric] = table.reindex(systems, columns=list(heads)).to_numpy()
-    colors = SHADES(shade(by_metric["WA"]))
-    colors[np.isnan(by_metric["WA"])] = matplotlib.colors.to_rgba(ABSENT_SHADE)
+    colors = SHADES(shade(by_metric[metrics[0]]))
+    colors[np.isnan(by_metric[metrics[0]])] = matplotlib.colors.to_rgba(ABSENT_SHADE)
     axis.imshow(colors, aspect="auto", interpolation="nearest")
     trainings = cells.pivot_table(index="system", columns="condition", values="at_chance", aggfunc="max")
     at_chance = trainings.reindex(systems, columns=list(heads)).fillna(0).to_numpy() > 0
     for row, column in np.ndindex(colors.shape[:2]):
-        numbers = [by_metric[metric][row, column] for metric in TABLE_METRICS]
+        numbers = [by_metric[metric][row, column] for metric in metrics]
         mark = AT_CHANCE if at_chance[row, column] else ""
         text = ABSENT if np.isnan(numbers[0]) else "\n".join(f"{number:.3f}{mark}" for number in numbers)
         axis.text(column, row, text, ha="center", va="center", fontsize=6.5, linespacing=1.0)

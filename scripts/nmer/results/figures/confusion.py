@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -13,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
+from nmer.report_settings import ReportSettings
 from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.confusion import confusion_matrices, read_counts
 from nmer.results.labels import system_label
@@ -37,7 +37,7 @@ LETTER = 0.08  # inches, of a title
     ),
     alternative="Confusion matrices; the numbers are in the CSV.",
 )
-def draw(dataset: str, confusion: Path, settings: dict[str, Any]) -> Drawn:
+def draw(dataset: str, confusion: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the counts of predictions of an experiment."""
     shown = confusion_matrices(read_counts(confusion), settings, dataset)
     return Drawn(shown, draw_confusion(shown), note=legend(dict.fromkeys(shown["label"])))

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
+from nmer.report_settings import ReportSettings
 from nmer.results.labels import system_label
 from nmer.results.reading import read_columns, rows_of
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, sentence_figure, system_styles, wrapped
@@ -33,7 +34,7 @@ SIGNIFICANT = 0.05
 @figure(
     "ranks",
     position=2,
-    sources=("ranks",),
+    sources=("ranks", "settings"),
     title="Ranks",
     caption=(
         "Average ranks, 1 is best, and Nemenyi's critical difference. A bar joins systems whose ranks differ by less: "
@@ -41,9 +42,10 @@ SIGNIFICANT = 0.05
     ),
     alternative="Critical-difference diagrams.",
 )
-def draw(ranks: Path) -> Drawn:
+def draw(ranks: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the average ranks of an experiment."""
-    shown = with_bars(read_ranks(ranks))
+    table = read_ranks(ranks)
+    shown = with_bars(table[table["metric"].isin(settings.metrics)])
     return Drawn(shown, draw_ranks(shown), spoken=_spoken(shown))
 
 

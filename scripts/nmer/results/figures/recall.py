@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
+from nmer.report_settings import ReportSettings
 from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.confusion import read_counts, recall
 from nmer.results.curves import draw_curves
@@ -29,7 +29,7 @@ MOST_COLUMNS = 4
     caption="Recall of every class against the SNR, mean over the six conditions.",
     alternative="Line charts of recall against the SNR, one for each class.",
 )
-def draw(dataset: str, confusion: Path, settings: dict[str, Any]) -> Drawn:
+def draw(dataset: str, confusion: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the counts of predictions of an experiment."""
     shown = recall(read_counts(confusion), settings, dataset)
     return Drawn(shown, draw_recall(shown), note=legend(dict.fromkeys(shown["label"])))

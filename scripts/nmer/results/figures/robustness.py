@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
+from nmer.metrics import METRICS
 from nmer.names import AVERAGE
+from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_chance, draw_curves
 from nmer.results.labels import noise_label
@@ -18,11 +19,9 @@ from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
-from nmer.results.tables import TABLE_METRICS, systems_of
 from nmer.results.wording import short_title
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "high", "chance")
-METRIC_LABELS = {"WA": "WA (weighted accuracy)", "UA": "UA (unweighted accuracy)"}
 
 _INTERVALS = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
@@ -38,12 +37,12 @@ _INTERVALS = {
     sources=("intervals", "chance", "settings"),
     title="Robustness",
     caption=(
-        "WA and UA, averaged over the six conditions, against the SNR. Bars: 95 % intervals. Dotted: chance, what a "
+        "Each metric, averaged over the six conditions, against the SNR. Bars: 95 % intervals. Dotted: chance, what a "
         "constant prediction attains (UA: 1 / classes; WA: the share of the largest class)."
     ),
-    alternative="Line charts of WA and UA against the SNR, as in Table 2.",
+    alternative="Line charts of the scores of Table 2 against the SNR.",
 )
-def draw(intervals: Path, chance: Path, settings: dict[str, Any]) -> Drawn:
+def draw(intervals: Path, chance: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the files of an experiment."""
     curves = robustness(read_intervals(intervals), settings, read_trainings(chance))
     return Drawn(curves, draw_robustness(curves, settings))
@@ -55,7 +54,7 @@ def read_intervals(path: str | Path) -> pd.DataFrame:
 
 
 def robustness(
-    intervals: pd.DataFrame, settings: dict[str, Any], trainings: pd.DataFrame | None = None
+    intervals: pd.DataFrame, settings: ReportSettings, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """What the robustness curves show, columns COLUMNS, least noise first.
 
@@ -65,18 +64,18 @@ def robustness(
     """
     cells = with_chance(of_regime(intervals, "six"), trainings)
     order = {
-        "dataset": list(settings["datasets"]),
-        "noise": list(settings["snr_db"]),
-        "system": systems_of(settings),
-        "metric": TABLE_METRICS,
+        "dataset": list(settings.datasets),
+        "noise": list(settings.snr_db),
+        "system": settings.multimodal_systems,
+        "metric": settings.metrics,
         "corruption": corruptions(settings),
         "condition": [AVERAGE],
     }
     return select(cells[cells["snr_db"].notna()], order)[list(COLUMNS)]
 
 
-def draw_robustness(curves: pd.DataFrame, settings: dict[str, Any]) -> Figure:
-    """WA and UA against SNR, one row per dataset and noise kind, one line per system, bars: 95 % intervals.
+def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
+    """Each metric against SNR, one row per dataset and noise kind, one line per system, bars: 95 % intervals.
 
     curves: as ``robustness`` returns. Noise grows to the right. Dotted: chance, where it is known.
     """
@@ -94,10 +93,8 @@ def draw_robustness(curves: pd.DataFrame, settings: dict[str, Any]) -> Figure:
                 here = (curves["dataset"] == dataset) & (curves["noise"] == noise) & (curves["metric"] == metric)
                 draw_curves(axis, curves[here], styles, places)
                 draw_chance(axis, curves[here])
-                axis.set_title(
-                    f"{short_title(dataset, settings['datasets'][dataset])}, {noise_label(noise)}", loc="left"
-                )
-                axis.set_ylabel(METRIC_LABELS[metric])
+                axis.set_title(f"{short_title(dataset, settings.datasets[dataset])}, {noise_label(noise)}", loc="left")
+                axis.set_ylabel(f"{metric} ({METRICS[metric].label})")
                 axis.tick_params(labelleft=True)
         for axis in axes[-1]:
             axis.set_xlabel("SNR in dB (more noise to the right)")

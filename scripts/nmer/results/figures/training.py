@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import pandas as pd
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from nmer.errors import DataError
 from nmer.figures import Drawn, figure
 from nmer.names import corruption_name
+from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_chance
 from nmer.results.labels import system_label
@@ -22,7 +22,6 @@ from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import by_level, of_dataset, outermost, outermost_levels, select
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, legend_below, legend_height, sentence_figure, system_styles
-from nmer.results.tables import levels, systems_of
 from nmer.results.wording import level_title
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "quantity", "epoch", "mean", "low", "high", "n", "chance")
@@ -51,13 +50,13 @@ _HISTORY = {"repeat": "Int64", "epoch": "Int64", **dict.fromkeys(QUANTITIES, "fl
     ),
     alternative="Line charts of validation UA and training loss against the epoch.",
 )
-def draw(dataset: str, histories: list[Path], chance: Path, settings: dict[str, Any]) -> Drawn:
+def draw(dataset: str, histories: list[Path], chance: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the histories of an experiment."""
     curves = training_curves(read_histories(histories, settings), settings, dataset, read_trainings(chance))
     return Drawn(curves, draw_training(curves))
 
 
-def read_histories(paths: Iterable[str | Path], settings: dict[str, Any]) -> pd.DataFrame:
+def read_histories(paths: Iterable[str | Path], settings: ReportSettings) -> pd.DataFrame:
     """One row per run, repeat and epoch: dataset, system, regime, noise, snr_db, fold, and the history's own columns.
 
     What a file is the history of, its folders say: ``{dataset}/{system}/{regime}/[{noise}_{snr}dB/]fold{n}/``. Without
@@ -71,7 +70,7 @@ def read_histories(paths: Iterable[str | Path], settings: dict[str, Any]) -> pd.
 
 
 def training_curves(
-    histories: pd.DataFrame, settings: dict[str, Any], dataset: str, trainings: pd.DataFrame | None = None
+    histories: pd.DataFrame, settings: ReportSettings, dataset: str, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
     """What the figure shows, columns COLUMNS: mean, lowest and highest of the n runs (folds and repeats) of an epoch.
 
@@ -83,7 +82,7 @@ def training_curves(
     own = of_regime(of_dataset(histories, settings, dataset), "six")
     clean = own[own["regime"] == "clean"]
     at_levels = [
-        clean.assign(noise=settings["reference_noise"], snr_db=pd.array([level] * len(clean), dtype="Int64"))
+        clean.assign(noise=settings.reference_noise, snr_db=pd.array([level] * len(clean), dtype="Int64"))
         for level in outermost_levels(settings)
     ]
     every = pd.concat([own[own["regime"] != "clean"], *at_levels], ignore_index=True)
@@ -94,7 +93,7 @@ def training_curves(
     order = {
         "corruption": outermost(settings),
         "quantity": list(QUANTITIES),
-        "system": systems_of(settings),
+        "system": settings.multimodal_systems,
         "epoch": sorted(set(cells["epoch"])),
     }
     return select(cells, order)[list(COLUMNS)]
@@ -128,11 +127,11 @@ def draw_training(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def _read_history(path: Path, settings: dict[str, Any]) -> pd.DataFrame:
+def _read_history(path: Path, settings: ReportSettings) -> pd.DataFrame:
     run = _FOLDERS.search(path.as_posix())
-    kinds = settings["snr_db"]
+    kinds = settings.snr_db
     known: dict[str | None, tuple[str, int | None]] = {
-        corruption_name(noise, level): (noise, level) for noise in kinds for level in levels(settings, noise)
+        corruption_name(noise, level): (noise, level) for noise in kinds for level in settings.levels(noise)
     }
     known[None] = ("", None)
     if run is None or run["corruption"] not in known:

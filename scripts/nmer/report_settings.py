@@ -1,0 +1,112 @@
+"""What tables, figures and the report show of an experiment: one typed description, written by the plan, read by steps.
+
+Not for settings of trainings and evaluations: see ``nmer.plan.settings``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, Self
+
+from nmer.command import fill
+from nmer.metrics import SHOWN
+from nmer.names import ALL_CLEAN, ALL_NOISY, UNIMODAL_SYSTEMS, in_paper_order
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """What is printed of a dataset. paper_name: the paper's name of the corpus, whose numbers are shown beside ours.
+
+    synthetic: whether it is generated. evaluation: whether every utterance is scored under all conditions or under one.
+    """
+
+    paper_name: str | None = None
+    synthetic: bool = False
+    evaluation: str = "every_condition"
+
+
+@dataclass(frozen=True)
+class UnimodalSettings:
+    """The uni-modality benchmark (Table 4): its datasets, levels in dB, and whether it is also run without noise."""
+
+    datasets: list[str]
+    snr_db: list[int]
+    clean_reference: bool = False
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What was run, as tables, figures and report show it.
+
+    datasets: name -> description. systems: in the order of the configuration. snr_db: noise kind -> levels in dB, none
+    for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None where no uni-modal system was
+    run. metrics: those shown. experiment, config, jobs: name, effective configuration and number of training jobs, for
+    the page alone.
+    """
+
+    datasets: dict[str, DatasetSettings]
+    systems: list[str]
+    snr_db: dict[str, list[int]]
+    reference_noise: str
+    unimodal: UnimodalSettings | None = None
+    metrics: tuple[str, ...] = SHOWN
+    experiment: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    jobs: int | None = None
+
+    @classmethod
+    def from_mapping(cls, mapping: dict[str, Any]) -> Self:
+        """Read settings from a step's JSON. Raises ConfigError for an unknown or a missing key."""
+        typed = fill(cls, mapping, "--settings")
+        datasets = {
+            name: fill(DatasetSettings, about, f"--settings: datasets.{name}")
+            for name, about in mapping["datasets"].items()
+        }
+        unimodal = typed.unimodal and fill(UnimodalSettings, mapping["unimodal"], "--settings: unimodal")
+        return cls(**mapping | {"datasets": datasets, "unimodal": unimodal, "metrics": tuple(typed.metrics)})
+
+    def to_mapping(self) -> dict[str, Any]:
+        """The settings as JSON holds them; keys at their default are left out."""
+        values = asdict(self) | {"metrics": list(self.metrics)}
+        return {item.name: values[item.name] for item in fields(self) if getattr(self, item.name) != _default(item)}
+
+    def to_json(self) -> str:
+        """One string with sorted keys, as Snakemake compares it."""
+        return json.dumps(self.to_mapping(), sort_keys=True)
+
+    @property
+    def multimodal_systems(self) -> list[str]:
+        """The multimodal systems in the paper's row order; the uni-modal ones have another table."""
+        return [system for system in in_paper_order(self.systems) if system not in UNIMODAL_SYSTEMS]
+
+    @property
+    def unimodal_systems(self) -> list[str]:
+        """The uni-modal systems in the order of their modalities."""
+        return [system for system in UNIMODAL_SYSTEMS if system in self.systems]
+
+    @property
+    def unimodal_places(self) -> list[tuple[str, int | None, str]]:
+        """Levels of Table 4 as (noise, SNR in dB, condition): clean if it was run, then least noise first."""
+        if self.unimodal is None:
+            return []
+        clean: list[tuple[str, int | None, str]] = [("", None, ALL_CLEAN)] if self.unimodal.clean_reference else []
+        snrs = sorted(self.unimodal.snr_db, reverse=True)
+        return clean + [(self.reference_noise, snr_db, ALL_NOISY) for snr_db in snrs]
+
+    def levels(self, noise: str) -> list[int | None]:
+        """SNRs of a noise kind in dB, least noise first; ``[None]`` for a kind without SNR, none for one not run."""
+        if noise not in self.snr_db:
+            return []
+        given: list[int | None] = [*self.snr_db[noise]] or [None]
+        return sorted(given, key=lambda snr_db: 0 if snr_db is None else -snr_db)
+
+    def dataset(self, name: str) -> DatasetSettings:
+        """What is printed of a dataset; of one that was not run, nothing is known."""
+        return self.datasets.get(name, DatasetSettings())
+
+
+def _default(item: Any) -> Any:
+    if item.default is not MISSING:
+        return item.default
+    return item.default_factory() if item.default_factory is not MISSING else MISSING
