@@ -2,7 +2,7 @@
 
 Writes to results/{experiment}/partial/ and nowhere else, and can be called while Snakemake runs: the tables and figures
 there are made anew by the same steps, from the scores that exist. --config and --configfile name the experiment as
-they do for Snakemake. Call it from the folder of the Snakefile.
+they do for Snakemake. Call it in the folder that holds results/.
 """
 
 from __future__ import annotations

@@ -65,7 +65,7 @@ def test_no_file_is_changed_by_what_goes_over_it(tmp_path):
 @pytest.mark.parametrize(
     ("content", "entries", "message"),
     [
-        (None, [], "config.yaml: no such file. Call this from the folder of the Snakefile."),
+        (None, [], "config.yaml: no such file. Correct the path."),
         ("a: [", [], "config.yaml: not valid YAML"),
         ("- a\n", [], "config.yaml: not a mapping of keys to values"),
         ("a: 1\n", ["experiment"], "--config: 'experiment' has no value. Write it like experiment=demo."),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -30,6 +31,11 @@ def processes() -> Iterator[tuple[int, int, str]]:
             yield int(folder.name), int(parent), command
 
 
+def is_step(command: str) -> bool:
+    """Whether a command line is that of a step script."""
+    return re.match(r"python \S+/scripts/\w+\.py ", command) is not None
+
+
 def steps_of(snakemake: int) -> list[int]:
     """The step scripts that a Snakemake process runs at the moment."""
     known = {number: (parent, command) for number, parent, command in processes()}
@@ -39,14 +45,14 @@ def steps_of(snakemake: int) -> list[int]:
             number = known[number][0]
         return number == snakemake
 
-    return [n for n, (_, command) in known.items() if command.startswith("python scripts/") and descends(n)]
+    return [n for n, (_, command) in known.items() if is_step(command) and descends(n)]
 
 
 def orphans(workflow: Workflow) -> list[int]:
     """Step scripts that run in the folder of a workflow."""
     found = []
     for number, _parent, command in processes():
-        if command.startswith("python scripts/"):
+        if is_step(command):
             try:
                 here = Path(f"/proc/{number}/cwd").resolve() == workflow.folder.resolve()
             except OSError:

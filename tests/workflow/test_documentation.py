@@ -116,7 +116,7 @@ def commands_of(program: str, path: Path) -> list[list[str]]:
     return [command for command in commands(path) if command[0] == program]
 
 
-OPTIONS_WITH_A_VALUE = ("--quiet", "--cores", "--configfile", "--profile", "--report")
+OPTIONS_WITH_A_VALUE = ("--quiet", "-s", "--cores", "--configfile", "--profile", "--report")
 
 
 def bare_words(command: list[str]) -> list[str]:
@@ -139,7 +139,7 @@ def test_every_experiment_and_target_of_a_snakemake_command_exists(path):
     experiments = set(base_config()["experiments"])
     if path == EXTENDING:
         experiments |= {name for example in EXAMPLES for name in example_lines(example)["experiments"]}
-    rules = set(re.findall(r"^rule (\w+):", (REPOSITORY / "Snakefile").read_text(), re.MULTILINE))
+    rules = set(re.findall(r"^rule (\w+):", (REPOSITORY / "workflow" / "Snakefile").read_text(), re.MULTILINE))
     rules |= {f"fetch_{dataset}" for dataset in base_config()["datasets"]}
     for command in commands_of("snakemake", path):
         assert {word for word in bare_words(command) if not word.startswith("results/")} <= rules, command

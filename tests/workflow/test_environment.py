@@ -74,10 +74,10 @@ COMMANDS = {"add_noise.py", "partial_report.py", "status.py"}
 
 def step_environments() -> dict[str, str]:
     """Step script -> file name of the environment that its rule names."""
-    files = [REPOSITORY / "Snakefile", *sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))]
+    files = [REPOSITORY / "workflow" / "Snakefile", *sorted((REPOSITORY / "workflow" / "rules").glob("*.smk"))]
     environments = {}
     for rule in re.split(r"\n *rule\b", "\n".join(path.read_text() for path in files))[1:]:
-        script, environment = re.search(r"python scripts/([\w.]+)", rule), re.search(r"envs/([\w.]+)", rule)
+        script, environment = re.search(r"/scripts/([\w.]+)", rule), re.search(r"envs/([\w.]+)", rule)
         if script:
             environments[script.group(1)] = environment.group(1) if environment else None
     return environments

@@ -66,6 +66,6 @@ def test_a_profile_groups_rules_that_exist_and_never_one_on_a_gpu(submitted, pat
 def test_a_job_computes_with_the_configured_threads_however_few_cores_there_are(fresh_workflow):
     with fresh_workflow.edited("config.yaml", "  threads: 1\n", "  threads: 2\n"):
         finished = fresh_workflow.snakemake("--dry-run", "--printshellcmds", cores=1)
-    commands = re.findall(r"python scripts/(?:train|evaluate)\.py.*?>", finished.stdout, re.DOTALL)
+    commands = re.findall(r"/scripts/(?:train|evaluate)\.py.*?>", finished.stdout, re.DOTALL)
     assert len(commands) > 5, finished.stderr
     assert all(re.search(r"--threads 2\b", command) for command in commands)

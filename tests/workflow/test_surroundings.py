@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -111,7 +110,7 @@ def test_a_name_that_is_a_command_is_refused(fresh_workflow):
 
 def test_everything_in_a_shell_command_is_quoted():
     root = Path(__file__).resolve().parents[2]
-    for path in [root / "Snakefile", *(root / "workflow" / "rules").glob("*.smk")]:
+    for path in [root / "workflow" / "Snakefile", *(root / "workflow" / "rules").glob("*.smk")]:
         commands = path.read_text().split("shell:")[1:]
         for command in commands:
             text = command.split('"""')[1] if '"""' in command.split("rule ")[0] else command.split('"')[1]
@@ -137,21 +136,6 @@ def test_a_step_that_is_run_alone_starts_with_the_settings_of_a_notebook(script)
         [sys.executable, step, "--help"], env=os.environ | settings, capture_output=True, text=True, check=False
     )
     assert finished.returncode == 0, finished.stderr
-
-
-def test_from_elsewhere_it_refuses_in_one_line(fresh_workflow, tmp_path):
-    program = Path(sys.executable).with_name("snakemake")
-    folder = fresh_workflow.folder
-    for arguments, cwd in (
-        (["-s", str(folder / "Snakefile")], tmp_path),
-        (["--directory", str(tmp_path)], folder),
-    ):
-        finished = subprocess.run(
-            [program, *arguments, "--dry-run", "--cores", "1"], cwd=cwd, capture_output=True, text=True, check=False
-        )
-        assert finished.returncode != 0
-        assert f"Call Snakemake from the folder of its Snakefile: cd {folder}." in said(finished)
-    shutil.rmtree(tmp_path / ".snakemake", ignore_errors=True)
 
 
 def test_numbers_inside_mappings_of_the_command_line_arrive_as_numbers(fresh_workflow):

@@ -11,14 +11,14 @@ from snakemake.persistence.file import FilePersistence
 from snakemake.settings.types import ExecMode, Quietness
 
 started = time.time()
-sys.path.insert(0, str(Path(workflow.basedir) / "scripts"))
+sys.path.insert(0, str(HOME / "scripts"))
 
 from nmer import ending
 from nmer.devices import announce_slots
 from nmer.errors import ConfigError, NmerError, sentence
 from nmer.failures import reasons
 from nmer.files import read_json, write_json
-from nmer.plan.command_line import merged_message
+from nmer.plan.command_line import laid_over, merged_message, read_config
 from nmer.plan import provenance
 from nmer.plan.plan import Plan
 from nmer.plan.values import check_keys
@@ -26,7 +26,9 @@ from nmer.plan.values import check_keys
 try:
     for file in workflow.configfiles:
         check_keys(Path(file))
-    plan = Plan(config, workflow.config_settings.config)
+    # A module is handed a configuration in the place of the files.
+    whole = laid_over(read_config([HOME / "config.yaml"], []), config)
+    plan = Plan(whole, workflow.config_settings.config)
 except ConfigError as error:
     given = list(map(Path, workflow.config_settings.configfiles))
     files = [Path(file) for file in workflow.configfiles if Path(file) not in given]
@@ -41,6 +43,7 @@ for name in ("PYTHONSAFEPATH", "PYTHONIOENCODING"):
 # Steps are called as `python ...`: they must find the interpreter that runs Snakemake, activated or not.
 os.environ.update(
     PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]),
+    NMER_HOME=str(HOME),
     PYTHONUTF8="1",
     MPLBACKEND="agg",
     # Results are renamed into place when they are whole, so a file system without locks will do.

@@ -36,7 +36,7 @@ rule evaluate:
         code=lambda w: plan.code("evaluate.py", w),
     shell:
         """
-        python scripts/evaluate.py \
+        python "$NMER_HOME"/scripts/evaluate.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --features {input.features:q} \
@@ -85,7 +85,7 @@ rule collect_scores:
         code=lambda w: plan.code("collect_scores.py"),
     shell:
         """
-        python scripts/collect_scores.py \
+        python "$NMER_HOME"/scripts/collect_scores.py \
             --code {params.code:q} \
             --scores {input:q} \
             --output {output:q} \
@@ -112,7 +112,7 @@ rule find_chance:
         code=lambda w: plan.code("find_chance.py"),
     shell:
         """
-        python scripts/find_chance.py \
+        python "$NMER_HOME"/scripts/find_chance.py \
             --code {params.code:q} \
             --scores {input.scores:q} \
             --output {output:q} \
@@ -147,7 +147,7 @@ rule compare_systems:
         code=plan.code("compare_systems.py"),
     shell:
         """
-        python scripts/compare_systems.py \
+        python "$NMER_HOME"/scripts/compare_systems.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --scores {input.scores:q} \

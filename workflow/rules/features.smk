@@ -19,7 +19,7 @@ rule generate_corpus:
         code=lambda w: plan.code("generate_corpus.py", w),
     shell:
         """
-        python scripts/generate_corpus.py \
+        python "$NMER_HOME"/scripts/generate_corpus.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --output {output.corpus:q} \
@@ -51,7 +51,7 @@ rule build_features:
         code=lambda w: plan.code("build_features.py", w),
     shell:
         """
-        python scripts/build_features.py \
+        python "$NMER_HOME"/scripts/build_features.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --source {params.source:q} \

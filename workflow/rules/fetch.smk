@@ -18,7 +18,7 @@ for fetched in plan.downloads:
             code=plan.code("fetch_corpus.py"),
         shell:
             """
-            python scripts/fetch_corpus.py \
+            python "$NMER_HOME"/scripts/fetch_corpus.py \
                 --code {params.code:q} \
                 --settings {params.settings:q} \
                 --folder {params.folder:q} \

@@ -21,7 +21,7 @@ rule calibrate:
         code=lambda w: plan.code("calibrate.py", w),
     shell:
         """
-        python scripts/calibrate.py \
+        python "$NMER_HOME"/scripts/calibrate.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --features {input.features:q} \
@@ -54,7 +54,7 @@ rule corrupt:
         code=lambda w: plan.code("corrupt.py", w),
     shell:
         """
-        python scripts/corrupt.py \
+        python "$NMER_HOME"/scripts/corrupt.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --features {input.features:q} \
@@ -93,7 +93,7 @@ rule collect_calibration:
         code=lambda w: plan.code("collect_calibration.py"),
     shell:
         """
-        python scripts/collect_calibration.py \
+        python "$NMER_HOME"/scripts/collect_calibration.py \
             --code {params.code:q} \
             --calibrated {input.calibrated:q} \
             --measured {input.measured:q} \

@@ -4,7 +4,6 @@
 rule sizes_table:
     input:
         reports=expand("results/features/{dataset}.json", dataset=plan.datasets),
-        paper=ancient("workflow/reference/paper_table1.csv"),
     output:
         multiext("results/{experiment}/tables/table1", ".csv", ".md", ".tex"),
         html=report(
@@ -27,12 +26,12 @@ rule sizes_table:
         code=lambda w: plan.code("make_table.py", w),
     shell:
         """
-        python scripts/make_table.py \
+        python "$NMER_HOME"/scripts/make_table.py \
             --code {params.code:q} \
             --table 1 \
             --settings {params.settings:q} \
             --reports {input.reports:q} \
-            --reference workflow/reference \
+            --reference "$NMER_HOME"/workflow/reference \
             --output-stem results/{wildcards.experiment:q}/tables/table1 \
             >{log:q} 2>&1
         """
@@ -42,7 +41,6 @@ rule scores_table:
     input:
         scores="results/{experiment}/scores.csv",
         chance="results/{experiment}/statistics/chance.csv",
-        paper=ancient("workflow/reference/paper_table{table}.csv"),
     output:
         multiext("results/{experiment}/tables/table{table}", ".csv", ".md", ".tex"),
         html=report(
@@ -67,13 +65,13 @@ rule scores_table:
         code=lambda w: plan.code("make_table.py", w),
     shell:
         """
-        python scripts/make_table.py \
+        python "$NMER_HOME"/scripts/make_table.py \
             --code {params.code:q} \
             --table {wildcards.table:q} \
             --settings {params.settings:q} \
             --scores {input.scores:q} \
             --chance {input.chance:q} \
-            --reference workflow/reference \
+            --reference "$NMER_HOME"/workflow/reference \
             --output-stem results/{wildcards.experiment:q}/tables/table{wildcards.table:q} \
             >{log:q} 2>&1
         """
@@ -103,7 +101,7 @@ rule embed:
         code=plan.code("embed.py"),
     shell:
         """
-        python scripts/embed.py \
+        python "$NMER_HOME"/scripts/embed.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --features {input.features:q} \
@@ -143,7 +141,7 @@ rule draw_figure:
         code=lambda w: plan.code("draw_figure.py", w),
     shell:
         """
-        python scripts/draw_figure.py \
+        python "$NMER_HOME"/scripts/draw_figure.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             {params.sources:q} \
@@ -157,10 +155,6 @@ rule audit_claims:
         replicates="results/{experiment}/statistics/replicates.h5",
         chance="results/{experiment}/statistics/chance.csv",
         distances=plan.distances(),
-        claims=ancient("workflow/reference/claims.toml"),
-        paper=ancient(
-            expand("workflow/reference/paper_table{table}.csv", table=range(2, 6))
-        ),
     output:
         multiext("results/{experiment}/tables/claims", ".csv", ".md"),
         html=report(
@@ -183,14 +177,14 @@ rule audit_claims:
         code=plan.code("audit_claims.py"),
     shell:
         """
-        python scripts/audit_claims.py \
+        python "$NMER_HOME"/scripts/audit_claims.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --replicates {input.replicates:q} \
             --chance {input.chance:q} \
             --distances {input.distances:q} \
-            --claims {input.claims:q} \
-            --reference workflow/reference \
+            --claims "$NMER_HOME"/workflow/reference/claims.toml \
+            --reference "$NMER_HOME"/workflow/reference \
             --output-stem results/{wildcards.experiment:q}/tables/claims \
             >{log:q} 2>&1
         """
@@ -219,7 +213,6 @@ rule report:
         histories=plan.all_histories(),
         scores="results/{experiment}/scores.csv",
         chance="results/{experiment}/statistics/chance.csv",
-        template=ancient("scripts/nmer/results/report.html.j2"),
     output:
         report(
             "results/{experiment}/report.html",
@@ -243,7 +236,7 @@ rule report:
         code=plan.code("render_report.py"),
     shell:
         """
-        python scripts/render_report.py \
+        python "$NMER_HOME"/scripts/render_report.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --reports {input.reports:q} \

@@ -22,7 +22,7 @@ rule check_system:
         code=lambda w: plan.code("check_system.py", w),
     shell:
         """
-        python scripts/check_system.py \
+        python "$NMER_HOME"/scripts/check_system.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --output {output:q} \
@@ -67,7 +67,7 @@ rule train:
         code=lambda w: plan.code("train.py", w),
     shell:
         """
-        python scripts/train.py \
+        python "$NMER_HOME"/scripts/train.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --features {input.features:q} \

@@ -1,4 +1,4 @@
-"""``nmer run``, ``status`` and ``report``: the workflow in its folder, from wherever they are called."""
+"""``nmer run``, ``status`` and ``report``: the workflow, for the results of the folder that they are called in."""
 
 from __future__ import annotations
 
@@ -29,7 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
     parser.add_argument("experiment", nargs="?", default="demo", help="name of an experiment (default demo)")
     parser.add_argument("--data", type=Path, help="folder of your corpora, as the key 'data' of the configuration")
     parser.add_argument("--configfile", nargs="+", type=Path, default=[], metavar="FILE", help="further configuration")
-    parser.add_argument("--workflow", type=Path, help="folder of the Snakefile, if it is not this one")
+    parser.add_argument(
+        "--workflow",
+        type=Path,
+        help="folder of the Snakefile, if it is neither this one nor the clone that the package was installed from",
+    )
     if name == "run":
         parser.add_argument("--cores", type=int, default=os.cpu_count(), help="CPU cores (default: all)")
         parser.add_argument("--gpus", type=int, help="GPUs to use (default: all that are found)")
@@ -37,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Call Snakemake or a step in the workflow's folder; ends with its exit status. Raises ConfigError without one."""
+    """Call Snakemake or a step; ends with its exit status. Raises ConfigError where the workflow is not found."""
     folder = workflow_folder(arguments.workflow)
     config = [f"experiment={arguments.experiment}"]
     if arguments.data is not None:
@@ -47,12 +51,21 @@ def run(arguments: argparse.Namespace) -> None:
         given += ["--configfile", *(str(file.resolve()) for file in arguments.configfile)]
     if arguments.subcommand == "run":
         gpus = count_gpus() if arguments.gpus is None else arguments.gpus
-        start = ["-m", "snakemake", "--cores", str(arguments.cores), "--resources", f"gpu={gpus}"]
+        start = [
+            "-m",
+            "snakemake",
+            "--snakefile",
+            str(folder / "Snakefile"),
+            "--cores",
+            str(arguments.cores),
+            "--resources",
+            f"gpu={gpus}",
+        ]
         start += ["--profile", arguments.profile] if arguments.profile else []
         given = [*start, *given, *arguments.further]
     else:
-        given = [str(Path("scripts") / SCRIPTS[arguments.subcommand]), *given]
-    finished = subprocess.run([sys.executable, *given], cwd=folder, check=False)
+        given = [str(folder / "scripts" / SCRIPTS[arguments.subcommand]), *given]
+    finished = subprocess.run([sys.executable, *given], check=False)
     sys.exit(finished.returncode)
 
 
@@ -63,7 +76,7 @@ def workflow_folder(named: Path | None) -> Path:
     clone = Path(nmer.__file__).resolve().parents[2]
     for folder in [named] if named else [Path.cwd(), clone]:
         if (folder / "Snakefile").is_file() and (folder / "scripts" / "nmer").is_dir():
-            return folder
+            return folder.resolve()
     place = named or Path.cwd()
     raise ConfigError(
         f"{place}: holds no Snakefile of NMER. Call this in a clone of the repository, or name one: --workflow FOLDER."

@@ -1,6 +1,7 @@
 """The configuration as Snakemake puts it together, for programs that look at an experiment without starting Snakemake.
 
-``config.yaml``, then the files of ``--configfile``, then the entries of ``--config``: each over what came before.
+The shipped ``config.yaml``, ``config/config.yaml`` where there is one, then the files of ``--configfile``, then the
+entries of ``--config``: each over what came before.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from typing import Any
 
 import yaml
 
+from nmer import fingerprint
 from nmer.errors import ConfigError
 from nmer.plan.config import name_sources
 from nmer.plan.plan import Plan
 from nmer.plan.values import check_keys
 
-CONFIG_FILE = Path("config.yaml")
+OWN_FILE = Path("config/config.yaml")
+"""Configuration that a folder has of its own, laid over what the workflow ships."""
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,12 +31,18 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
     """The plan of the experiment that these arguments name. Raises ConfigError or DataError as the plan does."""
-    files = [CONFIG_FILE, *arguments.configfile]
+    files = [shipped_file(), *([OWN_FILE] if OWN_FILE.exists() else []), *arguments.configfile]
     entries = read_config([], arguments.config)
     try:
         return Plan(read_config(files, arguments.config), entries)
     except ConfigError as error:
         raise ConfigError(merged_message(error, files, entries)) from None
+
+
+def shipped_file() -> Path:
+    """The configuration that the workflow ships, by its name alone where this is the workflow's folder."""
+    path = fingerprint.SCRIPTS.parent / "config.yaml"
+    return Path(path.name) if path.parent == Path.cwd() else path
 
 
 def merged_message(error: ConfigError, files: Iterable[Path], entries: Mapping[str, Any]) -> str:
@@ -52,12 +61,12 @@ def read_config(files: Iterable[Path], entries: Iterable[str]) -> dict[str, Any]
     """The configuration of files and of ``key=value`` entries. Raises ConfigError if one of them is none."""
     config: dict[str, Any] = {}
     for file in files:
-        _update(config, _read(file))
+        laid_over(config, _read(file))
     for entry in entries:
         key, equals, text = entry.partition("=")
         if not (key and equals):
             raise ConfigError(f"--config: '{entry}' has no value. Write it like experiment=demo.")
-        _update(config, {key: _value(text)})
+        laid_over(config, {key: _value(text)})
     return config
 
 
@@ -65,7 +74,7 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file. Call this from the folder of the Snakefile.") from None
+        raise ConfigError(f"{file}: no such file. Correct the path.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not valid YAML ({' '.join(str(error).split())}). Correct it.") from None
     check_keys(file)
@@ -74,10 +83,11 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def _update(config: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+def laid_over(config: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """A configuration with another one over it, as Snakemake merges them: mappings key by key. Changes the first."""
     for key, value in over.items():
         below = config.get(key)
-        config[key] = _update(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value
+        config[key] = laid_over(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value
     return config
 
 
