@@ -14,7 +14,7 @@ import pytest
 from test_documentation import EXTENDING, PAGES, commands_of
 from workflow_copy import Workflow
 
-STAND_INS = {"/my/corpora": "corpora", "../shared/data": "corpora"}
+STAND_INS = {"/path/to/nmer/": "", "/my/corpora": "corpora", "../shared/data": "corpora"}
 """Folders of corpora that the pages name, and the one that the tests make in their place."""
 
 ELSEWHERE = ("fetch_", "own_corpus/", "--profile", "--unlock", "--report")

@@ -183,6 +183,15 @@ def test_the_readme_gives_the_two_commands_and_every_experiment():
     assert set(base_config()["experiments"]) <= listed
 
 
+def test_every_page_is_at_most_two_links_from_the_readme():
+    def linked(path: Path) -> set[Path]:
+        targets = re.findall(r"\]\(([^)#:]+\.md)[^)]*\)", path.read_text())
+        return {(path.parent / target).resolve() for target in targets}
+
+    first = linked(README)
+    assert set(PAGES) - {README} <= first.union(*map(linked, first))
+
+
 def test_the_readme_says_truly_what_exists_and_what_does_not():
     status = {row[0]: [set(re.findall(r"`(\w+)`", cell)) for cell in row[1:]] for row in table_rows(README.read_text())}
     reported = {name for name in systems.shipped() if regimes(systems.declaration(name))}
