@@ -42,14 +42,14 @@ def parser(description: str, planned: bool = True) -> argparse.ArgumentParser:
     return made
 
 
-def settings(text: str) -> dict[str, Any]:
-    """Parse the ``--settings`` argument. Raises ConfigError if it is not a JSON object."""
+def settings(text: str, option: str = "--settings") -> dict[str, Any]:
+    """Parse an argument that holds a JSON object. Raises ConfigError, naming the option, if it is none."""
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"--settings is not valid JSON: {error}.") from None
+        raise ConfigError(f"{option} is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise ConfigError('--settings must be a JSON object, e.g. \'{"dataset": "mosi"}\'.')
+        raise ConfigError(f'{option} must be a JSON object, e.g. \'{{"dataset": "mosi"}}\'.')
     return value
 
 

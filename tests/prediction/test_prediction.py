@@ -145,6 +145,30 @@ def damaged(folder: Path) -> Path:
     return folder / "damaged.safetensors"
 
 
+def described(folder: Path, description: str) -> Path:
+    save_file({"repeat1.weight": torch.zeros(2)}, folder / "described.safetensors", {"nmer": description})
+    return folder / "described.safetensors"
+
+
+WRONG = [
+    "{",
+    "3",
+    '{"system": "men", "dims": {"a": "x"}, "classes": ["a", "b"]}',
+    '{"system": "men", "dims": [4], "classes": ["a", "b"]}',
+    '{"system": ["men"], "dims": {"a": 3, "v": 2, "l": 4}, "classes": ["a", "b"]}',
+    '{"system": "men", "dims": {"a": 3, "v": 2, "l": 4}, "classes": 2}',
+    '{"system": "men", "dims": {"a": 3, "v": 2, "l": 4}, "classes": ["a", "b"], "options": 1}',
+    '{"system": "men", "dims": {"a": 3, "v": 2, "l": 4}, "classes": ["a", "b"]}',
+]
+
+
+@pytest.mark.parametrize("description", WRONG)
+def test_a_model_that_is_described_wrongly_is_refused_in_one_line(trained, tmp_path, capsys, description):
+    model = described(tmp_path, description)
+    said = failure(capsys, "predict", "--model", model, "--features", trained[0], "--out", tmp_path / "o.csv")
+    assert str(model) in said
+
+
 def directory(folder: Path) -> Path:
     return folder
 

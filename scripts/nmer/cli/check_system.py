@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
     from nmer.names import MODALITIES
     from nmer.training.system_checks import DIMS, check_system
 
-    dims = command.settings(arguments.dims) if arguments.dims else DIMS
+    dims = command.settings(arguments.dims, "--dims") if arguments.dims else DIMS
     if set(dims) != set(MODALITIES) or not all(isinstance(dim, int) and dim > 0 for dim in dims.values()):
         raise ConfigError('--dims: give each modality a width of at least 1, e.g. \'{"a": 12, "v": 10, "l": 14}\'.')
     if arguments.classes < 2:
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.system,
         dims,
         arguments.classes,
-        command.settings(arguments.options),
+        command.settings(arguments.options, "--options"),
         str(arguments.file) if arguments.file else None,
     )
     for finding in findings:

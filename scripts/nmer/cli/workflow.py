@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Call Snakemake or a step; ends with its exit status. Raises ConfigError where the workflow is not found."""
+    if arguments.subcommand == "run" and (arguments.cores < 1 or (arguments.gpus or 0) < 0):
+        raise ConfigError("--cores must be at least 1, --gpus at least 0.")
     folder = workflow_folder(arguments.workflow)
     config = [f"experiment={arguments.experiment}"]
     if arguments.data is not None:

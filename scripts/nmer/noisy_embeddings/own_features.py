@@ -59,9 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def corrupt(arguments: argparse.Namespace) -> None:
     """Corrupt a NumPy file or a corpus as the arguments say; prints the calibration. Raises ConfigError or DataError
     naming argument or file."""
-    options = command.settings(arguments.options)
+    options = command.settings(arguments.options, "--options")
     noise_kinds.declaration(arguments.noise, arguments.file).check_options(options, "--options")
-    schedule = command.fill(Schedule, command.settings(arguments.schedule), "--schedule")
+    schedule = command.fill(Schedule, command.settings(arguments.schedule, "--schedule"), "--schedule")
     (corrupt_corpus if arguments.layout else corrupt_array)(arguments, options, schedule)
 
 
@@ -132,7 +132,7 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
     arguments: those of ``scripts/add_noise.py``. Raises ConfigError or DataError naming argument or file.
     """
     named = {"dataset": arguments.dataset, "layout": arguments.layout}
-    given = CorpusSettings.from_mapping(command.settings(arguments.layout_settings) | named)
+    given = CorpusSettings.from_mapping(command.settings(arguments.layout_settings, "--layout-settings") | named)
     dataset = replace(given, needs_folds=False)
     source = NoiseSource.load(arguments.noise, arguments.dataset, arguments.seed, options, arguments.file)
     if source.additive and arguments.snr_db is None:

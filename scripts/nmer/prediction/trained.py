@@ -89,6 +89,22 @@ class _Served:
         return Sequences(torch.nn.utils.rnn.pad_sequence(chosen, batch_first=True), lengths)
 
 
+def _describes_a_model(settings: object) -> bool:
+    """Whether the description in a file says how to build its system; it may be of any origin."""
+    if not isinstance(settings, dict):
+        return False
+    dims, classes, options = settings.get("dims"), settings.get("classes"), settings.get("options", {})
+    return (
+        isinstance(settings.get("system"), str)
+        and isinstance(options, dict)
+        and isinstance(dims, dict)
+        and all(isinstance(dim, int) and dim > 0 for dim in dims.values())
+        and isinstance(classes, list)
+        and len(classes) > 1
+        and all(isinstance(name, str) for name in classes)
+    )
+
+
 def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = None) -> TrainedSystem:
     """A trained system from the workflow's ``model.safetensors``.
 
@@ -99,8 +115,11 @@ def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = No
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path}: no such file. Give a model.safetensors of a finished training.")
-    settings = load_settings(path)
-    if not {"system", "dims", "classes"} <= settings.keys():
+    try:
+        settings = load_settings(path)
+    except (DataError, ValueError):
+        raise DataError(f"{path}: not a model. Give a model.safetensors of a finished training.") from None
+    if not _describes_a_model(settings):
         raise DataError(f"{path}: not a model that this version of the workflow trained. Train it again.")
     if settings.get("file") and file is None:
         raise ConfigError(

@@ -97,6 +97,11 @@ def test_a_folder_without_the_workflow_is_refused(capsys, tmp_path):
     )
 
 
+@pytest.mark.parametrize("given", [("--cores", 0), ("--cores", -2), ("--gpus", -1)])
+def test_impossible_numbers_are_refused(capsys, given):
+    assert failure(capsys, "run", *given) == "error: --cores must be at least 1, --gpus at least 0.\n"
+
+
 def test_without_a_driver_no_gpu_is_used():
     with mock.patch.object(workflow.subprocess, "run", side_effect=FileNotFoundError):
         assert workflow.count_gpus() == 0
@@ -271,7 +276,9 @@ def test_each_fault_of_a_system_is_one_sentence(tmp_path, capsys, name):
     [
         (("nmr",), "Did you mean 'nmer'?"),
         (("own", "--file", "absent.py"), "No such file: absent.py"),
-        (("men", "--options", "{"), "not valid JSON"),
+        (("men", "--options", "{"), "--options is not valid JSON"),
+        (("men", "--options", "[1]"), "--options must be a JSON object"),
+        (("men", "--dims", "null"), "--dims must be a JSON object"),
         (("men", "--options", '{"steps": 2}'), "unknown key 'steps'"),
         (("men", "--classes", "1"), "--classes"),
         (("men", "--dims", '{"x": 3}'), "--dims"),
