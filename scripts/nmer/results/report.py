@@ -20,6 +20,7 @@ from nmer.errors import DataError
 from nmer.files import read_json
 from nmer.names import ALL_NOISY, AVERAGE, MODALITIES, SPLITS, UNIMODAL_SYSTEMS
 from nmer.noise.misses import miss, miss_sentences
+from nmer.references.registry import MAJORITY
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import with_marks
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
@@ -85,9 +86,8 @@ def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.Data
     noise, metric = settings.reference_noise, settings.metrics[0]
     cells = with_marks(average(of_regime(scores, "six")), trainings)
     cells["at_chance"] = (cells["at_chance"].fillna(0) > 0).astype(bool)
-    here = (
-        (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(settings.multimodal_systems)
-    )
+    systems = [system for system in settings.multimodal_systems if system != MAJORITY]
+    here = (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(systems)
     cells = cells[here & (cells["metric"] == metric)]
     sentences = []
     for dataset, about in settings.datasets.items():
