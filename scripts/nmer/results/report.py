@@ -317,13 +317,19 @@ def _calibration_row(row: Any) -> dict[str, Any]:
         "attained": "–" if pd.isna(row.attained_db) else signed(row.attained_db, digits=2),
         "effective": "–" if pd.isna(row.effective_db) else signed(row.effective_db, digits=2),
         "measured": _decibels_or_none(row, "measured_db"),
-        "utterances": " to ".join(_decibels_or_none(row, f"utterance_{end}_db") for end in ("low", "high"))
-        if not pd.isna(getattr(row, "utterance_low_db", None))
-        else "–",
+        "utterances": _utterance_range(row),
         "off": bool(miss(row._asdict())),
         "numbers": row._asdict(),
         "exact": exact,
     }
+
+
+def _utterance_range(row: Any) -> str:
+    """SNRs of single utterances, and how many have none."""
+    known = not pd.isna(getattr(row, "utterance_low_db", None))
+    text = " to ".join(_decibels_or_none(row, f"utterance_{end}_db") for end in ("low", "high")) if known else "–"
+    without = getattr(row, "utterances_without_snr", None)
+    return text if pd.isna(without) or not without else f"{text}; {int(without):,} without variance"
 
 
 def _decibels_or_none(row: Any, column: str) -> str:
