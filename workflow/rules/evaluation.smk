@@ -98,7 +98,7 @@ rule fit_reference:
         code=lambda w: plan.code("fit_reference.py", w),
     shell:
         """
-        python scripts/fit_reference.py \
+        python "$NMER_HOME"/scripts/fit_reference.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
             --features {input.features:q} \
