@@ -1,9 +1,9 @@
 """Hold the paper's claims against its own numbers and against an experiment's.
 
-Every claim of the claims file is computed from the paper's tables, from the experiment's scores, and from bootstrap
-replicates of these, which say whether it holds, does not hold, or is undecided at this sample size; what was not run is
-said to be so. The claim about Figure 3 is judged by the distances behind the figure. Writes one row per case (.csv) and
-the same for people (.md, .html). The head of the claims file says how to add a claim.
+Every claim of the claims file is computed from the paper's tables and from the experiment's scores, and tested on the
+latter: it holds, does not hold, or is undecided at this sample size; what was not run is marked so. The claim about
+Figure 3 is judged by the distances behind the figure. Writes one row per case (.csv) and the same for people (.md,
+.html). The head of the claims file says how to add a claim.
 
 Settings: those of make_table.py.
 """
@@ -17,14 +17,15 @@ from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings
 from nmer.results.claims import read_claims, read_papers
 from nmer.results.claims_audit import audit, read_distances
+from nmer.results.contrasts import Contrasts
+from nmer.results.contributions import read_contributions
 from nmer.results.printed_claims import FORMATS
-from nmer.results.replicates import read_replicates
 
 
 def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
-    parser.add_argument("--replicates", required=True, help="scores and their bootstrap replicates, HDF5")
+    parser.add_argument("--contributions", required=True, help="scores and what contributes to them, HDF5")
     parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them nothing is marked at chance")
     parser.add_argument("--distances", nargs="*", default=[], metavar="FILE", help="the data of Figure 3, CSV")
     parser.add_argument("--claims", default="workflow/reference/claims.toml", help="the claims, TOML")
@@ -32,15 +33,14 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
 
-    check_digests(arguments.replicates, arguments.chance, *arguments.distances)
+    check_digests(arguments.contributions, arguments.chance, *arguments.distances)
     papers = read_papers(arguments.reference)
     claims = read_claims(arguments.claims, papers)
-    cells, replicates = read_replicates(arguments.replicates)
+    contrasts = Contrasts(read_contributions(arguments.contributions))
     distances = read_distances(arguments.distances)
     trainings = read_trainings(arguments.chance) if arguments.chance else None
-    audited = audit(
-        claims, papers, ReportSettings.from_mapping(arguments.settings), cells, replicates, distances, trainings
-    )
+    settings = ReportSettings.from_mapping(arguments.settings)
+    audited = audit(claims, papers, settings, contrasts, distances, trainings)
 
     write_text(f"{arguments.output_stem}.csv", audited.to_csv(index=False, float_format="%.6f"))
     for suffix, render in FORMATS.items():

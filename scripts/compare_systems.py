@@ -1,8 +1,8 @@
 """Intervals, paired comparisons, ranks and confusion counts of an experiment, from its predictions.
 
-Resamples folds, trainings and test utterances (hierarchical bootstrap), jointly for all systems, so that differences
-are paired. Writes into the output folder: replicates.h5 (every resampled score), intervals.csv, comparisons.csv (NMER
-with every other system), ranks.csv (with the critical difference) and confusion.csv.
+All systems are tested on the same utterances, so differences are paired. The units of the variance are folds, or on one
+fold the speakers or videos of the feature stores. Writes into the output folder: contributions.h5 (what each unit
+contributes to each score), intervals.csv, comparisons.csv (NMER with every other system), ranks.csv and confusion.csv.
 
 Settings: those of the tables (see make_table.py --help)
 """
@@ -17,11 +17,13 @@ from nmer import command
 from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.names import predictions_path
+from nmer.references.registry import REFERENCES
 from nmer.report_settings import ReportSettings
 from nmer.results import statistics
 from nmer.results.chance import judge_runs
+from nmer.results.contrasts import Contrasts
+from nmer.results.contributions import measure, read_clusters, write_contributions
 from nmer.results.predictions import read_runs
-from nmer.results.replicates import resample, write_replicates
 from nmer.results.scores import collect
 
 
@@ -31,17 +33,25 @@ def main() -> None:
     parser.add_argument(
         "--scores", nargs="+", required=True, metavar="FILE", help="scores of the runs, CSV; predictions stand beside"
     )
+    parser.add_argument(
+        "--features",
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="feature stores, for speakers or videos",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
     arguments = parser.parse_args()
 
     systems = ReportSettings.from_mapping(arguments.settings).multimodal_systems
-    check_digests(*arguments.scores, *map(predictions_path, arguments.scores))
+    check_digests(*arguments.features, *arguments.scores, *map(predictions_path, arguments.scores))
     runs = read_runs(arguments.scores)
-    cells, replicates = resample(runs)
-    write_replicates(arguments.output / "replicates.h5", cells, replicates)
+    measured = measure(runs, read_clusters(arguments.features), REFERENCES)
+    write_contributions(arguments.output / "contributions.h5", measured)
+    contrasts = Contrasts(measured)
     tables = {
-        "intervals": statistics.intervals(cells, replicates),
-        "comparisons": statistics.comparisons(cells, replicates, systems, judge_runs(runs)),
+        "intervals": statistics.intervals(contrasts),
+        "comparisons": statistics.comparisons(contrasts, systems, judge_runs(runs)),
         "ranks": statistics.ranks(collect(arguments.scores), systems),
         "confusion": statistics.confusion(runs),
     }

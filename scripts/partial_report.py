@@ -55,13 +55,13 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
         settings = sizes_settings(plan, reports) if stem.name == SIZES else plan.tables_settings(number)
         step("make_table.py", "--table", number, "--settings", settings, *source, "--output-stem", stem)
     comparisons, claims = folder / "statistics" / "comparisons.csv", folder / "tables" / "claims"
-    step(
-        "compare_systems.py", "--settings", plan.scored_settings(), "--scores", *scores, "--output", comparisons.parent
-    )
+    stores = [plan.features(name) for name in plan.datasets if plan.features(name).exists()]
+    given_scores = ("--scores", *scores, "--features", *stores, "--output", comparisons.parent)
+    step("compare_systems.py", "--settings", plan.scored_settings(), *given_scores)
     drawn = figures(plan, folder)
     step(
         "audit_claims.py",
-        *("--settings", plan.scored_settings(4), "--replicates", comparisons.with_name("replicates.h5")),
+        *("--settings", plan.scored_settings(4), "--contributions", comparisons.with_name("contributions.h5")),
         *("--chance", verdicts),
         *("--distances", *[stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]),
         *("--output-stem", claims),

@@ -8,6 +8,7 @@ import math
 import h5py
 import numpy as np
 import pytest
+import small_store
 from small_store import DIMS, IDS, make_noisy, make_store, read_levels, read_noisy, utterance
 
 
@@ -103,3 +104,19 @@ def test_a_name_of_its_own_draws_what_its_kind_draws(features, tmp_path):
     for m in DIMS:
         for name in IDS:
             np.testing.assert_array_equal(plain[m][name], named[m][name])
+
+
+def test_utterances_without_variance_are_counted_and_left_out_of_the_percentiles(features, tmp_path, monkeypatch):
+    silent = ("u2", "u5")
+
+    def with_silence(modality, name):
+        values = utterance(modality, name)
+        return np.zeros_like(values) if modality == "l" and name in silent else values
+
+    assert {
+        row["utterances_without_snr"] for row in read_measured(make_noisy(features, tmp_path / "all")).values()
+    } == {"0"}
+    monkeypatch.setattr(small_store, "utterance", with_silence)
+    measured = read_measured(make_noisy(make_store(tmp_path / "silent.h5"), tmp_path / "silent"))
+    assert {m: row["utterances_without_snr"] for m, row in measured.items()} == {"a": "0", "v": "0", "l": "2"}
+    assert float(measured["l"]["utterance_low_db"]) > -100

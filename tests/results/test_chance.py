@@ -391,11 +391,12 @@ def test_a_claim_that_rests_on_cells_at_chance_says_so(statistics, trainings, re
     trainings.to_csv(tmp_path / "chance.csv", index=False)
     claims = tmp_path / "claims.toml"
     claims.write_text(
-        '[[claim]]\nid = "lead"\ntext = "NMER leads."\nrelation = "gap"\ntable = 2\nnoise = "gaussian"\n'
+        '[[claim]]\nid = "lead"\ntext = "NMER leads."\norigin = "paper"\nrelation = "gap"\ntable = 2\n'
+        'noise = "gaussian"\n'
         'dataset = "IEMOCAP"\nsystem = "nmer"\nothers = ["mctn"]\nsnr_db = [-10, -40]\nmetric = "WA"\nmore_than = 0\n'
     )
     settings = replace(SETTINGS, datasets={"corpus": DatasetSettings("IEMOCAP")})
-    inputs = ("--settings", settings.to_json(), "--replicates", statistics / "replicates.h5")
+    inputs = ("--settings", settings.to_json(), "--contributions", statistics / "contributions.h5")
     inputs += ("--claims", claims, "--reference", reference)
     for name, chance in (("with", ("--chance", tmp_path / "chance.csv")), ("without", ())):
         run_step("audit_claims.py", *inputs, *chance, "--output-stem", tmp_path / name)
@@ -404,6 +405,11 @@ def test_a_claim_that_rests_on_cells_at_chance_says_so(statistics, trainings, re
     for form in (".md", ".html"):
         assert "† 1/4" in (tmp_path / "with").with_suffix(form).read_text()
         assert "†" not in (tmp_path / "without").with_suffix(form).read_text()
+
+
+def test_the_majority_class_is_not_judged(tmp_path):
+    run = read_runs([write_run(tmp_path, make_predictions(utterances=20), "majority")])
+    assert judge_runs(run).empty
 
 
 # Figures

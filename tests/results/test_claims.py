@@ -1,19 +1,21 @@
-"""The audit of the paper's claims against plain pandas on the paper's tables, and against replicates made by hand."""
+"""The audit of the paper's claims against plain pandas on the paper's tables, and against variances that are chosen."""
 
-import sys
-import types
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
+from synthetic_contributions import make_contrasts
 from synthetic_results import ROOT, run_step
 
 from nmer.errors import ConfigError, DataError
 from nmer.report_settings import DatasetSettings
-from nmer.results.claims import read_claims, read_papers
-from nmer.results.claims_audit import audit, judge, read_distances
+from nmer.results.claims import Bounds, read_claims, read_papers
+from nmer.results.claims_audit import audit, judge, judge_most, read_distances
+from nmer.results.contrasts import ONE_REPEAT, Contrast
+from nmer.results.contributions import COLUMNS, write_contributions
 from nmer.results.printed_claims import to_html, to_markdown
 
 CLAIMS = ROOT / "workflow" / "reference" / "claims.toml"
@@ -32,6 +34,7 @@ LEAD = """
 [[claim]]
 id = "lead"
 text = "NMER leads MMIN"
+origin = "paper"
 table = 2
 relation = "gap"
 system = "nmer"
@@ -42,7 +45,15 @@ snr_db = -10
 metric = "WA"
 more_than = 0
 """
-GROWTH = '[[claim]]\nid = "grows"\ntext = "Distances grow"\nfigure = 3\nrelation = "growth"\nnoise = "gaussian"\n'
+GROWTH = """
+[[claim]]
+id = "grows"
+text = "Distances grow"
+origin = "paper"
+figure = 3
+relation = "growth"
+noise = "gaussian"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +64,7 @@ def papers(reference):
 @pytest.fixture(scope="module")
 def by_the_paper(papers, paper_settings):
     """The whole audit where nothing was run: what is left are the paper's own verdicts."""
-    cells, replicates = as_ours({}, replicates=1)
-    return audit(read_claims(CLAIMS, papers), papers, paper_settings, cells, replicates, NO_DISTANCES)
+    return audit(read_claims(CLAIMS, papers), papers, paper_settings, as_ours({}), NO_DISTANCES)
 
 
 @pytest.fixture
@@ -74,8 +84,8 @@ def published(reference, number):
     return table.pivot(index=["dataset", "noise", "snr_db", "metric"], columns="system", values="value")
 
 
-def as_ours(tables, replicates=400, names=None, spread=0.0):
-    """Tables as the paper has them (number -> frame), as if they were our results: cells and noisy replicates."""
+def as_ours(tables, names=None, spread=1e-9):
+    """Tables as the paper has them (number -> frame), as if they were our results with this standard error."""
     names = names or {"IEMOCAP": "iemocap", "CMU-MOSEI": "mosei"}
     frames = [pd.DataFrame(columns=["dataset", "system", "noise", "snr_db", "condition", "metric", "value", "regime"])]
     for number, table in tables.items():
@@ -87,8 +97,7 @@ def as_ours(tables, replicates=400, names=None, spread=0.0):
     cells.loc[cells["system"] == "men", "regime"] = "clean"
     cells["dataset"] = cells["dataset"].map(names)
     cells = cells.drop_duplicates(ignore_index=True).astype({"snr_db": "Int64", "value": float})
-    noise = np.random.default_rng(0).normal(0, spread, (len(cells), replicates))
-    return cells, (cells["value"].to_numpy()[:, None] + noise).astype(np.float32)
+    return make_contrasts(cells, spread=spread)
 
 
 def of_paper(reference, *numbers):
@@ -134,6 +143,8 @@ def test_degradation_is_counted_over_every_system_metric_and_step(reference, by_
     lost = -wide[levels].diff(axis=1).iloc[:, 1:].round(4)
     rows = rows_of(by_the_paper, claim).set_index(["dataset", "detail"])
     assert len(rows) == 4
+    if claim == "degrades_from_10_to_40dB":
+        lost = lost.xs("WA", level="metric", drop_level=False)
     for (dataset, noise), each in lost.groupby(["dataset", "noise"]):
         values = each.to_numpy().ravel()
         row = rows.loc[(dataset, noise.capitalize())]
@@ -145,11 +156,68 @@ def test_men_is_behind_by_what_plain_pandas_says(reference, by_the_paper):
     wide = published(reference, 2).xs(-40, level="snr_db").xs("WA", level="metric")
     rows = rows_of(by_the_paper, "men_behind_at_40dB").set_index(["dataset", "detail"])
     for place, each in wide.iterrows():
-        behind = 100 * (each[["MCTN", "MMIN", "IF-MMIN", "NMER"]] - each["MEN"])
+        behind = 100 * (each[["MCTN", "MMIN", "IF-MMIN"]] - each["MEN"])
         row = rows.loc[(place[0], place[1].capitalize())]
-        assert row["paper_value"] == f"4 of 4; from {behind.min():.2f} to {behind.max():.2f} points"
+        assert row["paper_value"] == f"3 of 3; from {behind.min():.2f} to {behind.max():.2f} points"
         assert row["paper_holds"] == "holds"
         assert behind.between(5.5, 10.5).all()
+
+
+def test_nmer_outperforms_each_baseline_in_as_many_columns_as_the_papers_table_shows(reference, by_the_paper):
+    wide = published(reference, 2)
+    rows = rows_of(by_the_paper, "nmer_outperforms_most_baselines").set_index("detail")
+    counted = {label: int((wide["NMER"] > wide[label]).sum()) for label in ("MEN", "MCTN", "MMIN", "IF-MMIN")}
+    assert counted == {"MEN": 32, "MCTN": 32, "MMIN": 29, "IF-MMIN": 27}, "as the project's notes count them"
+    for label, count in counted.items():
+        row = rows.loc[f"against {label}"]
+        assert row["paper_value"].startswith(f"{count} of 32;")
+        assert row["paper_holds"] == "holds"
+        assert row["source"] == "section 3.6.1, Table 2"
+
+
+def test_most_is_more_than_half(claims_of, papers, paper_settings):
+    text = LEAD.replace('metric = "WA"', 'of = "most"').replace("snr_db = -10", "").replace('noise = "gaussian"', "")
+    leads = np.array([1] * 9 + [-1] * 7)
+    for signs, verdict in ((leads, "holds"), (-leads, "does not hold"), (np.repeat([1, -1], 8), "does not hold")):
+        places = [
+            (n, level, m) for n in ("gaussian", "impulse") for level in (-10, -20, -30, -40) for m in ("WA", "UA")
+        ]
+        rows = [
+            ("iemocap", system, "six", noise, level, "avg6", metric, 0.7 + (0.01 * sign if system == "nmer" else 0))
+            for (noise, level, metric), sign in zip(places, signs, strict=True)
+            for system in ("nmer", "mmin")
+        ]
+        cells = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"snr_db": "Int64"})
+        certain, vague = (make_contrasts(cells, spread=spread) for spread in (1e-5, 0.05))
+        (row,) = audit(claims_of(text), papers, paper_settings, certain, NO_DISTANCES).itertuples()
+        count = int((signs > 0).sum())
+        assert (row.verdict, row.evidence) == (
+            verdict,
+            f"{count} of 16 significantly within bounds, {16 - count} out of them",
+        )
+        (row,) = audit(claims_of(text), papers, paper_settings, vague, NO_DISTANCES).itertuples()
+        assert row.verdict == "undecided"
+    untested = [("one", Contrast(1.0, untested=ONE_REPEAT))]
+    assert judge_most(ABOVE_0, untested)[1:] == ("undecided", ONE_REPEAT)
+
+
+def test_degradation_does_not_accelerate_in_the_papers_table(by_the_paper):
+    rows = rows_of(by_the_paper, "all_noisy_accelerates").set_index("dataset")
+    # Steps of 4.73, 4.53, 4.41 points, and of 0.81, 2.29, 0.75.
+    assert rows["paper_value"].to_dict() == {
+        "IEMOCAP": "0 of 2; from −0.20 to −0.12 points",
+        "CMU-MOSEI": "1 of 2; from −1.54 to 1.48 points",
+    }
+    assert set(rows["paper_holds"]) == {"does not hold"}
+
+
+def test_if_mmin_fades_under_gaussian_noise_and_not_under_impulses_in_the_papers_table(by_the_paper):
+    rows = rows_of(by_the_paper, "if_mmin_fades").set_index(["dataset", "detail"])
+    points = rows["paper_value"].str.extract(r": (.*) points")[0].str.replace("−", "-").astype(float)
+    assert points[("IEMOCAP", "Impulse")] == pytest.approx(-0.335, abs=0.006)
+    assert points[("CMU-MOSEI", "Impulse")] == pytest.approx(-0.555, abs=0.006)
+    held = rows["paper_holds"].groupby("detail").agg(set).to_dict()
+    assert held == {"Gaussian": {"holds"}, "Impulse": {"does not hold"}}
 
 
 def test_ablations_are_worse_in_wa_and_not_in_every_ua(reference, by_the_paper):
@@ -172,6 +240,9 @@ BY_HAND = {
     ("two_clean", "condition av"): (74.32 - 69.78, True),
     ("two_clean", "condition al"): (78.13 - 76.32, True),
     ("two_clean", "condition vl"): (78.77 - 76.72, True),
+    ("lexical_and_another_clean", "condition al"): (78.13 - 76.32, True),
+    ("lexical_and_another_clean", "condition vl"): (78.77 - 76.72, True),
+    ("mosei_wa_hardly_falls", "MEN"): (75.93 - 68.36, False),
     ("video_alone", "visual only"): (57.23 - 42.52, True),
     ("audio_or_text_alone", "acoustic only"): (66.93 - 56.33, True),
     ("audio_or_text_alone", "lexical only"): (64.84 - 54.21, True),
@@ -201,7 +272,7 @@ def test_fading_is_the_mean_lead_of_nmer_at_the_hard_levels_less_that_at_the_mil
 
 def test_where_nothing_was_run_every_case_says_so(by_the_paper):
     assert set(by_the_paper["verdict"]) == {"not run"}
-    assert by_the_paper["share"].isna().all()
+    assert by_the_paper["p_value"].isna().all()
     assert len(by_the_paper["claim"].unique()) == CLAIMS.read_text(encoding="utf-8").count("\n[[claim]]\n")
 
 
@@ -209,74 +280,104 @@ def test_where_nothing_was_run_every_case_says_so(by_the_paper):
 
 
 def test_the_papers_numbers_taken_for_ours_give_the_papers_numbers_and_verdicts(reference, papers, paper_settings):
-    # Without spread every replicate is the table itself, so that nothing is undecided.
-    cells, replicates = as_ours(of_paper(reference, 2, 3, 4, 5), replicates=3)
-    audited = audit(read_claims(CLAIMS, papers), papers, paper_settings, cells, replicates, NO_DISTANCES)
+    # With hardly any variance nothing is undecided.
+    ours = as_ours(of_paper(reference, 2, 3, 4, 5))
+    audited = audit(read_claims(CLAIMS, papers), papers, paper_settings, ours, NO_DISTANCES)
     of_tables = audited[audited["source"] != "Figure 3"]
     assert of_tables["verdict"].tolist() == of_tables["paper_holds"].tolist()
     assert (of_tables["our_value"].str.partition(" (95%")[0] == of_tables["paper_value"]).all()
+    refuted = of_tables[of_tables["verdict"] == "does not hold"]
+    assert refuted["evidence"].str.contains("corrected p = ").all()
     assert set(of_tables["dataset"]) == {"IEMOCAP", "CMU-MOSEI", "IEMOCAP, CMU-MOSEI"}
 
 
+ABOVE_0 = Bounds("above 0", low=0, strict=True)
+
+
+def standard_errors(*distances: float) -> list[tuple[str, Contrast]]:
+    """Differences that are so many standard errors above 0, of many units."""
+    return [(f"rival {number}", Contrast(each, ((1.0, 10**6),))) for number, each in enumerate(distances, start=1)]
+
+
 @pytest.mark.parametrize(
-    ("held", "share", "verdict"),
+    ("bounds", "distances", "p_value", "verdict"),
     [
-        ([975], 0.975, "holds"),
-        ([974], 0.974, "undecided"),
-        ([26], 0.026, "undecided"),
-        ([25], 0.025, "does not hold"),
-        ([0], 0.0, "does not hold"),
-        # Two quantities: each by itself has to fail twice as clearly.
-        ([1000, 25], 0.025, "undecided"),
-        ([1000, 12], 0.012, "does not hold"),
+        (ABOVE_0, [1.97], 1, "holds"),
+        (ABOVE_0, [1.95], 1, "undecided"),
+        (ABOVE_0, [-1.95], 2 * norm.sf(1.95), "undecided"),
+        (ABOVE_0, [-1.97], 2 * norm.sf(1.97), "does not hold"),
+        # Two rivals: one of them has to be better twice as clearly, and both have to be behind.
+        (ABOVE_0, [5, -1.97], 4 * norm.sf(1.97), "undecided"),
+        (ABOVE_0, [5, -2.25], 4 * norm.sf(2.25), "does not hold"),
+        (ABOVE_0, [5, 1.97], 1, "holds"),
+        (ABOVE_0, [5, 1.95], 1, "undecided"),
+        (Bounds("2 to 10", low=2, high=10), [6], 1, "holds"),
+        (Bounds("2 to 10", low=2, high=10), [3], 1, "undecided"),
+        (Bounds("2 to 10", low=2, high=10), [12], 2 * norm.sf(2), "does not hold"),
+        (Bounds("2 to 10", low=2, high=10), [0.5], 2 * norm.sf(1.5), "undecided"),
     ],
 )
-def test_verdicts_at_their_borders(held, share, verdict):
-    replicates = np.array([[True] * count + [False] * (1000 - count) for count in held])
-    assert judge(replicates) == (pytest.approx(share), verdict)
+def test_verdicts_at_their_borders(bounds, distances, p_value, verdict):
+    found = judge(bounds, standard_errors(*distances))
+    assert (found.p_value, found.verdict) == (pytest.approx(p_value, rel=1e-3), verdict)
+    if verdict == "does not hold":
+        assert found.evidence.startswith(f"rival {len(distances)}: ")
 
 
-def test_many_close_calls_that_never_all_go_right_at_once_refute_nothing():
-    # Sixteen quantities, each right in 15 of 16 replicates, and in none of them all.
-    assert judge(~np.eye(16, dtype=bool)) == (0.0, "undecided")
+def test_sixteen_close_calls_refute_nothing():
+    assert judge(ABOVE_0, standard_errors(*[-1.5] * 16)).verdict == "undecided"
 
 
-def test_a_claim_is_judged_on_the_replicates_of_ours(claims_of, papers, paper_settings):
-    cells = cells_of({"nmer": 0.76, "mmin": 0.75})
-    for ahead, verdict in ((40, "holds"), (20, "undecided"), (0, "does not hold")):
-        nmer = [0.76] * ahead + [0.74] * (40 - ahead)
-        (row,) = audit(
-            claims_of(LEAD), papers, paper_settings, cells, np.array([nmer, [0.75] * 40]), NO_DISTANCES
-        ).itertuples()
-        assert (row.share, row.verdict) == (ahead / 40, verdict)
+def test_what_has_no_test_is_undecided_and_says_why_unless_another_rival_refutes_it():
+    untested = ("rival", Contrast(-1.0, untested=ONE_REPEAT))
+    found = judge(ABOVE_0, [untested])
+    assert (found.verdict, found.evidence) == ("undecided", ONE_REPEAT)
+    assert np.isnan(found.p_value)
+    assert judge(ABOVE_0, [untested, *standard_errors(5)]).verdict == "undecided"
+    assert judge(ABOVE_0, [untested, *standard_errors(-5)]).verdict == "does not hold"
+
+
+def test_a_claim_is_judged_on_the_variance_of_ours(claims_of, papers, paper_settings):
+    for values, spread, verdict in (((0.76, 0.75), 0.002, "holds"), ((0.76, 0.75), 0.01, "undecided")):
+        ours = make_contrasts(cells_of(dict(zip(("nmer", "mmin"), values, strict=True))), spread=spread)
+        (row,) = audit(claims_of(LEAD), papers, paper_settings, ours, NO_DISTANCES).itertuples()
+        assert (row.p_value, row.verdict, row.evidence) == (1, verdict, "")
         assert row.our_value.startswith("0.7600 less 0.7500: 1.00 points (95% interval ")
         assert (row.paper_value, row.paper_holds) == ("0.7598 less 0.7551: 0.47 points", "holds")
 
 
-def test_systems_are_compared_within_a_replicate(claims_of, papers, paper_settings):
+def test_a_best_claim_is_refuted_by_a_rival_that_is_named(claims_of, papers, paper_settings):
+    text = LEAD.replace('"gap"', '"best"').replace('others = "mmin"', 'others = ["men", "mmin"]')
+    ours = make_contrasts(cells_of({"nmer": 0.74, "mmin": 0.76, "men": 0.6}), spread=0.002)
+    (row,) = audit(claims_of(text), papers, paper_settings, ours, NO_DISTANCES).itertuples()
+    assert row.verdict == "does not hold"
+    assert row.evidence.startswith("NMER less MMIN, iemocap, Gaussian, −10 dB, avg6, WA: −2.00 points, corrected p = ")
+
+
+def test_systems_are_compared_on_the_same_units(claims_of, papers, paper_settings):
     # Both vary by far more than they differ, and together: paired, the lead is certain.
-    common = np.random.default_rng(1).normal(0, 0.05, 200)
-    cells, replicates = cells_of({"nmer": 0.76, "mmin": 0.75}), np.stack([0.76 + common, 0.75 + common])
-    (row,) = audit(claims_of(LEAD), papers, paper_settings, cells, replicates, NO_DISTANCES).itertuples()
-    assert (row.share, row.verdict) == (1.0, "holds")
+    common = np.random.default_rng(1).normal(0, 0.05 / 14, 200)
+    common -= common.mean()
+    own = np.tile([1e-6, -1e-6], 100)
+    cells = cells_of({"nmer": 0.76, "mmin": 0.75})
+    ours = make_contrasts(cells, np.stack([common + own, common]))
+    (row,) = audit(claims_of(LEAD), papers, paper_settings, ours, NO_DISTANCES).itertuples()
+    assert row.verdict == "holds"
     assert row.our_value.endswith("(95% interval 1.00 to 1.00)")
-    unpaired = np.stack([replicates[0], replicates[1][::-1]])
-    (row,) = audit(claims_of(LEAD), papers, paper_settings, cells, unpaired, NO_DISTANCES).itertuples()
+    unpaired = make_contrasts(cells, np.stack([common, common[::-1]]))
+    (row,) = audit(claims_of(LEAD), papers, paper_settings, unpaired, NO_DISTANCES).itertuples()
     assert row.verdict == "undecided"
 
 
-def test_equal_scores_are_no_lead_though_float32_tells_them_apart(claims_of, papers, paper_settings):
-    cells = cells_of({"nmer": 0.75, "mmin": 0.75})
-    close = np.array([[0.75] * 10, [np.nextafter(np.float32(0.75), np.float32(0))] * 10], np.float32)
-    assert (close[0] > close[1]).all()
-    (row,) = audit(claims_of(LEAD), papers, paper_settings, cells, close, NO_DISTANCES).itertuples()
-    assert (row.share, row.verdict) == (0.0, "does not hold")
+def test_equal_scores_are_no_lead_though_a_rounding_tells_them_apart(claims_of, papers, paper_settings):
+    cells = cells_of({"nmer": np.nextafter(0.75, 1), "mmin": 0.75})
+    (row,) = audit(claims_of(LEAD), papers, paper_settings, make_contrasts(cells), NO_DISTANCES).itertuples()
+    assert row.verdict != "holds"
 
 
 def test_a_missing_score_is_named_and_its_claim_not_run(claims_of, papers, paper_settings):
-    (row,) = audit(
-        claims_of(LEAD), papers, paper_settings, cells_of({"nmer": 0.76}), np.full((1, 9), 0.76), NO_DISTANCES
-    ).itertuples()
+    ours = make_contrasts(cells_of({"nmer": 0.76}))
+    (row,) = audit(claims_of(LEAD), papers, paper_settings, ours, NO_DISTANCES).itertuples()
     assert row.verdict == "not run"
     assert row.our_value == "1 of 2 scores missing, e.g. iemocap, MMIN, Gaussian, −10 dB, avg6, WA"
     assert row.paper_holds == "holds"
@@ -285,17 +386,15 @@ def test_a_missing_score_is_named_and_its_claim_not_run(claims_of, papers, paper
 def test_a_dataset_that_the_experiment_does_not_have_is_not_run(claims_of, papers, paper_settings):
     settings = replace(paper_settings, datasets={"mosi": DatasetSettings()})
     cells = cells_of({"nmer": 0.76, "mmin": 0.75}, dataset="mosi")
-    (row,) = audit(claims_of(LEAD), papers, settings, cells, np.full((2, 9), 0.7), NO_DISTANCES).itertuples()
+    (row,) = audit(claims_of(LEAD), papers, settings, make_contrasts(cells), NO_DISTANCES).itertuples()
     assert (row.dataset, row.verdict) == ("IEMOCAP", "not run")
 
 
 def test_synthetic_data_in_the_papers_place_are_computed_and_marked(claims_of, papers, small_settings):
-    cells = pd.concat(
-        [cells_of({"nmer": 0.76, "mmin": 0.75}, dataset=name) for name in ("iemocap", "demo_iemocap")],
-        ignore_index=True,
-    )
-    replicates = np.array([[0.75], [0.76], [0.76], [0.75]]) + np.zeros((4, 50))
-    audited = audit(claims_of(LEAD), papers, small_settings, cells, replicates, NO_DISTANCES).set_index("dataset")
+    values = {"iemocap": {"nmer": 0.75, "mmin": 0.76}, "demo_iemocap": {"nmer": 0.76, "mmin": 0.75}}
+    cells = pd.concat([cells_of(each, dataset=name) for name, each in values.items()], ignore_index=True)
+    ours = make_contrasts(cells)
+    audited = audit(claims_of(LEAD), papers, small_settings, ours, NO_DISTANCES).set_index("dataset")
     assert audited["verdict"].to_dict() == {"IEMOCAP": "does not hold", "demo_iemocap (synthetic)": "holds"}
     assert audited["synthetic"].to_dict() == {"IEMOCAP": False, "demo_iemocap (synthetic)": True}
     assert to_html(audited.reset_index()).count("holds (synthetic data: means nothing)") == 1
@@ -309,26 +408,9 @@ def test_a_table_takes_the_trainings_it_shows_and_men_trained_clean(claims_of, p
     rows = [("iemocap", *run, "gaussian", -10, condition, "WA", value) for run, value in values.items()]
     columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "metric", "value"]
     cells = pd.DataFrame(rows, columns=columns).astype({"snr_db": "Int64"})
-    replicates = np.tile(cells[["value"]].to_numpy(), (1, 5))
-    (row,) = audit(claims_of(text), papers, paper_settings, cells, replicates, NO_DISTANCES).itertuples()
+    (row,) = audit(claims_of(text), papers, paper_settings, make_contrasts(cells), NO_DISTANCES).itertuples()
     assert row.our_value.startswith("0.8000 less 0.7000: 10.00 points")
     assert row.verdict == "holds"
-
-
-@pytest.mark.parametrize(
-    ("replicates", "message"),
-    [
-        (np.full((1, 9), 0.7), r"shape \(1, 9\) do not belong to 2 scores"),
-        (np.empty((2, 0)), r"shape \(2, 0\)"),
-        (np.array([[0.7, np.nan], [0.7, 0.7]]), "not a number"),
-    ],
-)
-def test_replicates_that_do_not_belong_to_the_scores_are_refused(
-    claims_of, papers, paper_settings, replicates, message
-):
-    cells = cells_of({"nmer": 0.76, "mmin": 0.75})
-    with pytest.raises(DataError, match=message):
-        audit(claims_of(LEAD), papers, paper_settings, cells, replicates, NO_DISTANCES)
 
 
 # Figure 3 ------------------------------------------------------------------------------------------------------
@@ -344,8 +426,7 @@ def write_distances(path, tsne, raw, dataset="iemocap", levels=(-40, -10, -20)):
 
 
 def distances_audit(text, claims_of, papers, settings, *paths):
-    cells, replicates = as_ours({}, replicates=1)
-    return audit(claims_of(text), papers, settings, cells, replicates, read_distances(paths))
+    return audit(claims_of(text), papers, settings, as_ours({}), read_distances(paths))
 
 
 def test_distances_grow_per_modality_and_kind_or_do_not(tmp_path, claims_of, papers, paper_settings):
@@ -390,8 +471,8 @@ def test_damaged_distances_are_named(tmp_path, content):
 def test_a_claim_is_added_by_a_few_lines(tmp_path, reference, papers, paper_settings):
     path = tmp_path / "claims.toml"
     path.write_text(CLAIMS.read_text(encoding="utf-8") + LEAD, encoding="utf-8")
-    cells, replicates = as_ours(of_paper(reference, 2), spread=0.0005)
-    audited = audit(read_claims(path, papers), papers, paper_settings, cells, replicates, NO_DISTANCES)
+    ours = as_ours(of_paper(reference, 2), spread=0.0005)
+    audited = audit(read_claims(path, papers), papers, paper_settings, ours, NO_DISTANCES)
     (row,) = rows_of(audited, "lead").itertuples()
     assert (row.text, row.source, row.dataset, row.verdict) == ("NMER leads MMIN", "Table 2", "IEMOCAP", "holds")
 
@@ -411,10 +492,21 @@ FAULTS = {
     "empty": (LEAD.replace("-10", "[]"), "'lead': snr_db is an empty list"),
     "itself": (LEAD.replace('"mmin"', '"nmer"'), "'lead': 'nmer' stands in both"),
     "gap to whom": (LEAD.replace('others = "mmin"', ""), "'lead': must say which systems"),
+    "origin": (LEAD.replace('"paper"', '"us"'), "'lead': origin must be 'paper' or 'tables'"),
+    "section": (LEAD + "section = 3\n", "'lead': id, text and section must be text"),
+    "of": (LEAD + 'of = "some"\n', "'lead': of must be 'all' or 'most'"),
+    "most between": (
+        LEAD.replace("more_than = 0", 'between = [1, 2]\nof = "most"'),
+        "'lead': of must be 'all' or 'most', and 'most' takes",
+    ),
     "others of a drop": (LEAD.replace('"gap"', '"drop"'), "'lead': the relation 'drop' compares levels"),
     "one level": (
         LEAD.replace('"gap"', '"drop"').replace('others = "mmin"', ""),
-        "'lead': what is lost takes at least",
+        "'lead': the relation 'drop' needs at least 2 levels",
+    ),
+    "two levels": (
+        LEAD.replace('"gap"', '"acceleration"').replace('others = "mmin"', "").replace("-10", "[-10, -20]"),
+        "'lead': the relation 'acceleration' needs at least 3 levels",
     ),
     "nothing expected": (LEAD.replace("more_than = 0", ""), "'lead': must have exactly one of"),
     "two expected": (LEAD + "at_most = 1\n", "'lead': must have exactly one of"),
@@ -423,6 +515,10 @@ FAULTS = {
     "useless tolerance": (LEAD + "tolerance = 1\n", "'lead': about needs a tolerance in points; more_than"),
     "between": (LEAD.replace("more_than = 0", "between = [5, 2]"), "'lead': between goes from the smaller"),
     "each": (LEAD + 'each = ["snr"]\n', "'lead': each must be a list of some of dataset, system"),
+    "best at most": (
+        LEAD.replace('"gap"', '"best"').replace("more_than", "at_most"),
+        "'lead': the relation 'best' takes more_than",
+    ),
     "compared": (LEAD + 'compared_with = {dataset = "IEMOCAP"}\n', "'lead': compared_with must be a table"),
 }
 
@@ -439,37 +535,32 @@ def test_a_faulty_claim_ends_in_one_line_that_names_file_and_claim(claims_of, fa
 # The step ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def replicates_module(monkeypatch):
-    """Stands for the reader of replicates: gives what the test puts in ``given``."""
-    module = types.ModuleType("nmer.results.replicates")
-    module.given = None
-    module.read_replicates = lambda path: module.given
-    monkeypatch.setitem(sys.modules, "nmer.results.replicates", module)
-    return module
-
-
-def test_the_step_writes_a_table_for_machines_and_two_for_people(
-    tmp_path, reference, paper_settings, replicates_module
-):
-    replicates_module.given = as_ours(of_paper(reference, 2, 5), replicates=50, spread=0.002)
+def test_the_step_writes_a_table_for_machines_and_two_for_people(tmp_path, reference, paper_settings):
+    contributions = tmp_path / "contributions.h5"
+    write_contributions(contributions, as_ours(of_paper(reference, 2, 5), spread=0.002).measured)
     figure = write_distances(tmp_path / "figure3_iemocap.csv", tsne=(3.0, 1.0, 2.0), raw=(0.3, 0.1, 0.2))
     stem = tmp_path / "tables" / "claims"
     settings = paper_settings.to_json()
-    arguments = ["--settings", settings, "--replicates", "unused.h5", "--distances", figure]
+    arguments = ["--settings", settings, "--contributions", contributions, "--distances", figure]
     run_step("audit_claims.py", *arguments, "--claims", CLAIMS, "--reference", reference, "--output-stem", stem)
 
     audited = pd.read_csv(f"{stem}.csv", keep_default_na=False)
     assert {"holds", "undecided", "not run"} <= set(audited["verdict"])
-    assert audited.columns.tolist()[:4] == ["claim", "text", "source", "dataset"]
+    assert audited.columns.tolist()[:5] == ["claim", "text", "origin", "source", "dataset"]
 
     page = ET.fromstring(f"<main>{stem.with_suffix('.html').read_text(encoding='utf-8')}</main>")
     assert page.find(".//caption").text.startswith("The paper's claims")
     assert {head.get("scope") for head in page.iter("th")} == {"col", "row", "rowgroup"}
+    origins = [row.find("th").text for row in page.iter("tr") if row.get("class") == "origin"]
+    assert origins == ["The paper says", "Follows from the paper's tables, but is not said"]
     body = [row for row in page.iter("tr") if row.find("td") is not None]
     assert len(body) == len(audited)
     words = [row.findall("td")[-1].text for row in body]
-    assert words == [verdict.replace("undecided", "undecided at this sample size") for verdict in audited["verdict"]]
+    # What the paper says first, then what follows from its tables, each in the order of the file.
+    ordered = audited.iloc[np.argsort(audited["origin"] == "tables", kind="stable")]
+    for printed, verdict, evidence in zip(words, ordered["verdict"], ordered["evidence"], strict=True):
+        word = verdict.replace("undecided", "undecided at this sample size")
+        assert printed == (f"{word} ({evidence})" if evidence else word)
 
     lines = stem.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if line.startswith("| ")]
@@ -477,10 +568,10 @@ def test_the_step_writes_a_table_for_machines_and_two_for_people(
     assert all(line.count(" | ") == 6 for line in rows)
 
 
-def test_the_step_ends_in_one_line_on_a_faulty_claim(tmp_path, reference, paper_settings, replicates_module, capsys):
+def test_the_step_ends_in_one_line_on_a_faulty_claim(tmp_path, reference, paper_settings, capsys):
     (tmp_path / "mine.toml").write_text(LEAD.replace('"nmer"', '"nmr"'))
     settings = paper_settings.to_json()
-    arguments = ["--settings", settings, "--replicates", "unused.h5", "--claims", tmp_path / "mine.toml"]
+    arguments = ["--settings", settings, "--contributions", tmp_path / "absent.h5", "--claims", tmp_path / "mine.toml"]
     with pytest.raises(SystemExit):
         run_step("audit_claims.py", *arguments, "--reference", reference, "--output-stem", tmp_path / "claims")
     error = capsys.readouterr().err
@@ -492,5 +583,5 @@ def test_the_step_ends_in_one_line_on_a_faulty_claim(tmp_path, reference, paper_
 
 def test_the_summary_keeps_synthetic_data_apart(claims_of, papers, small_settings):
     cells = cells_of({"nmer": 0.76, "mmin": 0.75}, dataset="demo_iemocap")
-    audited = audit(claims_of(LEAD), papers, small_settings, cells, np.tile([[0.76], [0.75]], 9), NO_DISTANCES)
+    audited = audit(claims_of(LEAD), papers, small_settings, make_contrasts(cells), NO_DISTANCES)
     assert "0 holds, 0 does not hold, 0 undecided at this sample size, 1 not run. Another 1 " in to_markdown(audited)

@@ -94,6 +94,15 @@ def test_a_friedman_test_that_finds_nothing_says_so():
     assert title in [text.get_text() for text in axis.texts]
 
 
+def test_too_few_blocks_get_ranks_and_a_sentence_in_the_place_of_a_test():
+    table = make_ranks(["men", "mctn", "nmer"], [1.5, 1.6, 2.9], critical_difference=np.nan, p=np.nan, blocks=5)
+    shown = with_bars(table)
+    assert set(shown["bars"]) == {""}, "no bar joins systems where nothing was tested"
+    texts = [text.get_text() for text in draw_ranks(shown).axes[0].texts]
+    assert "WA: 5 blocks (datasets and folds), too few for a test: 6 are needed" in texts
+    assert not any("critical difference" in text for text in texts)
+
+
 @pytest.mark.parametrize(
     ("systems", "critical_difference"),
     [(["men", "nmer", "mine"], 2.34), ([*SYSTEM_LABELS, *(f"a_rather_long_name_of_system_{n}" for n in range(9))], 14)],
@@ -112,7 +121,7 @@ def test_too_few_systems_get_a_sentence_and_a_table_with_its_head(tmp_path, smal
     draw_figure("ranks", tmp_path / "figure", settings=small_settings, ranks=tmp_path / "ranks.csv")
     assert list(pd.read_csv(tmp_path / "figure.csv")) == list(COLUMNS)
     (text,) = draw_ranks(with_bars(make_ranks([], []))).texts
-    assert text.get_text() == "Ranks are compared where at least three systems were tested in at least two settings."
+    assert text.get_text() == "Ranks are compared where at least three systems were tested on the same data."
 
 
 def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from nmer.names import PAPER_SYSTEMS
+from nmer.references.registry import REFERENCES
 from nmer.results import labels, tables
 
 
@@ -16,3 +17,5 @@ def test_systems_and_noise_print_under_the_papers_names_and_a_users_own_under_th
 
 def test_every_system_of_the_paper_has_a_printed_name_and_one_in_the_papers_tables():
     assert set(labels.SYSTEM_LABELS) == set(PAPER_SYSTEMS) == set(tables.PAPER_NAMES)
+    assert set(labels.REFERENCE_LABELS) == set(REFERENCES)
+    assert all(labels.system_label(name).endswith("(reference)") for name in REFERENCES)

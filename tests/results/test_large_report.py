@@ -14,11 +14,12 @@ import pandas as pd
 import pytest
 import tools
 from browser import SCHEMES, WIDTHS, visit
+from synthetic_contributions import make_contrasts
 from synthetic_results import draw_figure, make_intervals, make_scores, make_unimodal_scores, run_step
 
 from nmer.report_settings import ReportSettings, UnimodalSettings
+from nmer.results.contributions import COLUMNS, write_contributions
 from nmer.results.embedding import SAMPLES
-from nmer.results.replicates import COLUMNS, write_replicates
 from nmer.results.statistics import comparisons, intervals, ranks
 
 LARGEST_BYTES = 10 * 10**6
@@ -58,7 +59,7 @@ def large_report(tmp_path_factory, settings, paper_settings) -> Path:
     text, scored = settings.to_json(), ("--scores", folder / "scores.csv")
     figures = draw(folder, settings, statistics, dict(zip(datasets, calibrations, strict=True)))
     distances = [stem.with_suffix(".csv") for stem in figures if stem.name.startswith("figure3")]
-    audited = ("--replicates", statistics / "replicates.h5", "--distances", *distances)
+    audited = ("--contributions", statistics / "contributions.h5", "--distances", *distances)
     run_step("audit_claims.py", "--settings", text, *audited, "--output-stem", folder / "tables" / "claims")
     run_step(
         "render_report.py",
@@ -91,18 +92,18 @@ def draw(folder: Path, settings: ReportSettings, statistics: Path, calibrations:
 
 
 def write_statistics(folder: Path, scores: pd.DataFrame, settings: ReportSettings) -> Path:
-    """What compare_systems.py would write, from scores alone: replicates at random, and counts."""
+    """What compare_systems.py would write, from scores alone: variances and counts at random."""
     folder.mkdir()
     random = np.random.default_rng(0)
     cells = make_intervals(scores)[list(COLUMNS)].astype({"snr_db": "Int64"})
-    replicates = (cells["value"].to_numpy()[:, None] + random.normal(0, 0.01, (len(cells), 200))).astype(np.float32)
-    write_replicates(folder / "replicates.h5", cells, replicates)
+    contrasts = make_contrasts(cells, spread=0.01)
+    write_contributions(folder / "contributions.h5", contrasts.measured)
     runs = cells.loc[cells["condition"] != "avg6", ["dataset", "system", "regime", "noise", "snr_db", "condition"]]
     pairs = pd.DataFrame(itertools.product(CLASSES, CLASSES), columns=["label", "predicted"])
     confusion = runs.drop_duplicates().merge(pairs, how="cross")
     tables = {
-        "intervals": intervals(cells, replicates),
-        "comparisons": comparisons(cells, replicates, settings.multimodal_systems),
+        "intervals": intervals(contrasts),
+        "comparisons": comparisons(contrasts, settings.multimodal_systems),
         "ranks": ranks(scores, settings.multimodal_systems),
         "confusion": confusion.assign(count=random.integers(1, 100, len(confusion))),
     }

@@ -229,3 +229,12 @@ def test_other_metrics_are_shown_in_the_place_of_wa_and_ua(small_settings, small
             text = to_markdown(arrange(2, table, settings))
             assert text.startswith("**Table 2. Weighted F1 (WF1), averaged over the six conditions.**")
             assert "UA" not in text
+
+
+def test_a_reference_row_has_one_training_and_no_standard_deviation(reference, small_settings, small_scores):
+    settings = replace(small_settings, systems=[*small_settings.systems, "majority"])
+    rows = small_scores[(small_scores["system"] == "nmer") & (small_scores["repeat"] == 1)].assign(system="majority")
+    table = table_2(pd.concat([small_scores, rows]), settings, read_paper(reference, 2))
+    printed = arrange(2, table, settings)
+    assert {cell.spread for cell in dict(printed.grids[0].rows)[("majority class (reference)",)]} == {""}
+    assert "standard deviation over 3 repeats. References are trained once: nothing in them is random." in printed.note

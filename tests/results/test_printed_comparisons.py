@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -11,11 +12,49 @@ from nmer.results.printed_comparisons import arrange_comparisons, read_compariso
 from nmer.results.statistics import COMPARISON_COLUMNS
 
 ROWS = [
-    ("iemocap", "gaussian", -10, "avg6", "WA", "men", 0.0197, 0.0055, 0.0355, 0.0001, 0.004, 0.04, 3, 0, 3, 0),
-    ("iemocap", "gaussian", -10, "avg6", "UA", "men", 0.0018, -0.01, 0.02, 0.5, 1.0, 0.01, 3, 0, 3, 0),
-    ("iemocap", "gaussian", -40, "avg6", "WA", "men", -0.03, -0.04, -0.02, 0.001, 0.04, -0.05, 3, 0, 3, 0),
-    ("iemocap", "impulse", -10, "avg6", "WA", "my_system", 0.0, -0.01, 0.01, 1.0, 1.0, 0.0, 3, 0, 3, 0),
-    ("iemocap", "gaussian", -10, "none", "WA", "men", 0.1, 0.05, 0.15, 0.001, 0.01, 0.2, 3, 0, 3, 0),
+    (
+        "iemocap",
+        "gaussian",
+        -10,
+        "avg6",
+        "WA",
+        "men",
+        0.0197,
+        0.0055,
+        0.0355,
+        0.0001,
+        0.004,
+        0.04,
+        3,
+        0,
+        3,
+        0,
+        "10 folds",
+        "",
+    ),
+    ("iemocap", "gaussian", -10, "avg6", "UA", "men", 0.0018, -0.01, 0.02, 0.5, 1.0, 0.01, 3, 0, 3, 0, "10 folds", ""),
+    (
+        "iemocap",
+        "gaussian",
+        -40,
+        "avg6",
+        "WA",
+        "men",
+        -0.03,
+        -0.04,
+        -0.02,
+        0.001,
+        0.04,
+        -0.05,
+        3,
+        0,
+        3,
+        0,
+        "10 folds",
+        "",
+    ),
+    ("iemocap", "impulse", -10, "avg6", "WA", "my_system", 0.0, -0.01, 0.01, 1.0, 1.0, 0.0, 3, 0, 3, 0, "10 folds", ""),
+    ("iemocap", "gaussian", -10, "none", "WA", "men", 0.1, 0.05, 0.15, 0.001, 0.01, 0.2, 3, 0, 3, 0, "10 folds", ""),
 ]
 
 
@@ -46,6 +85,41 @@ def test_the_summary_counts_what_is_won_and_lost(table, small_settings):
         "1 are won and 1 lost significantly."
     ]
     assert summary(table[:0], small_settings) == []
+
+
+def test_a_reader_sees_where_the_linear_reference_is_ahead(small_settings):
+    about = {"at_chance": 0, "trainings": 1, "p_adjusted": 0.5, "low": -0.1, "high": 0.1, "untested": "", "units": ""}
+    rows = []
+    # NMER minus each: the reference is ahead of NMER at three levels, of all systems at two of them.
+    differences = {
+        "men": (0.01, 0.02, -0.05, 0.0),
+        "logistic_regression": (-0.02, -0.03, -0.01, 0.02),
+        "majority": (0.2, 0.2, 0.2, 0.2),
+    }
+    for system, values in differences.items():
+        for level, value in zip((-10, -20, -30, -40), values, strict=True):
+            rows.append(about | {"system": system, "snr_db": level, "difference": value})
+    wa = pd.DataFrame(rows).assign(dataset="iemocap", noise="gaussian", condition="avg6", metric="WA")
+    wa = wa.assign(p_value=0.5, effect=0.0, nmer_trainings=3, nmer_at_chance=0)
+    ua = wa.assign(metric="UA", difference=-wa["difference"])
+    sentence = summary(pd.concat([wa, ua])[list(COMPARISON_COLUMNS)], small_settings)[1]
+    assert sentence == (
+        "IEMOCAP: a logistic regression (reference) on the same noisy features scores higher than NMER, and than every "
+        "system, at so many noise kinds and levels over the six conditions: WA: 3 of 4 and 2 of 4; "
+        "UA: 1 of 4 and 1 of 4."
+    )
+
+
+def test_what_is_not_tested_has_a_reason_and_no_interval(table, small_settings):
+    none = {"low": np.nan, "high": np.nan, "p_adjusted": np.nan, "untested": "one repeat"}
+    partly = table.copy()
+    partly.loc[0, list(none)] = none
+    printed = arrange_comparisons(partly, small_settings)
+    assert printed.grids[0].rows[0][1][0].spread == ""
+    assert "IEMOCAP: variance over 10 folds." in printed.note
+    assert "1 of its 5 differences have neither interval nor test (one repeat)." in printed.note
+    assert "0 are won and 1 lost significantly. 1 are not tested." in summary(partly, small_settings)[0]
+    assert summary(table.assign(**none), small_settings) == ["IEMOCAP: no difference is tested (one repeat)."]
 
 
 def test_a_damaged_file_is_named(tmp_path):

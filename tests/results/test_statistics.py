@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import chi2
+from scipy.stats import chi2, friedmanchisquare, t
 from sklearn.metrics import confusion_matrix
+from synthetic_contributions import UNITS, make_contrasts
 from synthetic_predictions import make_predictions, write_run
 from synthetic_results import run_step
 
+from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.store_writer import write_store
 from nmer.report_settings import ReportSettings
+from nmer.results.contrasts import ONE_REPEAT, Contrasts
+from nmer.results.contributions import COLUMNS, measure
 from nmer.results.predictions import read_runs
-from nmer.results.replicates import COLUMNS, resample
-from nmer.results.statistics import comparisons, confusion, intervals, ranks
+from nmer.results.statistics import comparisons, confusion, holm, intervals, ranks
 
 SETTINGS = ReportSettings.from_mapping(
     {
@@ -36,54 +41,71 @@ def make_cells(values: dict[tuple[str, int], float], condition: str = "avg6", re
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"snr_db": "Int64"})
 
 
-def test_intervals_hold_the_middle_ninety_five_percent():
-    cells = make_cells({("nmer", -10): 0.5, ("men", -10): 0.4})
-    replicates = np.stack([np.linspace(0, 1, 1001), np.linspace(0.2, 0.4, 1001)]).astype(np.float32)
-    found = intervals(cells, replicates)
-    np.testing.assert_allclose(found[["low", "high"]], [[0.025, 0.975], [0.205, 0.395]], atol=1e-6)
+def test_intervals_are_of_the_standard_error_and_stay_within_zero_and_one():
+    cells = make_cells({("nmer", -10): 0.5, ("men", -10): 0.99})
+    found = intervals(make_contrasts(cells, spread=0.02))
+    quantile = t.ppf(0.975, UNITS - 1)
+    expected = [[0.5 - 0.02 * quantile, 0.5 + 0.02 * quantile], [0.99 - 0.02 * quantile, 1]]
+    np.testing.assert_allclose(found[["low", "high"]], expected, atol=1e-6)
 
 
-def test_a_comparison_is_of_paired_replicates():
+def test_a_comparison_is_paired():
     cells = make_cells({("men", -10): 0.40, ("nmer", -10): 0.50})
-    noise = np.random.default_rng(0).normal(size=(2, 4000))
-    shared, own = 0.1 * noise[0], 0.01 * noise[1]
-    (row,) = comparisons(cells, np.stack([0.4 + shared, 0.5 + shared + own]), ["nmer", "men"]).itertuples()
+    random = np.random.default_rng(0).normal(size=(2, UNITS)) / UNITS
+    random -= random.mean(axis=1, keepdims=True)
+    shared, own = random[0], 0.1 * random[1]
+    (row,) = comparisons(make_contrasts(cells, np.stack([shared, shared + own])), ["nmer", "men"]).itertuples()
     assert (row.system, row.condition, row.difference) == ("men", "avg6", pytest.approx(0.1))
-    # What both share is gone from the difference: its spread is 0.01 and not 0.14.
-    assert (row.low, row.high) == (pytest.approx(0.1 - 0.0196, abs=1e-3), pytest.approx(0.1 + 0.0196, abs=1e-3))
+    # What both share is gone from the difference: its standard error is a tenth of that of a score.
+    half = t.ppf(0.975, UNITS - 1) * np.sqrt(UNITS / (UNITS - 1) * (own**2).sum())
+    assert (row.low, row.high) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half))
     assert row.effect == pytest.approx(2 * math.asin(math.sqrt(0.5)) - 2 * math.asin(math.sqrt(0.4)))
-    assert row.p_value < 1e-15
+    assert row.p_value < 1e-11
+    assert row.units == f"{UNITS} utterances (speakers or videos are not known)"
 
 
-def test_p_values_are_of_a_normal_distribution_and_adjusted_by_holm():
+def test_p_values_are_adjusted_by_holm_over_what_is_tested():
     names = ["men", "mctn", "mmin"]
-    steps = dict(zip(names, (1.0, 2.0, 3.0), strict=True))  # differences in standard deviations
+    steps = dict(zip(names, (1.0, 2.0, 3.0), strict=True))  # differences in standard errors
     cells = make_cells({("nmer", -10): 0.5} | {(name, -10): 0.5 - 0.01 * step for name, step in steps.items()})
-    drawn = np.concatenate([np.zeros((1, 5000)), np.random.default_rng(1).normal(0, 0.01, (3, 5000))])
-    found = comparisons(cells, drawn, ["nmer", *names]).set_index("system")
-    two_sided = {"men": 0.3173, "mctn": 0.0455, "mmin": 0.0027}
-    for name, p_value in two_sided.items():
-        assert found.loc[name, "p_value"] == pytest.approx(p_value, rel=0.15)
+    contrasts = make_contrasts(cells, spread=0.01)
+    contrasts.measured.datasets["corpus"].contributions[0] = 0
+    found = comparisons(contrasts, ["nmer", *names]).set_index("system")
+    for name, step in steps.items():
+        assert found.loc[name, "p_value"] == pytest.approx(2 * t.sf(step, UNITS - 1), rel=1e-4)
     p = found["p_value"]
     assert found.loc["mmin", "p_adjusted"] == pytest.approx(3 * p["mmin"])
     assert found.loc["mctn", "p_adjusted"] == pytest.approx(2 * p["mctn"])
     assert found.loc["men", "p_adjusted"] == pytest.approx(p["men"])
+    assert holm(pd.Series([0.01, np.nan, 0.03])).tolist() == pytest.approx([0.02, np.nan, 0.03], nan_ok=True)
+    assert holm(pd.Series([np.nan])).isna().all()
+
+
+def test_with_one_repeat_there_is_neither_interval_nor_test(tmp_path):
+    predictions = make_predictions(folds=2, repeats=1, utterances=30)
+    paths = [write_run(tmp_path, predictions, name) for name in ("nmer", "men")]
+    contrasts = Contrasts(measure(read_runs(paths)))
+    assert intervals(contrasts)[["low", "high"]].isna().all(axis=None)
+    found = comparisons(contrasts, ["nmer", "men"])
+    assert found[["low", "high", "p_value", "p_adjusted"]].isna().all(axis=None)
+    assert set(found["untested"]) == {ONE_REPEAT}
+    assert found["difference"].notna().all()
 
 
 def test_only_systems_beside_nmer_at_the_same_place_are_compared():
     cells = make_cells({("men", -10): 0.4, ("men", -20): 0.3, ("nmer", -10): 0.5})
-    assert list(comparisons(cells, np.random.rand(3, 9), ["nmer", "men"])["snr_db"]) == [-10]
-    assert comparisons(cells[:2], np.random.rand(2, 9), ["men"]).empty
+    assert list(comparisons(make_contrasts(cells), ["nmer", "men"])["snr_db"]) == [-10]
+    assert comparisons(make_contrasts(cells[:2]), ["men"]).empty
     all_noisy = make_cells({("mmin", -10): 0.4, ("nmer", -10): 0.5}, "none", "all")
-    assert list(comparisons(all_noisy, np.random.rand(2, 9), ["nmer", "mmin"])["condition"]) == ["none"]
+    assert list(comparisons(make_contrasts(all_noisy), ["nmer", "mmin"])["condition"]) == ["none"]
     # Models trained for the six conditions say nothing of the all-noisy table.
     six = make_cells({("mmin", -10): 0.4, ("nmer", -10): 0.5}, "none", "six")
-    assert comparisons(six, np.random.rand(2, 9), ["nmer", "mmin"]).empty
+    assert comparisons(make_contrasts(six), ["nmer", "mmin"]).empty
 
 
 def test_equal_systems_have_no_difference():
     cells = make_cells({("men", -10): 0.5, ("nmer", -10): 0.5})
-    (row,) = comparisons(cells, np.tile(np.random.rand(9), (2, 1)), ["nmer", "men"]).itertuples()
+    (row,) = comparisons(make_contrasts(cells, np.zeros((2, 9))), ["nmer", "men"]).itertuples()
     assert (row.difference, row.p_value, row.p_adjusted, row.effect) == (0, 1, 1, 0)
 
 
@@ -134,13 +156,37 @@ def test_ranks_and_the_critical_difference_are_those_of_a_published_example():
     assert here["friedman_p"].iloc[0] == pytest.approx(chi2.sf(9.28 / (1 - 78 / (14 * (4**3 - 4))), 3), rel=0.01)
 
 
-def test_ranks_need_three_systems_and_two_blocks_and_only_whole_blocks():
+def test_levels_and_kinds_are_averaged_before_ranks_and_few_blocks_have_no_test():
+    names = ["c45", "m", "cf", "both"]
+    one = make_scores(DEMSAR, names)
+    # The systems that lead at one level trail at the other by less: the mean decides.
+    other = one.assign(snr_db=-20, value=one["value"].mean() - 0.5 * (one["value"] - one["value"].mean()))
+    both = ranks(pd.concat([one, other]), names)
+    pd.testing.assert_frame_equal(both, ranks(one, names))
+    assert set(both["blocks"]) == {14}, "levels of a fold are no blocks of their own"
+    six, five = (ranks(one[one["fold"] <= count], names) for count in (6, 5))
+    assert six["friedman_p"].iloc[0] == pytest.approx(friedmanchisquare(*DEMSAR[:6].T).pvalue)
+    assert six["critical_difference"].notna().all()
+    assert (five["blocks"] == 5).all()
+    assert five[["friedman_p", "critical_difference"]].isna().all(axis=None)
+    assert five["rank"].notna().all()
+
+
+def test_ranks_need_three_systems_and_only_whole_blocks():
     names = ["c45", "m", "cf", "both"]
     scores = make_scores(DEMSAR, names)
     assert ranks(scores, names[:2]).empty
-    assert ranks(scores[scores["fold"] == 1], names).empty
+    assert ranks(scores[:0], names).empty
+    assert set(ranks(scores[scores["fold"] == 1], names)["blocks"]) == {1}
     lacking = scores[~((scores["system"] == "m") & (scores["fold"] < 5))]
     assert set(ranks(lacking, names)["blocks"]) == {10}
+
+
+def test_the_majority_class_has_no_rank():
+    names = ["c45", "m", "cf", "both"]
+    scores = make_scores(DEMSAR, names)
+    majority = scores[scores["system"] == "m"].assign(system="majority", value=0.0)
+    pd.testing.assert_frame_equal(ranks(pd.concat([scores, majority]), [*names, "majority"]), ranks(scores, names))
 
 
 def test_confusion_counts_are_those_of_scikit_learn(tmp_path):
@@ -154,6 +200,35 @@ def test_confusion_counts_are_those_of_scikit_learn(tmp_path):
         np.testing.assert_array_equal(counted, confusion_matrix(part["label"], guesses))
 
 
+def make_store(path: Path, speakers: dict[str, str]) -> Path:
+    """A feature store of utterances with their speakers; what else it holds does not matter."""
+    everyone = np.arange(len(speakers))
+    corpus = Corpus(
+        ids=list(speakers),
+        labels=everyone % 2,
+        speakers=list(speakers.values()),
+        classes=["no", "yes"],
+        dims={"a": 1, "v": 1, "l": 1},
+        lengths={modality: np.ones(len(speakers), np.int64) for modality in "avl"},
+        folds={1: {"train": everyone, "val": everyone, "test": everyone}},
+        features=lambda _modality, index: np.full((1, 1), index, np.float32),
+    )
+    write_store(corpus, CorpusSettings("corpus", "npy_folder"), path)
+    return path
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_the_step_takes_speakers_from_the_store(tmp_path, known):
+    predictions = make_predictions(folds=1, utterances=40)
+    paths = [write_run(tmp_path, predictions, name) for name in ("nmer", "men")]
+    names = sorted(set(predictions["utterance"]))
+    speakers = {name: f"speaker{number % 10}" if known else name for number, name in enumerate(names)}
+    given = ("--settings", SETTINGS.to_json(), "--scores", *paths, "--output", tmp_path / "statistics")
+    run_step("compare_systems.py", *given, "--features", make_store(tmp_path / "corpus.h5", speakers))
+    units = set(pd.read_csv(tmp_path / "statistics" / "comparisons.csv")["units"])
+    assert units == {"10 speakers or videos" if known else "40 utterances (speakers or videos are not known)"}
+
+
 def test_the_step_writes_every_file(tmp_path):
     paths = [
         write_run(tmp_path, make_predictions(utterances=20, seed=s), name, regime)
@@ -162,8 +237,7 @@ def test_the_step_writes_every_file(tmp_path):
     output = tmp_path / "statistics"
     run_step("compare_systems.py", "--settings", SETTINGS.to_json(), "--scores", *paths, "--output", output)
     written = {path.name: path for path in output.iterdir()}
-    assert set(written) == {"replicates.h5", "intervals.csv", "comparisons.csv", "ranks.csv", "confusion.csv"}
+    assert set(written) == {"contributions.h5", "intervals.csv", "comparisons.csv", "ranks.csv", "confusion.csv"}
     assert pd.read_csv(written["comparisons.csv"])["metric"].tolist() == ["WA", "UA", "F1", "WF1"]
     assert pd.read_csv(written["ranks.csv"]).empty
-    cells, _replicates = resample(read_runs(paths), 1)
-    assert len(pd.read_csv(written["intervals.csv"])) == len(cells)
+    assert len(pd.read_csv(written["intervals.csv"])) == len(measure(read_runs(paths)).cells)

@@ -14,6 +14,7 @@ import yaml
 from workflow_copy import REPOSITORY
 
 from nmer.names import SIX_CONDITIONS, UNIMODAL_SYSTEMS
+from nmer.references.registry import REFERENCES
 from nmer.results.chance import per_cell, read_trainings
 from nmer.results.scores import of_regime, read_scores
 
@@ -22,7 +23,7 @@ REQUIRED = os.environ.get("NMER_DEMO") == "required"
 EXPERIMENT = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["experiments"]["demo"]
 CHANCE = {"demo_iemocap": 1 / 4, "demo_mosei": 1 / 2}
 MARGIN = 0.15
-MULTIMODAL = [system for system in EXPERIMENT["systems"] if system not in UNIMODAL_SYSTEMS]
+MULTIMODAL = [system for system in EXPERIMENT["systems"] if system not in (*UNIMODAL_SYSTEMS, *REFERENCES)]
 MILD, HARD = -10, -40
 KEY = ["dataset", "system", "snr_db", "repeat"]
 

@@ -87,6 +87,7 @@ def files_of_step(script: str) -> list[Path]:
     """A step's script, the local modules it imports, directly or not, and every plug-in that it may load."""
     sorts = {
         "systems": ("train.py", "evaluate.py"),
+        "references": ("fit_reference.py",),
         "noise/kinds": ("calibrate.py", "corrupt.py"),
         "corpora/layouts": ("build_features.py", "generate_corpus.py"),
     }

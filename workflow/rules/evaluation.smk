@@ -23,6 +23,7 @@ rule evaluate:
         "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.tsv"
     wildcard_constraints:
         regime="clean|six|all",
+        system=plan.named(plan.trained_systems),
     conda:
         "../../envs/torch.yaml"
     threads: plan.threads
@@ -65,6 +66,48 @@ use rule evaluate as evaluate_clean with:
         "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/clean.tsv"
     wildcard_constraints:
         regime="clean",
+
+
+# Reference rows train and test in one job of seconds, on the CPU.
+rule fit_reference:
+    input:
+        features=ancient("results/features/{dataset}.h5"),
+        noisy=ancient("results/noisy/{dataset}/{corruption}.h5"),
+        digests=lambda w: plan.digests(
+            [plan.features(w.dataset), plan.noisy(w.dataset, w.corruption)]
+        ),
+    output:
+        scores="results/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.csv",
+        predictions="results/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}_predictions.csv.gz",
+    log:
+        "results/logs/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.tsv"
+    wildcard_constraints:
+        regime="six|all",
+        system=plan.named(plan.reference_systems),
+    conda:
+        "../../envs/torch.yaml"
+    threads: plan.threads
+    resources:
+        compute_threads=plan.threads,
+        mem_mb=lambda w, attempt: plan.memory_mb(w, attempt),
+        runtime=lambda w, attempt: 60 * attempt,
+    params:
+        settings=lambda w: plan.evaluation_settings(w),
+        code=lambda w: plan.code("fit_reference.py", w),
+    shell:
+        """
+        python "$NMER_HOME"/scripts/fit_reference.py \
+            --code {params.code:q} \
+            --settings {params.settings:q} \
+            --features {input.features:q} \
+            --noisy {input.noisy:q} \
+            --scores {output.scores:q} \
+            --predictions {output.predictions:q} \
+            --threads {resources.compute_threads} \
+            >{log:q} 2>&1
+        """
 
 
 rule collect_scores:
@@ -124,6 +167,8 @@ rule compare_systems:
     input:
         scores=plan.scores(),
         predictions=plan.predictions(),
+        features=ancient(expand("results/features/{dataset}.h5", dataset=plan.datasets)),
+        digests=plan.digests([plan.features(dataset) for dataset in plan.datasets]),
     output:
         multiext(
             "results/{experiment}/statistics/",
@@ -132,7 +177,7 @@ rule compare_systems:
             "ranks.csv",
             "confusion.csv",
         ),
-        replicates="results/{experiment}/statistics/replicates.h5",
+        contributions="results/{experiment}/statistics/contributions.h5",
     log:
         "results/logs/{experiment}/statistics.log",
     benchmark:
@@ -151,6 +196,7 @@ rule compare_systems:
             --code {params.code:q} \
             --settings {params.settings:q} \
             --scores {input.scores:q} \
+            --features {input.features:q} \
             --output results/{wildcards.experiment:q}/statistics \
             >{log:q} 2>&1
         """

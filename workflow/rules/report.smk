@@ -152,7 +152,7 @@ rule draw_figure:
 
 rule audit_claims:
     input:
-        replicates="results/{experiment}/statistics/replicates.h5",
+        contributions="results/{experiment}/statistics/contributions.h5",
         chance="results/{experiment}/statistics/chance.csv",
         distances=plan.distances(),
     output:
@@ -180,7 +180,7 @@ rule audit_claims:
         python "$NMER_HOME"/scripts/audit_claims.py \
             --code {params.code:q} \
             --settings {params.settings:q} \
-            --replicates {input.replicates:q} \
+            --contributions {input.contributions:q} \
             --chance {input.chance:q} \
             --distances {input.distances:q} \
             --claims "$NMER_HOME"/workflow/reference/claims.toml \

@@ -17,8 +17,9 @@ from nmer.corpora.streaming import create_values, frames_per_block, utterance_bl
 from nmer.names import values_name
 from nmer.noise.corruption import NoiseSource, Space, add_noise
 
-MEASURES = ("measured_db", "utterance_low_db", "utterance_median_db", "utterance_high_db")
-"""Columns of what is measured: over all elements, and percentiles 5, 50 and 95 over utterances."""
+MEASURES = ("measured_db", "utterance_low_db", "utterance_median_db", "utterance_high_db", "utterances_without_snr")
+"""Columns of what is measured: over all elements, percentiles 5, 50 and 95 over utterances, and how many utterances
+have no SNR: those without variance, all-zero ones among them, or without noise. The percentiles are of the others."""
 
 
 Result = TypeVar("Result")
@@ -128,4 +129,4 @@ def _measures(power: np.ndarray, elements: np.ndarray, alpha_bar: float, varianc
     low, median, high = np.percentile(utterances, (5, 50, 95)) if told.any() else (np.nan,) * 3
     with np.errstate(divide="ignore"):  # noise that never struck leaves an infinite SNR
         whole = 10 * np.log10(ratio * variance / (power[:, 2].sum() / elements.sum()))
-    return dict(zip(MEASURES, (whole, low, median, high), strict=True))
+    return dict(zip(MEASURES, (whole, low, median, high, int((~told).sum())), strict=True))

@@ -27,6 +27,7 @@ from nmer.names import REGIMES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.values import check_finite, check_values
 from nmer.plugins import Declaration, Registry
+from nmer.references.registry import REFERENCES
 from nmer.systems.registry import regimes, systems
 
 SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "config.schema.yaml"
@@ -45,11 +46,14 @@ def check_config(config: dict[str, Any]) -> None:
     for dataset in experiment["datasets"]:
         _member(config["datasets"], dataset, f"{where}.datasets", "datasets")
         _check_dataset(config, dataset)
-    _check_plugins(systems, config.get("systems", {}), experiment["systems"], "systems", f"{where}.systems")
+    trained = [name for name in experiment["systems"] if name not in REFERENCES]
+    if not trained:
+        raise ConfigError(f"{where}.systems: reference rows alone. Add a system to compare with them.")
+    _check_plugins(systems, config.get("systems", {}), trained, "systems", f"{where}.systems")
     check_metrics(experiment.get("metrics", []), f"{where}.metrics")
     _check_figures(config.get("figures", {}), experiment.get("figures", []), f"{where}.figures")
     files = {name: given["file"] for name, given in config.get("systems", {}).items() if "file" in given}
-    for system in experiment["systems"]:
+    for system in trained:
         _check_declaration(systems.declaration(system, files.get(system)), where, files)
     if 4 not in experiment.get("tables", [4]):
         for system in UNIMODAL_SYSTEMS:

@@ -20,6 +20,7 @@ from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.config import check_config, schema
 from nmer.plan.values import normalised
 from nmer.plugins import Declaration
+from nmer.references.registry import REFERENCES, references
 from nmer.systems.registry import check_teacher, pretraining, regimes, systems
 
 ALL_TABLES = (1, 2, 3, 4, 5)
@@ -87,6 +88,16 @@ class Grid:
         for system in self.systems:
             self._check_teacher(system)
         self.drawings = self._drawings()
+
+    @property
+    def trained_systems(self) -> list[str]:
+        """The systems that have trainings of their own, with repeats."""
+        return [system for system in self.systems if system not in REFERENCES]
+
+    @property
+    def reference_systems(self) -> list[str]:
+        """The reference rows, which are trained and scored in one job."""
+        return [system for system in self.systems if system in REFERENCES]
 
     @cached_property
     def snr_db(self) -> dict[str, list[int]]:
@@ -195,9 +206,9 @@ class Grid:
         return [Corruption(kind, level) for kind in kinds for level in self.levels(kind)]
 
     def trainings(self) -> list[Training]:
-        """Every training job of the experiment, pretraining included, each once."""
+        """Every training job of the experiment, pretraining included, each once; reference rows have none."""
         jobs: dict[Training, None] = {}
-        for dataset, system in itertools.product(self.datasets, self.systems):
+        for dataset, system in itertools.product(self.datasets, self.trained_systems):
             for regime, fold in itertools.product(self.regimes(dataset, system), self.folds(dataset)):
                 if teacher := self._teacher(system):
                     jobs[Training(dataset, teacher, "clean", fold)] = None
@@ -222,7 +233,8 @@ class Grid:
     def _system(self, name: str) -> Declaration:
         if name not in self._declarations:
             file = self.config.get("systems", {}).get(name, {}).get("file")
-            self._declarations[name] = systems.declaration(name, file)
+            known = references.declaration(name) if name in REFERENCES else systems.declaration(name, file)
+            self._declarations[name] = known
         return self._declarations[name]
 
     def _figure(self, name: str) -> Declaration:

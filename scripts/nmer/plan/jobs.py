@@ -13,6 +13,7 @@ from typing import Any
 
 from nmer.plan.paths import HISTORY, RESULTS
 from nmer.plan.plan import Plan
+from nmer.references.registry import REFERENCES
 
 STAGES = ("features", "noise", "teachers", "training", "evaluation", "results")
 
@@ -95,7 +96,8 @@ def _evaluations(plan: Plan) -> Iterable[Job]:
         about: dict[str, str | int] = {"dataset": dataset, "system": system, "regime": regime}
         if corruption:
             about["corruption"] = corruption.name
-        yield _job("evaluation", "evaluate" if corruption else "evaluate_clean", scores, **about)
+        rule = "evaluate" if corruption else "evaluate_clean"
+        yield _job("evaluation", "fit_reference" if system in REFERENCES else rule, scores, **about)
     yield _job("evaluation", "collect_scores", plan.folder / "scores.csv")
 
 

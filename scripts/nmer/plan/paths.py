@@ -133,7 +133,7 @@ class Paths(Grid):
         run = sorted(self.levels(noise), key=lambda level: 0 if level is None else -level)
         noisy = [corruption_name(noise, level) for level in dict.fromkeys((run[0], run[-1]))]
         histories = []
-        for system in (name for name in self.systems if name not in UNIMODAL_SYSTEMS):
+        for system in (name for name in self.trained_systems if name not in UNIMODAL_SYSTEMS):
             regime, places = ("six", noisy) if "six" in self.regimes(dataset, system) else ("clean", [None])
             for place, fold in itertools.product(places, self.folds(dataset)):
                 histories.append(self.model(dataset, system, regime, fold, place).with_name(HISTORY))

@@ -27,6 +27,7 @@ from nmer.plan.grid import Corruption, non_default
 from nmer.plan.paths import RESULTS, Paths
 from nmer.plan.settings import PRETRAINING, TrainingSettings, changed
 from nmer.plan.sources import MEMORY, source_digests
+from nmer.references.registry import REFERENCES
 from nmer.report_settings import DatasetSettings, ReportSettings, UnimodalSettings
 
 GPU_FROM_MB = 200
@@ -99,6 +100,11 @@ class Plan(Paths):
         """The models of every fold that an evaluation tests."""
         level = None if w.regime == "clean" else w.corruption
         return [self.model(w.dataset, w.system, w.regime, fold, level) for fold in self.folds(w.dataset)]
+
+    @staticmethod
+    def named(names: list[str]) -> str:
+        """A pattern for a wildcard that matches these names and nothing else."""
+        return "|".join(names) or "(?!)"
 
     @staticmethod
     def digests(paths: list[Path]) -> list[str]:
@@ -288,6 +294,8 @@ class Plan(Paths):
         elif script in ("calibrate.py", "corrupt.py"):
             given = self._kind(self.corruptions[w.corruption].noise)
             plugins = [noise_kinds.path(given["kind"], given.get("file"))]
+        elif script == "fit_reference.py":
+            plugins = [self._system(w.system).file]
         elif script in ("train.py", "evaluate.py", "check_system.py"):
             system = getattr(w, "stage", None) or w.system
             plugins = [self._system(system).file]
@@ -381,7 +389,7 @@ class Plan(Paths):
             "dataset": w.dataset,
             "system": system,
             "regime": regime,
-            "repeats": self.repeats,
+            "repeats": 1 if system in REFERENCES else self.repeats,
             "noise": corruption.noise or None,
             "snr_db": corruption.snr_db,
             "evaluation": None if evaluation == EVERY_CONDITION else evaluation,

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS
+from nmer.references.registry import MAJORITY
 from nmer.results.predictions import RUN, Run
 from nmer.results.reading import read_columns
 
@@ -103,9 +104,12 @@ def judge(labels: np.ndarray, predicted: np.ndarray) -> Verdict:
 
 
 def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
-    """Every training of these runs, judged for each tested condition and for the six together. Columns COLUMNS."""
+    """Every training of these runs, judged for each tested condition and for the six together. Columns COLUMNS.
+
+    The majority class is not judged: it is what others are held against.
+    """
     rows = []
-    for run in runs:
+    for run in (run for run in runs if run.key[1] != MAJORITY):
         cells = {name: [position] for position, name in enumerate(run.conditions)}
         if set(SIX_CONDITIONS) <= set(run.conditions):
             cells[AVERAGE] = [run.conditions.index(name) for name in SIX_CONDITIONS]

@@ -36,11 +36,18 @@ RELATIONS = {
     "gap": "lead over each of the others",
     "drop": "loss from least to most noise",
     "steps": "loss from each level to the next",
+    "acceleration": "loss from each level to the next, less the loss before it",
 }
+OVER_LEVELS = {"drop": 2, "steps": 2, "acceleration": 3}
+"""Relations that compare levels of a system, and how many levels they need."""
+
+PAPER, TABLES = "paper", "tables"
+ORIGINS = {PAPER: "The paper says", TABLES: "Follows from the paper's tables, but is not said"}
+ALL, MOST = "all", "most"
 EXPECTATIONS = ("more_than", "at_most", "about", "between")
-REQUIRED = ("id", "text", "relation")
-TABLE_KEYS = (*REQUIRED, "table", *KEY, "others", "each", "compared_with", *EXPECTATIONS, "tolerance")
-FIGURE_KEYS = (*REQUIRED, "figure", *DISTANCE_VALUES)
+REQUIRED = ("id", "text", "origin", "relation")
+TABLE_KEYS = (*REQUIRED, "section", "table", *KEY, "others", "each", "compared_with", "of", *EXPECTATIONS, "tolerance")
+FIGURE_KEYS = (*REQUIRED, "section", "figure", *DISTANCE_VALUES)
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,8 @@ GROWS = Bounds("above 0", low=0, strict=True)
 class Claim:
     """One claim: ``selection`` and ``compared_with`` hold a tuple of values for each field, all of ``each`` by itself.
 
-    A claim of Figure 3 has no table, and its distances have to grow.
+    A claim of Figure 3 has no table, and its distances have to grow. origin: whether the paper says it, in ``section``
+    if that is known, or it follows from its tables. of: whether all quantities have to be within the bounds, or most.
     """
 
     name: str
@@ -73,6 +81,9 @@ class Claim:
     relation: str
     selection: Selection
     each: tuple[str, ...]
+    origin: str = PAPER
+    section: str = ""
+    of: str = ALL
     table: int | None = None
     bounds: Bounds = GROWS
     compared_with: Selection = field(default_factory=dict)
@@ -80,7 +91,8 @@ class Claim:
     @property
     def source(self) -> str:
         """Where the paper shows it."""
-        return "Figure 3" if self.table is None else f"Table {self.table}"
+        shown = "Figure 3" if self.table is None else f"Table {self.table}"
+        return f"section {self.section}, {shown}" if self.section else shown
 
     @property
     def expected(self) -> str:
@@ -88,7 +100,8 @@ class Claim:
         if self.table is None:
             return f"growth from each level to the next: {self.bounds.text}"
         other = ", ".join(values_text(name, values) for name, values in self.compared_with.items())
-        return f"{RELATIONS[self.relation]}{f', less the same with {other}' if other else ''}: {self.bounds.text}"
+        most = " in more than half of the cases" if self.of == MOST else ""
+        return f"{RELATIONS[self.relation]}{f', less the same with {other}' if other else ''}: {self.bounds.text}{most}"
 
     def cases(self) -> Iterator[Selection]:
         """A selection for every combination of the values of ``each``."""
@@ -158,14 +171,23 @@ def _table_claim(entry: dict[str, Any], papers: dict[int, pd.DataFrame]) -> Clai
     if not isinstance(compared, dict) or not set(compared) <= set(KEY[1:]):
         raise ConfigError(f"compared_with must be a table with some of the keys {', '.join(KEY[1:])}.")
     compared = {name: _values(name, value, known[name]) for name, value in compared.items()}
-    if entry["relation"] in ("drop", "steps") and len((selection | compared)["snr_db"]) < 2:
-        raise ConfigError("what is lost takes at least two levels. Name them in snr_db.")
+    if entry["relation"] == "best" and (compared or "more_than" not in entry):
+        raise ConfigError("the relation 'best' takes more_than, and no compared_with.")
+    fewest = OVER_LEVELS.get(entry["relation"], 0)
+    if len((selection | compared)["snr_db"]) < fewest:
+        raise ConfigError(f"the relation '{entry['relation']}' needs at least {fewest} levels. Name them in snr_db.")
+    of = entry.get("of", ALL)
+    if of not in (ALL, MOST) or (of == MOST and not {"more_than", "at_most"} & set(entry)):
+        raise ConfigError(f"of must be '{ALL}' or '{MOST}', and '{MOST}' takes more_than or at_most.")
     return Claim(
         name=entry["id"],
         text=entry["text"],
         relation=entry["relation"],
         selection=selection,
         each=_each(entry.get("each", []), list(selection), entry["relation"]),
+        origin=entry["origin"],
+        section=entry.get("section", ""),
+        of=of,
         table=entry["table"],
         bounds=_bounds(entry),
         compared_with=compared,
@@ -177,7 +199,8 @@ def _figure_claim(entry: dict[str, Any]) -> Claim:
     if entry["figure"] != 3:
         raise ConfigError(f"there are no claims of Figure {entry['figure']}, only of 3.")
     selection = {name: _values(name, entry.get(name), known) for name, known in DISTANCE_VALUES.items()}
-    return Claim(entry["id"], entry["text"], GROWTH, selection, each=tuple(DISTANCE_VALUES))
+    about = {"origin": entry["origin"], "section": entry.get("section", "")}
+    return Claim(entry["id"], entry["text"], GROWTH, selection, tuple(DISTANCE_VALUES), **about)
 
 
 def _check_keys(entry: dict[str, Any], required: Iterable[str], known: Iterable[str], relations: Iterable[str]) -> None:
@@ -187,8 +210,10 @@ def _check_keys(entry: dict[str, Any], required: Iterable[str], known: Iterable[
     for key in required:
         if key not in entry:
             raise ConfigError(f"lacks the key '{key}'. Add it.")
-    if not isinstance(entry["id"], str) or not isinstance(entry["text"], str):
-        raise ConfigError("id and text must be text.")
+    if not all(isinstance(entry.get(key, ""), str) for key in ("id", "text", "section")):
+        raise ConfigError("id, text and section must be text.")
+    if entry["origin"] not in ORIGINS:
+        raise ConfigError(f"origin must be '{PAPER}' or '{TABLES}': does the paper say it, or do its tables?")
     if entry["relation"] not in relations:
         raise ConfigError(
             f"there is no relation '{entry['relation']}' here. {nearest(str(entry['relation']), relations)}"
@@ -221,7 +246,7 @@ def _others(entry: dict[str, Any], systems: tuple[str, ...], known: tuple[str, .
 
 
 def _each(given: object, fields: list[str], relation: str) -> tuple[str, ...]:
-    if relation in ("drop", "steps"):
+    if relation in OVER_LEVELS:
         fields = [name for name in fields if name != "snr_db"]
     if not isinstance(given, list) or not all(name in fields for name in given):
         raise ConfigError(f"each must be a list of some of {', '.join(fields)}.")

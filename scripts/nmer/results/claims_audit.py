@@ -1,11 +1,12 @@
-"""The paper's claims judged: computed from the paper's numbers, from ours, and from every bootstrap replicate of ours.
+"""The paper's claims judged: computed from the paper's numbers and from ours, and tested on ours.
 
-Not for printing. The same lines compute a claim from all three. A claim of Figure 3 is judged by our distances alone.
+Not for printing. The same lines compute a claim from both. A claim of Figure 3 is judged by our distances alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,28 +17,28 @@ import pandas as pd
 from nmer.errors import DataError
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import with_marks
-from nmer.results.claims import DISTANCES, Claim, Selection, value_text, values_text
+from nmer.results.claims import DISTANCES, MOST, Bounds, Claim, Selection, value_text, values_text
+from nmer.results.contrasts import CONFIDENCE, Contrast, Contrasts
 from nmer.results.reading import read_csv
 from nmer.results.scores import of_regime
+from nmer.results.statistics import holm
 from nmer.results.tables import KEY
 from nmer.results.wording import decibels, short_title
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 NO_NUMBERS = "claimed without numbers"
 COLUMNS = (
-    *("claim", "text", "source", "dataset", "detail", "expected"),
-    *("paper_value", "paper_holds", "our_value", "share", "verdict", "synthetic"),
+    *("claim", "text", "origin", "source", "dataset", "detail", "expected"),
+    *("paper_value", "paper_holds", "our_value", "p_value", "verdict", "evidence", "synthetic"),
     *("scores", "at_chance"),
 )
-CONFIDENCE = 0.95
-"""Two-sided: a claim is settled when all but 2.5 % of the replicates agree on it."""
 
 REGIMES = {2: "six", 3: "six", 4: "all", 5: "all"}
 """Which trainings a table shows; a system trained on clean data alone counts in each (see ``of_regime``)."""
 
 POINT = 0.01
 DECIMALS = 4
-"""Of a quantity in points before it is judged: replicates are float32, and equal scores must count as equal."""
+"""Of a quantity in points before it is judged: scores that are equal but for rounding must count as equal."""
 
 
 class Place(NamedTuple):
@@ -51,30 +52,45 @@ class Place(NamedTuple):
     metric: str
 
 
-Difference = tuple[Place, list[Place]]
-"""One quantity of a claim: a score, and those of which the highest is subtracted from it."""
+Weights = dict[Place, float]
+"""A sum of scores: each score's factor."""
 
-Sides = tuple[np.ndarray, np.ndarray]
-"""Minuends and subtrahends of a claim's quantities in points, (quantities, 1 + replicates) each."""
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a claim speaks of: a sum of scores, less the highest of others. cases: the others in words."""
+
+    upper: Weights
+    lower: tuple[Weights, ...]
+    cases: tuple[str, ...]
+
+    def differences(self) -> list[Weights]:
+        """The upper sum less each of the others."""
+        return [add(self.upper, other, -1.0) for other in self.lower]
 
 
 class Scores:
-    """Scores by their place: a row of values each, the point estimate first, then its replicates if it has any.
+    """Scores by their place, with the row of each in its table.
 
-    at_chance: the places whose cell has a training at chance.
+    values: by row. at_chance: the places whose cell has a training at chance.
     """
 
-    def __init__(self, cells: pd.DataFrame, values: np.ndarray) -> None:
-        """cells: (n rows) with the columns KEY and, if known, at_chance. values: (n, 1 + replicates)."""
-        self.values = values
+    def __init__(self, cells: pd.DataFrame) -> None:
+        """cells: the columns KEY, value and, if known, at_chance."""
+        self.values = dict(zip(cells.index, cells["value"], strict=True))
         keys = zip(*(cells[name] for name in KEY), strict=True)
-        self.rows = {Place._make(None if pd.isna(part) else part for part in key): row for row, key in enumerate(keys)}
+        places = (Place._make(None if pd.isna(part) else part for part in key) for key in keys)
+        self.rows = dict(zip(places, cells.index, strict=True))
         marked = cells["at_chance"].fillna(0).to_numpy() > 0 if "at_chance" in cells else np.zeros(len(cells), bool)
-        self.at_chance = {place for place, row in self.rows.items() if marked[row]}
+        self.at_chance = {place for place, is_marked in zip(self.rows, marked, strict=True) if is_marked}
 
-    def at(self, places: Iterable[Place]) -> np.ndarray:
-        """(places, 1 + replicates) float64."""
-        return self.values[[self.rows[place] for place in places]].astype(np.float64)
+    def total(self, weights: Weights) -> float:
+        """A sum of scores, in points."""
+        return float(sum(factor * self.values[self.rows[place]] for place, factor in weights.items())) / POINT
+
+    def by_row(self, weights: Weights) -> dict[int, float]:
+        """The weights of rows in place of places, in points."""
+        return {self.rows[place]: factor / POINT for place, factor in weights.items()}
 
 
 def read_distances(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -96,56 +112,42 @@ def audit(
     claims: list[Claim],
     papers: dict[int, pd.DataFrame],
     settings: ReportSettings,
-    cells: pd.DataFrame,
-    replicates: np.ndarray,
+    contrasts: Contrasts,
     distances: pd.DataFrame,
     trainings: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Every claim, case by case, by the paper's numbers and by ours. Columns COLUMNS.
 
-    papers: of :func:`read_papers`. settings: those of the tables. cells: dataset, system, regime, noise, snr_db,
-    condition, metric, value. replicates: (cells, replicates), drawn together. distances: of :func:`read_distances`.
+    papers: of :func:`read_papers`. settings: those of the tables. distances: of :func:`read_distances`.
     trainings: verdicts of ``nmer.results.chance``. Of our ``scores`` that a case reads, the cells of ``at_chance`` have
     a training at chance; both are missing where nothing was read or no training was judged.
     Every claim is computed for every dataset in the place of the paper's, and of Figure 3 for every dataset; column
     ``synthetic`` marks those whose verdict means nothing. See :func:`judge` for the verdicts; one of Figure 3 rests on
     a single fit per panel, so it is never undecided.
-    Raises DataError if cells and replicates do not belong together.
     """
-    check_replicates(cells, replicates)
-    published = {number: Scores(paper, paper[["value"]].to_numpy()) for number, paper in papers.items()}
-    marked = with_marks(cells.reset_index(drop=True), trainings)
-    ours = {number: _of_table(number, marked, replicates) for number in papers}
+    published = {number: Scores(paper) for number, paper in papers.items()}
+    marked = with_marks(contrasts.cells, trainings)
+    ours = {number: Scores(of_regime(marked, REGIMES[number])) for number in papers}
     rows = []
     for claim in claims:
         for selection in claim.cases():
             if claim.table is None:
                 rows += _judge_distances(claim, selection, distances, settings)
             else:
-                rows += _judge_scores(claim, selection, published[claim.table], ours[claim.table], settings)
+                rows += _judge_scores(claim, selection, published[claim.table], ours[claim.table], contrasts, settings)
     audited = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"scores": "Int64", "at_chance": "Int64"})
     return audited if trainings is not None else audited.assign(at_chance=pd.array([pd.NA] * len(audited), "Int64"))
 
 
-def check_replicates(cells: pd.DataFrame, replicates: np.ndarray) -> None:
-    """Raises DataError unless there is a row of finite replicates, at least one, for every cell."""
-    if replicates.ndim != 2 or len(replicates) != len(cells) or not replicates.shape[1]:
-        raise DataError(
-            f"Replicates of shape {replicates.shape} do not belong to {len(cells)} scores. Make them again."
-        )
-    if not np.isfinite(replicates).all() or not np.isfinite(cells["value"].to_numpy(float)).all():
-        raise DataError("A score or a replicate of one is not a number. Make the replicates again.")
-
-
-def _of_table(number: int, cells: pd.DataFrame, replicates: np.ndarray) -> Scores:
-    rows = of_regime(cells, REGIMES[number])
-    return Scores(rows, np.column_stack([rows["value"], replicates[rows.index]]))
-
-
 def _judge_scores(
-    claim: Claim, selection: Selection, published: Scores, ours: Scores, settings: ReportSettings
+    claim: Claim,
+    selection: Selection,
+    published: Scores,
+    ours: Scores,
+    contrasts: Contrasts,
+    settings: ReportSettings,
 ) -> list[dict[str, Any]]:
-    row = _row(claim, selection) | _by_the_paper(claim, quantities(claim, selection, published))
+    row = _row(claim, selection) | _by_the_paper(claim, selection, published)
     rows = []
     for datasets in _stand_ins(selection["dataset"], settings):
         about = {name: settings.datasets[name] for name in datasets}
@@ -153,28 +155,39 @@ def _judge_scores(
             "dataset": ", ".join(short_title(name, each) for name, each in about.items()),
             "synthetic": any(bool(each.synthetic) for each in about.values()),
         }
-        rows.append(row | here | _by_ours(claim, selection | {"dataset": datasets}, ours))
+        rows.append(row | here | _by_ours(claim, selection | {"dataset": datasets}, ours, contrasts))
     if rows:
         return rows
     missing = ", ".join(selection["dataset"])
     return [row | {"dataset": missing, "our_value": "no such data in this experiment", "verdict": NOT_RUN}]
 
 
-def _by_the_paper(claim: Claim, points: Sides) -> dict[str, Any]:
-    held = claim.bounds.hold(_difference(points)).all()
-    return {"paper_value": _value_text(claim, points), "paper_holds": HOLDS if held else FAILS}
+def _by_the_paper(claim: Claim, selection: Selection, published: Scores) -> dict[str, Any]:
+    found = quantities(claim, selection)
+    within = claim.bounds.hold(_leads(found, published))
+    held = 2 * within.sum() > len(within) if claim.of == MOST else within.all()
+    return {"paper_value": _value_text(claim, found, published), "paper_holds": HOLDS if held else FAILS}
 
 
-def _by_ours(claim: Claim, selection: Selection, ours: Scores) -> dict[str, Any]:
-    places = needed(claim, selection)
+def _by_ours(claim: Claim, selection: Selection, ours: Scores, contrasts: Contrasts) -> dict[str, Any]:
+    found = quantities(claim, selection)
+    places = needed(found)
     missing = [place for place in places if place not in ours.rows]
     if missing:
         first = ", ".join(value_text(name, part) for name, part in missing[0]._asdict().items())
         return {"our_value": f"{len(missing)} of {len(places)} scores missing, e.g. {first}", "verdict": NOT_RUN}
-    points = quantities(claim, selection, ours)
-    share, verdict = judge(claim.bounds.hold(_difference(points))[:, 1:])
+    tested = [(case, contrasts.of(ours.by_row(each))) for q in found for case, each in _cases(q)]
+    judged = judge_most(claim.bounds, tested) if claim.of == MOST else judge(claim.bounds, tested)
+    text = _value_text(claim, found, ours)
+    if len(tested) == 1 and not tested[0][1].untested:
+        low, high = tested[0][1].interval()
+        text += f" ({CONFIDENCE:.0%} interval {_points(low)} to {_points(high)})"
     counts = {"scores": len(places), "at_chance": sum(place in ours.at_chance for place in places)}
-    return {"our_value": _value_text(claim, points), "share": share, "verdict": verdict} | counts
+    return {"our_value": text} | judged._asdict() | counts
+
+
+def _cases(quantity: Quantity) -> Iterator[tuple[str, Weights]]:
+    return zip(quantity.cases, quantity.differences(), strict=True)
 
 
 def _judge_distances(
@@ -200,8 +213,14 @@ def _judge_distances(
 
 
 def _row(claim: Claim, selection: Selection) -> dict[str, Any]:
-    blank = {"dataset": "", "share": np.nan, "synthetic": False}
-    about = {"claim": claim.name, "text": claim.text, "source": claim.source, "expected": claim.expected}
+    blank = {"dataset": "", "p_value": np.nan, "evidence": "", "synthetic": False}
+    about = {
+        "claim": claim.name,
+        "text": claim.text,
+        "origin": claim.origin,
+        "source": claim.source,
+        "expected": claim.expected,
+    }
     details = [values_text(name, selection[name]) for name in claim.each if name != "dataset"]
     return blank | about | {"detail": ", ".join(details)}
 
@@ -216,26 +235,22 @@ def _stand_ins(of_the_paper: tuple[str, ...], settings: ReportSettings) -> Itera
     )
 
 
-def _difference(points: Sides) -> np.ndarray:
-    return np.round(points[0] - points[1], DECIMALS)
+def _leads(found: list[Quantity], scores: Scores) -> np.ndarray:
+    """Every quantity in points, (quantities,)."""
+    return np.round([min(scores.total(each) for each in quantity.differences()) for quantity in found], DECIMALS)
 
 
-def _value_text(claim: Claim, points: Sides) -> str:
-    """The numbers of a case in words; the first column is the point estimate, others are replicates."""
-    difference = _difference(points)
-    if len(difference) > 1:
-        held, values = claim.bounds.hold(difference[:, 0]).sum(), difference[:, 0]
+def _value_text(claim: Claim, found: list[Quantity], scores: Scores) -> str:
+    """The numbers of a case in words."""
+    values = _leads(found, scores)
+    if len(values) > 1:
+        held = claim.bounds.hold(values).sum()
         return f"{held} of {len(values)}; from {_points(values.min())} to {_points(values.max())} points"
-    first, second = (float(side[0, 0]) for side in points)
-    if claim.compared_with:
-        text = f"{_points(first)} less {_points(second)}: {_points(difference[0, 0])} points"
-    else:
-        text = f"{first * POINT:.4f} less {second * POINT:.4f}: {_points(difference[0, 0])} points"
-    if difference.shape[1] == 1:
-        return text
-    margin = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(difference[0, 1:], [margin, 1 - margin])
-    return f"{text} ({CONFIDENCE:.0%} interval {_points(low)} to {_points(high)})"
+    (quantity,), (value,) = found, values
+    first, second = scores.total(quantity.upper), max(scores.total(each) for each in quantity.lower)
+    if claim.compared_with or claim.relation == "acceleration":
+        return f"{_points(first)} less {_points(second)}: {_points(value)} points"
+    return f"{first * POINT:.4f} less {second * POINT:.4f}: {_points(value)} points"
 
 
 def _points(value: float) -> str:
@@ -245,73 +260,157 @@ def _points(value: float) -> str:
 # What is computed ------------------------------------------------------------------------------------------
 
 
+def add(first: Weights, second: Weights, factor: float) -> Weights:
+    """The first sum plus ``factor`` times the second."""
+    total = dict(first)
+    for place, each in second.items():
+        total[place] = total.get(place, 0.0) + factor * each
+    return total
+
+
 def _places(selection: Selection, **instead: object) -> list[Place]:
     fixed = {name: (value,) for name, value in instead.items()}
     return [Place(*key) for key in product(*((selection | fixed)[name] for name in KEY))]
 
 
-def _best(selection: Selection) -> list[Difference]:
-    others = selection["others"]
-    return [(place, [place._replace(system=other) for other in others]) for place in _places(selection)]
-
-
-def _gap(selection: Selection) -> list[Difference]:
-    return [(place, [place._replace(system=other)]) for other in selection["others"] for place in _places(selection)]
-
-
-def _steps(selection: Selection) -> list[Difference]:
+def _best(selection: Selection) -> list[Quantity]:
     return [
-        (less, [more])
+        _quantity(place, [place._replace(system=other) for other in selection["others"]])
+        for place in _places(selection)
+    ]
+
+
+def _gap(selection: Selection) -> list[Quantity]:
+    return [
+        _quantity(place, [place._replace(system=other)])
+        for other in selection["others"]
+        for place in _places(selection)
+    ]
+
+
+def _steps(selection: Selection) -> list[Quantity]:
+    return [
+        _quantity(less, [more])
         for levels in pairwise(selection["snr_db"])
         for less, more in zip(*(_places(selection, snr_db=level) for level in levels), strict=True)
     ]
 
 
-def _drop(selection: Selection) -> list[Difference]:
+def _acceleration(selection: Selection) -> list[Quantity]:
+    steps = _steps(selection)
+    count = len(steps) // (len(selection["snr_db"]) - 1)
+    return [
+        Quantity(later.differences()[0], (sooner.differences()[0],), (f"{later.cases[0]}, less the step before",))
+        for sooner, later in zip(steps, steps[count:], strict=False)
+    ]
+
+
+def _drop(selection: Selection) -> list[Quantity]:
     ends = selection["snr_db"][0], selection["snr_db"][-1]
     return _steps(selection | {"snr_db": ends})
 
 
-DIFFERENCES = {"best": _best, "gap": _gap, "drop": _drop, "steps": _steps}
-"""Relation -> its quantities in a selection: each a score less the highest of others."""
+QUANTITIES = {"best": _best, "gap": _gap, "drop": _drop, "steps": _steps, "acceleration": _acceleration}
+"""Relation -> its quantities in a selection."""
 
 
-def needed(claim: Claim, selection: Selection) -> list[Place]:
-    """Every score that a claim needs in a selection, each once."""
-    selections = [selection, selection | claim.compared_with]
-    pairs = [pair for each in selections for pair in DIFFERENCES[claim.relation](each)]
-    return list(dict.fromkeys(place for first, others in pairs for place in (first, *others)))
+def _quantity(first: Place, others: list[Place]) -> Quantity:
+    cases = tuple(_case(first, other) for other in others)
+    return Quantity({first: 1.0}, tuple({other: 1.0} for other in others), cases)
 
 
-def quantities(claim: Claim, selection: Selection, scores: Scores) -> Sides:
-    """What a claim speaks of in a selection, whose datasets are named as in ``scores``.
+def _case(first: Place, other: Place) -> str:
+    """A difference in words: what is the same on both sides, then what is not."""
+    both = zip(Place._fields, first, other, strict=True)
+    named = {
+        name: value_text(name, left) if left == right else f"{value_text(name, left)} less {value_text(name, right)}"
+        for name, left, right in both
+    }
+    order = ("system", "dataset", "noise", "snr_db", "condition", "metric")
+    return ", ".join(named[name] for name in order)
+
+
+def quantities(claim: Claim, selection: Selection) -> list[Quantity]:
+    """What a claim speaks of in a selection.
 
     Where a selection is compared with another one, there is one quantity, between the mean differences of the two.
     """
-    upper, lower = _sides(claim, selection, scores)
+    found = QUANTITIES[claim.relation](selection)
     if not claim.compared_with:
-        return upper, lower
-    other_upper, other_lower = _sides(claim, selection | claim.compared_with, scores)
-    return (upper - lower).mean(axis=0, keepdims=True), (other_upper - other_lower).mean(axis=0, keepdims=True)
+        return found
+    other = QUANTITIES[claim.relation](selection | claim.compared_with)
+    return [Quantity(_mean(found), (_mean(other),), ("mean difference less that compared with",))]
 
 
-def judge(held: np.ndarray) -> tuple[float, str]:
-    """The share of replicates in which a claim holds as a whole, and the verdict. held: (quantities, replicates) bool.
+def _mean(found: list[Quantity]) -> Weights:
+    total: Weights = {}
+    for quantity in found:
+        (difference,) = quantity.differences()
+        total = add(total, difference, 1 / len(found))
+    return total
 
-    It holds if it does as a whole in 97.5 % of the replicates. It does not if one of its quantities is out of bounds
-    beyond doubt: within them in at most 2.5 % of the replicates, divided by the number of quantities, since the more
-    there are the sooner one is out by chance. (That all of many close calls rarely go right at once refutes none.)
+
+def needed(found: list[Quantity]) -> list[Place]:
+    """Every score that some quantities need, each once."""
+    return list(dict.fromkeys(place for each in found for side in (each.upper, *each.lower) for place in side))
+
+
+# What is tested --------------------------------------------------------------------------------------------
+
+
+class Judged(NamedTuple):
+    """p_value: of the clearest violation of a claim, corrected for the number of tests; 1 if nothing violates it, NaN
+    if nothing could be tested. evidence: that violation, or why there is no test."""
+
+    p_value: float
+    verdict: str
+    evidence: str
+
+
+def judge(bounds: Bounds, tested: list[tuple[str, Contrast]]) -> Judged:
+    """The verdict on a claim, from every difference that it speaks of, each with its name; in points.
+
+    It does not hold if a difference is out of bounds, significantly so at the 5 % level after Bonferroni's correction
+    over all of them: for a claim that a system is best, if a rival is better, over rivals and columns. It holds if
+    every difference and its 95 % interval lie within the bounds (all of them must, so that no correction is needed).
+    Otherwise it is undecided.
     """
-    whole, margin = float(held.all(axis=0).mean()), (1 - CONFIDENCE) / 2
-    # Shares are counts over a count: a rounding error of the margin must not move the border.
-    if whole >= 1 - margin - 1e-9:
-        return whole, HOLDS
-    return whole, FAILS if held.mean(axis=1).min() <= margin / len(held) + 1e-9 else UNDECIDED
+    violations = [(_violation(bounds, each), name, each) for name, each in tested]
+    untested = next((each.untested for _name, each in tested if each.untested), "")
+    known = [(min(1.0, p * len(tested)), name, each) for p, name, each in violations if not np.isnan(p)]
+    if not known:
+        return Judged(np.nan, UNDECIDED, untested)
+    p_value, name, clearest = min(known, key=lambda each: each[0])
+    if p_value < 1 - CONFIDENCE:
+        return Judged(p_value, FAILS, f"{name}: {_points(clearest.value)} points, corrected p = {p_value:.2g}")
+    within = [bounds.hold(np.round([each.value, *each.interval()], DECIMALS)).all() for _name, each in tested]
+    return Judged(p_value, HOLDS if all(within) else UNDECIDED, untested)
 
 
-def _sides(claim: Claim, selection: Selection, scores: Scores) -> Sides:
-    pairs = DIFFERENCES[claim.relation](selection)
-    # Every quantity of a relation has as many others.
-    others = zip(*(others for _, others in pairs), strict=True)
-    highest = np.max([scores.at(places) for places in others], axis=0)
-    return scores.at(first for first, _ in pairs) / POINT, highest / POINT
+def judge_most(bounds: Bounds, tested: list[tuple[str, Contrast]]) -> Judged:
+    """The verdict on a claim that most differences are within bounds, which are open on one side.
+
+    Each difference is tested against the bound, with Holm's correction over all of them. The claim holds if more than
+    half are within the bounds significantly, and does not if half or more are out of them significantly.
+    """
+    untested = next((each.untested for _name, each in tested if each.untested), "")
+    limit = bounds.low if np.isfinite(bounds.low) else bounds.high
+    p_values = holm(pd.Series([each.p_value(limit) for _name, each in tested], dtype=np.float64))
+    if p_values.isna().all():
+        return Judged(np.nan, UNDECIDED, untested)
+    within = bounds.hold(np.round([each.value for _name, each in tested], DECIMALS))
+    certain = p_values.to_numpy() < 1 - CONFIDENCE
+    yes, no = int((within & certain).sum()), int((~within & certain).sum())
+    verdict = HOLDS if 2 * yes > len(tested) else FAILS if 2 * no >= len(tested) else UNDECIDED
+    counts = f"{yes} of {len(tested)} significantly within bounds, {no} out of them"
+    return Judged(np.nan, verdict, f"{counts}; {untested}" if untested else counts)
+
+
+def _violation(bounds: Bounds, tested: Contrast) -> float:
+    """p value of a difference being within the bounds that it is out of; 1 if it is within, NaN if untested."""
+    if tested.untested:
+        return np.nan
+    value = round(tested.value, DECIMALS)
+    if bounds.hold(np.array(value)):
+        return 1.0
+    return tested.p_value(bounds.low if value <= bounds.low else bounds.high)

@@ -16,6 +16,11 @@ SYSTEM_LABELS = {
     "nmer_no_inv": "w/o L_inv",
 }
 
+REFERENCE_LABELS = {
+    "majority": "majority class (reference)",
+    "logistic_regression": "logistic regression (reference)",
+}
+
 NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}
 
 
@@ -23,7 +28,7 @@ def system_label(system: str) -> str:
     """Printed name of a system; a user-defined system is printed under its own name."""
     if system in UNIMODAL_SYSTEMS:
         return f"{MODALITY_LABELS[UNIMODAL_SYSTEMS[system]]} only"
-    return SYSTEM_LABELS.get(system, system)
+    return SYSTEM_LABELS.get(system) or REFERENCE_LABELS.get(system, system)
 
 
 def noise_label(noise: str) -> str:

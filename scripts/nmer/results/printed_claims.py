@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from nmer.results.claims import ORIGINS
 from nmer.results.claims_audit import FAILS, HOLDS, NOT_RUN, UNDECIDED
 from nmer.results.printed import markdown_row, markdown_text
 from nmer.results.reading import rows_of
@@ -15,24 +16,25 @@ from nmer.results.wording import ABSENT, AT_CHANCE
 
 CAPTION = "The paper's claims, by its own numbers and by those of this experiment."
 NOTE = (
-    "Each claim is computed in the same way from the paper's tables, from the scores here, and from bootstrap "
-    "replicates of these. It holds if it does so as a whole in 97.5 % of the replicates, does not hold if one of its "
-    "numbers is out of bounds beyond doubt, and is undecided at this sample size otherwise. Of Figure 3 the paper "
-    "prints no numbers, and a panel has no replicates: there a claim holds (yes) or does not (no) by the distances as "
-    "they are. Points are hundredths of WA or UA."
+    "Each claim is computed in the same way from the paper's tables and from the scores here. It does not hold if one "
+    "of its differences is out of bounds at the 5 % level, corrected for their number (for “best”: if a named rival is "
+    "better, over all rivals and columns). It holds if every difference and its 95 % interval are within the bounds. "
+    "Otherwise it is undecided. p: of the clearest violation, corrected. Of Figure 3 the paper prints no numbers, and "
+    "a panel is one fit: there a claim holds or does not by the distances alone. Points are hundredths of WA or UA."
 )
 CHANCE_NOTE = (
     f"{AT_CHANCE} k/n: of the n scores here that the case reads, k have a training at chance; their differences are no "
     "differences between systems that have learnt."
 )
-HEADS = ("Dataset", "Case", "Paper", "By the paper", "Here", "Replicates", "Verdict")
+HEADS = ("Dataset", "Case", "Paper", "By the paper", "Here", "p", "Verdict")
 WORDS = {UNDECIDED: "undecided at this sample size"}
 
 
 def to_markdown(audit: pd.DataFrame) -> str:
     """One table per claim, in GitHub-flavoured Markdown."""
     lines = [f"**{CAPTION}**", "", markdown_text(summary(audit)), ""]
-    for heading, rows in _claims(audit):
+    for origin, heading, rows in _claims(audit):
+        lines += [f"**{markdown_text(origin)}**", ""] if origin else []
         lines += [f"*{markdown_text(heading)}*", "", markdown_row(list(HEADS)), markdown_row([":--"] * len(HEADS))]
         lines += [markdown_row([markdown_text(text) for text in _texts(row)]) for row in rows_of(rows)]
         lines += [""]
@@ -50,7 +52,10 @@ def to_html(audit: pd.DataFrame) -> str:
         "<tr>" + "".join(f'<th scope="col">{head}</th>' for head in HEADS) + "</tr>",
         "</thead>",
     ]
-    for heading, rows in _claims(audit):
+    for origin, heading, rows in _claims(audit):
+        if origin:
+            row = f'<tr class="origin"><th scope="rowgroup" colspan="{len(HEADS)}">{html.escape(origin)}</th></tr>'
+            lines += ["<tbody>", row, "</tbody>"]
         lines += ["<tbody>", f'<tr><th scope="rowgroup" colspan="{len(HEADS)}">{html.escape(heading)}</th></tr>']
         for row in rows_of(rows):
             dataset, *texts = map(html.escape, _texts(row))
@@ -69,21 +74,24 @@ def summary(audit: pd.DataFrame) -> str:
     return f"{sentence} Another {synthetic} are computed on synthetic data and mean nothing." if synthetic else sentence
 
 
-def _claims(audit: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
-    """Each claim's heading and rows."""
-    return [
-        (f"{rows['text'].iloc[0]} ({rows['source'].iloc[0]}). Expected {rows['expected'].iloc[0]}.", rows)
-        for _, rows in audit.groupby("claim", sort=False)
-    ]
+def _claims(audit: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
+    """Each claim's heading and rows, what the paper says first; the first of an origin also has its title."""
+    found = []
+    for origin, title in ORIGINS.items():
+        for place, (_, rows) in enumerate(audit[audit["origin"] == origin].groupby("claim", sort=False)):
+            text, source, expected = (rows[name].iloc[0] for name in ("text", "source", "expected"))
+            found.append((title if not place else "", f"{text} ({source}). Expected {expected}.", rows))
+    return found
 
 
 def _texts(row: Any) -> list[str]:
-    share = ABSENT if pd.isna(row.share) else f"{row.share:.1%}"
-    verdict = _word(row.verdict) + (" (synthetic data: means nothing)" if row.synthetic else "")
+    p_value = ABSENT if pd.isna(row.p_value) else f"{row.p_value:.2g}"
+    verdict = _word(row.verdict) + (f" ({row.evidence})" if row.evidence else "")
+    verdict += " (synthetic data: means nothing)" if row.synthetic else ""
     if not pd.isna(row.at_chance) and row.at_chance > 0:
         verdict += f" {AT_CHANCE} {row.at_chance}/{row.scores}"
     dataset, detail = row.dataset or ABSENT, row.detail or ABSENT
-    return [dataset, detail, row.paper_value, row.paper_holds, row.our_value, share, verdict]
+    return [dataset, detail, row.paper_value, row.paper_holds, row.our_value, p_value, verdict]
 
 
 def _note(audit: pd.DataFrame) -> str:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from nmer.names import ALL_NOISY, AVERAGE
+from nmer.references.registry import REFERENCES
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import read_columns, rows_of
-from nmer.results.wording import AT_CHANCE, condition_title, dataset_title, decibels, signed
+from nmer.results.wording import AT_CHANCE, condition_title, dataset_title, decibels, short_title, signed
 
 _PRINTED = {
     **dict.fromkeys(("dataset", "noise", "condition", "metric", "system"), "str"),
     "snr_db": "Int64",
     **dict.fromkeys(("difference", "low", "high", "p_adjusted"), "float64"),
     **dict.fromkeys(("trainings", "at_chance", "nmer_trainings", "nmer_at_chance"), "Int64"),
+    **dict.fromkeys(("units", "untested"), "str"),
 }
 SIGNIFICANT = 0.05
+LINEAR = "logistic_regression"
 CAPTION = "NMER minus each other system."
 NOTE = (
-    "In brackets: 95 % of the bootstrap's differences, paired by folds and utterances. Bold: different from zero at "
-    "p < 0.05 after Holm's correction over all systems, noise kinds and levels of the same dataset, conditions and "
-    "metric."
+    "In brackets: 95 % intervals of the difference on the same utterances, for new test material and trainings. Bold: "
+    "different from zero at p < 0.05 after Holm's correction over all systems, noise kinds and levels of the same "
+    "dataset, conditions and metric."
 )
 CHANCE_NOTE = (
     f"{AT_CHANCE} k/n: k of n trainings of the system or, after “NMER”, of NMER are at chance; such a difference is "
@@ -46,7 +50,8 @@ def arrange_comparisons(table: pd.DataFrame, settings: ReportSettings) -> Printe
             if len(part):
                 title = f"{dataset_title(dataset, about)}, {condition_title(condition)}"
                 grids.append(_grid(part, settings, title))
-    note = f"{NOTE} {CHANCE_NOTE}" if _at_chance(table).any() else NOTE
+    notes = [NOTE, *_designs(table, settings), *([CHANCE_NOTE] if _at_chance(table).any() else [])]
+    note = " ".join(notes)
     return PrintedTable(0, CAPTION, note, tuple(grids))
 
 
@@ -59,12 +64,51 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
             continue
         at_chance = _at_chance(part)
         certain = part[(part["p_adjusted"] < SIGNIFICANT) & ~at_chance]["difference"]
-        aside = f" {at_chance.sum()} are not counted, as one of the two is at chance there." if at_chance.any() else ""
         title = dataset_title(dataset, about)
+        untested = int(part["p_adjusted"].isna().sum())
+        if untested == len(part):
+            sentences.append(f"{title}: no difference is tested ({part['untested'].iloc[0]}).")
+            continue
+        aside = f" {untested} are not tested." if untested else ""
+        aside += f" {at_chance.sum()} are not counted, as one of the two is at chance there." if at_chance.any() else ""
         sentences.append(
             f"{title}: of {len(part)} comparisons of NMER with another system in {metric}, over the six "
             f"conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost significantly.{aside}"
         )
+        sentences += _reference_ahead(table[table["dataset"] == dataset], title, settings.metrics)
+    return sentences
+
+
+def _reference_ahead(of_dataset: pd.DataFrame, title: str, metrics: Sequence[str]) -> list[str]:
+    """How often the logistic regression scores higher than NMER, and than every system; no sentence without it."""
+    counts = []
+    for metric in metrics:
+        part = of_dataset[(of_dataset["condition"] == AVERAGE) & (of_dataset["metric"] == metric)]
+        # NMER minus a system: the smaller, the better the system.
+        wide = part.pivot_table(index=["noise", "snr_db"], columns="system", values="difference", dropna=False)
+        if LINEAR not in wide:
+            return []
+        wide = wide.dropna(subset=[LINEAR])
+        trained = wide.drop(columns=[name for name in REFERENCES if name in wide])
+        over_nmer = wide[LINEAR] < 0
+        over_all = over_nmer & trained.gt(wide[LINEAR], axis=0).where(trained.notna(), True).all(axis=1)
+        counts.append(f"{metric}: {over_nmer.sum()} of {len(wide)} and {over_all.sum()} of {len(wide)}")
+    return [
+        f"{title}: a {system_label(LINEAR)} on the same noisy features scores higher than NMER, and than every system, "
+        f"at so many noise kinds and levels over the six conditions: {'; '.join(counts)}."
+    ]
+
+
+def _designs(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
+    """One sentence per dataset: over what its variance is taken, and why differences have no test."""
+    sentences = []
+    for dataset, about in settings.datasets.items():
+        part = table[table["dataset"] == dataset]
+        if part.empty:
+            continue
+        sentences.append(f"{short_title(dataset, about)}: variance over {part['units'].iloc[0]}.")
+        for reason, rows in part[part["untested"] != ""].groupby("untested", sort=False):
+            sentences.append(f"{len(rows)} of its {len(part)} differences have neither interval nor test ({reason}).")
     return sentences
 
 
@@ -91,7 +135,7 @@ def _grid(part: pd.DataFrame, settings: ReportSettings, title: str) -> Grid:
 
 
 def _cell(row: Any) -> Cell:
-    interval = f"[{signed(row.low)}, {signed(row.high)}]"
+    interval = "" if pd.isna(row.low) else f"[{signed(row.low)}, {signed(row.high)}]"
     counts = (("", row.at_chance, row.trainings), ("NMER ", row.nmer_at_chance, row.nmer_trainings))
     marks = [f"{AT_CHANCE} {who}{k}/{n}" for who, k, n in counts if not pd.isna(k) and k > 0]
     best = bool(row.p_adjusted < SIGNIFICANT) and not marks

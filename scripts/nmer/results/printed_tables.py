@@ -9,6 +9,7 @@ import pandas as pd
 
 from nmer.metrics import METRICS
 from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, UNIMODAL_SYSTEMS
+from nmer.references.registry import REFERENCES
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
@@ -225,12 +226,14 @@ def _score_notes(number: int, table: pd.DataFrame) -> list[str]:
 
 
 def _spread_note(table: pd.DataFrame) -> str:
-    repeats = sorted({int(n) for n in table["n"].dropna()})
+    is_reference = table["system"].isin(REFERENCES)
+    repeats = sorted({int(n) for n in table.loc[~is_reference, "n"].dropna()})
+    once = " References are trained once: nothing in them is random." if is_reference.any() else ""
     if not repeats:
-        return ""
+        return once.strip()
     if repeats == [1]:
-        return "One repeat, so no standard deviation."
-    return f"Mean ± standard deviation over {' or '.join(map(str, repeats))} repeats."
+        return f"One repeat, so no standard deviation.{once}"
+    return f"Mean ± standard deviation over {' or '.join(map(str, repeats))} repeats.{once}"
 
 
 def _paper_notes(table: pd.DataFrame, settings: ReportSettings) -> list[str]:

@@ -20,6 +20,7 @@ from nmer.errors import DataError
 from nmer.files import read_json
 from nmer.names import ALL_NOISY, AVERAGE, MODALITIES, SPLITS, UNIMODAL_SYSTEMS
 from nmer.noise.misses import miss, miss_sentences
+from nmer.references.registry import MAJORITY
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import with_marks
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
@@ -85,9 +86,8 @@ def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.Data
     noise, metric = settings.reference_noise, settings.metrics[0]
     cells = with_marks(average(of_regime(scores, "six")), trainings)
     cells["at_chance"] = (cells["at_chance"].fillna(0) > 0).astype(bool)
-    here = (
-        (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(settings.multimodal_systems)
-    )
+    systems = [system for system in settings.multimodal_systems if system != MAJORITY]
+    here = (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(systems)
     cells = cells[here & (cells["metric"] == metric)]
     sentences = []
     for dataset, about in settings.datasets.items():
@@ -317,13 +317,19 @@ def _calibration_row(row: Any) -> dict[str, Any]:
         "attained": "–" if pd.isna(row.attained_db) else signed(row.attained_db, digits=2),
         "effective": "–" if pd.isna(row.effective_db) else signed(row.effective_db, digits=2),
         "measured": _decibels_or_none(row, "measured_db"),
-        "utterances": " to ".join(_decibels_or_none(row, f"utterance_{end}_db") for end in ("low", "high"))
-        if not pd.isna(getattr(row, "utterance_low_db", None))
-        else "–",
+        "utterances": _utterance_range(row),
         "off": bool(miss(row._asdict())),
         "numbers": row._asdict(),
         "exact": exact,
     }
+
+
+def _utterance_range(row: Any) -> str:
+    """SNRs of single utterances, and how many have none."""
+    known = not pd.isna(getattr(row, "utterance_low_db", None))
+    text = " to ".join(_decibels_or_none(row, f"utterance_{end}_db") for end in ("low", "high")) if known else "–"
+    without = getattr(row, "utterances_without_snr", None)
+    return text if pd.isna(without) or not without else f"{text}; {int(without):,} without variance"
 
 
 def _decibels_or_none(row: Any, column: str) -> str:

@@ -17,6 +17,7 @@ from nmer.figures import Drawn, figure
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import system_label
 from nmer.results.reading import read_columns, rows_of
+from nmer.results.statistics import FEWEST_BLOCKS
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, sentence_figure, system_styles, wrapped
 
 COLUMNS = ("metric", "system", "rank", "blocks", "friedman_p", "critical_difference", "bars")
@@ -38,7 +39,7 @@ SIGNIFICANT = 0.05
     title="Ranks",
     caption=(
         "Average ranks, 1 is best, and Nemenyi's critical difference. A bar joins systems whose ranks differ by less: "
-        "the data do not tell them apart."
+        "the data do not tell them apart. With fewer than 6 blocks (datasets and folds) there is no test."
     ),
     alternative="Critical-difference diagrams.",
 )
@@ -85,7 +86,7 @@ def joined(ordered: list[float], critical_difference: float) -> list[tuple[int, 
 def draw_ranks(shown: pd.DataFrame) -> Figure:
     """One diagram per metric, the best rank on the left. shown: as :func:`with_bars` returns."""
     if shown.empty:
-        return sentence_figure("Ranks are compared where at least three systems were tested in at least two settings.")
+        return sentence_figure("Ranks are compared where at least three systems were tested on the same data.")
     styles = system_styles(list(dict.fromkeys(shown["system"])))
     diagrams = [(str(metric), rows.reset_index(drop=True)) for metric, rows in shown.groupby("metric", sort=False)]
     heights = [_names_at(rows) + _line(rows) * math.ceil(len(rows) / 2) + 0.15 for _, rows in diagrams]
@@ -142,10 +143,11 @@ def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str,
 
     first = rows.iloc[0]
     axis.text(0.1, 0.18, f"{metric}: {_test(first)}", va="center", fontweight="bold")
-    end = at(1 + first["critical_difference"])
-    axis.plot([at(1), at(1), end, end], [0.56, 0.5, 0.5, 0.56], color="black", linewidth=1)
-    text = f"critical difference {first['critical_difference']:.2f}"
-    axis.text(at(1), 0.45, text, fontsize=8, va="bottom")
+    if not math.isnan(first["critical_difference"]):
+        end = at(1 + first["critical_difference"])
+        axis.plot([at(1), at(1), end, end], [0.56, 0.5, 0.5, 0.56], color="black", linewidth=1)
+        text = f"critical difference {first['critical_difference']:.2f}"
+        axis.text(at(1), 0.45, text, fontsize=8, va="bottom")
     axis.plot([at(1), at(len(rows))], [AXIS_AT, AXIS_AT], color="black", linewidth=1)
     for rank in range(1, len(rows) + 1):
         axis.plot([at(rank)] * 2, [AXIS_AT - 0.06, AXIS_AT], color="black", linewidth=1)
@@ -170,6 +172,8 @@ def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str,
 
 def _test(row: pd.Series) -> str:
     p = row["friedman_p"]
+    if math.isnan(p):
+        return f"{row['blocks']} blocks (datasets and folds), too few for a test: {FEWEST_BLOCKS} are needed"
     found = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     verdict = "" if p < SIGNIFICANT else ": no difference between the systems is shown"
     return f"Friedman test over {row['blocks']} blocks, {found}{verdict}"

@@ -1,0 +1,42 @@
+"""Train a reference row and score it on the test splits of all its folds, at one noise kind and level.
+
+A reference row (``majority``, ``logistic_regression``) is a simple classifier on the same noisy features: means over
+frames, the same splits and conditions as the systems. It draws nothing at random, so it has one training per fold and
+keeps no weights. Writes scores and predictions as evaluate.py does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nmer import command
+from nmer.digests import check_digests
+from nmer.files import write_gzip, write_text
+from nmer.plan.settings import EvaluationSettings
+from nmer.references.registry import references
+from nmer.training.evaluation import score_predictions
+from nmer.training.references import predict_reference
+
+
+def main() -> None:
+    """Train, predict, score, write."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, folds, noise, ...")
+    parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
+    parser.add_argument("--noisy", required=True, type=Path, help="noisy embeddings to train and test on")
+    parser.add_argument("--scores", required=True, type=Path, help="scores CSV to write")
+    parser.add_argument("--predictions", required=True, type=Path, help="predictions CSV (gzip) to write")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    arguments = parser.parse_args()
+    settings = EvaluationSettings.from_mapping(command.settings(arguments.settings))
+    train = references.load(settings.system)
+    check_digests(arguments.features, arguments.noisy)
+    predictions = predict_reference(train, arguments.features, arguments.noisy, settings, arguments.threads)
+    scores = score_predictions(predictions, settings)
+    # Nine digits identify a float32, so that scores recomputed from the file are exact.
+    write_gzip(arguments.predictions, predictions.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    write_text(arguments.scores, scores.to_csv(index=False, lineterminator="\n"))
+
+
+if __name__ == "__main__":
+    command.run(main)

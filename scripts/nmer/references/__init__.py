@@ -1,0 +1,1 @@
+"""Reference rows: simple classifiers without randomness, one file each, scored beside the systems."""

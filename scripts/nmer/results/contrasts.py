@@ -1,0 +1,165 @@
+"""Intervals and tests of any sum of scores: a single score, a difference of two systems, a difference of differences.
+
+On a fixed split the variance of a contrast has two parts. Trainings: per system, the variance between repeats divided
+by their number; it holds how much trainings differ and the noise of the items within one. Test material: the variance
+over units (speakers or videos, utterances) of the mean over the repeats, less that noise. Over several folds each fold
+has trainings of its own, so the variance over folds holds everything.
+
+A few repeats estimate a variance badly, many units well. One t distribution with Satterthwaite's degrees of freedom
+for the sum is too narrow where the repeats happen to lie close: with two repeats, simulated coverage of a score fell
+to .86, and false rejections in a family of 12 rose to .21. So each part keeps its own quantile: the squared half-width
+of an interval is the sum of the squared half-widths of both (method of variance estimates recovery; Zou and Donner,
+Statistics in Medicine 27, 2008; Graybill and Wang, JASA 75, 1980). Satterthwaite's degrees of freedom combine the
+trainings of several systems. A p value is the level at which the interval just reaches the tested value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, stats
+
+from nmer.results.contributions import Contributions, DatasetContributions, Design
+
+CONFIDENCE = 0.95
+ONE_REPEAT = "one repeat: how much trainings differ is not known"
+ONE_UNIT = "one test unit: how much others would differ is not known"
+NO_VARIATION = "no variation between the units"
+NOTHING = 1e-20
+"""A variance that is due to rounding."""
+
+SMALLEST = 1e-12
+"""Smallest p value that is computed; quantiles further out are not accurate."""
+
+Part = tuple[float, float]
+"""A variance and its degrees of freedom."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A sum of scores. parts: its independent sources of variance. untested: why it has no interval, or empty."""
+
+    value: float
+    parts: tuple[Part, ...] = ()
+    untested: str = ""
+
+    def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
+        """Both ends; NaN where the design supports none."""
+        if self.untested:
+            return np.nan, np.nan
+        half = np.sqrt(_squared_half_width(self.parts, 1 - confidence))
+        return self.value - half, self.value + half
+
+    def p_value(self, against: float = 0.0) -> float:
+        """Two-sided, of the contrast being ``against``; NaN where the design supports no test."""
+        distance = (self.value - against) ** 2
+        if abs(self.value - against) < 1e-12:
+            return 1.0 if not self.untested or self.untested == NO_VARIATION else np.nan
+        if self.untested:
+            return np.nan
+
+        def excess(exponent: float) -> float:
+            return _squared_half_width(self.parts, 10.0**exponent) - distance
+
+        lowest = np.log10(SMALLEST)
+        if excess(lowest) <= 0:
+            return SMALLEST
+        return float(10.0 ** optimize.brentq(excess, lowest, 0, xtol=1e-9))
+
+
+class Contrasts:
+    """Makes contrasts of an experiment's scores."""
+
+    def __init__(self, measured: Contributions) -> None:
+        self.measured = measured
+        self._dataset_of = self.cells["dataset"].to_numpy(str)
+        self._columns = {name: self.cells[name].to_numpy() for name in ("value", "repeats", "varies", "position")}
+        self._training = _trainings(self.cells)
+
+    @property
+    def cells(self) -> pd.DataFrame:
+        """As of :class:`Contributions`."""
+        return self.measured.cells
+
+    def design(self, dataset: str) -> Design:
+        """How the test material of a dataset is divided."""
+        return self.measured.datasets[dataset].design
+
+    def of(self, weights: Mapping[int, float]) -> Contrast:
+        """The sum of scores with these weights. weights: row of ``cells`` -> its factor."""
+        rows = np.array(list(weights), np.int64)
+        factors = np.array(list(weights.values()), np.float64)
+        value = float(self._columns["value"][rows] @ factors)
+        parts: list[Part] = []
+        for dataset in dict.fromkeys(self._dataset_of[rows].tolist()):
+            here = self._dataset_of[rows] == dataset
+            found = self._of_dataset(self.measured.datasets[dataset], rows[here], factors[here])
+            if isinstance(found, str):
+                return Contrast(value, untested=found)
+            parts += found
+        has_variance = any(variance > NOTHING for variance, _freedom in parts)
+        return Contrast(value, tuple(parts), "" if has_variance else NO_VARIATION)
+
+    def _of_dataset(self, here: DatasetContributions, rows: np.ndarray, factors: np.ndarray) -> list[Part] | str:
+        """The parts of the variance that a dataset contributes, or why there are none."""
+        units = np.zeros(len(here.design.fold_of))
+        if len(units) < 2:
+            return ONE_UNIT
+        trainings: list[Part] = []
+        noise = 0.0
+        for training in dict.fromkeys(self._training[rows].tolist()):
+            chosen = self._training[rows] == training
+            own, weight = rows[chosen], factors[chosen]
+            repeats, position = self._columns["repeats"][own[0]], self._columns["position"][own]
+            shares = (weight[:, None, None] * here.contributions[position, :repeats]).sum(axis=0)
+            units += shares.mean(axis=0)
+            if not self._columns["varies"][own[0]]:
+                continue
+            if repeats < 2:
+                return ONE_REPEAT
+            if here.design.folds == 1:
+                between = (weight @ here.scores[position, :repeats]).var(ddof=1)
+                noise += shares.var(axis=0, ddof=1).sum() / repeats
+                trainings.append((between / repeats, repeats - 1))
+        material, freedom = _over_units(units, here.design)
+        return [(max(0.0, material - noise), freedom), *_pooled(trainings)]
+
+
+def _trainings(cells: pd.DataFrame) -> np.ndarray:
+    """A number for the trainings behind each cell: a system trained on clean data has the same ones at every level."""
+    level = (cells["noise"].astype(str) + " " + cells["snr_db"].astype(str)).where(cells["regime"] != "clean", "")
+    return cells.assign(level=level).groupby(["dataset", "system", "regime", "level"], sort=False).ngroup().to_numpy()
+
+
+def _over_units(units: np.ndarray, design: Design) -> Part:
+    """Variance of a sum over units. Where clusters are spread over folds it is two-way cluster-robust (Cameron, Gelbach
+    and Miller, Journal of Business & Economic Statistics 29, 2011)."""
+    if design.folds == 1:
+        return _sum_of_squares(units), len(units) - 1
+    over_folds = np.bincount(design.fold_of, units)
+    if not design.is_crossed:
+        return _sum_of_squares(over_folds), design.folds - 1
+    over_clusters = np.bincount(design.cluster_of, units)
+    of_folds, of_clusters = _sum_of_squares(over_folds), _sum_of_squares(over_clusters)
+    both = max(of_folds + of_clusters - _sum_of_squares(units), of_folds, of_clusters)
+    return both, min(len(over_folds), len(over_clusters)) - 1
+
+
+def _sum_of_squares(units: np.ndarray) -> float:
+    count = len(units)
+    return float(count / (count - 1) * ((units - units.mean()) ** 2).sum())
+
+
+def _pooled(trainings: list[Part]) -> list[Part]:
+    """The trainings of all systems as one part, with Satterthwaite's degrees of freedom; none if nothing is left."""
+    total = sum(variance for variance, _freedom in trainings)
+    if not total:
+        return []
+    return [(total, total**2 / sum(variance**2 / freedom for variance, freedom in trainings))]
+
+
+def _squared_half_width(parts: tuple[Part, ...], level: float) -> float:
+    return float(sum(variance * stats.t.isf(level / 2, freedom) ** 2 for variance, freedom in parts))

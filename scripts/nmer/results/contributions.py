@@ -1,0 +1,243 @@
+"""What every test unit contributes to every score: all that intervals and tests of any difference need.
+
+A metric is a smooth function of counts, so the change of a score when one utterance counts a little more is known in
+closed form: it is the metric's slope (influence function, or infinitesimal jackknife; Efron and Tibshirani, An
+Introduction to the Bootstrap, 1993, chapter 22). Contributions are summed over the units that a new test would draw:
+folds, speakers or videos, utterances. Nothing is drawn at random here. Not for combining them: that is
+``nmer.results.contrasts``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+
+from nmer.content import unreadable
+from nmer.corpora.store import FeatureStore
+from nmer.corpora.streaming import create_file
+from nmer.errors import DataError
+from nmer.metrics import METRICS, of_target
+from nmer.names import AVERAGE, SIX_CONDITIONS
+from nmer.results.predictions import RUN, FoldPredictions, Run
+
+CELL = (*RUN, "condition", "metric")
+COLUMNS = (*CELL, "value")
+FEWEST_CLUSTERS = 8
+"""With fewer speakers or videos a variance over them says too little, and utterances are the units."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """How the test material of a dataset is divided.
+
+    folds, utterances: how many are tested. clusters: speakers or videos among them, 0 if they are not known.
+    fold_of, cluster_of: (units,) fold and cluster of each unit; a unit is what lies in one fold and one cluster. Over
+    several folds that share no cluster, a unit is a fold.
+    """
+
+    folds: int
+    utterances: int
+    clusters: int
+    fold_of: np.ndarray
+    cluster_of: np.ndarray
+
+    @property
+    def has_clusters(self) -> bool:
+        """Whether speakers or videos are known, and enough of them to be the units."""
+        return self.clusters >= FEWEST_CLUSTERS
+
+    @property
+    def is_crossed(self) -> bool:
+        """Whether a speaker or video is tested in several folds."""
+        return self.folds > 1 and len(self.fold_of) > self.folds
+
+
+@dataclass(frozen=True)
+class DatasetContributions:
+    """Scores of a dataset. scores: (cells, repeats), means over folds. contributions: (cells, repeats, units) float32,
+    which add up to zero over the units. Both are NaN where a cell has fewer repeats than another one."""
+
+    design: Design
+    scores: np.ndarray
+    contributions: np.ndarray
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """All scores of an experiment.
+
+    cells: a row per run, condition (the average of the six among them) and metric: COLUMNS, ``value`` as in the tables,
+    ``repeats``, ``varies`` (whether another training would give another model) and ``position`` in its dataset's
+    arrays. datasets: name -> its contributions.
+    """
+
+    cells: pd.DataFrame
+    datasets: dict[str, DatasetContributions]
+
+
+def measure(
+    runs: Iterable[Run],
+    clusters: Mapping[str, Mapping[str, str]] | None = None,
+    deterministic: Collection[str] = (),
+) -> Contributions:
+    """The contributions to every score of these runs.
+
+    clusters: dataset -> utterance -> its speaker or video; see :func:`read_clusters`. deterministic: systems whose
+    training draws nothing at random. Raises DataError if runs of a dataset were not tested on the same utterances.
+    """
+    cells: list[tuple[object, ...]] = []
+    datasets = {}
+    for dataset, part in groupby(sorted(runs, key=lambda run: run.key[0]), key=lambda run: run.key[0]):
+        own = list(part)
+        design, units = _design(own, (clusters or {}).get(dataset, {}))
+        most = max(len(fold.predicted) for run in own for fold in run.folds.values())
+        scores: list[np.ndarray] = []
+        contributions: list[np.ndarray] = []
+        for run in own:
+            names, values, shares = _measure_run(run, units, len(design.fold_of))
+            repeats = values.shape[-1]
+            filler = ((0, 0), (0, 0), (0, most - repeats))
+            position = sum(len(each) for each in scores)
+            scores.append(np.pad(values, filler, constant_values=np.nan).reshape(-1, most))
+            padded = np.pad(shares, (*filler, (0, 0)), constant_values=np.nan)
+            contributions.append(padded.reshape(-1, most, padded.shape[-1]).astype(np.float32))
+            places = [(metric, name) for metric in of_target() for name in names]
+            for offset, ((metric, name), value) in enumerate(zip(places, values.mean(axis=-1).ravel(), strict=True)):
+                varies = run.key[1] not in deterministic
+                cells.append((*run.key, name, metric, float(value), repeats, varies, position + offset))
+        datasets[dataset] = DatasetContributions(design, np.concatenate(scores), np.concatenate(contributions))
+    columns = [*COLUMNS, "repeats", "varies", "position"]
+    return Contributions(pd.DataFrame(cells, columns=columns).astype({"snr_db": "Int64"}), datasets)
+
+
+def read_clusters(stores: Iterable[str | Path]) -> dict[str, dict[str, str]]:
+    """Dataset -> utterance -> its speaker or video, from the feature stores, each named after its dataset.
+
+    A store that knows none gives every utterance its own id; such a dataset is left out. Raises DataError if a store
+    is missing or damaged.
+    """
+    found = {}
+    for path in stores:
+        with FeatureStore(path, needs_folds=False) as store:
+            if store.speakers != store.ids:
+                found[Path(path).stem] = dict(zip(store.ids, store.speakers, strict=True))
+    return found
+
+
+def write_contributions(path: str | Path, measured: Contributions) -> None:
+    """Write contributions as HDF5; docs/statistics.md describes the file."""
+    with create_file(path, sum(each.contributions.nbytes for each in measured.datasets.values())) as file:
+        for column in measured.cells:
+            values = measured.cells[column]
+            is_text = column in CELL
+            texts = ["" if pd.isna(value) else str(value) for value in values] if is_text else None
+            file[f"cell/{column}"] = texts if is_text else values.to_numpy()
+        for name, each in measured.datasets.items():
+            group = file.create_group(f"dataset/{name}")
+            for key in ("folds", "utterances", "clusters"):
+                group.attrs[key] = getattr(each.design, key)
+            group["fold_of"], group["cluster_of"] = each.design.fold_of, each.design.cluster_of
+            group["scores"], group["contributions"] = each.scores, each.contributions
+
+
+def read_contributions(path: str | Path) -> Contributions:
+    """What :func:`write_contributions` wrote. Raises DataError if the file is missing or damaged."""
+    try:
+        with h5py.File(path) as file:
+            texts = {name: file[f"cell/{name}"].asstr()[()] for name in CELL}
+            numbers = {name: file[f"cell/{name}"][()] for name in ("value", "repeats", "varies", "position")}
+            datasets = {name: _read_dataset(group) for name, group in file.get("dataset", {}).items()}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise unreadable(path, error, "cannot be read as contributions ({reason}). Delete it and run again.") from None
+    cells = pd.DataFrame(texts | numbers)
+    cells["snr_db"] = pd.to_numeric(cells["snr_db"].where(cells["snr_db"] != "")).astype("Int64")
+    return Contributions(cells, datasets)
+
+
+def _read_dataset(group: h5py.Group) -> DatasetContributions:
+    sizes = {key: int(group.attrs[key]) for key in ("folds", "utterances", "clusters")}
+    design = Design(**sizes, fold_of=group["fold_of"][()], cluster_of=group["cluster_of"][()])
+    return DatasetContributions(design, group["scores"][()], group["contributions"][()])
+
+
+def _design(runs: list[Run], clusters: Mapping[str, str]) -> tuple[Design, dict[int, np.ndarray]]:
+    """The division of a dataset's test material, and fold -> the unit of each of its utterances."""
+    folds = runs[0].folds
+    for run in runs:
+        for fold in sorted(folds.keys() | run.folds.keys()):
+            here, reference = run.folds.get(fold), folds.get(fold)
+            if here is None or reference is None or not np.array_equal(here.utterances, reference.utterances):
+                raise DataError(
+                    f"{_name(run)}, fold {fold}: not tested on the utterances of {_name(runs[0])}. Evaluate both again."
+                )
+    known = {name: clusters.get(str(name)) for fold in folds.values() for name in fold.utterances.tolist()}
+    found = sorted({name for name in known.values() if name is not None}) if None not in known.values() else []
+    number = {name: position for position, name in enumerate(found)}
+    if len(found) >= FEWEST_CLUSTERS:
+        cluster_in = {fold: np.array([number[known[name]] for name in here.utterances]) for fold, here in folds.items()}  # type: ignore[index]
+    else:
+        ends = np.cumsum([0, *(len(folds[fold].utterances) for fold in sorted(folds))])
+        cluster_in = {fold: np.arange(*ends[place : place + 2]) for place, fold in enumerate(sorted(folds))}
+    pairs = [(place, cluster) for place, fold in enumerate(sorted(folds)) for cluster in np.unique(cluster_in[fold])]
+    if len(folds) > 1 and len({cluster for _place, cluster in pairs}) == len(pairs):
+        # No cluster is in two folds: a fold holds all of its clusters, and is the unit.
+        units = {fold: np.full(len(cluster_in[fold]), place) for place, fold in enumerate(sorted(folds))}
+        pairs = [(place, place) for place in range(len(folds))]
+    else:
+        position = {pair: row for row, pair in enumerate(pairs)}
+        units = {
+            fold: np.array([position[place, cluster] for cluster in cluster_in[fold]])
+            for place, fold in enumerate(sorted(folds))
+        }
+    fold_of, cluster_of = np.array(pairs, np.int64).reshape(-1, 2).T
+    return Design(len(folds), len(known), len(found), fold_of, cluster_of), units
+
+
+def _measure_run(run: Run, units: Mapping[int, np.ndarray], count: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Conditions, scores (metrics, conditions, repeats) and contributions (metrics, conditions, repeats, units)."""
+    parts = {fold: _scores(here, len(run.classes)) for fold, here in run.folds.items()}
+    means = np.mean([values for values, _influence, _share in parts.values()], axis=0)
+    contributions = np.zeros((*means.shape, count))
+    for fold, (values, influence, share) in parts.items():
+        # Of the whole material: what an utterance adds to its fold's score, and what its fold adds to the mean.
+        of_items = (influence + (values - means)[..., None] * share) / len(parts)
+        order = np.argsort(units[fold], kind="stable")
+        here, starts = np.unique(units[fold][order], return_index=True)
+        contributions[..., here] += np.add.reduceat(of_items[..., order], starts, axis=-1)
+    names = list(run.conditions)
+    if set(SIX_CONDITIONS) <= set(names):
+        six = [names.index(name) for name in SIX_CONDITIONS]
+        means = np.concatenate([means, means[:, six].mean(axis=1, keepdims=True)], axis=1)
+        averaged = contributions[:, six].mean(axis=1, keepdims=True)
+        contributions = np.concatenate([contributions, averaged], axis=1)
+        names.append(AVERAGE)
+    return names, means, contributions
+
+
+def _scores(fold: FoldPredictions, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores (metrics, conditions, repeats) of a fold, influences of its utterances (metrics, conditions, repeats, n),
+    and their shares (conditions, repeats, n) of the utterances tested. Without an utterance a score counts as 0."""
+    predicted = fold.predicted.swapaxes(0, 1)
+    tested = predicted >= 0
+    share = tested / np.maximum(tested.sum(axis=-1, keepdims=True), 1)
+    cells = np.where(tested, fold.labels * classes + predicted, 0)
+    counts = np.zeros((*predicted.shape[:2], classes * classes))
+    for place in np.ndindex(predicted.shape[:2]):
+        counts[place] = np.bincount(cells[place][tested[place]], minlength=classes * classes)
+    matrices = counts.reshape(*predicted.shape[:2], classes, classes)
+    scores, influence = [], []
+    for metric in (METRICS[name] for name in of_target()):
+        scores.append(np.nan_to_num(metric.value(matrices)))
+        slope = np.broadcast_to(metric.slope(matrices), matrices.shape).reshape(counts.shape)
+        influence.append(np.take_along_axis(slope, cells, axis=-1) * tested)
+    return np.stack(scores), np.stack(influence), share
+
+
+def _name(run: Run) -> str:
+    return " ".join(str(part) for part in run.key if part not in (None, ""))

@@ -1,0 +1,81 @@
+"""Reference rows trained and tested: mean-pooled features, the conditions and splits of the systems, no torch model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from nmer.corpora.store import FeatureStore
+from nmer.names import ALL_NOISY, MODALITIES, SIX_CONDITIONS, SPLITS
+from nmer.plan.conditions import NOISY_FLAGS, test_items, tested_conditions, validation_items
+from nmer.plan.settings import EvaluationSettings
+from nmer.references.registry import Examples, Reference
+from nmer.training.data import noisy_values
+
+
+def predict_reference(
+    train: Reference, features: Path, noisy: Path, settings: EvaluationSettings, threads: int = 1
+) -> pd.DataFrame:
+    """Train on every fold and predict its test split: a row per utterance and condition, as an evaluation writes them.
+
+    Every training utterance is shown under each of the six conditions, or with all modalities noisy. threads: of the
+    CPU; their number changes last digits. Raises DataError
+    if a file is damaged or the two do not belong together.
+    """
+    parts = []
+    with threadpool_limits(threads), FeatureStore(features) as store:
+        pooled = _pooled(store, noisy)
+        for fold in settings.folds:
+            parts += _predict_fold(train, store, pooled, settings, fold)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _predict_fold(
+    train: Reference, store: FeatureStore, pooled: list[np.ndarray], settings: EvaluationSettings, fold: int
+) -> list[pd.DataFrame]:
+    rows, labels = store.fold(fold), store.labels
+    names = {split: [store.ids[row] for row in rows[split]] for split in SPLITS}
+
+    def examples(split: str, condition: str, positions: np.ndarray) -> Examples:
+        chosen = rows[split][positions]
+        return Examples(_under(pooled, condition, chosen), labels[chosen])
+
+    trained_on = SIX_CONDITIONS if settings.regime == "six" else (ALL_NOISY,)
+    shown = [examples("train", condition, np.arange(len(rows["train"]))) for condition in trained_on]
+    stacked = Examples(
+        np.concatenate([each.features for each in shown]), np.concatenate([each.labels for each in shown])
+    )
+    items = validation_items(settings.regime, settings.evaluation, settings.dataset, names["val"])
+    validation = [examples("val", condition, positions) for condition, positions in items.items() if len(positions)]
+    classify = train(stacked, validation, len(store.classes))
+    parts = []
+    conditions = tested_conditions(settings.system, noisy=True)
+    for condition, positions in test_items(conditions, settings.evaluation, settings.dataset, names["test"]).items():
+        if not len(positions):
+            continue
+        tested = examples("test", condition, positions)
+        about = {"utterance": [names["test"][position] for position in positions], "condition": condition}
+        part = pd.DataFrame(about | {"fold": fold, "repeat": 1, "label": tested.labels})
+        part[[f"prob_{name}" for name in store.classes]] = classify(tested.features).astype(np.float32)
+        parts.append(part)
+    return parts
+
+
+def _pooled(store: FeatureStore, noisy: Path) -> list[np.ndarray]:
+    """Means over each utterance's frames, (utterances, width) for all modalities: clean, and noisy."""
+    states: tuple[list[np.ndarray], list[np.ndarray]] = [], []
+    for modality in MODALITIES:
+        values, offset = store.values(modality), store.offset(modality)
+        for state, frames in zip(states, (values[()], noisy_values(noisy, modality, values.shape)), strict=True):
+            state.append(np.add.reduceat(frames, offset[:-1], axis=0) / np.diff(offset)[:, None])
+    return [*states[0], *states[1]]
+
+
+def _under(pooled: list[np.ndarray], condition: str, rows: np.ndarray) -> np.ndarray:
+    """The modalities of some utterances under a condition, side by side."""
+    count = len(MODALITIES)
+    chosen = [position + count * int(is_noisy) for position, is_noisy in enumerate(NOISY_FLAGS[condition])]
+    return np.concatenate([pooled[position][rows] for position in chosen], axis=1)

@@ -1,0 +1,69 @@
+"""Reference rows in the plan: scored like systems, trained by a job of their own, one training each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from nmer.errors import ConfigError
+from nmer.plan.jobs import jobs
+from nmer.plan.plan import Plan
+from nmer.plan.provenance import made_by
+from nmer.references.registry import REFERENCES
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def make_plan(systems: list[str], experiment: str = "tiny") -> Plan:
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": experiment}
+    config["experiments"][experiment]["systems"] = systems
+    return Plan(config)
+
+
+def test_references_are_scored_wherever_systems_are_and_add_no_training():
+    alone, both = make_plan(["men", "nmer"]), make_plan(["men", "nmer", *REFERENCES])
+    assert both.trainings() == alone.trainings()
+    assert set(both.evaluations()) > set(alone.evaluations())
+    added = set(both.evaluations()) - set(alone.evaluations())
+    places = {(dataset, regime, corruption) for dataset, _, regime, corruption in added}
+    assert len(added) == len(REFERENCES) * len(places)
+    assert places == {(d, r, c) for d, system, r, c in both.evaluations() if system == "nmer"}
+    assert both.histories("tiny_iemocap") == alone.histories("tiny_iemocap")
+
+
+def test_their_jobs_have_a_rule_of_their_own_one_training_and_their_plug_ins_code():
+    plan = make_plan(["men", "nmer", *REFERENCES])
+    assert (plan.trained_systems, plan.reference_systems) == (["men", "nmer"], list(REFERENCES))
+    found = {(job.system, job.rule) for job in jobs(plan) if job.stage == "evaluation" and job.system}
+    assert found == {("men", "evaluate"), ("nmer", "evaluate"), *((name, "fit_reference") for name in REFERENCES)}
+    w = SimpleNamespace(dataset="tiny_iemocap", regime="six", corruption="gaussian_-10dB")
+    for name in REFERENCES:
+        settings = json.loads(plan.evaluation_settings(SimpleNamespace(**vars(w), system=name)))
+        assert settings["repeats"] == 1
+        (job,) = [
+            job for job in jobs(plan) if job.system == name and job.dataset == w.dataset and "six" in str(job.output)
+        ]
+        assert made_by(plan, job)[0] == "fit_reference.py"
+    codes = {name: plan.code("fit_reference.py", SimpleNamespace(**vars(w), system=name)) for name in REFERENCES}
+    assert len(set(codes.values())) == len(REFERENCES)
+
+
+def test_the_patterns_of_rules_keep_systems_and_references_apart():
+    plan = make_plan(["men", "nmer"])
+    assert plan.named(plan.trained_systems) == "men|nmer"
+    assert plan.named(plan.reference_systems) == "(?!)"
+
+
+def test_the_demo_and_mosi_have_both_and_the_paper_neither():
+    experiments = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["experiments"]
+    shown = {name: set(REFERENCES) & set(experiments[name]["systems"]) for name in ("demo", "mosi", "paper")}
+    assert shown == {"demo": set(REFERENCES), "mosi": set(REFERENCES), "paper": set()}
+
+
+def test_references_alone_are_refused():
+    with pytest.raises(ConfigError, match=r"experiments\.tiny\.systems: reference rows alone"):
+        make_plan(list(REFERENCES))

@@ -1,0 +1,164 @@
+"""Intervals and tests of sums of scores beside scipy's and statsmodels' where a classical test answers the same."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import statsmodels.api as sm
+from scipy import stats
+from statsmodels.stats.weightstats import DescrStatsW
+
+from nmer.results.contrasts import NO_VARIATION, ONE_REPEAT, ONE_UNIT, Contrast, Contrasts
+from nmer.results.contributions import Contributions, measure
+from nmer.results.predictions import FoldPredictions, Run
+
+
+def make_run(correct: np.ndarray, system: str = "nmer", regime: str = "all", snr_db: int = -10, folds: int = 1) -> Run:
+    """A run whose answers are right where ``correct`` (repeats, utterances) says so; folds of equal size."""
+    parts = {}
+    for fold, here in enumerate(np.array_split(np.arange(correct.shape[1]), folds), start=1):
+        labels = here % 2
+        utterances = np.array([f"u{number:05d}" for number in here])
+        parts[fold] = FoldPredictions(utterances, labels, np.where(correct[:, here], labels, 1 - labels)[:, None])
+    return Run(("corpus", system, regime, "gaussian", snr_db), ("no", "yes"), ("none",), parts)
+
+
+def row(measured: Contributions, metric: str = "WA", **where: object) -> int:
+    cells = measured.cells[measured.cells["metric"] == metric]
+    for name, value in where.items():
+        cells = cells[cells[name] == value]
+    (found,) = cells.index
+    return found
+
+
+def answers(share: float, repeats: int, utterances: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((repeats, utterances)) < share
+
+
+def test_one_score_of_a_training_that_draws_nothing_has_the_interval_of_a_mean():
+    correct = answers(0.7, 1, 300)
+    measured = measure([make_run(correct)], deterministic=["nmer"])
+    found = Contrasts(measured).of({row(measured): 1.0})
+    assert found.value == pytest.approx(correct.mean())
+    assert found.interval() == pytest.approx(DescrStatsW(correct[0].astype(float)).tconfint_mean(), abs=1e-6)
+
+
+def test_a_difference_of_two_such_systems_is_a_paired_t_test():
+    pair = [answers(0.7, 1, 300, seed) for seed in (1, 2)]
+    measured = measure([make_run(pair[0]), make_run(pair[1], "men")], deterministic=["nmer", "men"])
+    weights = {row(measured, system="nmer"): 1.0, row(measured, system="men"): -1.0}
+    found, expected = Contrasts(measured).of(weights), stats.ttest_rel(*(each[0].astype(float) for each in pair))
+    assert found.p_value() == pytest.approx(expected.pvalue, rel=1e-4)
+    assert found.interval() == pytest.approx(expected.confidence_interval(), abs=1e-6)
+
+
+def test_over_folds_a_difference_is_a_paired_t_test_of_fold_means():
+    pair = [answers(0.7, 3, 300, seed) for seed in (1, 2)]
+    measured = measure([make_run(pair[0], folds=10), make_run(pair[1], "men", folds=10)])
+    weights = {row(measured, system="nmer"): 1.0, row(measured, system="men"): -1.0}
+    means = [each.mean(axis=0).reshape(10, 30).mean(axis=1) for each in pair]
+    expected = stats.ttest_rel(*means)
+    assert Contrasts(measured).of(weights).p_value() == pytest.approx(expected.pvalue, rel=1e-4)
+
+
+def test_over_videos_the_variance_is_cluster_robust():
+    correct, videos = answers(0.7, 1, 300), np.random.default_rng(3).integers(25, size=300)
+    clusters = {f"u{number:05d}": str(video) for number, video in enumerate(videos)}
+    measured = measure([make_run(correct)], {"corpus": clusters}, deterministic=["nmer"])
+    found = Contrasts(measured).of({row(measured): 1.0})
+    model = sm.OLS(correct[0].astype(float), np.ones(300))
+    expected = model.fit(cov_type="cluster", cov_kwds={"groups": videos}, use_t=True)
+    assert found.interval() == pytest.approx(expected.conf_int()[0], abs=1e-6)
+
+
+def test_over_folds_that_share_speakers_it_is_two_way_cluster_robust():
+    speakers = np.random.default_rng(3).integers(25, size=300)
+    # Speakers differ, so that their part of the variance is the larger one.
+    correct = (np.random.default_rng(4).random(300) < 0.4 + 0.4 * (speakers % 2))[None]
+    clusters = {f"u{number:05d}": str(speaker) for number, speaker in enumerate(speakers)}
+    measured = measure([make_run(correct, folds=10)], {"corpus": clusters}, deterministic=["nmer"])
+    ((variance, freedom),) = Contrasts(measured).of({row(measured): 1.0}).parts
+    groups = np.stack([np.arange(300) // 30, speakers], axis=1)
+    model = sm.OLS(correct[0].astype(float), np.ones(300))
+    expected = model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True)
+    assert variance == pytest.approx(expected.cov_params()[0, 0], rel=1e-5)
+    assert freedom == 9
+
+
+def test_on_one_fold_the_noise_of_items_within_a_repeat_counts_once():
+    pair = [answers(0.7, 3, 500, 1), answers(0.6, 2, 500, 2)]
+    pair[0][0, :60] = False  # one training is clearly worse
+    pair[0][:, 200:] = pair[0][0, 200:]  # and most utterances are easy or hard in all of them
+    pair[1][:, 200:] = pair[1][0, 200:]
+    measured = measure([make_run(pair[0]), make_run(pair[1], "men")])
+    found = Contrasts(measured).of({row(measured, system="nmer"): 1.0, row(measured, system="men"): -1.0})
+    difference = pair[0].mean(axis=0) - pair[1].mean(axis=0)
+    trainings, noise = [], 0.0
+    for each in pair:
+        scores = each.mean(axis=1)
+        noise += sum(np.var((each - scores[:, None])[:, item], ddof=1) for item in range(500)) / 500**2 / len(each)
+        trainings.append(scores.var(ddof=1) / len(each))
+    (items, item_freedom), (training, freedom) = found.parts
+    assert items == pytest.approx(difference.var(ddof=1) / 500 - noise, rel=1e-4)
+    assert item_freedom == 499
+    assert training == pytest.approx(sum(trainings), rel=1e-4)
+    welch = sum(trainings) ** 2 / sum(v**2 / (len(each) - 1) for v, each in zip(trainings, pair, strict=True))
+    assert freedom == pytest.approx(welch, rel=1e-4)
+
+
+def test_each_part_keeps_its_own_quantile_and_the_p_value_is_where_the_interval_ends():
+    found = Contrast(0.05, ((0.0001, 99), (0.0004, 2)))
+    low, high = found.interval()
+    half = np.sqrt(0.0001 * stats.t.ppf(0.975, 99) ** 2 + 0.0004 * stats.t.ppf(0.975, 2) ** 2)
+    assert (low, high) == pytest.approx((0.05 - half, 0.05 + half))
+    assert found.p_value(against=low) == pytest.approx(0.05, rel=1e-6)
+    assert found.p_value(against=high) == pytest.approx(0.05, rel=1e-6)
+    low, high = found.interval(0.8)
+    assert found.p_value(against=low) == pytest.approx(0.2, rel=1e-6)
+    assert found.p_value(against=0.05) == 1
+    # With one part alone both are those of a t test.
+    alone = Contrast(0.05, ((0.0004, 2),))
+    assert alone.p_value() == pytest.approx(2 * stats.t.sf(0.05 / 0.02, 2), rel=1e-6)
+    assert 0 < Contrast(1e6, ((1.0, 4000),)).p_value() < 1e-11
+
+
+def test_a_system_trained_clean_has_the_same_trainings_at_every_level():
+    # Two trainings that differ a lot, and alike at both levels: what is lost between the levels does not.
+    first = answers(0.9, 2, 400)
+    first[1, :200] = False
+    second = first & answers(0.95, 1, 400, 5)
+    levels = {-10: first, -20: second}
+    found = {}
+    for regime in ("clean", "all"):
+        measured = measure([make_run(each, "men", regime, level) for level, each in levels.items()])
+        weights = {row(measured, snr_db=-10): 1.0, row(measured, snr_db=-20): -1.0}
+        low, high = Contrasts(measured).of(weights).interval()
+        found[regime] = high - low
+    assert found["all"] > 10 * found["clean"]
+
+
+def test_what_a_design_cannot_show_is_not_tested_and_the_reason_is_given():
+    one, three = make_run(answers(0.7, 1, 50)), make_run(answers(0.7, 3, 50, 1), "men")
+    measured = measure([one, three])
+    single = Contrasts(measured).of({row(measured, system="nmer"): 1.0})
+    assert single.untested == ONE_REPEAT
+    both = Contrasts(measured).of({row(measured, system="nmer"): 1.0, row(measured, system="men"): -1.0})
+    assert both.untested == ONE_REPEAT
+    assert np.isnan([*both.interval(), both.p_value()]).all()
+    # A training that draws nothing at random has no other repeat to differ from.
+    known = measure([one, three], deterministic=["nmer"])
+    weights = {row(known, system="nmer"): 1.0, row(known, system="men"): -1.0}
+    assert Contrasts(known).of(weights).untested == ""
+    tiny = measure([make_run(answers(0.7, 3, 1))])
+    assert Contrasts(tiny).of({row(tiny): 1.0}).untested == ONE_UNIT
+
+
+def test_equal_answers_have_no_difference_and_a_constant_one_no_test():
+    same = answers(0.7, 3, 60)
+    measured = measure([make_run(same), make_run(same, "men")], deterministic=["nmer", "men"])
+    found = Contrasts(measured).of({row(measured, system="nmer"): 1.0, row(measured, system="men"): -1.0})
+    assert (found.value, found.p_value(), found.untested) == (0, 1, NO_VARIATION)
+    opposite = measure([make_run(np.ones((2, 9), bool)), make_run(np.zeros((2, 9), bool), "men")])
+    found = Contrasts(opposite).of({row(opposite, system="nmer"): 1.0, row(opposite, system="men"): -1.0})
+    assert (found.value, found.untested) == (pytest.approx(1), NO_VARIATION)
+    assert np.isnan(found.p_value())
