@@ -206,18 +206,20 @@ class FakeCaptures:
     """Stands for CUDA graphs on a CPU: a replay runs the captured function on the tensors that it was captured with.
 
     As on a GPU, replays share one output, and a capture itself computes nothing. fail_with: raised by a capture after
-    it has spoilt the generators.
+    it has drawn from every generator. default: stands for the default generator of the GPU.
     """
 
     def __init__(self, monkeypatch) -> None:
         self.captured = self.replays = 0
         self.fail_with: Exception | None = None
+        self.default = RestorableGenerator()
+        monkeypatch.setattr("nmer.training.graphs.default_generator", lambda device: self.default)
         monkeypatch.setattr(Graphs, "_capture", lambda *given: self._capture(*given))
 
     def _capture(self, graphs, function, inputs):
         self.captured += 1
         if self.fail_with is not None:
-            for generator in graphs._generators:
+            for generator in [*graphs._generators, self.default, None]:
                 torch.rand(3, generator=generator)
             raise self.fail_with
         return _FakeCaptured(self, function, tuple(given.clone() for given in inputs))

@@ -86,7 +86,7 @@ def test_on_a_cpu_every_call_is_plain(captures, enabled):
 
 
 def drawing(generators):
-    """A function that draws from each of the generators."""
+    """A function that draws from each of the generators; None is the CPU's default one."""
     return lambda: torch.stack([torch.empty(3).normal_(generator=own) for own in generators])
 
 
@@ -123,6 +123,19 @@ def test_what_cannot_be_captured_runs_plainly_with_the_same_draws_and_one_warnin
     assert not graphs.capturing
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"warning: men: runs without CUDA graphs, because {reason}")
+
+
+def test_the_default_generators_go_on_after_a_failed_capture_where_they_were(captures, capsys):
+    def drawn(graphs) -> list[torch.Tensor]:
+        torch.manual_seed(3)
+        captures.default.manual_seed(4)
+        return [graphs.call("key", drawing([captures.default, None])) for _call in range(3)]
+
+    expected = drawn(Graphs(CPU, [], enabled=False, what="men"))
+    captures.fail_with = RuntimeError("cannot be captured")
+    assert all(map(torch.equal, drawn(capturing_graphs()), expected))
+    assert captures.captured == 1
+    assert "runs without CUDA graphs" in capsys.readouterr().err
 
 
 def test_a_capture_that_fails_later_ends_the_replays_of_other_keys_too(captures, capsys):

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import pandas as pd
@@ -243,6 +244,27 @@ def test_the_step_trains_one_by_one_what_cannot_be_stacked_and_reports_why(files
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("warning: asking: its repeats are trained one by one, because ")
     assert "vmap" in line
+
+
+def test_a_refused_stacked_learner_is_freed_before_repeats_are_trained_one_by_one(files, tmp_path, monkeypatch):
+    refused, found, whole = [], [], (Stacked.refusal, OneByOne.__init__)
+
+    def refusal(self, tried_first):
+        refused.extend([weakref.ref(self), *map(weakref.ref, self._parameters.values())])
+        return whole[0](self, tried_first)
+
+    def init(self, *given):
+        found.append([own() is None for own in refused])
+        whole[1](self, *given)
+
+    monkeypatch.setattr(Stacked, "refusal", refusal)
+    monkeypatch.setattr(OneByOne, "__init__", init)
+    file = tmp_path / "asking.py"
+    file.write_text(ASKING)
+    run(files, tmp_path, system="asking", regime="clean", file=str(file), **STACKED)
+    assert len(found) == 2
+    assert len(found[0]) > 1
+    assert all(map(all, found))
 
 
 def test_the_step_does_not_try_the_workflows_own_systems_first(files, tmp_path, monkeypatch):

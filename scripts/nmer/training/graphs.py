@@ -28,7 +28,7 @@ class Graphs:
         """generators: the functions draw from, beside the default one; their seeds may change between calls.
         enabled: whether to capture at all; never on a CPU. what: named in the warning if a capture fails."""
         self.capturing = enabled and device.type == "cuda"
-        self._generators, self._what = generators, what
+        self._device, self._generators, self._what = device, generators, what
         self._captured: dict[Hashable, _Captured] = {}
         self._ran: set[Hashable] = set()
         self._stream: Any = torch.cuda.Stream(device) if self.capturing else None
@@ -56,11 +56,17 @@ class Graphs:
             self._ran.add(key)
             return function(*inputs)
         if key not in self._captured:
-            before = [generator.get_state() for generator in self._generators]
+            drawn_from = [*self._generators, default_generator(self._device)]
+            before, on_cpu = [generator.get_state() for generator in drawn_from], torch.get_rng_state()
             try:
                 self._captured[key] = self._capture(function, inputs)
             except Exception as error:  # anything a system does that a graph cannot hold
-                self._give_up(error, before)
+                self.disable((str(error).strip() or type(error).__name__).splitlines()[0])
+                torch.set_rng_state(on_cpu)
+                for generator, state in zip(drawn_from, before, strict=True):
+                    # A generator of a broken capture cannot draw outside it; its copy goes on where it was.
+                    generator.graphsafe_set_state(generator.clone_state())
+                    generator.set_state(state)
                 return function(*inputs)
         captured = self._captured[key]
         for own, given in zip(captured.inputs, inputs, strict=True):
@@ -85,9 +91,10 @@ class Graphs:
             output = function(*own)
         return _Captured(graph, own, output)
 
-    def _give_up(self, error: Exception, states: list[Tensor]) -> None:
-        self.disable((str(error).strip() or type(error).__name__).splitlines()[0])
-        for generator, state in zip(self._generators, states, strict=True):
-            # A generator of a broken capture cannot draw outside it; its copy goes on where it was.
-            generator.graphsafe_set_state(generator.clone_state())
-            generator.set_state(state)
+
+def default_generator(device: torch.device) -> torch.Generator:
+    """The generator of a GPU from which a system draws that names no other; every capture registers it by itself."""
+    found: torch.Generator = torch.cuda.default_generators[
+        torch.cuda.current_device() if device.index is None else device.index
+    ]
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,18 +51,33 @@ def train_repeats(
 
     repeats = list(range(1, settings.repeats + 1))
     if is_stacked(settings, data.device):
-        own = {repeat: teacher(repeat) for repeat in repeats}
-        stacked = Stacked(build, data, settings, repeats, {r: system for r, system in own.items() if system})
-        # The workflow's own systems can be stacked, which a test proves for each.
-        reason = stacked.refusal(tried_first=settings.file is not None)
-        if not reason:
-            return fit(stacked, settings, progress / "repeats.pt")
-        print(f"warning: {settings.system}: its repeats are trained one by one, because {reason}", file=sys.stderr)
+        stacked = _train_stacked(build, data, settings, {repeat: teacher(repeat) for repeat in repeats}, progress)
+        if stacked is not None:
+            return stacked
     trained: dict[int, Trained] = {}
     for repeat in repeats:
         learner = OneByOne(build, data, settings, repeat, teacher(repeat), fresh)
         trained |= fit(learner, settings, progress / f"repeat{repeat}.pt")
     return trained
+
+
+def _train_stacked(
+    build: Callable[[], System],
+    data: FoldData,
+    settings: RunSettings,
+    teachers: dict[int, System | None],
+    progress: Path,
+) -> dict[int, Trained] | None:
+    """Train all repeats stacked; None, with a warning, where the system refuses. Its learner is then freed, before one
+    repeat after another needs the memory."""
+    own = {repeat: system for repeat, system in teachers.items() if system}
+    learner = Stacked(build, data, settings, list(teachers), own)
+    # The workflow's own systems can be stacked, which a test proves for each.
+    reason = learner.refusal(tried_first=settings.file is not None)
+    if reason:
+        print(f"warning: {settings.system}: its repeats are trained one by one, because {reason}", file=sys.stderr)
+        return None
+    return fit(learner, settings, progress / "repeats.pt")
 
 
 def is_stacked(settings: RunSettings, device: torch.device) -> bool:
