@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from nmer import planned_code, provenance
 from nmer.ending import Stopped, stoppable
-from nmer.errors import NO_MEMORY, ConfigError, NmerError, nearest, sentence
+from nmer.errors import NO_GPU_MEMORY, NO_MEMORY, ConfigError, NmerError, nearest, sentence
 
 
 class _Dataclass(Protocol):
@@ -25,6 +25,9 @@ class _Dataclass(Protocol):
 
 # A notebook's, inherited by what it starts, exists only there.
 os.environ["MPLBACKEND"] = "agg"
+
+GPU_MEMORY = r"(CUDA|HIP)( error:)? out of memory|CU(BLAS|DNN|SPARSE|SOLVER|FFT)_STATUS_ALLOC_FAILED"
+"""How torch reports that a GPU's memory is used up: its allocator, the driver, or a library of kernels."""
 
 Settings = TypeVar("Settings", bound=_Dataclass)
 
@@ -79,7 +82,9 @@ def run(main: Callable[[], None]) -> None:
     except (NmerError, OSError) as error:
         _end(sentence(error))
     except (MemoryError, RuntimeError) as error:
-        # torch says it in the text of a RuntimeError.
+        # torch reports both in the text of a RuntimeError.
+        if not isinstance(error, MemoryError) and re.search(GPU_MEMORY, str(error)):
+            _end(NO_GPU_MEMORY)
         if not isinstance(error, MemoryError) and not re.search("(allocate|out of) memory", str(error)):
             raise
         _end(NO_MEMORY)

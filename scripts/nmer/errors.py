@@ -18,8 +18,13 @@ REMEDIES = {
 """What to do about an error of the operating system."""
 
 NO_MEMORY = (
-    "not enough memory. Run fewer jobs at once (--cores), raise the limit (ulimit -v, or the scheduler's), or give a "
-    "training on a GPU a smaller training.batch_size; then run again."
+    "not enough memory. Run fewer jobs at once (--cores), or raise the limit (ulimit -v, or the scheduler's); then run "
+    "again."
+)
+
+NO_GPU_MEMORY = (
+    "not enough GPU memory. Let fewer jobs share a GPU (a smaller N in --resources gpu=N), end other programs that use "
+    "it, or set a smaller training.batch_size, which changes the results; then run again."
 )
 
 

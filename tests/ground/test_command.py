@@ -36,7 +36,35 @@ def test_too_little_memory_is_said_in_one_line_with_what_to_do(capsys, make):
         command.run(make)
     error = capsys.readouterr().err
     assert (ending.value.code, error.count("\n")) == (1, 1)
-    assert error.startswith("error: not enough memory. Run fewer jobs at once")
+    assert error.startswith("error: not enough memory. Run fewer jobs at once (--cores)")
+    assert "GPU" not in error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has a total capacity of 79.11 GiB of which 9 MiB "
+            "is free.\nSee documentation for Memory Management."
+        ),
+        RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
+        torch.OutOfMemoryError("HIP out of memory. Tried to allocate 20.00 MiB."),
+    ],
+    ids=lambda error: str(error)[:40],
+)
+def test_too_little_memory_of_a_gpu_names_the_gpus_slots(capsys, error):
+    def step():
+        raise error
+
+    with pytest.raises(SystemExit) as ending:
+        command.run(step)
+    said = capsys.readouterr().err
+    assert (ending.value.code, said.count("\n")) == (1, 1)
+    assert said.startswith("error: not enough GPU memory. ")
+    assert "--resources gpu=N" in said
+    assert "--cores" not in said
 
 
 def test_being_interrupted_is_said_in_one_line(capsys):
