@@ -1,9 +1,9 @@
 """How fast a system trains and validates, beside the plain way of doing it and beside the machine's matrix products.
 
 For synthetic corpora in the shapes of IEMOCAP (durations log-normal, median 3.6 s at 10 frames a second) and CMU-MOSEI,
-for NMER and MMIN with one thread and two, epochs of the workflow and of ``plain_training.py`` take turns in one process
-on the same utterances:
-  - step: CPU time of a training step of 128 utterances, after the teacher's targets are known;
+with one thread and two, epochs of NMER and MMIN in the workflow and in ``plain_training.py`` take turns in one process
+on the same utterances. IF-MMIN and MCTN have no plain form and are measured alone:
+  - step: CPU time of a training step of 128 utterances, after the teacher's targets are known, in seconds and to plain;
   - step to its floor: to the time of its matrix products alone, as counted by the framework, at this machine's rate;
   - validation: CPU time of a validation pass, every utterance under six conditions (CMU-MOSEI: under one);
   - epoch: CPU time of the real number of steps and of validated utterances, composed of the two.
@@ -55,7 +55,8 @@ CORPORA = {
     "iemocap": Shape(IEMOCAP_DIMS, {"a": None, "v": 50, "l": 22}, 4, 5531, 4446, 528, "every_condition", ("a",)),
     "mosei": Shape(MOSEI_DIMS, dict.fromkeys("avl", 50), 2, 22777, 16265, 1869, "one_condition", ()),
 }
-TEACHERS = {"nmer": "two_tower", "mmin": "men"}
+TEACHERS = {"nmer": "two_tower", "mmin": "men", "if_mmin": "shared", "mctn": None}
+PLAIN = ("nmer", "mmin")
 BATCH = 128
 MEASURED_STEPS = 2
 MEASURED_VALIDATION = 128
@@ -67,6 +68,7 @@ COLUMNS = (
     "corpus",
     "system",
     "threads",
+    "step, s",
     "step, plain to ours",
     "wall time",
     "step to its floor",
@@ -179,12 +181,9 @@ def make_files(folder: Path, name: str, training: int, validated: int, total: in
 def measure(name: str, system: str, threads: int, files: tuple[Path, Path], rounds: int) -> list[str]:
     """A row of the first table."""
     import torch
-    from plain_training import PlainTraining, plain_system
 
-    from nmer.corpora.store import FeatureStore
     from nmer.names import SIX_CONDITIONS
     from nmer.plan.conditions import fixed_condition
-    from nmer.systems.building import build_system
     from nmer.training.data import FoldData
     from nmer.training.one_by_one import OneByOne
 
@@ -192,41 +191,33 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
     torch.manual_seed(0)
     shape = CORPORA[name]
     data = FoldData(*files, 1, torch.device("cpu"))
-    with FeatureStore(files[0]) as store:
-        utterances = plain_reading(store)
-    labels = data.labels
-    plain = PlainTraining(
-        plain_system(system, shape.dims, shape.classes),
-        plain_system(TEACHERS[system], shape.dims, shape.classes),
-        system == "mmin",
-        utterances,
-        labels,
-    )
+    plain = plain_training(system, shape, files[0], data.labels) if system in PLAIN else None
     rows, validated = data.splits["train"].tolist(), data.splits["val"].tolist()
     if shape.evaluation == "every_condition":
         conditions = [list(SIX_CONDITIONS)] * len(validated)
     else:
         conditions = [[fixed_condition(name, data.ids[row])] for row in validated]
-    teacher = build_system(TEACHERS[system], shape.dims, shape.classes, 0.5).requires_grad_(False)
-    difference = compare_gradients(name, system)
+    teacher = frozen_teacher(system, shape)
+    difference = f"{compare_gradients(name, system):.0e}" if plain else "–"
     times: dict[str, list] = {"our step": [], "our pass": [], "plain step": [], "plain pass": []}
     operations, rates = [], []
     original = {"epoch": OneByOne.train_epoch, "pass": OneByOne.validate}
 
     def epoch(*given):
-        if len(times["plain step"]) < WARMING_UP:
+        if len(operations) < WARMING_UP:
             with counting() as counter:
                 losses = original["epoch"](*given)
             operations.append(counter.get_total_flops() / MEASURED_STEPS)
         else:
             rates.append(matrix_rate())
             losses = timed(times["our step"], original["epoch"], *given)
-        timed(times["plain step"], plain.epoch, rows[: BATCH if len(operations) < WARMING_UP else None], BATCH)
+        if plain:
+            timed(times["plain step"], plain.epoch, rows[: BATCH if len(operations) < WARMING_UP else None], BATCH)
         return losses
 
     def validation(*given):
         scores = timed(times["our pass"], original["pass"], *given)
-        if len(times["our pass"]) > WARMING_UP:
+        if plain and len(times["our pass"]) > WARMING_UP:
             timed(times["plain pass"], plain.validate, conditions, validated, BATCH)
         return scores
 
@@ -239,23 +230,48 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
         {way: np.array([pair[clock] for pair in pairs[-rounds:]]) for way, pairs in times.items()} for clock in (0, 1)
     )
     floor = operations[-1] / np.median(rates)
-    whole = {
-        way: cpu[f"{way} step"] / MEASURED_STEPS * shape.training / BATCH
-        + cpu[f"{way} pass"] / MEASURED_VALIDATION * shape.validated
-        for way in ("our", "plain")
-    }
+
+    def ratio(ours: np.ndarray, others: np.ndarray) -> str:
+        return middle(others / ours) if plain else "–"
+
+    def whole(way: str) -> np.ndarray:
+        steps, passes = cpu[f"{way} step"] / MEASURED_STEPS, cpu[f"{way} pass"] / MEASURED_VALIDATION
+        epoch: np.ndarray = steps * shape.training / BATCH + passes * shape.validated
+        return epoch
+
     return [
         name,
         system,
         str(threads),
-        middle(cpu["plain step"] / cpu["our step"]),
-        middle(wall["plain step"] / wall["our step"]),
+        f"{np.median(cpu['our step']) / MEASURED_STEPS:.2f}",
+        ratio(cpu["our step"], cpu["plain step"]),
+        ratio(wall["our step"], wall["plain step"]),
         middle(cpu["our step"] / MEASURED_STEPS / floor),
-        middle(cpu["plain pass"] / cpu["our pass"]),
-        middle(whole["plain"] / whole["our"]),
+        ratio(cpu["our pass"], cpu["plain pass"]),
+        ratio(whole("our"), whole("plain")),
         f"{operations[-1] / 1e9:.0f}",
-        f"{difference:.0e}",
+        difference,
     ]
+
+
+def frozen_teacher(system: str, shape: Shape):
+    """The untrained teacher that a system starts from, or None."""
+    from nmer.systems.building import build_system
+
+    stage = TEACHERS[system]
+    return build_system(stage, shape.dims, shape.classes, 0.5).requires_grad_(False) if stage else None
+
+
+def plain_training(system: str, shape: Shape, features: Path, labels):
+    """The plain way of training a system on the same utterances."""
+    from plain_training import PlainTraining, plain_system
+
+    from nmer.corpora.store import FeatureStore
+
+    with FeatureStore(features) as store:
+        utterances = plain_reading(store)
+    of_teacher, of_system = (plain_system(each, shape.dims, shape.classes) for each in (TEACHERS[system], system))
+    return PlainTraining(of_system, of_teacher, system == "mmin", utterances, labels)
 
 
 def train(name: str, system: str, data, teacher, epochs: int, batch_size: int = BATCH) -> None:
@@ -412,7 +428,6 @@ def start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> tu
     sys.path.insert(0, str(scripts))
     import torch
 
-    from nmer.systems.building import build_system
     from nmer.training import one_by_one
     from nmer.training.data import FoldData
 
@@ -437,8 +452,7 @@ def start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> tu
     one_by_one.OneByOne.train_epoch = one_step_of_epoch
     began = time.process_time()
     data = FoldData(*files, 1, torch.device("cpu"))
-    teacher = build_system(TEACHERS[system], shape.dims, shape.classes, 0.5).requires_grad_(False)
-    train(name, system, data, teacher, 1)
+    train(name, system, data, frozen_teacher(system, shape), 1)
     return begun[0] - began, done[0] - began
 
 
