@@ -17,11 +17,11 @@ from nmer.figures import figures, per_dataset, position, sources
 from nmer.metrics import SHOWN
 from nmer.names import UNIMODAL_SYSTEMS, corruption_name
 from nmer.noise.registry import has_snr, noise_kinds
-from nmer.plan.config import check_config, schema
+from nmer.plan.config import check_config, declared_modalities, schema
 from nmer.plan.values import normalised
 from nmer.plugins import Declaration
 from nmer.references.registry import REFERENCES, references
-from nmer.systems.registry import check_teacher, pretraining, regimes, systems
+from nmer.systems.registry import check_teacher, pretraining, regimes, systems, unfit
 
 ALL_TABLES = (1, 2, 3, 4, 5)
 REFERENCE_NOISE = "gaussian"
@@ -87,6 +87,7 @@ class Grid:
         self._declarations: dict[str, Declaration] = {}
         for system in self.systems:
             self._check_teacher(system)
+            self._check_modalities(system)
         self.drawings = self._drawings()
 
     @property
@@ -171,6 +172,10 @@ class Grid:
         """Whether a figure of the experiment reads the t-SNE panels."""
         return self.reads("points") or self.reads("distances")
 
+    def modalities(self, dataset: str) -> tuple[str, ...]:
+        """The modalities of a dataset, in the order a, v, l."""
+        return declared_modalities(self.config["datasets"][dataset])
+
     def folds(self, dataset: str) -> list[int]:
         """The folds that are run, 1-based: the experiment's number of them, at most what the corpus has."""
         section = self.config["datasets"][dataset]
@@ -251,6 +256,23 @@ class Grid:
         if teacher := self._teacher(system):
             given = [self._given(name).get("options", {}) for name in (system, teacher)]
             check_teacher(self._system(system), given[0], self._system(teacher), given[1])
+
+    def _check_modalities(self, system: str) -> None:
+        """Raise ConfigError if a system, or what it starts from, cannot be trained on the modalities of a dataset."""
+        where = f"experiments.{self.name}"
+        unimodal = system in UNIMODAL_SYSTEMS
+        for dataset in self.unimodal["datasets"] if unimodal else self.datasets:
+            own = self.modalities(dataset)
+            for name in filter(None, (system, self._teacher(system))):
+                if reason := unfit(self._system(name), self._given(name).get("options"), own):
+                    place = f"{where}.systems: '{system}' cannot be trained on dataset '{dataset}'"
+                    begins = "" if name == system else f"it starts from '{name}', and "
+                    remedy = (
+                        f"Remove it, or list other datasets in {where}.unimodal.datasets"
+                        if unimodal
+                        else ("Remove the system or the dataset")
+                    )
+                    raise ConfigError(f"{place} (modalities {', '.join(own)}): {begins}{reason}. {remedy}.")
 
     def _kind(self, name: str) -> dict[str, Any]:
         """What the configuration says of a noise, with the ``kind`` behind its name."""
