@@ -81,7 +81,7 @@ def test_every_comparison_stands_in_its_place(table, small_settings):
 
 def test_the_summary_counts_what_is_won_and_lost(table, small_settings):
     assert summary(table, small_settings) == [
-        "IEMOCAP: of 3 comparisons of NMER with another system in WA, over the six conditions, "
+        "IEMOCAP: of 3 comparisons of NMER with another system in WA, over the incomplete conditions, "
         "1 are won and 1 lost significantly."
     ]
     assert summary(table[:0], small_settings) == []
