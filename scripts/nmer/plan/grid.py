@@ -85,6 +85,8 @@ class Grid:
         self.figures: list[str] = sorted(self.experiment.get("figures", configured), key=self._position)
         self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN))
         self._declarations: dict[str, Declaration] = {}
+        for dataset in self.datasets:
+            self.folds(dataset)
         for system in self.systems:
             self._check_teacher(system)
             if system not in REFERENCES:
@@ -178,10 +180,22 @@ class Grid:
         return declared_modalities(self.config["datasets"][dataset])
 
     def folds(self, dataset: str) -> list[int]:
-        """The folds that are run, 1-based: the experiment's number of them, at most what the corpus has."""
+        """The folds that are run, 1-based: the first of the corpus, as many as the experiment says, or those it lists.
+
+        Raises ConfigError for a listed fold that the corpus does not have.
+        """
         section = self.config["datasets"][dataset]
         declared = layouts.declaration(section["layout"], section.get("file")).attributes.get("folds", 1)
         available, wanted = section.get("folds", declared), self.experiment.get("folds", "all")
+        if isinstance(wanted, list):
+            beyond = [fold for fold in sorted(wanted) if fold > available]
+            if beyond:
+                has = f"{available} folds" if available > 1 else "one fold"
+                raise ConfigError(
+                    f"experiments.{self.name}.folds: fold {beyond[0]} is listed, but dataset '{dataset}' has {has}. "
+                    "Correct the list, or leave the dataset out."
+                )
+            return sorted(wanted)
         return list(range(1, (available if wanted == "all" else min(wanted, available)) + 1))
 
     def regimes(self, dataset: str, system: str) -> list[str]:
