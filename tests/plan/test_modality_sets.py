@@ -177,6 +177,15 @@ def test_systems_that_read_one_modality_run_on_it(config):
     assert jobs == {("men", "clean"), ("unimodal_l", "all")}
 
 
+def test_reference_rows_need_no_incomplete_conditions(config):
+    tiny(config)["systems"] = ["men", "majority", "logistic_regression"]
+    two = {(system, regime) for _, system, regime, _ in Plan(config).evaluations() if system != "men"}
+    assert two == {(name, regime) for name in ("majority", "logistic_regression") for regime in ("six", "all")}
+    one_modality(config)
+    one = {(system, regime) for _, system, regime, _ in Plan(config).evaluations() if system != "men"}
+    assert one == {("majority", "all"), ("logistic_regression", "all")}
+
+
 def test_a_corpus_with_fewer_files_than_declared_names_the_key_before_any_job(config, tmp_path):
     for modality in "al":
         (tmp_path / "mine" / modality).mkdir(parents=True)

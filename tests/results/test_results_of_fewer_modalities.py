@@ -13,12 +13,12 @@ from nmer.errors import DataError
 from nmer.report_settings import DatasetSettings, ReportSettings, UnimodalSettings
 from nmer.results.chance import judge_runs, levels
 from nmer.results.chance_texts import shown_cells, warnings
+from nmer.results.contributions import measure
 from nmer.results.figures.calibration import draw_calibration
 from nmer.results.figures.conditions import condition_scores, draw_conditions
 from nmer.results.predictions import read_runs
 from nmer.results.printed import to_markdown
 from nmer.results.printed_tables import arrange
-from nmer.results.replicates import resample
 from nmer.results.scores import average, collect, incomplete, modalities_of
 from nmer.results.tables import read_paper, table_2, table_3, table_4, table_5
 
@@ -120,9 +120,10 @@ def test_print_shows_no_column_of_another_corpus(scores, paper):
     assert "Clean" not in to_markdown(arrange(3, table_3(scores, without, paper[3]), without))
 
 
-def test_resampled_averages_are_those_of_the_tables(runs, scores):
-    cells, replicates = resample(runs, count=5)
-    assert np.isfinite(replicates).all()
+def test_averages_behind_intervals_are_those_of_the_tables(runs, scores):
+    measured = measure(runs)
+    cells = measured.cells
+    assert all(np.isfinite(each.contributions).any() for each in measured.datasets.values())
     key = ["dataset", "system", "regime", "metric"]
     found = cells[cells["condition"] == "avg6"].set_index(key)["value"]
     expected = average(scores).query("condition == 'avg6'").set_index(key)["mean"]

@@ -41,14 +41,15 @@ CONFIGURATION = {
         },
     },
     "experiments": {
-        "two": RUN | {"datasets": ["audio_and_text"], "systems": [*MULTIMODAL, "unimodal_a", "unimodal_l"]},
+        "two": RUN
+        | {"datasets": ["audio_and_text"], "systems": [*MULTIMODAL, "logistic_regression", "unimodal_a", "unimodal_l"]},
         "mixed": RUN
         | {
             "datasets": ["audio_and_video", "tiny_iemocap"],
             "systems": ["men", "nmer", "unimodal_a"],
             "figures": ["robustness", "conditions"],
         },
-        "one": RUN | {"datasets": ["text"], "systems": ["men", "unimodal_l"]},
+        "one": RUN | {"datasets": ["text"], "systems": ["men", "logistic_regression", "unimodal_l"]},
     },
 }
 
@@ -78,10 +79,10 @@ def test_every_system_is_trained_and_reported_on_two_modalities(tmp_path):
     noisy = scores[scores["noise"] == "gaussian"]
     assert set(noisy.loc[noisy["system"].isin(MULTIMODAL), "condition"]) == {"a", "l", "none", "al"}
     assert set(scores.loc[scores["noise"] == "", "condition"]) == {"al"}
-    assert set(scores["system"]) == {*MULTIMODAL, "unimodal_a", "unimodal_l"}
+    assert set(scores["system"]) == {*MULTIMODAL, "logistic_regression", "unimodal_a", "unimodal_l"}
 
     table = pd.read_csv(root / "tables" / "table2.csv")
-    assert set(table["system"]) == set(MULTIMODAL)
+    assert set(table["system"]) == {*MULTIMODAL, "logistic_regression"}
     six = scores[(scores["system"] == "nmer") & (scores["regime"] == "six") & (scores["metric"] == "UA")]
     expected = six[six["condition"].isin(["a", "l"])]["value"].mean()
     assert table.query("system == 'nmer' and metric == 'UA'")["mean"].item() == pytest.approx(expected, abs=1e-6)
@@ -127,5 +128,5 @@ def test_one_modality_runs_the_systems_that_read_it(tmp_path):
     assert set(scores_of(workflow, "one")["condition"]) == {"none", "l"}
     table = pd.read_csv(root / "tables" / "table4.csv", keep_default_na=False)
     assert set(zip(table["system"], table["condition"], strict=True)) == {("unimodal_l", "none"), ("unimodal_l", "l")}
-    assert set(pd.read_csv(root / "tables" / "table5.csv")["system"]) == {"men"}
+    assert set(pd.read_csv(root / "tables" / "table5.csv")["system"]) == {"men", "logistic_regression"}
     assert (root / "report.html").exists()
