@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nmer.names import MODALITIES, SIX_CONDITIONS
-from nmer.plan.conditions import NOISY_FLAGS, training_flags
+from nmer.plan.conditions import noisy_flags, training_flags
 from nmer.systems.blocks import HIDDEN, LstmEncoder, TextCnn
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, System
@@ -187,7 +187,7 @@ class PlainTraining:
         found = []
         for condition in SIX_CONDITIONS:
             chosen_rows = [row for row, given in zip(rows, conditions, strict=True) if condition in given]
-            flags = torch.from_numpy(NOISY_FLAGS[condition])
+            flags = torch.from_numpy(noisy_flags(condition))
             for start in range(0, len(chosen_rows), batch_size):
                 part = chosen_rows[start : start + batch_size]
                 observed = {}

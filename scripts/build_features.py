@@ -38,7 +38,13 @@ def main() -> None:
     parser.add_argument("--report", required=True, type=Path, help="report to write (.json)")
     arguments = parser.parse_args()
     settings = CorpusSettings.from_mapping(command.settings(arguments.settings))
-    sources = source_files(settings.layout, arguments.source, settings.file)
+    sources = source_files(
+        settings.layout,
+        arguments.source,
+        settings.file,
+        settings.modalities,
+        f"datasets.{settings.dataset}.modalities",
+    )
     if settings.synthetic:
         check_digests(arguments.source if arguments.source.is_dir() else arguments.source.parent)
     unchanged = Unchanged(sources)

@@ -16,7 +16,6 @@ from nmer import command
 from nmer.corpora.store import FeatureStore
 from nmer.digests import check_digests
 from nmer.files import write_rows
-from nmer.names import MODALITIES
 from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.levels import calibration_rows
 from nmer.noise.schedule import Schedule
@@ -33,7 +32,7 @@ def main() -> None:
     schedule = command.fill(Schedule, settings.schedule, "settings.schedule")
     check_digests(arguments.features)
     with FeatureStore(arguments.features) as store:
-        variances = {modality: store.variance(modality, settings.scope) for modality in MODALITIES}
+        variances = {modality: store.variance(modality, settings.scope) for modality in store.modalities}
     rows, warnings = calibration_rows(settings, variances, schedule)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr)

@@ -13,22 +13,28 @@ from nmer import command
 from nmer.devices import compute_device
 from nmer.errors import ConfigError
 from nmer.files import write_text
-from nmer.training.system_checks import check_system
+from nmer.names import ALL_CLEAN
+from nmer.training.system_checks import DIMS, check_system
 
 
 def main() -> None:
     """Check, write what was checked."""
     parser = command.parser(__doc__)
-    parser.add_argument("--settings", required=True, help="JSON: system, file, options")
+    parser.add_argument("--settings", required=True, help="JSON: system, file, options, modalities")
     parser.add_argument("--output", required=True, type=Path, help="text to write where nothing is wrong")
     arguments = parser.parse_args()
     given = command.settings(arguments.settings)
+    named = {"options": given.get("options", {}), "file": given.get("file")}
     with compute_device(gpus=0, threads=1):
-        findings = check_system(given["system"], options=given.get("options", {}), file=given.get("file"))
+        findings = [
+            finding
+            for modalities in given.get("modalities", [ALL_CLEAN])
+            for finding in check_system(given["system"], {m: DIMS[m] for m in modalities}, **named)
+        ]
     for finding in findings:
         if not finding.fatal:
             print(f"warning: {given['system']}: {finding.sentence}", file=sys.stderr)
-    if wrong := [finding.sentence for finding in findings if finding.fatal]:
+    if wrong := list(dict.fromkeys(finding.sentence for finding in findings if finding.fatal)):
         raise ConfigError(f"{given['file']}: system '{given['system']}': {' '.join(wrong)}")
     write_text(arguments.output, f"{given['system']}: nothing is wrong.\n")
 

@@ -17,7 +17,6 @@ from nmer.corpora.store import FeatureStore
 from nmer.corpora.streaming import create_file
 from nmer.digests import check_digests, write_digest
 from nmer.files import write_rows
-from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
 from nmer.noise.levels import read_levels
 from nmer.noise.misses import miss_sentences
@@ -38,9 +37,9 @@ def main() -> None:
     settings = command.fill(CorruptionSettings, command.settings(arguments.settings))
     check_digests(arguments.features, arguments.calibration)
     source = NoiseSource.of(settings)
-    levels = read_levels(arguments.calibration, source.additive)
     with FeatureStore(arguments.features) as store:
-        total = settings.draws * sum(store.values(modality).nbytes for modality in MODALITIES)
+        levels = read_levels(arguments.calibration, source.additive, store.modalities)
+        total = settings.draws * sum(store.values(modality).nbytes for modality in store.modalities)
         with (
             create_file(arguments.output, total) as output,
             progress(f"{settings.noise} noise on {settings.dataset}", total) as advance,
@@ -50,12 +49,15 @@ def main() -> None:
                 m: corrupt_modality(
                     store, output, m, source, levels[m], settings.draws, advance, threads=arguments.threads
                 )
-                for m in MODALITIES
+                for m in store.modalities
             }
     named = ("dataset", "modality", "noise", "snr_db")
-    rows = [{name: levels[m][name] for name in named} | dict.fromkeys(MEASURES, "") | measured[m] for m in MODALITIES]
+    rows = [
+        {name: levels[m][name] for name in named} | dict.fromkeys(MEASURES, "") | values
+        for m, values in measured.items()
+    ]
     write_rows(arguments.measured, rows)
-    for sentence in miss_sentences({**levels[m], **measured[m]} for m in MODALITIES):
+    for sentence in miss_sentences({**levels[m], **values} for m, values in measured.items()):
         print(f"warning: {sentence}", file=sys.stderr)
     write_digest(arguments.output)
 

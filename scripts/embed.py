@@ -16,9 +16,8 @@ import pandas as pd
 from nmer import command
 from nmer.digests import check_digests
 from nmer.files import write_text
-from nmer.names import MODALITIES
 from nmer.results.embedding import FRAMES, PERPLEXITY, SAMPLES, choose, embed, flatten
-from nmer.results.stores import read_pairs, read_test_utterances
+from nmer.results.stores import read_modalities, read_pairs, read_test_utterances
 
 
 def main() -> None:
@@ -38,7 +37,7 @@ def main() -> None:
     about = {key: settings[key] for key in ("dataset", "noise", "snr_db")}
 
     points, distances = [], []
-    for modality in MODALITIES:
+    for modality in read_modalities(arguments.features):
         longest = (FRAMES | settings.get("frames", {}))[modality]
         pairs, frames = read_pairs(arguments.features, arguments.noisy, modality, chosen, longest)
         x, y = flatten(pairs.original, frames), flatten(pairs.noisy, frames)

@@ -1,6 +1,6 @@
 """Score one trained system at one noise kind and level on the test splits of all its folds (SPEC 5.4, 6.1).
 
-Tests the six incomplete conditions, the all-noisy one and, for reference, the all-clean one; a system of the
+Tests the incomplete conditions, the all-noisy one and, for reference, the all-clean one; a system of the
 uni-modality benchmark with its modality noisy. Without a noise kind in the settings, clean features alone are tested.
 Writes tidy scores and, beside them, the class probabilities of every utterance, from which scores can be recomputed.
 """

@@ -1,10 +1,10 @@
 """Make one table of the paper from an experiment's scores, beside the paper's own numbers.
 
-Table 1 gives the sizes of the datasets, Table 2 every system under every noise, averaged over the six conditions,
-Table 3 NMER in each condition, Table 4 systems that read one modality alone, Table 5 every system with all modalities
-noisy. A score is averaged over conditions, then folds, each with equal weight; mean and standard deviation are those
-over repeats. A cell that was not run stays empty; one with trainings at chance is marked. Writes tidy data (.csv) and
-the paper's arrangement (.md, .tex, .html).
+Table 1 gives the sizes of the datasets, Table 2 every system under every noise, averaged over the incomplete
+conditions, Table 3 NMER in each condition, Table 4 systems that read one modality alone, Table 5 every system with all
+modalities noisy. A score is averaged over conditions, then folds, each with equal weight; mean and standard deviation
+are those over repeats. A cell that was not run stays empty; one with trainings at chance is marked. Writes tidy data
+(.csv) and the paper's arrangement (.md, .tex, .html).
 
 Settings: {"datasets": {"mosei": {"paper_name": "CMU-MOSEI", "synthetic": false, "evaluation": "one_condition"}},
            "systems": ["men", "nmer"], "snr_db": {"gaussian": [-10, -40]}, "reference_noise": "gaussian"}

@@ -1,4 +1,4 @@
-"""Masked-attention fusion: a learnt query attends over the three modalities and can turn away from noisy ones.
+"""Masked-attention fusion: a learnt query attends over the modalities and can turn away from noisy ones.
 
 A worked example of a system of one's own, not one of the paper's. docs/own_system.md walks through it.
 """
@@ -6,13 +6,18 @@ A worked example of a system of one's own, not one of the paper's. docs/own_syst
 import torch
 from torch import Tensor, nn
 
-from nmer.names import MODALITIES
 from nmer.systems.blocks import HIDDEN, classifier_head, encoder_tower
 from nmer.systems.interface import Sequences, System
 from nmer.systems.registry import system
 
 
-@system("attention_fusion", pretraining="none", regimes=("six", "all"), options={"modality_dropout": 0.2})
+@system(
+    "attention_fusion",
+    pretraining="none",
+    regimes=("six", "all"),
+    fewest_modalities=2,
+    options={"modality_dropout": 0.2},
+)
 class AttentionFusion(System):
     """Tokens t_m = LayerNorm(encoding of m); weights softmax_m(q . tanh(K t_m + b) / sqrt(128)); their weighted sum.
 
@@ -34,9 +39,9 @@ class AttentionFusion(System):
         return self.encoders[modality](sequences)
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits, and the weights of a, v, l: (batch, 3), each row summing to 1."""
+        """Logits, and the weights of the modalities: (batch, modalities), each row summing to 1."""
         # Encoders differ in the size of what they give. Unscaled, the largest token would take all the weight at once.
-        tokens = self.norm(torch.stack([encodings[modality] for modality in MODALITIES], dim=1))
+        tokens = self.norm(torch.stack([encodings[modality] for modality in self.modalities], dim=1))
         scores = self.query(self.key(tokens).tanh()).squeeze(dim=2) / HIDDEN**0.5
         if self.training:
             scores = scores.masked_fill(self._masked(scores), float("-inf"))
@@ -45,7 +50,7 @@ class AttentionFusion(System):
         return {"logits": self.classifier(fused), "weights": weights}
 
     def _masked(self, scores: Tensor) -> Tensor:
-        """(batch, 3) bool: at most one modality of each utterance, drawn from torch's generator, which is seeded."""
-        drawn = torch.randint(len(MODALITIES), (len(scores), 1), device=scores.device)
+        """(batch, modalities) bool: at most one of each utterance, drawn from torch's generator, which is seeded."""
+        drawn = torch.randint(len(self.modalities), (len(scores), 1), device=scores.device)
         without = torch.rand(len(scores), 1, device=scores.device) < self.modality_dropout
         return torch.zeros_like(scores, dtype=torch.bool).scatter(1, drawn, without)

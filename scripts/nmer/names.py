@@ -12,11 +12,14 @@ CONCATENATION_ORDER = ("a", "l", "v")
 """Order in which systems concatenate encodings (SPEC section 1: the code lineage's a, l, v)."""
 
 SIX_CONDITIONS = ("a", "v", "l", "av", "al", "vl")
-"""The paper's incomplete conditions, each named by its clean modalities."""
+"""The incomplete conditions of a corpus with all three modalities, each named by its clean modalities."""
 
 ALL_NOISY = "none"
 ALL_CLEAN = "avl"
+"""The condition without noise of a corpus with all three modalities; see :func:`all_clean` for the others."""
+
 CONDITIONS = (*SIX_CONDITIONS, ALL_NOISY, ALL_CLEAN)
+"""Every possible condition. Which of them a corpus has depends on its modalities: :func:`conditions`."""
 
 FRESH = "fresh"
 """Value of ``noise.train_draws``: training noise is drawn anew in every epoch (SPEC 2.7)."""
@@ -28,10 +31,10 @@ PREDICTIONS_SUFFIX = "_predictions.csv.gz"
 """End of the name of the predictions that stand beside a file of scores, in the place of ``.csv``."""
 
 AVERAGE = "avg6"
-"""Name of the average over the six conditions in the tables."""
+"""Name of the average over the incomplete conditions in the tables."""
 
 REGIMES = ("clean", "six", "all")
-"""What a system is trained on: clean data, the six conditions, or every modality noisy."""
+"""What a system is trained on: clean data, the incomplete conditions, or every modality noisy."""
 
 SPLITS = ("train", "val", "test")
 
@@ -42,10 +45,41 @@ UNIMODAL_SYSTEMS = {f"unimodal_{modality}": modality for modality in MODALITIES}
 """The systems of the uni-modality benchmark (Table 4) and the modality that each of them reads."""
 
 
-def noisy_modalities(condition: str) -> tuple[str, ...]:
-    """Modalities that are noisy under a condition, e.g. ``al`` -> ``("v",)`` (SPEC section 1)."""
-    clean = "" if condition == ALL_NOISY else condition
-    return tuple(modality for modality in MODALITIES if modality not in clean)
+def modality_set(names: Iterable[str]) -> tuple[str, ...]:
+    """The modalities among some names, in the order a, v, l."""
+    given = set(names)
+    return tuple(modality for modality in MODALITIES if modality in given)
+
+
+def clean_modalities(condition: str) -> tuple[str, ...]:
+    """Modalities that are clean under a condition, e.g. ``al`` -> ``("a", "l")``."""
+    return () if condition == ALL_NOISY else modality_set(condition)
+
+
+def noisy_modalities(condition: str, modalities: Iterable[str] = MODALITIES) -> tuple[str, ...]:
+    """Modalities of a corpus that are noisy under a condition, e.g. ``al`` -> ``("v",)`` (SPEC sections 1, 13)."""
+    clean = clean_modalities(condition)
+    return tuple(modality for modality in modality_set(modalities) if modality not in clean)
+
+
+def all_clean(modalities: Iterable[str] = MODALITIES) -> str:
+    """The condition without noise of a corpus with these modalities: ``avl`` for all three, ``al`` for a and l."""
+    return "".join(modality_set(modalities))
+
+
+def incomplete_conditions(modalities: Iterable[str] = MODALITIES) -> tuple[str, ...]:
+    """The conditions with both clean and noisy modalities: six of three modalities, two of two, none of one (SPEC 13).
+
+    They are the non-empty proper subsets of the corpus' modalities.
+    """
+    own = modality_set(modalities)
+    return tuple(name for name in SIX_CONDITIONS if set(name) < set(own))
+
+
+def conditions(modalities: Iterable[str] = MODALITIES) -> tuple[str, ...]:
+    """Every condition of a corpus with these modalities: the incomplete ones, all noisy, all clean."""
+    own = modality_set(modalities)
+    return (*incomplete_conditions(own), ALL_NOISY, all_clean(own))
 
 
 def corruption_name(noise: str, snr_db: int | None) -> str:

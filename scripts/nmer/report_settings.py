@@ -6,12 +6,12 @@ Not for settings of trainings and evaluations: see ``nmer.plan.settings``.
 from __future__ import annotations
 
 import json
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from nmer.command import fill
 from nmer.metrics import SHOWN
-from nmer.names import ALL_CLEAN, ALL_NOISY, UNIMODAL_SYSTEMS, in_paper_order
+from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, in_paper_order
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,13 @@ class DatasetSettings:
     """What is printed of a dataset. paper_name: the paper's name of the corpus, whose numbers are shown beside ours.
 
     synthetic: whether it is generated. evaluation: whether every utterance is scored under all conditions or under one.
+    modalities: those of the corpus, in the order a, v, l.
     """
 
     paper_name: str | None = None
     synthetic: bool = False
     evaluation: str = "every_condition"
+    modalities: tuple[str, ...] = MODALITIES
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class ReportSettings:
             name: fill(DatasetSettings, about, f"--settings: datasets.{name}")
             for name, about in mapping["datasets"].items()
         }
+        datasets = {name: replace(about, modalities=tuple(about.modalities)) for name, about in datasets.items()}
         unimodal = typed.unimodal and fill(UnimodalSettings, mapping["unimodal"], "--settings: unimodal")
         return cls(**mapping | {"datasets": datasets, "unimodal": unimodal, "metrics": tuple(typed.metrics)})
 
@@ -87,7 +90,10 @@ class ReportSettings:
 
     @property
     def unimodal_places(self) -> list[tuple[str, int | None, str]]:
-        """Levels of Table 4 as (noise, SNR in dB, condition): clean if it was run, then least noise first."""
+        """Levels of Table 4 as (noise, SNR in dB, condition): clean if it was run, then least noise first.
+
+        The condition of the clean ones is that of three modalities, whatever a dataset has.
+        """
         if self.unimodal is None:
             return []
         clean: list[tuple[str, int | None, str]] = [("", None, ALL_CLEAN)] if self.unimodal.clean_reference else []

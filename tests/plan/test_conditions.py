@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from nmer.names import MODALITIES
 from nmer.plan import conditions
 
 SIX = ("a", "v", "l", "av", "al", "vl")
@@ -25,7 +26,7 @@ UTTERANCES = [f"video{number}[{number % 7}]" for number in range(600)]
 
 
 def test_the_flags_of_a_condition_say_which_of_a_v_l_are_noisy():
-    assert {name: tuple(flags.tolist()) for name, flags in conditions.NOISY_FLAGS.items()} == FLAGS
+    assert {name: tuple(conditions.noisy_flags(name).tolist()) for name in FLAGS} == FLAGS
 
 
 def test_training_on_six_draws_exactly_the_six_conditions_equally_often():
@@ -93,7 +94,7 @@ def test_the_other_regimes_are_validated_on_all_utterances_under_their_own_condi
 
 @pytest.mark.parametrize("evaluation", ["every_condition", "one_condition"])
 def test_tests_add_all_noisy_and_all_clean_for_all_utterances(evaluation):
-    items = conditions.test_items((*SIX, "none", "avl"), evaluation, "mosei", UTTERANCES)
+    items = conditions.test_items((*SIX, "none", "avl"), evaluation, "mosei", UTTERANCES, MODALITIES)
     assert tuple(items) == (*SIX, "none", "avl")
     for condition in ("none", "avl"):
         assert items[condition].tolist() == list(range(len(UTTERANCES)))
@@ -103,7 +104,7 @@ def test_tests_add_all_noisy_and_all_clean_for_all_utterances(evaluation):
 
 
 def test_only_the_conditions_asked_for_are_tested():
-    assert list(conditions.test_items(("none",), "one_condition", "mosei", UTTERANCES)) == ["none"]
+    assert list(conditions.test_items(("none",), "one_condition", "mosei", UTTERANCES, MODALITIES)) == ["none"]
 
 
 @pytest.mark.parametrize(
@@ -116,4 +117,4 @@ def test_only_the_conditions_asked_for_are_tested():
     ],
 )
 def test_one_modality_is_tested_noisy_and_clean_features_under_the_clean_condition_alone(system, noisy, expected):
-    assert conditions.tested_conditions(system, noisy) == expected
+    assert conditions.tested_conditions(system, noisy, MODALITIES) == expected

@@ -601,10 +601,11 @@ def test_a_store_is_told_what_its_corpus_is_and_what_the_configuration_says_of_i
 
 def test_tables_are_told_what_was_run_and_on_what(make_plan):
     plan = make_plan("demo")
+    all_three = {"synthetic": True, "modalities": ["a", "v", "l"]}
     shared = {
         "datasets": {
-            "demo_iemocap": {"paper_name": "IEMOCAP", "synthetic": True, "evaluation": "every_condition"},
-            "demo_mosei": {"paper_name": "CMU-MOSEI", "synthetic": True, "evaluation": "one_condition"},
+            "demo_iemocap": all_three | {"paper_name": "IEMOCAP", "evaluation": "every_condition"},
+            "demo_mosei": all_three | {"paper_name": "CMU-MOSEI", "evaluation": "one_condition"},
         },
         "systems": plan.config["experiments"]["demo"]["systems"],
         "snr_db": {"gaussian": [-10, -40], "impulse": [-10]},

@@ -8,7 +8,7 @@ import pytest
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.errors import DataError
 from nmer.metrics import score
-from nmer.names import CONDITIONS, SIX_CONDITIONS
+from nmer.names import CONDITIONS, MODALITIES, SIX_CONDITIONS
 from nmer.plan import conditions
 from nmer.plan.conditions import EVERY_CONDITION, ONE_CONDITION, fixed_condition
 from nmer.plan.tested_classes import check_tested_classes
@@ -43,7 +43,8 @@ def even() -> np.ndarray:
 def dies_when_scored(given: Corpus, evaluation: str) -> bool:
     """Whether a score that is computed after the training raises an error: what is to be known before."""
     for fold in given.folds.values():
-        items = conditions.test_items(CONDITIONS, evaluation, "d", [given.ids[row] for row in fold["test"]])
+        ids = [given.ids[row] for row in fold["test"]]
+        items = conditions.test_items(CONDITIONS, evaluation, "d", ids, MODALITIES)
         scored = [fold["val"], *(fold["test"][positions] for positions in items.values())]
         for rows in scored:
             try:

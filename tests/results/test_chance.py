@@ -342,7 +342,7 @@ def test_the_reports_warnings_name_system_dataset_noise_and_level(trainings):
     found = warnings(trainings, SETTINGS)
     assert any(
         sentence.startswith("At chance on corpus, Gaussian, −10 dB: ")
-        and "average of the six conditions: " in sentence
+        and "average of the incomplete conditions: " in sentence
         and "NMER 1 of 2" in sentence
         and "MEN 2 of 2" in sentence
         and "visual only 2 of 2" in sentence

@@ -227,7 +227,7 @@ def test_other_metrics_are_shown_in_the_place_of_wa_and_ua(small_settings, small
         if number == 2:
             assert len(measured) == 3 * 3 * 3, "datasets, systems, noise kinds and levels"
             text = to_markdown(arrange(2, table, settings))
-            assert text.startswith("**Table 2. Weighted F1 (WF1), averaged over the six conditions.**")
+            assert text.startswith("**Table 2. Weighted F1 (WF1), averaged over the incomplete conditions.**")
             assert "UA" not in text
 
 

@@ -81,7 +81,7 @@ def test_every_comparison_stands_in_its_place(table, small_settings):
 
 def test_the_summary_counts_what_is_won_and_lost(table, small_settings):
     assert summary(table, small_settings) == [
-        "IEMOCAP: of 3 comparisons of NMER with another system in WA, over the six conditions, "
+        "IEMOCAP: of 3 comparisons of NMER with another system in WA, over the incomplete conditions, "
         "1 are won and 1 lost significantly."
     ]
     assert summary(table[:0], small_settings) == []
@@ -105,7 +105,7 @@ def test_a_reader_sees_where_the_linear_reference_is_ahead(small_settings):
     sentence = summary(pd.concat([wa, ua])[list(COMPARISON_COLUMNS)], small_settings)[1]
     assert sentence == (
         "IEMOCAP: a logistic regression (reference) on the same noisy features scores higher than NMER, and than every "
-        "system, at so many noise kinds and levels over the six conditions: WA: 3 of 4 and 2 of 4; "
+        "system, at so many noise kinds and levels over the incomplete conditions: WA: 3 of 4 and 2 of 4; "
         "UA: 1 of 4 and 1 of 4."
     )
 

@@ -82,7 +82,7 @@ def test_one_repeat_has_no_standard_deviation(small_settings):
 
 def test_an_incomplete_set_of_conditions_or_folds_is_an_error(small_scores):
     one_condition_less = small_scores[(small_scores["condition"] != "vl") | (small_scores["fold"] != 1)]
-    with pytest.raises(DataError, match="six conditions"):
+    with pytest.raises(DataError, match="each incomplete condition"):
         average(one_condition_less)
     one_fold_less = small_scores[(small_scores["fold"] != 2) | (small_scores["repeat"] != 1)]
     with pytest.raises(DataError, match="lack folds"):

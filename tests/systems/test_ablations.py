@@ -46,12 +46,13 @@ def test_an_ablation_is_trained_like_nmer_in_the_six_conditions_alone(name):
     nmer, declared = systems.declaration("nmer"), systems.declaration(name)
     bounds = {
         bound: {option: value for option, value in nmer.attributes[bound].items() if option in declared.options}
-        for bound in ("choices", "minimum", "maximum")
+        for bound in ("choices", "minimum", "maximum", "divisors_per_modality")
     }
     assert declared.attributes == {
         "ablation_of": "nmer",
         "pretraining": nmer.attributes["pretraining"],
         "regimes": ("six",),
+        "fewest_modalities": nmer.attributes["fewest_modalities"],
     } | {bound: values for bound, values in bounds.items() if values}
 
 

@@ -59,19 +59,19 @@ def compare(found: tuple[Tensor, Tensor], expected: list[tuple[np.ndarray, np.nd
 
 
 def test_every_block_of_mmins_cascade_reads_the_input_and_the_outputs_of_all_blocks_before_it():
-    network, features = loud(CascadeAutoencoder()), torch.randn(ROWS, 384)
+    network, features = loud(CascadeAutoencoder(384)), torch.randn(ROWS, 384)
     compare(network(features), [naive_cascade(network, row) for row in features.double().numpy()])
 
 
 def test_every_block_of_the_guided_cascade_reads_the_output_of_the_block_before_it_and_the_invariant_features():
-    network, features, invariant = loud(GuidedCascadeAutoencoder()), torch.randn(ROWS, 384), torch.randn(ROWS, 384)
+    network, features, invariant = loud(GuidedCascadeAutoencoder(384)), torch.randn(ROWS, 384), torch.randn(ROWS, 384)
     rows = zip(features.double().numpy(), invariant.double().numpy(), strict=True)
     compare(network(features, invariant), [naive_guided_cascade(network, *pair) for pair in rows])
 
 
 def test_the_two_recurrences_tell_each_other_apart():
     # A guard on the tests above: without invariant features they would agree in the first code and in no other.
-    network, guided = loud(CascadeAutoencoder()), GuidedCascadeAutoencoder()
+    network, guided = loud(CascadeAutoencoder(384)), GuidedCascadeAutoencoder(384)
     guided.load_state_dict(network.state_dict())
     features = torch.randn(ROWS, 384)
     (output, codes), (guided_output, guided_codes) = network(features), guided(features, torch.zeros(ROWS, 384))
@@ -84,7 +84,7 @@ def test_the_two_recurrences_tell_each_other_apart():
 
 @pytest.mark.parametrize("kind", [CascadeAutoencoder, GuidedCascadeAutoencoder])
 def test_a_cascade_has_five_blocks_with_weights_of_their_own_and_neither_dropout_nor_normalisation(kind):
-    network = kind()
+    network = kind(384)
     assert [layer_sizes(part) for part in network.encoders] == [[(384, 256), (256, 128), (128, 64)]] * 5
     assert [layer_sizes(part) for part in network.decoders] == [[(64, 128), (128, 256), (256, 384)]] * 5
     assert layer_sizes(network.transition) == [(384, 384), (384, 384)]

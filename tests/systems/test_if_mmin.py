@@ -30,6 +30,7 @@ def test_the_defaults_are_the_specifications():
     assert declared.attributes == {
         "pretraining": "shared",
         "regimes": ("six", "all"),
+        "fewest_modalities": 2,
         "choices": {"invariant_features": ("raw", "sigmoid", "tanh")},
         "minimum": dict.fromkeys(WEIGHTS, 0.0),
     }

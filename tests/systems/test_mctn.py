@@ -197,6 +197,8 @@ def test_the_defaults_are_the_specifications():
     assert declared.attributes == {
         "pretraining": "none",
         "regimes": ("six", "all"),
+        "fewest_modalities": 2,
+        "modalities": {"form": {"ring": (), "hier": ("a", "v", "l")}},
         "minimum": {"steps": 1, "translation_weight": 0.0, "cycle_weight": 0.0},
         "choices": choices,
     }

@@ -39,6 +39,7 @@ def test_the_defaults_are_the_specifications():
     assert declared.attributes == {
         "pretraining": "men",
         "regimes": ("six", "all"),
+        "fewest_modalities": 2,
         "minimum": dict.fromkeys(declared.options, 0.0),
     }
     assert declared.options == {"classification_weight": 1.0, "imagination_weight": 4.0, "cycle_weight": 2.0}

@@ -77,6 +77,8 @@ def test_the_defaults_are_the_papers():
     assert declared.attributes == {
         "pretraining": {"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
         "regimes": ("six", "all"),
+        "fewest_modalities": 2,
+        "divisors_per_modality": {"heads": 256},
         "choices": {
             "invariance": ("two_tower", "stacked"),
             "invariant_features": ("raw", "sigmoid", "tanh"),
@@ -112,7 +114,7 @@ def test_nmer_starts_from_the_pretraining_of_its_form_of_invariance():
 
 
 def test_the_log_variance_is_kept_within_ten():
-    encoder = VaeEncoder(1, 2, 8, 0.0, 4).eval()
+    encoder = VaeEncoder(768, 1, 2, 8, 0.0, 4).eval()
     with torch.no_grad():
         encoder.logvar.bias.copy_(torch.tensor([1000.0, -1000.0, 0.0, 0.0]))
         encoder.logvar.weight.zero_()

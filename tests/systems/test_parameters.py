@@ -61,7 +61,7 @@ def test_the_invariance_mlp_has_its_golden_size():
 
 @pytest.mark.parametrize("kind", [CascadeAutoencoder, GuidedCascadeAutoencoder])
 def test_a_cascade_autoencoder_has_its_golden_size(kind):
-    assert parameters(kind()) == 1_694_400
+    assert parameters(kind(384)) == 1_694_400
 
 
 @pytest.mark.parametrize("dataset", SHAPES)

@@ -116,7 +116,7 @@ def test_validation_under_one_condition_each_encodes_every_utterance_once_as_the
     assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]))
     # The same scores as from a batch that shows every utterance under its condition.
     rows = data.splits["val"]
-    flags = [conditions.NOISY_FLAGS[conditions.fixed_condition("small", IDS[row])] for row in rows.tolist()]
+    flags = [conditions.noisy_flags(conditions.fixed_condition("small", IDS[row])) for row in rows.tolist()]
     with torch.no_grad():
         guesses = system.eval()(make_batch(data, rows, torch.from_numpy(np.stack(flags))))["logits"].argmax(dim=1)
     assert found["val_WA"] == pytest.approx(float((guesses == data.labels[rows]).double().mean()))

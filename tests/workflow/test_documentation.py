@@ -406,8 +406,8 @@ def test_every_option_of_a_shipped_layout_has_a_row_with_its_default():
 def test_every_setting_of_a_synthetic_corpus_has_a_row_with_its_default(layout):
     section = CONFIGURATION.read_text().split(f"synthetic corpus in layout `{layout}`")[1].split("\n#")[0]
     found = {row[0].strip("`").rpartition(".")[2]: stated(row[2]) for row in table_rows(section)}
-    settings = DemoSettings.from_mapping({"layout": layout})
-    assert found == {key: value for key, value in vars(settings).items() if key not in ("dataset", "layout")}
+    settings, of_dataset = DemoSettings.from_mapping({"layout": layout}), ("dataset", "layout", "modalities")
+    assert found == {key: value for key, value in vars(settings).items() if key not in of_dataset}
 
 
 def test_the_defaults_of_layouts_are_those_that_they_declare():

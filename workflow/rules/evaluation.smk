@@ -1,4 +1,4 @@
-# Evaluation: every trained system under the six conditions, all noisy and all clean; one tidy table of all scores,
+# Evaluation: every trained system under the incomplete conditions, all noisy and all clean; one tidy table of scores,
 # and what can be said from them: trainings at chance, intervals, comparisons, ranks.
 
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
     parser.add_argument("system", help="name of the system")
     parser.add_argument("--file", type=Path, help="Python file of a system of your own; it is executed")
     parser.add_argument("--options", default="{}", help="JSON: options of the system")
-    parser.add_argument("--dims", help="JSON: width of each modality")
+    parser.add_argument("--dims", help="JSON: width of each modality of the corpus")
     parser.add_argument("--classes", type=int, default=4, help="number of classes (default 4)")
 
 
@@ -27,12 +27,15 @@ def run(arguments: argparse.Namespace) -> None:
     """Print each finding; exit status 1 if something is wrong."""
     from nmer import command
     from nmer.errors import ConfigError
-    from nmer.names import MODALITIES
+    from nmer.names import MODALITIES, modality_set
     from nmer.training.system_checks import DIMS, check_system
 
     dims = command.settings(arguments.dims, "--dims") if arguments.dims else DIMS
-    if set(dims) != set(MODALITIES) or not all(isinstance(dim, int) and dim > 0 for dim in dims.values()):
-        raise ConfigError('--dims: give each modality a width of at least 1, e.g. \'{"a": 12, "v": 10, "l": 14}\'.')
+    if not dims or set(dims) - set(MODALITIES) or not all(type(dim) is int and dim > 0 for dim in dims.values()):
+        raise ConfigError(
+            '--dims: give modalities, of a, v and l, each a width of at least 1, e.g. \'{"a": 12, "v": 10, "l": 14}\'.'
+        )
+    dims = {modality: dims[modality] for modality in modality_set(dims)}
     if arguments.classes < 2:
         raise ConfigError("--classes: a system tells at least 2 classes apart.")
     findings = check_system(

@@ -5,17 +5,18 @@ Holds no format: how files become a corpus is in ``layouts/``, what is kept of i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nmer.corpora.registry import check_classes, layouts
-from nmer.errors import ConfigError, nearest
-from nmer.names import MODALITIES
+from nmer.content import converting
+from nmer.corpora.registry import check_classes, layouts, missing_modalities
+from nmer.errors import ConfigError, DataError, nearest
+from nmer.names import MODALITIES, modality_set
 
 
 @dataclass(frozen=True)
@@ -23,18 +24,21 @@ class CorpusSettings:
     """A dataset's section of the configuration, as far as its features depend on it.
 
     dataset: its name. layout: the reader's name; file: the user's own file holding that reader.
+    modalities: those that the corpus has, in the order a, v, l; a reader reads no others.
     dims: expected width per modality, missing = whatever the files hold.
     classes: names in the order of the files' label numbers, None = the layout's own.
     standardize: modalities normalised per dimension. folds: how many folds the corpus has; a stratified division makes
     this many. :meth:`from_mapping` takes what the layout declares for either that is not given.
     paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper.
-    options: keyword arguments of the layout's reader. evaluation: whether every utterance is tested under all six
-    conditions (``every_condition``) or under one. needs_folds: whether the reader must give folds; noise needs none.
+    options: keyword arguments of the layout's reader. evaluation: whether every utterance is tested under all
+    incomplete conditions (``every_condition``) or under one. needs_folds: whether the reader must give folds; noise
+    needs none.
     """
 
     dataset: str
     layout: str
     file: str | None = None
+    modalities: tuple[str, ...] = MODALITIES
     dims: Mapping[str, int | None] = field(default_factory=dict)
     classes: tuple[str, ...] | None = None
     standardize: tuple[str, ...] = ()
@@ -57,15 +61,41 @@ class CorpusSettings:
             if not isinstance(values.get(key), str):
                 raise ConfigError(f"The dataset's settings need the key '{key}', a name.")
         declaration = layouts.declaration(values["layout"], values.get("file"))
-        values.setdefault("standardize", declaration.attributes.get("standardize", ()))
+        section = f"datasets.{values['dataset']}"
+        values["modalities"] = own = _modalities(values.get("modalities", MODALITIES), section)
+        absent = set(MODALITIES) - set(own)
+        by_layout = declaration.attributes.get("standardize", ())
+        values.setdefault("standardize", tuple(m for m in by_layout if m not in absent))
         values.setdefault("folds", declaration.attributes.get("folds", 1))
-        _check_types(values, f"datasets.{values['dataset']}")
+        _check_types(values, section)
+        check_undeclared(values, own, section)
         declaration.check_options(values.get("options", {}), f"datasets.{values['dataset']}.options")
         check_classes(declaration, values.get("classes"), f"datasets.{values['dataset']}.classes")
-        values["standardize"] = tuple(m for m in MODALITIES if m in values["standardize"])
+        values["standardize"] = tuple(m for m in own if m in values["standardize"])
         if "classes" in values:
             values["classes"] = tuple(values["classes"])
         return cls(**values)
+
+
+def check_undeclared(section: Mapping[str, Any], modalities: Iterable[str], where: str) -> None:
+    """Raise ConfigError if ``dims`` or ``standardize`` of a dataset names a modality that it does not declare.
+
+    section: of the dataset, without the layout's defaults. where: its key.
+    """
+    own = modality_set(modalities)
+    for key in ("dims", "standardize"):
+        other = [m for m in section.get(key, ()) if m not in own]
+        if other:
+            raise ConfigError(
+                f"{where}.{key}: names {', '.join(other)}, which is not among the dataset's modalities "
+                f"({', '.join(own)}). Remove it, or add it to {where}.modalities."
+            )
+
+
+def _modalities(given: object, section: str) -> tuple[str, ...]:
+    if not isinstance(given, list | tuple) or not given or any(m not in MODALITIES for m in given):
+        raise ConfigError(f"{section}.modalities must list one or more of a, v, l.")
+    return modality_set(given)
 
 
 def _check_types(values: dict[str, Any], section: str) -> None:
@@ -129,6 +159,11 @@ class Corpus:
     files: dict[str, str] = field(default_factory=dict)
     resources: ExitStack = field(default_factory=ExitStack)
 
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those of a, v, l that there is a width of, in this order."""
+        return modality_set(self.dims)
+
     def __enter__(self) -> Corpus:
         return self
 
@@ -137,5 +172,18 @@ class Corpus:
 
 
 def read_corpus(source: str | Path, settings: CorpusSettings) -> Corpus:
-    """Read a corpus with its layout's reader. Raises DataError or ConfigError; see :class:`Corpus`."""
-    return layouts.load(settings.layout, settings.file)(Path(source), settings, **settings.options)
+    """Read a corpus with its layout's reader. Raises DataError or ConfigError; see :class:`Corpus`.
+
+    Of a reader that returns more than the declared modalities the others are left out; one that returns fewer is a
+    DataError that names the key.
+    """
+    corpus = layouts.load(settings.layout, settings.file)(Path(source), settings, **settings.options)
+    section = f"datasets.{settings.dataset}"
+    with converting(f"{section}, layout '{settings.layout}'", "Correct its reader: see the documentation of Corpus."):
+        absent = [m for m in settings.modalities if m not in corpus.dims]
+    if absent:
+        corpus.resources.close()
+        hint = missing_modalities(corpus.modalities, f"{section}.modalities")
+        raise DataError(f"{source}: the corpus has no modality {', '.join(absent)}. {hint}")
+    kept = {m: corpus.dims[m] for m in settings.modalities}
+    return corpus if kept == corpus.dims else replace(corpus, dims=kept)

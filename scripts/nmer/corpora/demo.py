@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import io
 import pickle
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import h5py
 import numpy as np
@@ -22,7 +22,7 @@ from nmer import seeds
 from nmer.corpora.demo_signal import DemoSignal
 from nmer.corpora.moments import Moments
 from nmer.errors import ConfigError, nearest
-from nmer.names import MODALITIES, SPLITS
+from nmer.names import MODALITIES, SPLITS, modality_set
 
 IEMOCAP_CLASSES = ("happy", "angry", "sad", "neutral")
 """Label order of the generated files; the reader tells the classes by their sizes."""
@@ -52,6 +52,7 @@ MOSEI_VARIANCE = {"a": 150.8, "v": 2.204, "l": 0.03}
 MOSEI_SEGMENTS = 4
 """Utterances per video."""
 MOSEI_FILE = "mosei_senti_data.pkl"
+MOSEI_KEYS = {"a": "audio", "v": "vision", "l": "text"}
 
 DEFAULTS = {
     "iemocap_mmin": {
@@ -74,8 +75,9 @@ class DemoSettings:
     """What a demo corpus is made of.
 
     dataset: its name. layout: ``iemocap_mmin`` or ``mosei_pickle``. utterances: how many.
-    dims: width per modality. frames: for IEMOCAP the median frames of ``a`` and the stored frames of ``v`` and ``l``;
-    for MOSEI the stored steps of all three. strength: how far apart the classes are, per modality. seed: any integer.
+    modalities: those that it has. dims: width per modality. frames: for IEMOCAP the median frames of ``a`` and the
+    stored frames of ``v`` and ``l``; for MOSEI the stored steps of all. strength: how far apart the classes are, per
+    modality. seed: any integer.
     """
 
     dataset: str
@@ -85,10 +87,12 @@ class DemoSettings:
     frames: Mapping[str, int] | int
     strength: Mapping[str, float]
     seed: int = 0
+    modalities: tuple[str, ...] = MODALITIES
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object]) -> DemoSettings:
-        """Settings from ``{"dataset": …, "layout": …, "generate": {…}}``, missing keys at ``DEFAULTS``.
+        """Settings from ``{"dataset": …, "layout": …, "generate": {…}, "modalities": […]}``, missing keys at
+        ``DEFAULTS``; without ``modalities`` all three.
 
         Raises ConfigError naming the key that is unknown or wrong.
         """
@@ -97,11 +101,16 @@ class DemoSettings:
             raise ConfigError(f"Key 'layout': no demo corpus in layout '{layout}'. {nearest(str(layout), DEFAULTS)}")
         if not isinstance(generate, Mapping):
             raise ConfigError("Key 'generate' must hold the settings of the demo corpus, e.g. {utterances: 200}.")
-        known = [entry.name for entry in fields(cls) if entry.name not in ("dataset", "layout")]
+        known = [entry.name for entry in fields(cls) if entry.name not in ("dataset", "layout", "modalities")]
         for key in generate:
             if key not in known:
                 raise ConfigError(f"Unknown key 'generate.{key}'. {nearest(key, known)}")
-        settings = cls(str(mapping.get("dataset", layout)), layout, **{**DEFAULTS[layout], **generate})
+        own = modality_set(cast(Iterable[str], mapping.get("modalities", MODALITIES)))
+        defaults = {
+            key: {m: value[m] for m in own} if isinstance(value, Mapping) else value
+            for key, value in DEFAULTS[layout].items()
+        }
+        settings = cls(str(mapping.get("dataset", layout)), layout, **{**defaults, **generate}, modalities=own)
         settings._check()
         return settings
 
@@ -113,16 +122,20 @@ class DemoSettings:
             )
         if not _whole(self.seed, 0):
             raise ConfigError(f"Key 'generate.seed' must be a whole number of at least 0, not {self.seed!r}.")
-        if not _per_modality(self.dims, lambda dim: _whole(dim, 1)):
-            raise ConfigError("Key 'generate.dims' must give a, v and l each a whole number of at least 1.")
-        if not _per_modality(self.strength, lambda value: isinstance(value, int | float) and value >= 0):
-            raise ConfigError("Key 'generate.strength' must give a, v and l each a number of at least 0.")
+        named = " and ".join(filter(None, (", ".join(self.modalities[:-1]), self.modalities[-1])))
+        if not self._per_modality(self.dims, lambda dim: _whole(dim, 1)):
+            raise ConfigError(f"Key 'generate.dims' must give {named} each a whole number of at least 1.")
+        if not self._per_modality(self.strength, lambda value: isinstance(value, int | float) and value >= 0):
+            raise ConfigError(f"Key 'generate.strength' must give {named} each a number of at least 0.")
         if self.layout == "mosei_pickle" and not _whole(self.frames, 2):
             raise ConfigError(
-                "Key 'generate.frames' must be one whole number of at least 2: the steps of all three modalities."
+                "Key 'generate.frames' must be one whole number of at least 2: the steps of all modalities."
             )
-        if self.layout == "iemocap_mmin" and not _per_modality(self.frames, lambda count: _whole(count, 2)):
-            raise ConfigError("Key 'generate.frames' must give a, v and l each a whole number of at least 2.")
+        if self.layout == "iemocap_mmin" and not self._per_modality(self.frames, lambda count: _whole(count, 2)):
+            raise ConfigError(f"Key 'generate.frames' must give {named} each a whole number of at least 2.")
+
+    def _per_modality(self, value: object, valid: Callable[[object], bool]) -> bool:
+        return isinstance(value, Mapping) and set(value) == set(self.modalities) and all(map(valid, value.values()))
 
     def frames_of(self, modality: str) -> int:
         """The key ``frames`` of one modality: in MOSEI's layout the three share a number."""
@@ -154,7 +167,8 @@ def write_iemocap(folder: Path, settings: DemoSettings) -> None:
     labels = _iemocap_labels(settings)
     writers = {"a": ("A/comparE.h5", _audio), "v": ("V/denseface.h5", _faces), "l": ("L/bert_large.h5", _tokens)}
     audio = {}
-    for m, (name, make) in writers.items():
+    for m in settings.modalities:
+        name, make = writers[m]
         frames_of = make(settings)
         (folder / name).parent.mkdir()
         with _hdf5(folder / name) as file:
@@ -165,7 +179,8 @@ def write_iemocap(folder: Path, settings: DemoSettings) -> None:
                     audio[identifier] = frames
     folds = iemocap_folds(list(labels))
     _write_targets(folder / "target", labels, folds)
-    _write_audio_statistics(folder / "A/comparE_mean_std.h5", audio, folds)
+    if audio:
+        _write_audio_statistics(folder / "A/comparE_mean_std.h5", audio, folds)
 
 
 def iemocap_folds(ids: list[str]) -> dict[int, dict[str, list[str]]]:
@@ -291,16 +306,13 @@ def _write_audio_statistics(path: Path, audio: dict[str, np.ndarray], folds: dic
 def write_mosei(path: Path, settings: DemoSettings) -> None:
     """Write one pickle of three splits in MulT's layout (SPEC 5.2), left-padded, with :func:`_damage`."""
     splits = _mosei_splits(settings)
-    signals = {m: settings.signal(m, 2) for m in MODALITIES}
+    signals = {m: settings.signal(m, 2) for m in settings.modalities}
     arrays = {
         m: {name: _mosei_features(m, signals[m], split, settings) for name, split in splits.items()} for m in signals
     }
     content = {}
     for name, split in splits.items():
-        content[name] = {
-            "vision": arrays["v"][name],
-            "audio": arrays["a"][name],
-            "text": arrays["l"][name],
+        content[name] = {MOSEI_KEYS[m]: arrays[m][name] for m in ("v", "a", "l") if m in arrays} | {
             "labels": split["labels"].astype(np.float32)[:, None, None],
             "id": np.array(split["ids"])[:, None],
         }
@@ -339,18 +351,28 @@ def _mosei_features(m: str, signal: DemoSignal, split: dict[str, Any], settings:
 
 def _scale_to_published(content: dict[str, dict[str, Any]]) -> None:
     """Scale each modality, in place, to the variance that the paper's T implies, over what cleaning leaves."""
-    for m, key in (("a", "audio"), ("v", "vision"), ("l", "text")):
-        kept = np.concatenate([split[key][split["text"].any(axis=(1, 2))] for split in content.values()])
+    for m, key in MOSEI_KEYS.items():
+        if any(key not in split for split in content.values()):
+            continue
+        kept = np.concatenate([split[key][_kept(split)] for split in content.values()])
         variance = np.var(np.where(np.isfinite(kept), kept, 0), dtype=np.float64)
         for split in content.values():
             split[key] *= np.float32(np.sqrt(MOSEI_VARIANCE[m] / variance))
 
 
+def _kept(split: dict[str, Any]) -> np.ndarray:
+    """Which utterances cleaning leaves: those with a text, or all where there is no text."""
+    text = split.get("text")
+    return np.ones(len(split["id"]), bool) if text is None else text.any(axis=(1, 2))
+
+
 def _damage(content: dict[str, dict[str, Any]]) -> None:
     """The real file's faults, in place: -inf in audio (every 25th sample), samples without text (every 70th)."""
     for split in content.values():
-        split["audio"][::25, -1, 0] = -np.inf
-        split["text"][35::70] = 0
+        if "audio" in split:
+            split["audio"][::25, -1, 0] = -np.inf
+        if "text" in split:
+            split["text"][35::70] = 0
 
 
 # Both ---------------------------------------------------------------------------------------------------------------
@@ -368,7 +390,3 @@ def _apportion(weights: np.ndarray, total: int) -> NDArray[np.int64]:
 
 def _whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _per_modality(value: object, valid: Callable[[object], bool]) -> bool:
-    return isinstance(value, Mapping) and set(value) == set(MODALITIES) and all(map(valid, value.values()))

@@ -6,7 +6,8 @@ A layout is one file in ``layouts/`` (or a user's own, named by the dataset's ke
     def read(source: Path, settings: CorpusSettings, *, my_option=1) -> Corpus: ...
 
 ``files`` are patterns inside the dataset's folder, each of which must match (of a tuple of patterns, one); an empty
-``files`` means that the dataset's path is itself the one file. ``optional_files`` (patterns too) may be absent.
+``files`` means that the dataset's path is itself the one file. ``modality_files`` gives further patterns by modality,
+needed where the dataset has that modality. ``optional_files`` (patterns too) may be absent.
 ``standardize`` names the modalities that are normalised by default, ``folds`` how many folds the corpus has unless the
 configuration says otherwise. ``classes`` names the classes in label order where the layout defines them. Keyword-only
 arguments are the layout's options (the dataset's key ``options``), bounded by ``choices``, ``minimum`` and ``maximum``
@@ -16,11 +17,12 @@ arguments are the layout's options (the dataset's key ``options``), bounded by `
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nmer.errors import ConfigError, DataError
+from nmer.names import MODALITIES, modality_set
 from nmer.plugins import Declaration, Registry
 
 if TYPE_CHECKING:
@@ -48,10 +50,29 @@ def numbered(classes: Sequence[str]) -> str:
     return ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
 
 
-def source_files(layout_name: str, source: str | Path, file: str | None = None) -> list[Path]:
+def missing_modalities(found: Iterable[str], key: str) -> str:
+    """What to do where a corpus has fewer modalities than its dataset declares, as sentences that end a message.
+
+    found: the modalities that are there. key: the one that declares them."""
+    own = modality_set(found)
+    remedy = "Complete the corpus."
+    if own:
+        listed = ", ".join(own)
+        remedy = f"Modalities found: {listed}. Complete the corpus, or set {key} to [{listed}]."
+    return remedy
+
+
+def source_files(
+    layout_name: str,
+    source: str | Path,
+    file: str | None = None,
+    modalities: Iterable[str] = MODALITIES,
+    key: str = "modalities",
+) -> list[Path]:
     """The files that a layout reads from a corpus, sorted; reads only the layout's declaration and folder listings.
 
     source: the dataset's folder, or its file where the layout declares no files. file: a user's own layout file.
+    modalities: those of the dataset. key: the one that declares them, for messages.
     Raises DataError naming the missing file or pattern, ConfigError if there is no such layout.
     """
     source = Path(source)
@@ -62,14 +83,16 @@ def source_files(layout_name: str, source: str | Path, file: str | None = None) 
             f"{source}: a folder above may not be entered (permission denied). Change its permissions."
         ) from None
     attributes = layouts.declaration(layout_name, file).attributes
-    required = attributes.get("files", ())
-    if not required:
+    required, by_modality = attributes.get("files", ()), attributes.get("modality_files", {})
+    if not required and not by_modality:
         if not source.is_file():
             instead = "is a folder" if source.is_dir() else "no such file"
             raise DataError(f"{source}: {instead}. Layout '{layout_name}' reads one file; correct the path.")
         found = {source}
     else:
-        found = _files_of_folder(layout_name, source, required, attributes.get("optional_files", ()))
+        optional = attributes.get("optional_files", ())
+        found = _files_of_folder(layout_name, source, required, optional)
+        found |= _files_of_modalities(source, by_modality, modality_set(modalities), key)
     for path in sorted(found):
         if not os.access(path, os.R_OK):
             raise DataError(f"{path}: may not be read (permission denied). Change its permissions.")
@@ -96,6 +119,15 @@ def _files_of_folder(
     for pattern in optional:
         found |= _matches(source, pattern)
     return found
+
+
+def _files_of_modalities(source: Path, patterns: Mapping[str, str], modalities: Sequence[str], key: str) -> set[Path]:
+    matches = {m: _matches(source, pattern) for m, pattern in patterns.items()}
+    there = [m for m, files in matches.items() if files and m in modalities]
+    for m in modalities:
+        if m in matches and not matches[m]:
+            raise DataError(f"{source / patterns[m]}: no such file. {missing_modalities(there, key)}")
+    return {path for m in there for path in matches[m]}
 
 
 def relative_name(file: Path, source: Path) -> str:

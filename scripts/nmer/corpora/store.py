@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from nmer.content import unreadable
 from nmer.errors import DataError
-from nmer.names import MODALITIES, SPLITS
+from nmer.names import SPLITS, modality_set
 
 SCOPES = ("stored", "valid_frames")
 """Over what the variance is taken: all stored frames, or those that are not all zero (SPEC 2.6)."""
@@ -72,6 +72,11 @@ class FeatureStore:
     def dims(self) -> dict[str, int]:
         """Width of each modality."""
         return self.attributes["dims"]
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Those of a, v, l that the corpus has, in this order."""
+        return modality_set(self.dims)
 
     @property
     def repairs(self) -> dict[str, dict[str, int]]:
@@ -148,7 +153,7 @@ class FeatureStore:
 
     @cached_property
     def _offsets(self) -> dict[str, NDArray[np.int64]]:
-        return {m: self._file[m]["offset"][()] for m in MODALITIES}
+        return {m: self._file[m]["offset"][()] for m in self.modalities}
 
     def _pair(self, group: str) -> tuple[np.ndarray, np.ndarray] | None:
         if group not in self._file:
@@ -163,7 +168,8 @@ class FeatureStore:
             whole &= all(self._file[f"utterance/{name}"].shape == (count,) for name in ("id", "speaker"))
             splits = [f"fold/{number}/{split}" for number in self.folds for split in SPLITS]
             whole &= all(self._file[split].ndim == 1 for split in splits)
-            for m in MODALITIES:
+            whole &= bool(self.modalities)
+            for m in self.modalities:
                 shape = (int(self._offsets[m][-1]), self.dims[m])
                 whole &= self.values(m).shape == shape and len(self._offsets[m]) == count + 1
         except (LookupError, OSError, ValueError, TypeError, AttributeError, RuntimeError):

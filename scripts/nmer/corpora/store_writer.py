@@ -17,7 +17,7 @@ from nmer.corpora.repair import add_counts, cast, repair_in_place
 from nmer.corpora.store import SCOPES
 from nmer.corpora.streaming import create_file, create_values, frames_per_block, utterance_blocks
 from nmer.errors import DataError
-from nmer.names import MODALITIES, SPLITS
+from nmer.names import SPLITS
 from nmer.progress import progress
 
 
@@ -30,7 +30,7 @@ def write_store(
     turns out to be damaged, or a modality to hold the same frame throughout.
     """
     standardised = [m for m in settings.standardize if m not in corpus.normalised]
-    total = sum(4 * corpus.dims[m] * int(corpus.lengths[m].sum()) for m in MODALITIES)
+    total = sum(4 * corpus.dims[m] * int(corpus.lengths[m].sum()) for m in corpus.modalities)
     with create_file(path, total) as file, progress(f"features of {settings.dataset}", total) as advance:
         _write_utterances(file, corpus)
         if not corpus.folds:
@@ -38,9 +38,9 @@ def write_store(
         for number, fold in corpus.folds.items():
             for split in SPLITS:
                 file[f"fold/{number}/{split}"] = np.asarray(fold[split], np.int64)
-        written = {m: _write_modality(file, corpus, m, m in standardised, advance) for m in MODALITIES}
+        written = {m: _write_modality(file, corpus, m, m in standardised, advance) for m in corpus.modalities}
         repairs = {m: repaired for m, (repaired, _warnings) in written.items()}
-        dims = {m: corpus.dims[m] for m in MODALITIES}
+        dims = {m: corpus.dims[m] for m in corpus.modalities}
         attributes = {"classes": corpus.classes, "dims": dims, "repairs": repairs, "sources": dict(sources or {})}
         for name, value in attributes.items():
             file.attrs[name] = json.dumps(value, ensure_ascii=False)

@@ -16,7 +16,7 @@ from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.registry import numbered
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
-from nmer.names import MODALITIES, SPLITS
+from nmer.names import SPLITS
 
 PUBLISHED = {
     "IEMOCAP": {
@@ -42,9 +42,9 @@ def check(corpus: Corpus, settings: CorpusSettings, source: str | Path | None = 
     source: the corpus' file or folder, for messages.
     """
     section = f"datasets.{settings.dataset}"
-    _check_arrays(corpus, section, settings.layout)
+    _check_arrays(corpus, section, settings)
     _check_utterances(corpus, section, source)
-    for m in MODALITIES:
+    for m in settings.modalities:
         _check_modality(corpus, m, settings.dims.get(m), section)
     if len(corpus.folds) < settings.folds:
         raise DataError(
@@ -55,15 +55,15 @@ def check(corpus: Corpus, settings: CorpusSettings, source: str | Path | None = 
         _check_fold(corpus, fold, f"{section}, fold {number}")
 
 
-def _check_arrays(corpus: Corpus, section: str, layout: str) -> None:
+def _check_arrays(corpus: Corpus, section: str, settings: CorpusSettings) -> None:
     """Whether the reader returned what :class:`Corpus` says; a custom reader may not."""
-    count = len(corpus.ids)
+    count, layout, modalities = len(corpus.ids), settings.layout, settings.modalities
     with converting(f"{section}, layout '{layout}'", "Correct its reader: see the documentation of Corpus."):
-        arrays = {"labels": corpus.labels} | {f"lengths[{m}]": corpus.lengths[m] for m in MODALITIES}
+        arrays = {"labels": corpus.labels} | {f"lengths[{m}]": corpus.lengths[m] for m in modalities}
         wrong = [name for name, array in arrays.items() if not _whole(array) or array.shape != (count,)]
         wrong += ["speakers"] * (len(corpus.speakers) != count)
         wrong += [name for name in ("ids", "speakers", "classes") if not _all_text(getattr(corpus, name))]
-        wrong += [f"dims[{m}]" for m in MODALITIES if int(corpus.dims[m]) != corpus.dims[m]]
+        wrong += [f"dims[{m}]" for m in modalities if int(corpus.dims[m]) != corpus.dims[m]]
         for number, fold in corpus.folds.items():
             for split in SPLITS:
                 index = np.asarray(fold[split])
@@ -190,8 +190,10 @@ def report(
         "class_counts": _class_counts(store.labels, store.classes),
         "speakers": len(set(store.speakers)),
         "dims": store.dims,
-        "lengths": {m: _describe_lengths(np.diff(store.offset(m))) for m in MODALITIES},
-        "variance": {m: {scope: store.variance(m, scope) for scope in ("stored", "valid_frames")} for m in MODALITIES},
+        "lengths": {m: _describe_lengths(np.diff(store.offset(m))) for m in store.modalities},
+        "variance": {
+            m: {scope: store.variance(m, scope) for scope in ("stored", "valid_frames")} for m in store.modalities
+        },
         "folds": folds,
         "repairs": store.repairs,
         "dropped": corpus.dropped,
@@ -204,7 +206,7 @@ def report(
             *_fold_warnings(corpus, settings),
             *_repair_warnings(store.repairs),
             *warnings,
-            *(warning for m in MODALITIES for warning in _constant_warnings(store, m)),
+            *(warning for m in store.modalities for warning in _constant_warnings(store, m)),
             *_missing_class_warnings(folds),
             *(_published_warnings(published, folds) if published else []),
         ],
@@ -221,7 +223,7 @@ def summary(described: Mapping[str, Any]) -> str:
             f"{described['dataset']}, layout {described['layout']}: {described['utterances']} utterances, "
             f"{described['speakers']} speakers or videos, {len(folds)} fold{'s' * (len(folds) > 1)}",
             *(f"  {line}" for line in _split_lines(folds[shown], described["published"])),
-            *(_modality_line(described, m) for m in MODALITIES),
+            *(_modality_line(described, m) for m in described["lengths"]),
             *(f"  note: {note}" for note in described["notes"]),
             *(f"  dropped {count}: {reason}" for reason, count in described["dropped"].items()),
             *(f"  warning: {warning}" for warning in described["warnings"]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,9 @@ def calibration_rows(
     return rows, warnings
 
 
-def read_levels(path: str | Path, additive: bool) -> dict[str, dict[str, str]]:
+def read_levels(path: str | Path, additive: bool, modalities: Iterable[str] = MODALITIES) -> dict[str, dict[str, str]]:
     """Modality -> its row of a calibration table, as text. additive: whether the rows must hold a level.
+    modalities: those that must have one.
 
     Raises DataError if the file is damaged, or lacks a modality or a column.
     """
@@ -66,7 +67,7 @@ def read_levels(path: str | Path, additive: bool) -> dict[str, dict[str, str]]:
             rows = {row["modality"]: row for row in csv.DictReader(stream)}
         except csv.Error as error:
             raise DataError(f"{path}: is not a calibration table ({error}). {needed}") from None
-        for m in MODALITIES:
+        for m in modalities:
             absent = [column for column in COLUMNS if rows[m].get(column) is None]
             if absent:
                 raise DataError(f"{path}: the row of modality '{m}' has no {', '.join(absent)}. {needed}")

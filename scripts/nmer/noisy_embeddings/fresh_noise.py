@@ -12,7 +12,6 @@ import numpy as np
 
 from nmer.content import unreadable
 from nmer.corpora.store import FeatureStore
-from nmer.names import MODALITIES
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
 
 Change = Callable[[np.ndarray], np.ndarray]
@@ -39,22 +38,22 @@ class FreshNoise:
         """features: the feature store. noisy: its noisy embeddings, which know their settings and levels.
 
         Raises DataError if they are damaged."""
+        with FeatureStore(features) as store:
+            self._space = {m: store.corruption_space(m) for m in store.modalities}
         try:
             with h5py.File(noisy) as file:
                 settings = CorruptionSettings(**json.loads(file.attrs["settings"]))
-                self._alpha_bar = {m: file[m].attrs.get("alpha_bar") for m in MODALITIES}
+                self._alpha_bar = {m: file[m].attrs.get("alpha_bar") for m in self._space}
         except (OSError, KeyError, TypeError, ValueError) as error:
             otherwise = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
             raise unreadable(noisy, error, otherwise) from None
         self._source = NoiseSource.of(settings)
-        with FeatureStore(features) as store:
-            self._space = {m: store.corruption_space(m) for m in MODALITIES}
 
     def draw(self, data: Replaceable, copy: int, repeat: int, epoch: int) -> None:
         """Put new noise on the given copy of every training utterance."""
         name = f"repeat {repeat}, epoch {epoch}"
         for row in data.training_rows.tolist():
-            for m in MODALITIES:
+            for m in self._space:
                 data.replace(m, row, copy, self._corruption(data.ids[row], m, name))
 
     def _corruption(self, utterance: str, modality: str, name: str) -> Change:

@@ -151,7 +151,7 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
                 mode=arguments.mode,
                 match=arguments.match,
             )
-            rows, warnings = calibration_rows(settings, {m: store.variance(m) for m in MODALITIES}, schedule)
+            rows, warnings = calibration_rows(settings, {m: store.variance(m) for m in store.modalities}, schedule)
             output.create_dataset("utterance/id", data=store.ids, dtype=h5py.string_dtype())
             print("\t".join((*COLUMNS, "measured_db")))
             measured_rows: list[dict[str, Any]] = []

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
 
 from nmer.names import (
-    ALL_CLEAN,
     ALL_NOISY,
-    CONDITIONS,
     MODALITIES,
-    SIX_CONDITIONS,
     UNIMODAL_SYSTEMS,
+    all_clean,
+    conditions,
+    incomplete_conditions,
+    modality_set,
     noisy_modalities,
 )
 from nmer.seeds import derive_key, generator
@@ -23,57 +25,82 @@ ONE_CONDITION = "one_condition"
 FRESH_COPY = 2
 """Copy of an utterance on which fresh noise is put; copy 1, the first cached draw, serves validation and test."""
 
-NOISY_FLAGS = {c: np.array([m in noisy_modalities(c) for m in MODALITIES]) for c in CONDITIONS}
-"""Per condition, which of a, v, l are noisy: (3,) bool."""
+
+def noisy_flags(condition: str, modalities: Iterable[str] = MODALITIES) -> np.ndarray:
+    """Which modalities of a corpus are noisy under a condition: (modalities,) bool, in the order a, v, l."""
+    noisy, own = noisy_modalities(condition, modalities), modality_set(modalities)
+    return np.array([modality in noisy for modality in own])
 
 
 @cache
-def fixed_condition(dataset: str, utterance: str) -> str:
-    """The one condition of an utterance in a corpus evaluated under one condition each; depends on the names alone."""
-    return SIX_CONDITIONS[derive_key("condition", dataset, utterance) % len(SIX_CONDITIONS)]
+def fixed_condition(dataset: str, utterance: str, modalities: tuple[str, ...] = MODALITIES) -> str:
+    """The one condition of an utterance in a corpus evaluated under one condition each; depends on the names alone.
+
+    modalities: of the corpus, at least two."""
+    possible = incomplete_conditions(modalities)
+    return possible[derive_key("condition", dataset, utterance) % len(possible)]
 
 
-def validation_items(regime: str, evaluation: str, dataset: str, utterances: list[str]) -> dict[str, np.ndarray]:
-    """Positions of the utterances validated under each condition of a training regime."""
+def validation_items(
+    regime: str, evaluation: str, dataset: str, utterances: list[str], modalities: tuple[str, ...] = MODALITIES
+) -> dict[str, np.ndarray]:
+    """Positions of the utterances validated under each condition of a training regime. modalities: of the corpus."""
     everyone = np.arange(len(utterances))
     if regime == "clean":
-        return {ALL_CLEAN: everyone}
+        return {all_clean(modalities): everyone}
     if regime == "all":
         return {ALL_NOISY: everyone}
-    return _six(evaluation, dataset, utterances)
+    return _incomplete(evaluation, dataset, utterances, modalities)
 
 
 def test_items(
-    conditions: tuple[str, ...], evaluation: str, dataset: str, utterances: list[str]
+    tested: tuple[str, ...],
+    evaluation: str,
+    dataset: str,
+    utterances: list[str],
+    modalities: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
-    """Positions of the utterances tested under each of some conditions; all noisy and all clean take everyone."""
+    """Positions of the utterances tested under each of some conditions; all noisy and all clean take everyone.
+
+    modalities: of the corpus."""
     everyone = np.arange(len(utterances))
-    items = _six(evaluation, dataset, utterances) | {ALL_NOISY: everyone, ALL_CLEAN: everyone}
-    return {condition: items[condition] for condition in conditions}
+    items = _incomplete(evaluation, dataset, utterances, modalities)
+    items |= {ALL_NOISY: everyone, all_clean(modalities): everyone}
+    return {condition: items[condition] for condition in tested}
 
 
-def tested_conditions(system: str, noisy: bool) -> tuple[str, ...]:
-    """Conditions under which a system is tested. noisy: at a noise level, or on clean features alone.
+def tested_conditions(system: str, noisy: bool, modalities: tuple[str, ...]) -> tuple[str, ...]:
+    """Conditions under which a system is tested. noisy: at a noise level, or on clean features alone. modalities: of
+    the corpus.
 
     Those of the uni-modality benchmark have two: their modality noisy, or clean (DESIGN section 5).
     """
     if not noisy:
-        return (ALL_CLEAN,)
-    return (ALL_NOISY,) if system in UNIMODAL_SYSTEMS else CONDITIONS
+        return (all_clean(modalities),)
+    return (ALL_NOISY,) if system in UNIMODAL_SYSTEMS else conditions(modalities)
 
 
-def training_flags(regime: str, count: int, dataset: str, fold: int, repeat: int, epoch: int) -> np.ndarray:
-    """Which modalities of each training utterance are noisy in one epoch: (count, 3) bool.
+def training_flags(
+    regime: str,
+    count: int,
+    dataset: str,
+    fold: int,
+    repeat: int,
+    epoch: int,
+    modalities: tuple[str, ...] = MODALITIES,
+) -> np.ndarray:
+    """Which modalities of each training utterance are noisy in one epoch: (count, modalities) bool.
 
-    In the regime ``six`` every utterance draws one of the six conditions anew each epoch (SPEC 5.4). The draw is the
-    same for every system, noise kind and SNR.
+    In the regime ``six`` every utterance draws one of the incomplete conditions anew each epoch (SPEC 5.4). The draw is
+    the same for every system, noise kind and SNR. modalities: of the corpus, at least two in that regime.
     """
     if regime == "clean":
-        return np.zeros((count, len(MODALITIES)), bool)
+        return np.zeros((count, len(modalities)), bool)
     if regime == "all":
-        return np.ones((count, len(MODALITIES)), bool)
-    draw = generator("training conditions", dataset, fold, repeat, epoch).integers(len(SIX_CONDITIONS), size=count)
-    return np.stack([NOISY_FLAGS[condition] for condition in SIX_CONDITIONS])[draw]
+        return np.ones((count, len(modalities)), bool)
+    possible = incomplete_conditions(modalities)
+    draw = generator("training conditions", dataset, fold, repeat, epoch).integers(len(possible), size=count)
+    return np.stack([noisy_flags(condition, modalities) for condition in possible])[draw]
 
 
 def cached_draws(train_draws: int | str) -> int:
@@ -92,8 +119,11 @@ def training_copies(train_draws: int | str, count: int, dataset: str, fold: int,
     return 1 + generator("training draws", dataset, fold, repeat, epoch).integers(train_draws, size=count)
 
 
-def _six(evaluation: str, dataset: str, utterances: list[str]) -> dict[str, np.ndarray]:
-    if evaluation == EVERY_CONDITION:
-        return {condition: np.arange(len(utterances)) for condition in SIX_CONDITIONS}
-    assigned = np.array([fixed_condition(dataset, utterance) for utterance in utterances])
-    return {condition: np.flatnonzero(assigned == condition) for condition in SIX_CONDITIONS}
+def _incomplete(
+    evaluation: str, dataset: str, utterances: list[str], modalities: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    possible = incomplete_conditions(modalities)
+    if evaluation == EVERY_CONDITION or not possible:
+        return {condition: np.arange(len(utterances)) for condition in possible}
+    assigned = np.array([fixed_condition(dataset, utterance, modalities) for utterance in utterances])
+    return {condition: np.flatnonzero(assigned == condition) for condition in possible}

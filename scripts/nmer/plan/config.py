@@ -17,13 +17,14 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
+from nmer.corpora.corpus import check_undeclared
 from nmer.corpora.demo import DemoSettings
 from nmer.corpora.download_list import download_list
 from nmer.corpora.registry import check_classes, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.figures import figures, sources
 from nmer.metrics import check_metrics
-from nmer.names import REGIMES, UNIMODAL_SYSTEMS
+from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, modality_set
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.values import check_finite, check_values
 from nmer.plugins import Declaration, Registry
@@ -233,6 +234,11 @@ def _check_declaration(declaration: Declaration, where: str, files: dict[str, st
         raise ConfigError(f"{declaration.file}: what '{name}' names does not exist. {error}") from None
 
 
+def declared_modalities(dataset: Mapping[str, Any]) -> tuple[str, ...]:
+    """The modalities of a dataset's section, in the order a, v, l. Default all three (SPEC 13)."""
+    return modality_set(dataset.get("modalities", MODALITIES))
+
+
 def _check_dataset(config: dict[str, Any], name: str) -> None:
     dataset = config["datasets"][name]
     if ("path" in dataset) == ("generate" in dataset):
@@ -241,12 +247,18 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
         declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
         declaration.check_options(dataset.get("options", {}), f"datasets.{name}.options")
         check_classes(declaration, dataset.get("classes"), "classes")
+        own = declared_modalities(dataset)
+        check_undeclared(dataset, own, f"datasets.{name}")
         if "generate" in dataset:
-            DemoSettings.from_mapping({"dataset": name, **{key: dataset[key] for key in ("layout", "generate")}})
+            DemoSettings.from_mapping(
+                {"dataset": name, **{key: dataset[key] for key in ("layout", "generate")}, "modalities": own}
+            )
         else:
-            source_files(dataset["layout"], Path(config.get("data", "data")) / dataset["path"], dataset.get("file"))
+            source = Path(config.get("data", "data")) / dataset["path"]
+            source_files(dataset["layout"], source, dataset.get("file"), own, f"datasets.{name}.modalities")
     except ConfigError as error:
-        raise ConfigError(f"datasets.{name}: {error}") from None
+        said = str(error)
+        raise ConfigError(said if said.startswith("datasets.") else f"datasets.{name}: {said}") from None
     except DataError as error:
         message = f"datasets.{name}: {error} Paths are relative to the folder given by 'data' (--config data=...)."
         if "download" in dataset:

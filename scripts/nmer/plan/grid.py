@@ -15,13 +15,13 @@ from nmer.corpora.registry import layouts
 from nmer.errors import ConfigError
 from nmer.figures import figures, per_dataset, position, sources
 from nmer.metrics import SHOWN
-from nmer.names import UNIMODAL_SYSTEMS, corruption_name
+from nmer.names import UNIMODAL_SYSTEMS, corruption_name, incomplete_conditions
 from nmer.noise.registry import has_snr, noise_kinds
-from nmer.plan.config import check_config, schema
+from nmer.plan.config import check_config, declared_modalities, schema
 from nmer.plan.values import normalised
 from nmer.plugins import Declaration
 from nmer.references.registry import REFERENCES, references
-from nmer.systems.registry import check_teacher, pretraining, regimes, systems
+from nmer.systems.registry import check_teacher, pretraining, regimes, systems, unfit
 
 ALL_TABLES = (1, 2, 3, 4, 5)
 REFERENCE_NOISE = "gaussian"
@@ -85,8 +85,12 @@ class Grid:
         self.figures: list[str] = sorted(self.experiment.get("figures", configured), key=self._position)
         self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN))
         self._declarations: dict[str, Declaration] = {}
+        for dataset in self.datasets:
+            self.folds(dataset)
         for system in self.systems:
             self._check_teacher(system)
+            if system not in REFERENCES:
+                self._check_modalities(system)
         self.drawings = self._drawings()
 
     @property
@@ -171,11 +175,27 @@ class Grid:
         """Whether a figure of the experiment reads the t-SNE panels."""
         return self.reads("points") or self.reads("distances")
 
+    def modalities(self, dataset: str) -> tuple[str, ...]:
+        """The modalities of a dataset, in the order a, v, l."""
+        return declared_modalities(self.config["datasets"][dataset])
+
     def folds(self, dataset: str) -> list[int]:
-        """The folds that are run, 1-based: the experiment's number of them, at most what the corpus has."""
+        """The folds that are run, 1-based: the first of the corpus, as many as the experiment says, or those it lists.
+
+        Raises ConfigError for a listed fold that the corpus does not have.
+        """
         section = self.config["datasets"][dataset]
         declared = layouts.declaration(section["layout"], section.get("file")).attributes.get("folds", 1)
         available, wanted = section.get("folds", declared), self.experiment.get("folds", "all")
+        if isinstance(wanted, list):
+            beyond = [fold for fold in sorted(wanted) if fold > available]
+            if beyond:
+                has = f"{available} folds" if available > 1 else "one fold"
+                raise ConfigError(
+                    f"experiments.{self.name}.folds: fold {beyond[0]} is listed, but dataset '{dataset}' has {has}. "
+                    "Correct the list, or leave the dataset out."
+                )
+            return sorted(wanted)
         return list(range(1, (available if wanted == "all" else min(wanted, available)) + 1))
 
     def regimes(self, dataset: str, system: str) -> list[str]:
@@ -184,7 +204,9 @@ class Grid:
         A uni-modal system is trained where Table 4 asks for it: on noisy features, on clean ones, or on both.
         """
         if system not in UNIMODAL_SYSTEMS:
-            return [regime for regime in regimes(self._system(system)) if regime != "all" or 5 in self.tables]
+            run = [regime for regime in regimes(self._system(system)) if regime != "all" or 5 in self.tables]
+            # A reference row can do without incomplete conditions, which one modality does not have.
+            return run if incomplete_conditions(self.modalities(dataset)) else [name for name in run if name != "six"]
         if not self._unimodal_is_run or dataset not in self.unimodal["datasets"]:
             return []
         clean, reference = self.unimodal["train_clean"], self.unimodal["clean_reference"]
@@ -251,6 +273,23 @@ class Grid:
         if teacher := self._teacher(system):
             given = [self._given(name).get("options", {}) for name in (system, teacher)]
             check_teacher(self._system(system), given[0], self._system(teacher), given[1])
+
+    def _check_modalities(self, system: str) -> None:
+        """Raise ConfigError if a system, or what it starts from, cannot be trained on the modalities of a dataset."""
+        where = f"experiments.{self.name}"
+        unimodal = system in UNIMODAL_SYSTEMS
+        for dataset in self.unimodal["datasets"] if unimodal else self.datasets:
+            own = self.modalities(dataset)
+            for name in filter(None, (system, self._teacher(system))):
+                if reason := unfit(self._system(name), self._given(name).get("options"), own):
+                    place = f"{where}.systems: '{system}' cannot be trained on dataset '{dataset}'"
+                    begins = "" if name == system else f"it starts from '{name}', and "
+                    remedy = (
+                        f"Remove it, or list other datasets in {where}.unimodal.datasets"
+                        if unimodal
+                        else ("Remove the system or the dataset")
+                    )
+                    raise ConfigError(f"{place} (modalities {', '.join(own)}): {begins}{reason}. {remedy}.")
 
     def _kind(self, name: str) -> dict[str, Any]:
         """What the configuration says of a noise, with the ``kind`` behind its name."""

@@ -127,7 +127,7 @@ class Paths(Grid):
     def histories(self, dataset: str) -> list[Path]:
         """The histories behind the training curves: the reference noise at its mildest and its hardest level.
 
-        Trainings for the six conditions, or on clean data where a system has no other.
+        Trainings for the incomplete conditions, or on clean data where a system has no other.
         """
         noise = self.reference_noise
         run = sorted(self.levels(noise), key=lambda level: 0 if level is None else -level)
@@ -146,4 +146,4 @@ class Paths(Grid):
     def _sources(self, dataset: str) -> list[Path]:
         section = self.config["datasets"][dataset]
         root = Path(self.data) / section["path"]
-        return source_files(section["layout"], root, section.get("file"))
+        return source_files(section["layout"], root, section.get("file"), self.modalities(dataset))

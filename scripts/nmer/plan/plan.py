@@ -20,7 +20,7 @@ from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
 from nmer.figures import sources
 from nmer.metrics import SHOWN
-from nmer.names import FRESH
+from nmer.names import ALL_CLEAN, FRESH, MODALITIES
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
 from nmer.plan.grid import Corruption, non_default
@@ -120,7 +120,8 @@ class Plan(Paths):
     def corpus_settings(self, w: Wildcards) -> str:
         """Settings of a generated corpus."""
         section = self.config["datasets"][w.dataset]
-        return _json({"dataset": w.dataset, "layout": section["layout"], "generate": section["generate"]})
+        made = {"dataset": w.dataset, "layout": section["layout"], "generate": section["generate"]}
+        return _json(made | {"modalities": self._fewer_modalities(w.dataset)})
 
     def fetch_settings(self, dataset: str) -> str:
         """Settings of fetching the files of a dataset."""
@@ -133,6 +134,7 @@ class Plan(Paths):
         read = {key: section.get(key) for key in keys}
         evaluation = section.get("evaluation", EVERY_CONDITION)
         read["evaluation"] = None if evaluation == EVERY_CONDITION else evaluation
+        read["modalities"] = self._fewer_modalities(w.dataset)
         return _json({"dataset": w.dataset, "synthetic": "generate" in section or None} | read)
 
     def source_digest(self, w: Wildcards) -> str:
@@ -189,8 +191,9 @@ class Plan(Paths):
         )
 
     def check_settings(self, w: Wildcards) -> str:
-        """Settings of the check of a system: how it is built."""
-        return _json({"system": w.system, **self._given(w.system)})
+        """Settings of the check of a system: how it is built, and for which modalities, if fewer than three."""
+        sets = sorted({"".join(self.modalities(dataset)) for dataset in self.datasets})
+        return _json({"system": w.system, "modalities": None if sets == [ALL_CLEAN] else sets} | self._given(w.system))
 
     def evaluation_settings(self, w: Wildcards) -> str:
         """Settings of an evaluation."""
@@ -401,7 +404,13 @@ class Plan(Paths):
             paper_name=section.get("paper_name"),
             synthetic="generate" in section,
             evaluation=section.get("evaluation", EVERY_CONDITION),
+            modalities=self.modalities(dataset),
         )
+
+    def _fewer_modalities(self, dataset: str) -> list[str] | None:
+        """The modalities of a dataset, None where it has all three."""
+        own = self.modalities(dataset)
+        return None if own == MODALITIES else list(own)
 
 
 _SCHEDULE = {

@@ -201,7 +201,9 @@ def _sources(plan: Plan, dataset: str) -> list[str] | None:
     section = plan.config["datasets"][dataset]
     if "generate" in section:
         return None
-    files = source_files(section["layout"], Path(plan.data) / section["path"], section.get("file"))
+    files = source_files(
+        section["layout"], Path(plan.data) / section["path"], section.get("file"), plan.modalities(dataset)
+    )
     return sorted(source_digests(files, MEMORY).values())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.validation import background
 from nmer.errors import DataError
-from nmer.names import CONDITIONS
+from nmer.names import conditions
 from nmer.plan.conditions import ONE_CONDITION, test_items
 
 SHOWN = 5
@@ -29,7 +29,9 @@ def check_tested_classes(corpus: Corpus, settings: CorpusSettings) -> None:
             continue
         missing += [f"fold {number}, val: {name}" for name in _absent(corpus, fold["val"])]
         utterances = [corpus.ids[row] for row in fold["test"]]
-        items = test_items(CONDITIONS, settings.evaluation, settings.dataset, utterances)
+        items = test_items(
+            conditions(settings.modalities), settings.evaluation, settings.dataset, utterances, settings.modalities
+        )
         everywhere = _absent(corpus, fold["test"])
         missing += [f"fold {number}, test: {name}" for name in everywhere]
         missing += [
@@ -42,10 +44,10 @@ def check_tested_classes(corpus: Corpus, settings: CorpusSettings) -> None:
         return
     listed = "; ".join(missing[:SHOWN]) + f"; and {len(missing) - SHOWN} more" * (len(missing) > SHOWN)
     key = f"datasets.{settings.dataset}"
-    conditions = f", set {key}.evaluation: every_condition" if settings.evaluation == ONE_CONDITION else ""
+    remedy = f", set {key}.evaluation: every_condition" if settings.evaluation == ONE_CONDITION else ""
     raise DataError(
         f"{key}: a class has no utterance in a split that is scored ({listed}). UA needs every class there. Choose "
-        f"other folds, lower {key}.folds so that these are not run{conditions}, or leave the class out."
+        f"other folds, lower {key}.folds so that these are not run{remedy}, or leave the class out."
         f"{background(corpus)}"
     )
 

@@ -79,7 +79,8 @@ def _from_folder(path: Path, modalities: tuple[str, ...]) -> NewFeatures:
     else:
         ids = sorted(file.stem for file in (path / modalities[0]).glob("*.npy"))
     if not ids:
-        raise DataError(f"{path}: no {modalities[0]}/*.npy in it. Give a folder with a, v and l/{{id}}.npy.")
+        needed = ", ".join(f"{modality}/{{id}}.npy" for modality in modalities)
+        raise DataError(f"{path}: no {modalities[0]}/*.npy in it. Give a folder with {needed}.")
     for identifier in ids:
         if identifier in (".", "..") or set(identifier) & set("/\\\0"):
             raise DataError(f"{listing}: id '{identifier}' cannot be the name of a file. Rename the utterance.")

@@ -17,17 +17,18 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS
+from nmer.names import ALL_NOISY, AVERAGE, all_clean
 from nmer.references.registry import MAJORITY
 from nmer.results.predictions import RUN, Run
 from nmer.results.reading import read_columns
+from nmer.results.scores import modalities_of
 
 CONFIDENCE = 0.95
 ONE_CLASS = 0.99
 """With at least this share of its predictions in one class, a training has learnt nothing."""
 
 CELL = (*RUN, "condition")
-"""What a training is judged for; ``avg6`` is the six conditions together."""
+"""What a training is judged for; ``avg6`` is the incomplete conditions together."""
 
 MARKS = ("trainings", "at_chance", "wa_at_majority")
 _TYPES = {
@@ -104,15 +105,15 @@ def judge(labels: np.ndarray, predicted: np.ndarray) -> Verdict:
 
 
 def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
-    """Every training of these runs, judged for each tested condition and for the six together. Columns COLUMNS.
+    """Every training of these runs, judged for each condition and the incomplete ones together. Columns COLUMNS.
 
     The majority class is not judged: it is what others are held against.
     """
     rows = []
     for run in (run for run in runs if run.key[1] != MAJORITY):
         cells = {name: [position] for position, name in enumerate(run.conditions)}
-        if set(SIX_CONDITIONS) <= set(run.conditions):
-            cells[AVERAGE] = [run.conditions.index(name) for name in SIX_CONDITIONS]
+        if averaged := run.averaged():
+            cells[AVERAGE] = averaged
         for fold, here in run.folds.items():
             for repeat, predicted in enumerate(here.predicted, start=1):
                 for condition, positions in cells.items():
@@ -164,9 +165,10 @@ def levels(trainings: pd.DataFrame) -> dict[tuple[str, str], float]:
     trainings: as of :func:`judge_runs`. The share is that of a fold's test utterances, averaged over the trainings.
     """
     found = {}
-    # Under one of the six conditions alone, only some of the utterances may be tested.
-    of_all_utterances = trainings[trainings["condition"].isin((AVERAGE, ALL_NOISY, ALL_CLEAN))]
-    for dataset, rows in of_all_utterances.groupby("dataset", sort=False):
+    for dataset, tested in trainings.groupby("dataset", sort=False):
+        # Under an incomplete condition alone, only some of the utterances may be tested.
+        of_all_utterances = (AVERAGE, ALL_NOISY, all_clean(modalities_of(tested["condition"].unique())))
+        rows = tested[tested["condition"].isin(of_all_utterances)]
         found[str(dataset), "WA"] = float(rows["majority"].mean())
         found[str(dataset), "UA"] = float((1 / rows["classes"]).mean())
     return found

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, predictions_path
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, predictions_path
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import CELL, judge_runs, per_cell, read_trainings
 from nmer.results.labels import system_label
 from nmer.results.predictions import read_runs
 from nmer.results.reading import rows_of
-from nmer.results.scores import of_regime
+from nmer.results.scores import incomplete, of_regime
 from nmer.results.tables import TABLE_3_SYSTEM
 from nmer.results.wording import condition_title, level_title, short_title
 
@@ -27,12 +27,12 @@ def shown_cells(trainings: pd.DataFrame, settings: ReportSettings) -> pd.DataFra
     marks: pd.DataFrame = per_cell(trainings)
     six, noisy = of_regime(marks, "six"), of_regime(marks, "all")
     noisy = noisy[(noisy["condition"] == ALL_NOISY) & (noisy["noise"] == settings.reference_noise)]
-    of_nmer = (six["system"] == TABLE_3_SYSTEM) & six["condition"].isin(SIX_CONDITIONS)
+    of_nmer = (six["system"] == TABLE_3_SYSTEM) & incomplete(six)
     of_nmer &= six["noise"] == settings.reference_noise
     parts = [
         six[six["system"].isin(multimodal) & ((six["condition"] == AVERAGE) | of_nmer)],
         noisy[noisy["system"].isin([*multimodal, *unimodal])],
-        marks[marks["system"].isin(unimodal) & (marks["regime"] == "clean") & (marks["condition"] == ALL_CLEAN)],
+        marks[marks["system"].isin(unimodal) & (marks["regime"] == "clean") & (marks["condition"] != ALL_NOISY)],
     ]
     cells: pd.DataFrame = pd.concat(parts, ignore_index=True).drop_duplicates(list(CELL), ignore_index=True)
     return cells
@@ -48,7 +48,10 @@ def warnings(trainings: pd.DataFrame, settings: ReportSettings) -> list[str]:
         for _, rows in of_dataset.groupby(["noise", "snr_db"], dropna=False, sort=False):
             noise, snr_db = rows["noise"].iloc[0], rows["snr_db"].iloc[0]
             level = level_title(noise, None if pd.isna(snr_db) else int(snr_db)) if noise else "without noise"
-            named = "; ".join(_named(str(condition), part) for condition, part in rows.groupby("condition", sort=False))
+            named = "; ".join(
+                _named(str(condition) if noise else ALL_CLEAN, part)
+                for condition, part in rows.groupby("condition", sort=False)
+            )
             sentences.append(f"At chance on {short_title(dataset, about)}, {level}: {named}.")
     return sentences
 

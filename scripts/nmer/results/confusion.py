@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from nmer.names import SIX_CONDITIONS
 from nmer.report_settings import ReportSettings
 from nmer.results.reading import read_columns
-from nmer.results.scores import of_regime
+from nmer.results.scores import incomplete, of_regime
 from nmer.results.selection import corruptions, of_dataset, outermost, select
 
 CONFUSION_COLUMNS = ("dataset", "noise", "snr_db", "system", "label", "predicted", "share")
@@ -33,8 +32,8 @@ def confusion_matrices(counts: pd.DataFrame, settings: ReportSettings, dataset: 
     """Confusion matrices of one dataset under the reference noise at its outermost levels, columns CONFUSION_COLUMNS.
 
     counts: as :func:`read_counts` gives them; classes keep their order. share: of the utterances of class ``label``,
-    the part taken for ``predicted``; the mean over the six conditions, as in Table 2, each counting the same. A class
-    without an utterance under a condition has no share there. Raises ConfigError for an unknown dataset.
+    the part taken for ``predicted``; the mean over incomplete conditions, as in Table 2, each counting the same. A
+    class without an utterance under a condition has no share there. Raises ConfigError for an unknown dataset.
     """
     shares = _shares(counts, settings, dataset)
     classes = list(dict.fromkeys(shares["label"]))
@@ -66,7 +65,7 @@ def recall(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.D
 
 def _shares(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
     own = of_regime(of_dataset(counts, settings, dataset), "six")
-    own = own[own["condition"].isin(SIX_CONDITIONS)]
+    own = own[incomplete(own)]
     classes = list(dict.fromkeys([*own["label"], *own["predicted"]]))
     rows = own.groupby([*_RUN, "condition", "label", "predicted"], dropna=False, sort=False)["count"].sum()
     matrix = rows.unstack(fill_value=0).reindex(columns=classes, fill_value=0).astype("float64")

@@ -23,7 +23,7 @@ from nmer.corpora.store import FeatureStore
 from nmer.corpora.streaming import create_file
 from nmer.errors import DataError
 from nmer.metrics import METRICS, of_target
-from nmer.names import AVERAGE, SIX_CONDITIONS
+from nmer.names import AVERAGE
 from nmer.results.predictions import RUN, FoldPredictions, Run
 
 CELL = (*RUN, "condition", "metric")
@@ -211,10 +211,9 @@ def _measure_run(run: Run, units: Mapping[int, np.ndarray], count: int) -> tuple
         here, starts = np.unique(units[fold][order], return_index=True)
         contributions[..., here] += np.add.reduceat(of_items[..., order], starts, axis=-1)
     names = list(run.conditions)
-    if set(SIX_CONDITIONS) <= set(names):
-        six = [names.index(name) for name in SIX_CONDITIONS]
-        means = np.concatenate([means, means[:, six].mean(axis=1, keepdims=True)], axis=1)
-        averaged = contributions[:, six].mean(axis=1, keepdims=True)
+    if places := run.averaged():
+        means = np.concatenate([means, means[:, places].mean(axis=1, keepdims=True)], axis=1)
+        averaged = contributions[:, places].mean(axis=1, keepdims=True)
         contributions = np.concatenate([contributions, averaged], axis=1)
         names.append(AVERAGE)
     return names, means, contributions

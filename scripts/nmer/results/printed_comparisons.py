@@ -56,7 +56,7 @@ def arrange_comparisons(table: pd.DataFrame, settings: ReportSettings) -> Printe
 
 
 def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
-    """One sentence per dataset: how many comparisons on the six conditions NMER wins or loses with certainty."""
+    """One sentence per dataset: how many comparisons on the incomplete conditions NMER wins or loses with certainty."""
     sentences, metric = [], settings.metrics[0]
     for dataset, about in settings.datasets.items():
         part = table[(table["dataset"] == dataset) & (table["condition"] == AVERAGE) & (table["metric"] == metric)]
@@ -72,8 +72,8 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
         aside = f" {untested} are not tested." if untested else ""
         aside += f" {at_chance.sum()} are not counted, as one of the two is at chance there." if at_chance.any() else ""
         sentences.append(
-            f"{title}: of {len(part)} comparisons of NMER with another system in {metric}, over the six "
-            f"conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost significantly.{aside}"
+            f"{title}: of {len(part)} comparisons of NMER with another system in {metric}, over the "
+            f"incomplete conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost significantly.{aside}"
         )
         sentences += _reference_ahead(table[table["dataset"] == dataset], title, settings.metrics)
     return sentences
@@ -95,7 +95,7 @@ def _reference_ahead(of_dataset: pd.DataFrame, title: str, metrics: Sequence[str
         counts.append(f"{metric}: {over_nmer.sum()} of {len(wide)} and {over_all.sum()} of {len(wide)}")
     return [
         f"{title}: a {system_label(LINEAR)} on the same noisy features scores higher than NMER, and than every system, "
-        f"at so many noise kinds and levels over the six conditions: {'; '.join(counts)}."
+        f"at so many noise kinds and levels over the incomplete conditions: {'; '.join(counts)}."
     ]
 
 

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from nmer.metrics import METRICS
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, UNIMODAL_SYSTEMS
+from nmer.names import (
+    ALL_CLEAN,
+    ALL_NOISY,
+    AVERAGE,
+    SIX_CONDITIONS,
+    UNIMODAL_SYSTEMS,
+    all_clean,
+    incomplete_conditions,
+)
 from nmer.references.registry import REFERENCES
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
@@ -19,7 +27,7 @@ from nmer.results.wording import ABSENT, AT_CHANCE, WA_AT_MAJORITY, dataset_titl
 
 CAPTIONS = {
     1: "Table 1. Classes and sizes of the datasets.",
-    2: "Table 2. {metrics}, averaged over the six conditions.",
+    2: "Table 2. {metrics}, averaged over the incomplete conditions.",
     3: "Table 3. NMER in each condition, named by its clean modalities (a acoustic, v visual, l lexical).",
     4: "Table 4. One modality alone, under noise. {metrics}.",
     5: "Table 5. {metrics} with all modalities noisy.",
@@ -160,12 +168,19 @@ def _score_grids(table: pd.DataFrame, settings: ReportSettings, arrangement: Arr
     grids = []
     for dataset, about in settings.datasets.items():
         body = []
+        foreign = set(SIX_CONDITIONS) - set(incomplete_conditions(about.modalities))
+        shown = [number for number, column in enumerate(columns) if column.get("condition") not in foreign]
         for labels, row in rows:
-            places = [tuple(({"dataset": dataset} | row | column)[name] for name in KEY) for column in columns]
+            named = {"dataset": dataset} | row
+            if named.get("condition") == ALL_CLEAN:
+                named["condition"] = all_clean(about.modalities)
+            places = [tuple((named | columns[number])[name] for name in KEY) for number in shown]
             if any(place in cells for place in places):
                 body.append((labels, tuple(cells.get(place, Cell()) for place in places)))
+        # Only heads of conditions, which are one column wide, are left out.
+        heads = header if len(shown) == len(columns) else (tuple(header[0][number] for number in shown),)
         if body:
-            grids.append(Grid(dataset_title(dataset, about), stubs, header, tuple(body)))
+            grids.append(Grid(dataset_title(dataset, about), stubs, heads, tuple(body)))
     return grids
 
 
@@ -212,7 +227,7 @@ def _mark(row: Any) -> str:
 
 def _score_notes(number: int, table: pd.DataFrame) -> list[str]:
     notes = [_spread_note(table)]
-    if (table["condition"] == ALL_CLEAN).any():
+    if number == 4 and (table["noise"] == "").any():
         notes.append("Clean: trained and tested without noise, for reference; the paper has no such row.")
     marked = _at_chance(table[table["mean"].notna()]).any()
     if _best(table):

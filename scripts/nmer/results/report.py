@@ -80,8 +80,8 @@ def what_was_run(
 def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.DataFrame | None = None) -> list[str]:
     """A few sentences on the outcome: per dataset, who is best where, and what the loss from noise is.
 
-    Averages over the six conditions, reference noise. Nothing is said of a dataset without such scores. A system with
-    a training at chance there (trainings: verdicts of ``nmer.results.chance``) is not compared.
+    Averages over incomplete conditions, reference noise. Nothing is said of a dataset without such scores. A system
+    with a training at chance there (trainings: verdicts of ``nmer.results.chance``) is not compared.
     """
     noise, metric = settings.reference_noise, settings.metrics[0]
     cells = with_marks(average(of_regime(scores, "six")), trainings)
@@ -298,9 +298,8 @@ def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame, metric:
     spread = "" if pd.isna(deviation) else f"\u00a0±\u00a0{deviation:.4f}"  # kept on one line
     rank = f"the best of {len(learnt)} systems is {system_label(best)}" if len(learnt) > 1 else system_label(best)
     aside = f" ({marked} with a training at chance not counted)" if marked else ""
-    return (
-        f"{name}, {decibels(snr_db)}: {rank} with {metric} {mean:.4f}{spread}, averaged over the six conditions{aside}."
-    )
+    score = f"{metric} {mean:.4f}{spread}, averaged over the incomplete conditions{aside}"
+    return f"{name}, {decibels(snr_db)}: {rank} with {score}."
 
 
 def _calibration_row(row: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from nmer.errors import DataError
 from nmer.metrics import METRICS
-from nmer.names import AVERAGE, CONDITIONS, SIX_CONDITIONS
+from nmer.names import ALL_NOISY, AVERAGE, CONDITIONS, incomplete_conditions, modality_set
 from nmer.results.reading import read_columns
 
 _TYPES = {
@@ -58,14 +58,14 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def average(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over repeats of every cell, the average of the six conditions among them.
+    """Mean and standard deviation over repeats of every cell, the average of the incomplete conditions among them.
 
     scores: rows as in COLUMNS. Each (repeat, fold, condition) counts once, whatever its number of items ``n``: mean
     over conditions (for ``avg6``), then over folds, then mean and std (ddof 1, missing for one repeat) over repeats.
     Returns the columns CELL, ``mean``, ``std``, ``n`` (number of repeats).
     Raises DataError if conditions or folds are missing for some repeat. Source: SPEC 6.2.
     """
-    rows = pd.concat([scores, _mean_of_six(scores)], ignore_index=True)
+    rows = pd.concat([scores, _mean_of_incomplete(scores)], ignore_index=True)
     by_repeat = rows.groupby([*CELL, "repeat"], dropna=False, sort=False)["value"].agg(["mean", "size"]).reset_index()
     cells = by_repeat.groupby(list(CELL), dropna=False, sort=False)
     if (cells["size"].nunique() > 1).any():
@@ -83,14 +83,37 @@ def of_regime(scores: pd.DataFrame, regime: str) -> pd.DataFrame:
     return scores[(scores["regime"] == regime) | scores["system"].isin(clean_only)]
 
 
-def _mean_of_six(scores: pd.DataFrame) -> pd.DataFrame:
-    six = scores[scores["condition"].isin(SIX_CONDITIONS)]
+def modalities_of(conditions: Iterable[str]) -> tuple[str, ...]:
+    """The modalities of a corpus, in the order a, v, l, by the conditions under which it was tested: those that are
+    clean in any. Every multimodal test includes the condition in which all of them are (SPEC 13)."""
+    return modality_set("".join(set(conditions) & (set(CONDITIONS) - {ALL_NOISY})))
+
+
+def incomplete(table: pd.DataFrame) -> pd.Series:
+    """Which rows are of an incomplete condition of their dataset, bool. table: columns dataset and condition, of every
+    condition that was tested."""
+    possible = _incomplete_conditions(table)
+    pairs = zip(table["dataset"], table["condition"], strict=True)
+    return pd.Series([condition in possible[dataset] for dataset, condition in pairs], table.index, dtype=bool)
+
+
+def _incomplete_conditions(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Dataset -> its incomplete conditions. table: as for :func:`incomplete`."""
+    by_dataset = table.groupby("dataset", sort=False)["condition"]
+    return {str(dataset): incomplete_conditions(modalities_of(tested.unique())) for dataset, tested in by_dataset}
+
+
+def _mean_of_incomplete(scores: pd.DataFrame) -> pd.DataFrame:
     without_condition = [column for column in CELL if column != "condition"]
-    groups = six.groupby([*without_condition, "fold", "repeat"], dropna=False, sort=False)["value"]
-    if (groups.size() != len(SIX_CONDITIONS)).any():
-        where = _first(groups.size() != len(SIX_CONDITIONS))
-        raise DataError(f"The scores do not hold each of the six conditions once ({where}). Run the evaluation again.")
-    return groups.mean().reset_index().assign(condition=AVERAGE)
+    groups = scores[incomplete(scores)].groupby([*without_condition, "fold", "repeat"], dropna=False, sort=False)
+    sizes = groups["value"].size()
+    wanted = {dataset: len(names) for dataset, names in _incomplete_conditions(scores).items()}
+    lacking = sizes != [wanted[dataset] for dataset in sizes.index.get_level_values("dataset")]
+    if lacking.any():
+        raise DataError(
+            f"The scores do not hold each incomplete condition once ({_first(lacking)}). Run the evaluation again."
+        )
+    return groups["value"].mean().reset_index().assign(condition=AVERAGE)
 
 
 def _first(mask: pd.Series) -> str:

@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_effectsize
 
 from nmer.metrics import confusion_matrix, of_target
-from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
+from nmer.names import ALL_NOISY, AVERAGE
 from nmer.references.registry import MAJORITY
 from nmer.results.chance import with_marks
 from nmer.results.contrasts import CONFIDENCE, Contrasts
@@ -24,7 +24,7 @@ from nmer.results.contributions import COLUMNS
 from nmer.results.design import unit_text
 from nmer.results.predictions import RUN, Run
 from nmer.results.reading import rows_of
-from nmer.results.scores import of_regime
+from nmer.results.scores import incomplete, of_regime
 
 REFERENCE_SYSTEM = "nmer"
 COMPARED = {AVERAGE: "six", ALL_NOISY: "all"}
@@ -101,15 +101,15 @@ def holm(p_values: pd.Series) -> pd.Series:
 def ranks(scores: pd.DataFrame, systems: list[str]) -> pd.DataFrame:
     """Average rank of each system, 1 = best, and the critical difference of Nemenyi's test. Columns RANK_COLUMNS.
 
-    A block is a dataset and fold; in it each system has its mean over the noise kinds, levels, six conditions and
-    repeats: levels of a fold share their utterances, so they are no blocks of their own. Noise kinds and levels that a
-    system lacks are left out, then blocks, and so is a table of fewer than three systems. With fewer than FEWEST_BLOCKS
-    there is no test, and ``friedman_p`` and ``critical_difference`` are missing. The majority class has no rank.
-    scores: tidy scores of the experiment. Source: Demsar 2006, sections 3.2.2 and 3.2.3.
+    A block is a dataset and fold; in it each system has its mean over the noise kinds, levels, incomplete
+    conditions and repeats: levels of a fold share their utterances, so they are no blocks of their own. Noise kinds and
+    levels that a system lacks are left out, then blocks, and so is a table of fewer than three systems. With fewer than
+    FEWEST_BLOCKS there is no test, and ``friedman_p`` and ``critical_difference`` are missing. The majority class has
+    no rank. scores: tidy scores of the experiment. Source: Demsar 2006, sections 3.2.2 and 3.2.3.
     """
     of_six = of_regime(scores, "six")
     ranked = [system for system in systems if system != MAJORITY]
-    of_six = of_six[of_six["condition"].isin(SIX_CONDITIONS) & of_six["system"].isin(ranked)]
+    of_six = of_six[incomplete(of_six) & of_six["system"].isin(ranked)]
     rows = []
     for metric in of_target():
         places = of_six[of_six["metric"] == metric].pivot_table(

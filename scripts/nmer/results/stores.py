@@ -10,6 +10,7 @@ import numpy as np
 
 from nmer.content import unreadable
 from nmer.errors import DataError
+from nmer.names import modality_set
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ def read_test_utterances(features: str | Path, fold: int = 1) -> tuple[np.ndarra
         except KeyError as error:
             raise DataError(f"{features}: not a feature store ({error.args[0]}). Delete it and run again.") from None
     return positions, [str(names[position]) for position in positions]
+
+
+def read_modalities(features: str | Path) -> tuple[str, ...]:
+    """The modalities of a feature store, in the order a, v, l. Raises DataError if it is unreadable."""
+    with _open(features) as store:
+        return modality_set(store)
 
 
 def read_pairs(

@@ -10,7 +10,15 @@ from typing import Any
 import pandas as pd
 
 from nmer.errors import DataError
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, SIX_CONDITIONS, UNIMODAL_SYSTEMS
+from nmer.names import (
+    ALL_CLEAN,
+    ALL_NOISY,
+    AVERAGE,
+    SIX_CONDITIONS,
+    UNIMODAL_SYSTEMS,
+    all_clean,
+    incomplete_conditions,
+)
 from nmer.report_settings import DatasetSettings, ReportSettings
 from nmer.results.chance import MARKS, with_marks
 from nmer.results.scores import average, of_regime
@@ -79,7 +87,7 @@ def table_1(reports: Iterable[dict[str, Any]], settings: ReportSettings, paper: 
 def table_2(
     scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Every system under every noise kind and level, averaged over the six conditions. Columns COLUMNS.
+    """Every system under every noise kind and level, averaged over the incomplete conditions. Columns COLUMNS.
 
     trainings: the verdicts of ``nmer.results.chance``, for the columns MARKS; without them these are empty.
     """
@@ -92,7 +100,7 @@ def table_2(
 def table_3(
     scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """NMER under the reference noise, each of the six conditions and their average. Columns and marks as Table 2."""
+    """NMER under the reference noise, each incomplete condition and their average. Columns and marks as Table 2."""
     systems = [system for system in settings.multimodal_systems if system == TABLE_3_SYSTEM]
     places = _reference_places(settings, [*SIX_CONDITIONS, AVERAGE])
     return _compare(_grid(settings, systems, places), of_regime(scores, "six"), settings, paper, trainings)
@@ -103,12 +111,12 @@ def table_4(
 ) -> pd.DataFrame:
     """Every uni-modal system, its modality noisy, reference noise, and clean where it was run so.
 
-    Columns and marks as Table 2. Noisy rows have the condition ``none``, clean ones ``avl`` with an empty noise kind
-    and no SNR. Systems are trained on equally noisy data or, if the experiment says so, once on clean data.
-    Source: SPEC 4.7, 6.3.
+    Columns and marks as Table 2. Noisy rows have the condition ``none``, clean ones that of all the corpus' modalities
+    (``avl``), with an empty noise kind and no SNR. Systems are trained on equally noisy data or, if the experiment says
+    so, once on clean data. Source: SPEC 4.7, 6.3.
     """
     noisy = of_regime(scores, "all")
-    clean = scores[(scores["regime"] == "clean") & (scores["condition"] == ALL_CLEAN)]
+    clean = scores[(scores["regime"] == "clean") & (scores["condition"] != ALL_NOISY)]
     cells = pd.concat([noisy[noisy["condition"] == ALL_NOISY], clean])
     grid = _grid(settings, settings.unimodal_systems, settings.unimodal_places)
     return _compare(grid, cells, settings, paper, trainings)
@@ -135,7 +143,8 @@ def _sizes(report: dict[str, Any], about: DatasetSettings) -> dict[str, int]:
     counts = report["class_counts"]
     if len(report["folds"]) == 1:
         counts = {name: sum(fold[split]["class_counts"].get(name, 0) for split in ("train", "test")) for name in counts}
-    conditions = 1 if about.evaluation == "one_condition" else len(SIX_CONDITIONS)
+    possible = incomplete_conditions(about.modalities)
+    conditions = 1 if about.evaluation == "one_condition" else max(1, len(possible))
     return {
         **{name: counts[name] for name in report["classes"]},
         "train size": fold["train"]["utterances"],
@@ -149,10 +158,15 @@ def _reference_places(settings: ReportSettings, conditions: list[str]) -> list[t
 
 
 def _grid(settings: ReportSettings, systems: list[str], places: list[tuple[str, int | None, str]]) -> pd.DataFrame:
-    rows = [
-        (dataset, system, *place, metric)
-        for dataset, system, place, metric in product(settings.datasets, systems, places, settings.metrics)
-    ]
+    rows = []
+    for dataset, system, place, metric in product(settings.datasets, systems, places, settings.metrics):
+        noise, snr_db, condition = place
+        own = settings.dataset(dataset).modalities
+        if condition == ALL_CLEAN:
+            condition = all_clean(own)
+        elif condition in SIX_CONDITIONS and condition not in incomplete_conditions(own):
+            continue
+        rows.append((dataset, system, noise, snr_db, condition, metric))
     return pd.DataFrame(rows, columns=list(KEY)).astype({"snr_db": "Int64"})
 
 

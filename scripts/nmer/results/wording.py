@@ -27,7 +27,7 @@ def decibels(snr_db: int | None) -> str:
 
 def condition_title(condition: str) -> str:
     """A condition, or what is averaged over several, as printed in a sentence."""
-    titles = {AVERAGE: "average of the six conditions", ALL_NOISY: "all modalities noisy", ALL_CLEAN: "clean"}
+    titles = {AVERAGE: "average of the incomplete conditions", ALL_NOISY: "all modalities noisy", ALL_CLEAN: "clean"}
     return titles.get(condition, f"condition {condition}")
 
 

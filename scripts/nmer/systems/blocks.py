@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmer.names import MODALITIES
+from nmer.names import modality_set
 from nmer.systems.convolution import window_maxima
 from nmer.systems.interface import Sequences, summed
 from nmer.systems.recurrence import lstm_maxima
@@ -79,12 +79,17 @@ def encoder(modality: str, dim: int) -> nn.Module:
 
 
 def encoder_tower(dims: dict[str, int]) -> nn.ModuleDict:
-    """One encoder per modality."""
-    return nn.ModuleDict({modality: encoder(modality, dims[modality]) for modality in MODALITIES})
+    """One encoder per modality that there is a width of."""
+    return nn.ModuleDict({modality: encoder(modality, dims[modality]) for modality in modality_set(dims)})
+
+
+def joint_width(dims: dict[str, int]) -> int:
+    """Width of the concatenated encodings: 128 per modality, 384 for all three (SPEC 13)."""
+    return len(modality_set(dims)) * HIDDEN
 
 
 def invariance_mlp() -> nn.Sequential:
-    """The invariance MLP, one set of weights for the three modalities (SPEC 3.1)."""
+    """The invariance MLP, one set of weights for all modalities (SPEC 3.1)."""
     return nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.01), nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.01))
 
 
@@ -116,6 +121,7 @@ def central_moment_discrepancy(first: Tensor, second: Tensor, moments: int = 5) 
 
 
 def mean_cmd(features: dict[str, Tensor]) -> Tensor:
-    """Mean CMD over the pairs (l, v), (l, a), (a, v) of the modalities' invariant features (SPEC 4.3)."""
-    pairs = (("l", "v"), ("l", "a"), ("a", "v"))
+    """Mean CMD over the pairs of modalities of their invariant features: (l, v), (l, a), (a, v), as far as there are
+    (SPEC 4.3, 13). features: of at least two modalities."""
+    pairs = [pair for pair in (("l", "v"), ("l", "a"), ("a", "v")) if set(pair) <= set(features)]
     return summed(central_moment_discrepancy(features[one], features[other]) for one, other in pairs) / len(pairs)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from nmer.errors import ConfigError
 from nmer.systems.blocks import initialise
 from nmer.systems.interface import System
-from nmer.systems.registry import systems
+from nmer.systems.registry import systems, unfit
 
 
 def build_system(
@@ -19,13 +20,16 @@ def build_system(
 ) -> System:
     """A freshly initialised system (SPEC 3.2), with every option that is not given at its default.
 
-    name: of a shipped system, or of the one in ``file``. dims: width of each modality's features. classes: how many.
+    name: of a shipped system, or of the one in ``file``. dims: width of each modality's features, of those that the
+    corpus has. classes: how many.
     dropout: rate of the classifier. Raises ConfigError for an option that the system does not declare, or a value that
-    it cannot take."""
+    it cannot take, and for modalities that its method does not allow."""
     options = options or {}
     constructor = systems.load(name, file)
     declaration = systems.declaration(name, file)
     declaration.check_options(options, f"systems.{name}")
+    if reason := unfit(declaration, options, dims):
+        raise ConfigError(f"systems.{name}: it cannot read the modalities {', '.join(dims)}: {reason}.")
     built = constructor(dims=dims, classes=classes, dropout=dropout, **(declaration.options | options))
     initialise(built)
     return built

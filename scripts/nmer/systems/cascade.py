@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from nmer.systems.blocks import HIDDEN
-
-WIDTH = 3 * HIDDEN
 BLOCKS = 5
 CODE = 64
 CODES_WIDTH = BLOCKS * CODE
@@ -16,11 +13,12 @@ CODES_WIDTH = BLOCKS * CODE
 class _Blocks(nn.Module):
     """The blocks and what follows them; a subclass says what each block reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
+        """width: of what is reconstructed, 384 for three modalities."""
         super().__init__()
         self.encoders = nn.ModuleList(
             nn.Sequential(
-                nn.Linear(WIDTH, 256),
+                nn.Linear(width, 256),
                 nn.LeakyReLU(0.01),
                 nn.Linear(256, 128),
                 nn.LeakyReLU(0.01),
@@ -29,17 +27,17 @@ class _Blocks(nn.Module):
             for _ in range(BLOCKS)
         )
         self.decoders = nn.ModuleList(
-            nn.Sequential(nn.Linear(CODE, 128), nn.ReLU(), nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, WIDTH))
+            nn.Sequential(nn.Linear(CODE, 128), nn.ReLU(), nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, width))
             for _ in range(BLOCKS)
         )
-        self.transition = nn.Sequential(nn.Linear(WIDTH, WIDTH), nn.ReLU(), nn.Linear(WIDTH, WIDTH))
+        self.transition = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
 
 class CascadeAutoencoder(_Blocks):
     """Every block reconstructs what the blocks before it, added to the input, have left (SPEC 4.2)."""
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """features: (batch, 384). Returns the output, (batch, 384), and the blocks' codes, (batch, 320)."""
+        """features: (batch, width). Returns the output, (batch, width), and the blocks' codes, (batch, 320)."""
         accumulated, codes = features, []
         for encoder, decoder in zip(self.encoders, self.decoders, strict=True):
             codes.append(encoder(accumulated))
@@ -51,7 +49,7 @@ class GuidedCascadeAutoencoder(_Blocks):
     """Every block reads the previous block's output together with the invariant features (SPEC 4.3, as corrected)."""
 
     def forward(self, features: Tensor, invariant: Tensor) -> tuple[Tensor, Tensor]:
-        """features, invariant: (batch, 384). Returns the output, (batch, 384), and the codes, (batch, 320)."""
+        """features, invariant: (batch, width). Returns the output, (batch, width), and the codes, (batch, 320)."""
         output, codes = features, []
         for encoder, decoder in zip(self.encoders, self.decoders, strict=True):
             codes.append(encoder(output + invariant))

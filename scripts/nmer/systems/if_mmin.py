@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from nmer.systems.blocks import classifier_head
+from nmer.systems.blocks import classifier_head, joint_width
 from nmer.systems.cascade import CODES_WIDTH, GuidedCascadeAutoencoder
 from nmer.systems.interface import Batch, Sequences, System, halves
 from nmer.systems.registry import system
@@ -16,6 +16,7 @@ from nmer.systems.towers import StackedTower
     "if_mmin",
     pretraining="shared",
     regimes=("six", "all"),
+    fewest_modalities=2,
     choices={"invariant_features": ("raw", "sigmoid", "tanh")},
     minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "invariance_weight": 0.0},
     options={
@@ -26,7 +27,7 @@ from nmer.systems.towers import StackedTower
     },
 )
 class IfMmin(System):
-    """Invariant features guide every block on the way to the teacher's encodings of the reversed triple."""
+    """Invariant features guide every block on the way to the teacher's encodings of the reversed observation."""
 
     inherited = ("towers",)
 
@@ -43,7 +44,7 @@ class IfMmin(System):
     ) -> None:
         super().__init__(dims, classes, dropout)
         self.towers = StackedTower(dims, invariant_features)
-        self.imagination = GuidedCascadeAutoencoder()
+        self.imagination = GuidedCascadeAutoencoder(joint_width(dims))
         self.classifier = classifier_head(CODES_WIDTH, (128, 128), classes, dropout)
         self.weights = {
             "classification": classification_weight,
@@ -63,7 +64,7 @@ class IfMmin(System):
         return {"logits": self.classifier(codes), "imagined": imagined, "invariant": invariant}
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, imagination of the teacher's reversed triple, and invariance to its clean one, weighted."""
+        """Cross-entropy, imagination of the teacher's reversed observation, invariance to its clean one, weighted."""
         target, _ = halves(batch.teacher_reversed())
         _, target_invariant = halves(batch.teacher_clean)
         terms = {

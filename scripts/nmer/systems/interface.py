@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nmer.names import CONCATENATION_ORDER, MODALITIES
+from nmer.names import CONCATENATION_ORDER, modality_set
 
 
 class Sequences(NamedTuple):
@@ -52,8 +52,8 @@ class Batch:
     deviations: dict[str, float] = field(default_factory=dict)
 
     def teacher_reversed(self) -> dict[str, Tensor]:
-        """The teacher's encodings of the reversed triple: clean where the input is noisy and noisy where it is clean
-        (SPEC 4.2)."""
+        """The teacher's encodings of the reversed observation: clean where the input is noisy and noisy where it is
+        clean (SPEC 4.2)."""
         return {
             modality: torch.where(flags[:, None], self.teacher_clean[modality], self.teacher_noisy[modality])
             for modality, flags in self.noisy.items()
@@ -67,8 +67,8 @@ class System(nn.Module):
     every modality once and recombine the encodings for all conditions.
     """
 
-    modalities: tuple[str, ...] = MODALITIES
-    """The modalities that the system reads."""
+    modalities: tuple[str, ...] = ()
+    """The modalities that the system reads. A class that names none reads all of the corpus."""
 
     inherited: tuple[str, ...] = ()
     """Names of the submodules that start from the teacher's weights."""
@@ -77,9 +77,11 @@ class System(nn.Module):
     """Weight of every term of the loss by name, for a system whose loss calls :meth:`weighted`."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
-        """dims: input width per modality. classes: number of classes. dropout: rate of the classifier heads."""
+        """dims: input width of each of the corpus' modalities. classes: number of classes. dropout: rate of the
+        classifier heads."""
         super().__init__()
         self.dims = dims
+        self.modalities = self.modalities or modality_set(dims)
         self.classes = classes
         self.dropout = dropout
 
@@ -121,8 +123,9 @@ class System(nn.Module):
 
 
 def concatenate(encodings: Mapping[str, Tensor]) -> Tensor:
-    """Concatenate per-modality encodings in the order a, l, v (SPEC section 1)."""
-    return torch.cat([encodings[modality] for modality in CONCATENATION_ORDER], dim=1)
+    """Concatenate the encodings of the modalities that there are, in the order a, l, v (SPEC sections 1, 13)."""
+    there = set(encodings)
+    return torch.cat([encodings[modality] for modality in CONCATENATION_ORDER if modality in there], dim=1)
 
 
 def summed(tensors: Iterable[Tensor]) -> Tensor:
@@ -132,7 +135,7 @@ def summed(tensors: Iterable[Tensor]) -> Tensor:
 
 
 def halves(encodings: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Split encodings of the form [h_m; H_m] into concat(h) and concat(H), each (batch, 384) at hidden width 128."""
+    """Split encodings of the form [h_m; H_m] into concat(h) and concat(H), each (batch, 128 times the modalities)."""
     split = {modality: encoding.chunk(2, dim=1) for modality, encoding in encodings.items()}
     return (
         concatenate({modality: pair[0] for modality, pair in split.items()}),

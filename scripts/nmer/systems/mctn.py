@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -9,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmer.errors import ConfigError
-from nmer.names import MODALITIES
-from nmer.systems.blocks import HIDDEN, classifier_head
+from nmer.names import modality_set
+from nmer.systems.blocks import HIDDEN, classifier_head, joint_width
 from nmer.systems.interface import Batch, Sequences, System, summed
 from nmer.systems.registry import system
 from nmer.systems.translation import (
@@ -25,8 +26,15 @@ from nmer.systems.translation import (
     translate,
 )
 
-RING = {"a": "v", "v": "l", "l": "a"}
-"""From the source to the target of each translator, in the order in which their summaries are concatenated."""
+
+def ring(modalities: Iterable[str]) -> dict[str, str]:
+    """From the source to the target of each translator, in the order in which their summaries are concatenated.
+
+    modalities: at least two. Three give a -> v, v -> l, l -> a, every pair once; two give their pair in both
+    directions (SPEC 4.6, 13).
+    """
+    sources = modality_set(modalities)
+    return dict(zip(sources, (*sources[1:], sources[0]), strict=True))
 
 
 class Mctn(System):
@@ -61,7 +69,7 @@ class Mctn(System):
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, and the weighted sums of the translations' and of the cycles' mean squared errors."""
-        targets = {modality: self._target(modality, batch) for modality in MODALITIES}
+        targets = {modality: self._target(modality, batch) for modality in modality_set(self.dims)}
 
         def error(kind: str, modalities: tuple[str, ...]) -> Tensor:
             return summed(functional.mse_loss(outputs[f"{kind}_{m}"], targets[m]) for m in modalities)
@@ -77,18 +85,17 @@ class Mctn(System):
 
 
 class Ring(Mctn):
-    """Three translators on a ring: each modality is the source of one and the target of another (``mctn_ring``)."""
-
-    translated = MODALITIES
-    cycled = MODALITIES
+    """Translators on a ring: each modality is the source of one and the target of another (``mctn_ring``)."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
         """options: as :class:`Mctn`."""
         super().__init__(dims, classes, dropout, **options)
+        self.translated = self.cycled = self.modalities
+        self.ring = ring(dims)
         self.translators = nn.ModuleDict(
-            {source: RingTranslator(dims[source], dims[target]) for source, target in RING.items()}
+            {source: RingTranslator(dims[source], dims[target]) for source, target in self.ring.items()}
         )
-        self.classifier = classifier_head(3 * HIDDEN, (128, 128), classes, dropout)
+        self.classifier = classifier_head(joint_width(dims), (128, 128), classes, dropout)
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """z of the translator whose source the modality is: (batch, 128)."""
@@ -97,8 +104,8 @@ class Ring(Mctn):
         return summary
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits of [z_av; z_vl; z_la]."""
-        return {"logits": self.classifier(torch.cat([encodings[source] for source in RING], dim=1))}
+        """Logits of the summaries side by side, [z_av; z_vl; z_la] for three modalities."""
+        return {"logits": self.classifier(torch.cat([encodings[source] for source in self.ring], dim=1))}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits, and every modality decoded as a target and as a source."""
@@ -111,7 +118,7 @@ class Ring(Mctn):
         summaries = summarise([part.summary for part in parts], joints)
         outputs = self.fuse(dict(zip(translators, summaries, strict=True)))
         decoded = translate(parts, joints, self.steps)
-        for (source, target), translation, cycle in zip(RING.items(), *decoded, strict=True):
+        for (source, target), translation, cycle in zip(self.ring.items(), *decoded, strict=True):
             outputs |= {f"translation_{target}": translation, f"cycle_{source}": cycle}
         return outputs
 
@@ -188,6 +195,8 @@ FORMS = {"ring": Ring, "hier": Hierarchy}
     "mctn",
     pretraining="none",
     regimes=("six", "all"),
+    fewest_modalities=2,
+    modalities={"form": {"ring": (), "hier": ("a", "v", "l")}},
     minimum={"steps": 1, "translation_weight": 0.0, "cycle_weight": 0.0},
     choices={"form": ("ring", "hier"), "targets": ("clean", "observed")},
     options={"form": "ring", "targets": "clean", "steps": 20, "translation_weight": 0.1, "cycle_weight": 0.1},

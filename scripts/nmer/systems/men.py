@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nmer.systems.blocks import HIDDEN, classifier_head, encoder_tower
+from nmer.systems.blocks import classifier_head, encoder_tower, joint_width
 from nmer.systems.interface import Sequences, System, concatenate
 from nmer.systems.registry import system
 
 
 @system("men", pretraining="none", regimes=("clean",))
 class Men(System):
-    """Encodings of the three modalities, concatenated and classified; cross-entropy."""
+    """Encodings of all modalities, concatenated and classified; cross-entropy."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
         super().__init__(dims, classes, dropout)
         self.encoders = encoder_tower(dims)
-        self.classifier = classifier_head(3 * HIDDEN, (128, 128), classes, dropout)
+        self.classifier = classifier_head(joint_width(dims), (128, 128), classes, dropout)
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """h_m: (batch, 128)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from nmer.systems.blocks import classifier_head, encoder_tower
+from nmer.systems.blocks import classifier_head, encoder_tower, joint_width
 from nmer.systems.cascade import CODES_WIDTH, CascadeAutoencoder
 from nmer.systems.interface import Batch, Sequences, System, concatenate
 from nmer.systems.registry import system
@@ -15,11 +15,12 @@ from nmer.systems.registry import system
     "mmin",
     pretraining="men",
     regimes=("six", "all"),
+    fewest_modalities=2,
     minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "cycle_weight": 0.0},
     options={"classification_weight": 1.0, "imagination_weight": 4.0, "cycle_weight": 2.0},
 )
 class Mmin(System):
-    """The noisy triple's encodings are turned into the teacher's of the reversed triple, and back."""
+    """The noisy observation's encodings are turned into the teacher's of the reversed one, and back."""
 
     inherited = ("encoders",)
 
@@ -35,8 +36,8 @@ class Mmin(System):
     ) -> None:
         super().__init__(dims, classes, dropout)
         self.encoders = encoder_tower(dims)
-        self.imagination = CascadeAutoencoder()
-        self.cycle = CascadeAutoencoder()
+        self.imagination = CascadeAutoencoder(joint_width(dims))
+        self.cycle = CascadeAutoencoder(joint_width(dims))
         self.classifier = classifier_head(CODES_WIDTH, (128, 128), classes, dropout)
         self.weights = {
             "classification": classification_weight,
@@ -61,7 +62,7 @@ class Mmin(System):
         return outputs | {"returned": self.cycle(outputs["imagined"])[0]}
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, imagination of the teacher's reversed triple, and cycle, weighted."""
+        """Cross-entropy, imagination of the teacher's reversed observation, and cycle, weighted."""
         target = concatenate(batch.teacher_reversed())
         terms = {
             "classification": functional.cross_entropy(outputs["logits"], batch.labels),

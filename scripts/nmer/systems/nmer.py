@@ -8,12 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmer.systems.blocks import HIDDEN, classifier_head
+from nmer.systems.blocks import classifier_head, joint_width
 from nmer.systems.interface import Batch, Sequences, System, halves
 from nmer.systems.registry import system
 from nmer.systems.towers import TOWERS
 
-JOINT_WIDTH = 3 * HIDDEN
 LOGVAR_BOUND = 10.0
 
 
@@ -21,6 +20,8 @@ LOGVAR_BOUND = 10.0
     "nmer",
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
     regimes=("six", "all"),
+    fewest_modalities=2,
+    divisors_per_modality={"heads": 256},
     choices={
         "invariance": ("two_tower", "stacked"),
         "invariant_features": ("raw", "sigmoid", "tanh"),
@@ -55,7 +56,7 @@ LOGVAR_BOUND = 10.0
     },
 )
 class Nmer(System):
-    """Two towers encode the noisy triple; a VAE reconstructs the clean teacher's representation from them."""
+    """Two towers encode the noisy observation; a VAE reconstructs the clean teacher's representation from them."""
 
     inherited = ("towers",)
 
@@ -81,15 +82,16 @@ class Nmer(System):
     ) -> None:
         super().__init__(dims, classes, dropout)
         self.towers = TOWERS[invariance](dims, invariant_features)
-        self.vae_encoder = VaeEncoder(layers, heads, feed_forward, transformer_dropout, latent)
+        width = joint_width(dims)
+        self.vae_encoder = VaeEncoder(2 * width, layers, heads, feed_forward, transformer_dropout, latent)
         self.vae_decoder = nn.Sequential(
-            nn.Linear(latent + JOINT_WIDTH, 128),
+            nn.Linear(latent + width, 128),
             nn.LeakyReLU(0.01),
             nn.Linear(128, 256),
             nn.LeakyReLU(0.01),
-            nn.Linear(256, JOINT_WIDTH),
+            nn.Linear(256, width),
         )
-        self.classifier = classifier_head(JOINT_WIDTH, (384, 128), classes, dropout)
+        self.classifier = classifier_head(width, (384, 128), classes, dropout)
         self.residual = residual
         self.divergence_reduction = divergence_reduction
         self.weights = {
@@ -140,15 +142,15 @@ class VaeEncoder(nn.Module):
     With one token, self-attention is a linear map; that keeps utterances independent of each other (SPEC 4.4).
     """
 
-    def __init__(self, layers: int, heads: int, feed_forward: int, dropout: float, latent: int) -> None:
+    def __init__(self, width: int, layers: int, heads: int, feed_forward: int, dropout: float, latent: int) -> None:
+        """width: of the token, 768 for three modalities."""
         super().__init__()
-        width = 2 * JOINT_WIDTH
         self.layers = nn.ModuleList(OneTokenLayer(width, heads, feed_forward, dropout) for _ in range(layers))
         self.mean = nn.Linear(width, latent)
         self.logvar = nn.Linear(width, latent)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """features: (batch, 768). Returns mean and log-variance, (batch, latent) each."""
+        """features: (batch, width). Returns mean and log-variance, (batch, latent) each."""
         for layer in self.layers:
             features = layer(features)
         return self.mean(features), self.logvar(features).clamp(-LOGVAR_BOUND, LOGVAR_BOUND)

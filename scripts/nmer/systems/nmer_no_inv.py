@@ -13,6 +13,8 @@ from nmer.systems.registry import system
     ablation_of="nmer",
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
     regimes=("six",),
+    fewest_modalities=2,
+    divisors_per_modality={"heads": 256},
     choices={
         "invariance": ("two_tower", "stacked"),
         "invariant_features": ("raw", "sigmoid", "tanh"),

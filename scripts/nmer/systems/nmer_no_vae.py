@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nmer.systems.blocks import HIDDEN, classifier_head
+from nmer.systems.blocks import classifier_head, joint_width
 from nmer.systems.interface import Batch, Sequences, System, halves
 from nmer.systems.registry import system
 from nmer.systems.towers import TOWERS
@@ -17,6 +17,7 @@ from nmer.systems.towers import TOWERS
     ablation_of="nmer",
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
     regimes=("six",),
+    fewest_modalities=2,
     minimum={"invariance_weight": 0.0, "classification_weight": 0.0},
     choices={"invariance": ("two_tower", "stacked"), "invariant_features": ("raw", "sigmoid", "tanh")},
     options={
@@ -44,7 +45,7 @@ class NmerNoVae(System):
     ) -> None:
         super().__init__(dims, classes, dropout)
         self.towers = TOWERS[invariance](dims, invariant_features)
-        self.classifier = classifier_head(6 * HIDDEN, (384, 128), classes, dropout)
+        self.classifier = classifier_head(2 * joint_width(dims), (384, 128), classes, dropout)
         self.weights = {"invariance": invariance_weight, "classification": classification_weight}
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmer.names import MODALITIES
-from nmer.systems.blocks import HIDDEN, classifier_head, mean_cmd
+from nmer.systems.blocks import HIDDEN, classifier_head, joint_width, mean_cmd
 from nmer.systems.interface import Batch, Sequences, System, halves
 from nmer.systems.towers import TOWERS
 
@@ -29,7 +28,7 @@ class Pretraining(System):
     ) -> None:
         super().__init__(dims, classes, dropout)
         self.towers = TOWERS[self.form](dims, invariant_features)
-        self.classifier = classifier_head(6 * HIDDEN, (128, 128), classes, dropout)
+        self.classifier = classifier_head(2 * joint_width(dims), (128, 128), classes, dropout)
         self.invariant_features = invariant_features
         self.discrepancy_scaling = discrepancy_scaling
         self.weights = {"classification": 1.0, "discrepancy": discrepancy_weight}
@@ -41,12 +40,12 @@ class Pretraining(System):
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of [h; H], and the invariant features per modality for the discrepancy."""
-        outputs = {f"invariant_{modality}": encodings[modality][:, HIDDEN:] for modality in MODALITIES}
+        outputs = {f"invariant_{modality}": encodings[modality][:, HIDDEN:] for modality in self.modalities}
         return outputs | {"logits": self.classifier(torch.cat(halves(encodings), dim=1))}
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy plus the mean central moment discrepancy of the invariant features, weighted."""
-        invariant = {modality: outputs[f"invariant_{modality}"] for modality in MODALITIES}
+        invariant = {modality: outputs[f"invariant_{modality}"] for modality in self.modalities}
         if self.discrepancy_scaling:
             length = interval_length(self.invariant_features, invariant)
             invariant = {modality: features / length for modality, features in invariant.items()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from nmer.errors import ConfigError
+from nmer.names import incomplete_conditions, modality_set
 from nmer.plugins import Declaration, Registry
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ system = systems.register
 
 
 def regimes(declaration: Declaration) -> tuple[str, ...]:
-    """The regimes a system is trained in; none for a stage of pretraining. Default: six conditions and all noisy."""
+    """The regimes a system is trained in; none for a stage of pretraining. Default: ``six`` and ``all``."""
     return tuple(declaration.attributes.get("regimes", ("six", "all")))
 
 
@@ -33,6 +34,32 @@ def pretraining(declaration: Declaration, options: dict[str, Any] | None = None)
         ((option, stages),) = stage.items()
         stage = stages[(declaration.options | options)[option]]
     return None if stage == "none" else stage
+
+
+def unfit(declaration: Declaration, options: dict[str, Any] | None, modalities: Iterable[str]) -> str:
+    """Why a system cannot be built and trained for a corpus with these modalities (SPEC 13); empty if it can.
+
+    A declaration may give ``fewest_modalities``; ``modalities``, those that it needs, or these by the value of an
+    option, ``{"form": {"ring": (), "hier": ("a", "v", "l")}}``; and ``divisors_per_modality``, options that must divide
+    a number times the number of modalities, ``{"heads": 256}``. options: those that are not at their default.
+    """
+    own, given = modality_set(modalities), declaration.options | (options or {})
+    fewest = declaration.attributes.get("fewest_modalities", 1)
+    if len(own) < fewest:
+        return f"it needs at least {fewest} modalities"
+    if "six" in regimes(declaration) and not incomplete_conditions(own):
+        return "it is trained on incomplete conditions, which one modality does not have"
+    needed, value = declaration.attributes.get("modalities", ()), ""
+    if isinstance(needed, dict):
+        ((option, by_value),) = needed.items()
+        needed, value = by_value[given[option]], f" with {option} '{given[option]}'"
+    if absent := [modality for modality in needed if modality not in own]:
+        return f"it needs the modality {', '.join(absent)}{value}"
+    for option, number in declaration.attributes.get("divisors_per_modality", {}).items():
+        if number * len(own) % given[option]:
+            whole = number * len(own)
+            return f"its {option}, {given[option]}, must divide {number} times the number of modalities, {whole}"
+    return ""
 
 
 def check_teacher(

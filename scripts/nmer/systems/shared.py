@@ -10,6 +10,7 @@ from nmer.systems.registry import system
     "shared",
     pretraining="none",
     regimes=(),
+    fewest_modalities=2,
     passed_on=("invariant_features",),
     choices={"invariant_features": ("raw", "sigmoid", "tanh")},
     minimum={"discrepancy_weight": 0.0},

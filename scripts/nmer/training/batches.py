@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmer.names import MODALITIES
 from nmer.plan.conditions import training_copies, training_flags
 from nmer.plan.settings import RunSettings
 from nmer.seeds import generator
@@ -21,8 +20,8 @@ from nmer.training.targets import Targets
 class EpochBatch(NamedTuple):
     """The utterances of one training step, of several repeats one after another.
 
-    rows: (utterances,) int64. noisy: (utterances, 3) bool in the order a, v, l. copies: (utterances,) number of the
-    noisy copy that stands in where an utterance is noisy. longest: frames of the longest utterance per modality.
+    rows: (utterances,) int64. noisy: (utterances, modalities) bool in the order a, v, l. copies: (utterances,) number
+    of the noisy copy that stands in where an utterance is noisy. longest: frames of the longest utterance per modality.
     """
 
     rows: Tensor
@@ -39,7 +38,7 @@ def epoch_batches(data: FoldData, settings: RunSettings, repeats: list[int], epo
     for repeat in repeats:
         names = (settings.dataset, settings.fold, repeat, epoch)
         order = generator("training order", *names).permutation(len(training_rows))
-        flags = training_flags(settings.regime, len(training_rows), *names)
+        flags = training_flags(settings.regime, len(training_rows), *names, data.modalities)
         copies = training_copies(settings.train_draws, len(training_rows), *names)
         parts.append((training_rows[order], flags[order], copies[order]))
     rows, *others = (np.stack(part) for part in zip(*parts, strict=True))
@@ -49,7 +48,7 @@ def epoch_batches(data: FoldData, settings: RunSettings, repeats: list[int], epo
     for start in range(0, len(training_rows), size):
         here = slice(start, start + size)
         of_batch = [part[:, here].flatten(0, 1) for part in on_device]
-        longest = {modality: data.longest(modality, rows[:, here]) for modality in MODALITIES}
+        longest = {modality: data.longest(modality, rows[:, here]) for modality in data.modalities}
         batches.append(EpochBatch(of_batch[0], of_batch[1], of_batch[2], longest))
     return batches
 
@@ -59,17 +58,17 @@ def make_batch(
     rows: Tensor,
     noisy: Tensor,
     targets: Targets | None = None,
-    modalities: Iterable[str] = MODALITIES,
+    modalities: Iterable[str] | None = None,
     copies: Tensor | None = None,
     longest: Mapping[str, int] | None = None,
 ) -> Batch:
     """Gather the features, labels and targets of a batch.
 
-    rows: (batch,) int64. noisy: (batch, 3) bool in the order a, v, l. targets: the teacher's encodings, if there is a
-    teacher. modalities: those the system reads. copies: (batch,) the noisy copy of each utterance, by default the
-    first. longest: frames to pad to per modality, by default those of the longest utterance.
+    rows: (batch,) int64. noisy: (batch, modalities) bool in the order a, v, l. targets: the teacher's encodings, if
+    there is a teacher. modalities: those the system reads, by default all. copies: (batch,) the noisy copy of each
+    utterance, by default the first. longest: frames to pad to per modality, by default those of the longest utterance.
     """
-    flags = {modality: noisy[:, number] for number, modality in enumerate(MODALITIES)}
+    flags = {modality: noisy[:, number] for number, modality in enumerate(data.modalities)}
     noisy_copies, clean = torch.ones_like(rows) if copies is None else copies, torch.zeros_like(rows)
     frames = longest or {}
 
@@ -77,7 +76,9 @@ def make_batch(
         return data.sequences(modality, rows, chosen, frames.get(modality))
 
     return Batch(
-        observed={modality: sequences(modality, flags[modality] * noisy_copies) for modality in modalities},
+        observed={
+            modality: sequences(modality, flags[modality] * noisy_copies) for modality in modalities or data.modalities
+        },
         labels=data.labels[rows],
         noisy=flags,
         teacher_clean=targets.of(rows, clean, (0,)) if targets is not None else {},

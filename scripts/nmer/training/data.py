@@ -13,7 +13,7 @@ from torch import Tensor
 from nmer.content import unreadable
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
-from nmer.names import MODALITIES, SPLITS, values_name
+from nmer.names import SPLITS, values_name
 from nmer.systems.interface import Sequences
 from nmer.training.frames import DeviceFrames, FileFrames, Normalisation, StoredArray, StreamedFrames
 
@@ -22,10 +22,11 @@ class FoldData:
     """Clean and, where given, noisy features of one fold on one device, normalised with the fold's training statistics.
 
     Every utterance stands here in several copies: copy 0 is clean, copy k is noisy, of draw k - 1.
-    ids: utterance names. labels: (utterances,) int64. splits: row numbers of train, val and test. training_rows: those
-    of train, where the program itself needs them. normalisation: per modality the mean and standard deviation of the
-    training split, or None where features are taken as they are. noisy_copies: numbers of the noisy ones. deviations:
-    per modality the standard deviation that calibrates its noise, in the corruption space (SPEC 2.6).
+    ids: utterance names. modalities: of the corpus, in the order a, v, l. labels: (utterances,) int64. splits: row
+    numbers of train, val and test. training_rows: those of train, where the program itself needs them. normalisation:
+    per modality the mean and standard deviation of the training split, or None where features are taken as they are.
+    noisy_copies: numbers of the noisy ones. deviations: per modality the standard deviation that calibrates its noise,
+    in the corruption space (SPEC 2.6).
     """
 
     def __init__(
@@ -49,13 +50,14 @@ class FoldData:
             self.ids = store.ids
             self.classes = store.classes
             self.dims = store.dims
-            self.deviations = {modality: store.variance(modality, scope) ** 0.5 for modality in MODALITIES}
+            self.modalities = store.modalities
+            self.deviations = {modality: store.variance(modality, scope) ** 0.5 for modality in self.modalities}
             self.labels = torch.from_numpy(store.labels).to(device)
             self.training_rows = store.fold(fold)["train"]
-            self.normalisation = {modality: store.normalisation(fold, modality) for modality in MODALITIES}
+            self.normalisation = {modality: store.normalisation(fold, modality) for modality in self.modalities}
             self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}
-            self._lengths = {modality: np.diff(store.offset(modality)) for modality in MODALITIES}
-            for m in MODALITIES:
+            self._lengths = {modality: np.diff(store.offset(modality)) for modality in self.modalities}
+            for m in self.modalities:
                 values = store.values(m)
                 copies = [StoredArray(values)]
                 if noisy:

@@ -6,8 +6,8 @@ import pandas as pd
 import torch
 
 from nmer.metrics import score
-from nmer.names import MODALITIES
-from nmer.plan.conditions import NOISY_FLAGS, test_items, tested_conditions
+from nmer.names import noisy_modalities
+from nmer.plan.conditions import test_items, tested_conditions
 from nmer.plan.settings import EvaluationSettings
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
@@ -21,7 +21,7 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
     """
     rows = data.splits["test"]
     utterances = [data.ids[row] for row in rows.tolist()]
-    conditions = tested_conditions(settings.system, noisy=settings.noise is not None)
+    conditions = tested_conditions(settings.system, settings.noise is not None, data.modalities)
     system.eval()
     states = range(1 if settings.noise is None else 2)
     encodings = {
@@ -29,7 +29,8 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
         for modality in system.modalities
     }
     parts = []
-    for condition, positions in test_items(conditions, settings.evaluation, settings.dataset, utterances).items():
+    items = test_items(conditions, settings.evaluation, settings.dataset, utterances, data.modalities)
+    for condition, positions in items.items():
         chosen = torch.from_numpy(positions).to(data.device)
         part = pd.DataFrame(
             {
@@ -40,8 +41,8 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
                 "label": data.labels[rows[chosen]].cpu().numpy(),
             }
         )
-        flags = dict(zip(MODALITIES, NOISY_FLAGS[condition].tolist(), strict=True))
-        shown = {modality: own[int(flags[modality])][chosen] for modality, own in encodings.items()}
+        noisy = noisy_modalities(condition, data.modalities)
+        shown = {modality: own[int(modality in noisy)][chosen] for modality, own in encodings.items()}
         probability = classify(system, shown).cpu().numpy()
         part[[f"prob_{name}" for name in data.classes]] = probability
         parts.append(part)

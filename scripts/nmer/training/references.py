@@ -9,8 +9,8 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from nmer.corpora.store import FeatureStore
-from nmer.names import ALL_NOISY, MODALITIES, SIX_CONDITIONS, SPLITS
-from nmer.plan.conditions import NOISY_FLAGS, test_items, tested_conditions, validation_items
+from nmer.names import ALL_NOISY, SPLITS, incomplete_conditions
+from nmer.plan.conditions import noisy_flags, test_items, tested_conditions, validation_items
 from nmer.plan.settings import EvaluationSettings
 from nmer.references.registry import Examples, Reference
 from nmer.training.data import noisy_values
@@ -21,7 +21,7 @@ def predict_reference(
 ) -> pd.DataFrame:
     """Train on every fold and predict its test split: a row per utterance and condition, as an evaluation writes them.
 
-    Every training utterance is shown under each of the six conditions, or with all modalities noisy. threads: of the
+    Every training utterance is shown under each incomplete condition, or with all modalities noisy. threads: of the
     CPU; their number changes last digits. Raises DataError
     if a file is damaged or the two do not belong together.
     """
@@ -41,19 +41,20 @@ def _predict_fold(
 
     def examples(split: str, condition: str, positions: np.ndarray) -> Examples:
         chosen = rows[split][positions]
-        return Examples(_under(pooled, condition, chosen), labels[chosen])
+        return Examples(_under(pooled, noisy_flags(condition, store.modalities), chosen), labels[chosen])
 
-    trained_on = SIX_CONDITIONS if settings.regime == "six" else (ALL_NOISY,)
+    trained_on = incomplete_conditions(store.modalities) if settings.regime == "six" else (ALL_NOISY,)
     shown = [examples("train", condition, np.arange(len(rows["train"]))) for condition in trained_on]
     stacked = Examples(
         np.concatenate([each.features for each in shown]), np.concatenate([each.labels for each in shown])
     )
-    items = validation_items(settings.regime, settings.evaluation, settings.dataset, names["val"])
+    items = validation_items(settings.regime, settings.evaluation, settings.dataset, names["val"], store.modalities)
     validation = [examples("val", condition, positions) for condition, positions in items.items() if len(positions)]
     classify = train(stacked, validation, len(store.classes))
     parts = []
-    conditions = tested_conditions(settings.system, noisy=True)
-    for condition, positions in test_items(conditions, settings.evaluation, settings.dataset, names["test"]).items():
+    conditions = tested_conditions(settings.system, True, store.modalities)
+    of_test = test_items(conditions, settings.evaluation, settings.dataset, names["test"], store.modalities)
+    for condition, positions in of_test.items():
         if not len(positions):
             continue
         tested = examples("test", condition, positions)
@@ -67,15 +68,14 @@ def _predict_fold(
 def _pooled(store: FeatureStore, noisy: Path) -> list[np.ndarray]:
     """Means over each utterance's frames, (utterances, width) for all modalities: clean, and noisy."""
     states: tuple[list[np.ndarray], list[np.ndarray]] = [], []
-    for modality in MODALITIES:
+    for modality in store.modalities:
         values, offset = store.values(modality), store.offset(modality)
         for state, frames in zip(states, (values[()], noisy_values(noisy, modality, values.shape)), strict=True):
             state.append(np.add.reduceat(frames, offset[:-1], axis=0) / np.diff(offset)[:, None])
     return [*states[0], *states[1]]
 
 
-def _under(pooled: list[np.ndarray], condition: str, rows: np.ndarray) -> np.ndarray:
-    """The modalities of some utterances under a condition, side by side."""
-    count = len(MODALITIES)
-    chosen = [position + count * int(is_noisy) for position, is_noisy in enumerate(NOISY_FLAGS[condition])]
+def _under(pooled: list[np.ndarray], noisy: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The modalities of some utterances side by side. noisy: (modalities,) bool, which of them are noisy."""
+    chosen = [position + len(noisy) * int(is_noisy) for position, is_noisy in enumerate(noisy)]
     return np.concatenate([pooled[position][rows] for position in chosen], axis=1)

@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
-from nmer.names import MODALITIES
 from nmer.plan.settings import RunSettings
 from nmer.systems.interface import Batch, Sequences, System, summed
 from nmer.systems.repeats import across_repeats, compute_stacked
@@ -67,9 +66,9 @@ class Stacked:
         self._generators = [torch.Generator(self.device) for _ in repeats]
         self._graphs = Graphs(self.device, self._generators, options.graphs != "never", settings.system)
         self._names: list[str] = []
-        self._longest = {modality: data.longest(modality, data.training_rows) for modality in MODALITIES}
+        self._longest = {modality: data.longest(modality, data.training_rows) for modality in data.modalities}
         validated = data.splits["val"].cpu().numpy()
-        self._longest_validated = {modality: data.longest(modality, validated) for modality in MODALITIES}
+        self._longest_validated = {modality: data.longest(modality, validated) for modality in data.modalities}
 
     def refusal(self, tried_first: bool) -> str:
         """Why the repeats cannot be stacked; empty if they can. tried_first: whether to try a copy of them on a long

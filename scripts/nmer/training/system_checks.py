@@ -22,8 +22,8 @@ from torch import Tensor
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.store_writer import write_store
 from nmer.errors import NmerError
-from nmer.names import SIX_CONDITIONS
-from nmer.plan.conditions import NOISY_FLAGS
+from nmer.names import ALL_NOISY, incomplete_conditions
+from nmer.plan.conditions import noisy_flags
 from nmer.plan.settings import RunSettings, TrainingSettings
 from nmer.systems.building import build_system
 from nmer.systems.interface import System, summed
@@ -84,7 +84,9 @@ class _Checks:
         self.classes = classes
         self.data = _random_fold(dims, classes, folder)
         self.rows = torch.arange(UTTERANCES)
-        self.flags = torch.from_numpy(np.stack([NOISY_FLAGS[SIX_CONDITIONS[n % 6]] for n in range(UTTERANCES)]))
+        shown = incomplete_conditions(dims) or (ALL_NOISY,)
+        flags = [noisy_flags(shown[number % len(shown)], dims) for number in range(UTTERANCES)]
+        self.flags = torch.from_numpy(np.stack(flags))
         stage = pretraining(self.declaration, options)
         self.teacher = self._built(stage, {}, None).requires_grad_(False).eval() if stage else None
 
@@ -192,8 +194,9 @@ class _Checks:
 
     def _stacking(self) -> Iterator[Finding]:
         """Whether the repeats of a job can be trained as one, which is how a GPU trains."""
+        regime = "six" if incomplete_conditions(self.data.dims) else "all"
         settings = RunSettings(
-            "random", self.name, "six", 1, len(REPEATS), training=TrainingSettings(batch_size=UTTERANCES)
+            "random", self.name, regime, 1, len(REPEATS), training=TrainingSettings(batch_size=UTTERANCES)
         )
         teachers = dict.fromkeys(REPEATS, self.teacher) if self.teacher is not None else {}
         with _called("it cannot be trained"):

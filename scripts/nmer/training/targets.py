@@ -12,7 +12,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from nmer.names import MODALITIES
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
 
@@ -40,11 +39,11 @@ class TeacherTargets:
 
     def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
         """As :meth:`Targets.of`."""
-        return _ByModality(lambda modality: self._of_copies(modality, rows, copies))
+        return _ByModality(self._data.modalities, lambda modality: self._of_copies(modality, rows, copies))
 
     def forget(self, copy: int) -> None:
         """A copy of the features is going to change."""
-        for modality in MODALITIES:
+        for modality in self._data.modalities:
             self._known.pop(f"{modality}{copy}", None)
 
     def state_dict(self) -> dict[str, Any]:
@@ -99,7 +98,7 @@ class StackedTargets:
 
     def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
         """As :meth:`Targets.of`, of all repeats one after another. rows, copies: (repeats x batch,)."""
-        return _ByModality(lambda modality: self.encodings(modality, rows, copies, among))
+        return _ByModality(self._data.modalities, lambda modality: self.encodings(modality, rows, copies, among))
 
     def encodings(self, modality: str, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Tensor:
         """(repeats x batch, width). rows, copies, among: as :meth:`of`."""
@@ -132,14 +131,14 @@ class StackedTargets:
 class _ByModality(Mapping[str, Tensor]):
     """The encodings of a batch, each computed when its modality is looked up."""
 
-    def __init__(self, compute: Callable[[str], Tensor]) -> None:
-        self._compute = compute
+    def __init__(self, modalities: tuple[str, ...], compute: Callable[[str], Tensor]) -> None:
+        self._modalities, self._compute = modalities, compute
 
     def __getitem__(self, modality: str) -> Tensor:
         return self._compute(modality)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(MODALITIES)
+        return iter(self._modalities)
 
     def __len__(self) -> int:
-        return len(MODALITIES)
+        return len(self._modalities)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from nmer.metrics import score
-from nmer.names import MODALITIES
-from nmer.plan.conditions import NOISY_FLAGS, ONE_CONDITION, validation_items
+from nmer.plan.conditions import ONE_CONDITION, noisy_flags, validation_items
 from nmer.plan.settings import RunSettings
 from nmer.training.data import FoldData
 
@@ -28,16 +27,18 @@ class ValidationSplit:
         self._rows = rows = data.splits["val"]
         self._classes = len(data.classes)
         utterances = [data.ids[row] for row in rows.tolist()]
-        items = validation_items(settings.regime, settings.evaluation, settings.dataset, utterances)
+        items = validation_items(settings.regime, settings.evaluation, settings.dataset, utterances, data.modalities)
         positions = np.concatenate(list(items.values()))
-        flags = np.concatenate([np.tile(NOISY_FLAGS[name], (len(found), 1)) for name, found in items.items()])
+        flags = np.concatenate(
+            [np.tile(noisy_flags(name, data.modalities), (len(found), 1)) for name, found in items.items()]
+        )
         self.labels = data.labels[rows].cpu().numpy()[positions]
         one_state = settings.regime == "six" and settings.evaluation == ONE_CONDITION
         self._copies: dict[str, Tensor] = {}
         """Per modality the copies to encode: of all rows, and where both states are seen, of all rows again."""
         self._chosen: dict[str, Tensor] = {}
         """Per modality (items,): the position of each item among the encodings of all states."""
-        for number, modality in enumerate(MODALITIES):
+        for number, modality in enumerate(data.modalities):
             noisy = flags[:, number]
             if one_state:
                 # Every utterance is seen in one state of each modality; the other is not encoded.

@@ -24,7 +24,6 @@ from nmer.corpora.registry import layout
 from nmer.corpora.repair import repair
 from nmer.errors import DataError
 from nmer.finite import restore_infinities
-from nmer.names import MODALITIES
 
 STREAMS = {"a": "*COVAREP*.csd", "v": "*Facet*.csd", "l": "*Vectors*.csd"}
 LABELS = "*Labels*.csd"
@@ -43,13 +42,12 @@ EMPTY_TEXT = "text sums to 0"
     "csd",
     files=(
         "*Vectors*.csd",
-        "*COVAREP*.csd",
-        "*Facet*.csd",
         "*Labels*.csd",
         "folds/train.txt",
         "folds/valid.txt",
         "folds/test.txt",
     ),
+    modality_files={"a": "*COVAREP*.csd", "v": "*Facet*.csd"},
     classes=("negative", "positive"),
     standardize=(),
     folds=1,
@@ -66,7 +64,9 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
     unlisted = not settings.needs_folds and not any((source / name).exists() for name in LISTS.values())
     lists = {} if unlisted else read_lists(source)
     with ExitStack() as resources:
-        streams = {m: Sequence(_only_file(source, pattern), resources) for m, pattern in STREAMS.items()}
+        # The words are read in any case: their times align the other streams and segment the videos.
+        needed = {m: pattern for m, pattern in STREAMS.items() if m in settings.modalities or m == "l"}
+        streams = {m: Sequence(_only_file(source, pattern), resources) for m, pattern in needed.items()}
         labels = Sequence(_only_file(source, LABELS), resources)
         if unlisted:
             lists = {"every video": sorted(labels.videos)}
@@ -77,10 +77,10 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
             reasons = "; ".join(f"{reason}: {count}" for reason, count in dropped.items()) or "it holds none"
             raise DataError(f"{labels.path}: no utterance is left ({reasons}). Give files and lists of one corpus.")
         videos = list(dict.fromkeys(utterance.video for utterance in utterances))
-        dims = {m: streams[m].width(videos) for m in MODALITIES}
+        dims = {m: streams[m].width(videos) for m in settings.modalities}
         bounds = np.cumsum([0, *map(len, parts.values())])
 
-        @lru_cache(maxsize=2 * len(MODALITIES))
+        @lru_cache(maxsize=2 * len(STREAMS))
         def aligned(modality: str, video: str) -> np.ndarray:
             return _align(streams, modality, video)
 
@@ -96,7 +96,7 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
             speakers=[utterance.video for utterance in utterances],
             classes=list(CLASSES),
             dims=dims,
-            lengths={m: np.full(len(utterances), steps) for m in MODALITIES},
+            lengths={m: np.full(len(utterances), steps) for m in settings.modalities},
             folds={} if unlisted else {1: {split: np.arange(*bounds[i : i + 2]) for i, split in enumerate(parts)}},
             features=features,
             dropped=dict(dropped),
@@ -301,7 +301,8 @@ def _align(streams: Mapping[str, Sequence], modality: str, video: str) -> np.nda
 
 
 def _notes(streams: Mapping[str, Sequence], labels: Sequence, utterances: list[Utterance], steps: int) -> list[str]:
-    named = {"words": streams["l"], "audio": streams["a"], "vision": streams["v"], "labels": labels}
+    called = {"words": "l", "audio": "a", "vision": "v"}
+    named = {what: streams[m] for what, m in called.items() if m in streams} | {"labels": labels}
     files = ", ".join(f"{what} {sequence.path.name} ({sequence.root})" for what, sequence in named.items())
     longer = sum(utterance.spoken > steps for utterance in utterances)
     low, high = (extreme(utterance.sentiment for utterance in utterances) for extreme in (min, max))

@@ -42,7 +42,8 @@ PUBLISHED_SIZES = (1708, 1636, 1103, 1084)
 
 @layout(
     "iemocap_mmin",
-    files=("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5", ("target/*/*.npy", "labels.csv")),
+    files=(("target/*/*.npy", "labels.csv"),),
+    modality_files={"a": "A/comparE.h5", "v": "V/denseface.h5", "l": "L/bert_large.h5"},
     optional_files=("A/comparE_mean_std.h5",),
     standardize=("a",),
     folds=10,
@@ -57,7 +58,8 @@ def read(source: Path, settings: CorpusSettings, *, norm: str = "trn") -> Corpus
     Raises DataError if a file is damaged, or the files contradict each other.
     """
     with ExitStack() as resources:
-        features = {m: resources.enter_context(open_hdf5(source / name)) for m, name in FEATURE_FILES.items()}
+        names = {m: FEATURE_FILES[m] for m in settings.modalities}
+        features = {m: resources.enter_context(open_hdf5(source / name)) for m, name in names.items()}
         class_count = len(settings.classes or CLASSES_BY_SIZE)
         targets = _read_targets(source, class_count) if (source / TARGETS).is_dir() else {}
         ids, labels, classes, notes, warnings = _utterances(source, settings, targets)
@@ -71,10 +73,12 @@ def read(source: Path, settings: CorpusSettings, *, norm: str = "trn") -> Corpus
             folds = speaker_folds(speakers)
             notes.append("Folds: made by the speaker protocol, a session left out, its speakers validation and test.")
         # Opened once: finding a dataset among thousands takes longer than reading it.
-        stored = {m: _datasets(features[m], ids, source / name) for m, name in FEATURE_FILES.items()}
-        width = stored["a"][0].shape[1]
-        statistics = {} if norm == "utt" else _statistics(source / STATISTICS_FILE, folds, width)
-        notes.append(_describe_normalisation(norm, bool(statistics)))
+        stored = {m: _datasets(features[m], ids, source / name) for m, name in names.items()}
+        statistics = {}
+        if "a" in stored:
+            if norm != "utt":
+                statistics = _statistics(source / STATISTICS_FILE, folds, stored["a"][0].shape[1])
+            notes.append(_describe_normalisation(norm, bool(statistics)))
 
         def frames(modality: str, index: int) -> np.ndarray:
             values = read_array(stored[modality][index], source / FEATURE_FILES[modality])
@@ -93,7 +97,7 @@ def read(source: Path, settings: CorpusSettings, *, norm: str = "trn") -> Corpus
             normalised=("a",) if norm == "utt" else (),
             notes=notes,
             warnings=warnings,
-            files={m: str(source / name) for m, name in FEATURE_FILES.items()},
+            files={m: str(source / name) for m, name in names.items()},
             resources=resources.pop_all(),
         )
 

@@ -17,11 +17,10 @@ import numpy as np
 
 from nmer.content import converting
 from nmer.corpora.corpus import Corpus, CorpusSettings
-from nmer.corpora.registry import layout
+from nmer.corpora.registry import layout, missing_modalities
 from nmer.corpora.repair import repair
 from nmer.corpora.unpickle import Unreadable, load_pickle
 from nmer.errors import DataError
-from nmer.names import MODALITIES
 
 KEYS = {"a": "audio", "v": "vision", "l": "text"}
 STORED_SPLITS = {"train": "train", "val": "valid", "test": "test"}
@@ -95,7 +94,7 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
     name = _find_variant(stored, variant)
     warnings: list[str] = []
     splits = {
-        split: _read_split(content, VARIANTS[name], f"{source}: {STORED_SPLITS[split]}", warnings)
+        split: _read_split(content, VARIANTS[name], f"{source}: {STORED_SPLITS[split]}", settings, warnings)
         for split, content in stored.items()
     }
     parts = list(splits.values())
@@ -112,8 +111,8 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
         labels=np.concatenate([part.sentiment >= 0 for part in parts]).astype(np.int64),
         speakers=[video for part in parts for video in part.videos],
         classes=list(CLASSES),
-        dims={m: parts[0].arrays[m].shape[2] for m in MODALITIES},
-        lengths={m: np.concatenate([part.steps[m] for part in parts]) for m in MODALITIES},
+        dims={m: parts[0].arrays[m].shape[2] for m in settings.modalities},
+        lengths={m: np.concatenate([part.steps[m] for part in parts]) for m in settings.modalities},
         folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(splits)}}
         if len(splits) == len(STORED_SPLITS)
         else {},
@@ -124,7 +123,7 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
             describe_classes(np.concatenate([part.sentiment for part in parts])),
         ],
         warnings=warnings,
-        files=dict.fromkeys(MODALITIES, str(source)),
+        files=dict.fromkeys(settings.modalities, str(source)),
     )
 
 
@@ -179,21 +178,33 @@ def _find_variant(splits: dict[str, dict[str, Any]], wanted: str) -> str:
     return fitting[0] if fitting else "multibench"
 
 
-def _read_split(content: dict[str, Any], variant: Variant, place: str, warnings: list[str]) -> Split:
-    for key in (*KEYS.values(), variant.labels, "id"):
+def _read_split(
+    content: dict[str, Any], variant: Variant, place: str, settings: CorpusSettings, warnings: list[str]
+) -> Split:
+    keys = {m: KEYS[m] for m in settings.modalities}
+    found = [m for m in keys if keys[m] in content]
+    if found and len(found) < len(keys):
+        absent = next(key for key in keys.values() if key not in content)
+        hint = missing_modalities(found, f"datasets.{settings.dataset}.modalities")
+        raise DataError(f"{place} has no key '{absent}'. {hint}")
+    for key in (*keys.values(), variant.labels, "id"):
         if key not in content:
             raise DataError(f"{place} has no key '{key}'. Use the original file, or the option 'variant'.")
-    for key in (*KEYS.values(), variant.labels, "id", *variant.lengths.values()):
+    for key in (*keys.values(), variant.labels, "id", *variant.lengths.values()):
         if isinstance(content.get(key), Unreadable):
             raise DataError(f"{place}.{key}: {content[key].reason}; refused. Use the corpus' original file.")
     names = _names(content["id"], f"{place}.id")
     count = len(names)
-    arrays = {m: _array(content[key], 3, count, f"{place}.{key}") for m, key in KEYS.items()}
+    arrays = {m: _array(content[key], 3, count, f"{place}.{key}") for m, key in keys.items()}
     sentiment = _sentiment(content[variant.labels], count, f"{place}.{variant.labels}")
-    sums, first = _examine(arrays["l"])
-    rows = np.flatnonzero(sums)
-    start, stop, steps = {}, {}, {}
     aligned = len({array.shape[1] for array in arrays.values()}) == 1
+    rows = np.arange(count)
+    if "l" in arrays:
+        sums, text_start = _examine(arrays["l"])
+        rows = np.flatnonzero(sums)
+    elif aligned:  # cut together, where the first of them starts
+        text_start = np.minimum.reduce([_examine(array)[1] for array in arrays.values()])
+    start, stop, steps = {}, {}, {}
     for m, array in arrays.items():
         stated = variant.lengths.get(m)
         if stated is not None and stated in content:
@@ -202,7 +213,7 @@ def _read_split(content: dict[str, Any], variant: Variant, place: str, warnings:
             start[m], stop[m] = np.zeros(len(rows), np.int64), length[rows]
             steps[m] = np.maximum(length[rows], 1)
         else:
-            begin = first if aligned or m == "l" else _examine(array)[1]
+            begin = text_start if aligned or m == "l" else _examine(array)[1]
             start[m], stop[m] = begin[rows], np.full(len(rows), array.shape[1])
             steps[m] = stop[m]
     return Split(
@@ -311,7 +322,8 @@ def _repaired(values: np.ndarray) -> np.ndarray:
 
 
 def _check_widths(splits: dict[str, Split], source: Path) -> None:
-    for m, key in KEYS.items():
+    for m in next(iter(splits.values())).arrays:
+        key = KEYS[m]
         widths = {STORED_SPLITS[name]: split.arrays[m].shape[2] for name, split in splits.items()}
         if len(set(widths.values())) > 1:
             told = ", ".join(f"{name} {width}" for name, width in widths.items())
@@ -321,6 +333,7 @@ def _check_widths(splits: dict[str, Split], source: Path) -> None:
 def _describe_steps(split: Split) -> str:
     steps = {array.shape[1] for array in split.arrays.values()}
     if len(steps) == 1:
-        return f"aligned, {steps.pop()} steps, cut where the text starts and padded with zeros on the right"
+        first = "the text" if "l" in split.arrays else "the first modality"
+        return f"aligned, {steps.pop()} steps, cut where {first} starts and padded with zeros on the right"
     told = ", ".join(f"{KEYS[m]} {array.shape[1]}" for m, array in split.arrays.items())
     return f"not aligned, at most {told} steps"

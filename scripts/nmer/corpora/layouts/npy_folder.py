@@ -16,14 +16,14 @@ from nmer.corpora.listing import read_listing
 from nmer.corpora.registry import layout
 from nmer.corpora.utterances import understand
 from nmer.errors import DataError
-from nmer.names import MODALITIES
 
 LISTING = "utterances.csv"
 
 
 @layout(
     "npy_folder",
-    files=("utterances.csv", "a/*.npy", "v/*.npy", "l/*.npy"),
+    files=("utterances.csv",),
+    modality_files={"a": "a/*.npy", "v": "v/*.npy", "l": "l/*.npy"},
     standardize=(),
     folds=1,
     choices={"protocol": ("column", "leave_one_group_out", "stratified")},
@@ -40,7 +40,7 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
     for identifier in utterances.ids:
         if identifier in (".", "..") or set(identifier) & set("/\\\0"):
             raise DataError(f"{path}: id '{identifier}' cannot be the name of a file. Rename the utterance.")
-    shapes = {m: _shapes(source / m, utterances.ids) for m in MODALITIES}
+    shapes = {m: _shapes(source / m, utterances.ids) for m in settings.modalities}
 
     def features(modality: str, index: int) -> np.ndarray:
         return load_array(source / modality / f"{utterances.ids[index]}.npy")
@@ -55,8 +55,8 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
         folds=utterances.folds,
         features=features,
         notes=utterances.notes,
-        warnings=[warning for m in MODALITIES for warning in _unlisted(source / m, utterances.ids)],
-        files={m: str(source / m) for m in MODALITIES},
+        warnings=[warning for m in settings.modalities for warning in _unlisted(source / m, utterances.ids)],
+        files={m: str(source / m) for m in settings.modalities},
     )
 
 

@@ -17,10 +17,10 @@ import numpy as np
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.folds import Folds
 from nmer.corpora.hdf5 import dataset, member, open_hdf5, read_array, read_column
-from nmer.corpora.registry import layout
+from nmer.corpora.registry import layout, missing_modalities
 from nmer.corpora.utterances import Utterances, understand
 from nmer.errors import DataError
-from nmer.names import MODALITIES, SPLITS
+from nmer.names import SPLITS, modality_set
 
 COLUMNS = ("speaker", "split", "fold")
 
@@ -42,7 +42,10 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
         file = resources.enter_context(open_hdf5(source))
         utterances = _utterances(file, protocol, settings, source)
         values, offsets = {}, {}
-        for m in MODALITIES:
+        for m in settings.modalities:
+            if m not in file:
+                hint = missing_modalities(modality_set(file), f"datasets.{settings.dataset}.modalities")
+                raise DataError(f"{source}: has no group '{m}'. {hint}")
             values[m] = dataset(file, f"{m}/values", source)
             offsets[m] = _offset(file, m, len(utterances.ids), values[m], source)
 
@@ -55,12 +58,12 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
             labels=utterances.labels,
             speakers=utterances.speakers,
             classes=utterances.classes,
-            dims={m: values[m].shape[1] for m in MODALITIES},
-            lengths={m: np.diff(offsets[m]) for m in MODALITIES},
+            dims={m: values[m].shape[1] for m in settings.modalities},
+            lengths={m: np.diff(offsets[m]) for m in settings.modalities},
             folds=utterances.folds,
             features=features,
             notes=utterances.notes,
-            files={m: f"{source}: {m}/values" for m in MODALITIES},
+            files={m: f"{source}: {m}/values" for m in settings.modalities},
             resources=resources.pop_all(),
         )
 

@@ -90,6 +90,8 @@ def draw_calibration(curves: pd.DataFrame) -> Figure:
         axis = figure.subplots()
         for modality, color in COLORS.items():
             here = curves[curves["modality"] == modality]
+            if here.empty:
+                continue
             line, marks = here[here["part"] == "curve"], here[here["part"] == "chosen"]
             axis.plot(line["T"], line["attained_db"], color=color, label=MODALITY_LABELS[modality])
             axis.plot(marks["T"], marks["attained_db"], "o", color=color, markersize=5)

@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
-from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
+from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, incomplete_conditions
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import MARKS, read_trainings, with_chance, with_marks
 from nmer.results.curves import draw_chance
@@ -55,7 +55,7 @@ def condition_scores(
 ) -> pd.DataFrame:
     """What the heat maps of one dataset show, columns COLUMNS: least noise first, systems in the paper's order.
 
-    The six conditions and their average are the cells of Tables 2 and 3, ``none`` those of Table 5. MARKS and chance
+    Incomplete conditions and their average are the cells of Tables 2 and 3, ``none`` those of Table 5. MARKS and chance
     are from ``trainings`` (verdicts of ``nmer.results.chance``), and missing without them.
     Raises ConfigError if the settings do not know the dataset, DataError if conditions or folds are missing.
     """
@@ -70,7 +70,7 @@ def condition_scores(
     order = {
         "corruption": corruptions(settings),
         "system": systems,
-        "condition": list(HEADS),
+        "condition": [*incomplete_conditions(settings.dataset(dataset).modalities), AVERAGE, ALL_NOISY],
         "metric": settings.metrics,
     }
     return select(cells, order)[list(COLUMNS)]

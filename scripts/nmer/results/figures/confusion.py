@@ -32,8 +32,8 @@ LETTER = 0.08  # inches, of a title
     sources=("confusion", "settings"),
     title="Confusion",
     caption=(
-        "Percent of each true class that is taken for each class, mean over the six conditions, reference noise at "
-        "its mildest and hardest level. The diagonal is the recall."
+        "Percent of each true class that is taken for each class, mean over the incomplete conditions, reference noise "
+        "at its mildest and hardest level. The diagonal is the recall."
     ),
     alternative="Confusion matrices; the numbers are in the CSV.",
 )

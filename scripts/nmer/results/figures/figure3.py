@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nmer.errors import DataError
 from nmer.figures import Drawn, figure
-from nmer.names import MODALITIES
+from nmer.names import modality_set
 from nmer.results.labels import MODALITY_LABELS
 from nmer.results.reading import read_csv, rows_of
 from nmer.results.style import NOISY, ORIGINAL, SETTINGS, WIDTH
@@ -65,15 +65,16 @@ def draw_figure_3(points: pd.DataFrame, distances: pd.DataFrame) -> Figure:
     tsne_distance, raw_distance. Source: paper Figure 3, SPEC 6.5.
     """
     panels = points[["noise", "snr_db"]].drop_duplicates().values.tolist()
+    modalities = modality_set(points["modality"].unique())
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 2.45 * len(panels) + 0.55), layout="constrained")
-        axes = figure.subplots(len(panels), len(MODALITIES), squeeze=False)
+        axes = figure.subplots(len(panels), len(modalities), squeeze=False)
         for row, (noise, snr_db) in zip(axes, panels, strict=True):
-            for axis, modality in zip(row, MODALITIES, strict=True):
+            for axis, modality in zip(row, modalities, strict=True):
                 _draw_panel(axis, _panel(points, noise, snr_db, modality))
                 axis.set_xlabel(_distance_text(_panel(distances, noise, snr_db, modality)), fontsize=8)
             row[0].set_ylabel(_row_label(noise, snr_db, _panel(distances, noise, snr_db, "mean")))
-        for axis, modality in zip(axes[0], MODALITIES, strict=True):
+        for axis, modality in zip(axes[0], modalities, strict=True):
             axis.set_title(MODALITY_LABELS[modality])
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3)

@@ -26,7 +26,7 @@ MOST_COLUMNS = 4
     per_dataset=True,
     sources=("confusion", "settings"),
     title="Recall per class",
-    caption="Recall of every class against the SNR, mean over the six conditions.",
+    caption="Recall of every class against the SNR, mean over the incomplete conditions.",
     alternative="Line charts of recall against the SNR, one for each class.",
 )
 def draw(dataset: str, confusion: Path, settings: ReportSettings) -> Drawn:

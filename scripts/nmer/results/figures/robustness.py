@@ -1,4 +1,4 @@
-"""The robustness curves: how each system's accuracy, averaged over the six conditions, falls with noise."""
+"""The robustness curves: how each system's accuracy, averaged over incomplete conditions, falls with noise."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ _INTERVALS = {
     sources=("intervals", "chance", "settings"),
     title="Robustness",
     caption=(
-        "Each metric, averaged over the six conditions, against the SNR. Bars: 95 % intervals. Dotted: chance, what a "
-        "constant prediction attains (UA: 1 / classes; WA: the share of the largest class)."
+        "Each metric, averaged over the incomplete conditions, against the SNR. Bars: 95 % intervals. Dotted: chance, "
+        "what a constant prediction attains (UA: 1 / classes; WA: the share of the largest class)."
     ),
     alternative="Line charts of the scores of Table 2 against the SNR.",
 )

@@ -74,7 +74,7 @@ def training_curves(
 ) -> pd.DataFrame:
     """What the figure shows, columns COLUMNS: mean, lowest and highest of the n runs (folds and repeats) of an epoch.
 
-    histories: as :func:`read_histories` gives them. Systems are those trained for the six conditions under the
+    histories: as :func:`read_histories` gives them. Systems are those trained for incomplete conditions under the
     reference noise at its outermost levels; one trained on clean data alone has one training, and stands at both.
     chance: of the validation UA, from ``trainings`` (verdicts of ``nmer.results.chance``); else missing.
     Raises ConfigError for an unknown dataset.

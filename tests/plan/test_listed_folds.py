@@ -1,0 +1,52 @@
+"""``folds`` of an experiment as a list: these folds are run, and no others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from nmer.errors import ConfigError
+from nmer.plan.plan import Plan
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def plan(folds: object, datasets: tuple[str, ...] = ("tiny_iemocap",)) -> Plan:
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config["experiments"]["tiny"].update(folds=folds, datasets=list(datasets))
+    return Plan(config)
+
+
+@pytest.mark.parametrize(("given", "run"), [([3], [3]), ([7, 2.0], [2, 7]), (2, [1, 2]), ("all", list(range(1, 11)))])
+def test_the_listed_folds_are_trained_and_tested(given, run):
+    planned = plan(given)
+    assert sorted({job.fold for job in planned.trainings()}) == run
+    w = SimpleNamespace(dataset="tiny_iemocap", system="men", regime="clean", corruption="gaussian_-10dB")
+    assert json.loads(planned.evaluation_settings(w))["folds"] == run
+    assert [path.parent.name for path in planned.models(w)] == [f"fold{fold}" for fold in run]
+
+
+@pytest.mark.parametrize(
+    ("given", "datasets", "message"),
+    [
+        (
+            [11],
+            ("tiny_iemocap",),
+            "tiny.folds: fold 11 is listed, but dataset 'tiny_iemocap' has 10 folds.",
+        ),
+        ([1, 3], ("tiny_iemocap", "tiny_mosei"), "fold 3 is listed, but dataset 'tiny_mosei' has one fold."),
+        ([0], ("tiny_iemocap",), "experiments.tiny.folds"),
+        ([], ("tiny_iemocap",), "experiments.tiny.folds"),
+        ([2, 2], ("tiny_iemocap",), "experiments.tiny.folds"),
+        (["three"], ("tiny_iemocap",), "experiments.tiny.folds"),
+    ],
+)
+def test_a_list_that_no_corpus_can_run_is_refused_in_one_line(given, datasets, message):
+    with pytest.raises(ConfigError) as error:
+        plan(given, datasets)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
