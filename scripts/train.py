@@ -1,9 +1,9 @@
 """Train one system, or one stage-A pretraining, on one fold of a dataset: all repeats in one job (SPEC 3, 4).
 
 On a GPU the repeats are computed together, elsewhere one after another; ``training.repeats_together`` decides. Every
-repeat trains on the same data with seeds of its own, is selected by validation UA, and leaves a row per epoch in the
-history. Progress is checkpointed in a folder keyed by settings, code and inputs, and resumed from it; the folder goes
-when the job succeeds.
+repeat trains on the same data with seeds of its own, is selected on the validation split, and leaves a row per epoch in
+the history. Progress is checkpointed in a folder keyed by settings, code and inputs, and resumed from it; the folder
+goes when the job succeeds.
 """
 
 from __future__ import annotations

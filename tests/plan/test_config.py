@@ -46,6 +46,22 @@ FAULTS = {
         lambda c: c["training"].update(batch_size=[1]),
         "training.batch_size: [1] is not of type integer",
     ),
+    "a selection that no validation has": (
+        lambda c: c["training"].update(selection="accuracy"),
+        "training.selection: 'accuracy' is not possible. Choose from: UA, WA, F1, WF1, loss",
+    ),
+    "a misspelt selection of pretraining": (
+        lambda c: c["training"].update(pretraining={"selecton": "loss"}),
+        "training.pretraining: unknown key 'selecton'. Did you mean 'selection'?",
+    ),
+    "a negative patience": (
+        lambda c: c["training"].update(patience=-1),
+        "training.patience: -1 is less than the minimum of 0",
+    ),
+    "a patience of half an epoch": (
+        lambda c: c["experiments"]["tiny"].update(training={"patience": 0.5}),
+        "experiments.tiny.training.patience: 0.5 is not of type integer",
+    ),
     "an impossible choice": (
         lambda c: c["noise"].update(calibration={"mode": "nearest"}),
         "noise.calibration.mode: 'nearest' is not possible. Choose from: integer_T, exact_abar",

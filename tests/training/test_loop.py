@@ -34,13 +34,14 @@ def data(files):
     return fold_data(files)
 
 
-def scripted(monkeypatch, scores: list[float]) -> list[dict]:
-    """Makes validation return these UAs; returns the system's weights at each of them."""
+def scripted(monkeypatch, scores: list) -> list[dict]:
+    """Makes validation return these UAs, or these rows of scores; returns the system's weights at each of them."""
     seen: list[dict] = []
 
     def validation(self):
         seen.append(self.weights(1))
-        return [{"val_WA": 0.0, "val_UA": scores[len(seen) - 1], "val_F1": 0.0}]
+        found = scores[len(seen) - 1]
+        return [found if isinstance(found, dict) else {"val_WA": 0.0, "val_UA": found, "val_F1": 0.0}]
 
     monkeypatch.setattr(OneByOne, "validate", validation)
     return seen
@@ -142,6 +143,46 @@ def test_the_earliest_epoch_of_the_highest_validation_ua_is_kept(data, monkeypat
     assert [(row["repeat"], row["epoch"]) for row in history] == [(1, 1), (1, 2), (1, 3), (1, 4)]
 
 
+SCORES = [
+    {"val_UA": 0.4, "val_WA": 0.6, "val_F1": 0.1, "val_WF1": 0.2, "val_loss": 2.0},
+    {"val_UA": 0.3, "val_WA": 0.7, "val_F1": 0.2, "val_WF1": 0.2, "val_loss": float("nan")},
+    {"val_UA": 0.5, "val_WA": 0.7, "val_F1": 0.2, "val_WF1": 0.4, "val_loss": 3.0},
+    {"val_UA": 0.5, "val_WA": 0.1, "val_F1": 0.3, "val_WF1": 0.3, "val_loss": 1.0},
+    {"val_UA": 0.1, "val_WA": 0.1, "val_F1": 0.1, "val_WF1": 0.1, "val_loss": 1.0},
+]
+
+
+@pytest.mark.parametrize(("selection", "best"), [("UA", 2), ("WA", 1), ("F1", 3), ("WF1", 2), ("loss", 3)])
+def test_the_selected_score_or_the_lowest_loss_selects_the_epoch(data, monkeypatch, selection, best):
+    seen = scripted(monkeypatch, SCORES)
+    weights, history = train_one(Bare, data, run_settings(epochs=5, selection=selection), 1)
+    assert equal(weights, seen[best])
+    assert len(history) == 5
+
+
+@pytest.mark.parametrize(
+    ("scores", "patience", "trained"),
+    [
+        ([0.3, 0.5, 0.5, 0.4, 0.6, 0.7], 2, 4),
+        ([0.3, 0.5, 0.5, 0.4, 0.6, 0.7], 3, 6),
+        ([0.3, 0.2, 0.4, 0.1, 0.5, 0.6], 1, 2),
+        ([0.3] * 6, 0, 6),
+        ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 6),
+    ],
+)
+def test_a_training_ends_after_patience_epochs_without_a_better_one(data, monkeypatch, scores, patience, trained):
+    scripted(monkeypatch, scores)
+    _weights, history = train_one(Bare, data, run_settings(epochs=6, patience=patience), 1)
+    assert [row["val_UA"] for row in history] == scores[:trained]
+
+
+def test_early_stopping_changes_nothing_before_it_stops(data, monkeypatch):
+    settings = {"system": "men", "regime": "six", "epochs": 3, "decay_epochs": 3}
+    whole = train_one(builder(), data, run_settings(**settings), 1)[1]
+    stopped = train_one(builder(), data, run_settings(**settings, patience=1), 1)[1]
+    assert stopped == whole[: len(stopped)]
+
+
 def test_test_utterances_change_nothing(files, tmp_path):
     import h5py
 
@@ -213,6 +254,36 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(data, tmp_pa
     assert len(epochs) == 5
     assert equal(finished, weights)
     assert finished_history == history
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3])
+def test_a_resumed_training_ends_early_where_an_uninterrupted_one_does(data, tmp_path, monkeypatch, killed_at):
+    settings, checkpoint = run_settings(epochs=9, patience=2), tmp_path / "repeat1.pt"
+    # The fourth epoch is the last: two have passed since the best.
+    values, epochs, whole = [0.3, 0.5, 0.2, 0.4, 0.9, 0.9, 0.9, 0.9, 0.9], [], OneByOne.train_epoch
+
+    def counted(self, epoch, rate):
+        epochs.append(epoch)
+        if epochs == list(range(killed_at + 1)):
+            raise InterruptionError
+        return whole(self, epoch, rate)
+
+    monkeypatch.setattr(OneByOne, "validate", lambda _self: [{"val_UA": values[epochs[-1]]}])
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(OneByOne, "train_epoch", counted)
+    with pytest.raises(InterruptionError):
+        train_one(builder(), data, settings, 1, checkpoint=checkpoint)
+    resumed, history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
+    assert epochs == [*range(killed_at + 1), *range(killed_at, 4)]
+    # Called again, the finished training trains no further.
+    again, same_history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
+    assert len(epochs) == 5
+    assert equal(again, resumed)
+    assert same_history == history
+    epochs.append("uninterrupted")
+    expected, expected_history = train_one(builder(), data, settings, 1)
+    assert equal(resumed, expected)
+    assert history == expected_history
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda _content: b""])

@@ -128,6 +128,36 @@ def test_resumed_repeats_equal_uninterrupted_ones_bit_for_bit(data, tmp_path, mo
         assert all(torch.equal(resumed[repeat][0][name], value) for name, value in whole[repeat][0].items())
 
 
+def test_every_repeat_stops_early_where_it_does_alone_and_its_history_ends_there(data, tmp_path, monkeypatch):
+    settings, checkpoint = run_settings(epochs=9, repeats=2, patience=2), tmp_path / "repeats.pt"
+    values = {1: [0.5, 0.3, 0.4, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9], 2: [0.1, 0.2, 0.6, 0.6, 0.6, 0.9, 0.9, 0.9, 0.9]}
+    epochs, weights, one_epoch = [], {}, Stacked.train_epoch
+
+    def counted(self, epoch, rate):
+        epochs.append(epoch)
+        if epochs == [0, 1, 2, 3]:
+            raise InterruptionError
+        losses = one_epoch(self, epoch, rate)
+        weights[epoch] = [self.weights(repeat) for repeat in REPEATS]
+        if epoch == 4:
+            losses.values[0, 0, 0] = math.nan  # of the repeat that has ended
+        return losses
+
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    monkeypatch.setattr(Stacked, "train_epoch", counted)
+    monkeypatch.setattr(
+        Stacked, "validate", lambda _self: [{"val_UA": values[repeat][epochs[-1]]} for repeat in REPEATS]
+    )
+    with pytest.raises(InterruptionError):
+        train_stacked(Plain, data, settings, REPEATS, {}, checkpoint)
+    found = train_stacked(Plain, data, settings, REPEATS, {}, checkpoint)
+    assert epochs == [0, 1, 2, 3, 3, 4]
+    assert [row["epoch"] for row in found[1][1]] == [1, 2, 3]
+    assert [row["epoch"] for row in found[2][1]] == [1, 2, 3, 4, 5]
+    assert equal(found[1][0], weights[0][0])
+    assert equal(found[2][0], weights[2][1])
+
+
 def test_a_loss_that_is_not_finite_names_its_repeat_and_keeps_the_best_weights_of_it(data, tmp_path, monkeypatch):
     settings, checkpoint = run_settings(epochs=4, repeats=2), tmp_path / "progress" / "repeats.pt"
     whole, epochs = Stacked.train_epoch, []

@@ -96,6 +96,41 @@ def test_scores_of_stacked_repeats_are_those_of_plain_forward_passes_of_each(dat
     assert len({scores["val_F1"] for scores in expected}) > 1
 
 
+def plain_loss(system, regime: str) -> float:
+    """Cross-entropy over forward passes of single utterances without padding, by scikit-learn."""
+    labels, probabilities = [], []
+    for number in FOLDS[1]["val"].tolist():
+        for condition in SHOWN[regime, "every_condition"](number):
+            encodings = {}
+            with torch.no_grad():
+                for m in system.modalities:
+                    frames = normalised(m, number, m not in clean_modalities(condition)).astype(np.float32)
+                    alone = Sequences(torch.from_numpy(frames)[None], torch.tensor([len(frames)]))
+                    encodings[m] = system.eval().encode(m, alone)
+                probabilities.append(system.fuse(encodings)["logits"][0].double().softmax(dim=0).numpy())
+            labels.append(int(LABELS[number]))
+    return reference.log_loss(labels, np.stack(probabilities), labels=[0, 1, 2])
+
+
+@pytest.mark.parametrize("regime", ["six", "all", "clean"])
+def test_the_validation_loss_is_the_cross_entropy_of_plain_forward_passes(data, monkeypatch, regime):
+    monkeypatch.setattr(stacked, "VALIDATED", 4)
+    settings = run_settings(regime=regime, selection="loss")
+    learner = Stacked(Plain, data, settings, [1, 2], {})
+    for repeat, found in zip([1, 2], learner.validate(), strict=True):
+        system = Plain()
+        system.load_state_dict(learner.weights(repeat))
+        expected = plain_scores(system, regime, "every_condition") | {"val_loss": plain_loss(system, regime)}
+        assert found == pytest.approx(expected, rel=1e-5)
+        (alone,) = OneByOne(Plain, data, settings, repeat).validate()
+        assert alone == pytest.approx(expected, rel=1e-5)
+
+
+def test_there_is_no_validation_loss_where_a_score_selects(data):
+    (found,) = OneByOne(Plain, data, run_settings(selection="WA"), 1).validate()
+    assert set(found) == {"val_WA", "val_UA", "val_F1", "val_WF1"}
+
+
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_one_pass_for_all_repeats_scores_each_as_a_pass_of_its_own(data, name):
     stage, regime, options = SYSTEMS[name]

@@ -9,6 +9,9 @@ from nmer.command import fill
 from nmer.errors import ConfigError, nearest
 from nmer.names import REGIMES
 
+LOSS = "loss"
+"""Value of ``selection``: the epoch with the lowest validation cross-entropy, in place of the highest score."""
+
 FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
 
 
@@ -19,7 +22,8 @@ class TrainingSettings:
     precision: of a system's arithmetic in training; validation and test are in single precision. repeats_together:
     whether a job's repeats are trained stacked, which is faster on a GPU and changes a step by rounding alone;
     training amplifies that, fastest in MMIN (docs/performance.md: where rounding grows). graphs: whether a stacked step
-    is captured in CUDA graphs, which changes nothing but the time.
+    is captured in CUDA graphs, which changes nothing but the time. selection: what selects the epoch on the validation
+    split, a metric or LOSS. patience: epochs without a better one after which a training ends; 0 trains all epochs.
     """
 
     learning_rate: float = 2e-4
@@ -32,6 +36,8 @@ class TrainingSettings:
     precision: str = FLOAT32
     repeats_together: str = "where_faster"
     graphs: str = "where_faster"
+    selection: str = "UA"
+    patience: int = 0
 
     @property
     def epochs(self) -> int:

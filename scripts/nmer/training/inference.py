@@ -37,9 +37,15 @@ def encode(system: System, data: Served, modality: str, rows: Tensor, copies: Te
 @torch.inference_mode()
 def classify(system: System, encodings: dict[str, Tensor]) -> Tensor:
     """Class probabilities, (items, classes), by a system in evaluation mode. encodings: (items, width) per modality."""
+    return logits(system, encodings).softmax(dim=1)
+
+
+@torch.inference_mode()
+def logits(system: System, encodings: dict[str, Tensor]) -> Tensor:
+    """Logits, (items, classes), by a system in evaluation mode. encodings: (items, width) per modality."""
     items = next(iter(encodings.values()))
     parts = [
         system.fuse({modality: encoding[start : start + BATCH] for modality, encoding in encodings.items()})["logits"]
         for start in range(0, len(items), BATCH)
     ]
-    return torch.cat(parts).softmax(dim=1) if parts else items.new_empty(0, system.classes)
+    return torch.cat(parts) if parts else items.new_empty(0, system.classes)

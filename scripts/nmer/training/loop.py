@@ -1,4 +1,4 @@
-"""The training loop: epochs, selection by validation UA, histories and checkpoints (SPEC 3.3, 3.4).
+"""The training loop: epochs, selection on the validation split, histories and checkpoints (SPEC 3.3, 3.4).
 
 A learner trains an epoch and validates; this file decides what is kept. There are two learners: one repeat at a time
 (``one_by_one.py``, the CPU) and all repeats of a job stacked (``stacked.py``, a GPU).
@@ -6,6 +6,7 @@ A learner trains an epoch and validates; this file decides what is kept. There a
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nmer.errors import TrainingError
-from nmer.plan.settings import RunSettings
+from nmer.plan.settings import LOSS, RunSettings, TrainingSettings
 from nmer.training.checkpoints import Resumable, load_checkpoint, save_checkpoint
 from nmer.training.precision import products_in
 from nmer.training.versions import versions_text
@@ -26,7 +27,7 @@ Row = dict[str, Any]
 """A row of the history: one epoch of one repeat."""
 
 Best = dict[str, Any]
-"""``UA`` and ``weights`` of the epoch with the best validation UA so far."""
+"""``value``, higher is better, and ``weights`` of the epoch that the validation split selects so far."""
 
 Trained = tuple[dict[str, Tensor], list[Row]]
 """The weights of a repeat's best epoch, and its history."""
@@ -50,7 +51,7 @@ class Learner(Resumable, Protocol):
         """Pass over the training split once."""
 
     def validate(self) -> list[dict[str, float]]:
-        """Scores of every repeat on the validation split, ``val_UA`` among them."""
+        """Scores of every repeat on the validation split: all metrics, and ``val_loss`` where it selects."""
 
     def weights(self, repeat: int) -> dict[str, Tensor]:
         """A copy of the weights of one repeat."""
@@ -60,38 +61,66 @@ def fit(learner: Learner, settings: RunSettings, checkpoint: Path | None = None)
     """Train all epochs; returns the best weights and the history of every repeat.
 
     checkpoint: file to resume from and to save progress to. Training, selection and resuming depend on names and epoch
-    numbers only, so a resumed training equals an uninterrupted one.
+    numbers only, so a resumed training equals an uninterrupted one. With ``patience``, a repeat ends early; the learner
+    trains until the last of its repeats has ended, and those that ended before record nothing more.
     Raises TrainingError if a term of the loss is not finite; the best weights until then are kept in a file beside the
     checkpoint.
     """
     options = settings.training
-    best: dict[int, Best] = {repeat: {"UA": -1.0, "weights": {}} for repeat in learner.repeats}
+    best: dict[int, Best] = {repeat: {"value": -math.inf, "weights": {}} for repeat in learner.repeats}
     history: dict[int, list[Row]] = {repeat: [] for repeat in learner.repeats}
     if checkpoint is not None and (found := load_checkpoint(checkpoint, learner.device, learner)):
         best, history = found["best"], found["history"]
 
     saved = time.monotonic()
-    for epoch in range(len(history[learner.repeats[0]]), options.epochs):
+    for epoch in range(max(map(len, history.values())), options.epochs):
+        running = [repeat for repeat in learner.repeats if not has_ended(history[repeat], options)]
+        if not running:
+            break
         rate = options.learning_rate * options.learning_rate_factor(epoch)
         with products_in(options.precision, learner.device):
             losses = learner.train_epoch(epoch, rate)
         try:
-            terms = mean_terms(losses, settings, learner.repeats, epoch)
+            terms = mean_terms(losses, settings, learner.repeats, epoch, running)
         except NonFiniteLossError as error:
-            raise save_best_and_describe(error, checkpoint, best, history) from None
+            raise save_best_and_describe(error, checkpoint, best, history, options) from None
         for repeat, scores in zip(learner.repeats, learner.validate(), strict=True):
+            if repeat not in running:
+                continue
             row = {"repeat": repeat, "epoch": epoch + 1, "learning_rate": rate} | terms[repeat] | scores
             # Versions are noted per row: an upgrade may interrupt a training.
             history[repeat].append(row | {"versions": versions_text()})
             # Strictly better: the earliest of equal epochs is kept.
-            if scores["val_UA"] > best[repeat]["UA"]:
-                best[repeat] = {"UA": scores["val_UA"], "weights": learner.weights(repeat)}
+            if not best[repeat]["weights"] or selection_value(scores, options) > best[repeat]["value"]:
+                best[repeat] = {"value": selection_value(scores, options), "weights": learner.weights(repeat)}
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
             save_checkpoint(checkpoint, {"best": best, "history": history}, learner)
             saved = time.monotonic()
     if checkpoint is not None:
         save_checkpoint(checkpoint, {"best": best, "history": history})
     return {repeat: (best[repeat]["weights"], history[repeat]) for repeat in learner.repeats}
+
+
+def selection_value(row: Row, settings: TrainingSettings) -> float:
+    """What selects the epoch, higher is better: a validation score, or the negative validation loss.
+
+    row: validation scores of an epoch. A loss that is not a number counts as infinite.
+    """
+    value = float(row[f"val_{settings.selection}"])
+    if settings.selection != LOSS:
+        return value
+    return -math.inf if math.isnan(value) else -value
+
+
+def has_ended(history: list[Row], settings: TrainingSettings) -> bool:
+    """Whether ``patience`` epochs have passed since the best one. history: of one repeat.
+
+    It reads nothing else, so that a resumed training ends where an uninterrupted one does.
+    """
+    if not settings.patience or not history:
+        return False
+    values = [selection_value(row, settings) for row in history]
+    return len(values) - 1 - values.index(max(values)) >= settings.patience
 
 
 class NonFiniteLossError(TrainingError):
@@ -102,12 +131,14 @@ class NonFiniteLossError(TrainingError):
         self.repeat = repeat
 
 
-def mean_terms(losses: Losses, settings: RunSettings, repeats: list[int], epoch: int) -> dict[int, dict[str, float]]:
+def mean_terms(
+    losses: Losses, settings: RunSettings, repeats: list[int], epoch: int, running: list[int]
+) -> dict[int, dict[str, float]]:
     """Per repeat the mean loss of an epoch and of each of its terms, weighted by the size of the steps.
 
-    Raises NonFiniteLossError if one is not finite.
+    running: the repeats that have not ended early. Raises NonFiniteLossError if a loss of theirs is not finite.
     """
-    finite = np.isfinite(losses.values)
+    finite = np.isfinite(losses.values) | ~np.isin(repeats, running)
     if not finite.all():
         # The first to break: it spoils every later step, and in a stacked training the other repeats.
         step, number, term = np.argwhere(~finite.transpose(0, 2, 1))[0]
@@ -126,7 +157,11 @@ def mean_terms(losses: Losses, settings: RunSettings, repeats: list[int], epoch:
 
 
 def save_best_and_describe(
-    error: NonFiniteLossError, checkpoint: Path | None, best: dict[int, Best], history: dict[int, list[Row]]
+    error: NonFiniteLossError,
+    checkpoint: Path | None,
+    best: dict[int, Best],
+    history: dict[int, list[Row]],
+    settings: TrainingSettings,
 ) -> TrainingError:
     """Save the best weights of the repeat that broke beside the checkpoint; returns the error that names the file."""
     rows = history[error.repeat]
@@ -135,5 +170,5 @@ def save_best_and_describe(
     # A separate file: resuming must continue from the last epoch, not from the best.
     kept = checkpoint.with_name(f"repeat{error.repeat}_best.pt")
     save_checkpoint(kept, {"best": best[error.repeat], "history": rows})
-    epoch = max(rows, key=lambda row: row["val_UA"])["epoch"]
+    epoch = max(rows, key=lambda row: selection_value(row, settings))["epoch"]
     return TrainingError(f"{error} The best weights so far, of epoch {epoch}: {kept}.")

@@ -18,7 +18,7 @@ from nmer.systems.interface import System, summed
 from nmer.systems.repeats import drawn_alike
 from nmer.training.batches import epoch_batches, make_batch
 from nmer.training.data import FoldData
-from nmer.training.inference import classify, encode
+from nmer.training.inference import classify, encode, logits
 from nmer.training.loop import Losses
 from nmer.training.optimiser import AdamW
 from nmer.training.precision import loss_terms
@@ -83,10 +83,16 @@ class OneByOne:
     def validate(self) -> list[dict[str, float]]:
         """As :meth:`Learner.validate`."""
         system = self._system.eval()
+
+        def predicted(encodings: dict[str, Tensor]) -> Tensor:
+            if self._validation.with_loss:
+                return logits(system, encodings).log_softmax(dim=-1)
+            return classify(system, encodings).argmax(dim=-1)
+
         predictions = self._validation.predict(
             system.modalities,
             lambda modality, rows, copies: encode(system, self._data, modality, rows, copies),
-            lambda encodings: classify(system, encodings).argmax(dim=-1),
+            predicted,
         )
         return [self._validation.scores(predictions.cpu().numpy())]
 

@@ -172,7 +172,7 @@ class Stacked:
         return [self._validation.scores(own) for own in predictions]
 
     def _predictions(self) -> Tensor:
-        """Predicted classes on the validation split, (repeats, items)."""
+        """Predictions of the validation split: classes (repeats, items), or log-probabilities of them."""
         system, data = self._systems[0], self._data
 
         def encode(modality: str, rows: Tensor, copies: Tensor) -> Tensor:
@@ -196,7 +196,8 @@ class Stacked:
             parts = []
             for start in range(0, items, VALIDATED):
                 own = {modality: values[:, start : start + VALIDATED] for modality, values in encodings.items()}
-                parts.append(compute_stacked(of_one, self._generators, self._parameters, own).argmax(dim=-1))
+                logits = compute_stacked(of_one, self._generators, self._parameters, own)
+                parts.append(logits.log_softmax(dim=-1) if self._validation.with_loss else logits.argmax(dim=-1))
             return torch.cat(parts, dim=1)
 
         return self._validation.predict(system.modalities, encode, classify)

@@ -10,14 +10,15 @@ from torch import Tensor
 
 from nmer.metrics import score
 from nmer.plan.conditions import ONE_CONDITION, noisy_flags, validation_items
-from nmer.plan.settings import RunSettings
+from nmer.plan.settings import LOSS, RunSettings
 from nmer.training.data import FoldData
 
 Encode = Callable[[str, Tensor, Tensor], Tensor]
 """From a modality, utterances (rows,) and the copy of each (rows,) to encodings; rows on the second last axis."""
 
 Classify = Callable[[dict[str, Tensor]], Tensor]
-"""From the encodings of the items to their predicted classes; items on the last axis."""
+"""From the encodings of the items to their predicted classes, items on the last axis. Where the validation loss
+selects, to their log-probabilities instead, classes on the last axis."""
 
 
 class ValidationSplit:
@@ -25,6 +26,8 @@ class ValidationSplit:
 
     def __init__(self, data: FoldData, settings: RunSettings) -> None:
         self._rows = rows = data.splits["val"]
+        self.with_loss = settings.training.selection == LOSS
+        """Whether to predict log-probabilities and to score their cross-entropy too."""
         self._classes = len(data.classes)
         utterances = [data.ids[row] for row in rows.tolist()]
         items = validation_items(settings.regime, settings.evaluation, settings.dataset, utterances, data.modalities)
@@ -53,7 +56,7 @@ class ValidationSplit:
             self._chosen[modality] = torch.from_numpy(places).to(data.device)
 
     def predict(self, modalities: tuple[str, ...], encode: Encode, classify: Classify) -> Tensor:
-        """Predicted classes of every item, in the order of ``labels``. modalities: those the system reads."""
+        """Predictions of every item, in the order of ``labels``. modalities: those the system reads."""
         chosen = {}
         for modality in modalities:
             copies = self._copies[modality]
@@ -63,5 +66,14 @@ class ValidationSplit:
         return classify(chosen)
 
     def scores(self, predictions: np.ndarray) -> dict[str, float]:
-        """Every metric of predictions (items,), under their names in the history."""
-        return {f"val_{name}": value for name, value in score(self.labels, predictions, self._classes).items()}
+        """Every metric of predictions, under their names in the history.
+
+        predictions: classes (items,), or log-probabilities (items, classes), which have the metric ``val_loss`` too:
+        their mean cross-entropy.
+        """
+        loss = {}
+        if self.with_loss:
+            own = predictions[np.arange(len(self.labels)), self.labels]
+            loss, predictions = {f"val_{LOSS}": -float(own.mean(dtype=np.float64))}, predictions.argmax(axis=-1)
+        scores = score(self.labels, predictions, self._classes)
+        return {f"val_{name}": value for name, value in scores.items()} | loss

@@ -43,8 +43,10 @@ _HISTORY = {"repeat": "Int64", "epoch": "Int64", **dict.fromkeys(QUANTITIES, "fl
     sources=("histories", "chance", "settings"),
     title="Training",
     caption=(
-        "Validation UA, which selects the epoch, and training loss per epoch, reference noise at its mildest and "
-        "hardest level. Lines: mean over folds and repeats; bands: lowest to highest. Losses have other terms in each "
+        "Validation UA, which selects the epoch by default, and training loss per epoch, reference noise at its "
+        "mildest and hardest level. Lines: mean over folds and repeats; bands: lowest to highest. With early "
+        "stopping, an epoch shows the "
+        "trainings that reached it (column n of the data). Losses have other terms in each "
         "system: compare their course, not their height. A system trained clean is the same in both columns. Dotted: "
         "chance; a curve that is still on it has not begun to learn."
     ),
