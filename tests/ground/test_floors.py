@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "plan": ("ground", *FLOOR_1, "plan"),
     "noisy_embeddings": ("ground", *FLOOR_1, "noisy_embeddings"),
     "training": ("ground", *FLOOR_1, "plan", "noisy_embeddings", "training"),
-    "cli": ("ground", *FLOOR_1, "plan", "noisy_embeddings", "training", "prediction", "cli"),
+    "cli": ("ground", *FLOOR_1, "plan", "noisy_embeddings", "results", "training", "prediction", "cli"),
     "prediction": ("ground", *FLOOR_1, "plan", "training", "prediction"),
     "results": ("ground", *FLOOR_1, "results"),
 }

@@ -68,7 +68,7 @@ def provided(name: str, packages: set[str]) -> bool:
     return name in packages or COMES_WITH.get(name) in packages
 
 
-COMMANDS = {"add_noise.py", "partial_report.py", "status.py"}
+COMMANDS = {"add_noise.py", "compare_experiments.py", "partial_report.py", "status.py"}
 """Called by people, not by rules."""
 
 

@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "run": ("workflow", "run an experiment of the workflow with Snakemake"),
     "status": ("workflow", "say how far an experiment is"),
     "report": ("workflow", "render the report of an unfinished experiment"),
+    "compare": ("compare", "compare the scores of two finished experiments"),
     "noise": ("noise", "add noise at a given SNR to features of your own"),
     "predict": ("predict", "apply a trained system to new features"),
     "check-corpus": ("check_corpus", "read a corpus as the workflow would, and say what is wrong with it"),

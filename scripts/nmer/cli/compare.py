@@ -1,0 +1,38 @@
+"""``nmer compare``: two finished experiments side by side, as Markdown and CSV."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nmer.files import write_text
+
+EXAMPLES = {
+    "compare": """Examples:
+  nmer compare demo my_experiment
+  nmer compare demo my_experiment --metrics UA F1 --csv comparison.csv --markdown comparison.md"""
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser, _name: str = "compare") -> None:
+    """Both experiments, where they are, what to write."""
+    parser.add_argument("first", help="name of an experiment whose scores are complete")
+    parser.add_argument("second", help="name of the experiment to compare with it")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results (default results)")
+    parser.add_argument("--metrics", nargs="+", default=["WA", "UA"], help="metrics to print (default WA UA)")
+    parser.add_argument("--csv", type=Path, help="CSV to write: every condition and metric, one row each")
+    parser.add_argument("--markdown", type=Path, help="file for the Markdown table (default: print it)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Compare; write what was asked for, print the rest."""
+    from nmer.results.experiments import compare_experiments, to_markdown
+
+    table, only = compare_experiments(arguments.results, arguments.first, arguments.second)
+    text = to_markdown(table, only, arguments.metrics)
+    if arguments.csv:
+        write_text(arguments.csv, table.to_csv(index=False))
+    if arguments.markdown:
+        write_text(arguments.markdown, text)
+    else:
+        print(text, end="")

@@ -1,0 +1,147 @@
+"""Two experiments side by side: the cells that both scored, on the same utterances. Not a test of their difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from nmer.errors import ConfigError, DataError, nearest
+from nmer.metrics import METRICS
+from nmer.names import ALL_CLEAN_SCORES, AVERAGE, corruption_name, predictions_path
+from nmer.results.reading import rows_of
+from nmer.results.scores import CELL, average, read_scores
+
+RUN = ("dataset", "system", "regime", "noise", "snr_db")
+_STATISTICS = {"mean": "mean", "std": "std", "n": "repeats"}
+
+
+def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.DataFrame, list[str]]:
+    """The averages of two experiments, one row per cell that both scored, and what only one of them scored.
+
+    results: the folder of the experiments' folders. Columns: those of ``CELL``; ``first`` and ``second``, the names;
+    ``first_mean``, ``first_std``, ``first_repeats`` and the same of the second, fractions as in ``average``;
+    ``difference``, second minus first. The list names each run that is in one experiment only.
+    Raises ConfigError for an unknown experiment or the same one twice; DataError if no run is in both, or if a run of
+    both was not scored on the same utterances, folds, conditions and labels.
+    """
+    if first == second:
+        raise ConfigError(f"experiment '{first}' is given twice. Name two experiments.")
+    scores = [_scores(results, name) for name in (first, second)]
+    runs = [list(dict.fromkeys(rows_of_runs(part))) for part in scores]
+    shared = [run for run in runs[0] if run in runs[1]]
+    if not shared:
+        raise DataError(
+            f"experiments '{first}' and '{second}' have no run in common (same dataset, system, regime, noise and SNR)."
+            " Compare experiments that share one."
+        )
+    for run in shared:
+        _check_same_utterances(results, first, second, run)
+    keep = set(shared)
+    averages = [
+        average(part[[run in keep for run in rows_of_runs(part)]]).rename(
+            columns={old: f"{place}_{new}" for old, new in _STATISTICS.items()}
+        )
+        for place, part in zip(("first", "second"), scores, strict=True)
+    ]
+    table = averages[0].merge(averages[1], on=list(CELL), how="inner")
+    table = table.assign(first=first, second=second, difference=table["second_mean"] - table["first_mean"])
+    columns = [f"{place}_{name}" for place in ("first", "second") for name in _STATISTICS.values()]
+    only = [
+        f"{name}: {_named(run)}"
+        for name, own, others in ((first, runs[0], runs[1]), (second, runs[1], runs[0]))
+        for run in own
+        if run not in others
+    ]
+    return table[[*CELL, "first", "second", *columns, "difference"]], only
+
+
+def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, int | None]]:
+    """The run of every row: values of RUN, None for no SNR."""
+    return [
+        (row.dataset, row.system, row.regime, row.noise, None if pd.isna(row.snr_db) else int(row.snr_db))
+        for row in rows_of(scores)
+    ]
+
+
+def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str]) -> str:
+    """The comparison as Markdown, in percent: the average of the incomplete conditions where there is one, else
+    each condition.
+
+    Raises ConfigError for an unknown metric.
+    """
+    for metric in metrics:
+        if metric not in METRICS:
+            raise ConfigError(f"--metrics: unknown metric '{metric}'. {nearest(metric, METRICS)}")
+    first, second = table["first"].iloc[0], table["second"].iloc[0]
+    run = [*RUN, "metric"]
+    averaged = {key for key, part in table.groupby(run, dropna=False) if AVERAGE in set(part["condition"])}
+    shown = [
+        part if key not in averaged else part[part["condition"] == AVERAGE]
+        for key, part in table.groupby(run, dropna=False, sort=False)
+        if key[-1] in metrics
+    ]
+    if not shown:
+        held = ", ".join(dict.fromkeys(table["metric"]))
+        raise ConfigError(f"--metrics: the scores hold none of {', '.join(metrics)}. Choose from: {held}.")
+    lines = [
+        f"| dataset | system | regime | noise | SNR (dB) | condition | metric | {first} | {second} | difference |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows_of(pd.concat(shown)):
+        level = "" if pd.isna(row.snr_db) else str(int(row.snr_db))
+        cells = [row.dataset, row.system, row.regime, row.noise or "none", level, row.condition, row.metric]
+        cells += [_percent(row.first_mean, row.first_std), _percent(row.second_mean, row.second_std)]
+        lines.append(f"| {' | '.join(cells)} | {100 * row.difference:+.2f} |")
+    lines += [
+        "",
+        f"Percent, mean ± standard deviation over repeats; difference: {second} minus {first}, in points. Both were "
+        "scored on the same utterances. A difference is no test: see the comparisons in the experiments' statistics.",
+    ]
+    if only:
+        lines += ["", "In one experiment only, and not compared:", "", *(f"- {name}" for name in only)]
+    return "\n".join(lines) + "\n"
+
+
+def _percent(mean: float, std: float) -> str:
+    return f"{100 * mean:.2f}" if pd.isna(std) else f"{100 * mean:.2f} ± {100 * std:.2f}"
+
+
+def _named(run: tuple[str, str, str, str, int | None]) -> str:
+    dataset, system, regime, noise, snr_db = run
+    return f"{system} on {dataset}, regime {regime}, {corruption_name(noise, snr_db) if noise else 'clean'}"
+
+
+def _scores(results: Path, experiment: str) -> pd.DataFrame:
+    """The collected scores of an experiment."""
+    path = results / experiment / "scores.csv"
+    if not path.is_file():
+        known = [found.parent.name for found in results.glob("*/scores.csv")]
+        if experiment in {found.name for found in results.glob("*/") if (found / "scores").is_dir()}:
+            raise DataError(f"{path}: not there yet. Finish the experiment: nmer run {experiment}")
+        raise ConfigError(f"experiment '{experiment}' has no scores in {results}. {nearest(experiment, known)}")
+    return read_scores(path)
+
+
+def _check_same_utterances(results: Path, first: str, second: str, run: tuple[str, str, str, str, int | None]) -> None:
+    """Raises DataError unless both experiments tested the same utterances with the same labels, folds, conditions."""
+    one, other = (_tested(results / name / "scores", run) for name in (first, second))
+    if one != other:
+        raise DataError(
+            f"{_named(run)}: '{first}' and '{second}' were not scored on the same utterances ({len(one - other)} and "
+            f"{len(other - one)} of {len(one)} and {len(other)} tests are in one only, by utterance, condition, fold "
+            "and label). Give both the same corpus, folds, classes and evaluation."
+        )
+
+
+def _tested(scores: Path, run: tuple[str, str, str, str, int | None]) -> set[tuple[str, str, int, str]]:
+    dataset, system, regime, noise, snr_db = run
+    stem = corruption_name(noise, snr_db) if noise else ALL_CLEAN_SCORES
+    path = predictions_path(scores / dataset / system / regime / f"{stem}.csv")
+    try:
+        table = pd.read_csv(path, dtype={"utterance": str, "condition": str}, keep_default_na=False)
+        classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]
+        tests = table[["utterance", "condition", "fold", "label"]].drop_duplicates()
+        return {(row.utterance, row.condition, int(row.fold), classes[int(row.label)]) for row in rows_of(tests)}
+    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+        raise DataError(f"{path}: cannot be read as predictions ({error}). Delete it and run again.") from None

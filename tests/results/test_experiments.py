@@ -1,0 +1,124 @@
+"""Two experiments are compared cell by cell, and only where both were scored on the same utterances."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from unittest import mock
+
+import compare_experiments as step
+import numpy as np
+import pandas as pd
+import pytest
+
+from nmer import command
+from nmer.names import predictions_path
+
+SIX = ("a", "v", "l", "av", "al", "vl")
+NOISE = ("corpus", "nmer", "six", "gaussian", -10)
+
+
+def write_experiment(root: Path, name: str, seed: int, runs=(NOISE,), repeats: int = 2, **changed) -> pd.DataFrame:
+    """Scores of random values and the predictions beside them; returns the scores."""
+    generator, rows = np.random.default_rng(seed), []
+    for run in runs:
+        dataset, system, regime, noise, snr_db = run
+        stem = f"{noise}_{snr_db}dB" if noise else "clean"
+        path = root / name / "scores" / dataset / system / regime / f"{stem}.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        predictions = []
+        for fold in (1, 2):
+            for repeat in range(1, repeats + 1):
+                for condition in SIX if noise else ("avl",):
+                    for metric in ("WA", "UA"):
+                        rows.append((*run, condition, fold, repeat, metric, generator.random(), 2))
+                    for number in range(2):
+                        own = {"utterance": f"u{fold}{number}", "condition": condition, "fold": fold, "label": number}
+                        predictions.append(own | {"repeat": repeat, "prob_no": 0.5, "prob_yes": 0.5})
+        table = pd.DataFrame(predictions)
+        for column, value in changed.items():
+            table.loc[table.index[-1], column] = value
+        table.to_csv(predictions_path(path), index=False)
+    columns = [
+        *("dataset", "system", "regime", "noise", "snr_db", "condition"),
+        "fold",
+        "repeat",
+        "metric",
+        "value",
+        "n",
+    ]
+    scores = pd.DataFrame(rows, columns=columns)
+    scores.to_csv(root / name / "scores.csv", index=False)
+    return scores
+
+
+def compare(root: Path, *given: object) -> None:
+    with mock.patch.object(sys, "argv", ["compare_experiments", *map(str, given), "--results", str(root)]):
+        command.run(step.main)
+
+
+def failure(capsys, root: Path, *given: object) -> str:
+    with pytest.raises(SystemExit) as ended:
+        compare(root, *given, "--csv", root / "out.csv")
+    assert ended.value.code == 1
+    assert not (root / "out.csv").exists()
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    return said
+
+
+def test_every_cell_has_both_means_and_their_difference(tmp_path, capsys):
+    one, two = write_experiment(tmp_path, "one", 1), write_experiment(tmp_path, "two", 2, repeats=3)
+    compare(tmp_path, "one", "two", "--csv", tmp_path / "out.csv")
+    table = pd.read_csv(tmp_path / "out.csv")
+    assert len(table) == 7 * 2
+    cell = table[(table["condition"] == "al") & (table["metric"] == "UA")].iloc[0]
+    for place, scores, repeats in (("first", one, 2), ("second", two, 3)):
+        own = scores[(scores["condition"] == "al") & (scores["metric"] == "UA")]
+        by_repeat = own.groupby("repeat")["value"].mean()
+        assert cell[f"{place}_mean"] == pytest.approx(by_repeat.mean())
+        assert cell[f"{place}_std"] == pytest.approx(by_repeat.std())
+        assert cell[f"{place}_repeats"] == repeats
+    assert cell["difference"] == pytest.approx(cell["second_mean"] - cell["first_mean"])
+    means = [part[part["metric"] == "UA"]["value"].mean() for part in (one, two)]
+    printed = next(line for line in capsys.readouterr().out.splitlines() if "| avg6 | UA |" in line)
+    assert f"| {100 * means[0]:.2f} ±" in printed
+    assert printed.endswith(f"| {100 * (means[1] - means[0]):+.2f} |")
+
+
+def test_runs_of_one_experiment_are_listed_and_clean_scores_compared(tmp_path, capsys):
+    clean, other = ("corpus", "unimodal_a", "clean", "", None), ("corpus", "mmin", "six", "impulse", -20)
+    write_experiment(tmp_path, "one", 1, runs=(NOISE, clean, other))
+    write_experiment(tmp_path, "two", 2, runs=(NOISE, clean))
+    compare(tmp_path, "one", "two", "--markdown", tmp_path / "out.md", "--metrics", "UA")
+    said = (tmp_path / "out.md").read_text()
+    assert "- one: mmin on corpus, regime six, impulse_-20dB" in said
+    assert "| corpus | unimodal_a | clean | none |  | avl | UA |" in said
+    assert "| WA |" not in said
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("changed", [{"utterance": "other"}, {"label": 0}, {"condition": "a"}, {"fold": 3}])
+def test_pairs_that_were_not_scored_on_the_same_utterances_are_refused(tmp_path, capsys, changed):
+    write_experiment(tmp_path, "one", 1, repeats=1)
+    write_experiment(tmp_path, "two", 2, repeats=1, **changed)
+    said = failure(capsys, tmp_path, "one", "two")
+    assert "nmer on corpus, regime six, gaussian_-10dB: 'one' and 'two' were not scored on the same utterances" in said
+
+
+def test_wrong_calls_are_refused_in_one_line(tmp_path, capsys):
+    write_experiment(tmp_path, "first", 1)
+    write_experiment(tmp_path, "second", 2, runs=(("corpus", "men", "clean", "gaussian", -10),))
+    write_experiment(tmp_path, "third", 3)
+    assert "'frist' has no scores" in failure(capsys, tmp_path, "frist", "second")
+    assert "Did you mean 'first'?" in failure(capsys, tmp_path, "frist", "second")
+    assert "given twice" in failure(capsys, tmp_path, "first", "first")
+    assert "no run in common" in failure(capsys, tmp_path, "first", "second")
+    assert "--metrics: unknown metric 'UAR'" in failure(capsys, tmp_path, "first", "third", "--metrics", "UAR")
+    said = failure(capsys, tmp_path, "first", "third", "--metrics", "F1")
+    assert "the scores hold none of F1. Choose from: WA, UA." in said
+    (tmp_path / "third" / "scores.csv").unlink()
+    assert "nmer run third" in failure(capsys, tmp_path, "first", "third")
+    write_experiment(tmp_path, "third", 3)
+    next((tmp_path / "third").rglob("*_predictions.csv.gz")).unlink()
+    assert "cannot be read as predictions" in failure(capsys, tmp_path, "first", "third")
