@@ -1,6 +1,7 @@
 """Draw one figure: a plug-in of ``nmer/results/figures/`` or a user's own, from the sources that it declares.
 
-Writes .png, .pdf, the data as .csv, and as .json the title, caption and alternative text that the report shows.
+Writes .png, .pdf, the data as .csv, and as .json what the report shows: title, caption,
+alternative text and the values of curves.
 
 Settings: {"figure": "conditions", "file": "mine.py", "options": {}, "dataset": "mosi",
            "about": {"paper_name": null, "synthetic": false}}
@@ -23,7 +24,7 @@ from nmer.noise.schedule import Schedule
 from nmer.plugins import Declaration
 from nmer.report_settings import DatasetSettings, ReportSettings
 from nmer.results.labels import system_label
-from nmer.results.style import save_figure
+from nmer.results.style import read_curves, save_figure
 from nmer.results.wording import short_title
 
 
@@ -57,7 +58,7 @@ def main() -> None:
     if drawn.note:
         print(f"note: {arguments.output_stem}: {drawn.note}", file=sys.stderr)
     save_figure(drawn.figure, drawn.data, arguments.output_stem)
-    write_json(f"{arguments.output_stem}.json", _texts(declaration, drawn, title))
+    write_json(f"{arguments.output_stem}.json", _texts(declaration, drawn, title) | _shown(drawn))
 
 
 def _handed(declaration: Declaration, settings: dict[str, Any], given: dict[str, list[Path]]) -> dict[str, Any]:
@@ -87,6 +88,11 @@ def _texts(declaration: Declaration, drawn: Drawn, dataset: str) -> dict[str, st
         "caption": " ".join(filter(None, (about.get("caption", ""), drawn.note))),
         "alternative": " ".join(filter(None, (alternative, drawn.spoken or shown))),
     }
+
+
+def _shown(drawn: Drawn) -> dict[str, Any]:
+    """What the report adds to the image: the values of its curves; whether it is but a sentence, which has no axes."""
+    return {"curves": read_curves(drawn.figure), "empty": not drawn.figure.axes}
 
 
 if __name__ == "__main__":

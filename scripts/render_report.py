@@ -1,6 +1,6 @@
 """Write the report of an experiment: one page with its data, noise, tables, figures, configuration and versions.
 
-The page is self-contained (style and images inside) and opens offline; links lead to the files beside it.
+The page is self-contained (style, script, images and files for download inside): it opens offline and can be mailed.
 
 Settings: those of the tables (see make_table.py --help), "experiment": "demo", "config": the effective configuration
           and, if known, "jobs": the number of training jobs
@@ -23,6 +23,7 @@ from nmer.results import chance_texts, report
 from nmer.results.chance import read_trainings
 from nmer.results.commit import commit_of
 from nmer.results.cost import read_cost
+from nmer.results.legend import legend
 from nmer.results.recorded import Recorded
 from nmer.results.scores import read_scores
 from nmer.results.versions import histories_behind, version_warnings
@@ -57,8 +58,8 @@ def main() -> None:
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     at_chance = [] if trainings is None else chance_texts.warnings(trainings, settings)
     recorded = Recorded(arguments.scores)
-    tables = [report.read_table(stem, arguments.output) for stem in arguments.tables]
-    datasets = [report.read_dataset(path, arguments.output, settings) for path in arguments.reports]
+    tables = list(filter(None, map(report.read_table, arguments.tables)))
+    datasets = [report.read_dataset(path, settings) for path in arguments.reports]
     calibration = report.read_calibration(arguments.calibration)
     experiment = settings.experiment
     page = report.render(
@@ -72,14 +73,14 @@ def main() -> None:
         cost=read_cost(arguments.results / "benchmarks", experiment, settings.datasets),
         datasets=datasets,
         calibration=calibration,
-        calibration_links=report.file_links(arguments.calibration, arguments.output),
-        scores_links=report.file_links([arguments.scores], arguments.output),
+        calibration_files=report.embed_all(arguments.calibration),
+        legend=legend(settings),
+        scores_files=report.embed_all([arguments.scores]),
         tolerance=f"{TOLERANCE_DB:g}",
         tables=tables,
-        comparisons=arguments.comparisons
-        and report.read_comparisons_table(arguments.comparisons, arguments.output, settings),
-        claims=arguments.claims and report.read_table(arguments.claims, arguments.output),
-        figures=[report.read_figure(stem, arguments.output) for stem in arguments.figures],
+        comparisons=arguments.comparisons and report.read_comparisons_table(arguments.comparisons, settings),
+        claims=arguments.claims and report.read_claims(arguments.claims, settings),
+        figures=list(filter(None, map(report.read_figure, arguments.figures))),
         recorded=bool(recorded.records),
         configuration=as_yaml(recorded.settings() if recorded.records else settings.config),
         versions=report.versions(arguments.commit or commit_of(Path(__file__).resolve().parents[1])),

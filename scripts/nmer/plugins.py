@@ -26,12 +26,16 @@ from nmer.errors import ConfigError, nearest
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a plug-in's source says of it: its file, its options with their defaults, other attributes."""
+    """What a plug-in's source says of it: its file, its options with their defaults, other attributes.
+
+    summary: the first line of the docstring.
+    """
 
     name: str
     file: Path
     options: dict[str, Any] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
+    summary: str = ""
 
     def check_options(self, given: Mapping[str, Any], where: str) -> None:
         """Raises ConfigError for an unknown option, or a value unlike its default, not among its ``choices``, below its
@@ -137,7 +141,9 @@ class Registry(Generic[PlugIn]):
             raise ConfigError(
                 f"{path}, line {call.lineno}: the declaration of '{name}' must consist of plain values."
             ) from None
-        return Declaration(name, path, options, attributes)
+        documented = isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
+        summary = documented.strip().splitlines()[0] if documented else ""
+        return Declaration(name, path, options, attributes, summary)
 
 
 @lru_cache

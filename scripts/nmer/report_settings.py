@@ -43,8 +43,8 @@ class ReportSettings:
 
     datasets: name -> description. systems: in the order of the configuration. snr_db: noise kind -> levels in dB, none
     for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None where no uni-modal system was
-    run. metrics: those shown. experiment, config, jobs: name, effective configuration and number of training jobs, for
-    the page alone.
+    run. metrics: those shown. experiment, config, jobs, descriptions: name, effective configuration, number of training
+    jobs, and a line on each user-defined system, for the page alone.
     """
 
     datasets: dict[str, DatasetSettings]
@@ -56,6 +56,7 @@ class ReportSettings:
     experiment: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     jobs: int | None = None
+    descriptions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any]) -> Self:

@@ -150,6 +150,8 @@ def test_a_users_own_figure_is_drawn_by_the_step_with_its_texts_and_options(tmp_
         "title": "My figure",
         "caption": "What I look at. A note.",
         "alternative": "Figure My figure; its data are in the CSV file. Systems: NMER.",
+        "curves": [],
+        "empty": False,
     }
     assert plan.figure_labels(w("mine")) == {"figure": "My figure", "dataset": "all"}
 

@@ -91,3 +91,29 @@ def test_points_of_many_systems_stay_at_their_snr(small_settings):
         assert drawn[system].get_color() == system_styles(systems)[system].color
         for place, snr_db in zip(drawn[system].get_xdata(), (-10, -20), strict=True):
             assert abs(place - snr_db) <= 1.5 + 1e-9, "less than a sixth of the way to the next level"
+
+
+def test_a_single_level_is_a_bar_per_system_from_zero(small_settings):
+    settings = replace(small_settings, snr_db={"gaussian": [-10]})
+    curves = robustness(make_intervals(make_scores(settings)), settings)
+    first = draw_robustness(curves, settings).axes[0]
+    here = curves[(curves["dataset"] == "iemocap") & (curves["metric"] == "WA")].set_index("system")["value"]
+    bars = {bars.get_label(): bars.patches[0] for bars in first.containers}
+    assert {name: bar.get_height() for name, bar in bars.items()} == {
+        "MEN": here["men"],
+        "NMER": here["nmer"],
+        "my_system": here["my_system"],
+    }
+    assert first.get_ylim()[0] == 0
+    assert "−10 dB" in first.get_title(loc="left")
+
+
+def test_only_a_system_trained_clean_has_a_clean_line_at_its_clean_score(small_settings, small_scores, intervals):
+    curves = robustness(intervals, small_settings)
+    assert set(curves.loc[curves["clean"].notna(), "system"]) == {"men"}
+    scored = small_scores.query("dataset == 'iemocap' and system == 'men' and condition == 'avl' and metric == 'WA'")
+    expected = scored.groupby(["noise", "snr_db"])["value"].mean().mean()
+    first = draw_robustness(curves, small_settings).axes[0]
+    (line,) = [line for line in first.lines if line.get_linestyle() == "-."]
+    assert list(line.get_ydata()) == pytest.approx([expected, expected])
+    assert "MEN, clean" in [text.get_text() for text in first.texts]

@@ -183,3 +183,68 @@ def test_the_widest_table_is_printed_whole(chromium, large_report, tmp_path):
     assert len(numbers) > 500
     # What lies outside the paper is not in the text of its pages.
     assert {number for number in numbers if number not in text} == set()
+
+
+def test_tables_sort_and_filter(chromium, large_report):
+    with visit(chromium, large_report) as visited:
+        table = visited.page.locator("#table2 ~ .scroll table").first
+
+        def column(index):
+            return [row.locator("th, td").nth(index).inner_text() for row in table.locator("tbody tr:visible").all()]
+
+        original = column(0)
+        head = table.locator("button.sort").nth(1)
+        head.click()
+        values = [float(text.split()[0]) for text in column(1)]
+        assert values == sorted(values, reverse=True)
+        head.click()
+        assert [float(text.split()[0]) for text in column(1)] == values[::-1]
+        head.click()
+        assert column(0) == original
+        visited.page.locator("#table2 ~ label.filter input").first.fill("mmin")
+        assert column(0) == ["MMIN", "IF-MMIN"]
+        assert visited.accessibility_faults() == []
+
+
+def test_curves_show_their_values_and_files_come_out_of_the_page(chromium, large_report, tmp_path):
+    with visit(chromium, large_report) as visited:
+        page = visited.page
+        image = page.locator("figure[data-name=robustness] img")
+        image.scroll_into_view_if_needed()
+        x, y, _place, value = page.evaluate(
+            "JSON.parse(document.querySelector('figure[data-name=robustness] script').textContent)[0].points[0]"
+        )
+        box, padding = image.bounding_box(), 8
+        left, top = box["x"] + padding, box["y"] + padding
+        page.mouse.move(left + x * (box["width"] - 2 * padding), top + y * (box["height"] - 2 * padding))
+        assert page.locator("figure[data-name=robustness] .tip").inner_text() == f"MEN\nSNR in dB −10: {value}"
+        for name in ("table2.csv", "robustness.pdf"):
+            with page.expect_download() as downloaded:
+                page.locator(f"a[download='{name}']").click()
+            folder = "figures" if name.startswith("robustness") else "tables"
+            assert Path(downloaded.value.path()).read_bytes() == (large_report.parent / folder / name).read_bytes()
+        with page.expect_download() as downloaded:
+            page.locator("a[download='robustness.png']").click()
+        assert Path(downloaded.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_without_scripts_the_page_reads_whole(chromium, large_report):
+    context = chromium.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(large_report.resolve().as_uri())
+    assert page.locator("table:visible").count() > 8
+    assert page.locator("img:visible").count() == 12
+    assert not page.locator("details table").is_visible()
+    page.locator("details summary").click()
+    assert page.locator("details table").is_visible()
+    context.close()
+
+
+def test_captions_and_first_columns_stay_in_a_narrow_window(chromium, large_report):
+    with visit(chromium, large_report, width=360) as visited:
+        region = visited.page.locator("#table2 ~ .scroll").first
+        region.evaluate("region => { region.scrollLeft = 400; }")
+        for part in ("caption > span", "tbody th"):
+            box = region.locator(part).first.bounding_box()
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 360

@@ -2,12 +2,24 @@
 
 from itertools import pairwise
 
+import matplotlib
+import matplotlib.image
 import numpy as np
 import pandas as pd
 from drawn import contrast, luminance, pdf_text
+from matplotlib.figure import Figure
 
 from nmer.results.labels import SYSTEM_LABELS
-from nmer.results.style import SHADES, save_figure, sentence_figure, system_styles, wrapped
+from nmer.results.style import (
+    SETTINGS,
+    SHADES,
+    WIDTH,
+    read_curves,
+    save_figure,
+    sentence_figure,
+    system_styles,
+    wrapped,
+)
 
 
 def test_a_system_looks_the_same_whoever_stands_beside_it():
@@ -43,3 +55,29 @@ def test_the_pdf_embeds_its_font_as_outlines_that_can_be_searched(tmp_path):
     text = pdf_text(tmp_path / "figure.pdf")
     assert b"/FontFile2" in text, "TrueType, embedded"
     assert b"/Type3" not in text
+
+
+def test_the_points_for_hovering_are_where_the_png_shows_them(tmp_path):
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(WIDTH, 3), layout="constrained")
+        axis = figure.subplots()
+        axis.plot([-10, -20, -40], [0.7, 0.6, float("nan")], color="#ff0000", marker="o", label="mine")
+        axis.set_xticks([-10, -20, -40], ["−10", "−20", "−40"])
+        axis.set_xlabel("SNR in dB (more noise to the right)")
+    save_figure(figure, pd.DataFrame(), tmp_path / "figure")
+    (curve,) = read_curves(figure)
+    assert curve["label"] == "mine"
+    assert [point[2:] for point in curve["points"]] == [["SNR in dB −10", "0.7"], ["SNR in dB −20", "0.6"]]
+    image = matplotlib.image.imread(tmp_path / "figure.png")
+    for x, y, *_texts in curve["points"]:
+        pixel = image[round(y * image.shape[0]), round(x * image.shape[1]), :3]
+        assert pixel.tolist() == [1, 0, 0]
+
+
+def test_a_bar_is_named_once_when_its_tick_is_its_name():
+    figure = Figure()
+    axis = figure.subplots()
+    axis.bar([0], [0.5], label="my_system")
+    axis.set_xticks([0], ["my_\nsystem"])
+    (curve,) = read_curves(figure)
+    assert curve["points"][0][2:] == ["", "0.5"]

@@ -217,6 +217,7 @@ EDITS = {
         set(),
     ),
     "the report's template": ("scripts/nmer/results/report.html.j2", "</body>", "</body> ", {"report"}),
+    "the report's script": ("scripts/nmer/results/report.js.j2", "rows > 6", "rows > 7", {"report"}),
 }
 
 

@@ -40,8 +40,8 @@ FRESH_NOISE = Path(__file__).parents[1] / "noisy_embeddings" / "fresh_noise.py"
 REFERENCE = planned_code.WORKFLOW / "reference"
 """The paper's numbers and claims."""
 
-TEMPLATE = Path(__file__).parents[1] / "results" / "report.html.j2"
-"""The page that the report fills."""
+TEMPLATES = [Path(__file__).parents[1] / "results" / f"report.{part}.j2" for part in ("html", "css", "js")]
+"""The page that the report fills, its style and its script."""
 
 
 class Wildcards(Protocol):
@@ -267,7 +267,14 @@ class Plan(Paths):
             # Threads alone change numbers, in their last digits; where jobs compute must remake no report.
             **({"compute": {"threads": self.threads}} if "threads" in self.config.get("compute", {}) else {}),
         }
-        return replace(self.shown(table=4), experiment=self.name, config=shown, jobs=len(self.trainings())).to_json()
+        own = [system for system in self.systems if self.config.get("systems", {}).get(system, {}).get("file")]
+        return replace(
+            self.shown(table=4),
+            experiment=self.name,
+            config=shown,
+            jobs=len(self.trainings()),
+            descriptions={system: line for system in own if (line := self._system(system).summary)},
+        ).to_json()
 
     # What each job depends on: code
 
@@ -285,7 +292,7 @@ class Plan(Paths):
             return [REFERENCE / f"paper_table{getattr(w, 'table', 1)}.csv"]
         if script == "audit_claims.py":
             return [REFERENCE / "claims.toml", *(REFERENCE / f"paper_table{table}.csv" for table in range(2, 6))]
-        return [TEMPLATE] if script == "render_report.py" else []
+        return TEMPLATES if script == "render_report.py" else []
 
     def _plugins(self, script: str, w: Wildcards) -> list[Path]:
         plugins: list[Path] = []

@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nmer.results.labels import system_label
-from nmer.results.style import SystemStyle
+from nmer.results.reading import rows_of
+from nmer.results.style import SystemStyle, wrapped
 from nmer.results.wording import decibels
 
 CHANCE_COLOR = "#333333"
@@ -28,6 +29,33 @@ def draw_chance(axis: Axes, curves: pd.DataFrame) -> None:
             fontsize=6.5,
             color=CHANCE_COLOR,
         )
+
+
+def draw_clean(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) -> None:
+    """Draw a dash-dotted line at each system's score on clean data. curves: columns ``system`` and ``clean``."""
+    for system, level in curves.groupby("system", sort=False)["clean"].first().dropna().items():
+        axis.axhline(level, color=styles[str(system)].color, linestyle="-.", linewidth=1, zorder=1)
+        axis.annotate(
+            f"{system_label(str(system))}, clean",
+            (0, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(2, 1),
+            textcoords="offset points",
+            fontsize=6.5,
+            color=styles[str(system)].color,
+        )
+
+
+def draw_bars(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) -> None:
+    """Draw a bar per system and its interval. curves: one row per system, columns system, value, low and high."""
+    for place, (system, style) in enumerate(styles.items()):
+        for row in rows_of(curves[curves["system"] == system]):
+            axis.bar([place], [row.value], width=0.6, color=style.color, alpha=0.55, label=system_label(system))
+            axis.plot([place, place], [row.low, row.high], color="#000000", linewidth=1.2)
+    axis.set_xticks(range(len(styles)), [wrapped(system_label(system), 10) for system in styles])
+    axis.tick_params(axis="x", labelsize=7)
+    axis.set_xlim(-0.6, len(styles) - 0.4)
+    axis.set_ylim(bottom=0)
 
 
 def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle], places: list[int]) -> None:

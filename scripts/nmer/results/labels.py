@@ -21,6 +21,16 @@ REFERENCE_LABELS = {
     "logistic_regression": "logistic regression (reference)",
 }
 
+SYSTEM_DESCRIPTIONS = {
+    "men": "encoders of the three modalities and a classifier, trained on clean data; the baseline of the paper",
+    "mctn": "cyclic translation between modalities (multimodal cyclic translation network)",
+    "mmin": "imagines the missing modalities with a cascade of autoencoders (missing modality imagination network)",
+    "if_mmin": "MMIN that imagines from a feature shared by the modalities (invariant feature)",
+    "nmer": "the system of the paper: invariant feature and a variational autoencoder that denoises the joint one",
+    "nmer_no_vae": "NMER without its variational autoencoder",
+    "nmer_no_inv": "NMER without the loss on the invariant feature",
+}
+
 NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}
 
 

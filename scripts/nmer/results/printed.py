@@ -222,7 +222,7 @@ def _html_grid(printed: PrintedTable, grid: Grid) -> str:
     title = html.escape(f"{printed.caption} {grid.title}")
     lines = [f'<div class="scroll" role="region" tabindex="0" aria-label="{title}">', '<table class="numbers">']
     lines += [
-        f"<caption>{html.escape(printed.caption)} <strong>{html.escape(grid.title)}</strong></caption>",
+        f"<caption><span>{html.escape(printed.caption)} <strong>{html.escape(grid.title)}</strong></span></caption>",
         "<thead>",
     ]
     for level, row in enumerate(grid.header):

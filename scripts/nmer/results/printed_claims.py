@@ -47,7 +47,7 @@ def to_html(audit: pd.DataFrame) -> str:
         f"<p>{html.escape(summary(audit))}</p>",
         f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(CAPTION)}">',
         '<table class="claims">',
-        f"<caption>{html.escape(CAPTION)}</caption>",
+        f"<caption><span>{html.escape(CAPTION)}</span></caption>",
         "<thead>",
         "<tr>" + "".join(f'<th scope="col">{head}</th>' for head in HEADS) + "</tr>",
         "</thead>",

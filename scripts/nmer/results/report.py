@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import platform
 from collections.abc import Iterable
@@ -18,11 +17,13 @@ import nmer
 from nmer.content import converting
 from nmer.errors import DataError
 from nmer.files import read_json
-from nmer.names import ALL_NOISY, AVERAGE, MODALITIES, SPLITS, UNIMODAL_SYSTEMS
+from nmer.names import ALL_NOISY, AVERAGE, MODALITIES, PAPER_SYSTEMS, SPLITS, UNIMODAL_SYSTEMS
 from nmer.noise.misses import miss, miss_sentences
 from nmer.references.registry import MAJORITY
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import with_marks
+from nmer.results.claims_audit import NOT_RUN
+from nmer.results.embedded import File, embed, embed_image
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.printed import to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
@@ -33,8 +34,10 @@ from nmer.results.scores import average, of_regime
 from nmer.results.wording import dataset_title, decibels, short_title, signed
 
 TEMPLATE = "report.html.j2"
-TABLE_LINKS = (".csv", ".md", ".tex")
-FIGURE_LINKS = (".csv", ".pdf", ".png")
+TABLE_SUFFIXES = (".csv", ".md", ".tex")
+FIGURE_SUFFIXES = (".csv", ".pdf", ".png")
+DATA_SUFFIXES = (".csv", ".pdf")
+"""Files of a figure that are embedded for download; the PNG is the shown image, which the page offers by itself."""
 STATISTICS = ("comparisons", "intervals", "ranks", "confusion")
 LIBRARIES = ("numpy", "pandas", "h5py", "scikit-learn", "openTSNE", "matplotlib", "jinja2", "torch", "snakemake")
 
@@ -124,14 +127,14 @@ def comparison(tables: list[pd.DataFrame]) -> list[str]:
     ]
 
 
-def read_dataset(path: str, output: str, settings: ReportSettings) -> dict[str, Any]:
+def read_dataset(path: str, settings: ReportSettings) -> dict[str, Any]:
     """What the page shows of the validation report at ``path``; quantities that the report lacks are left out."""
-    report, links = read_json(path), _links(path.removesuffix(".json"), output, (".json",))
+    report = read_json(path)
     with converting(path, "Delete it and run again."):
-        return _describe_dataset(report, links, settings)
+        return _describe_dataset(report, settings) | {"files": [embed(path)]}
 
 
-def _describe_dataset(report: dict[str, Any], links: list[tuple[str, str]], settings: ReportSettings) -> dict[str, Any]:
+def _describe_dataset(report: dict[str, Any], settings: ReportSettings) -> dict[str, Any]:
     about = settings.dataset(report["dataset"])
     splits = [
         (f"fold {fold['fold']}", *(f"{fold[split]['utterances']:,}" for split in SPLITS)) for fold in report["folds"]
@@ -158,7 +161,6 @@ def _describe_dataset(report: dict[str, Any], links: list[tuple[str, str]], sett
         "repairs": repairs + dropped,
         "warnings": report.get("warnings", []),
         "notes": report.get("notes", []),
-        "links": links,
     }
 
 
@@ -188,26 +190,28 @@ def warnings(datasets: list[dict[str, Any]], calibration: list[dict[str, Any]]) 
 
 
 def table_files(stems: Iterable[str]) -> list[Path]:
-    """All files of tables: what the page shows of them, and what it links to."""
-    return [Path(f"{stem}{suffix}") for stem in stems for suffix in (".html", *TABLE_LINKS)]
+    """All files of tables: what the page shows of them, and what it holds for download."""
+    return [Path(f"{stem}{suffix}") for stem in stems for suffix in (".html", *TABLE_SUFFIXES)]
 
 
 def figure_files(stems: Iterable[str]) -> list[Path]:
-    """All files of figures: what the page shows of them, and what it links to."""
-    return [Path(f"{stem}{suffix}") for stem in stems for suffix in (*FIGURE_LINKS, ".json")]
+    """All files of figures: what the page shows of them, and what it holds for download."""
+    return [Path(f"{stem}{suffix}") for stem in stems for suffix in (*FIGURE_SUFFIXES, ".json")]
 
 
 def statistics_files(comparisons: str | None) -> list[Path]:
-    """The comparisons and the statistics beside them that the page links to."""
+    """The comparisons and the other statistics that the page holds for download."""
     return [Path(comparisons).with_name(f"{name}.csv") for name in STATISTICS] if comparisons else []
 
 
-def read_table(stem: str, output: str) -> dict[str, Any]:
-    """A table's printed form, its tidy data and the links to its files, relative to the report's folder."""
+def read_table(stem: str) -> dict[str, Any] | None:
+    """A table's printed form, its tidy data and its files; None if nothing of it was run."""
     try:
         fragment, data = Path(f"{stem}.html").read_text(encoding="utf-8"), read_csv(f"{stem}.csv")
     except (OSError, ValueError) as error:
         raise DataError(f"{stem}: the table cannot be read ({error}). Make it again with make_table.py.") from None
+    if data.empty:
+        return None
     number = Path(stem).name.removeprefix("table")
     known = number.isdecimal() and int(number) in CAPTIONS
     return {
@@ -215,12 +219,24 @@ def read_table(stem: str, output: str) -> dict[str, Any]:
         "title": f"Table {number}" if known else Path(stem).name.capitalize(),
         "html": Markup(fragment),
         "data": data,
-        "links": _links(stem, output, TABLE_LINKS if known else TABLE_LINKS[:2]),
+        "files": [embed(f"{stem}{suffix}") for suffix in (TABLE_SUFFIXES if known else TABLE_SUFFIXES[:2])],
     }
 
 
-def read_comparisons_table(path: str, output: str, settings: ReportSettings) -> dict[str, Any] | None:
-    """The comparisons in print, sentences that sum them up, and the links; None if nothing was compared."""
+def read_claims(stem: str, settings: ReportSettings) -> dict[str, Any] | None:
+    """The audit of the paper's claims as :func:`read_table` gives it.
+
+    None if no system of the paper ran on a corpus of the paper or on one in its place, or no claim could be computed.
+    """
+    ours = set(settings.systems) & {*PAPER_SYSTEMS, *UNIMODAL_SYSTEMS}
+    if not ours or not any(about.paper_name for about in settings.datasets.values()):
+        return None
+    audit = read_table(stem)
+    return audit if audit and (audit["data"]["verdict"] != NOT_RUN).any() else None
+
+
+def read_comparisons_table(path: str, settings: ReportSettings) -> dict[str, Any] | None:
+    """The comparisons in print, sentences that sum them up, and the files; None if nothing was compared."""
     table = read_comparisons(path)
     printed = arrange_comparisons(table, settings)
     if not printed.grids:
@@ -228,27 +244,35 @@ def read_comparisons_table(path: str, output: str, settings: ReportSettings) -> 
     return {
         "summary": summary(table, settings),
         "html": Markup(to_html(printed)),
-        "links": [(Path(name).stem, address) for name, address in file_links(statistics_files(path), output)],
+        "files": [embed(file, file.stem) for file in statistics_files(path)],
     }
 
 
-def read_figure(stem: str, output: str) -> dict[str, Any]:
-    """A figure's image as a data URI, its title, caption and alternative text, and its links.
+def read_figure(stem: str) -> dict[str, Any] | None:
+    """A figure's image as a data URI, its texts, the values of its curves and its files; None if it shows nothing.
 
     Raises DataError if its files are missing or damaged.
     """
     texts = read_json(f"{stem}.json")
     try:
-        image = Path(f"{stem}.png").read_bytes()
+        image = embed_image(f"{stem}.png")
         printed = {key: str(texts[key]) for key in ("title", "caption", "alternative")}
     except (OSError, KeyError) as error:
         raise DataError(f"{stem}: the figure cannot be read ({error}). Draw it again.") from None
+    if texts.get("empty"):
+        return None
     return {
         "id": Path(stem).name,
         **printed,
-        "source": f"data:image/png;base64,{base64.b64encode(image).decode('ascii')}",
-        "links": _links(stem, output, FIGURE_LINKS),
+        "source": image,
+        "curves": texts.get("curves", []),
+        "files": [embed(f"{stem}{suffix}") for suffix in DATA_SUFFIXES],
     }
+
+
+def embed_all(paths: Iterable[str]) -> list[File]:
+    """Files for download, each under its own name."""
+    return [embed(path, Path(path).name) for path in paths]
 
 
 def versions(commit: str) -> list[tuple[str, str]]:
@@ -334,13 +358,3 @@ def _utterance_range(row: Any) -> str:
 def _decibels_or_none(row: Any, column: str) -> str:
     value = getattr(row, column, None)
     return "–" if pd.isna(value) else signed(value, digits=2)
-
-
-def file_links(paths: Iterable[str | Path], output: str) -> list[tuple[str, str]]:
-    """Names of files and their addresses from the page's folder."""
-    return [(Path(path).name, Path(os.path.relpath(path, Path(output).parent)).as_posix()) for path in paths]
-
-
-def _links(stem: str, output: str, suffixes: tuple[str, ...]) -> list[tuple[str, str]]:
-    folder = Path(output).parent
-    return [(suffix[1:].upper(), Path(os.path.relpath(f"{stem}{suffix}", folder)).as_posix()) for suffix in suffixes]

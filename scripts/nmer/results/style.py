@@ -6,12 +6,17 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, repeat
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 
 from nmer.files import atomic_path, write_text
 from nmer.names import PAPER_SYSTEMS, in_paper_order
@@ -117,6 +122,56 @@ def wrapped(name: str, width: int = 14) -> str:
             lines.append("")
         lines[-1] += piece
     return "\n".join(line.rstrip() for line in lines)
+
+
+def read_curves(figure: Figure) -> list[dict[str, Any]]:
+    """Every named point and bar of a figure, for the values that the page shows on hover.
+
+    Returns one entry per line or set of bars with a name: ``label`` and ``points``, each [x, y, place, value]: x and y
+    as fractions of the image from its top left, place as the axis names it, empty where it is the label.
+    """
+    with matplotlib.rc_context(SETTINGS):
+        figure.set_dpi(RESOLUTION)
+        figure.draw_without_rendering()  # the layout is computed when the figure is drawn, as that of the PNG was
+    width, height = figure.bbox.width, figure.bbox.height
+    found = []
+    # An axis without ticks has places, but no values: the panels of Figure 3.
+    for axis in (axis for axis in figure.axes if len(axis.get_xticks()) and len(axis.get_yticks())):
+        for label, line_points in _named_points(axis):
+            at = axis.transData.transform(line_points).tolist() if line_points else []
+            points = [
+                [round(x / width, 4), round(1 - y / height, 4), _place(axis, place, label), f"{value:.4g}"]
+                for (place, value), (x, y) in zip(line_points, at, strict=True)
+            ]
+            found.append({"label": label, "points": points})
+    return [curve for curve in found if curve["points"]]
+
+
+def _named_points(axis: Axes) -> Iterable[tuple[str, list[tuple[float, float]]]]:
+    """Name and points in data units of every line and every set of upright bars that has a name."""
+    for line in axis.lines:
+        if not str(line.get_label()).startswith("_"):
+            points = np.column_stack([np.asarray(values, float) for values in line.get_data()])
+            yield str(line.get_label()), [(x, y) for x, y in points.tolist() if isfinite(x) and isfinite(y)]
+    for bars in axis.containers:
+        if isinstance(bars, BarContainer) and not str(bars.get_label()).startswith("_"):
+            tops = [(bar.get_x() + bar.get_width() / 2, bar.get_y() + bar.get_height()) for bar in bars.patches]
+            yield str(bars.get_label()), [(x, y) for x, y in tops if isfinite(x) and isfinite(y)]
+
+
+def _place(axis: Axes, x: float, label: str) -> str:
+    """Where a point is: the text at the nearest tick where ticks have fixed texts, else the number; empty if label."""
+    if isinstance(axis.xaxis.get_major_locator(), FixedLocator):
+        ticks = zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+        _distance, name = min((abs(tick - x), text.get_text()) for tick, text in ticks)
+        if "".join(name.split()) == "".join(label.split()):
+            return ""
+    else:
+        name = f"{x:.4g}"
+    # Panels above each other name their common axis once.
+    named = {other.get_xlabel() for other in axis.figure.axes if other.get_xlabel()}
+    axis_name = axis.get_xlabel() or (named.pop() if len(named) == 1 else "")
+    return " ".join(filter(None, (axis_name.split(" (")[0], name)))
 
 
 def save_figure(figure: Figure, data: pd.DataFrame, stem: str | Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import matplotlib
@@ -10,18 +11,18 @@ from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
 from nmer.metrics import METRICS
-from nmer.names import AVERAGE
+from nmer.names import ALL_CLEAN, AVERAGE
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings, with_chance
-from nmer.results.curves import draw_chance, draw_curves
+from nmer.results.curves import draw_bars, draw_chance, draw_clean, draw_curves
 from nmer.results.labels import noise_label
 from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
-from nmer.results.wording import short_title
+from nmer.results.wording import decibels, short_title
 
-COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "high", "chance")
+COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "high", "chance", "clean")
 
 _INTERVALS = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
@@ -37,10 +38,11 @@ _INTERVALS = {
     sources=("intervals", "chance", "settings"),
     title="Robustness",
     caption=(
-        "Each metric, averaged over the incomplete conditions, against the SNR. Bars: 95 % intervals. Dotted: chance, "
-        "what a constant prediction attains (UA: 1 / classes; WA: the share of the largest class)."
+        "Each metric, averaged over the incomplete conditions, against the SNR; at one level a bar per system. Upright "
+        "lines: 95 % intervals. Dotted: chance, what a constant prediction attains (UA: 1 / classes; WA: the share of "
+        "the largest class). Dash-dotted: a system trained on clean data, scored on clean data."
     ),
-    alternative="Line charts of the scores of Table 2 against the SNR.",
+    alternative="Line charts of the scores of Table 2 against the SNR, bar charts at a single level.",
 )
 def draw(intervals: Path, chance: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the files of an experiment."""
@@ -60,9 +62,14 @@ def robustness(
 
     intervals: as :func:`read_intervals` gives them; the cells are those of Table 2. Kinds without an SNR have no place
     on the axis and are left out. chance: what a constant prediction attains, from ``trainings`` (verdicts of
-    ``nmer.results.chance``); missing without them.
+    ``nmer.results.chance``); missing without them. clean: the score of the same training on clean data, where it is
+    the same at every level, that is for a system trained on clean data; else missing.
     """
     cells = with_chance(of_regime(intervals, "six"), trainings)
+    trained_clean = intervals[(intervals["regime"] == "clean") & (intervals["condition"] == ALL_CLEAN)]
+    key = ["dataset", "system", "metric"]
+    clean = trained_clean.groupby(key)["value"].mean().rename("clean").reset_index()
+    cells = cells.merge(clean, how="left", on=key)
     order = {
         "dataset": list(settings.datasets),
         "noise": list(settings.snr_db),
@@ -75,28 +82,43 @@ def robustness(
 
 
 def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
-    """Each metric against SNR, one row per dataset and noise kind, one line per system, bars: 95 % intervals.
+    """Each metric against SNR, one row per dataset and noise kind, one line per system with its 95 % intervals.
 
-    curves: as ``robustness`` returns. Noise grows to the right. Dotted: chance, where it is known.
+    curves: as ``robustness`` returns. Noise grows to the right. A row with one level has a bar per system.
+    Dotted: chance, where it is known. Dash-dotted: scores on clean data, where there are any.
     """
     if curves.empty:
         return sentence_figure("No score at an SNR was run in this experiment.")
     metrics = list(dict.fromkeys(curves["metric"]))
     rows = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
-    places = sorted({int(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
     styles = system_styles(list(dict.fromkeys(curves["system"])))
+    levels = {row: _levels(curves[(curves["dataset"] == row[0]) & (curves["noise"] == row[1])]) for row in rows}
+    places = _levels(curves)
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 2.6 * len(rows) + 0.3 + legend_height(styles)), layout="constrained")
         axes = figure.subplots(len(rows), len(metrics), squeeze=False, sharey="row")
         for row, (dataset, noise) in zip(axes, rows, strict=True):
+            single = len(levels[dataset, noise]) == 1
+            level = f", {decibels(levels[dataset, noise][0])}" if single else ""
             for axis, metric in zip(row, metrics, strict=True):
                 here = (curves["dataset"] == dataset) & (curves["noise"] == noise) & (curves["metric"] == metric)
-                draw_curves(axis, curves[here], styles, places)
+                if single:
+                    draw_bars(axis, curves[here], styles)
+                else:
+                    draw_curves(axis, curves[here], styles, places)
                 draw_chance(axis, curves[here])
-                axis.set_title(f"{short_title(dataset, settings.datasets[dataset])}, {noise_label(noise)}", loc="left")
+                draw_clean(axis, curves[here], styles)
+                name = short_title(dataset, settings.datasets[dataset])
+                axis.set_title(f"{name}, {noise_label(noise)}{level}", loc="left")
                 axis.set_ylabel(f"{metric} ({METRICS[metric].label})")
                 axis.tick_params(labelleft=True)
-        for axis in axes[-1]:
+        lowest = [row for row, about in zip(axes, rows, strict=True) if len(levels[about]) > 1][-1:]
+        for axis in itertools.chain(*lowest):
             axis.set_xlabel("SNR in dB (more noise to the right)")
         legend_below(figure, styles)
     return figure
+
+
+def _levels(curves: pd.DataFrame) -> list[int]:
+    """SNRs in dB, least noise first."""
+    return sorted({int(snr_db) for snr_db in curves["snr_db"]}, reverse=True)

@@ -1,0 +1,44 @@
+"""The report's legend: one line each on the metrics, the SNR, the modalities, the conditions and every system."""
+
+from __future__ import annotations
+
+from nmer.metrics import METRICS
+from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, SIX_CONDITIONS, UNIMODAL_SYSTEMS
+from nmer.report_settings import ReportSettings
+from nmer.results.labels import MODALITY_LABELS, SYSTEM_DESCRIPTIONS, system_label
+
+METRIC_DESCRIPTIONS = {
+    "WA": "the share of all utterances that are classified correctly",
+    "UA": "the mean over the classes of the share that is classified correctly",
+    "F1": "the mean of the classes' F1 scores",
+    "WF1": "the mean of the classes' F1 scores, weighted by their number of utterances",
+}
+
+
+def legend(settings: ReportSettings) -> list[tuple[str, str]]:
+    """Rows (term, description) of everything that the page abbreviates and this experiment has."""
+    rows = [(name, _metric(name)) for name in settings.metrics]
+    if any(settings.snr_db.values()):
+        rows.append(("SNR", "signal-to-noise ratio of the corrupted features in decibels; lower is noisier"))
+    rows.append((", ".join(MODALITIES), ", ".join(MODALITY_LABELS[modality] for modality in MODALITIES)))
+    if settings.multimodal_systems:
+        rows.append(
+            (
+                "Conditions",
+                f"{', '.join(SIX_CONDITIONS)}: named by the modalities that are clean; the others are noisy. "
+                f"{ALL_NOISY}: all are noisy. {ALL_CLEAN}: all are clean. Avg.: the mean over the six.",
+            )
+        )
+    shown = [*settings.multimodal_systems, *settings.unimodal_systems]
+    return rows + [(system_label(system), _system(system, settings)) for system in shown]
+
+
+def _metric(name: str) -> str:
+    described = METRIC_DESCRIPTIONS.get(name)
+    return f"{METRICS[name].label}: {described}" if described else METRICS[name].label
+
+
+def _system(system: str, settings: ReportSettings) -> str:
+    if system in UNIMODAL_SYSTEMS:
+        return f"encoder and classifier of the {MODALITY_LABELS[UNIMODAL_SYSTEMS[system]]} modality"
+    return SYSTEM_DESCRIPTIONS.get(system) or settings.descriptions.get(system) or "user-defined system"
