@@ -1,29 +1,31 @@
 """Render the report of an unfinished experiment from what has finished so far; the page says what is missing.
 
 Writes to results/{experiment}/partial/ and nowhere else, and can be called while Snakemake runs: the tables and figures
-there are made anew by the same steps, from the scores that exist. --config and --configfile name the experiment as
-they do for Snakemake. Call it in the folder that holds results/.
+there are made anew by the same steps, from the scores that exist; before there are any, it shows the training curves.
+--config and --configfile name the experiment as they do for Snakemake. Call it in the folder that holds results/.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nmer import command, planned_code
 from nmer.errors import DataError
+from nmer.files import write_text
 from nmer.plan.command_line import add_config_arguments, plan_of
-from nmer.plan.partial import figure_step
+from nmer.plan.partial import claims_arguments, copy_histories, figure_step, table_steps
 from nmer.plan.paths import RESULTS
 from nmer.plan.plan import Plan
 from nmer.plan.status import what_is_missing
+from nmer.results.chance import COLUMNS as TRAINING_COLUMNS
+from nmer.results.scores import COLUMNS as SCORE_COLUMNS
 
 STEPS = Path(__file__).resolve().parent
-SIZES = "table1"
 
 
 def main() -> None:
@@ -38,44 +40,48 @@ def main() -> None:
 
 
 def render(plan: Plan, missing: dict[str, Any]) -> Path:
-    """Make the page and what it shows; returns where it stands. Raises DataError if no evaluation has finished."""
+    """Make the page and what it shows; returns where it is. Raises DataError if no training has shown an epoch yet."""
     folder = plan.folder / "partial"
     scores = [path for path in plan.scores() if path.exists()]
-    if not scores:
-        raise DataError(f"{plan.folder / 'scores'}: no evaluation has finished yet. Try again when one has.")
-    collected = folder / "scores.csv"
-    step("collect_scores.py", "--scores", *scores, "--output", collected)
+    shutil.rmtree(folder / "runs", ignore_errors=True)
+    trained = copy_histories(plan, folder) + [path for path in plan.all_histories() if path.exists()]
+    if not scores and not trained:
+        raise DataError(f"{plan.folder}: no training has finished an epoch yet. Try again when one has.")
     reports = [path for name in plan.datasets if (path := plan.features(name).with_suffix(".json")).exists()]
-    verdicts = folder / "statistics" / plan.chance().name
-    step("find_chance.py", "--scores", *scores, "--output", verdicts)
-    given = ["--scores", collected, "--chance", verdicts]
-    tables = [folder / "tables" / stem.name for stem in plan.table_stems()]
-    for number, stem in zip(plan.tables, tables, strict=True):
-        source = ["--reports", *reports] if stem.name == SIZES else given
-        settings = sizes_settings(plan, reports) if stem.name == SIZES else plan.tables_settings(number)
-        step("make_table.py", "--table", number, "--settings", settings, *source, "--output-stem", stem)
-    comparisons, claims = folder / "statistics" / "comparisons.csv", folder / "tables" / "claims"
-    stores = [plan.features(name) for name in plan.datasets if plan.features(name).exists()]
-    given_scores = ("--scores", *scores, "--features", *stores, "--output", comparisons.parent)
-    step("compare_systems.py", "--settings", plan.scored_settings(), *given_scores)
-    drawn = figures(plan, folder)
-    step(
-        "audit_claims.py",
-        *("--settings", plan.scored_settings(4), "--contributions", comparisons.with_name("contributions.h5")),
-        *("--chance", verdicts),
-        *("--distances", *[stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]),
-        *("--output-stem", claims),
-    )
     calibration = [path for name in plan.datasets if (path := RESULTS / "calibration" / f"{name}.csv").exists()]
+    collected, verdicts = folder / "scores.csv", folder / "statistics" / plan.chance().name
+    if scores:
+        step("collect_scores.py", "--scores", *scores, "--output", collected)
+        step("find_chance.py", "--scores", *scores, "--output", verdicts)
+    else:
+        write_text(collected, ",".join(SCORE_COLUMNS) + "\n")
+        write_text(verdicts, ",".join(TRAINING_COLUMNS) + "\n")
+    given = ["--scores", collected, "--chance", verdicts]
+    results = results_of(plan, folder, scores, reports, given) if scores else []
+    drawn = figures(plan, folder)
+    if scores:
+        results += ["--claims", folder / "tables" / "claims"]
+        step("audit_claims.py", *claims_arguments(plan, folder, drawn), "--output-stem", results[-1])
     step(
         "render_report.py",
         *("--settings", plan.report_settings()),
-        *(*given, "--reports", *reports, "--calibration", *calibration, "--tables", *tables),
-        *("--comparisons", comparisons, "--claims", claims),
+        *(*given, "--reports", *reports, "--calibration", *calibration, *results),
         *("--figures", *drawn, "--missing", json.dumps(missing)),
         *("--output", folder / "report.html"),
     )
     return folder / "report.html"
+
+
+def results_of(plan: Plan, folder: Path, scores: list[Path], reports: list[Path], given: list[object]) -> list[object]:
+    """Make tables and comparisons from the scores that exist; returns the arguments that name them to the page."""
+    tables = table_steps(plan, folder, given, reports)
+    for stem, arguments in tables.items():
+        step("make_table.py", *arguments, "--output-stem", stem)
+    comparisons = folder / "statistics" / "comparisons.csv"
+    stores = [plan.features(name) for name in plan.datasets if plan.features(name).exists()]
+    read = ("--scores", *scores, "--features", *stores)
+    step("compare_systems.py", "--settings", plan.scored_settings(), *read, "--output", comparisons.parent)
+    return ["--tables", *tables, "--comparisons", comparisons]
 
 
 def figures(plan: Plan, folder: Path) -> list[Path]:
@@ -87,12 +93,6 @@ def figures(plan: Plan, folder: Path) -> list[Path]:
             drawn.append(folder / "figures" / name)
             step("draw_figure.py", *arguments, "--output-stem", drawn[-1], code=code)
     return drawn
-
-
-def sizes_settings(plan: Plan, reports: list[Path]) -> str:
-    """Settings of Table 1 for the datasets that have been read."""
-    shown, read = plan.shown(1), {path.stem for path in reports}
-    return replace(shown, datasets={name: about for name, about in shown.datasets.items() if name in read}).to_json()
 
 
 def step(script: str, *arguments: object, code: str = "") -> None:

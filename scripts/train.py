@@ -22,6 +22,7 @@ from nmer.errors import ConfigError, DataError
 from nmer.files import write_rows
 from nmer.names import FRESH
 from nmer.plan.conditions import cached_draws
+from nmer.plan.running import announce
 from nmer.plan.settings import RunSettings
 from nmer.systems.registry import check_teacher, pretraining, systems
 from nmer.training.data import FoldData
@@ -63,6 +64,7 @@ def main() -> None:
         draws, spare = cached_draws(settings.train_draws), int(settings.train_draws == FRESH)
         data = FoldData(arguments.features, arguments.noisy, settings.fold, device, settings.scope, draws, spare)
         noise = fresh_noise(settings, arguments)
+        announce(progress, arguments.history, settings.training.epochs, settings.repeats)
         trained = train_repeats(settings, data, stage, arguments.teacher, progress, noise)
     write_rows(arguments.history, [row for _weights, history in trained.values() for row in history])
     states = {repeat: weights for repeat, (weights, _history) in trained.items()}

@@ -98,6 +98,20 @@ def write_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
+def read_table_rows(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a CSV that may be growing: one that is not complete yet is left out.
+
+    Raises DataError if the file is missing or no table.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        whole = text[: text.rfind("\n") + 1]
+        rows = list(csv.DictReader(whole.splitlines(), strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as a table ({error}). Delete it and run again.") from None
+    return [row for row in rows if None not in row and None not in row.values()]
+
+
 def write_json(path: str | Path, value: object) -> None:
     """Write indented JSON atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from nmer.files import write_rows
 from nmer.plan.jobs import Job
+from nmer.plan.running import ABOUT, LIVE_HISTORY, announce, running
 from nmer.plan.status import duration, expected_seconds, jobs_at_once, seconds_of
 
 
@@ -83,3 +85,21 @@ def test_a_benchmark_that_is_not_whole_tells_nothing(tmp_path, content):
 )
 def test_a_duration_is_printed_in_two_units(seconds, text):
     assert duration(seconds) == text
+
+
+def test_trainings_in_progress_say_how_long_they_and_their_like_still_take(jobs, tmp_path):
+    folder = tmp_path / "checkpoints" / "key"
+    begun, alike = jobs.make("train", "mosi", "nmer", done=False), jobs.make("train", "mosi", "nmer", done=False)
+    announce(folder, begun.output, epochs=10, repeats=2)
+    (live,) = running(tmp_path / "checkpoints")
+    assert (live.rows, live.seconds_left, live.total_seconds) == (0, None, None)
+    rows = [{"repeat": 1, "epoch": epoch, "val_UA": epoch / 10} for epoch in range(1, 6)]
+    write_rows(folder / LIVE_HISTORY, rows)
+    os.utime(folder / ABOUT, (1000, 1000))
+    os.utime(folder / LIVE_HISTORY, (1020, 1020))
+    (live,) = running(tmp_path / "checkpoints")
+    assert (live.rows, live.val_ua) == (5, {1: (5, 0.5)})
+    expected = expected_seconds([begun, alike], [live])
+    assert expected == {begun: pytest.approx(4 * 15), alike: pytest.approx(4 * 20)}
+    begun.output.touch()
+    assert running(tmp_path / "checkpoints") == []

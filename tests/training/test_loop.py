@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import pandas as pd
 import pytest
 import torch
 from small_fold import (
@@ -19,6 +20,7 @@ from small_fold import (
 )
 
 from nmer.errors import TrainingError
+from nmer.plan.running import LIVE_HISTORY
 from nmer.training import loop
 from nmer.training.one_by_one import OneByOne
 from nmer.training.optimiser import AdamW
@@ -320,3 +322,35 @@ def test_progress_is_not_saved_more_often_than_needed(data, tmp_path, monkeypatc
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 3600)
     train_one(Bare, data, run_settings(epochs=5), 1, checkpoint=tmp_path / "x.pt")
     assert saved == [tmp_path / "x.pt"]
+
+
+def rows_of(path):
+    return pd.read_csv(path)[["repeat", "epoch", "val_UA"]]
+
+
+def test_the_live_history_is_the_history_and_the_log_has_a_line_per_epoch(data, tmp_path, capsys):
+    checkpoint = tmp_path / "progress" / "repeat1.pt"
+    _weights, history = train_one(Bare, data, run_settings(system="nmer", epochs=3), 1, checkpoint=checkpoint)
+    live = rows_of(checkpoint.with_name(LIVE_HISTORY))
+    assert live.to_dict("records") == [{key: row[key] for key in live} for row in history]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ")]
+    assert len(lines) == 3
+    assert lines[2] == (
+        f"epoch 3 of 3, repeat 1: loss {history[2]['loss']:.4f}; validation UA {history[2]['val_UA']:.4f}"
+    )
+
+
+def test_a_resumed_training_repeats_no_row_and_keeps_those_of_other_repeats(data, tmp_path):
+    checkpoint = tmp_path / "progress" / "repeat1.pt"
+    settings = run_settings(system="nmer", epochs=4)
+    train_one(Bare, data, run_settings(system="nmer", epochs=2), 1, checkpoint=checkpoint)
+    live = checkpoint.with_name(LIVE_HISTORY)
+    # Killed after the next checkpoint would have been: rows that are newer than it, the last one cut off; and repeat 2.
+    first = live.read_text().splitlines()
+    other, newer = "2" + first[1][1:], first[2].replace("1,2,", "1,3,", 1)
+    live.write_text("\n".join([*first, other, newer, newer[:9]]))
+    _weights, history = train_one(Bare, data, settings, 1, checkpoint=checkpoint)
+    kept = rows_of(live)
+    assert kept.loc[kept["repeat"] == 2, "epoch"].tolist() == [1]
+    assert kept.loc[kept["repeat"] == 1, "epoch"].tolist() == [1, 2, 3, 4]
+    assert kept.loc[kept["repeat"] == 1, "val_UA"].tolist() == [row["val_UA"] for row in history]

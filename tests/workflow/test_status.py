@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -113,7 +114,7 @@ def test_the_status_of_an_experiment_that_has_not_begun_promises_nothing(fresh_w
     assert "Nothing is known yet of the time left" in told.stdout
     refused = call(fresh_workflow.folder, "partial_report.py", *TINY)
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == "error: results/tiny/scores: no evaluation has finished yet. Try again when one has.\n"
+    assert refused.stderr == ("error: results/tiny: no training has finished an epoch yet. Try again when one has.\n")
     assert not (fresh_workflow.folder / "results").exists()
 
 
@@ -182,3 +183,34 @@ def test_snakemake_goes_on_beside_a_partial_report(partial, unfinished):
     due = unfinished.due()
     assert due["train"] == {("tiny_mosei", "nmer", "six", "gaussian_-10dB", "1")}
     assert set(due["evaluate"]) == {("tiny_mosei", "nmer", regime, "gaussian_-10dB") for regime in ("six", "all")}
+
+
+def test_before_anything_is_evaluated_the_status_and_the_page_show_the_training_in_progress(
+    finished_workflow, tmp_path
+):
+    folder = finished_workflow.copied(tmp_path / "nmer").folder
+    results = folder / "results/tiny"
+    run = Path("results/tiny/runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1")
+    history = pd.read_csv(folder / run / "history.csv")
+    epochs, repeats = int(history["epoch"].max()), int(history["repeat"].nunique())
+    for name in ("scores", "runs", "scores.csv", "report.html", "figures", "statistics", "tables"):
+        path = results / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    progress = results / "checkpoints" / "0123456789abcdef"
+    progress.mkdir(parents=True)
+    about = {"history": str(run / "history.csv"), "epochs": epochs, "repeats": repeats, "rows": 0}
+    (progress / "job.json").write_text(json.dumps(about))
+    shown = history[history["repeat"] == 1]
+    text = shown.to_csv(index=False)
+    (progress / "live_history.csv").write_text(text + text.splitlines()[-1][:7])
+    told = call(folder, "status.py", *TINY)
+    assert told.returncode == 0, told.stderr
+    reached = f"repeat 1 epoch {epochs}/{epochs} UA {shown['val_UA'].iloc[-1]:.4f}; last epoch "
+    assert f"  runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1: {reached}" in told.stdout
+    made = call(folder, "partial_report.py", *TINY)
+    assert made.returncode == 0, made.stderr
+    page = (folder / made.stdout.strip()).read_text()
+    assert re.findall('<h3 id="(training_.+?)">', page) == ["training_tiny_mosei"]
+    curves = pd.read_csv(results / "partial/figures/training_tiny_mosei.csv")
+    scores = curves.query("quantity == 'val_UA' and system == 'nmer'")["mean"].tolist()
+    assert scores == pytest.approx(shown["val_UA"].tolist(), abs=1e-5)

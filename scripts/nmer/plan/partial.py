@@ -2,21 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from nmer.files import read_table_rows, write_rows
 from nmer.plan.plan import Plan, source_arguments
+from nmer.plan.running import running
+
+SIZES = "table1"
+"""The table that is made from validation reports."""
 
 
 def figure_step(plan: Plan, name: str, made: Path) -> tuple[list[str], str] | None:
     """The arguments of the step that draws a figure, and its code; None if nothing exists of one of its sources.
 
-    made: the folder with the scores and statistics of the partial report.
+    made: the folder of the partial report, with its scores, its statistics and copies of the histories in progress.
     """
     planned = plan.figure_sources(plan.drawings[name], made)
+    if histories := planned.get("histories"):
+        copies = [(path, made / path.relative_to(plan.folder)) for path in histories]
+        planned["histories"] = [path if path.exists() else copy for path, copy in copies]
     found = {source: [file for file in files if file.exists()] for source, files in planned.items()}
     if any(planned[source] and not files for source, files in found.items()):
         return None
     w: Any = SimpleNamespace(figure=name)
     return ["--settings", plan.figure_settings(w), *source_arguments(found)], plan.code("draw_figure.py", w)
+
+
+def copy_histories(plan: Plan, made: Path) -> list[Path]:
+    """Copy the whole rows of every training in progress to where its history belongs below ``made``; returns them."""
+    copies = []
+    for job in running(plan.folder / "checkpoints"):
+        if job.rows and job.history.is_relative_to(plan.folder):
+            copies.append(made / job.history.relative_to(plan.folder))
+            write_rows(copies[-1], read_table_rows(job.live))
+    return copies
+
+
+def table_steps(plan: Plan, made: Path, given: list[object], reports: list[Path]) -> dict[Path, list[object]]:
+    """The arguments of the step that makes each table, by the stem of its files below ``made``.
+
+    given: the arguments that name scores and verdicts. reports: of the datasets that have been read.
+    """
+    steps: dict[Path, list[object]] = {}
+    for number, stem in zip(plan.tables, plan.table_stems(), strict=True):
+        source = ["--reports", *reports] if stem.name == SIZES else given
+        settings = _sizes_settings(plan, reports) if stem.name == SIZES else plan.tables_settings(number)
+        steps[made / "tables" / stem.name] = ["--table", number, "--settings", settings, *source]
+    return steps
+
+
+def claims_arguments(plan: Plan, made: Path, drawn: list[Path]) -> list[object]:
+    """The arguments of the audit of the paper's claims. drawn: stems of the figures that have been drawn."""
+    statistics = made / "statistics"
+    distances = [stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]
+    arguments: list[object] = ["--settings", plan.scored_settings(4), "--contributions", statistics / "contributions.h5"]
+    return [*arguments, "--chance", statistics / plan.chance().name, "--distances", *distances]
+
+
+def _sizes_settings(plan: Plan, reports: list[Path]) -> str:
+    """Settings of Table 1 for the datasets that have been read."""
+    shown, read = plan.shown(1), {path.stem for path in reports}
+    return replace(shown, datasets={name: about for name, about in shown.datasets.items() if name in read}).to_json()

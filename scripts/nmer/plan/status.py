@@ -7,22 +7,33 @@ if its output is there; whether Snakemake would make it again (code, settings) i
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from nmer.job_times import seconds_of
 from nmer.plan.jobs import STAGES, Job, jobs
 from nmer.plan.plan import Plan
+from nmer.plan.running import Running, running
 
 
 def summary(plan: Plan) -> str:
     """The state of an experiment as a few lines for a terminal."""
     all_jobs = jobs(plan)
-    expected = expected_seconds(all_jobs)
+    trainings = running(plan.folder / "checkpoints")
+    expected = expected_seconds(all_jobs, trainings)
     lines = [f"Experiment {plan.name}", "", f"{'stage':<12}{'done':>6}{'of':>6}  {'computed':>12}  {'to compute':>20}"]
     for stage in STAGES:
         lines.append(_line(stage, [job for job in all_jobs if job.stage == stage], expected))
-    return "\n".join([*lines, _line("all", all_jobs, expected), "", *_outlook(plan, all_jobs, expected)])
+    return "\n".join(
+        [
+            *lines,
+            _line("all", all_jobs, expected),
+            *_running_lines(trainings, plan),
+            "",
+            *_outlook(plan, all_jobs, expected),
+        ]
+    )
 
 
 def what_is_missing(plan: Plan) -> dict[str, Any]:
@@ -41,20 +52,25 @@ def what_is_missing(plan: Plan) -> dict[str, Any]:
     return {"done": sum(job.done for job in all_jobs), "of": len(all_jobs), "stages": sentences}
 
 
-def expected_seconds(all_jobs: list[Job]) -> dict[Job, float | None]:
+def expected_seconds(all_jobs: list[Job], trainings: Sequence[Running] = ()) -> dict[Job, float | None]:
     """How long each job that has not finished will compute, from the benchmarks; None where nothing is known.
 
     As long as it took the last time; or else, on average, as those of its rule, dataset and system; of its rule and
-    dataset; of its rule.
+    dataset; of its rule. Of a training in progress (trainings), the epochs that are left, as fast as those until now;
+    where no benchmark exists, trainings in progress count as jobs of their kind.
     """
-    taken = {job: seconds for job in all_jobs if (seconds := seconds_of(job.benchmark)) is not None}
+    left = {job.history: job.seconds_left for job in trainings}
+    totals = {job.history: job.total_seconds for job in trainings}
+    taken = {
+        job: seconds for job in all_jobs if (seconds := seconds_of(job.benchmark) or totals.get(job.output)) is not None
+    }
     alike: dict[tuple[str, ...], list[float]] = {}
     for job, seconds in taken.items():
         for key in _keys(job):
             alike.setdefault(key, []).append(seconds)
     means = {key: fmean(seconds) for key, seconds in alike.items()}
     return {
-        job: taken.get(job, next((means[key] for key in _keys(job) if key in means), None))
+        job: left.get(job.output) or taken.get(job, next((means[key] for key in _keys(job) if key in means), None))
         for job in all_jobs
         if not job.done
     }
@@ -84,6 +100,23 @@ def duration(seconds: float) -> str:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _running_lines(trainings: list[Running], plan: Plan) -> list[str]:
+    """A line per training in progress: its epoch and validation UA, when that was, how long it may still take."""
+    if not trainings:
+        return []
+    lines = ["", "Trainings in progress:"]
+    for job in trainings:
+        name = job.history.parent.relative_to(plan.folder) if job.history.is_relative_to(plan.folder) else job.history
+        reached = [
+            f"repeat {repeat} epoch {epoch}/{job.epochs} UA {score:.4f}"
+            for repeat, (epoch, score) in sorted(job.val_ua.items())
+        ]
+        at = f"{', '.join(reached)}; last epoch {duration(job.idle)} ago" if reached else "in its first epoch"
+        rest = f"; about {duration(job.seconds_left)} left" if job.seconds_left is not None else ""
+        lines.append(f"  {name}: {at}{rest}")
+    return lines
 
 
 def _keys(job: Job) -> list[tuple[str, ...]]:

@@ -16,8 +16,10 @@ import torch
 from torch import Tensor
 
 from nmer.errors import TrainingError
+from nmer.plan.running import LIVE_HISTORY
 from nmer.plan.settings import LOSS, RunSettings, TrainingSettings
 from nmer.training.checkpoints import Resumable, load_checkpoint, save_checkpoint
+from nmer.training.live import LiveHistory, log_epoch
 from nmer.training.precision import products_in
 from nmer.training.versions import versions_text
 
@@ -60,9 +62,10 @@ class Learner(Resumable, Protocol):
 def fit(learner: Learner, settings: RunSettings, checkpoint: Path | None = None) -> dict[int, Trained]:
     """Train all epochs; returns the best weights and the history of every repeat.
 
-    checkpoint: file to resume from and to save progress to. Training, selection and resuming depend on names and epoch
-    numbers only, so a resumed training equals an uninterrupted one. With ``patience``, a repeat ends early; the learner
-    trains until the last of its repeats has ended, and those that ended before record nothing more.
+    checkpoint: file to resume from and to save progress to; a history beside it grows epoch by epoch. Training,
+    selection and resuming depend on names and epoch numbers only, so a resumed training equals an uninterrupted one.
+    With ``patience``, a repeat ends early; the learner trains until the last of its repeats has ended, and those that
+    ended before record nothing more.
     Raises TrainingError if a term of the loss is not finite; the best weights until then are kept in a file beside the
     checkpoint.
     """
@@ -72,6 +75,10 @@ def fit(learner: Learner, settings: RunSettings, checkpoint: Path | None = None)
     if checkpoint is not None and (found := load_checkpoint(checkpoint, learner.device, learner)):
         best, history = found["best"], found["history"]
 
+    live = None
+    if checkpoint is not None:
+        resumed = [row for repeat in learner.repeats for row in history[repeat]]
+        live = LiveHistory(checkpoint.with_name(LIVE_HISTORY), resumed, learner.repeats)
     saved = time.monotonic()
     for epoch in range(max(map(len, history.values())), options.epochs):
         running = [repeat for repeat in learner.repeats if not has_ended(history[repeat], options)]
@@ -93,6 +100,10 @@ def fit(learner: Learner, settings: RunSettings, checkpoint: Path | None = None)
             # Strictly better: the earliest of equal epochs is kept.
             if not best[repeat]["weights"] or selection_value(scores, options) > best[repeat]["value"]:
                 best[repeat] = {"value": selection_value(scores, options), "weights": learner.weights(repeat)}
+        newest = [history[repeat][-1] for repeat in running]
+        log_epoch(newest, options.epochs)
+        if live is not None:
+            live.append(newest)
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
             save_checkpoint(checkpoint, {"best": best, "history": history}, learner)
             saved = time.monotonic()

@@ -1,0 +1,90 @@
+"""Trainings that have begun and not ended, as they show themselves in the experiment's checkpoint folder."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from nmer.errors import DataError
+from nmer.files import read_json, read_table_rows, write_json
+
+LIVE_HISTORY = "live_history.csv"
+"""A row per repeat and epoch, appended as they end."""
+
+ABOUT = "job.json"
+"""Which job it is, written when it starts or resumes."""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A training in progress.
+
+    history: the file that it will write. live: its rows until now. epochs, repeats: in all. rows: number done.
+    val_ua: of the last epoch, per repeat that has one. seconds_per_row: since its last start; None before an epoch.
+    idle: seconds since its last epoch, or its start.
+    """
+
+    history: Path
+    live: Path
+    epochs: int
+    repeats: int
+    rows: int
+    val_ua: dict[int, tuple[int, float]]
+    seconds_per_row: float | None
+    idle: float
+
+    @property
+    def total_seconds(self) -> float | None:
+        """Estimated time of the whole job."""
+        return None if self.seconds_per_row is None else self.seconds_per_row * self.epochs * self.repeats
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time to its end."""
+        left = self.epochs * self.repeats - self.rows
+        return None if self.seconds_per_row is None else self.seconds_per_row * left
+
+
+def announce(folder: Path, history: Path, epochs: int, repeats: int) -> None:
+    """Say in the checkpoint folder of a training that it starts. history: the file that it will write."""
+    folder.mkdir(parents=True, exist_ok=True)
+    about = {"history": str(history), "epochs": epochs, "repeats": repeats, "rows": len(_rows(folder / LIVE_HISTORY))}
+    write_json(folder / ABOUT, about)
+
+
+def running(checkpoints: Path) -> list[Running]:
+    """Trainings in progress, by the path of their history; of one begun in several ways, the latest.
+
+    checkpoints: the folder of an experiment. A training that was stopped is among them: its progress is resumed.
+    """
+    found: dict[Path, Running] = {}
+    for about in checkpoints.glob(f"*/{ABOUT}"):
+        try:
+            job = _read(about)
+        except (DataError, KeyError, ValueError, OSError):
+            continue  # ended or was replaced while it was read
+        if job.history not in found or job.idle < found[job.history].idle:
+            found[job.history] = job
+    return [found[path] for path in sorted(found) if not path.exists()]
+
+
+def _read(about: Path) -> Running:
+    told, live = read_json(about), about.with_name(LIVE_HISTORY)
+    rows, started = _rows(live), about.stat().st_mtime
+    latest = max(started, live.stat().st_mtime) if rows else started
+    new = len(rows) - int(told["rows"])
+    return Running(
+        history=Path(told["history"]),
+        live=live,
+        epochs=int(told["epochs"]),
+        repeats=int(told["repeats"]),
+        rows=len(rows),
+        val_ua={int(row["repeat"]): (int(row["epoch"]), float(row["val_UA"])) for row in rows},
+        seconds_per_row=(latest - started) / new if new > 0 else None,
+        idle=max(time.time() - latest, 0.0),
+    )
+
+
+def _rows(live: Path) -> list[dict[str, str]]:
+    return read_table_rows(live) if live.exists() else []

@@ -1,0 +1,62 @@
+"""What a training shows while it runs: a line of log per epoch, and its history as it grows, beside its checkpoint.
+
+Read by ``nmer.plan.running``. The history that results are made from is written when the training ends (train.py).
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from nmer.errors import DataError
+from nmer.files import read_table_rows, write_rows
+
+
+class LiveHistory:
+    """The growing history of a job, a row per repeat and epoch; repeats may be trained one after another."""
+
+    def __init__(self, path: Path, resumed: Sequence[dict[str, Any]], repeats: Sequence[int]) -> None:
+        """path: CSV to append to. resumed: rows of the checkpoint that these repeats continue from.
+
+        Rows of these repeats that are newer than the checkpoint are dropped, as their epochs are trained again.
+        """
+        self._path = path
+        rows = [row for row in _rows_of_others(path, repeats) if not resumed or list(row) == list(resumed[0])]
+        path.unlink(missing_ok=True)
+        if rows or resumed:
+            write_rows(path, [*rows, *resumed])
+
+    def append(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Add the rows of one epoch."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        first = not self._path.exists()
+        with self._path.open("a", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
+            if first:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def log_epoch(rows: Sequence[dict[str, Any]], epochs: int) -> None:
+    """Write one line on an epoch: its number, and of every repeat the training loss and the validation UA."""
+    named = "repeat" if len(rows) == 1 else "repeats"
+    repeats, losses, scores = (
+        ", ".join(texts)
+        for texts in zip(
+            *((str(row["repeat"]), f"{row['loss']:.4f}", f"{row['val_UA']:.4f}") for row in rows), strict=True
+        )
+    )
+    line = f"epoch {rows[0]['epoch']} of {epochs}, {named} {repeats}: loss {losses}; validation UA {scores}"
+    print(line, file=sys.stderr, flush=True)
+
+
+def _rows_of_others(path: Path, repeats: Sequence[int]) -> list[dict[str, str]]:
+    """Whole rows of other repeats; none of a file that is damaged, which a later epoch does not need."""
+    try:
+        rows = read_table_rows(path)
+    except DataError:
+        return []
+    return [row for row in rows if row.get("repeat") not in set(map(str, repeats))]
