@@ -43,7 +43,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
     arguments = parser.parse_args()
 
-    systems = ReportSettings.from_mapping(arguments.settings).multimodal_systems
+    settings = ReportSettings.from_mapping(arguments.settings)
+    systems = settings.multimodal_systems
     check_digests(*arguments.features, *arguments.scores, *map(predictions_path, arguments.scores))
     runs = read_runs(arguments.scores)
     measured = measure(runs, read_clusters(arguments.features), REFERENCES)
@@ -51,7 +52,7 @@ def main() -> None:
     contrasts = Contrasts(measured)
     tables = {
         "intervals": statistics.intervals(contrasts),
-        "comparisons": statistics.comparisons(contrasts, systems, judge_runs(runs)),
+        "comparisons": statistics.comparisons(contrasts, systems, judge_runs(runs), settings.reference_system),
         "ranks": statistics.ranks(collect(arguments.scores), systems),
         "confusion": statistics.confusion(runs),
     }

@@ -43,8 +43,9 @@ class ReportSettings:
 
     datasets: name -> description. systems: in the order of the configuration. snr_db: noise kind -> levels in dB, none
     for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None where no uni-modal system was
-    run. metrics: those shown. experiment, config, jobs, descriptions: name, effective configuration, number of training
-    jobs, and a line on each user-defined system, for the page alone.
+    run. metrics: those shown. reference: the system that the others are compared with; empty: NMER, or the first.
+    experiment, config, jobs, descriptions: name, effective configuration, number of training jobs, and a line on each
+    user-defined system, for the page alone.
     """
 
     datasets: dict[str, DatasetSettings]
@@ -53,6 +54,7 @@ class ReportSettings:
     reference_noise: str
     unimodal: UnimodalSettings | None = None
     metrics: tuple[str, ...] = SHOWN
+    reference: str = ""
     experiment: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     jobs: int | None = None
@@ -83,6 +85,12 @@ class ReportSettings:
     def multimodal_systems(self) -> list[str]:
         """The multimodal systems in the paper's row order; the uni-modal ones have another table."""
         return [system for system in in_paper_order(self.systems) if system not in UNIMODAL_SYSTEMS]
+
+    @property
+    def reference_system(self) -> str:
+        """The system that the others are compared with: as set, or NMER where it runs, or the first; else empty."""
+        multimodal = [system for system in self.systems if system not in UNIMODAL_SYSTEMS]
+        return self.reference or next(iter((["nmer"] if "nmer" in multimodal else []) + multimodal), "")
 
     @property
     def unimodal_systems(self) -> list[str]:

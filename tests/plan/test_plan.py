@@ -15,6 +15,7 @@ import yaml
 from nmer.errors import ConfigError
 from nmer.plan.plan import Plan
 from nmer.plan.settings import EvaluationSettings, RunSettings, TrainingSettings
+from nmer.report_settings import ReportSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MEN = ("iemocap", "men")
@@ -621,6 +622,18 @@ def test_tables_are_told_what_was_run_and_on_what(make_plan):
     assert report["config"]["experiment"] == {"demo": plan.config["experiments"]["demo"]}
     assert list(report["config"]["datasets"]) == ["demo_iemocap", "demo_mosei"]
     assert report["config"]["noise"] == plan.config["noise"]
+
+
+def test_the_reference_is_the_key_or_nmer_or_the_first_system_that_is_trained(make_plan):
+    def told(**keys):
+        plan = make_plan(change=lambda c: c["experiments"]["tiny"].update(keys))
+        return ReportSettings.from_mapping(json.loads(plan.scored_settings())).reference_system
+
+    assert told() == "nmer"
+    assert told(reference="men") == "men"
+    assert told(systems=["majority", "men", "mmin"]) == "men"
+    with pytest.raises(ConfigError, match=r"tiny.reference: 'mem' is no multimodal system .*Did you mean 'men'\?"):
+        told(reference="mem")
 
 
 def test_the_metrics_that_are_shown_concern_tables_figures_and_report_alone(make_plan):

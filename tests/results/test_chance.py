@@ -377,7 +377,7 @@ def statistics(runs, tmp_path_factory) -> Path:
 def test_comparisons_with_a_system_at_chance_are_marked_and_not_counted(statistics):
     table = read_comparisons(str(statistics / "comparisons.csv"))
     first = table[(table["dataset"] == "corpus") & (table["condition"] == "avg6") & (table["metric"] == "WA")]
-    found = first.set_index(["snr_db", "system"])[["at_chance", "nmer_at_chance"]]
+    found = first.set_index(["snr_db", "system"])[["at_chance", "reference_at_chance"]]
     assert found.loc[(-10, "men")].tolist() == [2, 1]
     assert found.loc[(-40, "mctn")].tolist() == [0, 0]
     grid = arrange_comparisons(table, SETTINGS).grids[0]

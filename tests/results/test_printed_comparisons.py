@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -60,7 +62,8 @@ ROWS = [
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    return pd.DataFrame(ROWS, columns=list(COMPARISON_COLUMNS)).astype({"snr_db": "Int64"})
+    columns = [name for name in COMPARISON_COLUMNS if name != "reference"]
+    return pd.DataFrame(ROWS, columns=columns).assign(reference="nmer").astype({"snr_db": "Int64"})
 
 
 def test_every_comparison_stands_in_its_place(table, small_settings):
@@ -87,6 +90,28 @@ def test_the_summary_counts_what_is_won_and_lost(table, small_settings):
     assert summary(table[:0], small_settings) == []
 
 
+def test_the_reference_system_is_named_in_print_and_in_the_summary(table, small_settings):
+    settings = replace(small_settings, reference="my_system")
+    printed = arrange_comparisons(table.assign(reference="my_system", reference_at_chance=1), settings)
+    assert printed.caption == "my_system minus each other system."
+    assert "after its name, of my_system are at chance" in printed.note
+    assert printed.grids[0].rows[0][1][0].mark == "† my_system 1/3"
+    assert "of 3 comparisons of my_system with another system" in summary(table, settings)[0]
+
+
+@pytest.mark.parametrize(
+    ("systems", "reference", "expected"),
+    [
+        (["men", "nmer"], "", "nmer"),
+        (["men", "nmer"], "men", "men"),
+        (["unimodal_a", "men", "my_system"], "", "men"),
+        (["unimodal_a"], "", ""),
+    ],
+)
+def test_the_reference_is_the_key_or_nmer_or_the_first_multimodal_system(small_settings, systems, reference, expected):
+    assert replace(small_settings, systems=systems, reference=reference).reference_system == expected
+
+
 def test_a_reader_sees_where_the_linear_reference_is_ahead(small_settings):
     about = {"at_chance": 0, "trainings": 1, "p_adjusted": 0.5, "low": -0.1, "high": 0.1, "untested": "", "units": ""}
     rows = []
@@ -100,7 +125,7 @@ def test_a_reader_sees_where_the_linear_reference_is_ahead(small_settings):
         for level, value in zip((-10, -20, -30, -40), values, strict=True):
             rows.append(about | {"system": system, "snr_db": level, "difference": value})
     wa = pd.DataFrame(rows).assign(dataset="iemocap", noise="gaussian", condition="avg6", metric="WA")
-    wa = wa.assign(p_value=0.5, effect=0.0, nmer_trainings=3, nmer_at_chance=0)
+    wa = wa.assign(p_value=0.5, effect=0.0, reference="nmer", reference_trainings=3, reference_at_chance=0)
     ua = wa.assign(metric="UA", difference=-wa["difference"])
     sentence = summary(pd.concat([wa, ua])[list(COMPARISON_COLUMNS)], small_settings)[1]
     assert sentence == (

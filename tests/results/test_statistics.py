@@ -103,6 +103,14 @@ def test_only_systems_beside_nmer_at_the_same_place_are_compared():
     assert comparisons(make_contrasts(six), ["nmer", "mmin"]).empty
 
 
+def test_without_nmer_systems_are_compared_with_the_reference_that_is_named():
+    cells = make_cells({("men", -10): 0.5, ("mine", -10): 0.6, ("mmin", -10): 0.4})
+    found = comparisons(make_contrasts(cells), ["men", "mine", "mmin"], reference="mine").set_index("system")
+    assert set(found["reference"]) == {"mine"}
+    assert found["difference"].to_dict() == {"men": pytest.approx(0.1), "mmin": pytest.approx(0.2)}
+    assert comparisons(make_contrasts(cells), ["men", "mine", "mmin"]).empty
+
+
 def test_equal_systems_have_no_difference():
     cells = make_cells({("men", -10): 0.5, ("nmer", -10): 0.5})
     (row,) = comparisons(make_contrasts(cells, np.zeros((2, 9))), ["nmer", "men"]).itertuples()

@@ -51,6 +51,13 @@ def check_config(config: dict[str, Any]) -> None:
     if not trained:
         raise ConfigError(f"{where}.systems: reference rows alone. Add a system to compare with them.")
     _check_plugins(systems, config.get("systems", {}), trained, "systems", f"{where}.systems")
+    if reference := experiment.get("reference"):
+        compared = [name for name in experiment["systems"] if name not in UNIMODAL_SYSTEMS]
+        if reference not in compared:
+            raise ConfigError(
+                f"{where}.reference: '{reference}' is no multimodal system of {where}.systems. "
+                f"{nearest(reference, compared)}"
+            )
     check_metrics(experiment.get("metrics", []), f"{where}.metrics")
     _check_figures(config.get("figures", {}), experiment.get("figures", []), f"{where}.figures")
     files = {name: given["file"] for name, given in config.get("systems", {}).items() if "file" in given}

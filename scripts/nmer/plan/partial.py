@@ -58,7 +58,12 @@ def claims_arguments(plan: Plan, made: Path, drawn: list[Path]) -> list[object]:
     """The arguments of the audit of the paper's claims. drawn: stems of the figures that have been drawn."""
     statistics = made / "statistics"
     distances = [stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]
-    arguments: list[object] = ["--settings", plan.scored_settings(4), "--contributions", statistics / "contributions.h5"]
+    arguments: list[object] = [
+        "--settings",
+        plan.scored_settings(4),
+        "--contributions",
+        statistics / "contributions.h5",
+    ]
     return [*arguments, "--chance", statistics / plan.chance().name, "--distances", *distances]
 
 

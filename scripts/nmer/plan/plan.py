@@ -209,6 +209,7 @@ class Plan(Paths):
             reference_noise=self.reference_noise,
             unimodal=UnimodalSettings(**unimodal) if self._unimodal_is_run and table == 4 else None,
             metrics=self.metrics,
+            reference="" if self.reference == "nmer" else self.reference,
         )
 
     def tables_settings(self, table: int | None = None) -> str:

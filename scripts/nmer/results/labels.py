@@ -29,6 +29,8 @@ SYSTEM_DESCRIPTIONS = {
     "nmer": "the system of the paper: invariant feature and a variational autoencoder that denoises the joint one",
     "nmer_no_vae": "NMER without its variational autoencoder",
     "nmer_no_inv": "NMER without the loss on the invariant feature",
+    "majority": "always predicts the most frequent class of the training split; needs no features",
+    "logistic_regression": "logistic regression on statistics of the same noisy features; learns no sequence",
 }
 
 NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}

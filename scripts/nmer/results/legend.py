@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nmer.metrics import METRICS
-from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, SIX_CONDITIONS, UNIMODAL_SYSTEMS
+from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, incomplete_conditions
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import MODALITY_LABELS, SYSTEM_DESCRIPTIONS, system_label
 
@@ -20,13 +20,14 @@ def legend(settings: ReportSettings) -> list[tuple[str, str]]:
     rows = [(name, _metric(name)) for name in settings.metrics]
     if any(settings.snr_db.values()):
         rows.append(("SNR", "signal-to-noise ratio of the corrupted features in decibels; lower is noisier"))
-    rows.append((", ".join(MODALITIES), ", ".join(MODALITY_LABELS[modality] for modality in MODALITIES)))
-    if settings.multimodal_systems:
+    modalities = [name for name in MODALITIES if any(name in about.modalities for about in settings.datasets.values())]
+    rows.append((", ".join(modalities), ", ".join(MODALITY_LABELS[modality] for modality in modalities)))
+    if settings.multimodal_systems and len(modalities) > 1:
         rows.append(
             (
                 "Conditions",
-                f"{', '.join(SIX_CONDITIONS)}: named by the modalities that are clean; the others are noisy. "
-                f"{ALL_NOISY}: all are noisy. {ALL_CLEAN}: all are clean. Avg.: the mean over the six.",
+                f"{', '.join(incomplete_conditions(modalities))}: named by the modalities that are clean; the others are noisy. "
+                f"{ALL_NOISY}: all are noisy. {ALL_CLEAN}: all are clean. Avg.: the mean over the incomplete ones.",
             )
         )
     shown = [*settings.multimodal_systems, *settings.unimodal_systems]

@@ -1,8 +1,7 @@
-"""NMER against every other system, printed like the tables: differences, intervals, what is certain."""
+"""The reference system against every other one, printed like the tables: differences, intervals, what is certain."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,20 +18,20 @@ _PRINTED = {
     **dict.fromkeys(("dataset", "noise", "condition", "metric", "system"), "str"),
     "snr_db": "Int64",
     **dict.fromkeys(("difference", "low", "high", "p_adjusted"), "float64"),
-    **dict.fromkeys(("trainings", "at_chance", "nmer_trainings", "nmer_at_chance"), "Int64"),
+    **dict.fromkeys(("trainings", "at_chance", "reference_trainings", "reference_at_chance"), "Int64"),
     **dict.fromkeys(("units", "untested"), "str"),
 }
 SIGNIFICANT = 0.05
 LINEAR = "logistic_regression"
-CAPTION = "NMER minus each other system."
+CAPTION = "{reference} minus each other system."
 NOTE = (
     "In brackets: 95 % intervals of the difference on the same utterances, for new test material and trainings. Bold: "
     "different from zero at p < 0.05 after Holm's correction over all systems, noise kinds and levels of the same "
     "dataset, conditions and metric."
 )
 CHANCE_NOTE = (
-    f"{AT_CHANCE} k/n: k of n trainings of the system or, after “NMER”, of NMER are at chance; such a difference is "
-    "never bold, for it compares with a system that has learnt nothing."
+    f"{AT_CHANCE} k/n: k of n trainings of the system or, after its name, of {{reference}} are at chance; such a "
+    "difference is never bold, for it compares with a system that has learnt nothing."
 )
 
 
@@ -43,21 +42,25 @@ def read_comparisons(path: str) -> pd.DataFrame:
 
 def arrange_comparisons(table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
     """Lay out comparisons, one grid per dataset and set of conditions, systems in rows, noise and level in columns."""
-    grids = []
+    reference, grids = system_label(settings.reference_system), []
     for dataset, about in settings.datasets.items():
         for condition in (AVERAGE, ALL_NOISY):
             part = table[(table["dataset"] == dataset) & (table["condition"] == condition)]
             if len(part):
                 title = f"{dataset_title(dataset, about)}, {condition_title(condition)}"
                 grids.append(_grid(part, settings, title))
-    notes = [NOTE, *_designs(table, settings), *([CHANCE_NOTE] if _at_chance(table).any() else [])]
+    notes = [
+        NOTE,
+        *_designs(table, settings),
+        *([CHANCE_NOTE.format(reference=reference)] if _at_chance(table).any() else []),
+    ]
     note = " ".join(notes)
-    return PrintedTable(0, CAPTION, note, tuple(grids))
+    return PrintedTable(0, CAPTION.format(reference=reference), note, tuple(grids))
 
 
 def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
-    """One sentence per dataset: how many comparisons on the incomplete conditions NMER wins or loses with certainty."""
-    sentences, metric = [], settings.metrics[0]
+    """One sentence per dataset: how many comparisons on the incomplete conditions the reference wins or loses."""
+    sentences, metric, reference = [], settings.metrics[0], system_label(settings.reference_system)
     for dataset, about in settings.datasets.items():
         part = table[(table["dataset"] == dataset) & (table["condition"] == AVERAGE) & (table["metric"] == metric)]
         if part.empty:
@@ -72,29 +75,30 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
         aside = f" {untested} are not tested." if untested else ""
         aside += f" {at_chance.sum()} are not counted, as one of the two is at chance there." if at_chance.any() else ""
         sentences.append(
-            f"{title}: of {len(part)} comparisons of NMER with another system in {metric}, over the "
+            f"{title}: of {len(part)} comparisons of {reference} with another system in {metric}, over the "
             f"incomplete conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost significantly.{aside}"
         )
-        sentences += _reference_ahead(table[table["dataset"] == dataset], title, settings.metrics)
+        sentences += _linear_ahead(table[table["dataset"] == dataset], title, settings)
     return sentences
 
 
-def _reference_ahead(of_dataset: pd.DataFrame, title: str, metrics: Sequence[str]) -> list[str]:
-    """How often the logistic regression scores higher than NMER, and than every system; no sentence without it."""
+def _linear_ahead(of_dataset: pd.DataFrame, title: str, settings: ReportSettings) -> list[str]:
+    """How often the logistic regression is ahead of the reference, and than every system, or none without it."""
     counts = []
-    for metric in metrics:
+    for metric in settings.metrics:
         part = of_dataset[(of_dataset["condition"] == AVERAGE) & (of_dataset["metric"] == metric)]
-        # NMER minus a system: the smaller, the better the system.
+        # The reference minus a system: the smaller, the better the system.
         wide = part.pivot_table(index=["noise", "snr_db"], columns="system", values="difference", dropna=False)
         if LINEAR not in wide:
             return []
         wide = wide.dropna(subset=[LINEAR])
         trained = wide.drop(columns=[name for name in REFERENCES if name in wide])
-        over_nmer = wide[LINEAR] < 0
-        over_all = over_nmer & trained.gt(wide[LINEAR], axis=0).where(trained.notna(), True).all(axis=1)
-        counts.append(f"{metric}: {over_nmer.sum()} of {len(wide)} and {over_all.sum()} of {len(wide)}")
+        over_reference = wide[LINEAR] < 0
+        over_all = over_reference & trained.gt(wide[LINEAR], axis=0).where(trained.notna(), True).all(axis=1)
+        counts.append(f"{metric}: {over_reference.sum()} of {len(wide)} and {over_all.sum()} of {len(wide)}")
     return [
-        f"{title}: a {system_label(LINEAR)} on the same noisy features scores higher than NMER, and than every system, "
+        f"{title}: a {system_label(LINEAR)} on the same noisy features scores higher than "
+        f"{system_label(settings.reference_system)}, and than every system, "
         f"at so many noise kinds and levels over the incomplete conditions: {'; '.join(counts)}."
     ]
 
@@ -114,7 +118,7 @@ def _designs(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
 
 def _grid(part: pd.DataFrame, settings: ReportSettings, title: str) -> Grid:
     cells = {
-        (row.system, row.noise, None if pd.isna(row.snr_db) else row.snr_db, row.metric): _cell(row)
+        (row.system, row.noise, None if pd.isna(row.snr_db) else row.snr_db, row.metric): _cell(row, settings)
         for row in rows_of(part)
     }
     run = {key[1:3] for key in cells}
@@ -134,14 +138,17 @@ def _grid(part: pd.DataFrame, settings: ReportSettings, title: str) -> Grid:
     return Grid(title, ("System",), header, tuple(rows))
 
 
-def _cell(row: Any) -> Cell:
+def _cell(row: Any, settings: ReportSettings) -> Cell:
     interval = "" if pd.isna(row.low) else f"[{signed(row.low)}, {signed(row.high)}]"
-    counts = (("", row.at_chance, row.trainings), ("NMER ", row.nmer_at_chance, row.nmer_trainings))
+    counts = (
+        ("", row.at_chance, row.trainings),
+        (f"{system_label(settings.reference_system)} ", row.reference_at_chance, row.reference_trainings),
+    )
     marks = [f"{AT_CHANCE} {who}{k}/{n}" for who, k, n in counts if not pd.isna(k) and k > 0]
     best = bool(row.p_adjusted < SIGNIFICANT) and not marks
     return Cell(signed(row.difference), interval, best=best, mark=" ".join(marks))
 
 
 def _at_chance(table: pd.DataFrame) -> pd.Series:
-    """Comparisons in which the system or NMER has a training at chance."""
-    return (table[["at_chance", "nmer_at_chance"]].fillna(0) > 0).any(axis=1).astype(bool)
+    """Comparisons in which the system or the reference has a training at chance."""
+    return (table[["at_chance", "reference_at_chance"]].fillna(0) > 0).any(axis=1).astype(bool)

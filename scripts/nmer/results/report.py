@@ -242,6 +242,7 @@ def read_comparisons_table(path: str, settings: ReportSettings) -> dict[str, Any
     if not printed.grids:
         return None
     return {
+        "reference": system_label(settings.reference_system),
         "summary": summary(table, settings),
         "html": Markup(to_html(printed)),
         "files": [embed(file, file.stem) for file in statistics_files(path)],

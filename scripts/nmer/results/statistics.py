@@ -1,7 +1,7 @@
 """Intervals, paired comparisons, ranks and confusion counts of an experiment.
 
-Every comparison is of NMER with another system of the same dataset, noise and level, tested on the same utterances. Not
-for how a variance is estimated: that is ``nmer.results.contrasts``.
+Every comparison is of the experiment's reference system with another one of the same dataset, noise and level, tested
+on the same utterances. Not for how a variance is estimated: that is ``nmer.results.contrasts``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from nmer.results.predictions import RUN, Run
 from nmer.results.reading import rows_of
 from nmer.results.scores import incomplete, of_regime
 
-REFERENCE_SYSTEM = "nmer"
 COMPARED = {AVERAGE: "six", ALL_NOISY: "all"}
 """What systems are compared on, and the regime whose models count there: Tables 2 and 5."""
 
@@ -35,9 +34,9 @@ FEWEST_BLOCKS = 6
 
 INTERVAL_COLUMNS = (*COLUMNS, "low", "high")
 COMPARISON_COLUMNS = (
-    *("dataset", "noise", "snr_db", "condition", "metric", "system"),
+    *("dataset", "noise", "snr_db", "condition", "metric", "reference", "system"),
     *("difference", "low", "high", "p_value", "p_adjusted", "effect"),
-    *("trainings", "at_chance", "nmer_trainings", "nmer_at_chance"),
+    *("trainings", "at_chance", "reference_trainings", "reference_at_chance"),
     *("units", "untested"),
 )
 RANK_COLUMNS = ("metric", "system", "rank", "blocks", "friedman_p", "critical_difference")
@@ -51,15 +50,17 @@ def intervals(contrasts: Contrasts) -> pd.DataFrame:
     return contrasts.cells.assign(low=low, high=high)[list(INTERVAL_COLUMNS)]
 
 
-def comparisons(contrasts: Contrasts, systems: list[str], trainings: pd.DataFrame | None = None) -> pd.DataFrame:
-    """NMER minus each other system, wherever both were run. Columns COMPARISON_COLUMNS.
+def comparisons(
+    contrasts: Contrasts, systems: list[str], trainings: pd.DataFrame | None = None, reference: str = "nmer"
+) -> pd.DataFrame:
+    """The reference system minus each other system, wherever both were run. Columns COMPARISON_COLUMNS.
 
     low, high, p_value: of the difference on the same utterances, missing where the design supports no test; then
     ``untested`` gives the reason. p_adjusted: by Holm's method within a dataset, condition and metric, over all
     systems, noise kinds and levels. effect: Cohen's h of the two scores taken as proportions. units: over what the
     variance is taken.
-    at_chance, nmer_at_chance: how many of the system's and of NMER's trainings are at chance there, from ``trainings``
-    (verdicts of ``nmer.results.chance``); missing without them.
+    at_chance, reference_at_chance: how many of the system's and of the reference's trainings are at chance there, from
+    ``trainings`` (verdicts of ``nmer.results.chance``); missing without them.
     """
     rows = []
     cells = contrasts.cells.assign(row=contrasts.cells.index)
@@ -68,24 +69,24 @@ def comparisons(contrasts: Contrasts, systems: list[str], trainings: pd.DataFram
         chosen = chosen[(chosen["condition"] == condition) & chosen["system"].isin(systems)]
         for place, part in chosen.groupby(["dataset", "noise", "snr_db", "metric"], dropna=False, sort=False):
             by_system = {row.system: row for row in rows_of(part)}
-            reference = by_system.pop(REFERENCE_SYSTEM, None)
-            if reference is None:
+            against = by_system.pop(reference, None)
+            if against is None:
                 continue
             dataset, noise, snr_db, metric = place
             for system in (name for name in systems if name in by_system):
                 other = by_system[system]
                 rows.append(
                     {"dataset": dataset, "noise": noise, "snr_db": snr_db, "condition": condition}
-                    | {"metric": metric, "system": system}
-                    | _difference(reference, other, contrasts)
+                    | {"metric": metric, "reference": reference, "system": system}
+                    | _difference(against, other, contrasts)
                     | {"trainings": other.trainings, "at_chance": other.at_chance}
-                    | {"nmer_trainings": reference.trainings, "nmer_at_chance": reference.at_chance}
+                    | {"reference_trainings": against.trainings, "reference_at_chance": against.at_chance}
                     | {"units": unit_text(contrasts.design(str(dataset)))}
                 )
     table = pd.DataFrame(rows, columns=[name for name in COMPARISON_COLUMNS if name != "p_adjusted"])
     families = table.groupby(["dataset", "condition", "metric"], sort=False)["p_value"]
     adjusted: pd.Series | list[float] = families.transform(holm) if len(table) else []
-    counts = ("trainings", "at_chance", "nmer_trainings", "nmer_at_chance", "snr_db")
+    counts = ("trainings", "at_chance", "reference_trainings", "reference_at_chance", "snr_db")
     return table.assign(p_adjusted=adjusted).astype(dict.fromkeys(counts, "Int64"))[list(COMPARISON_COLUMNS)]
 
 

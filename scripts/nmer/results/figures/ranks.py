@@ -47,7 +47,7 @@ def draw(ranks: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the average ranks of an experiment."""
     table = read_ranks(ranks)
     shown = with_bars(table[table["metric"].isin(settings.metrics)])
-    return Drawn(shown, draw_ranks(shown), spoken=_spoken(shown))
+    return Drawn(shown, draw_ranks(shown, settings.reference_system), spoken=_spoken(shown))
 
 
 def read_ranks(path: str | Path) -> pd.DataFrame:
@@ -83,7 +83,7 @@ def joined(ordered: list[float], critical_difference: float) -> list[tuple[int, 
     return groups
 
 
-def draw_ranks(shown: pd.DataFrame) -> Figure:
+def draw_ranks(shown: pd.DataFrame, reference: str = "nmer") -> Figure:
     """One diagram per metric, the best rank on the left. shown: as :func:`with_bars` returns."""
     if shown.empty:
         return sentence_figure("Ranks are compared where at least three systems were tested on the same data.")
@@ -97,7 +97,7 @@ def draw_ranks(shown: pd.DataFrame) -> Figure:
             axis = figure.add_axes((0, bottom / sum(heights), 1, height / sum(heights)))
             axis.set(xlim=(0, WIDTH), ylim=(height, 0))  # in inches, down from the top
             axis.set_axis_off()
-            _draw_diagram(axis, metric, rows, styles)
+            _draw_diagram(axis, metric, rows, styles, reference)
     return figure
 
 
@@ -132,7 +132,7 @@ def _names_at(rows: pd.DataFrame) -> float:
     return AXIS_AT + 0.2 + BAR * len(_bars(rows))
 
 
-def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str, SystemStyle]) -> None:
+def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str, SystemStyle], reference: str) -> None:
     names = _names(rows)
     margin = 0.65 + 0.08 * max(len(line) for name in names for line in name.split("\n"))
     margin = max(margin, 0.2 * WIDTH)  # the critical difference may be a fifth longer than the axis
@@ -162,7 +162,7 @@ def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str,
         on_left = place < left
         height = _names_at(rows) + _line(rows) * ((place if on_left else len(rows) - 1 - place) + 0.5)
         edge = margin - 0.15 if on_left else WIDTH - margin + 0.15
-        width = 2 if row.system == "nmer" else 1.2
+        width = 2 if row.system == reference else 1.2
         line = [at(row.rank), at(row.rank), edge], [AXIS_AT, height, height]
         axis.plot(*line, color=style.color, linestyle=style.dash, linewidth=width)
         axis.plot(at(row.rank), AXIS_AT, marker=style.marker, color=style.color, markersize=6, clip_on=False)
