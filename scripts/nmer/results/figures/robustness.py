@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
 from nmer.metrics import METRICS
-from nmer.names import ALL_CLEAN, AVERAGE
+from nmer.names import AVERAGE, all_clean
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_bars, draw_chance, draw_clean, draw_curves
@@ -66,7 +66,10 @@ def robustness(
     the same at every level, that is for a system trained on clean data; else missing.
     """
     cells = with_chance(of_regime(intervals, "six"), trainings)
-    trained_clean = intervals[(intervals["regime"] == "clean") & (intervals["condition"] == ALL_CLEAN)]
+    without_noise = intervals["dataset"].map(
+        {name: all_clean(about.modalities) for name, about in settings.datasets.items()}
+    )
+    trained_clean = intervals[(intervals["regime"] == "clean") & (intervals["condition"] == without_noise)]
     key = ["dataset", "system", "metric"]
     clean = trained_clean.groupby(key)["value"].mean().rename("clean").reset_index()
     cells = cells.merge(clean, how="left", on=key)
