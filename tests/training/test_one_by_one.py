@@ -151,7 +151,8 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_utterances_whatever_the_batch
     torch.manual_seed(0)
     system = TwoTerms()
     whole, parts = (
-        mean_terms(train_epoch(system, run_settings(batch_size=size)), run_settings(), [1], 0)[1] for size in (9, 4)
+        mean_terms(train_epoch(system, run_settings(batch_size=size)), run_settings(), [1], 0, [1])[1]
+        for size in (9, 4)
     )
     assert parts == pytest.approx(whole, rel=1e-5)
     assert set(parts) == {"loss", "loss_classification", "loss_size"}
