@@ -5,7 +5,10 @@ matter) and goes through the code of the workflow: contributions, contrasts, com
 equally good, or the lead of one is known. Prints a Markdown table; with --document it replaces the table in that file,
 between the lines <!-- simulation --> and <!-- end of simulation -->. docs/statistics.md explains the columns.
 
+With --power it prints the smallest difference that a number of repeats can show instead, for docs/protocol.md.
+
 Example: .venv/bin/python benchmarks/simulation.py --document docs/statistics.md
+         .venv/bin/python benchmarks/simulation.py --power --count 100 --document docs/protocol.md
          .venv/bin/python benchmarks/simulation.py --count 200
 """
 
@@ -22,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import optimize
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
@@ -107,9 +111,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=COUNT, help="simulations of each setting")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--power", action="store_true", help="print the smallest differences that can be shown")
     parser.add_argument("--document", type=Path, help="Markdown file whose table is replaced")
     arguments = parser.parse_args()
     with ProcessPoolExecutor(arguments.cores) as pool:
+        if arguments.power:
+            rows = [pool.submit(smallest_differences, *each, arguments.count) for each in POWER_ROWS]
+            write(_table(POWERED, [each.result() for each in rows]), arguments.document)
+            return
         tested = [pool.submit(summary, setting, arguments.count) for setting in SETTINGS]
         ranked = [pool.submit(false_ranks, correlation, arguments.count) for correlation in CORRELATIONS]
         refuted = [pool.submit(refuted_truths, columns, arguments.count) for columns in CLAIMED]
@@ -121,11 +130,16 @@ def main() -> None:
                 _table(REFUTED, [each.result() for each in refuted]),
             )
         )
+    write(text, arguments.document)
+
+
+def write(text: str, document: Path | None) -> None:
+    """Print a text, and put it between the two lines of a document."""
     print(text)
-    if arguments.document:
-        before, rest = arguments.document.read_text(encoding="utf-8").split(START)
+    if document:
+        before, rest = document.read_text(encoding="utf-8").split(START)
         after = rest.split(END)[1]
-        arguments.document.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
+        document.write_text(f"{before}{START}\n\n{text}\n\n{END}{after}", encoding="utf-8")
 
 
 # Intervals and comparisons ---------------------------------------------------------------------------------
@@ -237,6 +251,37 @@ def _analyse(runs: list[Run], clusters: dict[str, dict[str, str]]) -> pd.DataFra
             "rejected": families["p_adjusted"].min() < LEVEL,
         }
     )
+
+
+# Power -----------------------------------------------------------------------------------------------------
+
+REPEATS, SPREADS = (1, 3, 5, 10), (0.5, 1.0, 4.0)
+POWERED = ("corpus", "training SD", *(f"R = {repeats}" for repeats in REPEATS))
+DESIGNS = {
+    "CMU-MOSI": Setting("CMU-MOSI", MOSI, videos=31, video_sd=5),
+    "CMU-MOSEI": Setting("CMU-MOSEI", MOSEI, videos=678, video_sd=5),
+    "IEMOCAP": Setting("IEMOCAP", IEMOCAP, folds=10, fold_sd=1),
+}
+POWER_ROWS = [(corpus, spread) for corpus in DESIGNS for spread in SPREADS]
+POWER = 0.8
+
+
+def smallest_difference(found: Found) -> float:
+    """The true difference in points that is significant at the 5 % level in 80 % of the experiments."""
+
+    def missed(difference: float) -> float:
+        return float((abs(found.differences + difference) > found.half_widths).mean()) - POWER
+
+    return float(optimize.brentq(missed, 0, 1000))
+
+
+def smallest_differences(corpus: str, spread: float, count: int) -> tuple[str, ...]:
+    """A row of the table POWERED."""
+    cells = []
+    for repeats in REPEATS:
+        found = simulate(replace(DESIGNS[corpus], repeats=repeats, training_sd=spread), count if repeats > 1 else 2)
+        cells.append(f"{smallest_difference(found):.1f}" if found.is_printed else "no test")
+    return corpus, f"{spread:g}", *cells
 
 
 # Ranks -----------------------------------------------------------------------------------------------------

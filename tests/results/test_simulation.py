@@ -79,3 +79,18 @@ def test_a_difference_that_is_there_is_found():
     # The same experiments with a lead of twice the half-width.
     lead = 2 * found.half_widths.mean()
     assert (found.differences + lead > found.half_widths).mean() > 0.9
+
+
+def test_the_smallest_difference_that_can_be_shown_is_found_in_80_percent_of_experiments():
+    random = np.random.default_rng(0)
+    estimates = random.normal(size=20_000)
+    halves = np.full(20_000, 1.959964)
+    found = simulation.Found(halves > 0, estimates, halves, halves < 0)
+    # A z test of a standard normal estimate: 1.96 + 0.84 standard errors.
+    assert simulation.smallest_difference(found) == pytest.approx(2.8016, abs=0.03)
+
+
+def test_the_table_of_power_shows_no_test_for_one_repeat():
+    corpus, spread, *cells = simulation.smallest_differences("CMU-MOSI", 1.0, 10)
+    assert (corpus, spread, cells[0]) == ("CMU-MOSI", "1", "no test")
+    assert float(cells[1]) > float(cells[3]) > 0
