@@ -20,7 +20,9 @@ NOTE = (
     "of its differences is out of bounds at the 5 % level, corrected for their number (for “best”: if a named rival is "
     "better, over all rivals and columns). It holds if every difference and its 95 % interval are within the bounds. "
     "Otherwise it is undecided. p: of the clearest violation, corrected. Of Figure 3 the paper prints no numbers, and "
-    "a panel is one fit: there a claim holds or does not by the distances alone. Points are hundredths of WA or UA."
+    "a panel is one fit: there a claim holds or does not by the distances alone. Points are hundredths of WA or UA. "
+    "The code that the paper grew from chooses its epoch by test scores, so the paper's scores may be higher for it; "
+    "those here are of the epoch with the best validation UA."
 )
 CHANCE_NOTE = (
     f"{AT_CHANCE} k/n: of the n scores here that the case reads, k have a training at chance; their differences are no "

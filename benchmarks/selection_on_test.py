@@ -1,0 +1,160 @@
+"""What choosing the epoch on the test split is worth: the protocol of the paper's released code beside ours.
+
+The released code of the paper's line of work overwrites the validation scores of an epoch by its test scores before it
+keeps the best one. Here every system is trained as the workflow trains it, and scored on the test split after every
+epoch, which the workflow never does. Printed per corpus, system and level, UA and WA in points, the six conditions
+pooled: the score of the epoch with the best validation UA, and how much higher that of the epoch with the best test UA
+is, mean and standard deviation over repeats and folds. Systems that are trained on clean data alone are left out.
+
+Reads the feature stores and noisy embeddings of an experiment, so make them first:
+    snakemake --cores 2 noisy --config experiment=mosi data=../shared/data
+Example: .venv/bin/python benchmarks/selection_on_test.py --experiment mosi --data ../shared/data
+         .venv/bin/python benchmarks/selection_on_test.py --experiment demo --systems men nmer --levels -10
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "scripts"))
+
+from nmer.plan.plan import Plan  # noqa: E402
+from nmer.plan.settings import RunSettings  # noqa: E402
+from nmer.systems.building import build_system  # noqa: E402
+from nmer.systems.interface import System  # noqa: E402
+from nmer.systems.registry import pretraining, systems  # noqa: E402
+from nmer.training.data import FoldData  # noqa: E402
+from nmer.training.loop import Row, fit  # noqa: E402
+from nmer.training.one_by_one import OneByOne  # noqa: E402
+from nmer.training.validation import ValidationSplit  # noqa: E402
+
+CPU = torch.device("cpu")
+COLUMNS = ("corpus", "system", "level", "trainings", "UA", "higher by test selection", "WA", "higher by test selection")
+
+
+class Watched(OneByOne):
+    """A repeat whose test scores are noted after every epoch, as ``test_UA`` and so on in its history."""
+
+    def __init__(self, build: Callable[[], System], data: FoldData, settings: RunSettings, *rest: object) -> None:
+        super().__init__(build, data, settings, *rest)  # type: ignore[arg-type]
+        tested = copy.copy(data)
+        tested.splits = data.splits | {"val": data.splits["test"]}
+        self._test = ValidationSplit(tested, settings)
+
+    def validate(self) -> list[dict[str, float]]:
+        """Scores on the validation split, and those on the test split."""
+        (scores,) = super().validate()
+        own, self._validation = self._validation, self._test
+        (tested,) = super().validate()
+        self._validation = own
+        return [scores | {f"test_{name.removeprefix('val_')}": value for name, value in tested.items()}]
+
+
+def main() -> None:
+    """Train, compare both selections, print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--experiment", default="mosi")
+    parser.add_argument("--data", default="data", help="folder of the corpora, as for Snakemake")
+    parser.add_argument("--systems", nargs="+", help="default: those of the experiment")
+    parser.add_argument("--levels", type=int, nargs="+", help="Gaussian SNRs in dB; default: the experiment's")
+    parser.add_argument("--repeats", type=int, help="default: the experiment's")
+    parser.add_argument("--epochs", type=int, help="half at the full rate; default: the experiment's training")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
+    plan = Plan(config | {"experiment": arguments.experiment, "data": arguments.data})
+    chosen = arguments.systems or [
+        name for name in plan.trained_systems if "six" in plan.regimes(plan.datasets[0], name)
+    ]
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
+    for dataset in plan.datasets:
+        for system in chosen:
+            for level in arguments.levels or plan.snr_db["gaussian"]:
+                print(row(plan, dataset, system, level, arguments), flush=True)
+
+
+def row(plan: Plan, dataset: str, system: str, level: int, arguments: argparse.Namespace) -> str:
+    """A row of the table: a system at a level, over all its folds and repeats."""
+    found = [
+        selections(history)
+        for fold in plan.folds(dataset)
+        for history in histories(plan, dataset, system, level, fold, arguments)
+    ]
+    cells = [dataset, system, f"{level} dB", str(len(found))]
+    for metric in ("UA", "WA"):
+        by_validation = 100 * np.array([first[metric] for first, _second in found])
+        gain = 100 * np.array([second[metric] - first[metric] for first, second in found])
+        spread = f" ± {gain.std(ddof=1):.2f}" if len(gain) > 1 else ""
+        cells += [f"{by_validation.mean():.1f}", f"{gain.mean():+.2f}{spread}"]
+    return f"| {' | '.join(cells)} |"
+
+
+def selections(history: list[Row]) -> tuple[dict[str, float], dict[str, float]]:
+    """Test scores of the epoch with the best validation UA, and of the one with the best test UA, earliest first."""
+    best = (max(history, key=lambda row: row[key]) for key in ("val_UA", "test_UA"))
+    first, second = ({metric: row[f"test_{metric}"] for metric in ("UA", "WA")} for row in best)
+    return first, second
+
+
+def histories(
+    plan: Plan, dataset: str, system: str, level: int, fold: int, arguments: argparse.Namespace
+) -> list[list[Row]]:
+    """Train every repeat of a system on one fold; returns their histories with test scores."""
+    corruption = f"gaussian_{level}dB"
+    w = SimpleNamespace(dataset=dataset, system=system, regime="six", fold=str(fold), corruption=corruption)
+    settings = changed(plan.training_settings(w), arguments)
+    data = FoldData(plan.features(dataset), plan.noisy(dataset, corruption), fold, CPU)
+    stage = pretraining(systems.declaration(system), settings.options)
+    found = []
+    for repeat in range(1, settings.repeats + 1):
+        teacher = trained_teacher(plan, stage, dataset, fold, repeat, data, arguments) if stage else None
+        learner = Watched(builder(system, data, settings), data, settings, repeat, teacher)
+        found.append(fit(learner, settings)[repeat][1])
+    return found
+
+
+def trained_teacher(
+    plan: Plan, stage: str, dataset: str, fold: int, repeat: int, data: FoldData, arguments: argparse.Namespace
+) -> System:
+    """The pretrained system of one repeat, frozen."""
+    settings = changed(plan.training_settings(SimpleNamespace(dataset=dataset, stage=stage, fold=str(fold))), arguments)
+    build = builder(stage, data, settings)
+    weights, _history = fit(OneByOne(build, data, settings, repeat), settings)[repeat]
+    teacher = build().requires_grad_(False)
+    teacher.load_state_dict(weights)
+    return teacher
+
+
+def builder(system: str, data: FoldData, settings: RunSettings) -> Callable[[], System]:
+    """Makes a system with fresh weights."""
+    shape = (data.dims, len(data.classes), settings.training.dropout)
+    return lambda: build_system(system, *shape, settings.options, settings.file)
+
+
+def changed(text: str, arguments: argparse.Namespace) -> RunSettings:
+    """The settings of the plan with the repeats and epochs that were asked for."""
+    settings = RunSettings.from_mapping(json.loads(text))
+    if arguments.repeats:
+        settings = replace(settings, repeats=arguments.repeats)
+    if arguments.epochs:
+        half = arguments.epochs // 2
+        training = replace(settings.training, constant_epochs=arguments.epochs - half, decay_epochs=half)
+        settings = replace(settings, training=training)
+    return settings
+
+
+if __name__ == "__main__":
+    main()
