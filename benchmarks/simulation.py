@@ -304,12 +304,15 @@ def simulate_ranks(correlation: float, count: int) -> tuple[float, float]:
     table = index.to_frame(index=False).assign(regime="six", condition="a", repeat=1, metric="UA")
     table["dataset"] = [places[place][0] for place in table["place"]]
     table["fold"] = [places[place][1] for place in table["place"]]
+    # Conditions show which modalities a dataset has, so that "a" is known to be an incomplete one.
+    complete = table.drop_duplicates("dataset").assign(condition="avl", value=SCORE)
     friedman = nemenyi = 0
     for _ in range(count):
         common = np.repeat(random.normal(size=(len(places), 1, len(BEST))), 8, axis=1).ravel()
         own = random.normal(size=len(table))
         values = np.sqrt(correlation) * common + np.sqrt(1 - correlation) * own
-        found = statistics.ranks(table.assign(value=SCORE + POINT * values), list(BEST))
+        scores = pd.concat([table.assign(value=SCORE + POINT * values), complete])
+        found = statistics.ranks(scores, list(BEST))
         friedman += found["friedman_p"].iloc[0] < LEVEL
         nemenyi += np.ptp(found["rank"]) > found["critical_difference"].iloc[0]
     return friedman / count, nemenyi / count

@@ -549,7 +549,7 @@ def test_the_step_writes_a_table_for_machines_and_two_for_people(tmp_path, refer
     assert audited.columns.tolist()[:5] == ["claim", "text", "origin", "source", "dataset"]
 
     page = ET.fromstring(f"<main>{stem.with_suffix('.html').read_text(encoding='utf-8')}</main>")
-    assert page.find(".//caption").text.startswith("The paper's claims")
+    assert page.find(".//caption/span").text.startswith("The paper's claims")
     assert {head.get("scope") for head in page.iter("th")} == {"col", "row", "rowgroup"}
     origins = [row.find("th").text for row in page.iter("tr") if row.get("class") == "origin"]
     assert origins == ["The paper says", "Follows from the paper's tables, but is not said"]
