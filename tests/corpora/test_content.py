@@ -27,8 +27,10 @@ from nmer.digests import check_digests, digest_path, write_digest
 from nmer.errors import DataError
 from nmer.files import read_json
 from nmer.noise.levels import COLUMNS, read_levels
+from nmer.report_settings import ReportSettings
 from nmer.results.report import read_dataset
 
+SETTINGS = ReportSettings(datasets={}, systems=[], snr_db={}, reference_noise="gaussian")
 SPLIT = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
 
 NO_ARRAYS = {
@@ -339,7 +341,7 @@ def test_a_report_without_its_keys_is_named(tmp_path, monkeypatch, capsys, repor
     path = tmp_path / "d.json"
     path.write_text(report)
     with pytest.raises(DataError, match=r"d\.json: "):
-        read_dataset(str(path), str(tmp_path / "report.html"), {"datasets": {"d": {}}})
+        read_dataset(str(path), SETTINGS)
     settings = json.dumps({"datasets": {"d": {}}, "systems": [], "snr_db": {}, "reference_noise": "gaussian"})
     of_table = ["--table", "1", "--settings", settings, "--reports", path, "--output-stem", tmp_path / "t"]
     for step, arguments in ((show_features, [path]), (make_table, of_table)):

@@ -17,7 +17,7 @@ from nmer import fingerprint
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPTS = REPOSITORY / "scripts"
 ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
-IMPORT_NAMES = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+IMPORT_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Packages that are imported under another name than they are installed under."""
 COMES_WITH = {"markupsafe": "jinja2"}
 """Packages that another one brings along by its own definition."""

@@ -41,7 +41,7 @@ def workflow(tmp_path_factory) -> Workflow:
 
 
 def test_the_pages_lines_are_the_examples(workflow):
-    lines, enough = map(yaml.safe_load, blocks("yaml"))
+    lines, enough, _fewer = map(yaml.safe_load, blocks("yaml"))
     shipped = yaml.safe_load((REPOSITORY / OVERLAY).read_text())
     assert lines["datasets"] == shipped["datasets"]
     experiment = shipped["experiments"]["own_corpus"]

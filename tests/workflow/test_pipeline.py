@@ -86,10 +86,9 @@ def test_every_score_names_how_many_utterances_it_counts(finished_workflow):
 
 def test_the_report_is_one_page_that_needs_no_network(finished_workflow):
     page = (finished_workflow.folder / "results/tiny/report.html").read_text()
-    folder = finished_workflow.folder / "results/tiny"
-    linked = re.findall(r'href="([^#"][^"]*)"', page)
-    assert len(linked) > 20
-    assert [address for address in linked if not (folder / address).is_file()] == []
+    # It can be mailed: tables and figures are downloaded from the page itself.
+    assert len(re.findall(r'href="data:', page)) > 10
+    assert re.findall(r'href="(?!data:)([^#"][^"]*)"', page) == []
     loaded = re.findall(r"""(?:src|href)=["']([^"'#]+)""", page)
     assert all(not link.startswith(("http:", "https:", "//")) for link in loaded)
     assert "synthetic" in page

@@ -95,7 +95,7 @@ def test_a_copy_that_lost_its_times_reruns_nothing_and_an_edit_in_it_is_noticed(
     assert workflow.due() == {}
     append(workflow.folder / "results/tiny/statistics/intervals.csv")
     os.utime(workflow.folder / "results/tiny/statistics/intervals.csv", (TIME_OF_RESULTS, TIME_OF_RESULTS))
-    assert set(workflow.due()) == {"draw_robustness", "report"}
+    assert set(workflow.due()) == {"draw_figure", "report"}
 
 
 def test_results_without_any_record_are_named(shared, tmp_path):
