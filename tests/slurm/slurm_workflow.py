@@ -15,7 +15,7 @@ from workflow_copy import Workflow
 
 HERE = Path(__file__).resolve().parent
 EXPERIMENT = ("--configfile", "tests/slurm/experiment.yaml")
-STEPS_ON_A_GPU = ("scripts/train.py", "scripts/evaluate.py")
+STEPS_ON_A_GPU = ("/scripts/train.py", "/scripts/evaluate.py")
 SECONDS_TO_RUN = 1500  # ten times what an idle machine takes; a job that Slurm has lost would be waited for without end
 RULES_ON_A_GPU = ("rule_pretrain", "rule_train", "rule_evaluate")
 
@@ -92,7 +92,7 @@ def steps() -> list[Step]:
             variables = dict(line.partition("=")[::2] for line in (folder / "environ").read_text().split("\0"))
         except OSError:
             continue  # it has ended
-        if len(arguments) > 1 and arguments[1] in STEPS_ON_A_GPU and "SLURM_JOB_ID" in variables:
+        if len(arguments) > 1 and arguments[1].endswith(STEPS_ON_A_GPU) and "SLURM_JOB_ID" in variables:
             place = variables["SLURM_JOB_ID"], variables["SLURMD_NODENAME"], variables.get("CUDA_VISIBLE_DEVICES")
             found.append(Step(int(folder.name), tuple(arguments), *place))
     return found
