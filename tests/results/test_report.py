@@ -231,8 +231,9 @@ def test_the_configuration_is_shown_as_yaml(experiment):
     assert yaml.safe_load(html.unescape(shown)) == value
 
 
-def test_nothing_that_was_not_run_is_an_empty_part(experiment, tmp_path):
+def test_nothing_that_was_not_run_is_an_empty_part(experiment, tmp_path, monkeypatch):
     folder, settings = experiment
+    monkeypatch.chdir(tmp_path)  # away from the benchmarks of experiments that were run here
     run_step(
         "render_report.py",
         *("--settings", settings.to_json(), "--scores", folder / "scores.csv"),
@@ -244,8 +245,9 @@ def test_nothing_that_was_not_run_is_an_empty_part(experiment, tmp_path):
     assert re.findall('<li><a href="#(.+?)">', page) == sections
 
 
-def test_results_come_first(experiment):
+def test_results_come_first(experiment, tmp_path, monkeypatch):
     folder, settings = experiment
+    monkeypatch.chdir(tmp_path)
     page = render(folder, settings, folder / "ordered.html")
     assert re.findall('<section aria-labelledby="(.+?)">', page) == [
         *("summary", "tables", "figures", "datasets", "calibration", "configuration", "versions")
