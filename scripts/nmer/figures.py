@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-FILES = ("scores", "chance", "intervals", "comparisons", "ranks", "confusion", "replicates")
+FILES = ("scores", "chance", "intervals", "comparisons", "ranks", "confusion", "contributions")
 """Sources that are one file, handed over as a Path: collected scores, and the files in ``statistics/``."""
 
 LISTS = ("predictions", "histories", "calibration", "points", "distances")

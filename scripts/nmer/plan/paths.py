@@ -98,7 +98,7 @@ class Paths(Grid):
         files: dict[str, list[Path]] = {
             **statistics,
             "scores": [made / "scores.csv"],
-            "replicates": [made / "statistics" / "replicates.h5"],
+            "contributions": [made / "statistics" / "contributions.h5"],
             "predictions": [path for path in self.predictions() if self._dataset_of(path) in datasets],
             "histories": [path for dataset in datasets for path in self.histories(dataset)],
             "calibration": [RESULTS / "calibration" / f"{dataset}.csv" for dataset in datasets],
