@@ -17,14 +17,14 @@ Examples:
 from __future__ import annotations
 
 from nmer import command
-from nmer.noisy_embeddings.own_features import add_arguments, corrupt
+from nmer.cli.noise import add_arguments, run
 
 
 def main() -> None:
     """Parse the arguments, corrupt, print the calibration."""
     parser = command.parser(__doc__, planned=False)
     add_arguments(parser)
-    corrupt(parser.parse_args())
+    run(parser.parse_args())
 
 
 if __name__ == "__main__":

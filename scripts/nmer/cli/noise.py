@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from nmer.noisy_embeddings import own_features
+from nmer.names import MODALITIES
 
 EXAMPLES = {
     "noise": """Examples:
@@ -14,11 +15,30 @@ EXAMPLES = {
 }
 
 
-def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
-    """Those of the script."""
-    own_features.add_arguments(parser)
+def add_arguments(parser: argparse.ArgumentParser, _name: str = "noise") -> None:
+    """Input, output, and everything that decides about the noise."""
+    parser.add_argument("--input", required=True, type=Path, help="features: a .npy file, or with --layout a corpus")
+    parser.add_argument(
+        "--output", required=True, type=Path, help="noisy features to write: .npy, or with --layout .h5"
+    )
+    parser.add_argument("--noise", default="gaussian", help="noise kind (default gaussian)")
+    parser.add_argument("--options", default="{}", help="options of the kind, as JSON")
+    parser.add_argument("--file", help="Python file of your own noise kind")
+    parser.add_argument("--snr-db", type=int, help="target SNR in dB; none for a kind without an SNR")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
+    parser.add_argument("--dataset", default="own", help="name of the dataset, part of the noise's key (default own)")
+    parser.add_argument("--mode", default="integer_T", help="integer_T (the paper's) or exact_abar")
+    parser.add_argument("--match", default="nominal", help="nominal (the paper's) or effective")
+    parser.add_argument("--schedule", default="{}", help="JSON: beta_start, beta_end, shape, chain")
+    parser.add_argument("--modality", choices=MODALITIES, help="of a .npy file: a, v or l")
+    parser.add_argument("--ids", type=Path, help="of a .npy file: one utterance id a line")
+    parser.add_argument("--standardise", action="store_true", help="of a .npy file: noise in units of the spread")
+    parser.add_argument("--layout", help="layout of a corpus")
+    parser.add_argument("--layout-settings", default="{}", help="JSON: further settings of the dataset (docs/data.md)")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Corrupt, print the calibration."""
-    own_features.corrupt(arguments)
+    from nmer.noisy_embeddings.own_features import corrupt
+
+    corrupt(arguments)

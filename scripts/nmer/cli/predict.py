@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = read_new_features(arguments.features, first.system.modalities, arguments.split, arguments.fold)
     parts = []
     for repeat in repeats:
-        trained = load_trained(arguments.model, repeat, arguments.file)
+        trained = first if repeat == first.repeat else load_trained(arguments.model, repeat, arguments.file)
         probabilities = trained.predict(found.features)
         part = pd.DataFrame({"utterance": found.ids, "repeat": repeat})
         part["prediction"] = [trained.classes[number] for number in probabilities.argmax(axis=1)]

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import nmer
+from nmer import fingerprint
 from nmer.errors import ConfigError
 
 EXAMPLES = {
@@ -75,7 +75,7 @@ def workflow_folder(named: Path | None) -> Path:
     """The folder of the workflow: the one named, this one, or the clone that the package is installed from.
 
     Raises ConfigError if none of them holds the workflow."""
-    clone = Path(nmer.__file__).resolve().parents[2]
+    clone = fingerprint.SCRIPTS.parent
     for folder in [named] if named else [Path.cwd(), clone]:
         if (folder / "Snakefile").is_file() and (folder / "scripts" / "nmer").is_dir():
             return folder.resolve()

@@ -23,7 +23,6 @@ from nmer.corpora.store_writer import write_store
 from nmer.corpora.streaming import create_file
 from nmer.errors import ConfigError, DataError
 from nmer.files import atomic_path
-from nmer.names import MODALITIES
 from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.features import corrupt_features
@@ -32,28 +31,6 @@ from nmer.noise.misses import miss_sentences
 from nmer.noise.registry import noise_kinds
 from nmer.noise.schedule import Schedule
 from nmer.noisy_embeddings.noisy import corrupt_modality
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Input, output, and everything that decides about the noise."""
-    parser.add_argument("--input", required=True, type=Path, help="features: a .npy file, or with --layout a corpus")
-    parser.add_argument(
-        "--output", required=True, type=Path, help="noisy features to write: .npy, or with --layout .h5"
-    )
-    parser.add_argument("--noise", default="gaussian", help="noise kind (default gaussian)")
-    parser.add_argument("--options", default="{}", help="options of the kind, as JSON")
-    parser.add_argument("--file", help="Python file of your own noise kind")
-    parser.add_argument("--snr-db", type=int, help="target SNR in dB; none for a kind without an SNR")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
-    parser.add_argument("--dataset", default="own", help="name of the dataset, part of the noise's key (default own)")
-    parser.add_argument("--mode", default="integer_T", help="integer_T (the paper's) or exact_abar")
-    parser.add_argument("--match", default="nominal", help="nominal (the paper's) or effective")
-    parser.add_argument("--schedule", default="{}", help="JSON: beta_start, beta_end, shape, chain")
-    parser.add_argument("--modality", choices=MODALITIES, help="of a .npy file: a, v or l")
-    parser.add_argument("--ids", type=Path, help="of a .npy file: one utterance id a line")
-    parser.add_argument("--standardise", action="store_true", help="of a .npy file: noise in units of the spread")
-    parser.add_argument("--layout", help="layout of a corpus")
-    parser.add_argument("--layout-settings", default="{}", help="JSON: further settings of the dataset (docs/data.md)")
 
 
 def corrupt(arguments: argparse.Namespace) -> None:
