@@ -15,11 +15,10 @@ from nmer import command
 from nmer.devices import compute_device
 from nmer.digests import check_digests
 from nmer.errors import ConfigError
-from nmer.files import write_gzip, write_text
 from nmer.plan.settings import EvaluationSettings
 from nmer.systems.building import build_system
 from nmer.training.data import FoldData
-from nmer.training.evaluation import predict, score_predictions
+from nmer.training.evaluation import predict, write_evaluation
 from nmer.training.models import restore
 
 
@@ -56,10 +55,7 @@ def main() -> None:
                 restore(system, model, repeat)
                 parts.append(predict(system, data, settings, fold, repeat))
     predictions = pd.concat(parts, ignore_index=True)
-    scores = score_predictions(predictions, settings)
-    # Nine digits identify a float32, so that scores recomputed from the file are exact.
-    write_gzip(arguments.predictions, predictions.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-    write_text(arguments.scores, scores.to_csv(index=False, lineterminator="\n"))
+    write_evaluation(predictions, settings, arguments.scores, arguments.predictions)
 
 
 if __name__ == "__main__":

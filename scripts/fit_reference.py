@@ -11,10 +11,9 @@ from pathlib import Path
 
 from nmer import command
 from nmer.digests import check_digests
-from nmer.files import write_gzip, write_text
 from nmer.plan.settings import EvaluationSettings
 from nmer.references.registry import references
-from nmer.training.evaluation import score_predictions
+from nmer.training.evaluation import write_evaluation
 from nmer.training.references import predict_reference
 
 
@@ -32,10 +31,7 @@ def main() -> None:
     train = references.load(settings.system)
     check_digests(arguments.features, arguments.noisy)
     predictions = predict_reference(train, arguments.features, arguments.noisy, settings, arguments.threads)
-    scores = score_predictions(predictions, settings)
-    # Nine digits identify a float32, so that scores recomputed from the file are exact.
-    write_gzip(arguments.predictions, predictions.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-    write_text(arguments.scores, scores.to_csv(index=False, lineterminator="\n"))
+    write_evaluation(predictions, settings, arguments.scores, arguments.predictions)
 
 
 if __name__ == "__main__":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import recall_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from nmer.metrics import METRICS
 from nmer.references.registry import Classifier, Examples, reference
 
 REGULARISATION = (0.001, 0.01, 0.1, 1.0)
@@ -25,7 +25,10 @@ def logistic_regression(train: Examples, validation: list[Examples], classes: in
         )
         for strength in REGULARISATION
     ]
-    ua = [np.mean([_ua(part.labels, model.predict(part.features)) for part in validation]) for model in models]
+    score = METRICS["UA"].score
+    ua = [
+        np.mean([score(part.labels, model.predict(part.features), classes) for part in validation]) for model in models
+    ]
     chosen = models[int(np.argmax(ua))]
 
     def probabilities(features: np.ndarray) -> np.ndarray:
@@ -34,8 +37,3 @@ def logistic_regression(train: Examples, validation: list[Examples], classes: in
         return found
 
     return probabilities
-
-
-def _ua(labels: np.ndarray, predictions: np.ndarray) -> float:
-    """Mean recall of the classes that are there."""
-    return float(recall_score(labels, predictions, labels=np.unique(labels), average="macro", zero_division=0))

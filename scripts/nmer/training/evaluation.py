@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import torch
 
+from nmer.files import write_gzip, write_text
 from nmer.metrics import score
 from nmer.names import noisy_modalities
 from nmer.plan.conditions import test_items, tested_conditions
@@ -47,6 +50,16 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
         part[[f"prob_{name}" for name in data.classes]] = probability
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
+
+
+def write_evaluation(
+    predictions: pd.DataFrame, settings: EvaluationSettings, scores_to: Path, predictions_to: Path
+) -> None:
+    """Write the predictions of an evaluation (CSV, gzip) and the scores that follow from them (CSV)."""
+    scores = score_predictions(predictions, settings)
+    # Nine digits identify a float32, so that scores recomputed from the file are exact.
+    write_gzip(predictions_to, predictions.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    write_text(scores_to, scores.to_csv(index=False, lineterminator="\n"))
 
 
 def score_predictions(predictions: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:

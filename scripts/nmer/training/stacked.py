@@ -28,7 +28,7 @@ from nmer.training.loop import Losses
 from nmer.training.one_by_one import epoch_seed, initial_system
 from nmer.training.optimiser import AdamW
 from nmer.training.precision import loss_terms
-from nmer.training.targets import StackedTargets
+from nmer.training.targets import ByModality, StackedTargets
 from nmer.training.validation import ValidationSplit
 
 LENGTHS = 4
@@ -140,6 +140,9 @@ class Stacked:
             clean = flat.clean(modality)
             return Sequences(*(across_repeats(lambda part=part: apart(part)) for part in clean))
 
+        def own_targets(of_all: Mapping[str, Tensor]) -> ByModality:
+            return ByModality(tuple(of_all), lambda modality: across_repeats(lambda: apart(of_all[modality])))
+
         def of_one(
             parameters: dict[str, Tensor], observed: dict[str, Sequences], labels: Tensor, noisy: dict[str, Tensor]
         ) -> Any:
@@ -147,8 +150,8 @@ class Stacked:
                 observed=observed,
                 labels=labels,
                 noisy=noisy,
-                teacher_clean=_Own(flat.teacher_clean, apart),
-                teacher_noisy=_Own(flat.teacher_noisy, apart),
+                teacher_clean=own_targets(flat.teacher_clean),
+                teacher_noisy=own_targets(flat.teacher_noisy),
                 clean=own_sequences,
                 deviations=flat.deviations,
             )
@@ -299,19 +302,3 @@ def _call(system: System, parameters: dict[str, Tensor], call: Callable[[], Any]
     """``call`` while the system has other parameters."""
     named = {f"system.{name}": value for name, value in parameters.items()}
     return functional_call(_Calls(system), named, (call,))
-
-
-class _Own(Mapping[str, Tensor]):
-    """What one of several repeats finds in a mapping of all of them, looked up when it is read."""
-
-    def __init__(self, of_all: Mapping[str, Tensor], apart: Callable[[Tensor], Tensor]) -> None:
-        self._of_all, self._apart = of_all, apart
-
-    def __getitem__(self, modality: str) -> Tensor:
-        return across_repeats(lambda: self._apart(self._of_all[modality]))
-
-    def __iter__(self) -> Any:
-        return iter(self._of_all)
-
-    def __len__(self) -> int:
-        return len(self._of_all)

@@ -39,7 +39,7 @@ class TeacherTargets:
 
     def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
         """As :meth:`Targets.of`."""
-        return _ByModality(self._data.modalities, lambda modality: self._of_copies(modality, rows, copies))
+        return ByModality(self._data.modalities, lambda modality: self._of_copies(modality, rows, copies))
 
     def forget(self, copy: int) -> None:
         """A copy of the features is going to change."""
@@ -98,7 +98,7 @@ class StackedTargets:
 
     def of(self, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Mapping[str, Tensor]:
         """As :meth:`Targets.of`, of all repeats one after another. rows, copies: (repeats x batch,)."""
-        return _ByModality(self._data.modalities, lambda modality: self.encodings(modality, rows, copies, among))
+        return ByModality(self._data.modalities, lambda modality: self.encodings(modality, rows, copies, among))
 
     def encodings(self, modality: str, rows: Tensor, copies: Tensor, among: tuple[int, ...]) -> Tensor:
         """(repeats x batch, width). rows, copies, among: as :meth:`of`."""
@@ -128,7 +128,7 @@ class StackedTargets:
         return tables.flatten(0, 2)
 
 
-class _ByModality(Mapping[str, Tensor]):
+class ByModality(Mapping[str, Tensor]):
     """The encodings of a batch, each computed when its modality is looked up."""
 
     def __init__(self, modalities: tuple[str, ...], compute: Callable[[str], Tensor]) -> None:
