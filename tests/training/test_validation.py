@@ -50,18 +50,22 @@ def clean_modalities(condition: str) -> str:
     return "" if condition == "none" else condition
 
 
+@torch.no_grad()
+def plain_logits(system, number: int, condition: str) -> torch.Tensor:
+    """Logits (classes,) of the forward pass of a single utterance without padding."""
+    encodings = {}
+    for m in system.modalities:
+        frames = normalised(m, number, m not in clean_modalities(condition)).astype(np.float32)
+        encodings[m] = system.eval().encode(m, Sequences(torch.from_numpy(frames)[None], torch.tensor([len(frames)])))
+    return system.fuse(encodings)["logits"][0]
+
+
 def plain_scores(system, regime: str, evaluation: str) -> dict[str, float]:
     """Scores of forward passes of single utterances without padding."""
     labels, guesses = [], []
     for number in FOLDS[1]["val"].tolist():
         for condition in SHOWN[regime, evaluation](number):
-            encodings = {}
-            with torch.no_grad():
-                for m in system.modalities:
-                    frames = normalised(m, number, m not in clean_modalities(condition)).astype(np.float32)
-                    alone = Sequences(torch.from_numpy(frames)[None], torch.tensor([len(frames)]))
-                    encodings[m] = system.eval().encode(m, alone)
-                guesses.append(int(system.fuse(encodings)["logits"].argmax()))
+            guesses.append(int(plain_logits(system, number, condition).argmax()))
             labels.append(int(LABELS[number]))
     assert len(set(guesses)) > 1
     return {
@@ -101,13 +105,7 @@ def plain_loss(system, regime: str) -> float:
     labels, probabilities = [], []
     for number in FOLDS[1]["val"].tolist():
         for condition in SHOWN[regime, "every_condition"](number):
-            encodings = {}
-            with torch.no_grad():
-                for m in system.modalities:
-                    frames = normalised(m, number, m not in clean_modalities(condition)).astype(np.float32)
-                    alone = Sequences(torch.from_numpy(frames)[None], torch.tensor([len(frames)]))
-                    encodings[m] = system.eval().encode(m, alone)
-                probabilities.append(system.fuse(encodings)["logits"][0].double().softmax(dim=0).numpy())
+            probabilities.append(plain_logits(system, number, condition).double().softmax(dim=0).numpy())
             labels.append(int(LABELS[number]))
     return reference.log_loss(labels, np.stack(probabilities), labels=[0, 1, 2])
 

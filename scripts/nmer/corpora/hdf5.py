@@ -97,6 +97,26 @@ def read_column(stored: h5py.Dataset, path: str | Path) -> list[str]:
     return [str(value) for value in values.tolist()]
 
 
+def ragged_offset(file: h5py.File, modality: str, count: int, values: h5py.Dataset, source: Path) -> np.ndarray:
+    """``{modality}/offset`` of a file of ragged arrays, (n + 1,) int64: where each utterance's frames begin.
+
+    count: n. values: all frames of the modality. source: the file, for messages. Raises DataError unless both are whole
+    and belong together.
+    """
+    offset = read_array(dataset(file, f"{modality}/offset", source), source)
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise DataError(
+            f"{source}: {modality}/values holds {values.dtype} {values.shape}; numbers (frames, dim) expected."
+        )
+    whole = offset.dtype.kind in "iu" and offset.shape == (count + 1,)
+    if not whole or offset[0] != 0 or offset[-1] != len(values) or (np.diff(offset.astype(np.int64)) < 0).any():
+        raise DataError(
+            f"{source}: {modality}/offset must hold {count + 1} whole numbers, rising from 0 to {len(values)}, the "
+            f"frames of {modality}/values."
+        )
+    return offset.astype(np.int64)
+
+
 def _read(stored: h5py.Dataset, path: str | Path, rows: slice) -> np.ndarray:
     row_bytes = stored.nbytes // max(1, len(stored)) if stored.shape else stored.nbytes
     size = row_bytes * (len(range(*rows.indices(len(stored)))) if stored.shape else 1)

@@ -50,6 +50,13 @@ def read_listing(path: str | Path, required: Sequence[str], optional: Sequence[s
     return columns
 
 
+def check_file_names(ids: Sequence[str], path: str | Path) -> None:
+    """Raises DataError, naming the table ``path``, for an utterance whose id cannot be the name of a file."""
+    for identifier in ids:
+        if identifier in (".", "..") or set(identifier) & set("/\\\0"):
+            raise DataError(f"{path}: id '{identifier}' cannot be the name of a file. Rename the utterance.")
+
+
 def number_labels(
     values: Sequence[str | int], classes: Sequence[str] | None, path: str | Path
 ) -> tuple[np.ndarray, list[str]]:

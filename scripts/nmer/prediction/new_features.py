@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 
 from nmer.corpora.arrays import load_array
-from nmer.corpora.hdf5 import dataset, open_hdf5, read_array, read_column
-from nmer.corpora.listing import read_listing
+from nmer.corpora.hdf5 import dataset, open_hdf5, ragged_offset, read_array, read_column
+from nmer.corpora.listing import check_file_names, read_listing
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.names import SPLITS
 
@@ -62,14 +62,8 @@ def _rows(file: h5py.File, split: str, fold: int, count: int, path: Path) -> lis
 
 def _ragged(file: h5py.File, modality: str, count: int, rows: range | list[int], path: Path) -> list[np.ndarray]:
     values = dataset(file, f"{modality}/values", path)
-    offset = read_array(dataset(file, f"{modality}/offset", path), path)
-    whole = offset.dtype.kind in "iu" and offset.shape == (count + 1,) and values.ndim == 2
-    if not whole or offset[0] != 0 or offset[-1] != len(values) or (np.diff(offset.astype(np.int64)) < 0).any():
-        raise DataError(
-            f"{path}: {modality}/offset must hold {count + 1} whole numbers, rising from 0 to the number of rows of "
-            f"{modality}/values."
-        )
-    return [read_array(values, path, np.s_[int(offset[row]) : int(offset[row + 1])]) for row in rows]
+    offset = ragged_offset(file, modality, count, values, path)
+    return [read_array(values, path, np.s_[offset[row] : offset[row + 1]]) for row in rows]
 
 
 def _from_folder(path: Path, modalities: tuple[str, ...]) -> NewFeatures:
@@ -81,7 +75,5 @@ def _from_folder(path: Path, modalities: tuple[str, ...]) -> NewFeatures:
     if not ids:
         needed = ", ".join(f"{modality}/{{id}}.npy" for modality in modalities)
         raise DataError(f"{path}: no {modalities[0]}/*.npy in it. Give a folder with {needed}.")
-    for identifier in ids:
-        if identifier in (".", "..") or set(identifier) & set("/\\\0"):
-            raise DataError(f"{listing}: id '{identifier}' cannot be the name of a file. Rename the utterance.")
+    check_file_names(ids, listing)
     return NewFeatures(ids, {m: [load_array(path / m / f"{name}.npy") for name in ids] for m in modalities})

@@ -12,7 +12,7 @@ import numpy as np
 
 from nmer.corpora.arrays import array_header, load_array
 from nmer.corpora.corpus import Corpus, CorpusSettings
-from nmer.corpora.listing import read_listing
+from nmer.corpora.listing import check_file_names, read_listing
 from nmer.corpora.registry import layout
 from nmer.corpora.utterances import understand
 from nmer.errors import DataError
@@ -37,9 +37,7 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
     path = source / LISTING
     columns = read_listing(path, ("id", "label"), ("speaker", "split", "fold"))
     utterances = understand(columns, protocol, settings, str(path))
-    for identifier in utterances.ids:
-        if identifier in (".", "..") or set(identifier) & set("/\\\0"):
-            raise DataError(f"{path}: id '{identifier}' cannot be the name of a file. Rename the utterance.")
+    check_file_names(utterances.ids, path)
     shapes = {m: _shapes(source / m, utterances.ids) for m in settings.modalities}
 
     def features(modality: str, index: int) -> np.ndarray:

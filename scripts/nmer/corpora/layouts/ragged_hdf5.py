@@ -16,7 +16,7 @@ import numpy as np
 
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.folds import Folds
-from nmer.corpora.hdf5 import dataset, member, open_hdf5, read_array, read_column
+from nmer.corpora.hdf5 import dataset, member, open_hdf5, ragged_offset, read_array, read_column
 from nmer.corpora.registry import layout, missing_modalities
 from nmer.corpora.utterances import Utterances, understand
 from nmer.errors import DataError
@@ -47,7 +47,7 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
                 hint = missing_modalities(modality_set(file), f"datasets.{settings.dataset}.modalities")
                 raise DataError(f"{source}: has no group '{m}'. {hint}")
             values[m] = dataset(file, f"{m}/values", source)
-            offsets[m] = _offset(file, m, len(utterances.ids), values[m], source)
+            offsets[m] = ragged_offset(file, m, len(utterances.ids), values[m], source)
 
         def features(modality: str, index: int) -> np.ndarray:
             start, stop = offsets[modality][index : index + 2]
@@ -82,22 +82,6 @@ def _utterances(file: h5py.File, protocol: str, settings: CorpusSettings, source
     given = protocol == "given" and settings.needs_folds
     folds = _given_folds(file, len(columns["id"]), source) if given else None
     return understand(columns, protocol, settings, str(source), folds)
-
-
-def _offset(file: h5py.File, modality: str, count: int, values: h5py.Dataset, source: Path) -> np.ndarray:
-    """(n + 1,) int64, checked against the frames that are there."""
-    offset = read_array(dataset(file, f"{modality}/offset", source), source)
-    if values.ndim != 2 or values.dtype.kind not in "biuf":
-        raise DataError(
-            f"{source}: {modality}/values holds {values.dtype} {values.shape}; numbers (frames, dim) expected."
-        )
-    whole = offset.dtype.kind in "iu" and offset.shape == (count + 1,)
-    if not whole or offset[0] != 0 or offset[-1] != len(values) or (np.diff(offset.astype(np.int64)) < 0).any():
-        raise DataError(
-            f"{source}: {modality}/offset must hold {count + 1} whole numbers, rising from 0 to {len(values)}, the "
-            f"frames of {modality}/values."
-        )
-    return offset.astype(np.int64)
 
 
 def _given_folds(file: h5py.File, count: int, source: Path) -> Folds:
