@@ -132,7 +132,7 @@ def measure(
         torch.cuda.reset_peak_memory_stats()
     shape = training.CORPORA[corpus]
     data = FoldData(*files, 1, device)
-    regime = "clean" if system in PRETRAININGS else "all" if system in UNIMODAL else "six"
+    regime = "clean" if system in PRETRAININGS else "all_noisy" if system in UNIMODAL else "incomplete"
     options = TrainingSettings(graphs=graphs)
     settings = RunSettings(corpus, system, regime, 1, repeats, evaluation=shape.evaluation, training=options)
 
@@ -180,7 +180,7 @@ def print_jobs_and_hours(found: dict[tuple[str, str], tuple[float, float]], argu
 def run_training(corpus: str, system: str, files: tuple[Path, Path], folder: Path, gpus: int) -> float:
     """Seconds of a training job of a few epochs."""
     shape = training.CORPORA[corpus]
-    regime = "clean" if system in PRETRAININGS else "all" if system in UNIMODAL else "six"
+    regime = "clean" if system in PRETRAININGS else "all_noisy" if system in UNIMODAL else "incomplete"
     settings = {
         "dataset": corpus,
         "system": system,
@@ -202,7 +202,7 @@ def run_evaluation(corpus: str, files: tuple[Path, Path], folder: Path, folds: i
     settings = {
         "dataset": corpus,
         "system": "nmer",
-        "regime": "six",
+        "regime": "incomplete",
         "folds": [1] * folds,
         "repeats": REPEATS_OF_THE_GRID,
         "noise": "gaussian",

@@ -91,7 +91,7 @@ def trained(system: str, files: tuple[Path, Path], device, graphs: str = "where_
 
     shape = training.CORPORA["iemocap"]
     data = FoldData(*files, 1, device)
-    regime = "clean" if system in gpu.PRETRAININGS else "all" if system in gpu.UNIMODAL else "six"
+    regime = "clean" if system in gpu.PRETRAININGS else "all_noisy" if system in gpu.UNIMODAL else "incomplete"
     options = TrainingSettings(constant_epochs=EPOCHS, decay_epochs=0, graphs=graphs)
     settings = RunSettings("iemocap", system, regime, 1, len(REPEATS), training=options)
 

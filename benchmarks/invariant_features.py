@@ -330,7 +330,9 @@ class Study:
 
     def _wildcards(self, cell: Cell) -> SimpleNamespace:
         corruption = f"gaussian_{cell.snr_db}dB"
-        return SimpleNamespace(dataset=cell.corpus, system=cell.system, regime="six", corruption=corruption, fold="1")
+        return SimpleNamespace(
+            dataset=cell.corpus, system=cell.system, regime="incomplete", corruption=corruption, fold="1"
+        )
 
     # What is measured
 

@@ -61,7 +61,7 @@ def peaks(corpus: str, folder: Path, utterances: int | None):
     yield "corrupt", peak_of("corrupt", corrupted, **given, threads=2)
     models = {}
     for system, teacher in (("men", None), ("mmin", "men"), ("two_tower", None), ("nmer", "two_tower")):
-        regime = "six" if teacher else "clean"
+        regime = "incomplete" if teacher else "clean"
         models[system] = folder / f"{system}.safetensors"
         settings = run | {"system": system, "regime": regime, "fold": 1, "training": ONE_EPOCH}
         written = {"model": models[system], "history": folder / f"{system}.csv", "checkpoints": folder / "checkpoints"}

@@ -175,7 +175,7 @@ class PlainTraining:
 
     def epoch(self, rows: list[int], batch_size: int) -> None:
         """Steps over the rows, every utterance under one of the six conditions."""
-        noisy = torch.from_numpy(training_flags("six", len(rows), "plain", 1, 1, 0))
+        noisy = torch.from_numpy(training_flags("incomplete", len(rows), "plain", 1, 1, 0))
         for start in range(0, len(rows), batch_size):
             part = slice(start, start + batch_size)
             self.step(rows[part], noisy[part])

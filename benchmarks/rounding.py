@@ -83,7 +83,7 @@ def growth(corpus: str, system: str, repeat: int, files: tuple[Path, Path], step
     from nmer.training.one_by_one import OneByOne
 
     shape = training.CORPORA[corpus]
-    regime = "clean" if system in gpu.PRETRAININGS else "all" if system in gpu.UNIMODAL else "six"
+    regime = "clean" if system in gpu.PRETRAININGS else "all_noisy" if system in gpu.UNIMODAL else "incomplete"
     options = PRETRAINING if system in ("shared", "two_tower") else TrainingSettings()
     settings = RunSettings(corpus, system, regime, 1, repeat, evaluation=shape.evaluation, training=options)
     data = FoldData(*files, 1, torch.device("cpu"))

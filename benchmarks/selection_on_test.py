@@ -77,7 +77,7 @@ def main() -> None:
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
     plan = Plan(config | {"experiment": arguments.experiment, "data": arguments.data})
     chosen = arguments.systems or [
-        name for name in plan.trained_systems if "six" in plan.regimes(plan.datasets[0], name)
+        name for name in plan.trained_systems if "incomplete" in plan.regimes(plan.datasets[0], name)
     ]
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for dataset in plan.datasets:
@@ -114,7 +114,7 @@ def histories(
 ) -> list[list[Row]]:
     """Train every repeat of a system on one fold; returns their histories with test scores."""
     corruption = f"gaussian_{level}dB"
-    w = SimpleNamespace(dataset=dataset, system=system, regime="six", fold=str(fold), corruption=corruption)
+    w = SimpleNamespace(dataset=dataset, system=system, regime="incomplete", fold=str(fold), corruption=corruption)
     settings = changed(plan.training_settings(w), arguments)
     data = FoldData(plan.features(dataset), plan.noisy(dataset, corruption), fold, CPU)
     stage = pretraining(systems.declaration(system), settings.options)

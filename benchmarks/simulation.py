@@ -221,7 +221,7 @@ def draw(setting: Setting, random: np.random.Generator, dataset: str) -> tuple[l
             predicted = np.where(correct, labels, 1 - labels)[:, None]
             folds[key][fold] = FoldPredictions(utterances, labels, predicted)
     runs = [
-        Run((dataset, name, "all", "gaussian", level), ("negative", "positive"), (ALL_NOISY,), folds[name, level])
+        Run((dataset, name, "all_noisy", "gaussian", level), ("negative", "positive"), (ALL_NOISY,), folds[name, level])
         for name, level in keys
     ]
     return runs, (dataset, clusters)
@@ -301,7 +301,7 @@ def simulate_ranks(correlation: float, count: int) -> tuple[float, float]:
         [range(len(places)), ("gaussian", "impulse"), (-10, -20, -30, -40), BEST],
         names=["place", "noise", "snr_db", "system"],
     )
-    table = index.to_frame(index=False).assign(regime="six", condition="a", repeat=1, metric="UA")
+    table = index.to_frame(index=False).assign(regime="incomplete", condition="a", repeat=1, metric="UA")
     table["dataset"] = [places[place][0] for place in table["place"]]
     table["fold"] = [places[place][1] for place in table["place"]]
     # Conditions show which modalities a dataset has, so that "a" is known to be an incomplete one.
@@ -375,7 +375,7 @@ def _leading(dataset: str, places: list[tuple[str, int]], random: np.random.Gene
             correct = random.random((repeats, size)) < right
             answered = np.where(correct, labels, 1 - labels)[:, None]
             fold = FoldPredictions(utterances, labels, np.where(asked, answered, -1))
-            key = (dataset, system, "six", noise, level)
+            key = (dataset, system, "incomplete", noise, level)
             runs.append(Run(key, ("negative", "positive"), SIX_CONDITIONS, {1: fold}))
     return runs
 

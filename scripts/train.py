@@ -38,7 +38,7 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, fold, repeats, ...")
     parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
-    parser.add_argument("--noisy", type=Path, nargs="?", help="noisy embeddings (regimes six and all)")
+    parser.add_argument("--noisy", type=Path, nargs="?", help="noisy embeddings (regimes incomplete and all_noisy)")
     parser.add_argument("--teacher", type=Path, nargs="?", help="pretrained model, for systems that start from one")
     parser.add_argument("--model", required=True, type=Path, help="weights to write (.safetensors)")
     parser.add_argument("--history", required=True, type=Path, help="history CSV to write")

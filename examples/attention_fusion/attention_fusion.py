@@ -14,7 +14,7 @@ from nmer.systems.registry import system
 @system(
     "attention_fusion",
     pretraining="none",
-    regimes=("six", "all"),
+    regimes=("incomplete", "all_noisy"),
     fewest_modalities=2,
     options={"modality_dropout": 0.2},
 )

@@ -30,10 +30,13 @@ ALL_CLEAN_SCORES = "clean"
 PREDICTIONS_SUFFIX = "_predictions.csv.gz"
 """End of the name of the predictions that stand beside a file of scores, in the place of ``.csv``."""
 
-AVERAGE = "avg6"
+AVERAGE = "average"
 """Name of the average over the incomplete conditions in the tables."""
 
-REGIMES = ("clean", "six", "all")
+PAPER_AVERAGE = "avg6"
+"""The same in the files of the paper's numbers, where it is the mean of six conditions."""
+
+REGIMES = ("clean", "incomplete", "all_noisy")
 """What a system is trained on: clean data, the incomplete conditions, or every modality noisy."""
 
 SPLITS = ("train", "val", "test")

@@ -15,7 +15,7 @@ from nmer.systems.registry import systems
 RAISING = """
 raise RuntimeError("imported")
 
-@system("mine", pretraining="men", regimes=("six",), options={"width": 3, "name": "x"})
+@system("mine", pretraining="men", regimes=("incomplete",), options={"width": 3, "name": "x"})
 class Mine:
     pass
 """
@@ -42,7 +42,7 @@ def file(tmp_path):
 def test_a_declaration_is_read_without_importing_the_file(file):
     found = systems.declaration("mine", file(RAISING))
     assert found.options == {"width": 3, "name": "x"}
-    assert found.attributes == {"pretraining": "men", "regimes": ("six",)}
+    assert found.attributes == {"pretraining": "men", "regimes": ("incomplete",)}
 
 
 def test_a_functions_options_are_its_keyword_arguments_with_their_defaults(file):
@@ -75,7 +75,7 @@ def test_reading_the_shipped_declarations_imports_no_torch():
     assert {"gaussian", "impulse"} <= set(noise_kinds.shipped())
     loaded = set(sys.modules)
     for name in systems.shipped():
-        assert set(systems.declaration(name).attributes["regimes"]) <= {"clean", "six", "all"}
+        assert set(systems.declaration(name).attributes["regimes"]) <= {"clean", "incomplete", "all_noisy"}
     assert set(sys.modules) == loaded
 
 

@@ -31,22 +31,22 @@ def test_the_flags_of_a_condition_say_which_of_a_v_l_are_noisy():
 
 def test_training_on_six_draws_exactly_the_six_conditions_equally_often():
     count = 12_000
-    flags = conditions.training_flags("six", count, "iemocap", 1, 1, 0)
+    flags = conditions.training_flags("incomplete", count, "iemocap", 1, 1, 0)
     assert (flags.shape, flags.dtype) == ((count, 3), bool)
     seen, often = np.unique(flags, axis=0, return_counts=True)
     assert {tuple(row) for row in seen.tolist()} == {FLAGS[condition] for condition in SIX}
     np.testing.assert_allclose(often, count / 6, atol=5 * math.sqrt(count * 5 / 36))
 
 
-@pytest.mark.parametrize(("regime", "noisy"), [("clean", False), ("all", True)])
+@pytest.mark.parametrize(("regime", "noisy"), [("clean", False), ("all_noisy", True)])
 def test_the_other_regimes_are_wholly_clean_or_wholly_noisy(regime, noisy):
     assert (conditions.training_flags(regime, 50, "iemocap", 1, 1, 0) == noisy).all()
 
 
 def test_training_conditions_are_drawn_anew_for_every_epoch_fold_repeat_and_dataset_and_stay_the_same():
     names = [("iemocap", 1, 1, 0), ("iemocap", 1, 1, 1), ("iemocap", 1, 2, 0), ("iemocap", 2, 1, 0), ("mosei", 1, 1, 0)]
-    draws = [conditions.training_flags("six", 300, *name) for name in names]
-    again = [conditions.training_flags("six", 300, *name) for name in names]
+    draws = [conditions.training_flags("incomplete", 300, *name) for name in names]
+    again = [conditions.training_flags("incomplete", 300, *name) for name in names]
     for number, draw in enumerate(draws):
         np.testing.assert_array_equal(draw, again[number])
         for other in draws[:number]:
@@ -70,23 +70,23 @@ def by_utterance(items: dict[str, np.ndarray], utterances: list[str]) -> dict[st
 
 
 def test_one_condition_per_utterance_is_fixed_and_independent_of_the_other_utterances():
-    items = conditions.validation_items("six", "one_condition", "mosei", UTTERANCES)
+    items = conditions.validation_items("incomplete", "one_condition", "mosei", UTTERANCES)
     assert tuple(items) == SIX
     assigned = by_utterance(items, UTTERANCES)
     assert all(len(given) == 1 for given in assigned.values())
     fewer = UTTERANCES[400:100:-3]
-    again = by_utterance(conditions.validation_items("six", "one_condition", "mosei", fewer), fewer)
+    again = by_utterance(conditions.validation_items("incomplete", "one_condition", "mosei", fewer), fewer)
     assert again == {name: assigned[name] for name in fewer}
     np.testing.assert_allclose([len(part) for part in items.values()], 100, atol=5 * math.sqrt(600 * 5 / 36))
 
 
 def test_every_condition_means_every_utterance_six_times():
-    items = conditions.validation_items("six", "every_condition", "iemocap", UTTERANCES[:9])
+    items = conditions.validation_items("incomplete", "every_condition", "iemocap", UTTERANCES[:9])
     assert by_utterance(items, UTTERANCES[:9]) == {name: list(SIX) for name in UTTERANCES[:9]}
 
 
 @pytest.mark.parametrize("evaluation", ["every_condition", "one_condition"])
-@pytest.mark.parametrize(("regime", "condition"), [("clean", "avl"), ("all", "none")])
+@pytest.mark.parametrize(("regime", "condition"), [("clean", "avl"), ("all_noisy", "none")])
 def test_the_other_regimes_are_validated_on_all_utterances_under_their_own_condition(regime, condition, evaluation):
     items = conditions.validation_items(regime, evaluation, "iemocap", UTTERANCES[:9])
     assert by_utterance(items, UTTERANCES[:9]) == {name: [condition] for name in UTTERANCES[:9]}
@@ -98,7 +98,7 @@ def test_tests_add_all_noisy_and_all_clean_for_all_utterances(evaluation):
     assert tuple(items) == (*SIX, "none", "avl")
     for condition in ("none", "avl"):
         assert items[condition].tolist() == list(range(len(UTTERANCES)))
-    validated = conditions.validation_items("six", evaluation, "mosei", UTTERANCES)
+    validated = conditions.validation_items("incomplete", evaluation, "mosei", UTTERANCES)
     for condition in SIX:
         np.testing.assert_array_equal(items[condition], validated[condition])
 

@@ -212,7 +212,7 @@ def test_a_faulty_experiment_does_not_stop_another_one(config):
 @pytest.mark.parametrize(
     ("declaration", "message"),
     [
-        ('regimes=("sixx",)', "'mine' has the unknown regime 'sixx'. Did you mean 'six'?"),
+        ('regimes=("incomplet",)', "'mine' has the unknown regime 'incomplet'. Did you mean 'incomplete'?"),
         ('pretraining="two_towr"', "Did you mean 'two_tower'?"),
         ('ablation_of="nmr"', "Did you mean 'nmer'?"),
     ],

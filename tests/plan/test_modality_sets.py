@@ -50,13 +50,13 @@ def test_incomplete_conditions_are_the_proper_subsets(modalities):
 @pytest.mark.parametrize("modalities", SETS[3:])
 def test_training_and_validation_use_the_incomplete_conditions_of_the_corpus(modalities):
     possible = names.incomplete_conditions(modalities)
-    flags = conditions.training_flags("six", 600, "d", 1, 1, 0, modalities)
+    flags = conditions.training_flags("incomplete", 600, "d", 1, 1, 0, modalities)
     assert flags.shape == (600, len(modalities))
     rows = {tuple(conditions.noisy_flags(name, modalities).tolist()) for name in possible}
     assert {tuple(row) for row in flags.tolist()} == rows
-    for regime, noisy in (("clean", False), ("all", True)):
+    for regime, noisy in (("clean", False), ("all_noisy", True)):
         assert (conditions.training_flags(regime, 5, "d", 1, 1, 0, modalities) == noisy).all()
-    items = conditions.validation_items("six", "one_condition", "d", IDS, modalities)
+    items = conditions.validation_items("incomplete", "one_condition", "d", IDS, modalities)
     assert tuple(items) == possible
     assert sorted(np.concatenate(list(items.values())).tolist()) == list(range(len(IDS)))
     assert set(conditions.validation_items("clean", "one_condition", "d", IDS, modalities)) == {"".join(modalities)}
@@ -174,16 +174,18 @@ def test_a_custom_system_for_incomplete_conditions_is_refused_for_one_modality(c
 def test_systems_that_read_one_modality_run_on_it(config):
     one_modality(config, systems=["men", "unimodal_l"])
     jobs = {(job.system, job.regime) for job in Plan(config).trainings()}
-    assert jobs == {("men", "clean"), ("unimodal_l", "all")}
+    assert jobs == {("men", "clean"), ("unimodal_l", "all_noisy")}
 
 
 def test_reference_rows_need_no_incomplete_conditions(config):
     tiny(config)["systems"] = ["men", "majority", "logistic_regression"]
     two = {(system, regime) for _, system, regime, _ in Plan(config).evaluations() if system != "men"}
-    assert two == {(name, regime) for name in ("majority", "logistic_regression") for regime in ("six", "all")}
+    assert two == {
+        (name, regime) for name in ("majority", "logistic_regression") for regime in ("incomplete", "all_noisy")
+    }
     one_modality(config)
     one = {(system, regime) for _, system, regime, _ in Plan(config).evaluations() if system != "men"}
-    assert one == {("majority", "all"), ("logistic_regression", "all")}
+    assert one == {("majority", "all_noisy"), ("logistic_regression", "all_noisy")}
 
 
 def test_a_corpus_with_fewer_files_than_declared_names_the_key_before_any_job(config, tmp_path):

@@ -65,8 +65,8 @@ def test_the_papers_grid_is_2661_trainings_in_887_jobs(make_plan, paper_data):
     incomplete = ("mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv")
     for dataset, folds in (("iemocap", 10), ("mosei", 1)):
         expected = {(dataset, stage, "clean"): folds for stage in ("men", "shared", "two_tower")}
-        expected |= {(dataset, system, "six"): 8 * folds for system in incomplete}
-        expected |= {(dataset, system, "all"): 4 * folds for system in incomplete[:4]}
+        expected |= {(dataset, system, "incomplete"): 8 * folds for system in incomplete}
+        expected |= {(dataset, system, "all_noisy"): 4 * folds for system in incomplete[:4]}
         if dataset == "iemocap":
             expected |= {(dataset, f"unimodal_{m}", "all"): 5 * folds for m in "avl"}
         assert {block: count for block, count in blocks.items() if block[0] == dataset} == expected
@@ -118,12 +118,12 @@ def test_paths_are_those_that_the_contract_names(make_plan):
     assert clean == root / "runs/tiny_mosei/men/clean/fold1/model.safetensors"
     assert plan.features("tiny_mosei") == Path("results/features/tiny_mosei.h5")
     assert plan.noisy("tiny_mosei", "gaussian_-10dB") == Path("results/noisy/tiny_mosei/gaussian_-10dB.h5")
-    noisy = plan.model("tiny_mosei", "nmer", "six", 1, "gaussian_-10dB")
-    assert noisy == root / "runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1/model.safetensors"
+    noisy = plan.model("tiny_mosei", "nmer", "incomplete", 1, "gaussian_-10dB")
+    assert noisy == root / "runs/tiny_mosei/nmer/incomplete/gaussian_-10dB/fold1/model.safetensors"
     teacher = plan.teacher(wildcards(dataset="tiny_mosei", system="nmer", fold="1"))
     assert teacher == [root / "teachers/tiny_mosei/two_tower/fold1/model.safetensors"]
     assert root / "scores/tiny_mosei/men/clean/gaussian_-10dB.csv" in plan.scores()
-    assert root / "scores/tiny_mosei/nmer/all/gaussian_-10dB.csv" in plan.scores()
+    assert root / "scores/tiny_mosei/nmer/all_noisy/gaussian_-10dB.csv" in plan.scores()
 
 
 def test_the_first_folds_of_a_corpus_are_run_and_a_fixed_split_has_one(make_plan):
@@ -141,10 +141,10 @@ def test_levels_may_be_given_per_noise_kind(make_plan):
 
 def test_the_all_noisy_regime_runs_under_the_reference_noise_and_only_for_table_5(make_plan):
     evaluations = make_plan("demo").evaluations()
-    levels = {c.name for _, system, regime, c in evaluations if regime == "all" and "unimodal" not in system}
+    levels = {c.name for _, system, regime, c in evaluations if regime == "all_noisy" and "unimodal" not in system}
     assert levels == {"gaussian_-10dB", "gaussian_-40dB"}
     plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(tables=[1, 2], systems=["men", "nmer"]))
-    assert all(regime != "all" for _, _, regime, _ in plan.evaluations())
+    assert all(regime != "all_noisy" for _, _, regime, _ in plan.evaluations())
 
 
 def unimodal_jobs(plan, system: str = "unimodal_v") -> tuple[list, list]:
@@ -166,7 +166,7 @@ def test_figure_3_shows_the_noises_that_are_named(make_plan):
 
 def test_the_uni_modality_benchmark_is_trained_at_every_level_from_0_db_and_has_a_clean_reference(make_plan):
     plan = make_plan("demo")
-    everything = [("clean", None), *(("all", f"gaussian_{level}dB") for level in (0, -40))]
+    everything = [("clean", None), *(("all_noisy", f"gaussian_{level}dB") for level in (0, -40))]
     for found in unimodal_jobs(plan):
         assert sorted(found, key=str) == sorted((("demo_iemocap", *job) for job in everything), key=str)
     assert "gaussian_0dB" in plan.corruptions
@@ -239,9 +239,14 @@ def test_a_job_reads_what_the_plan_says(make_plan, tmp_path):
 
     plan = make_plan("tiny", change)
     job = wildcards(
-        experiment="tiny", dataset="tiny_mosei", system="taught", regime="six", corruption="gaussian_-10dB", fold="1"
+        experiment="tiny",
+        dataset="tiny_mosei",
+        system="taught",
+        regime="incomplete",
+        corruption="gaussian_-10dB",
+        fold="1",
     )
-    common = {"dataset": "tiny_mosei", "system": "taught", "regime": "six", "repeats": 2, "noise": "gaussian"}
+    common = {"dataset": "tiny_mosei", "system": "taught", "regime": "incomplete", "repeats": 2, "noise": "gaussian"}
     common |= {"snr_db": -10, "evaluation": "one_condition", "file": str(file)}
     training = TrainingSettings(batch_size=7, constant_epochs=1, decay_epochs=1)
     teacher = {"file": str(file), "options": {"width": 5}}
@@ -256,7 +261,7 @@ def test_men_is_mmins_teacher_and_is_trained_once_also_where_it_is_not_asked_for
     plan = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(systems=["mmin"]))
     jobs = [(job.dataset, job.system, job.regime) for job in plan.trainings()]
     assert jobs.count(("tiny_mosei", "men", "clean")) == 1
-    mmin = wildcards(dataset="tiny_mosei", system="mmin", regime="six", corruption="gaussian_-10dB", fold="1")
+    mmin = wildcards(dataset="tiny_mosei", system="mmin", regime="incomplete", corruption="gaussian_-10dB", fold="1")
     assert plan.teacher(mmin) == [Path("results/tiny/runs/tiny_mosei/men/clean/fold1/model.safetensors")]
 
 
@@ -285,7 +290,7 @@ def test_the_form_of_the_invariant_features_decides_the_pretraining(make_plan):
     assert [job.system for job in plan.trainings()].count("shared") == 2
 
 
-TRAIN = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold="1")
+TRAIN = wildcards(dataset="tiny_mosei", system="nmer", regime="incomplete", corruption="gaussian_-10dB", fold="1")
 
 
 def test_settings_leave_out_what_stands_at_its_default(make_plan):
@@ -294,7 +299,7 @@ def test_settings_leave_out_what_stands_at_its_default(make_plan):
     assert settings == {
         "dataset": "tiny_mosei",
         "system": "nmer",
-        "regime": "six",
+        "regime": "incomplete",
         "noise": "gaussian",
         "snr_db": -10,
         "fold": 1,
@@ -372,7 +377,7 @@ def test_a_users_system_is_planned_from_its_file_without_importing_it(make_plan,
     file = tmp_path / "mine.py"
     file.write_text(
         "raise RuntimeError('imported')\n"
-        "@system('mine', pretraining='men', regimes=('six',), options={'width': 8})\n"
+        "@system('mine', pretraining='men', regimes=('incomplete',), options={'width': 8})\n"
         "class Mine: pass\n"
     )
 
@@ -381,7 +386,7 @@ def test_a_users_system_is_planned_from_its_file_without_importing_it(make_plan,
         config["experiments"]["tiny"]["systems"] = ["mine"]
 
     plan = make_plan("tiny", change)
-    mine = wildcards(dataset="tiny_mosei", system="mine", regime="six", corruption="gaussian_-10dB", fold="1")
+    mine = wildcards(dataset="tiny_mosei", system="mine", regime="incomplete", corruption="gaussian_-10dB", fold="1")
     settings = json.loads(plan.training_settings(mine))
     assert (settings["file"], settings["options"]) == (str(file), {"width": 16})
     assert plan.teacher(mine) == [Path("results/tiny/runs/tiny_mosei/men/clean/fold1/model.safetensors")]
@@ -408,7 +413,7 @@ def test_kinds_without_an_snr_are_run_once_under_their_own_name(make_plan):
     plan = make_plan(change=lambda c: c["experiments"]["tiny"].update(given), **noise_kinds_config())
     assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-20dB", "zero", "lose_few"]
     assert plan.snr_db == {"gaussian": [-10, -20], "zero": [], "lose_few": []}
-    assert {path.name for path in plan.scores() if "nmer/six" in str(path)} == {
+    assert {path.name for path in plan.scores() if "nmer/incomplete" in str(path)} == {
         "gaussian_-10dB.csv",
         "gaussian_-20dB.csv",
         "zero.csv",
@@ -440,7 +445,7 @@ def test_the_reference_noise_has_an_snr_where_one_has(make_plan):
 @pytest.mark.parametrize(("draws", "copies", "trained"), [(1, None, None), (4, 4, 4), ("fresh", None, "fresh")])
 def test_training_draws_reach_the_cache_and_the_noisy_trainings_alone(make_plan, draws, copies, trained):
     plan = make_plan(**noise_kinds_config(train_draws=draws))
-    noisy = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold=1)
+    noisy = wildcards(dataset="tiny_mosei", system="nmer", regime="incomplete", corruption="gaussian_-10dB", fold=1)
     clean = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold=1)
     stage = wildcards(dataset="tiny_mosei", stage="two_tower", fold=1)
     assert json.loads(plan.corruption_settings(noisy)).get("draws") == copies
@@ -455,7 +460,7 @@ def test_training_draws_reach_the_cache_and_the_noisy_trainings_alone(make_plan,
 def test_schedule_and_matching_reach_the_calibration_alone(make_plan):
     changed = noise_kinds_config(schedule="sigmoid", fixed_chain=1000, calibration={"match": "effective"})
     plan, plain = make_plan(**changed), make_plan()
-    job = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold=1)
+    job = wildcards(dataset="tiny_mosei", system="nmer", regime="incomplete", corruption="gaussian_-10dB", fold=1)
     settings = json.loads(plan.calibration_settings(job))
     assert settings["schedule"] == {"shape": "sigmoid", "chain": 1000}
     assert settings["match"] == "effective"
@@ -537,13 +542,13 @@ def test_training_curves_are_of_the_mildest_and_the_hardest_level_whatever_their
     root = Path("results/tiny/runs/tiny_mosei")
     assert make_plan(change=change).histories("tiny_mosei") == [
         root / "men/clean/fold1/history.csv",
-        root / "nmer/six/gaussian_0dB/fold1/history.csv",
-        root / "nmer/six/gaussian_-40dB/fold1/history.csv",
+        root / "nmer/incomplete/gaussian_0dB/fold1/history.csv",
+        root / "nmer/incomplete/gaussian_-40dB/fold1/history.csv",
     ]
     one = make_plan().histories("tiny_mosei")
-    assert one[1:] == [root / "nmer/six/gaussian_-10dB/fold1/history.csv"]
+    assert one[1:] == [root / "nmer/incomplete/gaussian_-10dB/fold1/history.csv"]
     without = make_plan(change=lambda c: c["experiments"]["tiny"].update(systems=["nmer"], noise=["zero"]))
-    assert without.histories("tiny_mosei") == [root / "nmer/six/zero/fold1/history.csv"]
+    assert without.histories("tiny_mosei") == [root / "nmer/incomplete/zero/fold1/history.csv"]
 
 
 def test_a_panel_is_told_what_is_not_at_its_default(make_plan):
@@ -641,7 +646,7 @@ def test_the_metrics_that_are_shown_concern_tables_figures_and_report_alone(make
     other = make_plan(change=lambda c: c["experiments"]["tiny"].update(metrics=["F1", "WF1"]))
     assert "metrics" not in json.loads(plan.tables_settings())
     assert json.loads(other.tables_settings())["metrics"] == ["F1", "WF1"]
-    job = wildcards(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold="1")
+    job = wildcards(dataset="tiny_mosei", system="nmer", regime="incomplete", corruption="gaussian_-10dB", fold="1")
     assert plan.training_settings(job) == other.training_settings(job)
     assert plan.evaluation_settings(job) == other.evaluation_settings(job)
     with pytest.raises(ConfigError, match=r"experiments.tiny.metrics: unknown metric 'WAA'. Did you mean 'WA'\?"):

@@ -18,7 +18,7 @@ from nmer.plan.plan import Plan
 
 CONFIG = yaml.safe_load((Path(__file__).resolve().parents[2] / "config.yaml").read_text(encoding="utf-8"))
 FOLDS = {"demo_iemocap": 10, "demo_mosei": 1, "tiny_iemocap": 10, "tiny_mosei": 1}
-BOTH, SIX = ("six", "all"), ("six",)
+BOTH, SIX = ("incomplete", "all_noisy"), ("incomplete",)
 SYSTEMS = {
     "men": (("clean",), None),
     "mctn": (BOTH, None),
@@ -140,12 +140,12 @@ class Expected:
                     if once or reference:
                         yield system, "clean", [None], [None] * reference + self.unimodal_levels() * once
                     if not once:
-                        yield system, "all", self.unimodal_levels(), self.unimodal_levels()
+                        yield system, "all_noisy", self.unimodal_levels(), self.unimodal_levels()
                 continue
             for regime in SYSTEMS[system][0]:
-                if regime == "all" and 5 not in self.tables:
+                if regime == "all_noisy" and 5 not in self.tables:
                     continue
-                levels = self.all_levels([self.reference] if regime == "all" else list(self.levels))
+                levels = self.all_levels([self.reference] if regime == "all_noisy" else list(self.levels))
                 yield system, regime, [None] if regime == "clean" else levels, levels
 
     def trainings(self, dataset: str) -> set[tuple]:
@@ -322,7 +322,9 @@ def test_what_is_set_for_training_holds_for_pretraining_too_unless_that_is_set_i
     config = copy.deepcopy(CONFIG) | {"experiment": "tiny", "training": general}
     config["experiments"]["tiny"]["training"] = own
     plan = Plan(config)
-    run = SimpleNamespace(dataset="tiny_mosei", system="nmer", regime="six", corruption="gaussian_-10dB", fold="1")
+    run = SimpleNamespace(
+        dataset="tiny_mosei", system="nmer", regime="incomplete", corruption="gaussian_-10dB", fold="1"
+    )
     stage = SimpleNamespace(dataset="tiny_mosei", stage="two_tower", fold="1")
     found = [json.loads(plan.training_settings(w)).get("training", {}) for w in (run, stage)]
     for key, defaults in (SCHEDULE | {"batch_size": (128, 128)}).items():

@@ -40,12 +40,14 @@ def test_their_jobs_have_a_rule_of_their_own_one_training_and_their_plug_ins_cod
     assert (plan.trained_systems, plan.reference_systems) == (["men", "nmer"], list(REFERENCES))
     found = {(job.system, job.rule) for job in jobs(plan) if job.stage == "evaluation" and job.system}
     assert found == {("men", "evaluate"), ("nmer", "evaluate"), *((name, "fit_reference") for name in REFERENCES)}
-    w = SimpleNamespace(dataset="tiny_iemocap", regime="six", corruption="gaussian_-10dB")
+    w = SimpleNamespace(dataset="tiny_iemocap", regime="incomplete", corruption="gaussian_-10dB")
     for name in REFERENCES:
         settings = json.loads(plan.evaluation_settings(SimpleNamespace(**vars(w), system=name)))
         assert settings["repeats"] == 1
         (job,) = [
-            job for job in jobs(plan) if job.system == name and job.dataset == w.dataset and "six" in str(job.output)
+            job
+            for job in jobs(plan)
+            if job.system == name and job.dataset == w.dataset and "incomplete" in str(job.output)
         ]
         assert made_by(plan, job)[0] == "fit_reference.py"
     codes = {name: plan.code("fit_reference.py", SimpleNamespace(**vars(w), system=name)) for name in REFERENCES}

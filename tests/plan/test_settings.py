@@ -7,7 +7,7 @@ import pytest
 from nmer.errors import ConfigError
 from nmer.plan.settings import PRETRAINING, EvaluationSettings, RunSettings, TrainingSettings, changed
 
-RUN = {"dataset": "iemocap", "system": "nmer", "regime": "six", "fold": 3, "repeats": 3}
+RUN = {"dataset": "iemocap", "system": "nmer", "regime": "incomplete", "fold": 3, "repeats": 3}
 
 
 def test_the_defaults_of_training_are_the_papers():
@@ -68,7 +68,7 @@ def test_unknown_keys_of_an_evaluation_are_refused_too():
 @pytest.mark.parametrize(("cls", "fold"), [(RunSettings, {"fold": 1}), (EvaluationSettings, {"folds": [1]})])
 def test_a_missing_key_is_named(cls, fold):
     with pytest.raises(ConfigError, match="'system'"):
-        cls.from_mapping({"dataset": "iemocap", "regime": "six", "repeats": 3} | fold)
+        cls.from_mapping({"dataset": "iemocap", "regime": "incomplete", "repeats": 3} | fold)
 
 
 def test_only_what_differs_from_the_default_counts_as_changed():

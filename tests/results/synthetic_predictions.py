@@ -61,7 +61,13 @@ def score_with_sklearn(predictions: pd.DataFrame, key: dict) -> pd.DataFrame:
 
 
 def write_run(
-    folder: Path, predictions: pd.DataFrame, system: str, regime="six", noise="gaussian", snr_db=-10, dataset="corpus"
+    folder: Path,
+    predictions: pd.DataFrame,
+    system: str,
+    regime="incomplete",
+    noise="gaussian",
+    snr_db=-10,
+    dataset="corpus",
 ) -> Path:
     """Write predictions and scores of a run; returns the file of scores."""
     path = folder / dataset / system / regime / (f"{noise}_{snr_db}dB.csv" if noise else "clean.csv")

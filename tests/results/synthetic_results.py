@@ -31,7 +31,7 @@ def make_scores(settings: ReportSettings, folds: int = 2, repeats: int = 3, seed
                 for snr_db in levels:
                     regimes = {"clean": (*CONDITIONS, "none", "avl")}
                     if system != "men":
-                        regimes = {"six": (*CONDITIONS, "none"), "all": ("none",)}
+                        regimes = {"incomplete": (*CONDITIONS, "none"), "all_noisy": ("none",)}
                     for regime, conditions in regimes.items():
                         for condition in conditions:
                             for fold in range(1, folds + 1):
@@ -43,7 +43,7 @@ def make_scores(settings: ReportSettings, folds: int = 2, repeats: int = 3, seed
 
 
 def make_unimodal_scores(
-    settings: ReportSettings, regime: str = "all", folds: int = 2, repeats: int = 3
+    settings: ReportSettings, regime: str = "all_noisy", folds: int = 2, repeats: int = 3
 ) -> pd.DataFrame:
     """Random scores of every uni-modal run, trained in a regime, and of the clean reference if settings ask for it."""
     generator = np.random.default_rng(1)
@@ -63,9 +63,9 @@ def make_unimodal_scores(
 
 
 def make_intervals(scores: pd.DataFrame) -> pd.DataFrame:
-    """Intervals of every cell of some scores, avg6 among them: wider above than below, some without their value."""
+    """Intervals of every cell of some scores, average among them: wider above than below, some without their value."""
     scores = scores[scores["metric"].isin(["WA", "UA"])]
-    six = scores[scores["condition"].isin(CONDITIONS)].assign(condition="avg6")
+    six = scores[scores["condition"].isin(CONDITIONS)].assign(condition="average")
     cell = ["dataset", "system", "regime", "noise", "snr_db", "condition", "metric"]
     table = pd.concat([scores, six]).groupby(cell, dropna=False)["value"].mean().reset_index()
     table["low"] = table["value"] - 0.01 * (1 - table.index % 3)

@@ -185,14 +185,14 @@ def runs(tmp_path_factory) -> list[Path]:
             six = {"mctn": predictions(0.8, 1), "nmer": predictions(0.9, 2)}
             if mild:
                 six["nmer"] = always(six["nmer"], 0, repeats=(2,))
-            found += [write_run(folder, six[name], name, "six", snr_db=level, dataset=dataset) for name in six]
+            found += [write_run(folder, six[name], name, "incomplete", snr_db=level, dataset=dataset) for name in six]
             none = {"mctn": all_noisy(predictions(0.8 if mild else 0, 3, False))}
             none["nmer"] = all_noisy(predictions(0.8, 4, False))
-            found += [write_run(folder, none[name], name, "all", snr_db=level, dataset=dataset) for name in none]
+            found += [write_run(folder, none[name], name, "all_noisy", snr_db=level, dataset=dataset) for name in none]
             men = predictions(0, 5)
             found.append(write_run(folder, men, "men", "clean", snr_db=level, dataset=dataset))
     for name, skill in (("unimodal_a", 0.9), ("unimodal_v", 0.0)):
-        found.append(write_run(folder, all_noisy(make_predictions(1, utterances=42, skill=skill)), name, "all"))
+        found.append(write_run(folder, all_noisy(make_predictions(1, utterances=42, skill=skill)), name, "all_noisy"))
         clean = all_noisy(make_predictions(1, utterances=42, skill=0.9)).assign(condition="avl")
         found.append(write_run(folder, clean, name, "clean", noise="", snr_db=None))
     return found
@@ -224,7 +224,7 @@ def test_the_step_writes_what_the_functions_find(runs, trainings):
 
 
 def test_each_training_is_judged_by_itself(trainings):
-    cell = {"dataset": "corpus", "system": "nmer", "regime": "six", "snr_db": -10, "condition": "avg6"}
+    cell = {"dataset": "corpus", "system": "nmer", "regime": "incomplete", "snr_db": -10, "condition": "average"}
     found = trainings
     for column, value in cell.items():
         found = found[found[column] == value]
@@ -250,7 +250,7 @@ def test_every_table_counts_the_trainings_of_its_cells(scores, trainings, refere
     assert counts(second, system="men", snr_db=-40) == (2, 2)
     third = table(3, table_3)
     assert counts(third, condition="a", snr_db=-10)[0] >= 1
-    assert counts(third, condition="avg6", snr_db=-10) == (1, 2)
+    assert counts(third, condition="average", snr_db=-10) == (1, 2)
     fifth = table(5, table_5)
     assert counts(fifth, system="mctn", snr_db=-10) == (0, 2)
     assert counts(fifth, system="mctn", snr_db=-40) == (2, 2), "all noisy at −40 dB: chance can be right, it is marked"
@@ -376,7 +376,7 @@ def statistics(runs, tmp_path_factory) -> Path:
 
 def test_comparisons_with_a_system_at_chance_are_marked_and_not_counted(statistics):
     table = read_comparisons(str(statistics / "comparisons.csv"))
-    first = table[(table["dataset"] == "corpus") & (table["condition"] == "avg6") & (table["metric"] == "WA")]
+    first = table[(table["dataset"] == "corpus") & (table["condition"] == "average") & (table["metric"] == "WA")]
     found = first.set_index(["snr_db", "system"])[["at_chance", "reference_at_chance"]]
     assert found.loc[(-10, "men")].tolist() == [2, 1]
     assert found.loc[(-40, "mctn")].tolist() == [0, 0]
@@ -431,7 +431,7 @@ def test_curves_of_wa_and_ua_have_a_line_of_chance(statistics, trainings):
 
 
 def test_the_training_figure_has_a_line_of_chance_for_the_validation_ua_alone(trainings):
-    rows = [("corpus", "nmer", "six", "gaussian", -10, 1, 1, epoch, 0.3, 1.0 / epoch) for epoch in (1, 2)]
+    rows = [("corpus", "nmer", "incomplete", "gaussian", -10, 1, 1, epoch, 0.3, 1.0 / epoch) for epoch in (1, 2)]
     names = ["dataset", "system", "regime", "noise", "snr_db", "fold", "repeat", "epoch", "val_UA", "loss"]
     histories = pd.DataFrame(rows, columns=names).astype({"snr_db": "Int64"})
     above, below = draw_training(training_curves(histories, SETTINGS, "corpus", trainings)).axes

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from published import published
 from scipy.stats import norm
 from synthetic_contributions import make_contrasts
 from synthetic_results import ROOT, run_step
@@ -28,7 +29,7 @@ SYSTEM_OF_LABEL = {
     "w/o VAE": "nmer_no_vae",
     "w/o L_inv": "nmer_no_inv",
 }
-REGIME_OF_TABLE = {2: "six", 3: "six", 4: "all", 5: "all"}
+REGIME_OF_TABLE = {2: "incomplete", 3: "incomplete", 4: "all_noisy", 5: "all_noisy"}
 NO_DISTANCES = read_distances([])
 LEAD = """
 [[claim]]
@@ -78,9 +79,9 @@ def claims_of(tmp_path, papers):
     return read
 
 
-def published(reference, number):
+def published_table(reference, number):
     """One of the paper's tables, a row per column and a column per system, read by nothing of ours."""
-    table = pd.read_csv(reference / f"paper_table{number}.csv")
+    table = published(reference, number)
     return table.pivot(index=["dataset", "noise", "snr_db", "metric"], columns="system", values="value")
 
 
@@ -101,12 +102,12 @@ def as_ours(tables, names=None, spread=1e-9):
 
 
 def of_paper(reference, *numbers):
-    return {number: pd.read_csv(reference / f"paper_table{number}.csv") for number in numbers}
+    return {number: published(reference, number) for number in numbers}
 
 
 def cells_of(values, dataset="iemocap", noise="gaussian", snr_db=-10):
     """Cells of Table 2 by hand: system -> WA."""
-    rows = [(dataset, system, "six", noise, snr_db, "avg6", "WA", value) for system, value in values.items()]
+    rows = [(dataset, system, "incomplete", noise, snr_db, "average", "WA", value) for system, value in values.items()]
     columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "metric", "value"]
     return pd.DataFrame(rows, columns=columns).astype({"snr_db": "Int64"})
 
@@ -120,7 +121,7 @@ def rows_of(audited, claim):
 
 @pytest.mark.parametrize(("number", "columns", "best"), [(2, 32, 24), (5, 16, 11)])
 def test_nmer_is_the_best_in_as_many_columns_as_the_papers_tables_show(reference, by_the_paper, number, columns, best):
-    wide = published(reference, number)
+    wide = published_table(reference, number)
     lead = (wide["NMER"] - wide.drop(columns="NMER").max(axis=1)).round(4)
     assert ((lead > 0).sum(), len(lead)) == (best, columns), "as the project's notes count them"
     (row,) = rows_of(by_the_paper, f"nmer_best_table_{number}").itertuples()
@@ -138,7 +139,7 @@ def test_the_first_claim_compares_with_the_best_of_the_others(by_the_paper):
 
 @pytest.mark.parametrize("claim", ["degrades_at_every_step", "degrades_from_10_to_40dB"])
 def test_degradation_is_counted_over_every_system_metric_and_step(reference, by_the_paper, claim):
-    wide = published(reference, 2).stack().unstack("snr_db")
+    wide = published_table(reference, 2).stack().unstack("snr_db")
     levels = [-10, -20, -30, -40] if claim == "degrades_at_every_step" else [-10, -40]
     lost = -wide[levels].diff(axis=1).iloc[:, 1:].round(4)
     rows = rows_of(by_the_paper, claim).set_index(["dataset", "detail"])
@@ -153,7 +154,7 @@ def test_degradation_is_counted_over_every_system_metric_and_step(reference, by_
 
 
 def test_men_is_behind_by_what_plain_pandas_says(reference, by_the_paper):
-    wide = published(reference, 2).xs(-40, level="snr_db").xs("WA", level="metric")
+    wide = published_table(reference, 2).xs(-40, level="snr_db").xs("WA", level="metric")
     rows = rows_of(by_the_paper, "men_behind_at_40dB").set_index(["dataset", "detail"])
     for place, each in wide.iterrows():
         behind = 100 * (each[["MCTN", "MMIN", "IF-MMIN"]] - each["MEN"])
@@ -164,7 +165,7 @@ def test_men_is_behind_by_what_plain_pandas_says(reference, by_the_paper):
 
 
 def test_nmer_outperforms_each_baseline_in_as_many_columns_as_the_papers_table_shows(reference, by_the_paper):
-    wide = published(reference, 2)
+    wide = published_table(reference, 2)
     rows = rows_of(by_the_paper, "nmer_outperforms_most_baselines").set_index("detail")
     counted = {label: int((wide["NMER"] > wide[label]).sum()) for label in ("MEN", "MCTN", "MMIN", "IF-MMIN")}
     assert counted == {"MEN": 32, "MCTN": 32, "MMIN": 29, "IF-MMIN": 27}, "as the project's notes count them"
@@ -183,7 +184,16 @@ def test_most_is_more_than_half(claims_of, papers, paper_settings):
             (n, level, m) for n in ("gaussian", "impulse") for level in (-10, -20, -30, -40) for m in ("WA", "UA")
         ]
         rows = [
-            ("iemocap", system, "six", noise, level, "avg6", metric, 0.7 + (0.01 * sign if system == "nmer" else 0))
+            (
+                "iemocap",
+                system,
+                "incomplete",
+                noise,
+                level,
+                "average",
+                metric,
+                0.7 + (0.01 * sign if system == "nmer" else 0),
+            )
             for (noise, level, metric), sign in zip(places, signs, strict=True)
             for system in ("nmer", "mmin")
         ]
@@ -221,7 +231,7 @@ def test_if_mmin_fades_under_gaussian_noise_and_not_under_impulses_in_the_papers
 
 
 def test_ablations_are_worse_in_wa_and_not_in_every_ua(reference, by_the_paper):
-    wide = published(reference, 2)
+    wide = published_table(reference, 2)
     rows = rows_of(by_the_paper, "ablations_worse").set_index(["dataset", "detail"])
     assert len(rows) == 8
     for label in ("w/o VAE", "w/o L_inv"):
@@ -351,7 +361,9 @@ def test_a_best_claim_is_refuted_by_a_rival_that_is_named(claims_of, papers, pap
     ours = make_contrasts(cells_of({"nmer": 0.74, "mmin": 0.76, "men": 0.6}), spread=0.002)
     (row,) = audit(claims_of(text), papers, paper_settings, ours, NO_DISTANCES).itertuples()
     assert row.verdict == "does not hold"
-    assert row.evidence.startswith("NMER less MMIN, iemocap, Gaussian, −10 dB, avg6, WA: −2.00 points, corrected p = ")
+    assert row.evidence.startswith(
+        "NMER less MMIN, iemocap, Gaussian, −10 dB, average, WA: −2.00 points, corrected p = "
+    )
 
 
 def test_systems_are_compared_on_the_same_units(claims_of, papers, paper_settings):
@@ -379,7 +391,7 @@ def test_a_missing_score_is_named_and_its_claim_not_run(claims_of, papers, paper
     ours = make_contrasts(cells_of({"nmer": 0.76}))
     (row,) = audit(claims_of(LEAD), papers, paper_settings, ours, NO_DISTANCES).itertuples()
     assert row.verdict == "not run"
-    assert row.our_value == "1 of 2 scores missing, e.g. iemocap, MMIN, Gaussian, −10 dB, avg6, WA"
+    assert row.our_value == "1 of 2 scores missing, e.g. iemocap, MMIN, Gaussian, −10 dB, average, WA"
     assert row.paper_holds == "holds"
 
 
@@ -400,11 +412,15 @@ def test_synthetic_data_in_the_papers_place_are_computed_and_marked(claims_of, p
     assert to_html(audited.reset_index()).count("holds (synthetic data: means nothing)") == 1
 
 
-@pytest.mark.parametrize(("table", "regime"), [(2, "six"), (5, "all")])
+@pytest.mark.parametrize(("table", "regime"), [(2, "incomplete"), (5, "all_noisy")])
 def test_a_table_takes_the_trainings_it_shows_and_men_trained_clean(claims_of, papers, paper_settings, table, regime):
-    condition = {2: "avg6", 5: "none"}[table]
+    condition = {2: "average", 5: "none"}[table]
     text = LEAD.replace("table = 2", f"table = {table}").replace('"mmin"', '"men"')
-    values = {("nmer", regime): 0.8, ("nmer", {"six": "all", "all": "six"}[regime]): 0.1, ("men", "clean"): 0.7}
+    values = {
+        ("nmer", regime): 0.8,
+        ("nmer", {"incomplete": "all_noisy", "all_noisy": "incomplete"}[regime]): 0.1,
+        ("men", "clean"): 0.7,
+    }
     rows = [("iemocap", *run, "gaussian", -10, condition, "WA", value) for run, value in values.items()]
     columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "metric", "value"]
     cells = pd.DataFrame(rows, columns=columns).astype({"snr_db": "Int64"})

@@ -47,7 +47,7 @@ def make_counts(
     """Counts as the workflow writes them, and the matrices of scikit-learn, averaged over the six conditions."""
     generator, rows, expected = np.random.default_rng(0), [], {}
     for dataset, system, (noise, snr_db) in itertools.product(datasets, systems, levels):
-        for regime in ("clean",) if system == "men" else ("six", "all"):
+        for regime in ("clean",) if system == "men" else ("incomplete", "all_noisy"):
             matrices = []
             for condition in (*CONDITIONS, "none", "avl"):
                 true, taken = draw_labels(generator, classes, condition)
@@ -57,7 +57,7 @@ def make_counts(
                     rows.append((*run, classes[label], classes[predicted], counts[label, predicted]))
                 if condition in CONDITIONS:
                     matrices.append(confusion_matrix(true, taken, labels=range(len(classes)), normalize="true"))
-            if regime != "all":
+            if regime != "all_noisy":
                 expected[dataset, system, noise, snr_db] = np.mean(matrices, axis=0)
     columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "label", "predicted", "count"]
     return pd.DataFrame(rows, columns=columns).astype({"snr_db": "Int64"}), expected
@@ -88,7 +88,7 @@ def test_pairs_without_a_prediction_may_be_left_out(made):
 def test_a_class_without_an_utterance_under_a_condition_counts_under_the_others():
     rows = [("a", "happy", "happy", 3), ("a", "happy", "sad", 1), ("v", "sad", "sad", 1), ("v", "happy", "happy", 0)]
     counts = pd.DataFrame(rows, columns=["condition", "label", "predicted", "count"])
-    counts = counts.assign(dataset="mosi", system="nmer", regime="six", noise="gaussian", snr_db=-10)
+    counts = counts.assign(dataset="mosi", system="nmer", regime="incomplete", noise="gaussian", snr_db=-10)
     found = confusion_matrices(counts, SETTINGS, "mosi").set_index(["label", "predicted"])["share"].to_dict()
     assert found == {("happy", "happy"): 0.75, ("happy", "sad"): 0.25, ("sad", "happy"): 0.0, ("sad", "sad"): 1.0}
 

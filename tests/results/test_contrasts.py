@@ -13,7 +13,9 @@ from nmer.results.contributions import Contributions, measure
 from nmer.results.predictions import FoldPredictions, Run
 
 
-def make_run(correct: np.ndarray, system: str = "nmer", regime: str = "all", snr_db: int = -10, folds: int = 1) -> Run:
+def make_run(
+    correct: np.ndarray, system: str = "nmer", regime: str = "all_noisy", snr_db: int = -10, folds: int = 1
+) -> Run:
     """A run whose answers are right where ``correct`` (repeats, utterances) says so; folds of equal size."""
     parts = {}
     for fold, here in enumerate(np.array_split(np.arange(correct.shape[1]), folds), start=1):
@@ -129,12 +131,12 @@ def test_a_system_trained_clean_has_the_same_trainings_at_every_level():
     second = first & answers(0.95, 1, 400, 5)
     levels = {-10: first, -20: second}
     found = {}
-    for regime in ("clean", "all"):
+    for regime in ("clean", "all_noisy"):
         measured = measure([make_run(each, "men", regime, level) for level, each in levels.items()])
         weights = {row(measured, snr_db=-10): 1.0, row(measured, snr_db=-20): -1.0}
         low, high = Contrasts(measured).of(weights).interval()
         found[regime] = high - low
-    assert found["all"] > 10 * found["clean"]
+    assert found["all_noisy"] > 10 * found["clean"]
 
 
 def test_what_a_design_cannot_show_is_not_tested_and_the_reason_is_given():

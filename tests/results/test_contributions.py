@@ -53,7 +53,7 @@ def corpora(draw: st.DrawFn) -> Run:
     utterances = np.array([f"u{number:02d}" for number in range(len(labels))])
     names = tuple(f"class{number}" for number in range(classes))
     fold = FoldPredictions(utterances, labels, guesses)
-    return Run(("corpus", "nmer", "six", "gaussian", -10), names, CONDITIONS, {1: fold})
+    return Run(("corpus", "nmer", "incomplete", "gaussian", -10), names, CONDITIONS, {1: fold})
 
 
 def weighted_score(metric: str, labels: np.ndarray, guesses: np.ndarray, weights: np.ndarray) -> float:
@@ -78,7 +78,7 @@ def test_a_contribution_is_how_a_score_changes_as_its_utterance_counts_more(run)
     step = 1e-5
     for row in measured.cells.itertuples():
         positions = [
-            CONDITIONS.index(name) for name in (SIX_CONDITIONS if row.condition == "avg6" else [row.condition])
+            CONDITIONS.index(name) for name in (SIX_CONDITIONS if row.condition == "average" else [row.condition])
         ]
         for repeat, predicted in enumerate(fold.predicted):
             for unit in range(len(fold.labels)):
@@ -113,7 +113,7 @@ def make_run(folds: dict[int, list[str]], system: str = "nmer") -> Run:
         )
         for fold, names in folds.items()
     }
-    return Run(("corpus", system, "all", "gaussian", -10), ("no", "yes"), ("none",), parts)
+    return Run(("corpus", system, "all_noisy", "gaussian", -10), ("no", "yes"), ("none",), parts)
 
 
 TWENTY = [f"u{number:02d}" for number in range(20)]

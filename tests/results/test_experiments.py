@@ -15,7 +15,7 @@ from nmer import command
 from nmer.names import predictions_path
 
 SIX = ("a", "v", "l", "av", "al", "vl")
-NOISE = ("corpus", "nmer", "six", "gaussian", -10)
+NOISE = ("corpus", "nmer", "incomplete", "gaussian", -10)
 
 
 def write_experiment(root: Path, name: str, seed: int, runs=(NOISE,), repeats: int = 2, **changed) -> pd.DataFrame:
@@ -81,18 +81,18 @@ def test_every_cell_has_both_means_and_their_difference(tmp_path, capsys):
         assert cell[f"{place}_repeats"] == repeats
     assert cell["difference"] == pytest.approx(cell["second_mean"] - cell["first_mean"])
     means = [part[part["metric"] == "UA"]["value"].mean() for part in (one, two)]
-    printed = next(line for line in capsys.readouterr().out.splitlines() if "| avg6 | UA |" in line)
+    printed = next(line for line in capsys.readouterr().out.splitlines() if "| average | UA |" in line)
     assert f"| {100 * means[0]:.2f} ±" in printed
     assert printed.endswith(f"| {100 * (means[1] - means[0]):+.2f} |")
 
 
 def test_runs_of_one_experiment_are_listed_and_clean_scores_compared(tmp_path, capsys):
-    clean, other = ("corpus", "unimodal_a", "clean", "", None), ("corpus", "mmin", "six", "impulse", -20)
+    clean, other = ("corpus", "unimodal_a", "clean", "", None), ("corpus", "mmin", "incomplete", "impulse", -20)
     write_experiment(tmp_path, "one", 1, runs=(NOISE, clean, other))
     write_experiment(tmp_path, "two", 2, runs=(NOISE, clean))
     compare(tmp_path, "one", "two", "--markdown", tmp_path / "out.md", "--metrics", "UA")
     said = (tmp_path / "out.md").read_text()
-    assert "- one: mmin on corpus, regime six, impulse_-20dB" in said
+    assert "- one: mmin on corpus, regime incomplete, impulse_-20dB" in said
     assert "| corpus | unimodal_a | clean | none |  | avl | UA |" in said
     assert "| WA |" not in said
     assert capsys.readouterr().out == ""
@@ -103,7 +103,10 @@ def test_pairs_that_were_not_scored_on_the_same_utterances_are_refused(tmp_path,
     write_experiment(tmp_path, "one", 1, repeats=1)
     write_experiment(tmp_path, "two", 2, repeats=1, **changed)
     said = failure(capsys, tmp_path, "one", "two")
-    assert "nmer on corpus, regime six, gaussian_-10dB: 'one' and 'two' were not scored on the same utterances" in said
+    assert (
+        "nmer on corpus, regime incomplete, gaussian_-10dB: 'one' and 'two' were not scored on the same utterances"
+        in said
+    )
 
 
 def test_wrong_calls_are_refused_in_one_line(tmp_path, capsys):

@@ -31,13 +31,17 @@ def test_every_cell_is_the_plain_mean_of_the_runs_that_the_tables_take(small_set
     values = shown.set_index(key)["mean"]
     assert len(values) == 3 * (3 * 7 + 2) * 2, "systems; six and average at three levels, all noisy at two; metrics"
     means, expected = plain_means(small_scores), {}
-    for system, trained in (("nmer", ("six", "all")), ("my_system", ("six", "all")), ("men", ("clean", "clean"))):
+    for system, trained in (
+        ("nmer", ("incomplete", "all_noisy")),
+        ("my_system", ("incomplete", "all_noisy")),
+        ("men", ("clean", "clean")),
+    ):
         for noise, snr_db in (("gaussian", -10), ("gaussian", -40), ("impulse", -10)):
             for metric in ("WA", "UA"):
                 place = (system, noise, snr_db)
                 six = [means[system, trained[0], noise, snr_db, c, metric] for c in CONDITIONS]
                 expected |= {(*place, c, metric): v for c, v in zip(CONDITIONS, six, strict=True)}
-                expected[*place, "avg6", metric] = statistics.mean(six)
+                expected[*place, "average", metric] = statistics.mean(six)
                 if noise == "gaussian":
                     expected[*place, "none", metric] = means[system, trained[1], noise, snr_db, "none", metric]
     assert values.to_dict() == pytest.approx(expected)
@@ -49,7 +53,7 @@ def test_a_cell_prints_wa_above_ua_and_can_be_read_on_its_shade(small_settings, 
     figure = draw_conditions(shown)
     panels = {axis.get_title(loc="left"): cells(axis) for axis in figure.axes if axis.images}
     assert list(panels) == ["Gaussian, −10 dB", "Gaussian, −40 dB", "Impulse, −10 dB"]
-    row = shown[(shown["system"] == "nmer") & (shown["snr_db"] == -40) & (shown["condition"] == "avg6")]
+    row = shown[(shown["system"] == "nmer") & (shown["snr_db"] == -40) & (shown["condition"] == "average")]
     wa, ua = (row.loc[row["metric"] == metric, "mean"].item() for metric in ("WA", "UA"))
     assert panels["Gaussian, −40 dB"][1, 6][0] == f"{wa:.3f}\n{ua:.3f}"
     assert [text for (_, column), (text, _) in panels["Impulse, −10 dB"].items() if column == 7] == ["–"] * 3

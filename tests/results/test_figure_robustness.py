@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from drawn import assert_same_files, lines
+from published import published
 from synthetic_results import draw_figure, make_intervals, make_scores
 
 from nmer.results.figures.robustness import draw_robustness, robustness
@@ -19,7 +20,7 @@ def intervals(small_scores):
 
 
 def test_the_curves_are_the_cells_of_table_2(small_settings, small_scores, intervals, reference):
-    paper = pd.read_csv(reference / "paper_table2.csv").astype({"snr_db": "Int64"})
+    paper = published(reference, 2).astype({"snr_db": "Int64"})
     key = ["dataset", "system", "noise", "snr_db", "metric"]
     table = table_2(small_scores, small_settings, paper).dropna(subset="mean").set_index(key)["mean"]
     curves = robustness(intervals, small_settings).set_index(key)["value"]

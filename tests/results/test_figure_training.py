@@ -31,7 +31,11 @@ def write_histories(folder, systems=("men", "nmer", "my_system"), noise=NOISE, f
     """Random histories in the workflow's folders; returns their files and the rows of each."""
     generator, rows_of = np.random.default_rng(0), {}
     for system, fold in itertools.product(systems, range(1, folds + 1)):
-        places = ["clean"] if system == "men" else [f"{regime}/{name}" for regime in ("six", "all") for name in noise]
+        places = (
+            ["clean"]
+            if system == "men"
+            else [f"{regime}/{name}" for regime in ("incomplete", "all_noisy") for name in noise]
+        )
         for place in places:
             rows = [
                 (repeat, epoch, 0.0002, generator.uniform(lowest, 9), 1.0, generator.random(), generator.random())
@@ -102,7 +106,7 @@ def test_without_a_history_there_is_a_sentence():
 
 @pytest.mark.parametrize(
     "place",
-    ["history.csv", "fold1/history.csv", "mosi/nmer/six/gaussian_-11dB/fold1/history.csv", "nmer/clean/fold1/h"],
+    ["history.csv", "fold1/history.csv", "mosi/nmer/incomplete/gaussian_-11dB/fold1/history.csv", "nmer/clean/fold1/h"],
 )
 def test_a_history_outside_its_folders_is_refused_by_name(place):
     with pytest.raises(DataError, match=f"^{place}: its folders name no run of these settings"):

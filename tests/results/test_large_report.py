@@ -98,7 +98,7 @@ def write_statistics(folder: Path, scores: pd.DataFrame, settings: ReportSetting
     cells = make_intervals(scores)[list(COLUMNS)].astype({"snr_db": "Int64"})
     contrasts = make_contrasts(cells, spread=0.01)
     write_contributions(folder / "contributions.h5", contrasts.measured)
-    runs = cells.loc[cells["condition"] != "avg6", ["dataset", "system", "regime", "noise", "snr_db", "condition"]]
+    runs = cells.loc[cells["condition"] != "average", ["dataset", "system", "regime", "noise", "snr_db", "condition"]]
     pairs = pd.DataFrame(itertools.product(CLASSES, CLASSES), columns=["label", "predicted"])
     confusion = runs.drop_duplicates().merge(pairs, how="cross")
     tables = {

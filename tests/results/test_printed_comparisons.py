@@ -18,7 +18,7 @@ ROWS = [
         "iemocap",
         "gaussian",
         -10,
-        "avg6",
+        "average",
         "WA",
         "men",
         0.0197,
@@ -34,12 +34,31 @@ ROWS = [
         "10 folds",
         "",
     ),
-    ("iemocap", "gaussian", -10, "avg6", "UA", "men", 0.0018, -0.01, 0.02, 0.5, 1.0, 0.01, 3, 0, 3, 0, "10 folds", ""),
+    (
+        "iemocap",
+        "gaussian",
+        -10,
+        "average",
+        "UA",
+        "men",
+        0.0018,
+        -0.01,
+        0.02,
+        0.5,
+        1.0,
+        0.01,
+        3,
+        0,
+        3,
+        0,
+        "10 folds",
+        "",
+    ),
     (
         "iemocap",
         "gaussian",
         -40,
-        "avg6",
+        "average",
         "WA",
         "men",
         -0.03,
@@ -55,7 +74,26 @@ ROWS = [
         "10 folds",
         "",
     ),
-    ("iemocap", "impulse", -10, "avg6", "WA", "my_system", 0.0, -0.01, 0.01, 1.0, 1.0, 0.0, 3, 0, 3, 0, "10 folds", ""),
+    (
+        "iemocap",
+        "impulse",
+        -10,
+        "average",
+        "WA",
+        "my_system",
+        0.0,
+        -0.01,
+        0.01,
+        1.0,
+        1.0,
+        0.0,
+        3,
+        0,
+        3,
+        0,
+        "10 folds",
+        "",
+    ),
     ("iemocap", "gaussian", -10, "none", "WA", "men", 0.1, 0.05, 0.15, 0.001, 0.01, 0.2, 3, 0, 3, 0, "10 folds", ""),
 ]
 
@@ -124,7 +162,7 @@ def test_a_reader_sees_where_the_linear_reference_is_ahead(small_settings):
     for system, values in differences.items():
         for level, value in zip((-10, -20, -30, -40), values, strict=True):
             rows.append(about | {"system": system, "snr_db": level, "difference": value})
-    wa = pd.DataFrame(rows).assign(dataset="iemocap", noise="gaussian", condition="avg6", metric="WA")
+    wa = pd.DataFrame(rows).assign(dataset="iemocap", noise="gaussian", condition="average", metric="WA")
     wa = wa.assign(p_value=0.5, effect=0.0, reference="nmer", reference_trainings=3, reference_at_chance=0)
     ua = wa.assign(metric="UA", difference=-wa["difference"])
     sentence = summary(pd.concat([wa, ua])[list(COMPARISON_COLUMNS)], small_settings)[1]

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 import yaml
+from published import published
 from synthetic_results import draw_figure, make_intervals, make_scores, make_unimodal_scores, run_step
 
 from nmer.errors import DataError
@@ -155,7 +156,7 @@ def test_headlines_name_the_best_system_and_the_loss(small_settings, small_score
 def test_the_comparison_with_the_paper_counts_only_real_cells(
     small_settings, small_scores, unimodal_settings, unimodal_scores, reference
 ):
-    paper = pd.read_csv(reference / "paper_table2.csv")
+    paper = published(reference, 2)
     table = table_2(small_scores, small_settings, paper.astype({"snr_db": "Int64"}))
     fourth = table_4(unimodal_scores, unimodal_settings, read_paper(reference, 4))
     assert fourth["difference"].notna().sum() == 3 * 3 * 2, "neither the clean row nor synthetic data"

@@ -45,10 +45,10 @@ SETTINGS = ReportSettings(
 def files(tmp_path_factory):
     folder, paths = tmp_path_factory.mktemp("runs"), []
     for seed, (dataset, tested) in enumerate(TESTED.items()):
-        runs = [("men", "clean", "gaussian", tested), ("unimodal_l", "all", "gaussian", ("none",))]
+        runs = [("men", "clean", "gaussian", tested), ("unimodal_l", "all_noisy", "gaussian", ("none",))]
         runs.append(("unimodal_l", "clean", "", (tested[-1],)))
         if dataset != "one":
-            runs += [("nmer", regime, "gaussian", tested) for regime in ("six", "all")]
+            runs += [("nmer", regime, "gaussian", tested) for regime in ("incomplete", "all_noisy")]
         for number, (system, regime, noise, conditions) in enumerate(runs):
             made = make_predictions(folds=1, utterances=30, conditions=conditions, seed=10 * seed + number, skill=0.5)
             snr_db = -10 if noise else None
@@ -74,16 +74,16 @@ def paper(reference):
 def test_the_modalities_of_a_corpus_are_those_that_its_conditions_name(scores):
     for dataset, tested in TESTED.items():
         assert "".join(modalities_of(tested)) == tested[-1]
-        assert modalities_of([*tested, "avg6"]) == modalities_of(tested)
+        assert modalities_of([*tested, "average"]) == modalities_of(tested)
         rows = scores[incomplete(scores) & (scores["dataset"] == dataset)]
         assert set(rows["condition"]) == set(INCOMPLETE[dataset])
 
 
 def test_averages_are_over_the_incomplete_conditions_of_each_corpus(scores):
     cells = average(scores)
-    assert set(cells.loc[cells["condition"] == "avg6", "dataset"]) == {"three", "two"}
+    assert set(cells.loc[cells["condition"] == "average", "dataset"]) == {"three", "two"}
     key = ["dataset", "system", "regime", "metric"]
-    averages = cells[cells["condition"] == "avg6"].set_index(key)["mean"]
+    averages = cells[cells["condition"] == "average"].set_index(key)["mean"]
     for place, mean in averages.items():
         rows = scores.set_index(key).sort_index().loc[place]
         assert mean == pytest.approx(rows.loc[rows["condition"].isin(INCOMPLETE[place[0]]), "value"].mean())
@@ -100,7 +100,7 @@ def test_tables_have_the_conditions_of_each_corpus(scores, paper):
     assert set(second.loc[second["mean"].notna(), "dataset"]) == {"three", "two"}
     third = table_3(scores, SETTINGS, paper[3])
     measured = third[third["mean"].notna()].groupby("dataset")["condition"].agg(set)
-    assert measured.to_dict() == {name: {*INCOMPLETE[name], "avg6"} for name in ("three", "two")}
+    assert measured.to_dict() == {name: {*INCOMPLETE[name], "average"} for name in ("three", "two")}
     fourth = table_4(scores, SETTINGS, paper[4])
     clean = fourth[fourth["noise"] == ""]
     assert dict(zip(clean["dataset"], clean["condition"], strict=True)) == {"three": "avl", "two": "al", "one": "l"}
@@ -125,8 +125,8 @@ def test_averages_behind_intervals_are_those_of_the_tables(runs, scores):
     cells = measured.cells
     assert all(np.isfinite(each.contributions).any() for each in measured.datasets.values())
     key = ["dataset", "system", "regime", "metric"]
-    found = cells[cells["condition"] == "avg6"].set_index(key)["value"]
-    expected = average(scores).query("condition == 'avg6'").set_index(key)["mean"]
+    found = cells[cells["condition"] == "average"].set_index(key)["value"]
+    expected = average(scores).query("condition == 'average'").set_index(key)["mean"]
     assert set(found.index) == set(expected.index)
     for place, value in found.items():
         assert value == pytest.approx(expected[place])
@@ -134,11 +134,11 @@ def test_averages_behind_intervals_are_those_of_the_tables(runs, scores):
 
 def test_chance_is_judged_for_the_average_of_each_corpus(runs):
     trainings = judge_runs(runs)
-    assert set(trainings.loc[trainings["condition"] == "avg6", "dataset"]) == {"three", "two"}
+    assert set(trainings.loc[trainings["condition"] == "average", "dataset"]) == {"three", "two"}
     assert all(levels(trainings)[dataset, "UA"] == pytest.approx(1 / 3) for dataset in TESTED)
     shown = shown_cells(trainings, SETTINGS)
     nmer = shown[(shown["dataset"] == "two") & (shown["system"] == "nmer")]
-    assert set(nmer["condition"]) == {"a", "l", "avg6", "none"}
+    assert set(nmer["condition"]) == {"a", "l", "average", "none"}
     assert len(shown.query("dataset == 'two' and noise == '' and condition == 'al'")) == 1
     lost = trainings.assign(at_chance=1)
     assert any("on two, without noise: clean: lexical only" in sentence for sentence in warnings(lost, SETTINGS))
@@ -147,7 +147,7 @@ def test_chance_is_judged_for_the_average_of_each_corpus(runs):
 def test_heat_maps_have_the_incomplete_conditions_of_their_corpus(scores):
     for dataset in ("three", "two"):
         cells = condition_scores(scores, SETTINGS, dataset)
-        assert set(cells["condition"]) == {*INCOMPLETE[dataset], "avg6", "none"}
+        assert set(cells["condition"]) == {*INCOMPLETE[dataset], "average", "none"}
         draw_conditions(cells)
     assert set(condition_scores(scores, SETTINGS, "one")["condition"]) == {"none"}
 

@@ -56,19 +56,19 @@ def test_kinds_without_an_snr_survive_reading_and_averaging(tmp_path, small_sett
     scores.to_csv(tmp_path / "zero.csv", index=False)
     cells = average(read_scores(tmp_path / "zero.csv"))
     assert cells["snr_db"].isna().all()
-    assert len(cells[cells["condition"] == "avg6"]) == 3 * 3 * 3
+    assert len(cells[cells["condition"] == "average"]) == 3 * 3 * 3
 
 
 def test_averages_do_not_weigh_conditions_or_folds_by_their_size(small_scores):
     cells = average(small_scores)
-    key = ("mosi", "nmer", "six", "gaussian", -10)
+    key = ("mosi", "nmer", "incomplete", "gaussian", -10)
     here = small_scores.set_index(["dataset", "system", "regime", "noise", "snr_db"]).sort_index().loc[key]
     six = here[(here["metric"] == "UA") & here["condition"].isin(["a", "v", "l", "av", "al", "vl"])]
     by_repeat = [
         sum(six[(six["repeat"] == repeat) & (six["fold"] == fold)]["value"].sum() / 6 for fold in (1, 2)) / 2
         for repeat in (1, 2, 3)
     ]
-    cell = cells[(cells["condition"] == "avg6") & (cells["metric"] == "UA")]
+    cell = cells[(cells["condition"] == "average") & (cells["metric"] == "UA")]
     cell = cell.set_index(["dataset", "system", "regime", "noise", "snr_db"]).loc[key]
     mean = sum(by_repeat) / 3
     assert cell["mean"] == pytest.approx(mean)
@@ -90,7 +90,7 @@ def test_an_incomplete_set_of_conditions_or_folds_is_an_error(small_scores):
 
 
 def test_only_a_system_trained_on_clean_data_alone_counts_in_every_regime(small_scores):
-    for regime in ("six", "all"):
+    for regime in ("incomplete", "all_noisy"):
         found = of_regime(small_scores, regime).groupby("system")["regime"].unique()
         assert {system: list(regimes) for system, regimes in found.items()} == {
             "men": ["clean"],

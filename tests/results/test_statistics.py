@@ -32,7 +32,9 @@ SETTINGS = ReportSettings.from_mapping(
 )
 
 
-def make_cells(values: dict[tuple[str, int], float], condition: str = "avg6", regime: str = "six") -> pd.DataFrame:
+def make_cells(
+    values: dict[tuple[str, int], float], condition: str = "average", regime: str = "incomplete"
+) -> pd.DataFrame:
     """Cells of WA with these values by (system, level)."""
     rows = [
         ("corpus", system, regime, "gaussian", level, condition, "WA", value)
@@ -55,7 +57,7 @@ def test_a_comparison_is_paired():
     random -= random.mean(axis=1, keepdims=True)
     shared, own = random[0], 0.1 * random[1]
     (row,) = comparisons(make_contrasts(cells, np.stack([shared, shared + own])), ["nmer", "men"]).itertuples()
-    assert (row.system, row.condition, row.difference) == ("men", "avg6", pytest.approx(0.1))
+    assert (row.system, row.condition, row.difference) == ("men", "average", pytest.approx(0.1))
     # What both share is gone from the difference: its standard error is a tenth of that of a score.
     half = t.ppf(0.975, UNITS - 1) * np.sqrt(UNITS / (UNITS - 1) * (own**2).sum())
     assert (row.low, row.high) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half))
@@ -96,10 +98,10 @@ def test_only_systems_beside_nmer_at_the_same_place_are_compared():
     cells = make_cells({("men", -10): 0.4, ("men", -20): 0.3, ("nmer", -10): 0.5})
     assert list(comparisons(make_contrasts(cells), ["nmer", "men"])["snr_db"]) == [-10]
     assert comparisons(make_contrasts(cells[:2]), ["men"]).empty
-    all_noisy = make_cells({("mmin", -10): 0.4, ("nmer", -10): 0.5}, "none", "all")
+    all_noisy = make_cells({("mmin", -10): 0.4, ("nmer", -10): 0.5}, "none", "all_noisy")
     assert list(comparisons(make_contrasts(all_noisy), ["nmer", "mmin"])["condition"]) == ["none"]
     # Models trained for the six conditions say nothing of the all-noisy table.
-    six = make_cells({("mmin", -10): 0.4, ("nmer", -10): 0.5}, "none", "six")
+    six = make_cells({("mmin", -10): 0.4, ("nmer", -10): 0.5}, "none", "incomplete")
     assert comparisons(make_contrasts(six), ["nmer", "mmin"]).empty
 
 
@@ -121,7 +123,7 @@ def make_scores(table: np.ndarray, systems: list[str]) -> pd.DataFrame:
     """Scores (blocks, systems), a fold per block, equal in all conditions and repeats."""
     return pd.DataFrame(
         [
-            ("corpus", system, "six", "gaussian", -10, condition, fold, repeat, metric, table[fold - 1, column])
+            ("corpus", system, "incomplete", "gaussian", -10, condition, fold, repeat, metric, table[fold - 1, column])
             for column, system in enumerate(systems)
             for fold in range(1, len(table) + 1)
             for condition in ("a", "v", "l", "av", "al", "vl")
@@ -240,7 +242,7 @@ def test_the_step_takes_speakers_from_the_store(tmp_path, known):
 def test_the_step_writes_every_file(tmp_path):
     paths = [
         write_run(tmp_path, make_predictions(utterances=20, seed=s), name, regime)
-        for s, (name, regime) in enumerate([("nmer", "six"), ("men", "clean")])
+        for s, (name, regime) in enumerate([("nmer", "incomplete"), ("men", "clean")])
     ]
     output = tmp_path / "statistics"
     run_step("compare_systems.py", "--settings", SETTINGS.to_json(), "--scores", *paths, "--output", output)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from published import published
 from synthetic_results import make_scores, make_unimodal_scores
 
 from nmer.errors import ConfigError, DataError
@@ -31,11 +32,11 @@ def full_scores(paper_settings):
 def test_every_number_of_the_paper_finds_its_cell(reference, paper_settings, full_scores, number, make, cells):
     table = make(full_scores, paper_settings, read_paper(reference, number))
     found = table[table["paper"].notna()]
-    published = pd.read_csv(reference / f"paper_table{number}.csv")
-    assert len(found) == len(published) == cells
+    of_paper = published(reference, number)
+    assert len(found) == len(of_paper) == cells
     key = ["dataset", "system", "noise", "snr_db", "condition", "metric"]
     values = found.astype({"snr_db": int}).set_index(key)["paper"]
-    for row in published.itertuples():
+    for row in of_paper.itertuples():
         place = (DATASET_OF_LABEL[row.dataset], SYSTEM_OF_LABEL[row.system], *row[3:7])
         assert values[place] == row.value
     assert (found["difference"] - (found["mean"] - found["paper"])).abs().max() < 1e-12
@@ -47,13 +48,13 @@ def test_the_average_of_table_3_is_the_nmer_row_of_table_2_here_and_in_the_paper
     second = table_2(full_scores, paper_settings, read_paper(reference, 2))
     third = table_3(full_scores, paper_settings, read_paper(reference, 3))
     nmer = second[(second["system"] == "nmer") & (second["noise"] == "gaussian")].reset_index(drop=True)
-    pd.testing.assert_frame_equal(third[third["condition"] == "avg6"].reset_index(drop=True), nmer)
+    pd.testing.assert_frame_equal(third[third["condition"] == "average"].reset_index(drop=True), nmer)
     assert nmer["paper"].notna().all()
 
 
 def test_cells_of_table_2_and_5_are_those_of_plain_pandas(reference, small_settings, small_scores):
     six = small_scores[small_scores["condition"].isin(["a", "v", "l", "av", "al", "vl"])]
-    none = small_scores[(small_scores["condition"] == "none") & small_scores["regime"].isin(["all", "clean"])]
+    none = small_scores[(small_scores["condition"] == "none") & small_scores["regime"].isin(["all_noisy", "clean"])]
     for make, number, rows in ((table_2, 2, six), (table_5, 5, none)):
         # Every repeat has as many folds and conditions as every other, so one plain mean is the nested mean.
         expected = rows.groupby(["dataset", "system", "noise", "snr_db", "metric", "repeat"])["value"].mean()
@@ -68,7 +69,7 @@ def test_cells_of_table_2_and_5_are_those_of_plain_pandas(reference, small_setti
 def test_table_5_takes_the_models_trained_all_noisy(reference, small_settings, small_scores):
     table = table_5(small_scores, small_settings, read_paper(reference, 5))
     changed = small_scores.copy()
-    changed.loc[changed["regime"] == "six", "value"] = 0.5
+    changed.loc[changed["regime"] == "incomplete", "value"] = 0.5
     pd.testing.assert_frame_equal(table, table_5(changed, small_settings, read_paper(reference, 5)))
 
 
@@ -115,17 +116,17 @@ def test_every_number_of_the_papers_table_4_finds_its_cell(reference, paper_sett
     unimodal = UnimodalSettings(["iemocap"], [0, -10, -20, -30, -40], clean_reference=False)
     settings = replace(paper_settings, systems=["unimodal_a", "unimodal_v", "unimodal_l"], unimodal=unimodal)
     table = table_4(make_unimodal_scores(settings), settings, read_paper(reference, 4))
-    published = pd.read_csv(reference / "paper_table4.csv")
-    assert len(table) == len(published) == 30
+    of_paper = published(reference, 4)
+    assert len(table) == len(of_paper) == 30
     assert set(table["dataset"]) == {"iemocap"}
     assert set(table["condition"]) == {"none"}
     values = table.set_index(["system", "noise", "snr_db", "metric"])["paper"]
-    for row in published.itertuples():
+    for row in of_paper.itertuples():
         assert values[(f"unimodal_{row.modality}", row.noise, row.snr_db, row.metric)] == row.value
     assert (table["difference"] - (table["mean"] - table["paper"])).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("regime", ["all", "clean"])
+@pytest.mark.parametrize("regime", ["all_noisy", "clean"])
 def test_cells_of_table_4_are_those_of_plain_pandas_whatever_was_trained_on(reference, unimodal_settings, regime):
     scores = make_unimodal_scores(unimodal_settings, regime)
     table = table_4(scores, unimodal_settings, read_paper(reference, 4))
@@ -158,7 +159,7 @@ def test_the_clean_row_of_table_4_comes_first_and_has_no_value_of_the_paper(
 def test_the_clean_reference_tested_under_noise_is_not_taken_for_a_system_trained_noisy(
     reference, unimodal_settings, unimodal_scores
 ):
-    under_noise = unimodal_scores[unimodal_scores["regime"] == "all"].assign(regime="clean", value=0.5)
+    under_noise = unimodal_scores[unimodal_scores["regime"] == "all_noisy"].assign(regime="clean", value=0.5)
     tables = [
         table_4(scores, unimodal_settings, read_paper(reference, 4))
         for scores in (unimodal_scores, pd.concat([unimodal_scores, under_noise]))
@@ -175,7 +176,7 @@ def test_a_cell_of_table_4_that_was_not_run_is_empty_and_never_zero(reference, u
     assert missing[["std", "n", "difference"]].isna().all(axis=None)
     assert missing.loc[("iemocap", "unimodal_v", 0, "WA"), "paper"] == 0.5723
     assert not (table["mean"] == 0).any()
-    assert "mosi" not in set(table["dataset"]), "neither run nor published"
+    assert "mosi" not in set(table["dataset"]), "neither run nor of_paper"
 
 
 def test_a_single_modality_has_a_table_4_of_its_own(reference, unimodal_settings, unimodal_scores):
@@ -185,7 +186,7 @@ def test_a_single_modality_has_a_table_4_of_its_own(reference, unimodal_settings
     assert len(table) == 2 * 4 * 2
 
 
-@pytest.mark.parametrize("regime", ["all", "clean"])
+@pytest.mark.parametrize("regime", ["all_noisy", "clean"])
 def test_unimodal_and_multimodal_systems_do_not_touch_each_others_tables(
     reference, small_settings, small_scores, unimodal_settings, mixed_settings, regime
 ):
@@ -214,7 +215,7 @@ def test_without_systems_of_its_kind_a_table_has_no_cell(
 def test_ablations_are_in_table_2_and_not_in_table_5_unless_they_have_a_cell_there(reference, small_settings):
     settings = replace(small_settings, systems=["men", "nmer", "nmer_no_vae", "nmer_no_inv", "unimodal_of_my_own"])
     scores = make_scores(settings)
-    as_trained = scores[~scores["system"].isin(["nmer_no_vae", "nmer_no_inv"]) | (scores["regime"] == "six")]
+    as_trained = scores[~scores["system"].isin(["nmer_no_vae", "nmer_no_inv"]) | (scores["regime"] == "incomplete")]
     listed = [
         list(dict.fromkeys(make(rows, settings, read_paper(reference, number))["system"]))
         for rows, make, number in ((as_trained, table_2, 2), (as_trained, table_5, 5), (scores, table_5, 5))

@@ -188,7 +188,7 @@ def test_the_caption_has_the_legend_and_the_step_prints_it(tmp_path, figure, cap
     )
     for first in ("高兴", "glad"):
         rows = [
-            ("d", "nmer", "six", "gaussian", -10, condition, label, predicted, 5)
+            ("d", "nmer", "incomplete", "gaussian", -10, condition, label, predicted, 5)
             for condition in SIX_CONDITIONS
             for label in (first, "sad")
             for predicted in (first, "sad")

@@ -12,13 +12,13 @@ OLD, NEW = "python 3.11.7, torch 2.12.0", "python 3.11.7, torch 2.13.0"
 SCORES = pd.DataFrame(
     [
         ("mosi", "men", "clean", "gaussian", -10, 1),
-        ("mosi", "nmer", "six", "gaussian", -10, 1),
-        ("mosi", "nmer", "six", "zero", None, 1),
+        ("mosi", "nmer", "incomplete", "gaussian", -10, 1),
+        ("mosi", "nmer", "incomplete", "zero", None, 1),
         ("mosi", "unimodal_a", "clean", None, None, 1),
     ],
     columns=["dataset", "system", "regime", "noise", "snr_db", "fold"],
 ).astype({"snr_db": "Int64"})
-RUNS = ["men/clean", "nmer/six/gaussian_-10dB", "nmer/six/zero", "unimodal_a/clean"]
+RUNS = ["men/clean", "nmer/incomplete/gaussian_-10dB", "nmer/incomplete/zero", "unimodal_a/clean"]
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_training_that_an_upgrade_interrupted_counts_for_both(folder):
 
 
 def test_runs_of_other_days_and_runs_that_noted_nothing_say_nothing(folder):
-    history(folder / "runs/mosi/nmer/six/gaussian_-40dB", OLD)
+    history(folder / "runs/mosi/nmer/incomplete/gaussian_-40dB", OLD)
     write_rows(folder / "runs/mosi/men/clean/fold1/history.csv", [{"repeat": 1, "epoch": 1}])
-    (folder / "runs/mosi/nmer/six/zero/fold1/history.csv").unlink()
+    (folder / "runs/mosi/nmer/incomplete/zero/fold1/history.csv").unlink()
     assert version_warnings(histories_behind(SCORES, folder)) == []

@@ -37,7 +37,7 @@ def job(found: list[Job], part: str) -> Job:
 
 
 def test_a_training_asks_for_a_gpu_and_for_memory_time_and_processors(slurm_run):
-    training = job(slurm_run.jobs, "nmer_six_gaussian_-10dB_1")
+    training = job(slurm_run.jobs, "nmer_incomplete_gaussian_-10dB_1")
     assert training.gpus == "gres:gpu:1"
     assert (training.memory, training.minutes, training.processors) == ("1500M", "4:00:00", 1)
 
@@ -67,7 +67,11 @@ def test_gpu_jobs_never_exceed_the_gpus(slurm_run):
 
 LOST = {
     "men/clean": ("rule_train_clean_wildcards_cluster_tiny_iemocap_men_1", lose_node, "NODE_FAIL"),
-    "nmer/six": ("rule_train_wildcards_cluster_tiny_iemocap_nmer_six_gaussian_-10dB_1", cancel_job, "CANCELLED"),
+    "nmer/incomplete": (
+        "rule_train_wildcards_cluster_tiny_iemocap_nmer_incomplete_gaussian_-10dB_1",
+        cancel_job,
+        "CANCELLED",
+    ),
     "nmer/all": ("rule_train_wildcards_cluster_tiny_iemocap_nmer_all_gaussian_-10dB_1", kill_process, "FAILED"),
 }
 """Training -> its job's name, what happens to it, and how Slurm says that it ended."""

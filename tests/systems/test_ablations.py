@@ -51,7 +51,7 @@ def test_an_ablation_is_trained_like_nmer_in_the_six_conditions_alone(name):
     assert declared.attributes == {
         "ablation_of": "nmer",
         "pretraining": nmer.attributes["pretraining"],
-        "regimes": ("six",),
+        "regimes": ("incomplete",),
         "fewest_modalities": nmer.attributes["fewest_modalities"],
     } | {bound: values for bound, values in bounds.items() if values}
 

@@ -29,7 +29,7 @@ def test_the_defaults_are_the_specifications():
     declared = systems.declaration("if_mmin")
     assert declared.attributes == {
         "pretraining": "shared",
-        "regimes": ("six", "all"),
+        "regimes": ("incomplete", "all_noisy"),
         "fewest_modalities": 2,
         "choices": {"invariant_features": ("raw", "sigmoid", "tanh")},
         "minimum": dict.fromkeys(WEIGHTS, 0.0),

@@ -215,7 +215,7 @@ def test_a_users_own_system_is_built_from_its_file(tmp_path):
     path.write_text(
         "from torch import nn\nfrom nmer.systems.interface import System\n"
         "from nmer.systems.registry import system\n\n\n"
-        '@system("mine", pretraining="none", regimes=("six",), options={"width": 4})\n'
+        '@system("mine", pretraining="none", regimes=("incomplete",), options={"width": 4})\n'
         "class Mine(System):\n"
         "    def __init__(self, dims, classes, dropout, *, width):\n"
         "        super().__init__(dims, classes, dropout)\n"

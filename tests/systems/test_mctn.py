@@ -196,7 +196,7 @@ def test_the_defaults_are_the_specifications():
     choices = {"form": ("ring", "hier"), "targets": ("clean", "observed")}
     assert declared.attributes == {
         "pretraining": "none",
-        "regimes": ("six", "all"),
+        "regimes": ("incomplete", "all_noisy"),
         "fewest_modalities": 2,
         "modalities": {"form": {"ring": (), "hier": ("a", "v", "l")}},
         "minimum": {"steps": 1, "translation_weight": 0.0, "cycle_weight": 0.0},

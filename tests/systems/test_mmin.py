@@ -38,7 +38,7 @@ def test_the_defaults_are_the_specifications():
     declared = systems.declaration("mmin")
     assert declared.attributes == {
         "pretraining": "men",
-        "regimes": ("six", "all"),
+        "regimes": ("incomplete", "all_noisy"),
         "fewest_modalities": 2,
         "minimum": dict.fromkeys(declared.options, 0.0),
     }

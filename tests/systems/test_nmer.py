@@ -76,7 +76,7 @@ def test_the_defaults_are_the_papers():
     sizes = {"layers": 1, "feed_forward": 1, "latent": 1}
     assert declared.attributes == {
         "pretraining": {"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
-        "regimes": ("six", "all"),
+        "regimes": ("incomplete", "all_noisy"),
         "fewest_modalities": 2,
         "divisors_per_modality": {"heads": 256},
         "choices": {

@@ -18,7 +18,7 @@ ENCODERS = {"unimodal_a": ("a", LstmEncoder), "unimodal_v": ("v", LstmEncoder), 
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_uni_modal_system_is_trained_on_clean_and_on_all_noisy_data_without_pretraining(name):
     declared = systems.declaration(name)
-    assert declared.attributes == {"pretraining": "none", "regimes": ("clean", "all"), "modalities": (name[-1],)}
+    assert declared.attributes == {"pretraining": "none", "regimes": ("clean", "all_noisy"), "modalities": (name[-1],)}
     assert declared.options == {}
     assert pretraining(declared) is None
 

@@ -119,8 +119,8 @@ def test_fresh_noise_changes_with_epoch_and_repeat_and_touches_nothing_else(file
 def test_validation_sees_the_first_draw_whatever_training_sees(files, draws):
     copies, spare = (1, 1) if draws == "fresh" else (3, 0)
     system = builder()().eval()
-    settings = run_settings(regime="six", train_draws=draws)
-    plain = OneByOne(lambda: system, FoldData(*files, 1, CPU), run_settings(regime="six"), 1).validate()
+    settings = run_settings(regime="incomplete", train_draws=draws)
+    plain = OneByOne(lambda: system, FoldData(*files, 1, CPU), run_settings(regime="incomplete"), 1).validate()
     data = FoldData(*files, 1, CPU, draws=copies, spare=spare)
     assert OneByOne(lambda: system, data, settings, 1).validate() == plain
 
@@ -134,9 +134,9 @@ def test_a_training_with_further_draws_differs_and_resumes_to_the_same_weights(f
         return train_one(builder(), data, settings, 1, None, checkpoint, fresh if settings.train_draws != 1 else None)
 
     data = FoldData(*files, 1, CPU, draws=copies, spare=spare)
-    settings = run_settings(regime="six", epochs=3, train_draws=draws)
+    settings = run_settings(regime="incomplete", epochs=3, train_draws=draws)
     _weights, whole = train(settings, data)
-    _weights, once = train(run_settings(regime="six", epochs=3), FoldData(*files, 1, CPU))
+    _weights, once = train(run_settings(regime="incomplete", epochs=3), FoldData(*files, 1, CPU))
     assert [row["loss"] for row in whole] != [row["loss"] for row in once]
 
     class CutError(Exception):

@@ -126,7 +126,7 @@ def test_a_clean_reference_has_neither_noise_nor_level():
 
 def test_a_system_of_one_modality_is_tested_with_that_modality_noisy(files):
     single = builder("unimodal_v")()
-    settings = EvaluationSettings(**GIVEN | {"system": "unimodal_v", "regime": "all"})
+    settings = EvaluationSettings(**GIVEN | {"system": "unimodal_v", "regime": "all_noisy"})
     found = predict(single, fold_data(files), settings, fold=1, repeat=1)
     assert found["condition"].tolist() == ["none"] * len(FOLDS[1]["test"])
     for row, number in zip(found.itertuples(), FOLDS[1]["test"], strict=True):

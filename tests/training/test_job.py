@@ -119,7 +119,7 @@ def test_the_step_starts_nmer_from_the_teacher_of_the_same_repeat(files, tmp_pat
         return OneByOne(build, data, settings, repeat, teacher, *rest)
 
     monkeypatch.setattr(job, "OneByOne", spy)
-    nmer = MEN | SHORT | {"system": "nmer", "regime": "six", "options": SMALL_NMER}
+    nmer = MEN | SHORT | {"system": "nmer", "regime": "incomplete", "options": SMALL_NMER}
     run_step(train, nmer, **step_arguments(files, tmp_path, teacher=teacher))
     assert [repeat for repeat, _state, _flags in seen] == [1, 2]
     for repeat, state, flags in seen:
@@ -135,12 +135,12 @@ def test_the_step_starts_nmer_from_the_teacher_of_the_same_repeat(files, tmp_pat
         ({"system": "mne"}, {}, ["mne", "men"]),
         ({"options": {"layers": 2}}, {}, ["men", "layers"]),
         ({"fold": 9}, {}, ["fold 9"]),
-        ({"regime": "six"}, {"noisy": None}, ["noisy"]),
+        ({"regime": "incomplete"}, {"noisy": None}, ["noisy"]),
         ({"regime": "sx"}, {}, ["sx"]),
-        ({"system": "nmer", "regime": "six", "options": SMALL_NMER}, {}, ["teacher"]),
+        ({"system": "nmer", "regime": "incomplete", "options": SMALL_NMER}, {}, ["teacher"]),
         ({}, {"features": "absent.h5"}, ["absent.h5"]),
         ({}, {"noisy": "absent.h5"}, ["absent.h5"]),
-        ({"system": "nmer", "regime": "six", "options": SMALL_NMER}, {"teacher": "absent.st"}, ["absent.st"]),
+        ({"system": "nmer", "regime": "incomplete", "options": SMALL_NMER}, {"teacher": "absent.st"}, ["absent.st"]),
     ],
     ids=lambda value: str(value)[:60],
 )
@@ -184,7 +184,7 @@ def test_the_default_training_of_a_run_is_the_papers():
 # ---- which learner
 
 
-RUN = {"dataset": "small", "system": "mmin", "regime": "six", "fold": 1, "repeats": 2}
+RUN = {"dataset": "small", "system": "mmin", "regime": "incomplete", "fold": 1, "repeats": 2}
 STACKED = {"training": SHORT["training"] | {"repeats_together": "always"}}
 
 

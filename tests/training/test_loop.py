@@ -179,7 +179,7 @@ def test_a_training_ends_after_patience_epochs_without_a_better_one(data, monkey
 
 
 def test_early_stopping_changes_nothing_before_it_stops(data, monkeypatch):
-    settings = {"system": "men", "regime": "six", "epochs": 3, "decay_epochs": 3}
+    settings = {"system": "men", "regime": "incomplete", "epochs": 3, "decay_epochs": 3}
     whole = train_one(builder(), data, run_settings(**settings), 1)[1]
     stopped = train_one(builder(), data, run_settings(**settings, patience=1), 1)[1]
     assert stopped == whole[: len(stopped)]
@@ -195,7 +195,7 @@ def test_test_utterances_change_nothing(files, tmp_path):
             for modality in DIMS:
                 frames = sum(len(normalised(modality, n, False)) for n in range(15))
                 file[modality]["values"][frames:] = 1e3
-    settings = run_settings(regime="six", epochs=2)
+    settings = run_settings(regime="incomplete", epochs=2)
     first, second = (train_one(builder(), fold_data(tuple(pair)), settings, 1) for pair in (files, changed))
     assert equal(first[0], second[0])
     assert first[1] == second[1]
@@ -205,7 +205,7 @@ def test_test_utterances_change_nothing(files, tmp_path):
 
 
 def test_equal_names_train_equal_weights_and_another_repeat_trains_others(data):
-    settings = run_settings(regime="six", epochs=2)
+    settings = run_settings(regime="incomplete", epochs=2)
     torch.manual_seed(11)
     first, history = train_one(builder(), data, settings, 1)
     torch.manual_seed(22)
@@ -217,8 +217,8 @@ def test_equal_names_train_equal_weights_and_another_repeat_trains_others(data):
 
 
 def test_training_does_not_depend_on_noise_kind_or_level_names(data):
-    one = train_one(builder(), data, run_settings(regime="six", noise="gaussian", snr_db=-10), 1)
-    two = train_one(builder(), data, run_settings(regime="six", noise="impulse", snr_db=-40), 1)
+    one = train_one(builder(), data, run_settings(regime="incomplete", noise="gaussian", snr_db=-10), 1)
+    two = train_one(builder(), data, run_settings(regime="incomplete", noise="impulse", snr_db=-40), 1)
     assert equal(one[0], two[0])
 
 
@@ -229,7 +229,7 @@ class InterruptionError(Exception):
 @pytest.mark.parametrize("system", ["men", "nmer"])
 @pytest.mark.parametrize("killed_at", [1, 3])
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(data, tmp_path, monkeypatch, system, killed_at):
-    settings = run_settings(system, "six", epochs=2, decay_epochs=2, learning_rate=1e-3)
+    settings = run_settings(system, "incomplete", epochs=2, decay_epochs=2, learning_rate=1e-3)
     teacher = builder("two_tower")().requires_grad_(False) if system == "nmer" else None
     build, checkpoint = builder(system), tmp_path / "new" / "repeat1.pt"
     weights, history = train_one(build, data, settings, 1, teacher)

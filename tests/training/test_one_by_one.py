@@ -80,7 +80,7 @@ def test_an_epoch_sees_every_training_utterance_once_and_keeps_the_last_smaller_
     assert orders[0] != orders[1] != list(range(9))
 
 
-@pytest.mark.parametrize(("regime", "noisy"), [("clean", False), ("all", True)])
+@pytest.mark.parametrize(("regime", "noisy"), [("clean", False), ("all_noisy", True)])
 def test_an_epoch_feeds_what_its_regime_says(train_epoch, regime, noisy):
     system = Bare()
     train_epoch(system, run_settings(regime=regime, batch_size=9))
@@ -94,7 +94,7 @@ def test_an_epoch_feeds_what_its_regime_says(train_epoch, regime, noisy):
 
 def test_under_six_conditions_the_flags_of_a_batch_say_which_sequences_are_noisy(train_epoch):
     system = Bare()
-    train_epoch(system, run_settings(regime="six", batch_size=3))
+    train_epoch(system, run_settings(regime="incomplete", batch_size=3))
     seen = set()
     for batch in system.batches:
         flags = torch.stack([batch.noisy[m] for m in DIMS], dim=1)
@@ -173,7 +173,7 @@ def test_the_teacher_stays_frozen_in_evaluation_mode_and_unchanged_and_the_stude
         return whole(self, *given)
 
     monkeypatch.setattr(OneByOne, "train_epoch", spy)
-    weights, _history = train_one(builder("nmer"), data, run_settings("nmer", "six"), 1, teacher)
+    weights, _history = train_one(builder("nmer"), data, run_settings("nmer", "incomplete"), 1, teacher)
     assert equal(dict(teacher.state_dict()), before)
     assert not teacher.training
     assert all(parameter.grad is None for parameter in teacher.parameters())
@@ -189,7 +189,7 @@ def test_the_targets_of_a_batch_are_the_teachers_encodings_of_the_same_utterance
     student = builder("nmer")()
     batches, whole = [], student.loss
     monkeypatch.setattr(student, "loss", lambda outputs, batch: batches.append(batch) or whole(outputs, batch))
-    train_one(lambda: student, data, run_settings("nmer", "six", epochs=1, batch_size=4), 1, teacher)
+    train_one(lambda: student, data, run_settings("nmer", "incomplete", epochs=1, batch_size=4), 1, teacher)
     assert [len(batch.labels) for batch in batches] == [4, 4, 1]
     teacher.eval()
     for modality in DIMS:

@@ -100,17 +100,17 @@ def test_a_training_step_costs_the_products_of_the_frames_that_exist(data, name,
     assert counter.get_total_flops() == towers * tower + head + invariance
 
 
-@pytest.mark.parametrize("regime", ["six", "all", "clean"])
+@pytest.mark.parametrize("regime", ["incomplete", "all_noisy", "clean"])
 def test_validation_encodes_every_state_of_an_utterance_once_whatever_the_conditions(data, monkeypatch, regime):
     system = builder()()
     counted = Counted(system, monkeypatch)
     OneByOne(lambda: system, data, run_settings(regime=regime), 1).validate()
-    assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]) * (2 if regime == "six" else 1))
+    assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]) * (2 if regime == "incomplete" else 1))
 
 
 def test_validation_under_one_condition_each_encodes_every_utterance_once_as_the_condition_says(data, monkeypatch):
     system = builder()()
-    settings = run_settings(regime="six", evaluation="one_condition")
+    settings = run_settings(regime="incomplete", evaluation="one_condition")
     counted = Counted(system, monkeypatch)
     (found,) = OneByOne(lambda: system, data, settings, 1).validate()
     assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]))
@@ -122,25 +122,25 @@ def test_validation_under_one_condition_each_encodes_every_utterance_once_as_the
     assert found["val_WA"] == pytest.approx(float((guesses == data.labels[rows]).double().mean()))
 
 
-@pytest.mark.parametrize("regime", ["six", "all", "clean"])
+@pytest.mark.parametrize("regime", ["incomplete", "all_noisy", "clean"])
 def test_validation_of_stacked_repeats_encodes_for_all_of_them_at_once(data, monkeypatch, regime):
     learner = Stacked(builder(), data, run_settings(regime=regime, repeats=2), [1, 2], {})
     counted = Counted(learner._systems[0], monkeypatch)
     learner.validate()
-    assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]) * (2 if regime == "six" else 1))
+    assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]) * (2 if regime == "incomplete" else 1))
 
 
 @pytest.mark.parametrize(("name", "stage", "states"), [("nmer", "two_tower", 1), ("mmin", "men", 2)])
 def test_a_teacher_encodes_each_training_utterance_once_a_training_and_no_other(data, monkeypatch, name, stage, states):
     teacher = builder(stage)().requires_grad_(False)
     counted = Counted(teacher, monkeypatch)
-    train_one(builder(name), data, run_settings(name, "six", epochs=3), 1, teacher)
+    train_one(builder(name), data, run_settings(name, "incomplete", epochs=3), 1, teacher)
     # NMER's targets are clean; MMIN's reversed triples need both states.
     assert counted.encoded == dict.fromkeys(DIMS, states * len(FOLDS[1]["train"]))
     # Every teacher of stacked repeats too.
     own = make_teachers(stage, [1, 2])
     counts = [Counted(teacher, monkeypatch) for teacher in own.values()]
-    train_stacked(builder(name), data, run_settings(name, "six", epochs=3, repeats=2), [1, 2], own)
+    train_stacked(builder(name), data, run_settings(name, "incomplete", epochs=3, repeats=2), [1, 2], own)
     assert [each.encoded for each in counts] == [counted.encoded] * 2
 
 
@@ -150,7 +150,7 @@ def test_the_first_step_waits_for_the_teachers_encodings_of_its_own_batch_alone(
     student, seen = builder("nmer")(), []
     whole = student.loss
     monkeypatch.setattr(student, "loss", lambda *given: (whole(*given), seen.append(dict(counted.encoded)))[0])
-    train_one(lambda: student, data, run_settings("nmer", "six", epochs=1, batch_size=4), 1, teacher)
+    train_one(lambda: student, data, run_settings("nmer", "incomplete", epochs=1, batch_size=4), 1, teacher)
     assert seen[0] == dict.fromkeys(DIMS, 4)
 
 
@@ -206,7 +206,10 @@ def test_a_gpu_is_asked_once_an_epoch_and_not_between(files, monkeypatch, name, 
         # Validation finds its items on the CPU, before the training starts.
         monkeypatch.setattr(place, "ValidationSplit", lambda *_given: None)
     data.splits["val"] = torch.from_numpy(FOLDS[1]["val"])
-    build, settings = builder(name, **({"steps": 2} if name == "mctn" else {})), run_settings(name, "six", batch_size=4)
+    build, settings = (
+        builder(name, **({"steps": 2} if name == "mctn" else {})),
+        run_settings(name, "incomplete", batch_size=4),
+    )
     numbers = list(range(1, repeats + 1))
     teachers = {number: own.to(device) for number, own in make_teachers(WITH_TEACHERS.get(name), numbers).items()}
     learner = Stacked(build, data, settings, numbers, teachers) if repeats else OneByOne(build, data, settings, 1)

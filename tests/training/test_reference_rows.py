@@ -26,7 +26,7 @@ def files(tmp_path_factory):
     return make_files(tmp_path_factory.mktemp("references"))
 
 
-def settings(system: str, regime: str = "six", **changes) -> EvaluationSettings:
+def settings(system: str, regime: str = "incomplete", **changes) -> EvaluationSettings:
     about = {"dataset": "small", "regime": regime, "folds": [1, 2], "repeats": 1, "noise": "gaussian", "snr_db": -10}
     return EvaluationSettings(system=system, **(about | changes))
 
@@ -44,7 +44,7 @@ def naive_predictions(
     rows = [(vector(number, c), LABELS[number]) for c in conditions for number in fold["train"]]
     features, labels = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     scaler = StandardScaler().fit(features)
-    regime = "six" if conditions == SIX else "all"
+    regime = "incomplete" if conditions == SIX else "all_noisy"
     items = validation_items(regime, evaluation, "small", [IDS[number] for number in fold["val"]])
     best, chosen = -1.0, None
     for strength in REGULARISATION:
@@ -64,14 +64,14 @@ def naive_predictions(
     }
 
 
-@pytest.mark.parametrize("regime", ["six", "all"])
+@pytest.mark.parametrize("regime", ["incomplete", "all_noisy"])
 @pytest.mark.parametrize("evaluation", ["every_condition", "one_condition"])
 def test_the_logistic_regression_is_scikit_learns_on_pooled_features(files, regime, evaluation):
     found = predict_reference(
         references.load("logistic_regression"), *files, settings("logistic_regression", regime, evaluation=evaluation)
     )
     for number, fold in FOLDS.items():
-        expected = naive_predictions(fold, SIX if regime == "six" else ("none",), evaluation)
+        expected = naive_predictions(fold, SIX if regime == "incomplete" else ("none",), evaluation)
         names = [IDS[row] for row in fold["test"]]
         part = found[found["fold"] == number]
         assert len(part) == (8 if evaluation == "every_condition" else 3) * len(names)
@@ -102,7 +102,7 @@ def test_every_reference_is_shipped_and_listed():
 
 @pytest.mark.parametrize("system", REFERENCES)
 def test_the_step_writes_the_same_scores_and_predictions_twice(files, tmp_path, system):
-    about = {"dataset": "small", "system": system, "regime": "six", "folds": [1, 2], "repeats": 1}
+    about = {"dataset": "small", "system": system, "regime": "incomplete", "folds": [1, 2], "repeats": 1}
     outputs = []
     for name in ("one", "two"):
         paths = {"scores": tmp_path / f"{name}.csv", "predictions": tmp_path / f"{name}_predictions.csv.gz"}

@@ -13,7 +13,7 @@ from nmer.training.system_checks import _random_fold
 DIMS = {"a": 3, "v": 2, "l": 4}
 
 
-@pytest.mark.parametrize(("modalities", "regime"), [("al", "six"), ("al", "all"), ("l", "all")])
+@pytest.mark.parametrize(("modalities", "regime"), [("al", "incomplete"), ("al", "all_noisy"), ("l", "all_noisy")])
 @pytest.mark.parametrize("name", ["majority", "logistic_regression"])
 def test_a_reference_row_is_tested_under_the_conditions_of_the_corpus(tmp_path, name, modalities, regime):
     _random_fold({m: DIMS[m] for m in modalities}, 3, tmp_path)

@@ -92,7 +92,7 @@ def test_every_repeat_ends_as_it_does_alone(exact, name):
 
 
 def test_in_single_precision_the_losses_differ_by_rounding_alone(data):
-    settings, own = run_settings("nmer", "six", epochs=2, repeats=2), make_teachers("two_tower", REPEATS)
+    settings, own = run_settings("nmer", "incomplete", epochs=2, repeats=2), make_teachers("two_tower", REPEATS)
     found = train_stacked(builder("nmer"), data, settings, REPEATS, own)
     for repeat in REPEATS:
         _weights, rows = train_one(builder("nmer"), data, settings, repeat, own[repeat])
@@ -105,7 +105,7 @@ class InterruptionError(Exception):
 
 
 def test_resumed_repeats_equal_uninterrupted_ones_bit_for_bit(data, tmp_path, monkeypatch):
-    settings = run_settings("mmin", "six", epochs=2, decay_epochs=2, repeats=2)
+    settings = run_settings("mmin", "incomplete", epochs=2, decay_epochs=2, repeats=2)
     own, checkpoint = make_teachers("men", REPEATS), tmp_path / "new" / "repeats.pt"
     whole = train_stacked(builder("mmin"), data, settings, REPEATS, own)
     epochs, one_epoch = [], Stacked.train_epoch

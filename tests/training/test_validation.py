@@ -32,11 +32,11 @@ from nmer.training.validation import ValidationSplit
 SIX = ("a", "v", "l", "av", "al", "vl")
 SHOWN = {
     ("clean", "every_condition"): lambda _number: ["avl"],
-    ("all", "every_condition"): lambda _number: ["none"],
-    ("six", "every_condition"): lambda _number: SIX,
+    ("all_noisy", "every_condition"): lambda _number: ["none"],
+    ("incomplete", "every_condition"): lambda _number: SIX,
     ("clean", "one_condition"): lambda _number: ["avl"],
-    ("all", "one_condition"): lambda _number: ["none"],
-    ("six", "one_condition"): lambda number: [fixed_condition("small", IDS[number])],
+    ("all_noisy", "one_condition"): lambda _number: ["none"],
+    ("incomplete", "one_condition"): lambda number: [fixed_condition("small", IDS[number])],
 }
 """Regime and evaluation -> the conditions under which an utterance is validated (SPEC 3.4, 5.4)."""
 
@@ -110,7 +110,7 @@ def plain_loss(system, regime: str) -> float:
     return reference.log_loss(labels, np.stack(probabilities), labels=[0, 1, 2])
 
 
-@pytest.mark.parametrize("regime", ["six", "all", "clean"])
+@pytest.mark.parametrize("regime", ["incomplete", "all_noisy", "clean"])
 def test_the_validation_loss_is_the_cross_entropy_of_plain_forward_passes(data, monkeypatch, regime):
     monkeypatch.setattr(stacked, "VALIDATED", 4)
     settings = run_settings(regime=regime, selection="loss")

@@ -41,7 +41,7 @@ def scores() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def incomplete(scores) -> pd.Series:
     """UA over the incomplete conditions by KEY, of the multimodal systems."""
-    chosen = of_regime(scores[scores["system"].isin(MULTIMODAL)], "six")
+    chosen = of_regime(scores[scores["system"].isin(MULTIMODAL)], "incomplete")
     chosen = chosen[chosen["condition"].isin(SIX_CONDITIONS)]
     means = chosen.groupby(KEY)["value"].agg(["mean", "size"])
     assert (means["size"] == len(SIX_CONDITIONS)).all()
@@ -99,7 +99,7 @@ def test_one_modality_alone_is_clearly_above_chance_at_its_mildest_level_and_los
 
 def test_no_cell_under_mild_noise_is_marked_at_chance(scores):
     trainings = read_trainings(DEMO / "statistics" / "chance.csv")
-    marks = of_regime(per_cell(trainings), "six")
-    mild = marks[marks["system"].isin(MULTIMODAL) & (marks["condition"] == "avg6") & (marks["snr_db"] == MILD)]
+    marks = of_regime(per_cell(trainings), "incomplete")
+    mild = marks[marks["system"].isin(MULTIMODAL) & (marks["condition"] == "average") & (marks["snr_db"] == MILD)]
     assert len(mild) == len(EXPERIMENT["datasets"]) * len(MULTIMODAL) * 2, "two kinds of noise"
     assert (mild["at_chance"] == 0).all(), mild[mild["at_chance"] > 0].to_string()

@@ -273,7 +273,7 @@ def true_defaults() -> dict[str, object]:
     """Defaults of keys, taken from the code that uses them: a plan of a configuration with nothing but what it must."""
     plan = Plan(least_config())
     every_fold = plan.folds("d") == list(range(1, layouts.declaration("iemocap_mmin").attributes["folds"] + 1))
-    run = RunSettings("d", "nmer", "six", 1, 1)
+    run = RunSettings("d", "nmer", "incomplete", 1, 1)
     return {
         "experiments.<name>.repeats": plan.repeats,
         "experiments.<name>.folds": "all" if every_fold else None,
@@ -347,7 +347,7 @@ def test_defaults_of_the_page_that_are_written_out_change_no_jobs_settings():
     known = {"seed", "schedule", "keep", "train_draws", "beta_start", "beta_end", "calibration", "kinds"}
     assert set(config["noise"]) == known
     job = {"dataset": "d", "corruption": "impulse_-10dB", "fold": 1}
-    run = SimpleNamespace(**job, system="nmer", regime="six")
+    run = SimpleNamespace(**job, system="nmer", regime="incomplete")
     stage = SimpleNamespace(dataset="d", stage="two_tower", fold=1)
     written_out, least = Plan(config), Plan(least_config())
     shown = {key.rpartition(".")[2]: stated(default) for key, _k, default, _m in documented() if ".embedding." in key}
@@ -515,7 +515,7 @@ def test_the_example_of_a_system_adds_its_trainings_and_leaves_the_other_systems
     _file, config = example
     plan = Plan(config)
     own = [training for training in plan.trainings() if training.system == "late_fusion"]
-    assert [training.regime for training in own] == ["six", "all"]
+    assert [training.regime for training in own] == ["incomplete", "all_noisy"]
     others = [SimpleNamespace(dataset="demo_iemocap", system=name, fold=1) for name in ("men", "nmer")]
     demo = Plan(base_config())
     assert [plan.code("train.py", job) for job in others] == [demo.code("train.py", job) for job in others]
@@ -564,7 +564,7 @@ def test_the_example_of_a_figure_is_drawn_by_the_step_for_every_dataset(example,
     _file, config = example
     plan = Plan(config)
     assert list(plan.drawings) == ["robustness", "spread_demo_mosei"]
-    place = ("demo_mosei", "nmer", "six", "gaussian", -10, "a", 1)
+    place = ("demo_mosei", "nmer", "incomplete", "gaussian", -10, "a", 1)
     rows = [(*place, repeat, metric, value, 9) for repeat, value in ((1, 0.4), (2, 0.6)) for metric in ("WA", "UA")]
     names = ["dataset", "system", "regime", "noise", "snr_db", "condition", "fold", "repeat", "metric", "value", "n"]
     pd.DataFrame(rows, columns=names).to_csv(tmp_path / "scores.csv", index=False)

@@ -41,8 +41,12 @@ SMALLER = {
 
 OWN_JOBS = {
     "check_system": {("attention_fusion",)},
-    "train": {("tiny_mosei", "attention_fusion", regime, "gaussian_-10dB", "1") for regime in ("six", "all")},
-    "evaluate": {("tiny_mosei", "attention_fusion", regime, "gaussian_-10dB") for regime in ("six", "all")},
+    "train": {
+        ("tiny_mosei", "attention_fusion", regime, "gaussian_-10dB", "1") for regime in ("incomplete", "all_noisy")
+    },
+    "evaluate": {
+        ("tiny_mosei", "attention_fusion", regime, "gaussian_-10dB") for regime in ("incomplete", "all_noisy")
+    },
     "collect_scores": {()},
     "scores_table": {("2",), ("5",)},
     "find_chance": {()},
@@ -220,8 +224,8 @@ def results(finished_example) -> Path:
 def test_the_example_is_trained_in_both_regimes_with_its_option(results):
     histories = sorted(results.glob("runs/tiny_mosei/attention_fusion/**/history.csv"))
     assert [path.relative_to(results / "runs/tiny_mosei/attention_fusion").parts[0] for path in histories] == [
-        "all",
-        "six",
+        "all_noisy",
+        "incomplete",
     ]
     assert all(pd.read_csv(path)["loss_classification"].notna().all() for path in histories)
 

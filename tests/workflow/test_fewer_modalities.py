@@ -83,11 +83,11 @@ def test_every_system_is_trained_and_reported_on_two_modalities(tmp_path):
 
     table = pd.read_csv(root / "tables" / "table2.csv")
     assert set(table["system"]) == {*MULTIMODAL, "logistic_regression"}
-    six = scores[(scores["system"] == "nmer") & (scores["regime"] == "six") & (scores["metric"] == "UA")]
+    six = scores[(scores["system"] == "nmer") & (scores["regime"] == "incomplete") & (scores["metric"] == "UA")]
     expected = six[six["condition"].isin(["a", "l"])]["value"].mean()
     assert table.query("system == 'nmer' and metric == 'UA'")["mean"].item() == pytest.approx(expected, abs=1e-6)
     table_3 = pd.read_csv(root / "tables" / "table3.csv")
-    assert set(table_3["condition"]) == {"a", "l", "avg6"}
+    assert set(table_3["condition"]) == {"a", "l", "average"}
     assert "| SNR | Metric | a | l | Avg. |" in (root / "tables" / "table3.md").read_text()
     clean = pd.read_csv(root / "tables" / "table4.csv", keep_default_na=False).query("noise == ''")
     assert set(clean["condition"]) == {"al"}
@@ -103,7 +103,7 @@ def test_every_system_is_trained_and_reported_on_two_modalities(tmp_path):
     report = json.loads((workflow.folder / "results" / "features" / "audio_and_text.json").read_text())
     assert report["dims"] == {"a": 8, "l": 10}
     heat_map = pd.read_csv(root / "figures" / "conditions_audio_and_text.csv")
-    assert set(heat_map["condition"]) == {"a", "l", "avg6", "none"}
+    assert set(heat_map["condition"]) == {"a", "l", "average", "none"}
     assert set(pd.read_csv(root / "figures" / "figure3_audio_and_text.csv")["modality"]) == {"a", "l", "mean"}
     assert "incomplete conditions" in (root / "report.html").read_text()
 
@@ -117,8 +117,8 @@ def test_corpora_with_other_modalities_share_an_experiment(tmp_path):
     assert by_dataset["tiny_iemocap"] == {"a", "v", "l", "av", "al", "vl", "none", "avl"}
     folder = workflow.folder / "results" / "mixed" / "tables"
     table = pd.read_csv(folder / "table3.csv").groupby("dataset")["condition"].agg(set)
-    assert table["audio_and_video"] == {"a", "v", "avg6"}
-    assert table["tiny_iemocap"] == {"a", "v", "l", "av", "al", "vl", "avg6"}
+    assert table["audio_and_video"] == {"a", "v", "average"}
+    assert table["tiny_iemocap"] == {"a", "v", "l", "av", "al", "vl", "average"}
 
 
 @pytest.mark.slow

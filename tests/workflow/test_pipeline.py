@@ -49,7 +49,7 @@ def test_every_table_cell_can_be_recomputed_from_the_predictions(finished_workfl
     table = table[table["mean"].notna()]
     cells = {}
     for dataset, (system, regime) in product(
-        ["tiny_iemocap", "tiny_mosei"], [("men", "clean"), ("nmer", "six"), ("nmer", "all")]
+        ["tiny_iemocap", "tiny_mosei"], [("men", "clean"), ("nmer", "incomplete"), ("nmer", "all_noisy")]
     ):
         folder = root / "scores" / dataset / system / regime
         predictions = pd.read_csv(folder / "gaussian_-10dB_predictions.csv.gz")
@@ -60,12 +60,12 @@ def test_every_table_cell_can_be_recomputed_from_the_predictions(finished_workfl
         recall = predictions.groupby(["repeat", "fold", "condition", "label"])["correct"].mean()
         recall = recall.groupby(["repeat", "fold", "condition"]).mean().unstack()
         for metric, values in (("WA", accuracy), ("UA", recall)):
-            values["avg6"] = values[SIX].mean(axis=1)
+            values["average"] = values[SIX].mean(axis=1)
             for condition, column in values.groupby("repeat").mean().items():
                 cells[dataset, system, regime, condition, metric] = column.mean(), column.std(ddof=1)
     assert len(table) == 2 * (4 + 14 + 4)
     for row in table.itertuples():
-        regime = "clean" if row.system == "men" else "all" if row.table == 5 else "six"
+        regime = "clean" if row.system == "men" else "all_noisy" if row.table == 5 else "incomplete"
         mean, std = cells[row.dataset, row.system, regime, row.condition, row.metric]
         assert row.mean == pytest.approx(mean, abs=1e-6)
         assert row.std == pytest.approx(std, abs=1e-6)

@@ -114,7 +114,7 @@ def test_the_report_prints_what_the_files_say_and_not_what_the_configuration_say
     workflow = finished_workflow.copied(tmp_path / "nmer")
     report = workflow.folder / "results/tiny/report.html"
     assert "As recorded in the files behind these scores." in report.read_text()
-    record = next(workflow.folder.glob("results/tiny/runs/tiny_mosei/nmer/six/*/fold1/.history.csv.made.json"))
+    record = next(workflow.folder.glob("results/tiny/runs/tiny_mosei/nmer/incomplete/*/fold1/.history.csv.made.json"))
     assert json.loads(record.read_text())["settings"]["training"]["constant_epochs"] == 1
     with workflow.edited("config.yaml", "constant_epochs: 1\n      decay", "constant_epochs: 77\n      decay"):
         assert workflow.snakemake("--touch").returncode == 0
@@ -137,9 +137,9 @@ def edit_predictions(path: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "edit"),
     [
-        ("scores/tiny_mosei/nmer/six/gaussian_-10dB.csv", edit_scores),
-        ("scores/tiny_mosei/nmer/six/gaussian_-10dB_predictions.csv.gz", edit_predictions),
-        slow("runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1/history.csv", edit_scores),
+        ("scores/tiny_mosei/nmer/incomplete/gaussian_-10dB.csv", edit_scores),
+        ("scores/tiny_mosei/nmer/incomplete/gaussian_-10dB_predictions.csv.gz", edit_predictions),
+        slow("runs/tiny_mosei/nmer/incomplete/gaussian_-10dB/fold1/history.csv", edit_scores),
         slow("scores.csv", edit_scores),
         slow("statistics/intervals.csv", edit_scores),
         slow("statistics/ranks.csv", append),

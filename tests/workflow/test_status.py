@@ -24,7 +24,7 @@ GONE = (
     "results/tiny/figures",
     "results/tiny/scores.csv",
     "results/tiny/scores/tiny_mosei/nmer",
-    "results/tiny/runs/tiny_mosei/nmer/six",
+    "results/tiny/runs/tiny_mosei/nmer/incomplete",
     "results/tiny/embeddings/tiny_mosei",
 )
 
@@ -91,8 +91,8 @@ def test_the_status_counts_what_is_gone_and_estimates_the_time_from_its_benchmar
         "all": (30, 43),
     }
     gone = [
-        *("report", "scores", "figures/robustness", "runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1"),
-        *(f"scores/tiny_mosei/nmer/{regime}/gaussian_-10dB" for regime in ("six", "all")),
+        *("report", "scores", "figures/robustness", "runs/tiny_mosei/nmer/incomplete/gaussian_-10dB/fold1"),
+        *(f"scores/tiny_mosei/nmer/{regime}/gaussian_-10dB" for regime in ("incomplete", "all_noisy")),
         *(
             f"figures/{kind}_tiny_{name}"
             for kind in ("training", "figure3", "calibration")
@@ -181,8 +181,10 @@ def test_the_cells_of_a_partial_report_are_those_of_the_whole_one_or_dashes(part
 
 def test_snakemake_goes_on_beside_a_partial_report(partial, unfinished):
     due = unfinished.due()
-    assert due["train"] == {("tiny_mosei", "nmer", "six", "gaussian_-10dB", "1")}
-    assert set(due["evaluate"]) == {("tiny_mosei", "nmer", regime, "gaussian_-10dB") for regime in ("six", "all")}
+    assert due["train"] == {("tiny_mosei", "nmer", "incomplete", "gaussian_-10dB", "1")}
+    assert set(due["evaluate"]) == {
+        ("tiny_mosei", "nmer", regime, "gaussian_-10dB") for regime in ("incomplete", "all_noisy")
+    }
 
 
 def test_before_anything_is_evaluated_the_status_and_the_page_show_the_training_in_progress(
@@ -190,7 +192,7 @@ def test_before_anything_is_evaluated_the_status_and_the_page_show_the_training_
 ):
     folder = finished_workflow.copied(tmp_path / "nmer").folder
     results = folder / "results/tiny"
-    run = Path("results/tiny/runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1")
+    run = Path("results/tiny/runs/tiny_mosei/nmer/incomplete/gaussian_-10dB/fold1")
     history = pd.read_csv(folder / run / "history.csv")
     epochs, repeats = int(history["epoch"].max()), int(history["repeat"].nunique())
     for name in ("scores", "runs", "scores.csv", "report.html", "figures", "statistics", "tables"):
@@ -206,7 +208,7 @@ def test_before_anything_is_evaluated_the_status_and_the_page_show_the_training_
     told = call(folder, "status.py", *TINY)
     assert told.returncode == 0, told.stderr
     reached = f"repeat 1 epoch {epochs}/{epochs} UA {shown['val_UA'].iloc[-1]:.4f}; last epoch "
-    assert f"  runs/tiny_mosei/nmer/six/gaussian_-10dB/fold1: {reached}" in told.stdout
+    assert f"  runs/tiny_mosei/nmer/incomplete/gaussian_-10dB/fold1: {reached}" in told.stdout
     made = call(folder, "partial_report.py", *TINY)
     assert made.returncode == 0, made.stderr
     page = (folder / made.stdout.strip()).read_text()

@@ -41,7 +41,7 @@ def test_noisy_embeddings_go_once_read_and_come_back_where_they_are_needed(tmp_p
     again = workflow.snakemake("--configfile", "few.yaml", experiment="few")
     assert "Nothing to be done" in again.stdout + again.stderr
     # What is lost is made again with the cache that it needs and with no other, and comes out as it was.
-    lost = "results/few/scores/tiny_iemocap/if_mmin/six/gaussian_-40dB.csv"
+    lost = "results/few/scores/tiny_iemocap/if_mmin/incomplete/gaussian_-40dB.csv"
     (workflow.folder / lost).unlink()
     again = workflow.snakemake(lost, "--configfile", "few.yaml", experiment="few")
     assert again.returncode == 0, again.stdout + again.stderr

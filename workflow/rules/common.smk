@@ -64,7 +64,7 @@ wildcard_constraints:
     experiment=plan.name,
     dataset="|".join(plan.config["datasets"]),
     corruption="|".join(plan.corruptions),
-    regime="six|all",
+    regime="incomplete|all_noisy",
     fold=r"\d+",
     table=r"\d",
 

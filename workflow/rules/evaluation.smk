@@ -22,7 +22,7 @@ rule evaluate:
     benchmark:
         "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.tsv"
     wildcard_constraints:
-        regime="clean|six|all",
+        regime="clean|incomplete|all_noisy",
         system=plan.named(plan.trained_systems),
     conda:
         "../../envs/torch.yaml"
@@ -84,7 +84,7 @@ rule fit_reference:
     benchmark:
         "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/{corruption}.tsv"
     wildcard_constraints:
-        regime="six|all",
+        regime="incomplete|all_noisy",
         system=plan.named(plan.reference_systems),
     conda:
         "../../envs/torch.yaml"

@@ -48,7 +48,7 @@ def validation_items(
     everyone = np.arange(len(utterances))
     if regime == "clean":
         return {all_clean(modalities): everyone}
-    if regime == "all":
+    if regime == "all_noisy":
         return {ALL_NOISY: everyone}
     return _incomplete(evaluation, dataset, utterances, modalities)
 
@@ -91,12 +91,12 @@ def training_flags(
 ) -> np.ndarray:
     """Which modalities of each training utterance are noisy in one epoch: (count, modalities) bool.
 
-    In the regime ``six`` every utterance draws one of the incomplete conditions anew each epoch (SPEC 5.4). The draw is
-    the same for every system, noise kind and SNR. modalities: of the corpus, at least two in that regime.
+    In the regime ``incomplete`` every utterance draws one of the incomplete conditions anew each epoch (SPEC 5.4). The
+    draw is the same for every system, noise kind and SNR. modalities: of the corpus, at least two in that regime.
     """
     if regime == "clean":
         return np.zeros((count, len(modalities)), bool)
-    if regime == "all":
+    if regime == "all_noisy":
         return np.ones((count, len(modalities)), bool)
     possible = incomplete_conditions(modalities)
     draw = generator("training conditions", dataset, fold, repeat, epoch).integers(len(possible), size=count)

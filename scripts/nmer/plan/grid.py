@@ -202,18 +202,22 @@ class Grid:
         return list(range(1, (available if wanted == "all" else min(wanted, available)) + 1))
 
     def regimes(self, dataset: str, system: str) -> list[str]:
-        """The regimes a system is trained in: those it declares; ``all`` only where Table 5 asks for it.
+        """The regimes a system is trained in: those it declares; ``all_noisy`` only where Table 5 asks for it.
 
         A uni-modal system is trained where Table 4 asks for it: on noisy features, on clean ones, or on both.
         """
         if system not in UNIMODAL_SYSTEMS:
-            run = [regime for regime in regimes(self._system(system)) if regime != "all" or 5 in self.tables]
+            run = [regime for regime in regimes(self._system(system)) if regime != "all_noisy" or 5 in self.tables]
             # A reference row can do without incomplete conditions, which one modality does not have.
-            return run if incomplete_conditions(self.modalities(dataset)) else [name for name in run if name != "six"]
+            return (
+                run
+                if incomplete_conditions(self.modalities(dataset))
+                else [name for name in run if name != "incomplete"]
+            )
         if not self._unimodal_is_run or dataset not in self.unimodal["datasets"]:
             return []
         clean, reference = self.unimodal["train_clean"], self.unimodal["clean_reference"]
-        return (["clean"] if clean or reference else []) + ([] if clean else ["all"])
+        return (["clean"] if clean or reference else []) + ([] if clean else ["all_noisy"])
 
     def _training_levels(self, system: str, regime: str) -> Sequence[Corruption | None]:
         return [None] if regime == "clean" else self._noise_levels(system, regime)
@@ -227,7 +231,7 @@ class Grid:
     def _noise_levels(self, system: str, regime: str) -> list[Corruption]:
         if system in UNIMODAL_SYSTEMS:
             return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
-        kinds = [self.reference_noise] if regime == "all" else self.snr_db
+        kinds = [self.reference_noise] if regime == "all_noisy" else self.snr_db
         return [Corruption(kind, level) for kind in kinds for level in self.levels(kind)]
 
     def trainings(self) -> list[Training]:

@@ -134,7 +134,9 @@ class Paths(Grid):
         noisy = [corruption_name(noise, level) for level in dict.fromkeys((run[0], run[-1]))]
         histories = []
         for system in (name for name in self.trained_systems if name not in UNIMODAL_SYSTEMS):
-            regime, places = ("six", noisy) if "six" in self.regimes(dataset, system) else ("clean", [None])
+            regime, places = (
+                ("incomplete", noisy) if "incomplete" in self.regimes(dataset, system) else ("clean", [None])
+            )
             for place, fold in itertools.product(places, self.folds(dataset)):
                 histories.append(self.model(dataset, system, regime, fold, place).with_name(HISTORY))
         return histories

@@ -28,7 +28,7 @@ ONE_CLASS = 0.99
 """With at least this share of its predictions in one class, a training has learnt nothing."""
 
 CELL = (*RUN, "condition")
-"""What a training is judged for; ``avg6`` is the incomplete conditions together."""
+"""What a training is judged for; ``average`` is the incomplete conditions together."""
 
 MARKS = ("trainings", "at_chance", "wa_at_majority")
 _TYPES = {

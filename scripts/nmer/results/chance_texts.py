@@ -25,7 +25,7 @@ def shown_cells(trainings: pd.DataFrame, settings: ReportSettings) -> pd.DataFra
     """
     multimodal, unimodal = settings.multimodal_systems, settings.unimodal_systems
     marks: pd.DataFrame = per_cell(trainings)
-    six, noisy = of_regime(marks, "six"), of_regime(marks, "all")
+    six, noisy = of_regime(marks, "incomplete"), of_regime(marks, "all_noisy")
     noisy = noisy[(noisy["condition"] == ALL_NOISY) & (noisy["noise"] == settings.reference_noise)]
     of_nmer = (six["system"] == TABLE_3_SYSTEM) & incomplete(six)
     of_nmer &= six["noise"] == settings.reference_noise

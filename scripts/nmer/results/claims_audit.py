@@ -33,7 +33,7 @@ COLUMNS = (
     *("scores", "at_chance"),
 )
 
-REGIMES = {2: "six", 3: "six", 4: "all", 5: "all"}
+REGIMES = {2: "incomplete", 3: "incomplete", 4: "all_noisy", 5: "all_noisy"}
 """Which trainings a table shows; a system trained on clean data alone counts in each (see ``of_regime``)."""
 
 POINT = 0.01

@@ -64,7 +64,7 @@ def recall(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.D
 
 
 def _shares(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
-    own = of_regime(of_dataset(counts, settings, dataset), "six")
+    own = of_regime(of_dataset(counts, settings, dataset), "incomplete")
     own = own[incomplete(own)]
     classes = list(dict.fromkeys([*own["label"], *own["predicted"]]))
     rows = own.groupby([*_RUN, "condition", "label", "predicted"], dropna=False, sort=False)["count"].sum()

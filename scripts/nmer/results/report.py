@@ -87,7 +87,7 @@ def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.Data
     with a training at chance there (trainings: verdicts of ``nmer.results.chance``) is not compared.
     """
     noise, metric = settings.reference_noise, settings.metrics[0]
-    cells = with_marks(average(of_regime(scores, "six")), trainings)
+    cells = with_marks(average(of_regime(scores, "incomplete")), trainings)
     cells["at_chance"] = (cells["at_chance"].fillna(0) > 0).astype(bool)
     systems = [system for system in settings.multimodal_systems if system != MAJORITY]
     here = (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(systems)
@@ -305,7 +305,7 @@ def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
     modalities = ", ".join(MODALITY_LABELS[UNIMODAL_SYSTEMS[system]] for system in systems)
     noise = _noise_text(settings.reference_noise, [*sorted(about.snr_db, reverse=True)])
     noisy = scores["system"].isin(systems) & (scores["condition"] == ALL_NOISY)
-    trained = {"all": "trained on equally noisy data", "clean": "trained on clean data"}
+    trained = {"all_noisy": "trained on equally noisy data", "clean": "trained on clean data"}
     regimes = [trained[regime] for regime in trained if (noisy & (scores["regime"] == regime)).any()]
     parts = [f"{modalities} on {_titles(about.datasets, settings)}", noise, *regimes[:1]]
     if about.clean_reference:

@@ -61,7 +61,7 @@ def average(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation over repeats of every cell, the average of the incomplete conditions among them.
 
     scores: rows as in COLUMNS. Each (repeat, fold, condition) counts once, whatever its number of items ``n``: mean
-    over conditions (for ``avg6``), then over folds, then mean and std (ddof 1, missing for one repeat) over repeats.
+    over conditions (for ``average``), then over folds, then mean and std (ddof 1, missing for one repeat) over repeats.
     Returns the columns CELL, ``mean``, ``std``, ``n`` (number of repeats).
     Raises DataError if conditions or folds are missing for some repeat. Source: SPEC 6.2.
     """

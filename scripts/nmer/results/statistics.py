@@ -26,7 +26,7 @@ from nmer.results.predictions import RUN, Run
 from nmer.results.reading import rows_of
 from nmer.results.scores import incomplete, of_regime
 
-COMPARED = {AVERAGE: "six", ALL_NOISY: "all"}
+COMPARED = {AVERAGE: "incomplete", ALL_NOISY: "all_noisy"}
 """What systems are compared on, and the regime whose models count there: Tables 2 and 5."""
 
 FEWEST_BLOCKS = 6
@@ -108,7 +108,7 @@ def ranks(scores: pd.DataFrame, systems: list[str]) -> pd.DataFrame:
     FEWEST_BLOCKS there is no test, and ``friedman_p`` and ``critical_difference`` are missing. The majority class has
     no rank. scores: tidy scores of the experiment. Source: Demsar 2006, sections 3.2.2 and 3.2.3.
     """
-    of_six = of_regime(scores, "six")
+    of_six = of_regime(scores, "incomplete")
     ranked = [system for system in systems if system != MAJORITY]
     of_six = of_six[incomplete(of_six) & of_six["system"].isin(ranked)]
     rows = []

@@ -14,6 +14,7 @@ from nmer.names import (
     ALL_CLEAN,
     ALL_NOISY,
     AVERAGE,
+    PAPER_AVERAGE,
     SIX_CONDITIONS,
     UNIMODAL_SYSTEMS,
     all_clean,
@@ -47,7 +48,7 @@ def read_paper(folder: str | Path, number: int) -> pd.DataFrame:
     """
     path = Path(folder) / f"paper_table{number}.csv"
     try:
-        paper = pd.read_csv(path)
+        paper = pd.read_csv(path).replace({"condition": {PAPER_AVERAGE: AVERAGE}})
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: the paper's numbers cannot be read ({error}). Restore the file from git.") from None
     if "snr_db" in paper:
@@ -93,7 +94,11 @@ def table_2(
     """
     places = [(noise, snr_db, AVERAGE) for noise in settings.snr_db for snr_db in settings.levels(noise)]
     return _compare(
-        _grid(settings, settings.multimodal_systems, places), of_regime(scores, "six"), settings, paper, trainings
+        _grid(settings, settings.multimodal_systems, places),
+        of_regime(scores, "incomplete"),
+        settings,
+        paper,
+        trainings,
     )
 
 
@@ -103,7 +108,7 @@ def table_3(
     """NMER under the reference noise, each incomplete condition and their average. Columns and marks as Table 2."""
     systems = [system for system in settings.multimodal_systems if system == TABLE_3_SYSTEM]
     places = _reference_places(settings, [*SIX_CONDITIONS, AVERAGE])
-    return _compare(_grid(settings, systems, places), of_regime(scores, "six"), settings, paper, trainings)
+    return _compare(_grid(settings, systems, places), of_regime(scores, "incomplete"), settings, paper, trainings)
 
 
 def table_4(
@@ -115,7 +120,7 @@ def table_4(
     (``avl``), with an empty noise kind and no SNR. Systems are trained on equally noisy data or, if the experiment says
     so, once on clean data. Source: SPEC 4.7, 6.3.
     """
-    noisy = of_regime(scores, "all")
+    noisy = of_regime(scores, "all_noisy")
     clean = scores[(scores["regime"] == "clean") & (scores["condition"] != ALL_NOISY)]
     cells = pd.concat([noisy[noisy["condition"] == ALL_NOISY], clean])
     grid = _grid(settings, settings.unimodal_systems, settings.unimodal_places)
@@ -131,7 +136,7 @@ def table_5(
     """
     places = _reference_places(settings, [ALL_NOISY])
     return _compare(
-        _grid(settings, settings.multimodal_systems, places), of_regime(scores, "all"), settings, paper, trainings
+        _grid(settings, settings.multimodal_systems, places), of_regime(scores, "all_noisy"), settings, paper, trainings
     )
 
 

@@ -15,7 +15,7 @@ from nmer.systems.towers import StackedTower
 @system(
     "if_mmin",
     pretraining="shared",
-    regimes=("six", "all"),
+    regimes=("incomplete", "all_noisy"),
     fewest_modalities=2,
     choices={"invariant_features": ("raw", "sigmoid", "tanh")},
     minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "invariance_weight": 0.0},

@@ -194,7 +194,7 @@ FORMS = {"ring": Ring, "hier": Hierarchy}
 @system(
     "mctn",
     pretraining="none",
-    regimes=("six", "all"),
+    regimes=("incomplete", "all_noisy"),
     fewest_modalities=2,
     modalities={"form": {"ring": (), "hier": ("a", "v", "l")}},
     minimum={"steps": 1, "translation_weight": 0.0, "cycle_weight": 0.0},

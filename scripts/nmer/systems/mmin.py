@@ -14,7 +14,7 @@ from nmer.systems.registry import system
 @system(
     "mmin",
     pretraining="men",
-    regimes=("six", "all"),
+    regimes=("incomplete", "all_noisy"),
     fewest_modalities=2,
     minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "cycle_weight": 0.0},
     options={"classification_weight": 1.0, "imagination_weight": 4.0, "cycle_weight": 2.0},

@@ -19,7 +19,7 @@ LOGVAR_BOUND = 10.0
 @system(
     "nmer",
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
-    regimes=("six", "all"),
+    regimes=("incomplete", "all_noisy"),
     fewest_modalities=2,
     divisors_per_modality={"heads": 256},
     choices={

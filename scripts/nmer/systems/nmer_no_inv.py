@@ -12,7 +12,7 @@ from nmer.systems.registry import system
     "nmer_no_inv",
     ablation_of="nmer",
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
-    regimes=("six",),
+    regimes=("incomplete",),
     fewest_modalities=2,
     divisors_per_modality={"heads": 256},
     choices={

@@ -16,7 +16,7 @@ from nmer.systems.towers import TOWERS
     "nmer_no_vae",
     ablation_of="nmer",
     pretraining={"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
-    regimes=("six",),
+    regimes=("incomplete",),
     fewest_modalities=2,
     minimum={"invariance_weight": 0.0, "classification_weight": 0.0},
     choices={"invariance": ("two_tower", "stacked"), "invariant_features": ("raw", "sigmoid", "tanh")},

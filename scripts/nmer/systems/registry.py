@@ -17,8 +17,8 @@ system = systems.register
 
 
 def regimes(declaration: Declaration) -> tuple[str, ...]:
-    """The regimes a system is trained in; none for a stage of pretraining. Default: ``six`` and ``all``."""
-    return tuple(declaration.attributes.get("regimes", ("six", "all")))
+    """The regimes a system is trained in; none for a stage of pretraining. Default: both with noise."""
+    return tuple(declaration.attributes.get("regimes", ("incomplete", "all_noisy")))
 
 
 def pretraining(declaration: Declaration, options: dict[str, Any] | None = None) -> str | None:
@@ -47,7 +47,7 @@ def unfit(declaration: Declaration, options: dict[str, Any] | None, modalities: 
     fewest = declaration.attributes.get("fewest_modalities", 1)
     if len(own) < fewest:
         return f"it needs at least {fewest} modalities"
-    if "six" in regimes(declaration) and not incomplete_conditions(own):
+    if "incomplete" in regimes(declaration) and not incomplete_conditions(own):
         return "it is trained on incomplete conditions, which one modality does not have"
     needed, value = declaration.attributes.get("modalities", ()), ""
     if isinstance(needed, dict):

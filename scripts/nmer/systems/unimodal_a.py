@@ -6,7 +6,7 @@ from nmer.systems.registry import system
 from nmer.systems.unimodal import Unimodal
 
 
-@system("unimodal_a", pretraining="none", regimes=("clean", "all"), modalities=("a",))
+@system("unimodal_a", pretraining="none", regimes=("clean", "all_noisy"), modalities=("a",))
 class UnimodalAcoustic(Unimodal):
     """Encoder and classifier of the acoustic features."""
 

@@ -6,7 +6,7 @@ from nmer.systems.registry import system
 from nmer.systems.unimodal import Unimodal
 
 
-@system("unimodal_l", pretraining="none", regimes=("clean", "all"), modalities=("l",))
+@system("unimodal_l", pretraining="none", regimes=("clean", "all_noisy"), modalities=("l",))
 class UnimodalLexical(Unimodal):
     """Encoder and classifier of the lexical features."""
 

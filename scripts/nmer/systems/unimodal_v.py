@@ -6,7 +6,7 @@ from nmer.systems.registry import system
 from nmer.systems.unimodal import Unimodal
 
 
-@system("unimodal_v", pretraining="none", regimes=("clean", "all"), modalities=("v",))
+@system("unimodal_v", pretraining="none", regimes=("clean", "all_noisy"), modalities=("v",))
 class UnimodalVisual(Unimodal):
     """Encoder and classifier of the visual features."""
 

@@ -43,7 +43,7 @@ def _predict_fold(
         chosen = rows[split][positions]
         return Examples(_under(pooled, noisy_flags(condition, store.modalities), chosen), labels[chosen])
 
-    trained_on = incomplete_conditions(store.modalities) if settings.regime == "six" else (ALL_NOISY,)
+    trained_on = incomplete_conditions(store.modalities) if settings.regime == "incomplete" else (ALL_NOISY,)
     shown = [examples("train", condition, np.arange(len(rows["train"]))) for condition in trained_on]
     stacked = Examples(
         np.concatenate([each.features for each in shown]), np.concatenate([each.labels for each in shown])

@@ -194,7 +194,7 @@ class _Checks:
 
     def _stacking(self) -> Iterator[Finding]:
         """Whether the repeats of a job can be trained as one, which is how a GPU trains."""
-        regime = "six" if incomplete_conditions(self.data.dims) else "all"
+        regime = "incomplete" if incomplete_conditions(self.data.dims) else "all_noisy"
         settings = RunSettings(
             "random", self.name, regime, 1, len(REPEATS), training=TrainingSettings(batch_size=UTTERANCES)
         )

@@ -36,7 +36,7 @@ class ValidationSplit:
             [np.tile(noisy_flags(name, data.modalities), (len(found), 1)) for name, found in items.items()]
         )
         self.labels = data.labels[rows].cpu().numpy()[positions]
-        one_state = settings.regime == "six" and settings.evaluation == ONE_CONDITION
+        one_state = settings.regime == "incomplete" and settings.evaluation == ONE_CONDITION
         self._copies: dict[str, Tensor] = {}
         """Per modality the copies to encode: of all rows, and where both states are seen, of all rows again."""
         self._chosen: dict[str, Tensor] = {}

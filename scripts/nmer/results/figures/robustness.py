@@ -65,7 +65,7 @@ def robustness(
     ``nmer.results.chance``); missing without them. clean: the score of the same training on clean data, where it is
     the same at every level, that is for a system trained on clean data; else missing.
     """
-    cells = with_chance(of_regime(intervals, "six"), trainings)
+    cells = with_chance(of_regime(intervals, "incomplete"), trainings)
     without_noise = intervals["dataset"].map(
         {name: all_clean(about.modalities) for name, about in settings.datasets.items()}
     )

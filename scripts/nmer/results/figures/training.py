@@ -31,7 +31,7 @@ QUANTITIES = {"val_UA": "validation UA", "loss": "training loss"}
 MARKERS = 6  # on each curve, spread over the epochs
 _RUN = ("dataset", "system", "regime", "noise", "snr_db", "fold")
 _FOLDERS = re.compile(
-    r"(?P<dataset>[^/]+)/(?P<system>[^/]+)/(?P<regime>clean|six|all)/((?P<corruption>[^/]+)/)?fold(?P<fold>\d+)/[^/]+$"
+    r"(?P<dataset>[^/]+)/(?P<system>[^/]+)/(?P<regime>clean|incomplete|all_noisy)/((?P<corruption>[^/]+)/)?fold(?P<fold>\d+)/[^/]+$"
 )
 _HISTORY = {"repeat": "Int64", "epoch": "Int64", **dict.fromkeys(QUANTITIES, "float64")}
 
@@ -81,7 +81,7 @@ def training_curves(
     chance: of the validation UA, from ``trainings`` (verdicts of ``nmer.results.chance``); else missing.
     Raises ConfigError for an unknown dataset.
     """
-    own = of_regime(of_dataset(histories, settings, dataset), "six")
+    own = of_regime(of_dataset(histories, settings, dataset), "incomplete")
     clean = own[own["regime"] == "clean"]
     at_levels = [
         clean.assign(noise=settings.reference_noise, snr_db=pd.array([level] * len(clean), dtype="Int64"))
@@ -137,7 +137,9 @@ def _read_history(path: Path, settings: ReportSettings) -> pd.DataFrame:
     }
     known[None] = ("", None)
     if run is None or run["corruption"] not in known:
-        raise DataError(f"{path}: its folders name no run of these settings, e.g. mosi/nmer/six/gaussian_-10dB/fold1.")
+        raise DataError(
+            f"{path}: its folders name no run of these settings, e.g. mosi/nmer/incomplete/gaussian_-10dB/fold1."
+        )
     about = (run["dataset"], run["system"], run["regime"], *known[run["corruption"]], int(run["fold"]))
     return read_columns(path, _HISTORY).assign(**dict(zip(_RUN, about, strict=True)))
 

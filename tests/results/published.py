@@ -1,0 +1,10 @@
+"""The paper's tables as they are in ``workflow/reference/``, read without the project's code."""
+
+from pathlib import Path
+
+import pandas as pd
+
+
+def published(reference: Path, number: int) -> pd.DataFrame:
+    """One table; its average over six conditions is called ``avg6`` in the file and ``average`` in the results."""
+    return pd.read_csv(reference / f"paper_table{number}.csv").replace({"condition": {"avg6": "average"}})
