@@ -140,7 +140,7 @@ def compare(plan: Plan, known: Callable[[str], bool]) -> Provenance:
     known: whether Snakemake has a record of its own for an output.
     """
     found = Provenance()
-    digest = cache(_digest_of)
+    digest = cache(digest_of)
     for job in jobs(plan):
         if not job.done or known(str(job.output)):
             continue
@@ -207,7 +207,7 @@ def _sources(plan: Plan, dataset: str) -> list[str] | None:
     return sorted(source_digests(files, MEMORY).values())
 
 
-def _digest_of(path: str) -> str | None:
+def digest_of(path: str) -> str | None:
     """The digest of an input as records keep it; None where there is nothing, or it is not what was made.
 
     Of a large file, which has its digest beside it, that digest is believed, as it is where Snakemake has records.

@@ -1,0 +1,168 @@
+"""Give the results of an earlier version the names of today's regimes, so that nothing has to be computed again.
+
+Until version 0.1 the regimes were called ``six`` and ``all``, and the averaged row ``avg6``. Folders, tables, HDF5
+columns and records of an experiment are renamed; no number changes.
+"""
+
+from __future__ import annotations
+
+import base64
+import csv
+import gzip
+import io
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import h5py
+
+from nmer.digests import file_digest, record_path, recorded
+from nmer.errors import DataError
+from nmer.files import atomic_path, write_gzip, write_json, write_text
+from nmer.plan.jobs import jobs
+from nmer.plan.paths import RESULTS
+from nmer.plan.plan import Plan
+from nmer.plan.provenance import digest_of, made_by
+
+REGIMES = {"six": "incomplete", "all": "all_noisy"}
+AVERAGES = {"avg6": "average"}
+COLUMNS = {"regime": REGIMES, "condition": AVERAGES}
+"""Columns of tables whose values are renamed."""
+
+METADATA = Path(".snakemake/metadata")
+
+
+def rename(plan: Plan, accept_code: bool = False) -> list[str]:
+    """Rename the results of the plan's experiment. Returns what was done, as sentences.
+
+    accept_code: also record today's code as what made the results, with the former one kept beside it. Without it,
+    results of code that has changed since are due, as after any update.
+    Raises DataError where results of both names are there.
+    """
+    moved = [(old, new) for old, new in _folders(plan.name) if old.exists()]
+    for old, new in moved:
+        if new.exists():
+            raise DataError(f"{new}: is there already, beside {old}. Delete the one that is not wanted and run again.")
+    for old, new in moved:
+        old.rename(new)
+    files = [path for path in sorted((RESULTS / plan.name).rglob("*")) if path.is_file()]
+    changed = {path for path in files if not path.name.startswith(".") and _rename_values(path)}
+    made = {path: record for path in files if (record := recorded(path)) is not None}
+    # The digests of what was rewritten first: the inputs of other records are compared with them.
+    for path in made.keys() & changed:
+        if "sha256" in made[path]:
+            made[path]["sha256"] = file_digest(path)
+            write_json(record_path(path), made[path])
+    for path, record in made.items():
+        write_json(record_path(path), _renamed_record(record, {str(file) for file in changed}))
+    accepted = _accept_code(plan) if accept_code else 0
+    # Snakemake knows the files under their former names and inputs; the records beside them are compared instead.
+    for path in files:
+        for known in _metadata(path):
+            known.unlink(missing_ok=True)
+    said = [f"{len(moved)} folders and {len(changed)} files of experiment '{plan.name}' have today's names."]
+    if accepted:
+        said.append(f"{accepted} jobs are recorded as made by today's code; their former code is kept in the records.")
+    return said
+
+
+def _folders(experiment: str) -> Iterator[tuple[Path, Path]]:
+    """Every folder of a regime, under its former and its present name."""
+    for root in (RESULTS / experiment, RESULTS / "logs" / experiment, RESULTS / "benchmarks" / experiment):
+        for stage in ("runs", "scores"):
+            for old, new in REGIMES.items():
+                yield from ((path, path.with_name(new)) for path in sorted(root.glob(f"{stage}/*/*/{old}")))
+
+
+def _rename_values(path: Path) -> bool:
+    """Rename the values in a table or an HDF5 file of columns. Returns whether anything was changed."""
+    if path.suffix == ".h5":
+        return _rename_columns(path)
+    if path.suffix == ".csv":
+        text, write = path.read_text(encoding="utf-8"), write_text
+    elif path.name.endswith(".csv.gz"):
+        text, write = gzip.decompress(path.read_bytes()).decode("utf-8"), write_gzip
+    else:
+        return False
+    rows = list(csv.reader(io.StringIO(text)))
+    if not rows or not COLUMNS.keys() & set(rows[0]):
+        return False
+    places = [(rows[0].index(name), names) for name, names in COLUMNS.items() if name in rows[0]]
+    for row in rows[1:]:
+        for place, names in places:
+            row[place] = names.get(row[place], row[place])
+    renamed = io.StringIO()
+    csv.writer(renamed, lineterminator="\n").writerows(rows)
+    if renamed.getvalue() == text:
+        return False
+    times = path.stat()
+    write(path, renamed.getvalue())
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return True
+
+
+def _rename_columns(path: Path) -> bool:
+    changed, times = False, path.stat()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(path.read_bytes())
+        with h5py.File(temporary, "r+") as file:
+            for name, names in COLUMNS.items():
+                column = file.get(f"cell/{name}")
+                if column is None:
+                    continue
+                values = column.asstr()[()].tolist()
+                renamed = [names.get(value, value) for value in values]
+                if renamed != values:
+                    column[...] = renamed
+                    changed = True
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    return changed
+
+
+def _renamed_record(record: dict[str, Any], changed: set[str]) -> dict[str, Any]:
+    """A record with the paths, the regime and the digests of inputs as they are now."""
+    settings = record.get("settings", {})
+    if settings.get("regime") in REGIMES:
+        settings["regime"] = REGIMES[settings["regime"]]
+    inputs = {_renamed(path): digest for path, digest in record.get("inputs", {}).items()}
+    inputs |= {path: digest for path in inputs if path in changed and (digest := digest_of(path))}
+    outputs = [_renamed(path) for path in record.get("outputs", [])]
+    return record | {"settings": settings, "inputs": dict(sorted(inputs.items())), "outputs": sorted(outputs)}
+
+
+def _renamed(path: str) -> str:
+    """A path under ``runs`` or ``scores`` with today's name of its regime: ``.../runs/dataset/system/regime/...``."""
+    parts = list(Path(path).parts)
+    for stage in ("runs", "scores"):
+        place = parts.index(stage) + 3 if stage in parts else len(parts)
+        if place < len(parts) - 1:
+            parts[place] = REGIMES.get(parts[place], parts[place])
+    return str(Path(*parts))
+
+
+def _accept_code(plan: Plan) -> int:
+    accepted = 0
+    for job in jobs(plan):
+        record = recorded(job.output)
+        if not (job.done and record):
+            continue
+        step, _settings = made_by(plan, job)
+        planned = json.loads(plan.code(step, job.wildcards))
+        if record.get("code") == planned:
+            continue
+        accepted += 1
+        for output in record.get("outputs", [str(job.output)]):
+            if own := recorded(output):
+                write_json(record_path(output), own | {"code": planned, "accepted_code": own.get("code")})
+    return accepted
+
+
+def _metadata(path: Path) -> Iterator[Path]:
+    """Snakemake's records of a file, under its present and its former name."""
+    for name in {str(path), *(str(path).replace(f"/{new}/", f"/{old}/") for old, new in REGIMES.items())}:
+        encoded = base64.urlsafe_b64encode(name.encode()).decode()
+        # Snakemake splits names that are too long for one folder entry.
+        parts = [encoded[at : at + 254] for at in range(0, len(encoded), 254)]
+        yield METADATA.joinpath(*(f"@{part}" for part in parts[:-1]), parts[-1])
