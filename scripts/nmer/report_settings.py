@@ -6,12 +6,13 @@ Not for settings of trainings and evaluations: see ``nmer.plan.settings``.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from nmer.command import fill
 from nmer.metrics import SHOWN
-from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, in_paper_order
+from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, in_paper_order, incomplete_conditions
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class ReportSettings:
 
     datasets: name -> description. systems: in the order of the configuration. snr_db: noise kind -> levels in dB, none
     for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None where no uni-modal system was
-    run. metrics: those shown. reference: the system that the others are compared with; empty: NMER, or the first.
+    run. metrics: those shown. conditions: the incomplete conditions that were scored; none stands for all.
+    reference: the system that the others are compared with; empty: NMER, or the first.
     experiment, config, jobs, descriptions: name, effective configuration, number of training jobs, and a line on each
     user-defined system, for the page alone.
     """
@@ -54,6 +56,7 @@ class ReportSettings:
     reference_noise: str
     unimodal: UnimodalSettings | None = None
     metrics: tuple[str, ...] = SHOWN
+    conditions: tuple[str, ...] = ()
     reference: str = ""
     experiment: str = ""
     config: dict[str, Any] = field(default_factory=dict)
@@ -70,11 +73,12 @@ class ReportSettings:
         }
         datasets = {name: replace(about, modalities=tuple(about.modalities)) for name, about in datasets.items()}
         unimodal = typed.unimodal and fill(UnimodalSettings, mapping["unimodal"], "--settings: unimodal")
-        return cls(**mapping | {"datasets": datasets, "unimodal": unimodal, "metrics": tuple(typed.metrics)})
+        lists = {"metrics": tuple(typed.metrics), "conditions": tuple(typed.conditions)}
+        return cls(**mapping | {"datasets": datasets, "unimodal": unimodal} | lists)
 
     def to_mapping(self) -> dict[str, Any]:
         """The settings as JSON holds them; keys at their default are left out."""
-        values = asdict(self) | {"metrics": list(self.metrics)}
+        values = asdict(self) | {"metrics": list(self.metrics), "conditions": list(self.conditions)}
         return {item.name: values[item.name] for item in fields(self) if getattr(self, item.name) != _default(item)}
 
     def to_json(self) -> str:
@@ -115,6 +119,16 @@ class ReportSettings:
             return []
         given: list[int | None] = [*self.snr_db[noise]] or [None]
         return sorted(given, key=lambda snr_db: 0 if snr_db is None else -snr_db)
+
+    def incomplete(self, modalities: Iterable[str]) -> tuple[str, ...]:
+        """The incomplete conditions of a corpus with these modalities that were scored."""
+        possible = incomplete_conditions(modalities)
+        return tuple(name for name in possible if not self.conditions or name in self.conditions)
+
+    @property
+    def averaged_over(self) -> str:
+        """What averages are over, in words."""
+        return f"the conditions {', '.join(self.conditions)}" if self.conditions else "the incomplete conditions"
 
     def dataset(self, name: str) -> DatasetSettings:
         """What is printed of a dataset; of one that was not run, nothing is known."""

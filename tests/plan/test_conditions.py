@@ -117,4 +117,4 @@ def test_only_the_conditions_asked_for_are_tested():
     ],
 )
 def test_one_modality_is_tested_noisy_and_clean_features_under_the_clean_condition_alone(system, noisy, expected):
-    assert conditions.tested_conditions(system, noisy, MODALITIES) == expected
+    assert conditions.tested_conditions(system, noisy, MODALITIES, ()) == expected

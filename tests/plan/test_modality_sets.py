@@ -64,7 +64,7 @@ def test_training_and_validation_use_the_incomplete_conditions_of_the_corpus(mod
 
 @pytest.mark.parametrize("evaluation", ["every_condition", "one_condition"])
 def test_one_modality_is_tested_noisy_and_clean(evaluation):
-    tested = conditions.tested_conditions("men", True, ("l",))
+    tested = conditions.tested_conditions("men", True, ("l",), ())
     assert tested == ("none", "l")
     items = conditions.test_items(tested, evaluation, "d", IDS, ("l",))
     assert {name: len(found) for name, found in items.items()} == {"none": 400, "l": 400}

@@ -195,7 +195,7 @@ def test_neither_order_nor_other_runs_change_a_contribution(tmp_path):
 
 def test_systems_tested_on_other_utterances_cannot_be_compared(tmp_path):
     paths = [write_run(tmp_path, make_predictions(utterances=n), f"system{n}") for n in (30, 31)]
-    with pytest.raises(DataError, match="corpus system31 six gaussian -10, fold 1: not tested on the utterances of"):
+    with pytest.raises(DataError, match="system31 incomplete gaussian -10, fold 1: not tested on the utterances of"):
         measure(read_runs(paths))
 
 

@@ -265,3 +265,18 @@ def test_missing_settings_are_named():
         ReportSettings.from_mapping(whole | {"unimodal": {"snr_db": [0]}})
     with pytest.raises(ConfigError, match=r"datasets\.mosi: unknown key 'papername'. Did you mean 'paper_name'"):
         ReportSettings.from_mapping(whole | {"datasets": {"mosi": {"papername": "x"}}})
+
+
+def test_with_chosen_conditions_averages_are_over_these_and_the_papers_are_not_shown(reference, paper_settings):
+    scores = make_scores(paper_settings, folds=1, repeats=2)
+    chosen = scores[~scores["condition"].isin(["a", "v", "av", "vl"])]
+    table = table_2(chosen, replace(paper_settings, conditions=("l", "al")), read_paper(reference, 2))
+    assert table["paper"].isna().all()
+    key = ["dataset", "system", "noise", "snr_db", "metric"]
+    rows = chosen.query("condition in ['l', 'al'] and regime == 'incomplete' and metric in ['WA', 'UA']")
+    expected = rows.groupby(key)["value"].mean()
+    found = table[table["system"] != "men"].set_index(key)["mean"]
+    pd.testing.assert_series_equal(found.sort_index(), expected.sort_index(), check_names=False, check_index_type=False)
+    of_nmer = table_3(chosen, replace(paper_settings, conditions=("l", "al")), read_paper(reference, 3))
+    assert set(of_nmer["condition"]) == {"l", "al", "average"}
+    assert of_nmer.loc[of_nmer["condition"] != "average", "paper"].notna().all()

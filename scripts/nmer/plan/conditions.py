@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from functools import cache
 
 import numpy as np
@@ -69,15 +69,20 @@ def test_items(
     return {condition: items[condition] for condition in tested}
 
 
-def tested_conditions(system: str, noisy: bool, modalities: tuple[str, ...]) -> tuple[str, ...]:
+def tested_conditions(
+    system: str, noisy: bool, modalities: tuple[str, ...], chosen: Collection[str]
+) -> tuple[str, ...]:
     """Conditions under which a system is tested. noisy: at a noise level, or on clean features alone. modalities: of
-    the corpus.
+    the corpus. chosen: the incomplete conditions to test; none stands for all.
 
     Those of the uni-modality benchmark have two: their modality noisy, or clean (DESIGN section 5).
     """
     if not noisy:
         return (all_clean(modalities),)
-    return (ALL_NOISY,) if system in UNIMODAL_SYSTEMS else conditions(modalities)
+    if system in UNIMODAL_SYSTEMS:
+        return (ALL_NOISY,)
+    left_out = set(incomplete_conditions(modalities)) - set(chosen) if chosen else set()
+    return tuple(name for name in conditions(modalities) if name not in left_out)
 
 
 def training_flags(

@@ -24,7 +24,7 @@ from nmer.corpora.registry import check_classes, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.figures import figures, sources
 from nmer.metrics import check_metrics
-from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, modality_set
+from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.values import check_finite, check_values
 from nmer.plugins import Declaration, Registry
@@ -59,6 +59,7 @@ def check_config(config: dict[str, Any]) -> None:
                 f"{nearest(reference, compared)}"
             )
     check_metrics(experiment.get("metrics", []), f"{where}.metrics")
+    _check_conditions(config["datasets"], experiment, f"{where}.conditions")
     _check_figures(config.get("figures", {}), experiment.get("figures", []), f"{where}.figures")
     files = {name: given["file"] for name, given in config.get("systems", {}).items() if "file" in given}
     for system in trained:
@@ -85,6 +86,28 @@ def check_config(config: dict[str, Any]) -> None:
         raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
     _check_noise(noise.get("kinds", {}), experiment, where)
     check_finite(config)
+
+
+def _check_conditions(datasets: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
+    """Every condition that is scored alone must be one of some corpus, and every corpus must have one of them."""
+    if not (chosen := experiment.get("conditions")):
+        return
+    possible = {
+        name: incomplete_conditions(datasets[name].get("modalities", MODALITIES)) for name in experiment["datasets"]
+    }
+    for condition in chosen:
+        if not any(condition in own for own in possible.values()):
+            some = list(dict.fromkeys(name for own in possible.values() for name in own))
+            raise ConfigError(
+                f"{where}: no dataset of the experiment has the incomplete condition '{condition}'. "
+                f"{nearest(condition, some)}"
+            )
+    for dataset, own in possible.items():
+        if own and not set(own) & set(chosen):
+            raise ConfigError(
+                f"{where}: none of them is an incomplete condition of dataset '{dataset}', which has {', '.join(own)}. "
+                "Add one, or leave the dataset out."
+            )
 
 
 def _check_figures(section: dict[str, Any], wanted: Sequence[str], where: str) -> None:

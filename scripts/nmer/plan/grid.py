@@ -84,6 +84,8 @@ class Grid:
         configured = list(dict.fromkeys([*figures.shipped(), *config.get("figures", {})]))
         self.figures: list[str] = sorted(self.experiment.get("figures", configured), key=self._position)
         self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN))
+        self.conditions: tuple[str, ...] = tuple(self.experiment.get("conditions", ()))
+        """The incomplete conditions that are scored; none stands for all."""
         # NMER, or the first system that is trained, unless the key names another.
         own = [system for system in self.trained_systems if system not in UNIMODAL_SYSTEMS]
         self.reference: str = self.experiment.get("reference") or next(iter(own if "nmer" not in own else ["nmer"]), "")

@@ -20,7 +20,7 @@ from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
 from nmer.figures import sources
 from nmer.metrics import SHOWN
-from nmer.names import ALL_CLEAN, FRESH, MODALITIES
+from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, FRESH, MODALITIES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
 from nmer.plan.grid import Corruption, non_default
@@ -197,7 +197,10 @@ class Plan(Paths):
 
     def evaluation_settings(self, w: Wildcards) -> str:
         """Settings of an evaluation."""
-        return _json(self._run(w, w.system, w.regime) | {"folds": self.folds(w.dataset)})
+        in_noise = w.system not in UNIMODAL_SYSTEMS and getattr(w, "corruption", ALL_CLEAN_SCORES) != ALL_CLEAN_SCORES
+        conditions = list(self.conditions) if in_noise else []
+        about = {"folds": self.folds(w.dataset), "conditions": conditions or None}
+        return _json(self._run(w, w.system, w.regime) | about)
 
     def shown(self, table: int | None = None) -> ReportSettings:
         """What a table shows, or what is made from all scores: only Table 4 depends on the uni-modal ones."""
@@ -209,6 +212,7 @@ class Plan(Paths):
             reference_noise=self.reference_noise,
             unimodal=UnimodalSettings(**unimodal) if self._unimodal_is_run and table == 4 else None,
             metrics=self.metrics,
+            conditions=self.conditions,
             reference="" if self.reference == "nmer" else self.reference,
         )
 

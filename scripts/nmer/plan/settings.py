@@ -102,7 +102,10 @@ class RunSettings(_JobSettings):
 
 @dataclass(frozen=True)
 class EvaluationSettings(_JobSettings):
-    """One evaluation job: a trained system on its test splits, at one noise kind and level."""
+    """One evaluation job: a trained system on its test splits, at one noise kind and level.
+
+    conditions: the incomplete conditions to score; none stands for all.
+    """
 
     dataset: str
     system: str
@@ -112,6 +115,7 @@ class EvaluationSettings(_JobSettings):
     noise: str | None = None
     snr_db: int | None = None
     evaluation: str = "every_condition"
+    conditions: list[str] = field(default_factory=list)
     file: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 

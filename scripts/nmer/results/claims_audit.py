@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from nmer.errors import DataError
+from nmer.names import AVERAGE
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import with_marks
 from nmer.results.claims import DISTANCES, MOST, Bounds, Claim, Selection, value_text, values_text
@@ -127,6 +128,8 @@ def audit(
     """
     published = {number: Scores(paper) for number, paper in papers.items()}
     marked = with_marks(contrasts.cells, trainings)
+    if settings.conditions:  # our average is of fewer conditions than the paper's
+        marked = marked[marked["condition"] != AVERAGE]
     ours = {number: Scores(of_regime(marked, REGIMES[number])) for number in papers}
     rows = []
     for claim in claims:

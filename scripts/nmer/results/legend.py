@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nmer.metrics import METRICS
-from nmer.names import ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, all_clean, incomplete_conditions
+from nmer.names import ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, all_clean
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import MODALITY_LABELS, SYSTEM_DESCRIPTIONS, system_label
 
@@ -26,9 +26,9 @@ def legend(settings: ReportSettings) -> list[tuple[str, str]]:
         rows.append(
             (
                 "Conditions",
-                f"{', '.join(incomplete_conditions(modalities))}: named by the modalities that are clean; the others "
+                f"{', '.join(settings.incomplete(modalities))}: named by the modalities that are clean; the others "
                 f"are noisy. {ALL_NOISY}: all are noisy. {all_clean(modalities)}: all are clean. Avg.: the mean over "
-                "the incomplete ones.",
+                "the incomplete ones" + (" that were scored." if settings.conditions else "."),
             )
         )
     shown = [*settings.multimodal_systems, *settings.unimodal_systems]

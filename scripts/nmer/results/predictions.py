@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from nmer.errors import DataError
-from nmer.names import CONDITIONS, incomplete_conditions, predictions_path
-from nmer.results.scores import modalities_of, read_scores
+from nmer.names import CONDITIONS, predictions_path
+from nmer.results.scores import read_scores, tested_incomplete
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
 
@@ -46,10 +46,8 @@ class Run:
     folds: dict[int, FoldPredictions]
 
     def averaged(self) -> list[int]:
-        """Positions in ``conditions`` of the incomplete ones, over which scores are averaged; none unless all were
-        tested."""
-        wanted = incomplete_conditions(modalities_of(self.conditions))
-        return [self.conditions.index(name) for name in wanted] if set(wanted) <= set(self.conditions) else []
+        """Positions in ``conditions`` of the incomplete ones, over which scores are averaged."""
+        return [self.conditions.index(name) for name in tested_incomplete(self.conditions)]
 
 
 def read_runs(paths: Iterable[str | Path]) -> list[Run]:

@@ -15,7 +15,6 @@ from nmer.names import (
     SIX_CONDITIONS,
     UNIMODAL_SYSTEMS,
     all_clean,
-    incomplete_conditions,
 )
 from nmer.references.registry import REFERENCES
 from nmer.report_settings import ReportSettings
@@ -27,7 +26,7 @@ from nmer.results.wording import ABSENT, AT_CHANCE, WA_AT_MAJORITY, dataset_titl
 
 CAPTIONS = {
     1: "Table 1. Classes and sizes of the datasets.",
-    2: "Table 2. {metrics}, averaged over the incomplete conditions.",
+    2: "Table 2. {metrics}, averaged over {conditions}.",
     3: "Table 3. NMER in each condition, named by its clean modalities (a acoustic, v visual, l lexical).",
     4: "Table 4. One modality alone, under noise. {metrics}.",
     5: "Table 5. {metrics} with all modalities noisy.",
@@ -55,7 +54,7 @@ def arrange(number: int, table: pd.DataFrame, settings: ReportSettings) -> Print
         layout = {2: _layout_2, 3: _layout_3, 4: _layout_4, 5: _layout_5}[number]
         grids, note = _score_grids(table, settings, layout(settings)), " ".join(_score_notes(number, table))
     note = " ".join(part for part in (note, *_paper_notes(table, settings)) if part)
-    caption = CAPTIONS[number].format(metrics=_named_metrics(settings))
+    caption = CAPTIONS[number].format(metrics=_named_metrics(settings), conditions=settings.averaged_over)
     return PrintedTable(number, caption, note, tuple(grids))
 
 
@@ -168,7 +167,7 @@ def _score_grids(table: pd.DataFrame, settings: ReportSettings, arrangement: Arr
     grids = []
     for dataset, about in settings.datasets.items():
         body = []
-        foreign = set(SIX_CONDITIONS) - set(incomplete_conditions(about.modalities))
+        foreign = set(SIX_CONDITIONS) - set(settings.incomplete(about.modalities))
         shown = [number for number, column in enumerate(columns) if column.get("condition") not in foreign]
         for labels, row in rows:
             named = {"dataset": dataset} | row
@@ -255,6 +254,11 @@ def _paper_notes(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
     shown = set(table.loc[table["paper"].notna(), "dataset"])
     synthetic = {name for name in shown if settings.datasets[name].synthetic}
     notes = []
+    if settings.conditions and "condition" in table and (table["condition"] == AVERAGE).any():
+        notes.append(
+            f"Of the incomplete conditions only {', '.join(settings.conditions)} were scored; the paper's averages, "
+            "over all of them, are not shown."
+        )
     if shown and "mean" in table:
         notes.append("In parentheses: the paper's value" + (", difference." if shown - synthetic else "."))
     if synthetic:

@@ -98,7 +98,7 @@ def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.Data
         run = [snr_db for snr_db in settings.levels(noise) if snr_db in table.index.get_level_values(0)]
         name = f"{short_title(dataset, about)}, {noise_label(noise)} noise"
         sentences += [
-            _best_sentence(name, snr_db, table.loc[[snr_db]].droplevel(0), metric)
+            _best_sentence(name, snr_db, table.loc[[snr_db]].droplevel(0), metric, settings.averaged_over)
             for snr_db in dict.fromkeys(run[:1] + run[-1:])
         ]
         if len(run) > 1:
@@ -313,7 +313,7 @@ def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
     return "; ".join(parts)
 
 
-def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame, metric: str) -> str:
+def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame, metric: str, over: str) -> str:
     learnt = systems[~systems["at_chance"]]
     marked = len(systems) - len(learnt)
     if learnt.empty:
@@ -323,7 +323,7 @@ def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame, metric:
     spread = "" if pd.isna(deviation) else f"\u00a0±\u00a0{deviation:.4f}"  # kept on one line
     rank = f"the best of {len(learnt)} systems is {system_label(best)}" if len(learnt) > 1 else system_label(best)
     aside = f" ({marked} with a training at chance not counted)" if marked else ""
-    score = f"{metric} {mean:.4f}{spread}, averaged over the incomplete conditions{aside}"
+    score = f"{metric} {mean:.4f}{spread}, averaged over {over}{aside}"
     return f"{name}, {decibels(snr_db)}: {rank} with {score}."
 
 

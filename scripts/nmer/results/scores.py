@@ -92,22 +92,28 @@ def modalities_of(conditions: Iterable[str]) -> tuple[str, ...]:
 def incomplete(table: pd.DataFrame) -> pd.Series:
     """Which rows are of an incomplete condition of their dataset, bool. table: columns dataset and condition, of every
     condition that was tested."""
-    possible = _incomplete_conditions(table)
+    possible = _tested_incomplete(table)
     pairs = zip(table["dataset"], table["condition"], strict=True)
     return pd.Series([condition in possible[dataset] for dataset, condition in pairs], table.index, dtype=bool)
 
 
-def _incomplete_conditions(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Dataset -> its incomplete conditions. table: as for :func:`incomplete`."""
+def tested_incomplete(conditions: Iterable[str]) -> tuple[str, ...]:
+    """The incomplete ones among the conditions under which a corpus was tested, over which scores are averaged."""
+    tested = set(conditions)
+    return tuple(name for name in incomplete_conditions(modalities_of(tested)) if name in tested)
+
+
+def _tested_incomplete(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Dataset -> its incomplete conditions that were tested. table: as for :func:`incomplete`."""
     by_dataset = table.groupby("dataset", sort=False)["condition"]
-    return {str(dataset): incomplete_conditions(modalities_of(tested.unique())) for dataset, tested in by_dataset}
+    return {str(dataset): tested_incomplete(tested.unique()) for dataset, tested in by_dataset}
 
 
 def _mean_of_incomplete(scores: pd.DataFrame) -> pd.DataFrame:
     without_condition = [column for column in CELL if column != "condition"]
     groups = scores[incomplete(scores)].groupby([*without_condition, "fold", "repeat"], dropna=False, sort=False)
     sizes = groups["value"].size()
-    wanted = {dataset: len(names) for dataset, names in _incomplete_conditions(scores).items()}
+    wanted = {dataset: len(names) for dataset, names in _tested_incomplete(scores).items()}
     lacking = sizes != [wanted[dataset] for dataset in sizes.index.get_level_values("dataset")]
     if lacking.any():
         raise DataError(

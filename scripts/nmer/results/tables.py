@@ -169,7 +169,7 @@ def _grid(settings: ReportSettings, systems: list[str], places: list[tuple[str, 
         own = settings.dataset(dataset).modalities
         if condition == ALL_CLEAN:
             condition = all_clean(own)
-        elif condition in SIX_CONDITIONS and condition not in incomplete_conditions(own):
+        elif condition in SIX_CONDITIONS and condition not in settings.incomplete(own):
             continue
         rows.append((dataset, system, noise, snr_db, condition, metric))
     return pd.DataFrame(rows, columns=list(KEY)).astype({"snr_db": "Int64"})
@@ -186,6 +186,8 @@ def _compare(
     names = {dataset: about.paper_name for dataset, about in settings.datasets.items()}
     # Matching by plain tuples: a missing SNR or a dataset unknown to the paper is then an ordinary value.
     published = dict(zip(_keys(in_our_names(paper)), paper["value"], strict=True))
+    if settings.conditions:  # our average is of fewer conditions than the paper's
+        published = {place: value for place, value in published.items() if AVERAGE not in place}
     paper_keys = _keys(grid.assign(dataset=grid["dataset"].map(names.get)))
     # Only the table's own systems are averaged: whatever the scores hold of others is no concern of it.
     measured = average(scores[scores["system"].isin(grid["system"])]).astype({"snr_db": "Int64"})

@@ -24,7 +24,7 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
     """
     rows = data.splits["test"]
     utterances = [data.ids[row] for row in rows.tolist()]
-    conditions = tested_conditions(settings.system, settings.noise is not None, data.modalities)
+    conditions = tested_conditions(settings.system, settings.noise is not None, data.modalities, settings.conditions)
     system.eval()
     states = range(1 if settings.noise is None else 2)
     encodings = {

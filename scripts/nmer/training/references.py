@@ -52,7 +52,7 @@ def _predict_fold(
     validation = [examples("val", condition, positions) for condition, positions in items.items() if len(positions)]
     classify = train(stacked, validation, len(store.classes))
     parts = []
-    conditions = tested_conditions(settings.system, True, store.modalities)
+    conditions = tested_conditions(settings.system, True, store.modalities, settings.conditions)
     of_test = test_items(conditions, settings.evaluation, settings.dataset, names["test"], store.modalities)
     for condition, positions in of_test.items():
         if not len(positions):

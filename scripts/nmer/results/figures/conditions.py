@@ -13,7 +13,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
-from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS, incomplete_conditions
+from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import MARKS, read_trainings, with_chance, with_marks
 from nmer.results.curves import draw_chance
@@ -70,7 +70,7 @@ def condition_scores(
     order = {
         "corruption": corruptions(settings),
         "system": systems,
-        "condition": [*incomplete_conditions(settings.dataset(dataset).modalities), AVERAGE, ALL_NOISY],
+        "condition": [*settings.incomplete(settings.dataset(dataset).modalities), AVERAGE, ALL_NOISY],
         "metric": settings.metrics,
     }
     return select(cells, order)[list(COLUMNS)]
