@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nmer.errors import ConfigError
-from nmer.systems.blocks import initialise
+from nmer.systems.blocks.layers import initialise
 from nmer.systems.interface import System
 from nmer.systems.registry import systems, unfit
 

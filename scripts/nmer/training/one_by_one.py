@@ -14,8 +14,8 @@ from torch import Tensor
 from nmer.plan.conditions import FRESH_COPY
 from nmer.plan.settings import RunSettings
 from nmer.seeds import derive_seed
+from nmer.systems.blocks.repeats import drawn_alike
 from nmer.systems.interface import System, summed
-from nmer.systems.repeats import drawn_alike
 from nmer.training.batches import epoch_batches, make_batch
 from nmer.training.data import FoldData
 from nmer.training.inference import classify, encode, logits

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from nmer.plan.settings import RunSettings
+from nmer.systems.blocks.repeats import across_repeats, compute_stacked
 from nmer.systems.interface import Batch, Sequences, System, summed
-from nmer.systems.repeats import across_repeats, compute_stacked
 from nmer.training.batches import EpochBatch, epoch_batches, make_batch
 from nmer.training.data import FoldData
 from nmer.training.graphs import Graphs
