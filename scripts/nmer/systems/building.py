@@ -31,5 +31,6 @@ def build_system(
     if reason := unfit(declaration, options, dims):
         raise ConfigError(f"systems.{name}: it cannot read the modalities {', '.join(dims)}: {reason}.")
     built = constructor(dims=dims, classes=classes, dropout=dropout, **(declaration.options | options))
-    initialise(built)
+    if built.initialisation == "kaiming":
+        initialise(built)
     return built
