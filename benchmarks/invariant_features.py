@@ -449,7 +449,7 @@ def spread_of_invariant_features(features: Path, settings: dict, model: Path) ->
     import torch
     from safetensors import safe_open
 
-    from nmer.systems.towers import TOWERS
+    from nmer.systems.blocks.towers import TOWERS
     from nmer.training.data import FoldData
 
     data = FoldData(features, None, settings["fold"], torch.device("cpu"))

@@ -40,7 +40,7 @@ def main() -> None:
 
 def measure(count: int, steps: int) -> list[str]:
     """Milliseconds of the two forms, and their relative difference."""
-    from nmer.systems.recurrence import lstm_outputs, lstm_weights
+    from nmer.systems.blocks.recurrence import lstm_outputs, lstm_weights
 
     torch.manual_seed(0)
     lstms = [nn.LSTM(DIM, HIDDEN, batch_first=True) for _ in range(count)]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from nmer.names import MODALITIES, SIX_CONDITIONS
 from nmer.plan.conditions import noisy_flags, training_flags
-from nmer.systems.blocks import HIDDEN, LstmEncoder, TextCnn
+from nmer.systems.blocks.encoders import HIDDEN, LstmEncoder, TextCnn
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, System
 

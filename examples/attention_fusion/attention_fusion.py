@@ -6,7 +6,8 @@ A worked example of a system of one's own, not one of the paper's. docs/own_syst
 import torch
 from torch import Tensor, nn
 
-from nmer.systems.blocks import HIDDEN, classifier_head, encoder_tower
+from nmer.systems.blocks.encoders import HIDDEN, encoder_tower
+from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.interface import Sequences, System
 from nmer.systems.registry import system
 

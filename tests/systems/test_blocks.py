@@ -10,16 +10,9 @@ import torch
 from small_systems import padded
 from torch import nn
 
-from nmer.systems.blocks import (
-    LstmEncoder,
-    TextCnn,
-    central_moment_discrepancy,
-    classifier_head,
-    encoder_tower,
-    initialise,
-    invariance_mlp,
-    mean_cmd,
-)
+from nmer.systems.blocks.discrepancy import central_moment_discrepancy, mean_cmd
+from nmer.systems.blocks.encoders import LstmEncoder, TextCnn, encoder_tower
+from nmer.systems.blocks.layers import classifier_head, initialise, invariance_mlp
 
 
 def test_an_lstm_encoding_is_the_maximum_over_the_utterances_own_frames():

@@ -8,7 +8,7 @@ import torch
 from small_systems import layer_sizes
 from torch import Tensor, nn
 
-from nmer.systems.cascade import CascadeAutoencoder, GuidedCascadeAutoencoder
+from nmer.systems.blocks.cascade import CascadeAutoencoder, GuidedCascadeAutoencoder
 
 ROWS = 4
 

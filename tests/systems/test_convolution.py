@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from nmer.systems.convolution import window_maxima
+from nmer.systems.blocks.convolution import window_maxima
 
 LENGTHS = {"uneven": (9, 4, 12, 5), "equal": (7, 7, 7), "as short as the window": (4, 4), "one": (6,)}
 FILTERS, DIM = 8, 5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nmer.systems.fused_lstm import TimeMaxima, fused_cell, fused_cell_backward
+from nmer.systems.blocks.fused_lstm import TimeMaxima, fused_cell, fused_cell_backward
 
 ROWS, HIDDEN = 5, 3
 CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -21,7 +21,7 @@ from small_systems import (
     squared_error,
 )
 
-from nmer.systems.cascade import GuidedCascadeAutoencoder
+from nmer.systems.blocks.cascade import GuidedCascadeAutoencoder
 from nmer.systems.registry import pretraining, systems
 
 

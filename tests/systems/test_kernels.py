@@ -13,10 +13,10 @@ import torch
 from torch.func import functional_call, stack_module_state
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nmer.systems import decoding, fused_lstm
+from nmer.systems.blocks import decoding, fused_lstm
+from nmer.systems.blocks.repeats import compute_stacked
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, summed
-from nmer.systems.repeats import compute_stacked
 
 DIMS, CLASSES, BATCH = {"a": 130, "v": 342, "l": 1024}, 4, 128
 LONGEST = {"a": 96, "v": 50, "l": 22}

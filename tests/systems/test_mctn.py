@@ -8,11 +8,8 @@ from small_systems import CLASSES, DEVIATIONS, DIMS, batch_of, disturbed, logits
 from torch import Tensor, nn
 
 from nmer.errors import ConfigError
-from nmer.systems import translation
-from nmer.systems.building import build_system
-from nmer.systems.interface import Batch, Sequences, System
-from nmer.systems.registry import systems
-from nmer.systems.translation import (
+from nmer.systems.blocks import translation
+from nmer.systems.blocks.translation import (
     AttentionDecoder,
     CyclicTranslator,
     OutputLayer,
@@ -21,6 +18,9 @@ from nmer.systems.translation import (
     pooled,
     translate,
 )
+from nmer.systems.building import build_system
+from nmer.systems.interface import Batch, Sequences, System
+from nmer.systems.registry import systems
 
 FORMS = ("ring", "hier")
 HIDDEN, STEPS = 128, 20

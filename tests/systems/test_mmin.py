@@ -21,7 +21,7 @@ from small_systems import (
 )
 from torch import Tensor, nn
 
-from nmer.systems.cascade import CascadeAutoencoder
+from nmer.systems.blocks.cascade import CascadeAutoencoder
 from nmer.systems.interface import Batch, System
 from nmer.systems.registry import pretraining, systems
 

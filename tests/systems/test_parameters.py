@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nmer.systems.blocks import encoder_tower, invariance_mlp
+from nmer.systems.blocks.cascade import CascadeAutoencoder, GuidedCascadeAutoencoder
+from nmer.systems.blocks.encoders import encoder_tower
+from nmer.systems.blocks.layers import invariance_mlp
 from nmer.systems.building import build_system
-from nmer.systems.cascade import CascadeAutoencoder, GuidedCascadeAutoencoder
 
 SHAPES = {
     "IEMOCAP": ({"a": 130, "v": 342, "l": 1024}, 4),

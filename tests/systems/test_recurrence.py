@@ -7,8 +7,8 @@ import torch
 from small_systems import padded
 from torch import nn
 
+from nmer.systems.blocks.recurrence import lstm_maxima
 from nmer.systems.interface import Sequences
-from nmer.systems.recurrence import lstm_maxima
 
 LENGTHS = {"uneven": (3, 1, 11, 7, 11, 2), "equal": (5, 5, 5), "one": (4,), "single frames": (1, 1)}
 

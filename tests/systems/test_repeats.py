@@ -8,11 +8,19 @@ from torch import nn
 from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
-from nmer.systems.convolution import window_maxima
+from nmer.systems.blocks.convolution import window_maxima
+from nmer.systems.blocks.recurrence import lstm_maxima, lstm_outputs, lstm_weights
+from nmer.systems.blocks.repeats import across_repeats, compute_stacked, drawn_alike, together
+from nmer.systems.blocks.translation import (
+    AttentionDecoder,
+    OutputLayer,
+    SequenceEncoder,
+    Summary,
+    decode,
+    encode,
+    summarise,
+)
 from nmer.systems.interface import Sequences
-from nmer.systems.recurrence import lstm_maxima, lstm_outputs, lstm_weights
-from nmer.systems.repeats import across_repeats, compute_stacked, drawn_alike, together
-from nmer.systems.translation import AttentionDecoder, OutputLayer, SequenceEncoder, Summary, decode, encode, summarise
 
 REPEATS = 3
 LENGTHS = torch.tensor([[5, 1, 7, 3], [2, 2, 6, 7], [7, 4, 1, 1]])

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nmer.errors import ConfigError
-from nmer.systems.blocks import central_moment_discrepancy, mean_cmd
+from nmer.systems.blocks.discrepancy import central_moment_discrepancy, mean_cmd
 from nmer.systems.building import build_system
 from nmer.systems.interface import concatenate
 from nmer.systems.mctn import ring

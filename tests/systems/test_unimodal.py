@@ -8,7 +8,7 @@ from small_systems import CLASSES, DIMS, batch_of, cross_entropy, layer_sizes, p
 from torch import nn
 
 from nmer.names import UNIMODAL_SYSTEMS
-from nmer.systems.blocks import LstmEncoder, TextCnn
+from nmer.systems.blocks.encoders import LstmEncoder, TextCnn
 from nmer.systems.building import build_system
 from nmer.systems.registry import pretraining, systems
 

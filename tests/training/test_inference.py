@@ -61,7 +61,7 @@ def test_a_condition_takes_clean_encodings_of_the_modalities_it_names(system, da
     monkeypatch.setattr(inference, "BATCH", batch)
     rows, items = torch.tensor([20, 3, 0, 7, 15]), torch.tensor([4, 0, 3])
     states = [encode_all(system, data, rows, state) for state in (0, 1)]
-    found = classify(system, chosen(condition, states, items))
+    found = classify(system, chosen(condition, states, items), {})
     clean_modalities = "" if condition == "none" else condition
     for row, probability in zip(rows[items], found, strict=True):
         encodings = {m: alone(system, m, int(row), m not in clean_modalities)[None] for m in DIMS}
@@ -73,7 +73,7 @@ def test_a_condition_takes_clean_encodings_of_the_modalities_it_names(system, da
 def test_conditions_differ(system, data):
     rows = torch.arange(6)
     states = [encode_all(system, data, rows, state) for state in (0, 1)]
-    found = [classify(system, chosen(condition, states, rows)) for condition in CONDITIONS]
+    found = [classify(system, chosen(condition, states, rows), {}) for condition in CONDITIONS]
     for number, one in enumerate(found):
         assert all((one - other).abs().max() > 1e-4 for other in found[:number])
 
@@ -81,10 +81,10 @@ def test_conditions_differ(system, data):
 def test_a_condition_without_items_has_predictions_of_no_one(system, data):
     rows = torch.arange(6)
     encodings = {m: values[:0] for m, values in encode_all(system, data, rows, 0).items()}
-    assert classify(system, encodings).shape == (0, 3)
+    assert classify(system, encodings, {}).shape == (0, 3)
 
 
 def test_predictions_of_no_one_stay_on_the_systems_device():
     # The device ``meta`` stands for a GPU: results of several conditions are concatenated, which needs one device.
     system = builder("men")().to("meta")
-    assert classify(system, {m: torch.empty(0, 128, device="meta") for m in DIMS}).device.type == "meta"
+    assert classify(system, {m: torch.empty(0, 128, device="meta") for m in DIMS}, {}).device.type == "meta"

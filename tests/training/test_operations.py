@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from nmer.corpora.store import FeatureStore
 from nmer.plan import conditions
-from nmer.systems.blocks import HIDDEN
+from nmer.systems.blocks.encoders import HIDDEN
 from nmer.training import one_by_one, stacked
 from nmer.training.batches import make_batch
 from nmer.training.data import FoldData

@@ -147,19 +147,22 @@ def test_every_utterance_is_predicted_under_its_conditions_from_encodings_made_o
     data, regime, evaluation, modalities
 ):
     split = ValidationSplit(data, run_settings(regime=regime, evaluation=evaluation))
-    encoded, given = [], []
+    encoded, given, flags = [], [], []
 
     def encode(modality, rows, copies):
         encoded.extend((modality, *pair) for pair in zip(rows.tolist(), copies.tolist(), strict=True))
         # An encoding that says what it is of.
         return torch.stack([rows, copies], dim=1)
 
-    def classify(encodings):
+    def classify(encodings, noisy):
         given.append(encodings)
+        flags.append(noisy)
         return data.labels[encodings["l"][:, 0]]
 
-    predictions = split.predict(tuple(modalities), encode, classify).numpy()
-    (encodings,) = given
+    predictions = split.predict(tuple(modalities), encode, classify, at_once=4).numpy()
+    assert all(len(part["l"]) <= 4 for part in given)
+    encodings, noisy = ({m: torch.cat([part[m] for part in parts]) for m in modalities} for parts in (given, flags))
+    assert all(torch.equal(noisy[m], encodings[m][:, 1].bool()) for m in modalities)
     assert set(encodings) == set(modalities)
     expected = sorted(
         (number, condition) for number in FOLDS[1]["val"].tolist() for condition in SHOWN[regime, evaluation](number)

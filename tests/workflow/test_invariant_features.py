@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from test_documentation import table_rows
 
 from nmer.corpora.store import FeatureStore
+from nmer.systems.blocks.towers import TwoTowers
 from nmer.systems.interface import Sequences
-from nmer.systems.towers import TwoTowers
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REAL_DATA = REPOSITORY.parent / "shared" / "data"

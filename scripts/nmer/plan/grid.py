@@ -209,7 +209,8 @@ class Grid:
         A uni-modal system is trained where Table 4 asks for it: on noisy features, on clean ones, or on both.
         """
         if system not in UNIMODAL_SYSTEMS:
-            run = [regime for regime in regimes(self._system(system)) if regime != "all_noisy" or 5 in self.tables]
+            declared = regimes(self._system(system), self._given(system).get("options"))
+            run = [regime for regime in declared if regime != "all_noisy" or 5 in self.tables]
             # A reference row can do without incomplete conditions, which one modality does not have.
             return (
                 run

@@ -15,7 +15,7 @@ from nmer.corpora.repair import repair
 from nmer.errors import ConfigError, DataError
 from nmer.systems.building import build_system
 from nmer.systems.interface import Sequences, System
-from nmer.training.inference import classify, encode
+from nmer.training.inference import BATCH, classify, encode
 from nmer.training.models import load_normalisation, load_settings, restore
 
 
@@ -50,8 +50,12 @@ class TrainedSystem:
         if not len(rows):
             return np.empty((0, len(self.classes)), np.float32)
         served = _Served(batches)
+        return np.concatenate([self._probabilities(served, own) for own in rows.split(BATCH)])
+
+    def _probabilities(self, served: _Served, rows: Tensor) -> np.ndarray:
+        """Of a part of the utterances: their encodings may be sequences, which are large."""
         encodings = {m: encode(self.system, served, m, rows, torch.zeros_like(rows)) for m in self.system.modalities}
-        probabilities: np.ndarray = classify(self.system, encodings).numpy()
+        probabilities: np.ndarray = classify(self.system, encodings, {}).numpy()
         return probabilities
 
     def _checked(self, modality: str, features: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
@@ -128,5 +132,10 @@ def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = No
         )
     options, dims, classes = settings.get("options", {}), settings["dims"], settings["classes"]
     system = build_system(settings["system"], dims, len(classes), 0.0, options, str(file) if file else None)
+    if system.noise_flags:
+        raise ConfigError(
+            f"{path}: its system '{settings['system']}' was trained with noise_flags, so it must be told which "
+            "modality is noisy. Train it without them to predict."
+        )
     restore(system, path, repeat)
     return TrainedSystem(system.eval(), classes, dims, load_normalisation(path), settings, repeat)

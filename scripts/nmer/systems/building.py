@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nmer.errors import ConfigError
-from nmer.systems.blocks import initialise
+from nmer.systems.blocks.layers import initialise
 from nmer.systems.interface import System
 from nmer.systems.registry import systems, unfit
 
@@ -31,5 +31,6 @@ def build_system(
     if reason := unfit(declaration, options, dims):
         raise ConfigError(f"systems.{name}: it cannot read the modalities {', '.join(dims)}: {reason}.")
     built = constructor(dims=dims, classes=classes, dropout=dropout, **(declaration.options | options))
-    initialise(built)
+    if built.initialisation == "kaiming":
+        initialise(built)
     return built

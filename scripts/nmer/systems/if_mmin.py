@@ -5,11 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from nmer.systems.blocks import classifier_head, joint_width
-from nmer.systems.cascade import CODES_WIDTH, GuidedCascadeAutoencoder
+from nmer.systems.blocks.cascade import CODES_WIDTH, GuidedCascadeAutoencoder
+from nmer.systems.blocks.encoders import joint_width
+from nmer.systems.blocks.layers import classifier_head
+from nmer.systems.blocks.towers import StackedTower
 from nmer.systems.interface import Batch, Sequences, System, halves
 from nmer.systems.registry import system
-from nmer.systems.towers import StackedTower
 
 
 @system(

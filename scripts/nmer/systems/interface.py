@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,13 @@ class Sequences(NamedTuple):
         """Mask of the frames that belong to an utterance: (batch, longest) bool."""
         frames = torch.arange(self.values.shape[1], device=self.lengths.device)
         return frames < self.lengths[:, None]
+
+
+Encoding: TypeAlias = Any
+"""The encodings of one modality: a tensor (batch, width), or a named tuple of tensors such as :class:`Sequences`.
+
+Utterances are on the first axis of every tensor. A field of three axes or more has frames on the second, zero beyond
+each length."""
 
 
 def _not_known(modality: str) -> Sequences:
@@ -76,6 +83,12 @@ class System(nn.Module):
     weights: dict[str, float]
     """Weight of every term of the loss by name, for a system whose loss calls :meth:`weighted`."""
 
+    initialisation: Literal["kaiming", "framework"] = "kaiming"
+    """Initial weights of the linear layers: Kaiming normal with zero biases (SPEC 3.2), or PyTorch's default."""
+
+    noise_flags = False
+    """Whether :meth:`fuse` takes ``noisy``, per modality (batch,) bool: which utterances are noisy. Only oracles do."""
+
     def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
         """dims: input width of each of the corpus' modalities. classes: number of classes. dropout: rate of the
         classifier heads."""
@@ -85,13 +98,22 @@ class System(nn.Module):
         self.classes = classes
         self.dropout = dropout
 
-    def encode(self, modality: str, sequences: Sequences) -> Tensor:
-        """Encode one of the system's modalities, every utterance on its own: (batch, width)."""
+    def encode(self, modality: str, sequences: Sequences) -> Encoding:
+        """Encode one of the system's modalities, every utterance on its own: (batch, width).
+
+        A system whose fusion reads frames returns a named tuple (:data:`Encoding`); a pretraining returns a tensor.
+        """
         raise NotImplementedError
 
-    def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
+    def fuse(self, encodings: dict[str, Encoding]) -> dict[str, Tensor]:
         """From the encodings of the system's modalities to outputs; ``logits`` (batch, classes) is always one."""
         raise NotImplementedError
+
+    def fuse_observed(self, encodings: dict[str, Encoding], noisy: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """:meth:`fuse`, with the flags of the noisy modalities for a system with ``noise_flags``."""
+        if self.noise_flags:
+            return self.fuse(encodings, noisy=noisy)  # type: ignore[call-arg]
+        return self.fuse(encodings)
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of the loss by name; their sum is minimised. Default: cross-entropy alone."""
@@ -103,7 +125,8 @@ class System(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs for the batch as observed."""
-        return self.fuse({modality: self.encode(modality, batch.observed[modality]) for modality in self.modalities})
+        encodings = {modality: self.encode(modality, batch.observed[modality]) for modality in self.modalities}
+        return self.fuse_observed(encodings, batch.noisy)
 
     def inherit(self, teacher: System) -> None:
         """Copy the weights of the submodules named in ``inherited`` from the pretrained teacher."""

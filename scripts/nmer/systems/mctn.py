@@ -11,10 +11,9 @@ from torch.nn import functional
 
 from nmer.errors import ConfigError
 from nmer.names import modality_set
-from nmer.systems.blocks import HIDDEN, classifier_head, joint_width
-from nmer.systems.interface import Batch, Sequences, System, summed
-from nmer.systems.registry import system
-from nmer.systems.translation import (
+from nmer.systems.blocks.encoders import HIDDEN, joint_width
+from nmer.systems.blocks.layers import classifier_head
+from nmer.systems.blocks.translation import (
     AttentionDecoder,
     CyclicTranslator,
     OutputLayer,
@@ -25,6 +24,8 @@ from nmer.systems.translation import (
     summarise,
     translate,
 )
+from nmer.systems.interface import Batch, Sequences, System, summed
+from nmer.systems.registry import system
 
 
 def ring(modalities: Iterable[str]) -> dict[str, str]:

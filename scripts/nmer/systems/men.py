@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nmer.systems.blocks import classifier_head, encoder_tower, joint_width
+from nmer.systems.blocks.encoders import encoder_tower, joint_width
+from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.interface import Sequences, System, concatenate
 from nmer.systems.registry import system
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from nmer.systems.blocks import classifier_head, encoder_tower, joint_width
-from nmer.systems.cascade import CODES_WIDTH, CascadeAutoencoder
+from nmer.systems.blocks.cascade import CODES_WIDTH, CascadeAutoencoder
+from nmer.systems.blocks.encoders import encoder_tower, joint_width
+from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.interface import Batch, Sequences, System, concatenate
 from nmer.systems.registry import system
 

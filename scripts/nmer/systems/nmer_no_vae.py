@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from nmer.systems.blocks import classifier_head, joint_width
+from nmer.systems.blocks.encoders import joint_width
+from nmer.systems.blocks.layers import classifier_head
+from nmer.systems.blocks.towers import TOWERS
 from nmer.systems.interface import Batch, Sequences, System, halves
 from nmer.systems.registry import system
-from nmer.systems.towers import TOWERS
 
 
 @system(

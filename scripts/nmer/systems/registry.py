@@ -16,9 +16,17 @@ systems: Registry[Callable[..., System]] = Registry("system", "system", "nmer.sy
 system = systems.register
 
 
-def regimes(declaration: Declaration) -> tuple[str, ...]:
-    """The regimes a system is trained in; none for a stage of pretraining. Default: both with noise."""
-    return tuple(declaration.attributes.get("regimes", ("incomplete", "all_noisy")))
+def regimes(declaration: Declaration, options: dict[str, Any] | None = None) -> tuple[str, ...]:
+    """The regimes a system is trained in; none for a stage of pretraining. Default: both with noise.
+
+    A declaration lists them, or by the value of an option: ``{"noise_flags": {False: (...), True: (...)}}``.
+    options: those of the system that are not at their default.
+    """
+    declared = declaration.attributes.get("regimes", ("incomplete", "all_noisy"))
+    if isinstance(declared, dict):
+        ((option, by_value),) = declared.items()
+        declared = by_value[(declaration.options | (options or {}))[option]]
+    return tuple(declared)
 
 
 def pretraining(declaration: Declaration, options: dict[str, Any] | None = None) -> str | None:
@@ -47,7 +55,7 @@ def unfit(declaration: Declaration, options: dict[str, Any] | None, modalities: 
     fewest = declaration.attributes.get("fewest_modalities", 1)
     if len(own) < fewest:
         return f"it needs at least {fewest} modalities"
-    if "incomplete" in regimes(declaration) and not incomplete_conditions(own):
+    if "incomplete" in regimes(declaration, options) and not incomplete_conditions(own):
         return "it is trained on incomplete conditions, which one modality does not have"
     needed, value = declaration.attributes.get("modalities", ()), ""
     if isinstance(needed, dict):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nmer.systems.pretraining import Pretraining
+from nmer.systems.blocks.pretraining import Pretraining
 from nmer.systems.registry import system
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from nmer.systems.blocks.unimodal import Unimodal
 from nmer.systems.registry import system
-from nmer.systems.unimodal import Unimodal
 
 
 @system("unimodal_l", pretraining="none", regimes=("clean", "all_noisy"), modalities=("l",))

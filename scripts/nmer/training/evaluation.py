@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -12,9 +13,10 @@ from nmer.metrics import score
 from nmer.names import noisy_modalities
 from nmer.plan.conditions import test_items, tested_conditions
 from nmer.plan.settings import EvaluationSettings
+from nmer.systems.blocks.encodings import select
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
-from nmer.training.inference import classify, encode
+from nmer.training.inference import classify, encode, encoded_at_once
 
 
 def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: int, repeat: int) -> pd.DataFrame:
@@ -27,12 +29,24 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
     conditions = tested_conditions(settings.system, settings.noise is not None, data.modalities, settings.conditions)
     system.eval()
     states = range(1 if settings.noise is None else 2)
-    encodings = {
-        modality: [encode(system, data, modality, rows, torch.full_like(rows, state)) for state in states]
-        for modality in system.modalities
-    }
-    parts = []
     items = test_items(conditions, settings.evaluation, settings.dataset, utterances, data.modalities)
+    probabilities: dict[str, list[np.ndarray]] = {condition: [] for condition in items}
+    # A part of the utterances at a time: encodings may be sequences, which are large.
+    size = encoded_at_once(data.device)
+    for start in range(0, len(rows), size):
+        own_rows = rows[start : start + size]
+        encodings = {
+            modality: [encode(system, data, modality, own_rows, torch.full_like(own_rows, state)) for state in states]
+            for modality in system.modalities
+        }
+        for condition, positions in items.items():
+            here = torch.from_numpy(positions[(start <= positions) & (positions < start + size)] - start)
+            here = here.to(data.device)
+            noisy = {m: m in noisy_modalities(condition, data.modalities) for m in system.modalities}
+            shown = {m: select(own[int(noisy[m])], here) for m, own in encodings.items()}
+            flags = {m: torch.full((len(here),), noisy[m], device=data.device) for m in noisy}
+            probabilities[condition].append(classify(system, shown, flags).cpu().numpy())
+    parts = []
     for condition, positions in items.items():
         chosen = torch.from_numpy(positions).to(data.device)
         part = pd.DataFrame(
@@ -44,10 +58,7 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
                 "label": data.labels[rows[chosen]].cpu().numpy(),
             }
         )
-        noisy = noisy_modalities(condition, data.modalities)
-        shown = {modality: own[int(modality in noisy)][chosen] for modality, own in encodings.items()}
-        probability = classify(system, shown).cpu().numpy()
-        part[[f"prob_{name}" for name in data.classes]] = probability
+        part[[f"prob_{name}" for name in data.classes]] = np.concatenate(probabilities[condition])
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 

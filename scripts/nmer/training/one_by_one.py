@@ -14,11 +14,11 @@ from torch import Tensor
 from nmer.plan.conditions import FRESH_COPY
 from nmer.plan.settings import RunSettings
 from nmer.seeds import derive_seed
-from nmer.systems.interface import System, summed
-from nmer.systems.repeats import drawn_alike
+from nmer.systems.blocks.repeats import drawn_alike
+from nmer.systems.interface import Encoding, System, summed
 from nmer.training.batches import epoch_batches, make_batch
 from nmer.training.data import FoldData
-from nmer.training.inference import classify, encode, logits
+from nmer.training.inference import BATCH, classify, encode, logits
 from nmer.training.loop import Losses
 from nmer.training.optimiser import AdamW
 from nmer.training.precision import loss_terms
@@ -84,15 +84,16 @@ class OneByOne:
         """As :meth:`Learner.validate`."""
         system = self._system.eval()
 
-        def predicted(encodings: dict[str, Tensor]) -> Tensor:
+        def predicted(encodings: dict[str, Encoding], noisy: dict[str, Tensor]) -> Tensor:
             if self._validation.with_loss:
-                return logits(system, encodings).log_softmax(dim=-1)
-            return classify(system, encodings).argmax(dim=-1)
+                return logits(system, encodings, noisy).log_softmax(dim=-1)
+            return classify(system, encodings, noisy).argmax(dim=-1)
 
         predictions = self._validation.predict(
             system.modalities,
             lambda modality, rows, copies: encode(system, self._data, modality, rows, copies),
             predicted,
+            BATCH,
         )
         return [self._validation.scores(predictions.cpu().numpy())]
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from nmer.plan.settings import RunSettings
-from nmer.systems.interface import Batch, Sequences, System, summed
-from nmer.systems.repeats import across_repeats, compute_stacked
+from nmer.systems.blocks.encodings import join
+from nmer.systems.blocks.repeats import across_repeats, compute_stacked
+from nmer.systems.interface import Batch, Encoding, Sequences, System, summed
 from nmer.training.batches import EpochBatch, epoch_batches, make_batch
 from nmer.training.data import FoldData
 from nmer.training.graphs import Graphs
@@ -178,32 +179,28 @@ class Stacked:
         """Predictions of the validation split: classes (repeats, items), or log-probabilities of them."""
         system, data = self._systems[0], self._data
 
-        def encode(modality: str, rows: Tensor, copies: Tensor) -> Tensor:
-            def of_one(parameters: dict[str, Tensor], values: Tensor, lengths: Tensor) -> Tensor:
-                encoded: Tensor = _call(system, parameters, lambda: system.encode(modality, Sequences(values, lengths)))
-                return encoded
+        def encode(modality: str, rows: Tensor, copies: Tensor) -> Encoding:
+            def of_one(parameters: dict[str, Tensor], values: Tensor, lengths: Tensor) -> Encoding:
+                return _call(system, parameters, lambda: system.encode(modality, Sequences(values, lengths)))
 
             parts = []
             for own, own_copies in zip(rows.split(VALIDATED), copies.split(VALIDATED), strict=True):
                 sequences = data.sequences(modality, own, own_copies, self._longest_validated[modality])
                 shared = [part.expand(len(self.repeats), *part.shape) for part in sequences]
                 parts.append(compute_stacked(of_one, self._generators, self._parameters, *shared))
-            return torch.cat(parts, dim=1)
+            return join(parts, axis=1)
 
-        def classify(encodings: dict[str, Tensor]) -> Tensor:
-            def of_one(parameters: dict[str, Tensor], own: dict[str, Tensor]) -> Tensor:
-                logits: Tensor = _call(system, parameters, lambda: system.fuse(own)["logits"])
+        def classify(encodings: dict[str, Encoding], noisy: dict[str, Tensor]) -> Tensor:
+            def of_one(parameters: dict[str, Tensor], own: dict[str, Encoding], flags: dict[str, Tensor]) -> Tensor:
+                logits: Tensor = _call(system, parameters, lambda: system.fuse_observed(own, flags)["logits"])
                 return logits
 
-            items = next(iter(encodings.values())).shape[1]
-            parts = []
-            for start in range(0, items, VALIDATED):
-                own = {modality: values[:, start : start + VALIDATED] for modality, values in encodings.items()}
-                logits = compute_stacked(of_one, self._generators, self._parameters, own)
-                parts.append(logits.log_softmax(dim=-1) if self._validation.with_loss else logits.argmax(dim=-1))
-            return torch.cat(parts, dim=1)
+            of_all = {modality: flags.expand(len(self.repeats), -1) for modality, flags in noisy.items()}
+            logits = compute_stacked(of_one, self._generators, self._parameters, encodings, of_all)
+            found: Tensor = logits.log_softmax(dim=-1) if self._validation.with_loss else logits.argmax(dim=-1)
+            return found
 
-        return self._validation.predict(system.modalities, encode, classify)
+        return self._validation.predict(system.modalities, encode, classify, VALIDATED, axis=1)
 
     def weights(self, repeat: int) -> dict[str, Tensor]:
         """As :meth:`Learner.weights`."""

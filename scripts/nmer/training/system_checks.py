@@ -131,9 +131,9 @@ class _Checks:
         for modality in system.modalities:
             with _called(f"encode('{modality}', …) fails"):
                 encodings[modality] = system.encode(modality, batch.observed[modality])
-            _expect(encodings[modality], f"encode('{modality}', …)", (len(rows), None))
+            _expect_encoding(encodings[modality], f"encode('{modality}', …)", len(rows))
         with _called("fuse(…) fails"):
-            outputs = system.fuse(encodings)
+            outputs = system.fuse_observed(encodings, batch.noisy)
         if not isinstance(outputs, dict) or "logits" not in outputs:
             found = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
             raise _WrongError(f"fuse(…) must return a dictionary with 'logits'; it returns {found}.")
@@ -228,6 +228,19 @@ def _expect(value: object, what: str, shape: tuple[int | None, ...]) -> None:
     )
     if not fits:
         raise _WrongError(f"{what} must have the shape {wanted}; it has {tuple(value.shape)}.")
+
+
+def _expect_encoding(encoding: object, what: str, count: int) -> None:
+    """Encodings are a tensor, or a named tuple of tensors with the utterances on their first axis."""
+    if not isinstance(encoding, tuple):
+        _expect(encoding, what, (count, None))
+        return
+    if not hasattr(encoding, "_fields"):
+        raise _WrongError(f"{what} must be a tensor or a NamedTuple of tensors; it is a plain tuple.")
+    for name, field in zip(encoding._fields, encoding, strict=True):
+        if not isinstance(field, Tensor) or field.shape[:1] != (count,):
+            shape = tuple(field.shape) if isinstance(field, Tensor) else type(field).__name__
+            raise _WrongError(f"{what}: its field '{name}' must be a tensor ({count}, …); it is {shape}.")
 
 
 def _random_fold(dims: dict[str, int], classes: int, folder: Path) -> FoldData:

@@ -119,7 +119,7 @@ class StackedTargets:
                 rows = data.splits["train"][start : start + ENCODED]
                 sequences = data.sequences(modality, rows, torch.full_like(rows, copy), longest)
                 for repeat, teacher in enumerate(self._teachers):
-                    encoded = teacher.encode(modality, sequences)
+                    encoded: Tensor = teacher.encode(modality, sequences)
                     if tables is None:
                         shape = (len(self._teachers), len(among), len(data.ids), encoded.shape[1])
                         tables = encoded.new_zeros(shape)

@@ -11,14 +11,16 @@ from torch import Tensor
 from nmer.metrics import score
 from nmer.plan.conditions import ONE_CONDITION, noisy_flags, validation_items
 from nmer.plan.settings import LOSS, RunSettings
+from nmer.systems.blocks.encodings import select
+from nmer.systems.interface import Encoding
 from nmer.training.data import FoldData
 
-Encode = Callable[[str, Tensor, Tensor], Tensor]
-"""From a modality, utterances (rows,) and the copy of each (rows,) to encodings; rows on the second last axis."""
+Encode = Callable[[str, Tensor, Tensor], Encoding]
+"""From a modality, utterances (rows,) and the copy of each (rows,) to their encodings."""
 
-Classify = Callable[[dict[str, Tensor]], Tensor]
-"""From the encodings of the items to their predicted classes, items on the last axis. Where the validation loss
-selects, to their log-probabilities instead, classes on the last axis."""
+Classify = Callable[[dict[str, Encoding], dict[str, Tensor]], Tensor]
+"""From the encodings of items, and which of them are noisy per modality, to their predicted classes, items on the last
+axis. Where the validation loss selects, to their log-probabilities instead, classes on the last axis."""
 
 
 class ValidationSplit:
@@ -41,6 +43,8 @@ class ValidationSplit:
         """Per modality the copies to encode: of all rows, and where both states are seen, of all rows again."""
         self._chosen: dict[str, Tensor] = {}
         """Per modality (items,): the position of each item among the encodings of all states."""
+        self._noisy: dict[str, Tensor] = {}
+        """Per modality (items,) bool: which are noisy."""
         for number, modality in enumerate(data.modalities):
             noisy = flags[:, number]
             if one_state:
@@ -54,16 +58,24 @@ class ValidationSplit:
                 places = positions + len(utterances) * (noisy & (len(present) == 2))
             self._copies[modality] = torch.from_numpy(np.concatenate(states)).to(data.device)
             self._chosen[modality] = torch.from_numpy(places).to(data.device)
+            self._noisy[modality] = torch.from_numpy(noisy).to(data.device)
 
-    def predict(self, modalities: tuple[str, ...], encode: Encode, classify: Classify) -> Tensor:
-        """Predictions of every item, in the order of ``labels``. modalities: those the system reads."""
-        chosen = {}
+    def predict(
+        self, modalities: tuple[str, ...], encode: Encode, classify: Classify, at_once: int, axis: int = 0
+    ) -> Tensor:
+        """Predictions of every item, in the order of ``labels``. modalities: those the system reads. at_once: items to
+        classify in one call. axis: that of the utterances and items, 1 behind an axis of repeats."""
+        encodings = {}
         for modality in modalities:
             copies = self._copies[modality]
             # All states in one call: a GPU's time depends on the frames in sequence, not on the utterances.
-            encodings = encode(modality, self._rows.repeat(len(copies) // len(self._rows)), copies)
-            chosen[modality] = encodings.index_select(-2, self._chosen[modality])
-        return classify(chosen)
+            encodings[modality] = encode(modality, self._rows.repeat(len(copies) // len(self._rows)), copies)
+        parts = []
+        for start in range(0, len(self.labels), at_once):
+            here = slice(start, start + at_once)
+            shown = {m: select(encoding, self._chosen[m][here], axis) for m, encoding in encodings.items()}
+            parts.append(classify(shown, {modality: self._noisy[modality][here] for modality in modalities}))
+        return torch.cat(parts, dim=axis)
 
     def scores(self, predictions: np.ndarray) -> dict[str, float]:
         """Every metric of predictions, under their names in the history.

@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nmer.systems.blocks import encoder_tower, invariance_mlp
+from nmer.systems.blocks.encoders import encoder_tower
+from nmer.systems.blocks.layers import invariance_mlp
 from nmer.systems.interface import Sequences
 
 BOUNDS: dict[str, Callable[[], nn.Module]] = {"raw": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmer.systems.fused_lstm import LstmOutputs, TimeMaxima, joined
+from nmer.systems.blocks.fused_lstm import LstmOutputs, TimeMaxima, joined
+from nmer.systems.blocks.packed_lstm import PackedLstms, PackedMaxima, pack
+from nmer.systems.blocks.repeats import across_repeats, together
 from nmer.systems.interface import Sequences
-from nmer.systems.packed_lstm import PackedLstms, PackedMaxima, pack
-from nmer.systems.repeats import across_repeats, together
 
 
 def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:

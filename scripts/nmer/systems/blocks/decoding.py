@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.fused_lstm import fused_cell, fused_cell_backward
-from nmer.systems.products import sum_of_products
+from nmer.systems.blocks.fused_lstm import fused_cell, fused_cell_backward
+from nmer.systems.blocks.products import sum_of_products
 
 aten = torch.ops.aten
 

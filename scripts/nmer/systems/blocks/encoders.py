@@ -1,4 +1,4 @@
-"""The blocks that systems share: encoders, invariance MLP, classifier head, central moment discrepancy (SPEC 3)."""
+"""The encoders of the modalities, from sequences to 128 dimensions (SPEC 3.1)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from nmer.names import modality_set
-from nmer.systems.convolution import window_maxima
-from nmer.systems.interface import Sequences, summed
-from nmer.systems.recurrence import lstm_maxima
+from nmer.systems.blocks.convolution import window_maxima
+from nmer.systems.blocks.recurrence import lstm_maxima
+from nmer.systems.interface import Sequences
 
 HIDDEN = 128
 LEXICAL_MODALITY = "l"
@@ -86,42 +86,3 @@ def encoder_tower(dims: dict[str, int]) -> nn.ModuleDict:
 def joint_width(dims: dict[str, int]) -> int:
     """Width of the concatenated encodings: 128 per modality, 384 for all three (SPEC 13)."""
     return len(modality_set(dims)) * HIDDEN
-
-
-def invariance_mlp() -> nn.Sequential:
-    """The invariance MLP, one set of weights for all modalities (SPEC 3.1)."""
-    return nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.01), nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.01))
-
-
-def classifier_head(width: int, hidden: tuple[int, ...], classes: int, dropout: float) -> nn.Sequential:
-    """FC(width; hidden; classes): Linear, ReLU, Dropout per hidden layer, then a plain Linear to logits (SPEC 3.1)."""
-    layers: list[nn.Module] = []
-    for size in hidden:
-        layers += [nn.Linear(width, size), nn.ReLU(), nn.Dropout(dropout)]
-        width = size
-    return nn.Sequential(*layers, nn.Linear(width, classes))
-
-
-def initialise(module: nn.Module) -> None:
-    """Kaiming normal (fan-in, slope 0) for every Linear and convolution weight, zero biases (SPEC 3.2)."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d):
-            nn.init.kaiming_normal_(part.weight, a=0, mode="fan_in")
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-
-
-def central_moment_discrepancy(first: Tensor, second: Tensor, moments: int = 5) -> Tensor:
-    """CMD of two batches of features, (batch, width) each: distances of the means and central moments 2..``moments``
-    (SPEC 4.3). 1e-12 inside each square root keeps the gradient finite at identical batches."""
-    centred = first - first.mean(dim=0), second - second.mean(dim=0)
-    differences = [first.mean(dim=0) - second.mean(dim=0)]
-    differences += [centred[0].pow(k).mean(dim=0) - centred[1].pow(k).mean(dim=0) for k in range(2, moments + 1)]
-    return summed((difference.square().sum() + 1e-12).sqrt() for difference in differences)
-
-
-def mean_cmd(features: dict[str, Tensor]) -> Tensor:
-    """Mean CMD over the pairs of modalities of their invariant features: (l, v), (l, a), (a, v), as far as there are
-    (SPEC 4.3, 13). features: of at least two modalities."""
-    pairs = [pair for pair in (("l", "v"), ("l", "a"), ("a", "v")) if set(pair) <= set(features)]
-    return summed(central_moment_discrepancy(features[one], features[other]) for one, other in pairs) / len(pairs)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nmer.systems.blocks import HIDDEN, classifier_head, joint_width, mean_cmd
+from nmer.systems.blocks.discrepancy import mean_cmd
+from nmer.systems.blocks.encoders import HIDDEN, joint_width
+from nmer.systems.blocks.layers import classifier_head
+from nmer.systems.blocks.towers import TOWERS
 from nmer.systems.interface import Batch, Sequences, System, halves
-from nmer.systems.towers import TOWERS
 
 
 class Pretraining(System):

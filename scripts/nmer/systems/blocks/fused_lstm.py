@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.products import divisor, sum_of_products
+from nmer.systems.blocks.products import divisor, sum_of_products
 
 aten = torch.ops.aten
 

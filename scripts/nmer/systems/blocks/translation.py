@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.blocks import HIDDEN
-from nmer.systems.decoding import DecoderStates
-from nmer.systems.fused_lstm import joined
+from nmer.systems.blocks.decoding import DecoderStates
+from nmer.systems.blocks.encoders import HIDDEN
+from nmer.systems.blocks.fused_lstm import joined
+from nmer.systems.blocks.packed_lstm import pack
+from nmer.systems.blocks.recurrence import lstm_outputs, lstm_weights, packed_outputs, pads, under_autocast
+from nmer.systems.blocks.repeats import across_repeats
 from nmer.systems.interface import Sequences
-from nmer.systems.packed_lstm import pack
-from nmer.systems.recurrence import lstm_outputs, lstm_weights, packed_outputs, pads, under_autocast
-from nmer.systems.repeats import across_repeats
 
 STEPS = 20
 """Steps of a decoded sequence and of its target: the official code's longest sequence."""

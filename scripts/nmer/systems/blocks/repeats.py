@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from nmer.systems.products import sum_of_products
+from nmer.systems.blocks.products import sum_of_products
 
 
 class _Together(NamedTuple):

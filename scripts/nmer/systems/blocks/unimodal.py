@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nmer.systems.blocks import HIDDEN, classifier_head, encoder
+from nmer.systems.blocks.encoders import HIDDEN, encoder
+from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.interface import Sequences, System
 
 

@@ -1,0 +1,1 @@
+"""What systems share: encoders and towers, cascades, translation, recurrent kernels, stacking of repeats."""

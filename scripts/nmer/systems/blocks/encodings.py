@@ -1,0 +1,51 @@
+"""Encodings as tensors or as sequences: what training and evaluation do with either form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from nmer.systems.interface import Encoding
+
+
+def first_field(encoding: Encoding) -> Tensor:
+    """The encoding itself, or the first tensor of a named tuple; its first axis counts the utterances."""
+    found: Tensor = encoding if isinstance(encoding, Tensor) else encoding[0]
+    return found
+
+
+def select(encoding: Encoding, chosen: Tensor, axis: int = 0) -> Encoding:
+    """The utterances at some positions, (chosen,) int64. axis: that of the utterances, 1 behind an axis of repeats."""
+    if isinstance(encoding, Tensor):
+        return encoding.index_select(axis, chosen)
+    return type(encoding)(*(field.index_select(axis, chosen) for field in encoding))
+
+
+def part(encoding: Encoding, start: int, end: int) -> Encoding:
+    """The utterances from a position up to another."""
+    if isinstance(encoding, Tensor):
+        return encoding[start:end]
+    return type(encoding)(*(field[start:end] for field in encoding))
+
+
+def join(parts: Sequence[Encoding], axis: int = 0) -> Encoding:
+    """All utterances of the parts, in order; frames are padded with zeros to the longest part. axis: as of
+    :func:`select`."""
+    if isinstance(parts[0], Tensor):
+        return torch.cat(list(parts), dim=axis)
+    return type(parts[0])(*(_joined(fields, axis) for fields in zip(*parts, strict=True)))
+
+
+def _joined(fields: Sequence[Tensor], axis: int) -> Tensor:
+    if fields[0].dim() >= axis + 3:
+        longest = max(field.shape[axis + 1] for field in fields)
+        fields = [_padded(field, axis + 1, longest) for field in fields]
+    return torch.cat(list(fields), dim=axis)
+
+
+def _padded(field: Tensor, axis: int, longest: int) -> Tensor:
+    behind = [0, 0] * (field.dim() - 1 - axis)
+    return functional.pad(field, (*behind, 0, longest - field.shape[axis]))

@@ -1,0 +1,53 @@
+"""Encodings that are sequences are selected, cut and joined utterance by utterance, as single vectors are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+import torch
+from small_systems import padded
+
+from nmer.systems.blocks.encodings import join, part, select
+
+
+class Framed(NamedTuple):
+    """A summary and frames, as a system may define it."""
+
+    summary: torch.Tensor
+    values: torch.Tensor
+    lengths: torch.Tensor
+
+
+def framed(lengths: list[int], first: int = 0) -> Framed:
+    """Utterances that hold their own number everywhere."""
+    values = padded([torch.full((length, 2), first + number + 1.0) for number, length in enumerate(lengths)])
+    return Framed(values.values[:, 0], *values)
+
+
+def test_frames_are_padded_with_zeros_to_the_longest_part():
+    joined = join([framed([2, 1]), framed([4], first=2), framed([3, 1], first=3)])
+    expected = framed([2, 1, 4, 3, 1])
+    assert isinstance(joined, Framed)
+    assert all(torch.equal(one, other) for one, other in zip(joined, expected, strict=True))
+
+
+def test_behind_an_axis_of_repeats_utterances_are_joined_and_frames_padded_on_the_next_ones():
+    parts = [Framed(*(field[None].expand(3, *field.shape) for field in framed(lengths))) for lengths in ([2, 1], [4])]
+    joined = join(parts, axis=1)
+    alone = join([framed([2, 1]), framed([4])])
+    assert all(torch.equal(own[2], field) for own, field in zip(joined, alone, strict=True))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_utterances_are_selected_in_every_field(axis):
+    encoding, chosen = framed([2, 1, 3]), torch.tensor([2, 2, 0])
+    given = encoding if axis == 0 else Framed(*(field[None] for field in encoding))
+    found = select(given, chosen, axis)
+    assert all(torch.equal(own.flatten(), field[chosen].flatten()) for own, field in zip(found, encoding, strict=True))
+    assert torch.equal(select(encoding.summary, chosen), encoding.summary[chosen])
+
+
+def test_a_part_is_cut_out_of_every_field():
+    assert part(framed([2, 1, 3]), 1, 3).lengths.tolist() == [1, 3]
+    assert len(part(torch.zeros(4, 2), 3, 9)) == 1
