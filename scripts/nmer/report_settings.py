@@ -44,8 +44,9 @@ class ReportSettings:
     datasets: name -> description. systems: in the order of the configuration. snr_db: noise kind -> levels in dB, none
     for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None where no uni-modal system was
     run. metrics: those shown. reference: the system that the others are compared with; empty: NMER, or the first.
+    titles: printed names that the configuration gives to systems.
     experiment, config, jobs, descriptions: name, effective configuration, number of training jobs, and a line on each
-    user-defined system, for the page alone.
+    user-defined system and variant, for the page alone.
     """
 
     datasets: dict[str, DatasetSettings]
@@ -55,6 +56,7 @@ class ReportSettings:
     unimodal: UnimodalSettings | None = None
     metrics: tuple[str, ...] = SHOWN
     reference: str = ""
+    titles: dict[str, str] = field(default_factory=dict)
     experiment: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     jobs: int | None = None

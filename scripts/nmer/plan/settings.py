@@ -102,7 +102,10 @@ class RunSettings(_JobSettings):
 
 @dataclass(frozen=True)
 class EvaluationSettings(_JobSettings):
-    """One evaluation job: a trained system on its test splits, at one noise kind and level."""
+    """One evaluation job: a trained system on its test splits, at one noise kind and level.
+
+    name: of a variant, under which its scores are written; None = that of the system.
+    """
 
     dataset: str
     system: str
@@ -114,6 +117,7 @@ class EvaluationSettings(_JobSettings):
     evaluation: str = "every_condition"
     file: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
 
 
 def changed(settings: TrainingSettings, default: TrainingSettings) -> dict[str, Any]:
