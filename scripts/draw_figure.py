@@ -7,6 +7,7 @@ Settings: {"figure": "conditions", "file": "mine.py", "options": {}, "dataset": 
            "about": {"paper_name": null, "synthetic": false}}
           file: of a user's own figure. dataset, about: of a figure that each dataset has its own of
           and, for a figure that reads them, "settings" (see make_table.py --help) and "schedule" (of the noise)
+          titles: printed names that the configuration gives to systems
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from nmer.files import write_json
 from nmer.noise.schedule import Schedule
 from nmer.plugins import Declaration
 from nmer.report_settings import DatasetSettings, ReportSettings
-from nmer.results.labels import system_label
+from nmer.results.labels import system_label, use_titles
 from nmer.results.style import read_curves, save_figure
 from nmer.results.wording import short_title
 
@@ -46,6 +47,7 @@ def main() -> None:
     given = {name: [Path(file) for file in files] for name, *files in arguments.source}
     name, file = settings["figure"], settings.get("file")
     declaration, draw = figures.declaration(name, file), figures.load(name, file)
+    use_titles(settings.get("titles", {}))
     check_digests(*(path for paths in given.values() for path in paths))
     drawn = draw(**_handed(declaration, settings, given), **settings.get("options", {}))
     if not isinstance(drawn, Drawn):

@@ -46,8 +46,9 @@ class ReportSettings:
     for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None where no uni-modal system was
     run. metrics: those shown. conditions: the incomplete conditions that were scored; none stands for all.
     reference: the system that the others are compared with; empty: NMER, or the first.
+    titles: printed names that the configuration gives to systems.
     experiment, config, jobs, descriptions: name, effective configuration, number of training jobs, and a line on each
-    user-defined system, for the page alone.
+    user-defined system and variant, for the page alone.
     """
 
     datasets: dict[str, DatasetSettings]
@@ -58,6 +59,7 @@ class ReportSettings:
     metrics: tuple[str, ...] = SHOWN
     conditions: tuple[str, ...] = ()
     reference: str = ""
+    titles: dict[str, str] = field(default_factory=dict)
     experiment: str = ""
     config: dict[str, Any] = field(default_factory=dict)
     jobs: int | None = None

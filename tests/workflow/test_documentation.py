@@ -208,7 +208,12 @@ def test_the_readme_says_truly_what_exists_and_what_does_not():
 
 # Configuration: every key and its default
 
-WHOLE = {"experiments.<name>.training", "experiments.<name>.system_options", "datasets.<name>.dims"}
+WHOLE = {
+    "systems.<name>.training",
+    "experiments.<name>.training",
+    "experiments.<name>.system_options",
+    "datasets.<name>.dims",
+}
 """Keys that stand in one row, although the schema says more of what is in them."""
 
 
@@ -279,6 +284,7 @@ def true_defaults() -> dict[str, object]:
         "experiments.<name>.folds": "all" if every_fold else None,
         "experiments.<name>.training": {},
         "experiments.<name>.system_options": {},
+        "systems.<name>.training": {},
         "experiments.<name>.unimodal.train_clean": plan.unimodal["train_clean"],
         "experiments.<name>.unimodal.clean_reference": plan.unimodal["clean_reference"],
         "experiments.<name>.metrics": list(plan.metrics),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,15 @@ from nmer.metrics import check_metrics
 from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.values import check_finite, check_values
-from nmer.plugins import Declaration, Registry
+from nmer.plan.variants import check_kinds, check_section, check_sections, declared, file_of, kind_of
+from nmer.plugins import Declaration
 from nmer.references.registry import REFERENCES
 from nmer.systems.registry import regimes, systems
 
 SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "config.schema.yaml"
+
+
+NO_EPOCH = "constant_epochs and decay_epochs are both 0. Train for one epoch at least."
 
 
 def check_config(config: dict[str, Any]) -> None:
@@ -47,10 +51,7 @@ def check_config(config: dict[str, Any]) -> None:
     for dataset in experiment["datasets"]:
         _member(config["datasets"], dataset, f"{where}.datasets", "datasets")
         _check_dataset(config, dataset)
-    trained = [name for name in experiment["systems"] if name not in REFERENCES]
-    if not trained:
-        raise ConfigError(f"{where}.systems: reference rows alone. Add a system to compare with them.")
-    _check_plugins(systems, config.get("systems", {}), trained, "systems", f"{where}.systems")
+    _check_systems(config, experiment, where)
     if reference := experiment.get("reference"):
         compared = [name for name in experiment["systems"] if name not in UNIMODAL_SYSTEMS]
         if reference not in compared:
@@ -61,18 +62,10 @@ def check_config(config: dict[str, Any]) -> None:
     check_metrics(experiment.get("metrics", []), f"{where}.metrics")
     _check_conditions(config["datasets"], experiment, f"{where}.conditions")
     _check_figures(config.get("figures", {}), experiment.get("figures", []), f"{where}.figures")
-    files = {name: given["file"] for name, given in config.get("systems", {}).items() if "file" in given}
-    for system in trained:
-        _check_declaration(systems.declaration(system, files.get(system)), where, files)
     if 4 not in experiment.get("tables", [4]):
         for system in UNIMODAL_SYSTEMS:
             if system in experiment["systems"]:
                 raise ConfigError(f"{where}.systems: '{system}' is run for Table 4 alone. Add 4 to tables.")
-    overrides = experiment.get("system_options", {})
-    for system, given in overrides.items():
-        if "file" in given:
-            raise ConfigError(f"{where}.system_options.{system}: 'file' belongs in systems.{system}. Move it there.")
-    _check_plugins(systems, overrides, (), f"{where}.system_options", "", files=config.get("systems", {}))
     for noise in experiment.get("embedding", {}).get("noise", []):
         if noise not in experiment["noise"]:
             hint = nearest(noise, experiment["noise"])
@@ -110,11 +103,59 @@ def _check_conditions(datasets: dict[str, Any], experiment: dict[str, Any], wher
             )
 
 
+def _check_systems(config: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
+    """Check the systems: those configured, those of the experiment, and its overrides."""
+    sections: dict[str, Any] = config.get("systems", {})
+    training = [source.get("training", {}) for source in (config, experiment)]
+    stages = [section.get("pretraining", {}) for section in training]
+    general = training[0] | training[1] | {"pretraining": stages[0] | stages[1]}
+
+    def check_training(training: Mapping[str, Any], key: str) -> None:
+        if "keep_models" in training:
+            raise ConfigError(f"{key}: keep_models belongs in the section training. Move it there.")
+        own = general | training
+        shorter = {"constant_epochs": 20, "decay_epochs": 20} | general | general.get("pretraining", {})
+        for keys, place in ((own, key), (shorter | training.get("pretraining", {}), f"{key}.pretraining")):
+            if training and not keys.get("constant_epochs", 30) + keys.get("decay_epochs", 30):
+                raise ConfigError(f"{place}: {NO_EPOCH}")
+
+    trained = [name for name in experiment["systems"] if name not in REFERENCES]
+    if not trained:
+        raise ConfigError(f"{where}.systems: reference rows alone. Add a system to compare with them.")
+    check_kinds(sections)
+    declarations = {}
+    for system in trained:
+        try:
+            declarations[system] = declared(sections, system)
+        except ConfigError as error:
+            key = f"{where}.systems" if kind_of(sections, system) == system else f"systems.{system}.kind"
+            raise ConfigError(f"{key}: {error}") from None
+    check_sections(sections, check_training)
+    files = {name: file for name in sections if (file := file_of(sections, name))}
+    for declaration in declarations.values():
+        _check_declaration(declaration, where, files)
+    place = f"{where}.system_options"
+    for system, given in experiment.get("system_options", {}).items():
+        for key in ("file", "kind", "title"):
+            if key in given:
+                raise ConfigError(f"{place}.{system}: '{key}' belongs in systems.{system}. Move it there.")
+        try:
+            declaration = declared(sections, system)
+        except ConfigError as error:
+            raise ConfigError(f"{place}: {error}") from None
+        check_section(given, declaration, f"{place}.{system}", check_training)
+
+
 def _check_figures(section: dict[str, Any], wanted: Sequence[str], where: str) -> None:
     """Check the figures: those configured and those of the experiment, their options, and what they read."""
-    _check_plugins(figures, section, wanted, "figures", where)
-    for name in dict.fromkeys([*section, *wanted]):
-        sources(figures.declaration(name, section.get(name, {}).get("file")))
+    for name in dict.fromkeys([*wanted, *section]):
+        given = section.get(name, {})
+        try:
+            declaration = figures.declaration(name, given.get("file"))
+        except ConfigError as error:
+            raise ConfigError(f"{where if name in wanted else 'figures'}: {error}") from None
+        declaration.check_options({key: value for key, value in given.items() if key != "file"}, f"figures.{name}")
+        sources(declaration)
 
 
 def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) -> None:
@@ -124,7 +165,7 @@ def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) 
     for name, given, default in (("training", own, 30), ("training.pretraining", own | pretraining, 20)):
         if not given.get("constant_epochs", default) + given.get("decay_epochs", default):
             key = f"{where}.{name}" if special else name
-            raise ConfigError(f"{key}: constant_epochs and decay_epochs are both 0. Train for one epoch at least.")
+            raise ConfigError(f"{key}: {NO_EPOCH}")
 
 
 def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
@@ -304,26 +345,3 @@ def _check_download(name: str, dataset: dict[str, Any]) -> None:
         if "path" not in dataset:
             raise ConfigError(f"datasets.{name}: 'download' fetches files, and 'path' says what is read. Add 'path'.")
         download_list(dataset["download"], name)
-
-
-def _check_plugins(
-    registry: Registry[Any],
-    section: dict[str, Any],
-    wanted: Iterable[str],
-    section_key: str,
-    wanted_key: str,
-    files: dict[str, Any] | None = None,
-) -> None:
-    files = section if files is None else files
-    for name in wanted:
-        try:
-            registry.declaration(name, files.get(name, {}).get("file"))
-        except ConfigError as error:
-            raise ConfigError(f"{wanted_key}: {error}") from None
-    for name, given in section.items():
-        try:
-            declaration = registry.declaration(name, files.get(name, {}).get("file"))
-        except ConfigError as error:
-            raise ConfigError(f"{section_key}: {error}") from None
-        options = {key: value for key, value in given.items() if key != "file"}
-        declaration.check_options(options, f"{section_key}.{name}")

@@ -19,9 +19,10 @@ from nmer.names import UNIMODAL_SYSTEMS, corruption_name, incomplete_conditions
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.config import check_config, declared_modalities, schema
 from nmer.plan.values import normalised
+from nmer.plan.variants import Systems
 from nmer.plugins import Declaration
-from nmer.references.registry import REFERENCES, references
-from nmer.systems.registry import check_teacher, pretraining, regimes, systems, unfit
+from nmer.references.registry import REFERENCES
+from nmer.systems.registry import check_teacher, regimes, unfit
 
 ALL_TABLES = (1, 2, 3, 4, 5)
 REFERENCE_NOISE = "gaussian"
@@ -89,7 +90,7 @@ class Grid:
         # NMER, or the first system that is trained, unless the key names another.
         own = [system for system in self.trained_systems if system not in UNIMODAL_SYSTEMS]
         self.reference: str = self.experiment.get("reference") or next(iter(own if "nmer" not in own else ["nmer"]), "")
-        self._declarations: dict[str, Declaration] = {}
+        self._named = Systems(config.get("systems", {}), self.experiment.get("system_options", {}), self.systems)
         for dataset in self.datasets:
             self.folds(dataset)
         for system in self.systems:
@@ -245,7 +246,7 @@ class Grid:
                 if teacher := self._teacher(system):
                     jobs[Training(dataset, teacher, "clean", fold)] = None
                 for corruption in self._training_levels(system, regime):
-                    jobs[Training(dataset, system, regime, fold, corruption)] = None
+                    jobs[Training(dataset, self.trained_as(system), regime, fold, corruption)] = None
         return list(jobs)
 
     def evaluations(self) -> list[tuple[str, str, str, Corruption | None]]:
@@ -262,12 +263,16 @@ class Grid:
         """The datasets, of any experiment, that say where their files are fetched from."""
         return [name for name, section in self.config["datasets"].items() if "download" in section]
 
+    def trained_as(self, system: str) -> str:
+        """The name under which a system is trained; a variant may share the training of its kind."""
+        return self._named.trained_as(system)
+
+    def titles(self) -> dict[str, str]:
+        """The printed names that the configuration gives to systems of the experiment."""
+        return {system: title for system in self.systems if (title := self._named.title(system))}
+
     def _system(self, name: str) -> Declaration:
-        if name not in self._declarations:
-            file = self.config.get("systems", {}).get(name, {}).get("file")
-            known = references.declaration(name) if name in REFERENCES else systems.declaration(name, file)
-            self._declarations[name] = known
-        return self._declarations[name]
+        return self._named.declaration(name)
 
     def _figure(self, name: str) -> Declaration:
         return figures.declaration(name, self.config.get("figures", {}).get(name, {}).get("file"))
@@ -276,8 +281,8 @@ class Grid:
         return position(self._figure(figure))
 
     def _teacher(self, system: str) -> str | None:
-        """The pretrained system that a system starts from, as its options have it."""
-        return pretraining(self._system(system), self._given(system).get("options"))
+        """The name of the pretrained system that a system starts from."""
+        return self._named.teacher(system)
 
     def _check_teacher(self, system: str) -> None:
         if teacher := self._teacher(system):
@@ -312,21 +317,4 @@ class Grid:
 
     def _given(self, system: str) -> dict[str, Any]:
         """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
-        declaration = self._system(system)
-        given = self._configured(system)
-        if base := declaration.attributes.get("ablation_of"):
-            # An ablation differs from its system in what it leaves out and in nothing else.
-            shared = self._configured(base).items()
-            given = {option: value for option, value in shared if option in declaration.options} | given
-        options = non_default(given, declaration.options)
-        return ({"file": given["file"]} if "file" in given else {}) | ({"options": options} if options else {})
-
-    def _configured(self, system: str) -> dict[str, Any]:
-        general: dict[str, Any] = self.config.get("systems", {}).get(system, {})
-        special: dict[str, Any] = self.experiment.get("system_options", {}).get(system, {})
-        return general | special
-
-
-def non_default(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
-    """The options of a plug-in that are not at their default."""
-    return {key: value for key, value in given.items() if key not in ("file", "kind") and value != default[key]}
+        return self._named.given(system)

@@ -138,8 +138,9 @@ class Paths(Grid):
                 ("incomplete", noisy) if "incomplete" in self.regimes(dataset, system) else ("clean", [None])
             )
             for place, fold in itertools.product(places, self.folds(dataset)):
-                histories.append(self.model(dataset, system, regime, fold, place).with_name(HISTORY))
-        return histories
+                trained = self.model(dataset, self.trained_as(system), regime, fold, place)
+                histories.append(trained.with_name(HISTORY))
+        return list(dict.fromkeys(histories))
 
     def all_histories(self) -> list[Path]:
         """The histories of every training, with those of the pretrainings."""

@@ -23,10 +23,11 @@ from nmer.metrics import SHOWN
 from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, FRESH, MODALITIES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
-from nmer.plan.grid import Corruption, non_default
+from nmer.plan.grid import Corruption
 from nmer.plan.paths import RESULTS, Paths
 from nmer.plan.settings import PRETRAINING, TrainingSettings, changed
 from nmer.plan.sources import MEMORY, source_digests
+from nmer.plan.variants import non_default
 from nmer.references.registry import REFERENCES
 from nmer.report_settings import DatasetSettings, ReportSettings, UnimodalSettings
 
@@ -99,7 +100,8 @@ class Plan(Paths):
     def models(self, w: Wildcards) -> list[Path]:
         """The models of every fold that an evaluation tests."""
         level = None if w.regime == "clean" else w.corruption
-        return [self.model(w.dataset, w.system, w.regime, fold, level) for fold in self.folds(w.dataset)]
+        trained = self.trained_as(w.system)
+        return [self.model(w.dataset, trained, w.regime, fold, level) for fold in self.folds(w.dataset)]
 
     @staticmethod
     def named(names: list[str]) -> str:
@@ -178,6 +180,7 @@ class Plan(Paths):
         if stage:
             shorter = {key: value for key, value in _PRETRAINING_KEYS.items() if key not in own}
             training = replace(training, **(shorter | overrides))
+        training = replace(training, **self._named.training(system))
         teacher = self._teacher(system)
         return _json(
             self._run(w, system, getattr(w, "regime", "clean"))
@@ -193,13 +196,15 @@ class Plan(Paths):
     def check_settings(self, w: Wildcards) -> str:
         """Settings of the check of a system: how it is built, and for which modalities, if fewer than three."""
         sets = sorted({"".join(self.modalities(dataset)) for dataset in self.datasets})
-        return _json({"system": w.system, "modalities": None if sets == [ALL_CLEAN] else sets} | self._given(w.system))
+        about = {"system": self._named.kind(w.system), "modalities": None if sets == [ALL_CLEAN] else sets}
+        return _json(about | self._given(w.system))
 
     def evaluation_settings(self, w: Wildcards) -> str:
         """Settings of an evaluation."""
         in_noise = w.system not in UNIMODAL_SYSTEMS and getattr(w, "corruption", ALL_CLEAN_SCORES) != ALL_CLEAN_SCORES
         conditions = list(self.conditions) if in_noise else []
-        about = {"folds": self.folds(w.dataset), "conditions": conditions or None}
+        name = w.system if self._named.kind(w.system) != w.system else None
+        about = {"folds": self.folds(w.dataset), "conditions": conditions or None, "name": name}
         return _json(self._run(w, w.system, w.regime) | about)
 
     def shown(self, table: int | None = None) -> ReportSettings:
@@ -214,6 +219,7 @@ class Plan(Paths):
             metrics=self.metrics,
             conditions=self.conditions,
             reference="" if self.reference == "nmer" else self.reference,
+            titles=self.titles(),
         )
 
     def tables_settings(self, table: int | None = None) -> str:
@@ -222,7 +228,8 @@ class Plan(Paths):
 
     def scored_settings(self, table: int | None = None) -> str:
         """Settings of what is computed for every metric, whichever are shown."""
-        return replace(self.shown(table), metrics=SHOWN).to_json()
+        titles = self.titles() if table else {}  # nothing but the claims prints them
+        return replace(self.shown(table), metrics=SHOWN, titles=titles).to_json()
 
     def figure_settings(self, w: Wildcards) -> str:
         """Settings of a figure: its options, its dataset, and what it declares to read of the experiment's."""
@@ -238,6 +245,7 @@ class Plan(Paths):
                 "about": asdict(self._printed(drawing.dataset)) if drawing.dataset else None,
                 "settings": self.shown().to_mapping() if "settings" in read else None,
                 "schedule": self.schedule if "schedule" in read else None,
+                "titles": self.titles() or None,
             }
         )
 
@@ -272,14 +280,25 @@ class Plan(Paths):
             # Threads alone change numbers, in their last digits; where jobs compute must remake no report.
             **({"compute": {"threads": self.threads}} if "threads" in self.config.get("compute", {}) else {}),
         }
-        own = [system for system in self.systems if self.config.get("systems", {}).get(system, {}).get("file")]
         return replace(
             self.shown(table=4),
             experiment=self.name,
             config=shown,
             jobs=len(self.trainings()),
-            descriptions={system: line for system in own if (line := self._system(system).summary)},
+            descriptions=self._descriptions(),
         ).to_json()
+
+    def _descriptions(self) -> dict[str, str]:
+        """A line on each user-defined system, and on each variant how it differs from its kind."""
+        found = {}
+        for system in self.systems:
+            kind = self._named.kind(system)
+            if kind != system:
+                changes = ", ".join(f"{key}: {value}" for key, value in self._named.difference(system).items())
+                found[system] = f"{kind} with {changes}" if changes else f"the same as {kind}"
+            elif self._given(system).get("file") and (line := self._system(system).summary):
+                found[system] = line
+        return found
 
     # What each job depends on: code
 
@@ -402,7 +421,7 @@ class Plan(Paths):
         corruption = self.corruptions[w.corruption] if getattr(w, "corruption", None) else Corruption("", None)
         return {
             "dataset": w.dataset,
-            "system": system,
+            "system": self._named.kind(system),
             "regime": regime,
             "repeats": 1 if system in REFERENCES else self.repeats,
             "noise": corruption.noise or None,

@@ -105,6 +105,7 @@ class EvaluationSettings(_JobSettings):
     """One evaluation job: a trained system on its test splits, at one noise kind and level.
 
     conditions: the incomplete conditions to score; none stands for all.
+    name: of a variant, under which its scores are written; None = that of the system.
     """
 
     dataset: str
@@ -118,6 +119,7 @@ class EvaluationSettings(_JobSettings):
     conditions: list[str] = field(default_factory=list)
     file: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    name: str | None = None
 
 
 def changed(settings: TrainingSettings, default: TrainingSettings) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nmer.names import UNIMODAL_SYSTEMS
 
 MODALITY_LABELS = {"a": "acoustic", "v": "visual", "l": "lexical"}
@@ -36,8 +38,20 @@ SYSTEM_DESCRIPTIONS = {
 NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}
 
 
+_TITLES: dict[str, str] = {}
+
+
+def use_titles(titles: Mapping[str, str]) -> None:
+    """Print systems under these names from now on: those that the configuration gives. Replaces earlier ones."""
+    _TITLES.clear()
+    _TITLES.update(titles)
+
+
 def system_label(system: str) -> str:
-    """Printed name of a system; a user-defined system is printed under its own name."""
+    """Printed name of a system: its title in the configuration (:func:`use_titles`), else a user-defined system's own
+    name."""
+    if system in _TITLES:
+        return _TITLES[system]
     if system in UNIMODAL_SYSTEMS:
         return f"{MODALITY_LABELS[UNIMODAL_SYSTEMS[system]]} only"
     return SYSTEM_LABELS.get(system) or REFERENCE_LABELS.get(system, system)

@@ -82,7 +82,7 @@ def score_predictions(predictions: pd.DataFrame, settings: EvaluationSettings) -
         rows += [
             {
                 "dataset": settings.dataset,
-                "system": settings.system,
+                "system": settings.name or settings.system,
                 "regime": settings.regime,
                 "noise": settings.noise,
                 "snr_db": settings.snr_db,

@@ -1,0 +1,276 @@
+"""Systems as an experiment configures them: options, own training keys, variants under other names, their teachers.
+
+A *variant* is a system of another name with other options or training keys (``systems.<name>.kind``). Seeds, settings
+and files follow its kind, so that what is equal is one training. Pure but for reading plug-in declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from nmer.errors import ConfigError, nearest
+from nmer.names import UNIMODAL_SYSTEMS
+from nmer.plugins import Declaration
+from nmer.references.registry import REFERENCES, references
+from nmer.systems.registry import pretraining, systems
+
+OWN_KEYS = ("file", "kind", "title", "training")
+"""Keys of a system's section that are no options of its plug-in."""
+
+
+def kind_of(sections: Mapping[str, Any], name: str) -> str:
+    """The plug-in behind a system's name. sections: the section ``systems``."""
+    kind: str = sections.get(name, {}).get("kind", name)
+    return kind
+
+
+def file_of(sections: Mapping[str, Any], name: str) -> str | None:
+    """The user's file that holds the plug-in behind a system's name, None for a shipped one."""
+    own: str | None = sections.get(name, {}).get("file")
+    return own or sections.get(kind_of(sections, name), {}).get("file")
+
+
+def declared(sections: Mapping[str, Any], name: str) -> Declaration:
+    """The declaration of the plug-in, or of the reference row, behind a system's name."""
+    kind = kind_of(sections, name)
+    return references.declaration(kind) if kind in REFERENCES else systems.declaration(kind, file_of(sections, name))
+
+
+def check_kinds(sections: Mapping[str, Any]) -> None:
+    """Check what the section ``systems`` makes variants of. Raises ConfigError for the first fault."""
+    taken = {*systems.shipped(), *REFERENCES}
+    for name in sections:
+        where, kind = f"systems.{name}", kind_of(sections, name)
+        if name in REFERENCES:
+            raise ConfigError(f"{where}: a reference row has no options. Remove it.")
+        if kind == name:
+            continue
+        if name in taken:
+            raise ConfigError(f"{where}.kind: '{name}' is itself a system. Choose another name for the variant.")
+        if (base := kind_of(sections, kind)) != kind:
+            raise ConfigError(f"{where}.kind: '{kind}' is itself a variant. Write kind: {base} and its options.")
+        if kind in UNIMODAL_SYSTEMS or kind in REFERENCES:
+            sort = "a reference row" if kind in REFERENCES else "a system of the uni-modality benchmark"
+            raise ConfigError(f"{where}.kind: '{kind}' is {sort}, which has no variants. Choose another kind.")
+
+
+def check_sections(sections: Mapping[str, Any], check_training: Callable[[Mapping[str, Any], str], None]) -> None:
+    """Check files, options and training keys of the section ``systems``. Raises ConfigError for the first fault.
+
+    check_training: raises ConfigError for a mapping of training keys, given with its key.
+    """
+    for name, section in sections.items():
+        try:
+            declaration = declared(sections, name)
+        except ConfigError as error:
+            raise ConfigError(f"systems{'' if kind_of(sections, name) == name else f'.{name}.kind'}: {error}") from None
+        check_section(section, declaration, f"systems.{name}", check_training)
+
+
+def check_section(
+    section: Mapping[str, Any],
+    declaration: Declaration,
+    where: str,
+    check_training: Callable[[Mapping[str, Any], str], None],
+) -> None:
+    """Check options and training keys that are given to a system under the key ``where``."""
+    for option in options_in(section):
+        if option not in declaration.options:
+            raise ConfigError(f"{where}: unknown key '{option}'. {nearest(option, [*declaration.options, *OWN_KEYS])}")
+    declaration.check_options(options_in(section), where)
+    check_training(section.get("training", {}), f"{where}.training")
+
+
+def options_in(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of the plug-in in a system's section."""
+    return {key: value for key, value in section.items() if key not in OWN_KEYS}
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A pretraining that systems start from.
+
+    given: its ``file`` and ``options`` that are not the default. training: its own training keys.
+    """
+
+    stage: str
+    given: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+
+
+class Systems:
+    """The systems of an experiment, with what the configuration gives each of them."""
+
+    def __init__(self, sections: Mapping[str, Any], overrides: Mapping[str, Any], names: list[str]) -> None:
+        """sections: the section ``systems``. overrides: ``system_options`` of the experiment. names: its systems."""
+        self._sections, self._overrides, self._names = sections, overrides, names
+        self._declarations: dict[str, Declaration] = {}
+
+    def kind(self, name: str) -> str:
+        """The plug-in behind the name of a system, or the stage behind the name of a teacher."""
+        if name in self._teachers:
+            return self._teachers[name].stage
+        return kind_of(self._sections, name)
+
+    def declaration(self, name: str) -> Declaration:
+        """The declaration of that plug-in."""
+        if name not in self._declarations:
+            plugin = self._teachers[name].stage if name in self._teachers else name
+            self._declarations[name] = declared(self._sections, plugin)
+        return self._declarations[name]
+
+    def given(self, name: str) -> dict[str, Any]:
+        """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
+        if name in self._teachers:
+            return self._teachers[name].given
+        return self._given(name)
+
+    def training(self, name: str) -> dict[str, Any]:
+        """The training keys of a system, over those of the experiment; its ``pretraining`` is its teacher's."""
+        if name in self._teachers:
+            return self._teachers[name].training
+        return {key: value for key, value in self._training(name).items() if key != "pretraining"}
+
+    def stage(self, name: str) -> str | None:
+        """The pretraining that a system starts from, as its options have it."""
+        if name in self._teachers:
+            return None
+        return self._stage(name)
+
+    def teacher(self, name: str) -> str | None:
+        """The name of the teacher of a system: its stage, or ``stage.system`` where nothing else is trained so."""
+        return self._teacher_names.get(self.trained_as(name)) if name not in self._teachers else None
+
+    def trained_as(self, name: str) -> str:
+        """The name under which a system is trained: its kind's, or another variant's, if these are the same training.
+
+        What counts is options, file and training keys; those of the kind apply to its variants too.
+        """
+        if name in self._teachers or kind_of(self._sections, name) == name:
+            return name
+        return self._shared.get(name, name)
+
+    def title(self, name: str) -> str:
+        """The printed name that the configuration gives a system, or none."""
+        title: str = self._sections.get(name, {}).get("title", "")
+        return title
+
+    def difference(self, name: str) -> dict[str, Any]:
+        """What a variant has otherwise than its kind: options and ``training.`` keys with their values."""
+        kind = kind_of(self._sections, name)
+        own, base = ({**self._options(each), **_flat(self._training(each))} for each in (name, kind))
+        return {key: value for key, value in own.items() if key not in base or base[key] != value}
+
+    @cached_property
+    def _shared(self) -> dict[str, str]:
+        """Variant -> name of the training that it shares, where it shares one."""
+        found: dict[str, str] = {}
+        for position, name in enumerate(self._names):
+            kind = kind_of(self._sections, name)
+            if kind == name:
+                continue
+            before = [other for other in self._names[:position] if kind_of(self._sections, other) == kind]
+            for other in dict.fromkeys((kind, *before)):
+                if self._given(other) == self._given(name) and self._training(other) == self._training(name):
+                    found[name] = found.get(other, other)
+                    break
+        return found
+
+    @cached_property
+    def _teacher_names(self) -> dict[str, str]:
+        """System -> the name of its teacher."""
+        return self._assigned[0]
+
+    @cached_property
+    def _teachers(self) -> dict[str, Teacher]:
+        """The teachers that differ from what their stage is by itself, by name."""
+        return self._assigned[1]
+
+    @cached_property
+    def _assigned(self) -> tuple[dict[str, str], dict[str, Teacher]]:
+        names: dict[str, str] = {}
+        own: dict[str, Teacher] = {}
+        for name in self._names:
+            trained = name if kind_of(self._sections, name) == name else self._shared.get(name, name)
+            if kind_of(self._sections, trained) in REFERENCES or not (stage := self._stage(trained)):
+                continue
+            wanted = self._wanted(trained, stage)
+            plain = Teacher(stage, self._given(stage), self._training(stage))
+            if wanted == plain:
+                names[trained] = stage
+                continue
+            same = next((other for other, teacher in own.items() if teacher == wanted), f"{stage}.{trained}")
+            names[trained] = same
+            own[same] = wanted
+        return names, own
+
+    def _wanted(self, name: str, stage: str) -> Teacher:
+        """The teacher of a system: its stage, trained as the system says, with the options that must agree.
+
+        A variant gives its teacher the options that the pretraining passes on; elsewhere they are checked.
+        """
+        given = self._given(stage)
+        if kind_of(self._sections, name) != name:
+            options, declaration = dict(given.get("options", {})), declared(self._sections, name)
+            effective = declaration.options | self._given(name).get("options", {})
+            stage_declaration = declared(self._sections, stage)
+            for option in stage_declaration.attributes.get("passed_on", ()):
+                if option in declaration.options:
+                    options[option] = effective[option]
+            options = non_default(options, stage_declaration.options)
+            given = {key: value for key, value in given.items() if key != "options"}
+            given |= {"options": options} if options else {}
+        return Teacher(stage, given, self._training(stage) | self._training(name).get("pretraining", {}))
+
+    def _stage(self, name: str) -> str | None:
+        return pretraining(declared(self._sections, name), self._given(name).get("options"))
+
+    def _given(self, name: str) -> dict[str, Any]:
+        declaration, file = declared(self._sections, name), file_of(self._sections, name)
+        options = non_default(self._options(name), declaration.options)
+        return ({"file": file} if file else {}) | ({"options": options} if options else {})
+
+    def _options(self, name: str) -> dict[str, Any]:
+        declaration = declared(self._sections, name)
+        given: dict[str, Any] = {}
+        if base := declaration.attributes.get("ablation_of"):
+            # An ablation differs from its system in what it leaves out and in nothing else.
+            given = {option: value for option, value in self._options(base).items() if option in declaration.options}
+        return given | options_in(self._merged(name))
+
+    def _training(self, name: str) -> dict[str, Any]:
+        base = declared(self._sections, name).attributes.get("ablation_of")
+        below = self._training(base) if base else {}
+        own = self._merged(name).get("training", {})
+        merged: dict[str, Any] = below | own
+        if "pretraining" in below and "pretraining" in own:
+            merged["pretraining"] = below["pretraining"] | own["pretraining"]
+        return merged
+
+    def _merged(self, name: str) -> dict[str, Any]:
+        """What is said of a system, the more special over the more general: of its kind, then of itself."""
+        merged: dict[str, Any] = {}
+        for each in dict.fromkeys((kind_of(self._sections, name), name)):
+            for source in (self._sections, self._overrides):
+                section = source.get(each, {})
+                training = merged.get("training", {}) | section.get("training", {})
+                merged |= section | ({"training": training} if training else {})
+        return merged
+
+
+def non_default(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+    """The options of a plug-in that are not at their default."""
+    return {key: value for key, value in given.items() if key not in OWN_KEYS and value != default[key]}
+
+
+def _flat(training: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in training.items():
+        if isinstance(value, Mapping):
+            flat |= {f"training.{key}.{inner}": nested for inner, nested in value.items()}
+        else:
+            flat[f"training.{key}"] = value
+    return flat

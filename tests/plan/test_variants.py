@@ -1,0 +1,132 @@
+"""Variants of a system in the plan: the same training where nothing differs, their own files where something does."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from nmer.errors import ConfigError
+from nmer.plan.grid import Corruption
+from nmer.plan.plan import Plan
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LEVEL = Corruption("gaussian", -10)
+
+
+def make_plan(variants: dict[str, dict], systems: list[str] | None = None, **experiment: object) -> Plan:
+    """The tiny experiment with these variants after NMER. systems: those of the experiment, if others."""
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny", "systems": variants}
+    config["experiments"]["tiny"] |= {"systems": systems or ["nmer", *variants]} | experiment
+    return Plan(config)
+
+
+def run_settings(plan: Plan, system: str) -> dict:
+    w = SimpleNamespace(dataset="tiny_iemocap", regime="incomplete", corruption="gaussian_-10dB", fold=1, system=system)
+    return json.loads(plan.training_settings(w))
+
+
+def folders(plan: Plan, stage: str) -> set[str]:
+    """Names of the folders of trained systems, or of teachers, on one dataset."""
+    place = plan.folder / stage / "tiny_iemocap"
+    made = {plan.trained(training) for training in plan.trainings()}
+    return {path.relative_to(place).parts[0] for path in made if path.is_relative_to(place)}
+
+
+def test_a_variant_that_equals_its_kind_is_the_same_training_and_has_scores_of_its_own():
+    plain, plan = make_plan({}), make_plan({"nmer_same": {"kind": "nmer", "divergence_weight": 1, "layers": 1}})
+    assert plan.trainings() == plain.trainings()
+    scored = {path.parts[4] for path in plan.scores()}
+    assert scored == {"nmer", "nmer_same"}
+    w = SimpleNamespace(dataset="tiny_iemocap", system="nmer_same", regime="incomplete", corruption="gaussian_-10dB")
+    assert plan.models(w) == plan.models(SimpleNamespace(**vars(w) | {"system": "nmer"}))
+    settings = json.loads(plan.evaluation_settings(w))
+    assert (settings["system"], settings["name"]) == ("nmer", "nmer_same")
+
+
+def test_variants_that_equal_each_other_are_trained_once():
+    plan = make_plan({name: {"kind": "nmer", "divergence_weight": 0.1} for name in ("first", "second")})
+    assert folders(plan, "runs") == {"nmer", "first"}
+
+
+def test_settings_and_teacher_of_a_variant_are_those_of_its_kind_but_for_what_it_says():
+    options = {"kind": "nmer", "divergence_weight": 0.1, "training": {"learning_rate": 0.0005}}
+    plan = make_plan({"nmer_kl01": options})
+    kind, variant = run_settings(plan, "nmer"), run_settings(plan, "nmer_kl01")
+    assert variant.pop("training") == kind.pop("training") | {"learning_rate": 0.0005}
+    assert variant.pop("options") == kind.pop("options") | {"divergence_weight": 0.1}
+    assert variant == kind
+    assert folders(plan, "runs") == {"nmer", "nmer_kl01"}
+    assert folders(plan, "teachers") == {"two_tower"}
+
+
+@pytest.mark.parametrize(
+    "change", [{"training": {"pretraining": {"dropout": 0.3}}}, {"invariant_features": "sigmoid"}], ids=["keys", "form"]
+)
+def test_a_variant_that_changes_the_pretraining_has_a_teacher_of_its_own(change):
+    plan = make_plan({"other": {"kind": "nmer"} | change})
+    assert folders(plan, "teachers") == {"two_tower", "two_tower.other"}
+    w = SimpleNamespace(dataset="tiny_iemocap", fold=1, stage="two_tower.other")
+    own, plain = (
+        json.loads(plan.training_settings(SimpleNamespace(**vars(w) | {"stage": stage})))
+        for stage in ("two_tower.other", "two_tower")
+    )
+    assert own["system"] == plain["system"] == "two_tower"
+    assert own != plain
+    assert run_settings(plan, "other").get("teacher") == ({"options": own["options"]} if "options" in own else None)
+    (teacher,) = plan.teacher(SimpleNamespace(dataset="tiny_iemocap", system="other", fold=1))
+    assert teacher.parent.parent.name == "two_tower.other"
+
+
+def test_training_keys_of_one_system_apply_to_it_and_to_its_variants_and_ablations_alone():
+    sections = {"nmer": {"training": {"learning_rate": 0.001}}, "nmer_b": {"kind": "nmer", "latent": 8}}
+    plan = make_plan(sections, ["mmin", "nmer", "nmer_no_vae", "nmer_b"])
+    rates = {system: run_settings(plan, system)["training"].get("learning_rate") for system in plan.systems}
+    assert rates == {"mmin": None, "nmer": 0.001, "nmer_no_vae": 0.001, "nmer_b": 0.001}
+
+
+def test_titles_reach_what_is_printed_and_no_other_job():
+    named, plain = (
+        make_plan({"b": {"kind": "nmer", "latent": 8, "title": "NMER 8"}}),
+        make_plan({"b": {"kind": "nmer", "latent": 8}}),
+    )
+    assert json.loads(named.tables_settings())["titles"] == {"b": "NMER 8"}
+    assert run_settings(named, "b") == run_settings(plain, "b")
+    assert named.scored_settings() == plain.scored_settings()
+
+
+FAULTS = {
+    "unknown kind": ({"v": {"kind": "nmerr"}}, "systems.v.kind: Unknown system 'nmerr'. Did you mean 'nmer'?"),
+    "a system's name": ({"men": {"kind": "nmer"}}, "systems.men.kind: 'men' is itself a system."),
+    "a variant as kind": ({"v": {"kind": "nmer"}, "w": {"kind": "v"}}, "systems.w.kind: 'v' is itself a variant."),
+    "a reference row": ({"v": {"kind": "majority"}}, "systems.v.kind: 'majority' is a reference row"),
+    "a uni-modal system": ({"v": {"kind": "unimodal_a"}}, "systems.v.kind: 'unimodal_a' is a system of the uni-mod"),
+    "a stage": ({"v": {"kind": "two_tower"}}, "'two_tower' is a stage of pretraining"),
+    "unknown option": ({"v": {"kind": "nmer", "titel": "x"}}, "systems.v: unknown key 'titel'. Did you mean 'title'?"),
+    "unknown training key": (
+        {"v": {"kind": "nmer", "training": {"learning_rat": 1}}},
+        "systems.v.training: unknown key 'learning_rat'. Did you mean 'learning_rate'?",
+    ),
+    "no epoch": (
+        {"v": {"kind": "nmer", "training": {"constant_epochs": 0, "decay_epochs": 0}}},
+        "systems.v.training: constant_epochs and decay_epochs are both 0.",
+    ),
+    "models kept": ({"v": {"kind": "nmer", "training": {"keep_models": True}}}, "systems.v.training: keep_models"),
+    "a title that is a number": ({"v": {"kind": "nmer", "title": 3}}, "systems.v.title: 3 is not of type string."),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_impossible_variant_is_refused_with_its_key(fault):
+    variants, message = FAULTS[fault]
+    with pytest.raises(ConfigError) as raised:
+        make_plan(variants)
+    assert message in str(raised.value)
+
+
+def test_a_kind_in_an_experiments_overrides_is_refused():
+    with pytest.raises(ConfigError, match=r"system_options\.nmer: 'kind' belongs in systems\.nmer"):
+        make_plan({}, system_options={"nmer": {"kind": "mmin"}})
