@@ -29,7 +29,8 @@ import numpy as np
 sys.path.insert(0, str(feature_store.REPOSITORY / "scripts"))
 
 from nmer.corpora.store import FeatureStore
-from nmer.corpora.streaming import create_file, create_values
+from nmer.corpora.streaming import create_values
+from nmer.hdf5_output import create_file
 from nmer.names import MODALITIES
 from nmer.noise.corruption import NoiseSource
 from nmer.noisy_embeddings.noisy import corrupt_modality

@@ -130,8 +130,9 @@ def make_files(folder: Path, name: str, training: int, validated: int, total: in
     """Write a feature store and noisy embeddings of random features; returns both paths."""
     from nmer.corpora.corpus import Corpus, CorpusSettings
     from nmer.corpora.store_writer import write_store
-    from nmer.corpora.streaming import create_file, create_values
+    from nmer.corpora.streaming import create_values
     from nmer.digests import write_digest
+    from nmer.hdf5_output import create_file
 
     shape, random = CORPORA[name], np.random.default_rng(0)
     count = total or training + validated

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from nmer import command
 from nmer.corpora.store import FeatureStore
-from nmer.corpora.streaming import create_file
 from nmer.digests import check_digests, write_digest
 from nmer.files import write_rows
+from nmer.hdf5_output import create_file
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
 from nmer.noise.levels import read_levels
 from nmer.noise.misses import miss_sentences

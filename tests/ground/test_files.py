@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
-from nmer import command, files
-from nmer.corpora import streaming
+from nmer import command, files, hdf5_output
 from nmer.corpora.demo import DemoSettings, write_demo
 from nmer.errors import DataError
 from nmer.results import style
@@ -168,7 +167,7 @@ def full_disk(tmp_path):
 
 
 def _write_hdf5(path):
-    with streaming.create_file(path) as file:
+    with hdf5_output.create_file(path) as file:
         file["x"] = list(range(5000))
 
 

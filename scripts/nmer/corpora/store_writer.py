@@ -15,8 +15,9 @@ from nmer.corpora.moments import GroupedMoments
 from nmer.corpora.outliers import Outliers
 from nmer.corpora.repair import add_counts, cast, repair_in_place
 from nmer.corpora.store import SCOPES
-from nmer.corpora.streaming import create_file, create_values, frames_per_block, utterance_blocks
+from nmer.corpora.streaming import create_values, frames_per_block, utterance_blocks
 from nmer.errors import DataError
+from nmer.hdf5_output import create_file
 from nmer.names import SPLITS
 from nmer.progress import progress
 

@@ -20,9 +20,9 @@ from nmer.corpora.moments import Moments, typical_frame
 from nmer.corpora.outliers import Outliers
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
-from nmer.corpora.streaming import create_file
 from nmer.errors import ConfigError, DataError
 from nmer.files import atomic_path
+from nmer.hdf5_output import create_file
 from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.features import corrupt_features

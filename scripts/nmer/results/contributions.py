@@ -20,8 +20,8 @@ import pandas as pd
 
 from nmer.content import unreadable
 from nmer.corpora.store import FeatureStore
-from nmer.corpora.streaming import create_file
 from nmer.errors import DataError
+from nmer.hdf5_output import create_file
 from nmer.metrics import METRICS, of_target
 from nmer.names import AVERAGE
 from nmer.results.predictions import RUN, FoldPredictions, Run

@@ -12,10 +12,10 @@ import numpy as np
 
 from nmer.corpora.arrays import array_header, load_array
 from nmer.corpora.corpus import Corpus, CorpusSettings
-from nmer.corpora.listing import check_file_names, read_listing
 from nmer.corpora.registry import layout
 from nmer.corpora.utterances import understand
 from nmer.errors import DataError
+from nmer.listing import check_file_names, read_listing
 
 LISTING = "utterances.csv"
 
