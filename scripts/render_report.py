@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--calibration", nargs="*", default=[], metavar="FILE", help="calibrations, CSV")
     parser.add_argument("--tables", nargs="*", default=[], metavar="STEM", help="tables, without suffix")
     parser.add_argument("--comparisons", metavar="FILE", help="NMER with every other system, CSV")
+    parser.add_argument("--compared", nargs="*", default=[], metavar="STEM", help="other experiments, without suffix")
     parser.add_argument("--claims", metavar="STEM", help="the audit of the paper's claims, without suffix")
     parser.add_argument("--figures", nargs="*", default=[], metavar="STEM", help="figures, without suffix")
     parser.add_argument("--missing", type=command.settings, help="JSON, for the page of an unfinished experiment")
@@ -52,7 +53,7 @@ def main() -> None:
     check_digests(arguments.scores, arguments.chance, *arguments.reports, *arguments.calibration)
     check_digests(*report.statistics_files(arguments.comparisons))
     check_digests(*report.table_files([*arguments.tables, *filter(None, [arguments.claims])]))
-    check_digests(*report.figure_files(arguments.figures))
+    check_digests(*report.figure_files(arguments.figures), *report.compared_files(arguments.compared))
     settings, scores = ReportSettings.from_mapping(arguments.settings), read_scores(arguments.scores)
     use_titles(settings.titles)
     histories = histories_behind(scores, arguments.results / settings.experiment)
@@ -81,6 +82,7 @@ def main() -> None:
         tolerance=f"{TOLERANCE_DB:g}",
         tables=tables,
         comparisons=arguments.comparisons and report.read_comparisons_table(arguments.comparisons, settings),
+        compared=list(map(report.read_compared, arguments.compared)),
         claims=arguments.claims and report.read_claims(arguments.claims, settings),
         figures=list(filter(None, map(report.read_figure, arguments.figures))),
         recorded=bool(recorded.records),

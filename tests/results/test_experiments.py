@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
 import sys
 from pathlib import Path
 from unittest import mock
 
 import compare_experiments as step
+import compare_with
 import numpy as np
 import pandas as pd
 import pytest
+from synthetic_results import run_step
 
 from nmer import command
 from nmer.names import predictions_path
+from nmer.results.report import read_compared
 
 SIX = ("a", "v", "l", "av", "al", "vl")
 NOISE = ("corpus", "nmer", "incomplete", "gaussian", -10)
@@ -125,3 +130,21 @@ def test_wrong_calls_are_refused_in_one_line(tmp_path, capsys):
     write_experiment(tmp_path, "third", 3)
     next((tmp_path / "third").rglob("*_predictions.csv.gz")).unlink()
     assert "cannot be read as predictions" in failure(capsys, tmp_path, "first", "third")
+
+
+def test_the_report_sets_another_experiment_beside_its_own(tmp_path):
+    scores = [write_experiment(tmp_path, name, seed) for seed, name in enumerate(("one", "two"), start=1)]
+    settings = {"first": "one", "second": "two", "metrics": ["UA"], "titles": {"nmer": "Our NMER"}}
+    files = [tmp_path / name / "scores.csv" for name in ("one", "two")]
+    stem, where = tmp_path / "beside_one", ["--results", tmp_path]
+    run_step(compare_with, "--settings", json.dumps(settings), "--scores", *files, *where, "--output-stem", stem)
+    first, second = (part[part["metric"] == "UA"]["value"].mean() for part in scores)
+    shown = read_compared(str(stem))
+    assert shown["title"] == "Beside the experiment one"
+    (table,) = pd.read_html(io.StringIO(str(shown["html"])))
+    (row,) = table.to_dict("records")
+    assert (row["System"], row["Noise"], row["Condition"]) == ("Our NMER", "Gaussian, −10 dB", "average")
+    assert row["one"].startswith(f"{first:.4f}")
+    assert row["two"].startswith(f"{second:.4f}")
+    assert row["Difference"].replace("−", "-") == f"{second - first:+.4f}"
+    assert [file.name.removesuffix(".gz") for file in shown["files"]] == ["beside_one.csv", "beside_one.md"]

@@ -29,6 +29,7 @@ try:
     # A module is handed a configuration in the place of the files.
     whole = laid_over(read_config([HOME / "config.yaml"], []), config)
     plan = Plan(whole, workflow.config_settings.config)
+    plan.check_compared()
 except ConfigError as error:
     given = list(map(Path, workflow.config_settings.configfiles))
     files = [Path(file) for file in workflow.configfiles if Path(file) not in given]

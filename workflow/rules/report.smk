@@ -77,6 +77,42 @@ rule scores_table:
         """
 
 
+rule compare_with:
+    input:
+        scores=["results/{other}/scores.csv", "results/{experiment}/scores.csv"],
+    output:
+        multiext("results/{experiment}/tables/beside_{other}", ".csv", ".md"),
+        html=report(
+            "results/{experiment}/tables/beside_{other}.html",
+            caption="../report/compared.rst",
+            category="Tables",
+            labels={"table": "Beside {other}"},
+        ),
+    log:
+        "results/logs/{experiment}/tables/beside_{other}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/tables/beside_{other}.tsv"
+    wildcard_constraints:
+        other="|".join(plan.compared()) or "none",
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
+    params:
+        settings=lambda w: plan.compared_settings(w),
+        code=plan.code("compare_with.py"),
+    shell:
+        """
+        python "$NMER_HOME"/scripts/compare_with.py \
+            --code {params.code:q} \
+            --settings {params.settings:q} \
+            --scores {input.scores:q} \
+            --output-stem results/{wildcards.experiment:q}/tables/beside_{wildcards.other:q} \
+            >{log:q} 2>&1
+        """
+
+
 rule embed:
     input:
         features=ancient("results/features/{dataset}.h5"),
@@ -209,6 +245,11 @@ rule report:
             "confusion.csv",
         ),
         comparisons="results/{experiment}/statistics/comparisons.csv",
+        compared=expand(
+            "{stem}{suffix}",
+            stem=plan.compared().values(),
+            suffix=[".csv", ".html", ".md"],
+        ),
         claims=multiext("results/{experiment}/tables/claims", ".csv", ".html", ".md"),
         histories=plan.all_histories(),
         scores="results/{experiment}/scores.csv",
@@ -233,6 +274,7 @@ rule report:
         settings=lambda w: plan.report_settings(),
         tables=[str(stem) for stem in plan.table_stems()],
         figures=[str(stem) for stem in plan.figure_stems()],
+        compared=[str(stem) for stem in plan.compared().values()],
         code=plan.code("render_report.py"),
     shell:
         """
@@ -243,6 +285,7 @@ rule report:
             --calibration {input.calibration:q} \
             --tables {params.tables:q} \
             --comparisons {input.comparisons:q} \
+            --compared {params.compared:q} \
             --claims results/{wildcards.experiment:q}/tables/claims \
             --figures {params.figures:q} \
             --scores {input.scores:q} \

@@ -61,6 +61,10 @@ def check_config(config: dict[str, Any]) -> None:
             )
     check_metrics(experiment.get("metrics", []), f"{where}.metrics")
     _check_conditions(config["datasets"], experiment, f"{where}.conditions")
+    for other in experiment.get("compare_with", []):
+        _member(config["experiments"], other, f"{where}.compare_with", "experiments")
+        if other == name:
+            raise ConfigError(f"{where}.compare_with: '{other}' is the experiment itself. Name another one.")
     _check_figures(config.get("figures", {}), experiment.get("figures", []), f"{where}.figures")
     if 4 not in experiment.get("tables", [4]):
         for system in UNIMODAL_SYSTEMS:

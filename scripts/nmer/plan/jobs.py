@@ -113,6 +113,8 @@ def _results(plan: Plan) -> Iterable[Job]:
     statistics = plan.folder / "statistics"
     yield _job("results", "find_chance", plan.chance())
     yield _job("results", "compare_systems", statistics / "comparisons.csv", statistics)
+    for other, stem in plan.compared().items():
+        yield _job("results", "compare_with", stem.with_suffix(".csv"), other=other)
     yield _job("results", "audit_claims", plan.folder / "tables" / "claims.csv")
     for stem, drawing in zip(plan.figure_stems(), plan.drawings.values(), strict=True):
         yield _job("results", "draw_figure", stem.with_suffix(".png"), stem, figure=stem.name, dataset=drawing.dataset)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nmer.corpora.registry import source_files
+from nmer.errors import DataError
 from nmer.figures import VALUES, sources
 from nmer.names import ALL_CLEAN_SCORES, UNIMODAL_SYSTEMS, corruption_name, predictions_path
 from nmer.plan.grid import Drawing, Grid, Training
@@ -81,6 +82,20 @@ class Paths(Grid):
     def table_stems(self) -> list[Path]:
         """The tables, without suffix."""
         return [self.folder / "tables" / f"table{number}" for number in self.tables]
+
+    def compared(self) -> dict[str, Path]:
+        """The experiments that the report sets beside this one -> the stem of the table."""
+        return {name: self.folder / "tables" / f"beside_{name}" for name in self.experiment.get("compare_with", [])}
+
+    def check_compared(self) -> None:
+        """Raises DataError unless the experiments that the report sets beside this one have their scores."""
+        for other in self.compared():
+            scores = RESULTS / other / "scores.csv"
+            if not scores.exists():
+                raise DataError(
+                    f"experiments.{self.name}.compare_with: {scores} is not there. "
+                    f"Run that experiment first (nmer run {other}), or leave it out."
+                )
 
     def figure_stems(self) -> list[Path]:
         """The figures, without suffix, in the report's order."""

@@ -231,6 +231,11 @@ class Plan(Paths):
         titles = self.titles() if table else {}  # nothing but the claims prints them
         return replace(self.shown(table), metrics=SHOWN, titles=titles).to_json()
 
+    def compared_settings(self, w: Wildcards) -> str:
+        """Settings of the table that sets another experiment beside this one."""
+        about = {"first": w.other, "second": self.name, "metrics": list(self.metrics), "titles": self.titles() or None}
+        return _json(about)
+
     def figure_settings(self, w: Wildcards) -> str:
         """Settings of a figure: its options, its dataset, and what it declares to read of the experiment's."""
         drawing = self.drawings[w.figure]

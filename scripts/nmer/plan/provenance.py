@@ -181,6 +181,7 @@ def made_by(plan: Plan, job: Job) -> tuple[str, str]:
         "corrupt": plan.corruption_settings,
         "check_system": plan.check_settings,
         "embed": plan.embedding_settings,
+        "compare_with": plan.compared_settings,
         "draw_figure": plan.figure_settings,
         "compare_systems": lambda _w: plan.scored_settings(),
         **dict.fromkeys(("collect_calibration", "collect_scores", "find_chance"), lambda _w: "{}"),

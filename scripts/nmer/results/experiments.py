@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +10,11 @@ import pandas as pd
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.metrics import METRICS
 from nmer.names import ALL_CLEAN_SCORES, AVERAGE, corruption_name, predictions_path
+from nmer.results.labels import noise_label, system_label
+from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
 from nmer.results.scores import CELL, average, read_scores
+from nmer.results.wording import decibels, signed
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
 _STATISTICS = {"mean": "mean", "std": "std", "n": "repeats"}
@@ -64,16 +68,14 @@ def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, int | N
     ]
 
 
-def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str]) -> str:
-    """The comparison as Markdown, in percent: the average of the incomplete conditions where there is one, else
-    each condition.
+def shown_rows(table: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
+    """What is printed of a comparison: the average of the incomplete conditions where there is one, else each of them.
 
-    Raises ConfigError for an unknown metric.
+    Raises ConfigError for an unknown metric, and if the scores hold none of the metrics.
     """
     for metric in metrics:
         if metric not in METRICS:
             raise ConfigError(f"--metrics: unknown metric '{metric}'. {nearest(metric, METRICS)}")
-    first, second = table["first"].iloc[0], table["second"].iloc[0]
     run = [*RUN, "metric"]
     averaged = {key for key, part in table.groupby(run, dropna=False) if AVERAGE in set(part["condition"])}
     shown = [
@@ -84,11 +86,44 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str]) -> str
     if not shown:
         held = ", ".join(dict.fromkeys(table["metric"]))
         raise ConfigError(f"--metrics: the scores hold none of {', '.join(metrics)}. Choose from: {held}.")
+    return pd.concat(shown)
+
+
+def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> PrintedTable:
+    """The comparison as the report prints it: a block per dataset, rows of :func:`shown_rows`, scores as fractions."""
+    first, second = table["first"].iloc[0], table["second"].iloc[0]
+    heads = ("System", "Regime", "Noise", "Condition", "Metric")
+    header = (((first, 1), (second, 1), ("Difference", 1)),)
+    grids = []
+    for dataset, part in shown_rows(table, metrics).groupby("dataset", sort=False):
+        rows = []
+        for row in rows_of(part):
+            noise = f"{noise_label(row.noise)}, {decibels(row.snr_db)}" if row.noise else "clean"
+            stubs = (system_label(row.system), row.regime, noise, row.condition, row.metric)
+            scores = [_score(row.first_mean, row.first_std), _score(row.second_mean, row.second_std)]
+            rows.append((stubs, (*scores, Cell(signed(row.difference)))))
+        grids.append(Grid(str(dataset), heads, header, tuple(rows)))
+    note = (
+        f"Mean ± standard deviation over repeats; difference: {second} minus {first}. Both were scored on the same "
+        "utterances. A difference is no test."
+    )
+    if only:
+        note += f" In one experiment only: {'; '.join(only)}."
+    return PrintedTable(0, f"{second} beside {first}.", note, tuple(grids))
+
+
+def _score(mean: float, std: float) -> Cell:
+    return Cell(f"{mean:.4f}", "" if pd.isna(std) else f"± {std:.4f}")
+
+
+def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str]) -> str:
+    """The comparison as Markdown, in percent. Rows and errors are those of :func:`shown_rows`."""
+    first, second = table["first"].iloc[0], table["second"].iloc[0]
     lines = [
         f"| dataset | system | regime | noise | SNR (dB) | condition | metric | {first} | {second} | difference |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in rows_of(pd.concat(shown)):
+    for row in rows_of(shown_rows(table, metrics)):
         level = "" if pd.isna(row.snr_db) else str(int(row.snr_db))
         cells = [row.dataset, row.system, row.regime, row.noise or "none", level, row.condition, row.metric]
         cells += [_percent(row.first_mean, row.first_std), _percent(row.second_mean, row.second_std)]

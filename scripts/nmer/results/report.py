@@ -249,6 +249,27 @@ def read_comparisons_table(path: str, settings: ReportSettings) -> dict[str, Any
     }
 
 
+def compared_files(stems: Iterable[str]) -> list[Path]:
+    """The files of tables that set another experiment beside this one."""
+    return [Path(f"{stem}{suffix}") for stem in stems for suffix in (".csv", ".md", ".html")]
+
+
+def read_compared(stem: str) -> dict[str, Any]:
+    """The table that sets another experiment beside this one, and its files. Raises DataError if it cannot be read."""
+    table, *others = compared_files([stem])
+    try:
+        fragment = others[-1].read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{stem}: the table cannot be read ({error}). Make it again with compare_with.py.") from None
+    name = table.stem
+    return {
+        "id": name,
+        "title": f"Beside the experiment {name.removeprefix('beside_')}",
+        "html": Markup(fragment),
+        "files": [embed(file, name) for file in (table, others[0])],
+    }
+
+
 def read_figure(stem: str) -> dict[str, Any] | None:
     """A figure's image as a data URI, its texts, the values of its curves and its files; None if it shows nothing.
 

@@ -1,0 +1,52 @@
+"""``compare_with`` of an experiment: others whose scores its report shows beside its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from nmer.errors import ConfigError, DataError
+from nmer.plan.jobs import jobs
+from nmer.plan.plan import Plan
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def plan(others: object) -> Plan:
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config["experiments"]["tiny"]["compare_with"] = others
+    return Plan(config)
+
+
+def test_each_is_a_table_of_its_own_that_needs_the_scores_of_both(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    planned = plan(["demo", "mosi"])
+    made = [job for job in jobs(planned) if job.rule == "compare_with"]
+    assert [job.output for job in made] == [Path(f"results/tiny/tables/beside_{name}.csv") for name in ("demo", "mosi")]
+    assert '"first": "demo"' in planned.compared_settings(SimpleNamespace(other="demo"))
+    with pytest.raises(DataError, match=r"compare_with: results/demo/scores.csv is not there\. Run that experiment"):
+        planned.check_compared()
+    for name in ("demo", "mosi"):
+        (tmp_path / "results" / name).mkdir(parents=True)
+        (tmp_path / "results" / name / "scores.csv").touch()
+    planned.check_compared()
+
+
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        (["dmo"], "experiments.tiny.compare_with: unknown name 'dmo' (not among experiments). Did you mean 'demo'?"),
+        (["tiny"], "experiments.tiny.compare_with: 'tiny' is the experiment itself. Name another one."),
+        ("demo", "experiments.tiny.compare_with"),
+        ([], "experiments.tiny.compare_with"),
+        (["demo", "demo"], "experiments.tiny.compare_with"),
+    ],
+)
+def test_experiments_that_cannot_be_compared_are_refused_in_one_line(others, message):
+    with pytest.raises(ConfigError) as error:
+        plan(others)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
