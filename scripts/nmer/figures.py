@@ -8,6 +8,7 @@ literals, which the plan reads without importing the file::
 
 Arguments of the decorator: ``sources``, names from :data:`SOURCES`, each handed over as an argument of that name;
 ``per_dataset``, whether every dataset has its own figure and the function an argument ``dataset`` (default false);
+``needs``, the key of an experiment without which it shows nothing and is not drawn by default;
 ``title``, ``caption`` and ``alternative``, the texts of the report; ``position`` in the report (default: last).
 Keyword-only arguments with a default are options, set in the section ``figures`` of the configuration.
 """
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-FILES = ("scores", "chance", "intervals", "comparisons", "ranks", "confusion", "contributions")
-"""Sources that are one file, handed over as a Path: collected scores, and the files in ``statistics/``."""
+FILES = ("scores", "chance", "intervals", "comparisons", "ranks", "confusion", "contributions", "sweep")
+"""Sources that are one file, handed over as a Path: scores, files in ``statistics/``, the table of the sweep."""
 
 LISTS = ("predictions", "histories", "calibration", "points", "distances")
 """Sources that are a list of Paths: of the figure's dataset, or of all datasets where it has none.

@@ -56,7 +56,7 @@ def test_curves_are_the_mean_and_the_range_over_folds_and_repeats(tmp_path):
     assert len(curves) == 2 * 2 * 3 * EPOCHS, "levels, quantities, systems, epochs"
     assert set(curves["n"]) == {6}
     for row in curves.itertuples():
-        place = "clean" if row.system == "men" else f"six/gaussian_{row.snr_db}dB"
+        place = "clean" if row.system == "men" else f"incomplete/gaussian_{row.snr_db}dB"
         column = {"loss": 3, "val_UA": 6}[row.quantity]
         values = [
             run[column]

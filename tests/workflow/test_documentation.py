@@ -209,6 +209,7 @@ def test_the_readme_says_truly_what_exists_and_what_does_not():
 # Configuration: every key and its default
 
 WHOLE = {
+    "experiments.<name>.sweep.over",
     "systems.<name>.training",
     "experiments.<name>.training",
     "experiments.<name>.system_options",

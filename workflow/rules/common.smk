@@ -64,7 +64,7 @@ announce_slots(
 wildcard_constraints:
     experiment=plan.name,
     dataset="|".join(plan.config["datasets"]),
-    corruption="|".join(plan.corruptions),
+    corruption=plan.named(plan.corruptions),
     regime="incomplete|all_noisy",
     fold=r"\d+",
     table=r"\d",

@@ -113,6 +113,44 @@ rule compare_with:
         """
 
 
+rule sweep_table:
+    input:
+        scores="results/{experiment}/scores.csv",
+        chance="results/{experiment}/statistics/chance.csv",
+        histories=plan.sweep_histories(),
+    output:
+        multiext("results/{experiment}/tables/sweep", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/sweep.html",
+            caption="../report/sweep_table.rst",
+            category="Tables",
+            labels={"table": "Sweep"},
+        ),
+    log:
+        "results/logs/{experiment}/tables/sweep.log",
+    benchmark:
+        "results/benchmarks/{experiment}/tables/sweep.tsv"
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
+    params:
+        settings=lambda w: plan.sweep_settings(),
+        code=plan.code("tabulate_sweep.py"),
+    shell:
+        """
+        python "$NMER_HOME"/scripts/tabulate_sweep.py \
+            --code {params.code:q} \
+            --settings {params.settings:q} \
+            --scores {input.scores:q} \
+            --chance {input.chance:q} \
+            --histories {input.histories:q} \
+            --output-stem results/{wildcards.experiment:q}/tables/sweep \
+            >{log:q} 2>&1
+        """
+
+
 rule embed:
     input:
         features=ancient("results/features/{dataset}.h5"),
@@ -232,7 +270,7 @@ rule report:
         calibration=expand("results/calibration/{dataset}.csv", dataset=plan.datasets),
         tables=expand(
             "{stem}{suffix}",
-            stem=plan.table_stems(),
+            stem=plan.all_table_stems(),
             suffix=[".csv", ".html", ".md", ".tex"],
         ),
         figures=expand(
@@ -272,7 +310,7 @@ rule report:
         runtime=lambda w, attempt: 20 * attempt,
     params:
         settings=lambda w: plan.report_settings(),
-        tables=[str(stem) for stem in plan.table_stems()],
+        tables=[str(stem) for stem in plan.all_table_stems()],
         figures=[str(stem) for stem in plan.figure_stems()],
         compared=[str(stem) for stem in plan.compared().values()],
         code=plan.code("render_report.py"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from nmer.figures import figures, sources
 from nmer.metrics import check_metrics
 from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
 from nmer.noise.registry import has_snr, noise_kinds
+from nmer.plan.settings import merged_training, training_settings
+from nmer.plan.sweeps import TRAINING, expanded
 from nmer.plan.values import check_finite, check_values
 from nmer.plan.variants import check_kinds, check_section, check_sections, declared, file_of, kind_of
 from nmer.plugins import Declaration
@@ -38,10 +41,14 @@ SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "config.
 NO_EPOCH = "constant_epochs and decay_epochs are both 0. Train for one epoch at least."
 
 
-def check_config(config: dict[str, Any]) -> None:
-    """Check a configuration as a whole. Raises ConfigError, or DataError for a missing corpus, with one message."""
+def check_config(config: dict[str, Any]) -> dict[str, Any]:
+    """Check a configuration as a whole; returns it with the variants of its experiment's sweep among the systems.
+
+    Raises ConfigError, or DataError for a missing corpus, with one message.
+    """
     check_values(config)
     check_shape(config)
+    config = expanded(config, _check_training_values)
     name = config["experiment"]
     experiment = _member(config["experiments"], name, "experiment", "experiments")
     where = f"experiments.{name}"
@@ -83,6 +90,15 @@ def check_config(config: dict[str, Any]) -> None:
         raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
     _check_noise(noise.get("kinds", {}), experiment, where)
     check_finite(config)
+    return config
+
+
+def _check_training_values(training: Mapping[str, Any], where: str) -> None:
+    """Raises ConfigError for training keys that the schema refuses."""
+    error = best_match(_validator().evolve(schema=schema()["$defs"]["training"]).iter_errors(training))
+    if error is not None:
+        key = where.removesuffix(f".{TRAINING}{error.absolute_path[0]}") if error.absolute_path else where
+        raise ConfigError(f"{key}.{TRAINING}{explain(error)}" if error.absolute_path else f"{where}: {explain(error)}")
 
 
 def _check_conditions(datasets: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
@@ -110,18 +126,17 @@ def _check_conditions(datasets: dict[str, Any], experiment: dict[str, Any], wher
 def _check_systems(config: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
     """Check the systems: those configured, those of the experiment, and its overrides."""
     sections: dict[str, Any] = config.get("systems", {})
-    training = [source.get("training", {}) for source in (config, experiment)]
-    stages = [section.get("pretraining", {}) for section in training]
-    general = training[0] | training[1] | {"pretraining": stages[0] | stages[1]}
+    general = merged_training(config.get("training", {}), experiment.get("training", {}))
 
     def check_training(training: Mapping[str, Any], key: str) -> None:
         if "keep_models" in training:
             raise ConfigError(f"{key}: keep_models belongs in the section training. Move it there.")
-        own = general | training
-        shorter = {"constant_epochs": 20, "decay_epochs": 20} | general | general.get("pretraining", {})
-        for keys, place in ((own, key), (shorter | training.get("pretraining", {}), f"{key}.pretraining")):
-            if training and not keys.get("constant_epochs", 30) + keys.get("decay_epochs", 30):
-                raise ConfigError(f"{place}: {NO_EPOCH}")
+        own = {name: value for name, value in training.items() if name != "pretraining"}
+        stage = training.get("pretraining", {})
+        if own and not replace(training_settings(general), **own).epochs:
+            raise ConfigError(f"{key}: {NO_EPOCH}")
+        if stage and not replace(training_settings(general, pretraining=True), **stage).epochs:
+            raise ConfigError(f"{key}.pretraining: {NO_EPOCH}")
 
     trained = [name for name in experiment["systems"] if name not in REFERENCES]
     if not trained:
@@ -164,10 +179,9 @@ def _check_figures(section: dict[str, Any], wanted: Sequence[str], where: str) -
 
 def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) -> None:
     """A training, and a pretraining, has an epoch at least."""
-    own = general | special
-    pretraining = general.get("pretraining", {}) | special.get("pretraining", {})
-    for name, given, default in (("training", own, 30), ("training.pretraining", own | pretraining, 20)):
-        if not given.get("constant_epochs", default) + given.get("decay_epochs", default):
+    merged = merged_training(general, special)
+    for name, pretraining in (("training", False), ("training.pretraining", True)):
+        if not training_settings(merged, pretraining).epochs:
             key = f"{where}.{name}" if special else name
             raise ConfigError(f"{key}: {NO_EPOCH}")
 

@@ -18,6 +18,8 @@ from nmer.metrics import SHOWN
 from nmer.names import UNIMODAL_SYSTEMS, corruption_name, incomplete_conditions
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.config import check_config, declared_modalities, schema
+from nmer.plan.settings import merged_training
+from nmer.plan.sweeps import swept_values
 from nmer.plan.values import normalised
 from nmer.plan.variants import Systems
 from nmer.plugins import Declaration
@@ -74,7 +76,7 @@ class Grid:
         Raises ConfigError or DataError with one message if anything is wrong.
         """
         config = normalised(config, schema(), command_line or {})
-        check_config(config)
+        config = check_config(config)
         self.config = config
         self.name: str = config["experiment"]
         self.experiment: dict[str, Any] = config["experiments"][self.name]
@@ -82,21 +84,24 @@ class Grid:
         self.systems: list[str] = self.experiment["systems"]
         self.repeats: int = self.experiment.get("repeats", 3)
         self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
-        configured = list(dict.fromkeys([*figures.shipped(), *config.get("figures", {})]))
-        self.figures: list[str] = sorted(self.experiment.get("figures", configured), key=self._position)
+        self.figures: list[str] = sorted(self._wanted_figures(), key=self._position)
         self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN))
         self.conditions: tuple[str, ...] = tuple(self.experiment.get("conditions", ()))
         """The incomplete conditions that are scored; none stands for all."""
         # NMER, or the first system that is trained, unless the key names another.
         own = [system for system in self.trained_systems if system not in UNIMODAL_SYSTEMS]
         self.reference: str = self.experiment.get("reference") or next(iter(own if "nmer" not in own else ["nmer"]), "")
-        self._named = Systems(config.get("systems", {}), self.experiment.get("system_options", {}), self.systems)
+        self.training: dict[str, Any] = merged_training(config.get("training", {}), self.experiment.get("training", {}))
+        overrides = self.experiment.get("system_options", {})
+        self._named = Systems(config.get("systems", {}), overrides, self.systems, self.training)
         for dataset in self.datasets:
             self.folds(dataset)
         for system in self.systems:
             self._check_teacher(system)
             if system not in REFERENCES:
                 self._check_modalities(system)
+        self.sweep: dict[str, dict[str, Any]] = swept_values(self.experiment.get("sweep", {}))
+        """Variant of the sweep -> option or training key -> its value; empty without one."""
         self.drawings = self._drawings()
 
     @property
@@ -156,6 +161,24 @@ class Grid:
     @property
     def _unimodal_is_run(self) -> bool:
         return 4 in self.tables and any(system in UNIMODAL_SYSTEMS for system in self.systems)
+
+    def _wanted_figures(self) -> list[str]:
+        """The figures of the experiment: those listed, or all that show something that it has.
+
+        A figure may declare what key of the experiment it ``needs``. Raises ConfigError for a listed one without it.
+        """
+        configured = list(dict.fromkeys([*figures.shipped(), *self.config.get("figures", {})]))
+        needs = {name: self._figure(name).attributes.get("needs") for name in configured}
+        if "figures" not in self.experiment:
+            return [name for name in configured if not needs[name] or needs[name] in self.experiment]
+        listed: list[str] = self.experiment["figures"]
+        for name in listed:
+            if (key := needs.get(name)) and key not in self.experiment:
+                where = f"experiments.{self.name}"
+                raise ConfigError(
+                    f"{where}.figures: '{name}' shows what {where}.{key} runs. Add that key, or leave it out."
+                )
+        return listed
 
     def _drawings(self) -> dict[str, Drawing]:
         """Every figure by its name, in the report's order. Raises ConfigError if two have the same name."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nmer.plan.paths import HISTORY, RESULTS
+from nmer.plan.paths import HISTORY, RESULTS, SWEEP
 from nmer.plan.plan import Plan
 from nmer.references.registry import REFERENCES
 
@@ -106,6 +106,9 @@ def _results(plan: Plan) -> Iterable[Job]:
         number = stem.name.removeprefix("table")
         rule = "sizes_table" if number == "1" else "scores_table"
         yield _job("results", rule, stem.with_suffix(".csv"), table=number)
+    if plan.sweep:
+        stem = plan.folder / "tables" / SWEEP
+        yield _job("results", "sweep_table", stem.with_suffix(".csv"))
     for dataset in plan.datasets if plan.draws_panels else []:
         for stem in plan.panels(dataset):
             distances = stem.with_name(f"{stem.name}_distances.csv")

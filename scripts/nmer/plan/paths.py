@@ -20,6 +20,9 @@ HISTORY = "history.csv"
 FIGURE_3 = "figure3"
 """The figure whose distances the claims are computed from."""
 
+SWEEP = "sweep"
+"""Name of the table of the sweep."""
+
 STATISTICS = ("chance", "intervals", "comparisons", "ranks", "confusion")
 
 
@@ -97,6 +100,15 @@ class Paths(Grid):
                     f"Run that experiment first (nmer run {other}), or leave it out."
                 )
 
+    def all_table_stems(self) -> list[Path]:
+        """The tables of the paper, then those of the experiment's own studies, without suffix."""
+        return [*self.table_stems(), *([self.folder / "tables" / SWEEP] if self.sweep else [])]
+
+    def sweep_histories(self) -> list[Path]:
+        """The histories of the trainings that the sweep makes."""
+        own = {self.trained_as(system) for system in self.sweep}
+        return [self.trained(run).with_name(HISTORY) for run in self.trainings() if run.system in own]
+
     def figure_stems(self) -> list[Path]:
         """The figures, without suffix, in the report's order."""
         return [self.folder / "figures" / name for name in self.drawings]
@@ -114,6 +126,7 @@ class Paths(Grid):
             **statistics,
             "scores": [made / "scores.csv"],
             "contributions": [made / "statistics" / "contributions.h5"],
+            "sweep": [made / "tables" / f"{SWEEP}.csv"],
             "predictions": [path for path in self.predictions() if self._dataset_of(path) in datasets],
             "histories": [path for dataset in datasets for path in self.histories(dataset)],
             "calibration": [RESULTS / "calibration" / f"{dataset}.csv" for dataset in datasets],

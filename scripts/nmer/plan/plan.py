@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +27,7 @@ from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
 from nmer.plan.grid import Corruption
 from nmer.plan.paths import RESULTS, Paths
-from nmer.plan.settings import PRETRAINING, TrainingSettings, changed
+from nmer.plan.settings import TrainingSettings, changed, training_settings
 from nmer.plan.sources import MEMORY, source_digests
 from nmer.plan.variants import non_default
 from nmer.references.registry import REFERENCES
@@ -104,9 +106,9 @@ class Plan(Paths):
         return [self.model(w.dataset, trained, w.regime, fold, level) for fold in self.folds(w.dataset)]
 
     @staticmethod
-    def named(names: list[str]) -> str:
+    def named(names: Iterable[str]) -> str:
         """A pattern for a wildcard that matches these names and nothing else."""
-        return "|".join(names) or "(?!)"
+        return "|".join(map(re.escape, names)) or "(?!)"
 
     @staticmethod
     def digests(paths: list[Path]) -> list[str]:
@@ -170,17 +172,7 @@ class Plan(Paths):
         """Settings of a run or of a stage-A pretraining (wildcard ``stage``)."""
         stage = getattr(w, "stage", None)
         system = stage or w.system
-        section = self.config.get("training", {}) | self.experiment.get("training", {})
-        overrides = {
-            **self.config.get("training", {}).get("pretraining", {}),
-            **self.experiment.get("training", {}).get("pretraining", {}),
-        }
-        own = {key: value for key, value in section.items() if key not in ("pretraining", "keep_models")}
-        training = replace(TrainingSettings(), **own)
-        if stage:
-            shorter = {key: value for key, value in _PRETRAINING_KEYS.items() if key not in own}
-            training = replace(training, **(shorter | overrides))
-        training = replace(training, **self._named.training(system))
+        training = self._training_of(system, pretraining=stage is not None)
         teacher = self._teacher(system)
         return _json(
             self._run(w, system, getattr(w, "regime", "clean"))
@@ -192,6 +184,10 @@ class Plan(Paths):
                 "train_draws": self._train_draws if getattr(w, "regime", "clean") != "clean" else None,
             }
         )
+
+    def _training_of(self, system: str, pretraining: bool = False) -> TrainingSettings:
+        """How a system is optimised. pretraining: whether it is a stage-A pretraining."""
+        return replace(training_settings(self.training, pretraining), **self._named.training(system))
 
     def check_settings(self, w: Wildcards) -> str:
         """Settings of the check of a system: how it is built, and for which modalities, if fewer than three."""
@@ -235,6 +231,18 @@ class Plan(Paths):
         """Settings of the table that sets another experiment beside this one."""
         about = {"first": w.other, "second": self.name, "metrics": list(self.metrics), "titles": self.titles() or None}
         return _json(about)
+
+    def sweep_settings(self) -> str:
+        """Settings of the table of the sweep."""
+        return _json(
+            {
+                "settings": self.shown().to_mapping(),
+                "system": self.experiment["sweep"]["system"],
+                "sweep": self.sweep,
+                "trained_as": {system: self.trained_as(system) for system in self.sweep},
+                "selection": {system: self._training_of(system).selection for system in self.sweep},
+            }
+        )
 
     def figure_settings(self, w: Wildcards) -> str:
         """Settings of a figure: its options, its dataset, and what it declares to read of the experiment's."""
@@ -383,8 +391,7 @@ class Plan(Paths):
     @property
     def keeps_models(self) -> bool:
         """Whether the weights of runs stay on disk once they are evaluated."""
-        training = self.config.get("training", {}) | self.experiment.get("training", {})
-        kept: bool = training.get("keep_models", True)
+        kept: bool = self.training.get("keep_models", True)
         return kept
 
     @property
@@ -459,7 +466,6 @@ _SCHEDULE = {
 
 _CALIBRATION = {"mode": "integer_T", "scope": "stored", "match": "nominal"}
 _EMBEDDING = {"samples": 128, "perplexity": 30, "seed": 0}
-_PRETRAINING_KEYS = changed(PRETRAINING, TrainingSettings())
 
 
 def source_arguments(sources: dict[str, list[Path]]) -> list[str]:

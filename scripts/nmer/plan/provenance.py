@@ -170,6 +170,8 @@ def made_by(plan: Plan, job: Job) -> tuple[str, str]:
         return "evaluate.py", plan.evaluation_settings(w)
     if job.rule == "fit_reference":
         return "fit_reference.py", plan.evaluation_settings(w)
+    if job.rule == "sweep_table":
+        return "tabulate_sweep.py", plan.sweep_settings()
     if job.rule == "audit_claims":
         return "audit_claims.py", plan.scored_settings(table=4)
     if job.rule == "report":

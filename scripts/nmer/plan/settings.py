@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, replace
 from typing import Any, ClassVar, Self
 
@@ -51,6 +52,22 @@ class TrainingSettings:
 
 PRETRAINING = replace(TrainingSettings(), constant_epochs=20, decay_epochs=20, clip_norm=0.5)
 """Stage A trains shorter and clips harder than the systems (SPEC 4.3)."""
+
+
+def merged_training(general: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
+    """A section ``training`` with another one over it, key by key, those of ``pretraining`` too."""
+    stages = {**general.get("pretraining", {}), **special.get("pretraining", {})}
+    return {**general, **special, **({"pretraining": stages} if stages else {})}
+
+
+def training_settings(section: Mapping[str, Any], pretraining: bool = False) -> TrainingSettings:
+    """How a section ``training`` has systems trained. pretraining: how it has a stage-A pretraining trained."""
+    own = {key: value for key, value in section.items() if key not in ("pretraining", "keep_models")}
+    settings = replace(TrainingSettings(), **own)
+    if not pretraining:
+        return settings
+    shorter = {key: value for key, value in changed(PRETRAINING, TrainingSettings()).items() if key not in own}
+    return replace(settings, **(shorter | section.get("pretraining", {})))
 
 
 class _JobSettings:

@@ -7,15 +7,16 @@ and files follow its kind, so that what is equal is one training. Pure but for r
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from nmer.errors import ConfigError, nearest
 from nmer.names import UNIMODAL_SYSTEMS
+from nmer.plan.settings import merged_training, training_settings
 from nmer.plugins import Declaration
 from nmer.references.registry import REFERENCES, references
-from nmer.systems.registry import pretraining, systems
+from nmer.systems.registry import pretraining, regimes, systems
 
 OWN_KEYS = ("file", "kind", "title", "training")
 """Keys of a system's section that are no options of its plug-in."""
@@ -104,9 +105,13 @@ class Teacher:
 class Systems:
     """The systems of an experiment, with what the configuration gives each of them."""
 
-    def __init__(self, sections: Mapping[str, Any], overrides: Mapping[str, Any], names: list[str]) -> None:
-        """sections: the section ``systems``. overrides: ``system_options`` of the experiment. names: its systems."""
+    def __init__(
+        self, sections: Mapping[str, Any], overrides: Mapping[str, Any], names: list[str], training: Mapping[str, Any]
+    ) -> None:
+        """sections: the section ``systems``. overrides: ``system_options`` of the experiment. names: its systems.
+        training: the experiment's section ``training``, over which systems have their own keys."""
         self._sections, self._overrides, self._names = sections, overrides, names
+        self._general = [asdict(training_settings(training, pretraining)) for pretraining in (False, True)]
         self._declarations: dict[str, Declaration] = {}
 
     def kind(self, name: str) -> str:
@@ -242,13 +247,16 @@ class Systems:
         return given | options_in(self._merged(name))
 
     def _training(self, name: str) -> dict[str, Any]:
+        """The training keys that differ from those of the experiment."""
+        of_run, of_stage = self._general
+        given, is_stage = self._given_training(name), not regimes(declared(self._sections, name))
+        own = _changed(given, of_stage if is_stage else of_run)
+        stage = _changed(given.get("pretraining", {}), of_stage)
+        return own | ({"pretraining": stage} if stage else {})
+
+    def _given_training(self, name: str) -> dict[str, Any]:
         base = declared(self._sections, name).attributes.get("ablation_of")
-        below = self._training(base) if base else {}
-        own = self._merged(name).get("training", {})
-        merged: dict[str, Any] = below | own
-        if "pretraining" in below and "pretraining" in own:
-            merged["pretraining"] = below["pretraining"] | own["pretraining"]
-        return merged
+        return merged_training(self._given_training(base) if base else {}, self._merged(name).get("training", {}))
 
     def _merged(self, name: str) -> dict[str, Any]:
         """What is said of a system, the more special over the more general: of its kind, then of itself."""
@@ -256,7 +264,7 @@ class Systems:
         for each in dict.fromkeys((kind_of(self._sections, name), name)):
             for source in (self._sections, self._overrides):
                 section = source.get(each, {})
-                training = merged.get("training", {}) | section.get("training", {})
+                training = merged_training(merged.get("training", {}), section.get("training", {}))
                 merged |= section | ({"training": training} if training else {})
         return merged
 
@@ -264,6 +272,10 @@ class Systems:
 def non_default(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
     """The options of a plug-in that are not at their default."""
     return {key: value for key, value in given.items() if key not in OWN_KEYS and value != default[key]}
+
+
+def _changed(given: Mapping[str, Any], general: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in given.items() if key != "pretraining" and value != general[key]}
 
 
 def _flat(training: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,9 +37,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """A table ready to print: caption, a note on how to read it, one grid per dataset."""
+    """A table ready to print: its number or name, caption, a note on how to read it, one grid per dataset."""
 
-    number: int
+    number: int | str
     caption: str
     note: str
     grids: tuple[Grid, ...]

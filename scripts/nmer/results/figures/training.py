@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,14 +10,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nmer.errors import DataError
 from nmer.figures import Drawn, figure
-from nmer.names import corruption_name
 from nmer.report_settings import ReportSettings
+from nmer.results import histories as written
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_chance
 from nmer.results.labels import system_label
-from nmer.results.reading import read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import by_level, of_dataset, outermost, outermost_levels, select
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, legend_below, legend_height, sentence_figure, system_styles
@@ -29,10 +26,6 @@ QUANTITIES = {"val_UA": "validation UA", "loss": "training loss"}
 """Columns of a history and what they are called: UA on validation data is what selects the epoch that is tested."""
 
 MARKERS = 6  # on each curve, spread over the epochs
-_RUN = ("dataset", "system", "regime", "noise", "snr_db", "fold")
-_FOLDERS = re.compile(
-    r"(?P<dataset>[^/]+)/(?P<system>[^/]+)/(?P<regime>clean|incomplete|all_noisy)/((?P<corruption>[^/]+)/)?fold(?P<fold>\d+)/[^/]+$"
-)
 _HISTORY = {"repeat": "Int64", "epoch": "Int64", **dict.fromkeys(QUANTITIES, "float64")}
 
 
@@ -59,16 +52,8 @@ def draw(dataset: str, histories: list[Path], chance: Path, settings: ReportSett
 
 
 def read_histories(paths: Iterable[str | Path], settings: ReportSettings) -> pd.DataFrame:
-    """One row per run, repeat and epoch: dataset, system, regime, noise, snr_db, fold, and the history's own columns.
-
-    What a file is the history of, its folders say: ``{dataset}/{system}/{regime}/[{noise}_{snr}dB/]fold{n}/``. Without
-    a noise kind (trained clean), ``noise`` is empty and ``snr_db`` missing. Raises DataError if the folders name no run
-    or the file holds no history.
-    """
-    frames = [_read_history(Path(path), settings) for path in paths]
-    if not frames:
-        return pd.DataFrame(columns=[*_RUN, *_HISTORY])
-    return pd.concat(frames, ignore_index=True).astype({"snr_db": "Int64"})
+    """One row per run, repeat and epoch, with what the figure shows (:func:`nmer.results.histories.read_histories`)."""
+    return written.read_histories(paths, settings, _HISTORY)
 
 
 def training_curves(
@@ -127,21 +112,6 @@ def draw_training(curves: pd.DataFrame) -> Figure:
             axes[-1][0].set_yscale("log")
         legend_below(figure, styles)
     return figure
-
-
-def _read_history(path: Path, settings: ReportSettings) -> pd.DataFrame:
-    run = _FOLDERS.search(path.as_posix())
-    kinds = settings.snr_db
-    known: dict[str | None, tuple[str, int | None]] = {
-        corruption_name(noise, level): (noise, level) for noise in kinds for level in settings.levels(noise)
-    }
-    known[None] = ("", None)
-    if run is None or run["corruption"] not in known:
-        raise DataError(
-            f"{path}: its folders name no run of these settings, e.g. mosi/nmer/incomplete/gaussian_-10dB/fold1."
-        )
-    about = (run["dataset"], run["system"], run["regime"], *known[run["corruption"]], int(run["fold"]))
-    return read_columns(path, _HISTORY).assign(**dict(zip(_RUN, about, strict=True)))
 
 
 def _draw_runs(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) -> None:

@@ -1,0 +1,107 @@
+"""Sweeps: ``sweep`` in an experiment becomes variants of one system, one per combination of the listed values."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from nmer.errors import ConfigError, nearest
+from nmer.names import UNIMODAL_SYSTEMS
+from nmer.plan.settings import TrainingSettings
+from nmer.plan.variants import check_kinds, declared, kind_of
+from nmer.references.registry import REFERENCES
+
+TRAINING = "training."
+"""Start of a key of ``over`` that is a training key, as in ``training.learning_rate``."""
+
+
+def expanded(config: dict[str, Any], check_training: Callable[[Mapping[str, Any], str], None]) -> dict[str, Any]:
+    """A configuration with the variants that the sweep of its experiment makes; itself where there is no sweep.
+
+    The variants are sections of ``systems``, and follow the swept system among the systems of the experiment.
+    check_training: raises ConfigError for training keys that the schema refuses, given with their key.
+    Raises ConfigError if the system, an option or a value is not possible.
+    """
+    name = config["experiment"]
+    sweep = config["experiments"].get(name, {}).get("sweep")
+    if not sweep:
+        return config
+    where, sections = f"experiments.{name}.sweep", config.get("systems", {})
+    _check(sweep, sections, where, check_training)
+    made = copy.deepcopy(config)
+    variants = _variants(sweep, sections)
+    if taken := next((variant for variant in variants if variant in sections), None):
+        raise ConfigError(f"{where}: it would make '{taken}', which systems has already. Rename that.")
+    made["systems"] = {**sections, **variants}
+    experiment, system = made["experiments"][name], sweep["system"]
+    own = [variant for variant in variants if variant not in experiment["systems"]]
+    place = experiment["systems"].index(system) + 1 if system in experiment["systems"] else len(experiment["systems"])
+    experiment["systems"] = [*experiment["systems"][:place], *own, *experiment["systems"][place:]]
+    return made
+
+
+def swept_values(sweep: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Variant -> option or ``training.`` key -> its value. sweep: of an experiment, or an empty mapping."""
+    over = sweep.get("over", {})
+    points = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())] if over else []
+    return {variant_name(sweep["system"], point): point for point in points}
+
+
+def variant_name(system: str, values: Mapping[str, Any]) -> str:
+    """Name of a variant of a sweep, e.g. ``nmer_divergence_weight_0.1``."""
+    parts = [f"{key.removeprefix(TRAINING)}_{_spelt(value)}" for key, value in values.items()]
+    return re.sub(r"[^A-Za-z0-9_.+-]", "_", "_".join([system, *parts]))
+
+
+def _variants(sweep: Mapping[str, Any], sections: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    system = sweep["system"]
+    base, declaration = sections.get(system, {}), declared(sections, system)
+    title = base.get("title", "")
+    variants = {}
+    for name, values in swept_values(sweep).items():
+        own: dict[str, Any] = copy.deepcopy(base) | {"kind": kind_of(sections, system)}
+        for key, value in values.items():
+            if key.startswith(TRAINING):
+                own["training"] = own.get("training", {}) | {key.removeprefix(TRAINING): value}
+            else:
+                whole = isinstance(declaration.options[key], int) and isinstance(value, float) and value.is_integer()
+                own[key] = int(value) if whole else value
+        point = ", ".join(f"{key.removeprefix(TRAINING)} {_spelt(value)}" for key, value in values.items())
+        variants[name] = own | ({"title": f"{title}, {point}"} if title else {})
+    return variants
+
+
+def _check(
+    sweep: Mapping[str, Any],
+    sections: Mapping[str, Any],
+    where: str,
+    check_training: Callable[[Mapping[str, Any], str], None],
+) -> None:
+    check_kinds(sections)
+    system = sweep["system"]
+    if system in REFERENCES or system in UNIMODAL_SYSTEMS:
+        raise ConfigError(f"{where}.system: '{system}' has no variants. Name a multimodal system.")
+    try:
+        declaration = declared(sections, system)
+    except ConfigError as error:
+        raise ConfigError(f"{where}.system: {error}") from None
+    known = [*declaration.options, *(f"{TRAINING}{key}" for key in TrainingSettings.__dataclass_fields__)]
+    for key, values in sweep["over"].items():
+        if key not in known:
+            raise ConfigError(f"{where}.over: '{system}' has no option '{key}'. {nearest(key, known)}")
+        for value in values:
+            if key.startswith(TRAINING):
+                check_training({key.removeprefix(TRAINING): value}, f"{where}.over.{key}")
+            else:
+                whole = isinstance(value, float) and value.is_integer() and type(declaration.options[key]) is int
+                declaration.check_options({key: int(value) if whole else value}, f"{where}.over")
+
+
+def _spelt(value: object) -> str:
+    """A value as it is printed: 1.0 as 1, True as true."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,96 @@
+"""The sweep: test and validation scores over the values of an option, with the value that validation chooses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nmer.figures import Drawn, figure
+from nmer.metrics import METRICS
+from nmer.report_settings import ReportSettings
+from nmer.results.reading import read_columns, rows_of
+from nmer.results.style import SETTINGS, WIDTH, sentence_figure
+from nmer.results.sweep import by_place, choices, place_title
+from nmer.results.wording import short_title
+
+COLUMNS = {
+    **dict.fromkeys(("dataset", "regime", "noise"), "str"),
+    "snr_db": "Int64",
+    **dict.fromkeys(("option", "value", "metric"), "str"),
+    **dict.fromkeys(("test", "test_std", "validation", "validation_std"), "float64"),
+    "chosen": "str",
+}
+TEST, VALIDATION = ("#D55E00", "D", "-"), ("#0072B2", "o", "--")
+"""Colour, marker and dash of the two lines."""
+
+
+@figure(
+    "sweep",
+    position=3,
+    needs="sweep",
+    sources=("sweep", "settings"),
+    title="Sweep",
+    caption=(
+        "Test scores (averaged as in the table of the sweep) and validation scores of the selected epochs over the "
+        "values of the swept options, in the order of the configuration. Upright lines: standard deviation over "
+        "repeats. Grey band: the value that validation chooses."
+    ),
+    alternative="Line charts of test and validation scores over the values of an option.",
+)
+def draw(sweep: Path, settings: ReportSettings) -> Drawn:
+    """The figure and its data from the table of the sweep."""
+    table = read_columns(sweep, COLUMNS)
+    table["chosen"] = table["chosen"] == "True"
+    return Drawn(table, draw_sweep(table, settings), note=choice_note(table, settings))
+
+
+def draw_sweep(table: pd.DataFrame, settings: ReportSettings) -> Figure:
+    """One row per dataset, regime and noise level, one column per metric; values have equal distances."""
+    if table.empty:
+        return sentence_figure("No value of the sweep was scored in this experiment.")
+    metrics = list(dict.fromkeys(table["metric"]))
+    places = by_place(table)
+    with matplotlib.rc_context(SETTINGS):
+        figure = Figure(figsize=(WIDTH, 2.3 * len(places) + 0.5), layout="constrained")
+        axes = figure.subplots(len(places), len(metrics), squeeze=False)
+        for row, ((dataset, regime, noise, snr_db), part) in zip(axes, places, strict=True):
+            name = short_title(dataset, settings.dataset(dataset))
+            for axis, metric in zip(row, metrics, strict=True):
+                _draw_panel(axis, part[part["metric"] == metric])
+                axis.set_title(f"{name}, {place_title(regime, noise, snr_db)}", loc="left")
+                axis.set_ylabel(f"{metric} ({METRICS[metric].label})")
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    return figure
+
+
+def choice_note(table: pd.DataFrame, settings: ReportSettings) -> str:
+    """Which value validation would choose in each place, and the one with the best test score of the first metric."""
+    if table.empty:
+        return ""
+    metric = settings.metrics[0] if settings.metrics[0] in set(table["metric"]) else table["metric"].iloc[0]
+    parts = []
+    for row in rows_of(choices(table, metric)):
+        place = f"{row.dataset}, {place_title(row.regime, row.noise, row.snr_db)}"
+        parts.append(f"{row.chosen} on {place} (best test {metric}: {row.best})")
+    return f"Validation would choose {'; '.join(parts)}."
+
+
+def _draw_panel(axis: Axes, part: pd.DataFrame) -> None:
+    places = range(len(part))
+    lines = (("test", *TEST), ("validation", *VALIDATION))
+    for name, color, marker, dash in lines:
+        axis.errorbar(
+            places, part[name], part[f"{name}_std"].fillna(0), fmt="none", ecolor=color, elinewidth=1, alpha=0.6
+        )
+        axis.plot(places, part[name], color=color, marker=marker, linestyle=dash, markersize=4.5, label=name)
+    for place, chosen in zip(places, part["chosen"], strict=True):
+        if chosen:
+            axis.axvspan(place - 0.35, place + 0.35, color="#bbbbbb", alpha=0.35, linewidth=0)
+    axis.set_xticks(list(places), list(part["value"]))
+    axis.set_xlabel(part["option"].iloc[0])
+    axis.margins(x=0.1)
