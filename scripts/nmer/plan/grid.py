@@ -17,7 +17,8 @@ from nmer.figures import figures, per_dataset, position, sources
 from nmer.metrics import SHOWN
 from nmer.names import UNIMODAL_SYSTEMS, corruption_name, incomplete_conditions
 from nmer.noise.registry import has_snr, noise_kinds
-from nmer.plan.config import check_config, declared_modalities, schema
+from nmer.plan.config import check_config, check_shape, declared_modalities, schema
+from nmer.plan.extraction import with_raw_defaults
 from nmer.plan.settings import merged_training
 from nmer.plan.sweeps import swept_values
 from nmer.plan.values import normalised
@@ -76,7 +77,8 @@ class Grid:
         Raises ConfigError or DataError with one message if anything is wrong.
         """
         config = normalised(config, schema(), command_line or {})
-        config = check_config(config)
+        check_shape(config)
+        config = check_config(with_raw_defaults(config))
         self.config = config
         self.name: str = config["experiment"]
         self.experiment: dict[str, Any] = config["experiments"][self.name]
