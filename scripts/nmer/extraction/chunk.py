@@ -77,10 +77,7 @@ class Media:
         if not name:
             raise UnusableError("missing_file", "no file is named")
         if name not in self._states:
-            known = path.exists()
-            raise UnusableError(
-                "unreadable" if known else "missing_file", "no regular file" if known else "no such file"
-            )
+            raise UnusableError("missing_file", "is no regular file" if path.exists() else "no such file")
         self.check(name)
         return path
 

@@ -61,12 +61,13 @@ def decode_audio(path: Path, deadline: Deadline) -> tuple[NDArray[np.float32], f
             raise UnusableError("unreadable", "has no sound")
         stream = container.streams.audio[0]
         stream.codec_context.thread_count = 1
-        resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
+        # The channels are averaged here: FFmpeg makes what two of them share louder.
+        resampler = av.AudioResampler(format="fltp", rate=SAMPLE_RATE)
         try:
             for frame in container.decode(stream):
                 deadline.check()
-                parts += [made.to_ndarray().reshape(-1) for made in resampler.resample(frame)]
-            parts += [made.to_ndarray().reshape(-1) for made in resampler.resample(None)]
+                parts += [made.to_ndarray().mean(axis=0) for made in resampler.resample(frame)]
+            parts += [made.to_ndarray().mean(axis=0) for made in resampler.resample(None)]
         except (av.FFmpegError, ValueError) as error:
             if not parts:
                 raise UnusableError("unreadable", f"cannot be decoded ({_reason(error)})") from None
@@ -141,8 +142,11 @@ class PictureStream:
                 "unreadable", f"pictures of {width} x {height}; at most {LARGEST_PICTURE} a side are read"
             )
         stream.codec_context.thread_count = 1
-        self.stated = _stated_duration(self._container, stream)
         self._rate = float(stream.average_rate or stream.guessed_rate or 25)
+        self.stated = _stated_duration(self._container, stream)
+        # Of a film that was cut off the duration may be that of what is left; its header knows the pictures.
+        if stream.frames and self.stated is not None:
+            self.stated = max(self.stated, stream.frames / self._rate)
         self._first = stream.start_time or 0
         self._time_base = float(stream.time_base or 1 / self._rate)
         self._decoded = self._decode(stream)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+import warnings
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,11 @@ def _process(name: str, audio: NDArray[np.float32]) -> NDArray[np.float64]:
     """Rows (n, dim) of a feature set; none where the audio is too short for its windows."""
     if not len(audio):
         return np.zeros((0, 1))
-    values = np.asarray(_smile(name).process_signal(audio, SAMPLE_RATE).to_numpy(), np.float64)
+    # The library turns samples into 16 bits, in which 1.0 would become the lowest number.
+    signal = audio.clip(-1, 32767 / 32768)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what is too short, which is told here
+        values = np.asarray(_smile(name).process_signal(signal, SAMPLE_RATE).to_numpy(), np.float64)
     # A signal shorter than a window gives one row of NaN.
     return values[:0] if not np.isfinite(values).all() else values
 
