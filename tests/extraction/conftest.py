@@ -12,7 +12,7 @@ REQUIRED = os.environ.get("NMER_EXTRACTION") == "required"
 """Set by `make test-extract`, which installs the packages: a missing one then fails the tests."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def needs():
     """Skips a test where an optional package is not installed."""
 

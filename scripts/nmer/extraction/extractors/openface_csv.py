@@ -63,7 +63,7 @@ def openface_csv(
     moments = start + (np.arange(max(1, int(np.floor(round((until - start) * fps, 6))))) + 0.5) / fps
     place = np.searchsorted(times, moments, side="right") - 1
     # Rows may be missing in the middle: what was shown long before is not shown any longer.
-    shown = (place >= 0) & (moments - times[place.clip(0)] <= 1.5 / fps)
+    shown = (place >= 0) & (moments - times[place.clip(0)] <= 1 / fps)
     if not shown.any():
         raise UnusableError("bad_span", f"{path.name} has no rows from {start:g} to {until:g} s")
     chosen = np.where(shown[:, None], values[place.clip(0)], 0).astype(np.float32)
