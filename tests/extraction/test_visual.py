@@ -17,7 +17,8 @@ def _packages(needs):
 
 
 @pytest.fixture(scope="module")
-def astronaut():
+def astronaut(needs):
+    needs("skimage")
     return np.asarray(Image.open(weights_file("skimage", "data/astronaut.png")).convert("RGB"))
 
 
