@@ -67,7 +67,7 @@ def write_media(folder: Path, settings: MediaSettings, advance: Callable[[int], 
 def _vectors(settings: MediaSettings) -> str:
     """Word vectors in GloVe's format: words of a class lie about its centre."""
     lines = []
-    for label, words in {"": NEUTRAL_WORDS, **WORDS}.items():
+    for label, words in {"": [*NEUTRAL_WORDS, "."], **WORDS}.items():
         centre = settings.random("vectors", label).standard_normal(DIMENSIONS) * bool(label)
         for word in words:
             vector = 0.7 * centre + settings.random("vectors", label, word).standard_normal(DIMENSIONS)
