@@ -51,13 +51,14 @@ MINUTES_PER_UTTERANCE = {"a": 0.01, "v": 0.05, "l": 0.02}
 
 
 def with_raw_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration whose datasets of raw media have the keys that later stages read: layout, modalities, folds.
+    """A configuration whose experiment's datasets of raw media have what later stages read: layout, modalities, folds.
 
     Raises ConfigError for a key that cannot stand beside ``raw``, or an unknown source.
     """
+    run = config["experiments"].get(config["experiment"], {}).get("datasets", ())
     datasets = {
-        name: _with_defaults(name, section) if "raw" in section else section
-        for name, section in config.get("datasets", {}).items()
+        name: _with_defaults(name, section) if "raw" in section and name in run else section
+        for name, section in config["datasets"].items()
     }
     return {**config, "datasets": datasets}
 
