@@ -6,13 +6,15 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from media_files import tone, write_wav
-from workflow_copy import Workflow
+from workflow_copy import REPOSITORY, Workflow
 
 EXPERIMENT = """\
 experiments:
@@ -215,10 +217,60 @@ def test_too_many_lost_clips_end_in_one_line_and_no_corpus(sounds, tmp_path):
 
 @pytest.mark.slow
 def test_status_counts_the_jobs_of_extraction(sounds):
-    import subprocess
-    import sys
-
     command = [sys.executable, "scripts/status.py", "--config", "experiment=clips"]
     said = subprocess.run(command, cwd=sounds.folder, text=True, capture_output=True, check=False)
     assert said.returncode == 0, said.stderr
     assert re.search(r"extraction +8 +8", said.stdout), said.stdout
+
+
+def write_release(root: Path, sessions) -> None:
+    """Labels and transcripts of a release: per session one dialogue, both speakers, four classes, twelve utterances."""
+    labels = ("neu", "hap", "ang", "sad")
+    words = ("sun", "song", "rain", "grey")
+    for session in sessions:
+        dialogue = f"Ses{session:02d}F_impro01"
+        folder = root / f"Session{session}" / "dialog"
+        (folder / "EmoEvaluation").mkdir(parents=True)
+        (folder / "transcriptions").mkdir()
+        heads, lines = [], []
+        for number in range(24):
+            name = f"{dialogue}_{'FM'[number % 2]}{number // 2:03d}"
+            heads.append(f"[{number}.0 - {number}.9]\t{name}\t{labels[number // 2 % 4]}\t[2.5, 2.5, 2.5]\n")
+            lines.append(f"{name} [{number}.0-{number}.9]: {words[number // 2 % 4]} sun")
+        (folder / "EmoEvaluation" / f"{dialogue}.txt").write_text("\n".join(heads))
+        (folder / "transcriptions" / f"{dialogue}.txt").write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.slow
+def test_a_release_gets_the_ten_folds_of_the_protocol(words, tmp_path):
+    workflow = words.copied(tmp_path / "nmer")
+    shutil.rmtree(workflow.folder / "results")
+    shutil.rmtree(workflow.folder / ".snakemake")
+    write_release(workflow.folder / "data/release", range(1, 6))
+    config = workflow.folder / "config/config.yaml"
+    edit(config, "      chunks: 3", "      source: iemocap_release\n      path: release\n      chunks: 3")
+    edit(config, "    folds: 3\n    options: {protocol: leave_one_group_out}\n", "")
+    finished = run(workflow)
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    report = json.loads((workflow.folder / "results/features/clips.json").read_text())
+    assert report["class_counts"] == {"angry": 30, "happy": 30, "neutral": 30, "sad": 30}
+    assert len(report["folds"]) == 10
+    assert any("120 labelled utterances; the release has 10039." in warning for warning in report["warnings"])
+    with h5py.File(workflow.folder / "results/features/clips.h5") as store:
+        speakers = store["utterance/speaker"].asstr()[()]
+        # SPEC 5.1: fold 2s - 1 tests session s's man and validates on its woman, fold 2s the reverse.
+        for fold, test, val in ((1, "1M", "1F"), (2, "1F", "1M"), (9, "5M", "5F"), (10, "5F", "5M")):
+            assert set(speakers[store[f"fold/{fold}/test"][()]]) == {test}
+            assert set(speakers[store[f"fold/{fold}/val"][()]]) == {val}
+            assert not {test, val} & set(speakers[store[f"fold/{fold}/train"][()]])
+
+
+@pytest.mark.slow
+def test_the_benchmark_measures_what_it_is_asked_for(needs):
+    needs("av", "skimage")
+    command = [sys.executable, "benchmarks/extraction.py", "--films", "30", "--only", "prosody", "glove"]
+    finished = subprocess.run(command, cwd=REPOSITORY, text=True, capture_output=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    rows = [line.split(" | ") for line in finished.stdout.splitlines()[2:]]
+    assert [row[:2] for row in rows] == [["| prosody", "50"], ["| glove", "50"]]
+    assert all(float(cell) > 0 for row in rows for cell in row[2:4])

@@ -7,11 +7,14 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import extract_join
+import numpy as np
 import pytest
 import yaml
 
 from nmer.errors import ConfigError, DataError, NmerError
-from nmer.extraction.registry import extractors
+from nmer.extraction.registry import Segment, UnusableError, extractors
+from nmer.extraction.settings import check_declaration
 from nmer.plan.plan import Plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -173,3 +176,21 @@ def test_the_page_lists_every_option_of_every_shipped_extractor_with_its_default
             shown = f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else "none"
             expected[name, option] = "required" if option in declared.attributes.get("required", ()) else shown
     assert found == expected
+
+
+def test_the_pages_own_extractor_works_as_it_is_written(tmp_path):
+    page = (REPOSITORY / "docs/extraction.md").read_text()
+    own = tmp_path / "loudness.py"
+    own.write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
+    check_declaration(extractors.declaration("loudness", str(own)), "a", "here")
+    values, counts = extractors.load("loudness", str(own))(Segment("u", audio=np.full(3200, 0.5, np.float32)))
+    np.testing.assert_allclose(values, np.full((20, 1), np.log(0.25 + 1e-6)), rtol=1e-5)
+    assert counts == {"frames": 20}
+    with pytest.raises(UnusableError):
+        extractors.load("loudness", str(own))(Segment("u"))
+
+
+def test_a_session_that_is_absent_is_left_out_of_the_numbering():
+    folds = extract_join._consecutive_folds(["1F", "1M", "2F", "2M", "5F", "5M"])
+    assert sorted(folds) == [1, 2, 3, 4, 5, 6]
+    assert folds[5]["test"].tolist() == [5]

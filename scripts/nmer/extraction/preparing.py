@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,9 @@ from nmer.extraction.packages import check_packages, versions, weights, weights_
 from nmer.extraction.registry import Extracted, extractors
 from nmer.extraction.settings import ExtractSettings, check_declaration, path_files, resolved_options
 from nmer.fingerprint import fingerprint
+
+STEP = "extract.py"
+"""The step whose code features depend on."""
 
 
 def prepare(settings: ExtractSettings, root: Path, data: Path, needed: bool) -> tuple[Work, dict[str, Any]]:
@@ -40,7 +42,7 @@ def prepare(settings: ExtractSettings, root: Path, data: Path, needed: bool) -> 
     # A path's name says nothing about what it leads to.
     paths = declaration.attributes.get("paths", ())
     depends = about | {"options": {key: value for key, value in shown.items() if key not in paths}}
-    depends |= {"models": models, "code": fingerprint(Path(sys.argv[0]).name, (declaration.file,))}
+    depends |= {"models": models, "code": fingerprint(STEP, (declaration.file,))}
     needs = tuple(declaration.attributes.get("needs", ()))
     extract = extractors.load(settings.extractor, settings.file) if needed else _nothing
     return Work(extract, options, needs, depends, root), about
