@@ -47,12 +47,13 @@ def test_an_utterance_without_features_has_a_state_and_stops_nothing(work, capsy
     assert capsys.readouterr().err == "u2: no_text: the text holds no words\n"
 
 
-def test_a_second_call_extracts_changed_utterances_only(work):
+def test_a_second_call_extracts_changed_utterances_only(work, capsys):
     first = extract_items(ITEMS, work.work, work.cache)
     work.calls.clear()
     changed = [*ITEMS[:2], replace(ITEMS[2], text="four more")]
     second = extract_items(changed, work.work, work.cache)
     assert work.calls == ["u3"]
+    assert capsys.readouterr().err.endswith("u2: no_text: as before\n")
     assert [entry.key for entry in second[:2]] == [entry.key for entry in first[:2]]
     # What no utterance needs any longer is not kept.
     assert len(read_entries(work.cache)[0]) == 3

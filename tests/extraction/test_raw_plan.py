@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -49,7 +50,7 @@ def of(chunk=0, modality="l"):
 
 
 def states(plan, modality="l"):
-    return [plan.chunk_state(of(chunk, modality)) for chunk in range(4)]
+    return [json.loads(plan.extract_settings(of(chunk, modality)))["state"] for chunk in range(4)]
 
 
 def test_a_dataset_of_raw_media_is_a_ragged_file_with_the_modalities_that_are_extracted(clips):
@@ -72,11 +73,11 @@ def test_an_iemocap_release_has_the_ten_folds_of_the_paper(release, monkeypatch)
 
 def test_a_changed_word_makes_its_chunk_due_and_a_label_only_the_list(clips):
     plan = make_plan()
-    own, listed = states(plan), plan.list_state(of())
+    own, listed = states(plan), plan.list_settings(of())
     (clips / "utterances.csv").write_text(TABLE.replace("u1,glad,s1", "u1,sad,s9"))
     relabelled = make_plan()
     assert states(relabelled) == own
-    assert relabelled.list_state(of()) != listed
+    assert relabelled.list_settings(of()) != listed
     (clips / "utterances.csv").write_text(TABLE.replace("three", "four"))
     assert sum(a != b for a, b in zip(states(make_plan()), own, strict=True)) == 1
 

@@ -52,7 +52,6 @@ rule extract_list:
         settings=lambda w: plan.list_settings(w),
         root=lambda w: str(plan.raw(w.dataset).root),
         memory=lambda w: str(plan.raw(w.dataset).memory),
-        state=lambda w: plan.list_state(w),
         code=lambda w: plan.code("extract_list.py", w),
     shell:
         """
@@ -87,7 +86,6 @@ rule extract:
         root=lambda w: str(plan.raw(w.dataset).root),
         data=lambda w: str(plan.raw(w.dataset).models),
         cache="results/extracted/{dataset}/.cache/{modality}/{chunk}.h5",
-        state=lambda w: plan.chunk_state(w),
         code=lambda w: plan.code("extract.py", w),
     shell:
         """

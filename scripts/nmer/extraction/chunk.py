@@ -24,7 +24,7 @@ from nmer.digests import file_digest, file_state
 from nmer.errors import ConfigError, DataError
 from nmer.extraction.features_file import Entry, read_entries, write_entries
 from nmer.extraction.media import Deadline, PictureStream, check_span, cut_audio, decode_audio, judge_span
-from nmer.extraction.registry import Extracted, Segment, UnusableError, Utterance
+from nmer.extraction.registry import USABLE, Extracted, Segment, UnusableError, Utterance
 
 SECONDS_BETWEEN_SAVES = 30.0
 UTTERANCE_SECONDS = 600.0
@@ -120,6 +120,9 @@ def extract_items(
     known = _cached(cache)
     entries = {item.id: known[key] for item in items if (key := keys[item.id]) in known}
     entries = {identifier: _renamed(entry, identifier) for identifier, entry in entries.items()}
+    for item in items:
+        if item.id in entries and entries[item.id].state not in USABLE:
+            _tell(item.id, entries[item.id].state, work.media(item), "as before")
     advance(len(entries))
     saved, unsaved = time.monotonic(), False
     waiting = [item for item in items if item.id not in entries]
@@ -303,6 +306,11 @@ def _attempt(item: Utterance, name: str, extract: Callable[[], Made]) -> Made:
     try:
         return extract()
     except UnusableError as problem:
-        where = f" {name}:" if name else ""
-        print(f"{item.id}: {problem.state}:{where} {problem}", file=sys.stderr, flush=True)
+        _tell(item.id, problem.state, name, str(problem))
         return problem.state, np.zeros((0, 0), np.float32), {}
+
+
+def _tell(identifier: str, state: str, name: str, why: str) -> None:
+    """Name an unusable utterance in the log. name: of its file, if it has one."""
+    where = f" {name}:" if name else ""
+    print(f"{identifier}: {state}:{where} {why}", file=sys.stderr, flush=True)

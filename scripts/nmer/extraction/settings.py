@@ -20,18 +20,26 @@ LICENCES = ("free", "research", "unclear")
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """Where the utterances of a dataset come from. source: name of a plug-in; file: a custom one."""
+    """Where the utterances of a dataset come from. source: name of a plug-in; file: a custom one.
+
+    state: changes with rows and media; the records beside the results keep it, so that the plan can compare it.
+    """
 
     dataset: str
     source: str = "table"
     chunks: int = 16
     file: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    state: str = ""
 
 
 @dataclass(frozen=True)
 class ExtractSettings:
-    """How a modality of a chunk is extracted. source: settings of the source, as a mapping; chunk: number from 0."""
+    """How a modality of a chunk is extracted.
+
+    source: settings of the source, as a mapping. chunk: number from 0. state: as of :class:`SourceSettings`, of the
+    chunk's rows, media and models.
+    """
 
     dataset: str
     modality: str
@@ -40,6 +48,7 @@ class ExtractSettings:
     file: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
+    state: str = ""
 
     def utterances(self, root: Path) -> list[Utterance]:
         """The utterances of the chunk."""

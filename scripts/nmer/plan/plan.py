@@ -164,11 +164,14 @@ class Plan(Paths):
 
     def list_settings(self, w: Wildcards) -> str:
         """Settings of the list of a dataset's utterances."""
-        return _json(self.raw(w.dataset).list_settings())
+        raw = self.raw(w.dataset)
+        return _json(raw.list_settings() | {"state": raw.list_state()})
 
     def extract_settings(self, w: Wildcards) -> str:
         """Settings of the extraction of a modality of a chunk."""
-        return _json(self.raw(w.dataset).extract_settings(w.modality, w.chunk))
+        raw = self.raw(w.dataset)
+        state = raw.chunk_state(w.modality, w.chunk)
+        return _json(raw.extract_settings(w.modality, w.chunk) | {"state": state})
 
     def join_settings(self, w: Wildcards) -> str:
         """Settings of a corpus of extracted features."""
@@ -184,14 +187,6 @@ class Plan(Paths):
         read["modalities"] = self._fewer_modalities(w.dataset)
         made = {"synthetic": self._is_synthetic(w.dataset) or None, "extracted": "raw" in section or None}
         return _json({"dataset": w.dataset} | made | read)
-
-    def list_state(self, w: Wildcards) -> str:
-        """Changes with any row of a dataset's utterances, and with any of its media."""
-        return self.raw(w.dataset).list_state()
-
-    def chunk_state(self, w: Wildcards) -> str:
-        """Changes with what a modality reads of the utterances of a chunk, and with the models that it uses."""
-        return self.raw(w.dataset).chunk_state(w.modality, w.chunk)
 
     def source_digest(self, w: Wildcards) -> str:
         """One digest of the content of all raw files of a dataset; empty for one that the workflow makes."""
