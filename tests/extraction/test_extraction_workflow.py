@@ -149,6 +149,15 @@ def test_edits_make_due_what_depends_on_them(words):
     assert due(words) == {}
 
 
+@pytest.mark.slow
+def test_results_without_snakemakes_records_are_compared_by_the_records_beside_them(words, tmp_path):
+    copied = words.copied(tmp_path / "nmer")
+    shutil.rmtree(copied.folder / ".snakemake")
+    assert due(copied) == {}
+    edit(copied.folder / "data/clips/utterances.csv", "u00,glad,s0,,s", "u00,glad,s0,,S")
+    assert due(copied)["extract"] == 1
+
+
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory, needs) -> Workflow:
     """A finished extraction of sound and words, one of whose clips is no sound."""

@@ -111,7 +111,7 @@ def test_an_option_of_an_extractor_is_a_setting_of_its_modality_only(clips, need
         ({"l": {"extractor": "glov", "vectors": "vectors.txt"}}, r"raw\.l\.extractor: .*Did you mean 'glove'\?"),
         ({"a": {"extractor": "glove"}}, r"raw\.a: extractor 'glove' is of modality l, not a"),
         ({"l": {"extractor": "glove"}}, r"raw\.l: extractor 'glove' needs the key 'vectors'"),
-        ({"l": {"extractor": "glove", "vectors": "none.txt"}}, r"raw\.l\.vectors: data/none\.txt does not exist"),
+        ({"l": {"extractor": "glove", "vectors": "none.txt"}}, r"data/none\.txt does not exist\. Get vectors, e\.g\."),
         ({"l": {"extractor": "glove", "vectors": "vectors.txt", "pad": 1}}, r"raw\.l: unknown key 'pad'"),
         ({"l": {"extractor": "glove", "vectors": "vectors.txt", "pad_to": -1}}, r"raw\.l\.pad_to: -1 is too small"),
         ({**WORDS, "sides": "left"}, r"raw: unknown key 'sides'"),

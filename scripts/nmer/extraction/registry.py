@@ -9,8 +9,9 @@ importing the file::
 ``needs``: ``audio``, ``video`` (with an option ``fps``) and ``text``, what of the utterance is read; nothing for an
 extractor that reads the user's files itself. ``licence``: ``free``, ``research`` or ``unclear``, for the report.
 ``packages``: modules that must be installed. ``weights``: file inside each package that is installed for it only.
-``paths``: options that name files or folders of the user. ``required``: options without a usable default. Keyword-only
-arguments are options, bounded by ``choices``, ``minimum`` and ``maximum``.
+``paths``: options that name files or folders of the user; ``get`` tells what to get where one is absent. ``required``:
+options without a usable default. Keyword-only arguments are options, bounded by ``choices``, ``minimum`` and
+``maximum``.
 
 A source lists the utterances of a folder of media::
 

@@ -106,7 +106,9 @@ def resolved_options(declaration: Declaration, options: Mapping[str, Any], data:
         if resolved.get(name):
             path = data / Path(str(resolved[name])).expanduser()
             if not path.exists():
-                raise ConfigError(f"{where}.{name}: {path} does not exist. Put it there, or correct the path.")
+                get = declaration.attributes.get("get", {}).get(name)
+                hint = f"Get {get}, or correct the path." if get else "Put it there, or correct the path."
+                raise ConfigError(f"{where}.{name}: {path} does not exist. {hint}")
             resolved[name] = str(path)
     return resolved
 

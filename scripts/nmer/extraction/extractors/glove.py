@@ -24,6 +24,7 @@ WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
     needs=("text",),
     licence="free",
     paths=("vectors",),
+    get={"vectors": "vectors, e.g. glove.840B.300d.txt of nlp.stanford.edu/projects/glove"},
     required=("vectors",),
     minimum={"pad_to": 0},
 )

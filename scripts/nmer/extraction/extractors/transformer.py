@@ -28,6 +28,7 @@ TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sent
     licence="unclear",
     packages=("torch", "transformers", "tokenizers"),
     paths=("model",),
+    get={"model": "a model, e.g. the files of huggingface.co/google-bert/bert-large-uncased"},
     required=("model",),
     choices={"special_tokens": ("keep", "drop")},
     minimum={"max_tokens": 3, "pad_to": 0},
