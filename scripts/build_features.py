@@ -44,6 +44,7 @@ def main() -> None:
         settings.file,
         settings.modalities,
         f"datasets.{settings.dataset}.modalities",
+        settings.options,
     )
     if settings.synthetic:
         check_digests(arguments.source if arguments.source.is_dir() else arguments.source.parent)

@@ -20,6 +20,7 @@ from nmer.devices import compute_device
 from nmer.digests import check_digests, digest_path
 from nmer.errors import ConfigError, DataError
 from nmer.files import write_rows
+from nmer.metrics import SCORE
 from nmer.names import FRESH
 from nmer.plan.conditions import cached_draws
 from nmer.plan.running import announce
@@ -69,6 +70,7 @@ def main() -> None:
     write_rows(arguments.history, [row for _weights, history in trained.values() for row in history])
     states = {repeat: weights for repeat, (weights, _history) in trained.items()}
     description = command.settings(arguments.settings) | {"dims": data.dims, "classes": data.classes}
+    description |= {"target": data.target} if data.target == SCORE else {}
     save_models(arguments.model, states, description, data.normalisation)
     shutil.rmtree(progress, ignore_errors=True)
 

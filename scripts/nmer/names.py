@@ -30,6 +30,10 @@ ALL_CLEAN_SCORES = "clean"
 PREDICTIONS_SUFFIX = "_predictions.csv.gz"
 """End of the name of the predictions that stand beside a file of scores, in the place of ``.csv``."""
 
+PREDICTION, MEDIAN = "prediction", "training_median"
+"""Columns of predictions of scores: the predicted score, and the median of the fold's training scores, which is the
+constant prediction of the lowest MAE there."""
+
 AVERAGE = "average"
 """Name of the average over the incomplete conditions in the tables."""
 

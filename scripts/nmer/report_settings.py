@@ -11,7 +11,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from nmer.command import fill
-from nmer.metrics import SHOWN
+from nmer.metrics import METRICS, SHOWN
 from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, in_paper_order, incomplete_conditions
 
 
@@ -86,6 +86,11 @@ class ReportSettings:
     def to_json(self) -> str:
         """One string with sorted keys, as Snakemake compares it."""
         return json.dumps(self.to_mapping(), sort_keys=True)
+
+    @property
+    def target(self) -> str:
+        """What the systems predict: the target of the metrics."""
+        return METRICS[self.metrics[0]].target
 
     @property
     def multimodal_systems(self) -> list[str]:

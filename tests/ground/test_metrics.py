@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from nmer.errors import DataError
-from nmer.metrics import METRICS, confusion_matrix, score
+from nmer.metrics import CLASS_METRICS, confusion_matrix, score
 
 
 @pytest.mark.parametrize(("classes", "items"), [(2, 7), (4, 60), (6, 1000)])
@@ -93,10 +93,10 @@ def test_weights_count_items_as_often_as_they_say(drawn, data):
 def test_a_class_that_a_resample_left_out_is_left_out_of_the_means_over_classes():
     counts = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 4]])
     labels, guesses = np.repeat([0, 2], [4, 5]), np.array([0, 0, 0, 1, 0, 2, 2, 2, 2])
-    assert METRICS["UA"].value(counts) == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert CLASS_METRICS["UA"].value(counts) == pytest.approx((3 / 4 + 4 / 5) / 2)
     kept = reference.f1_score(labels, guesses, average="macro", labels=[0, 2])
-    assert METRICS["F1"].value(counts) == pytest.approx(kept)
-    assert METRICS["WF1"].value(counts) == pytest.approx(reference.f1_score(labels, guesses, average="weighted"))
+    assert CLASS_METRICS["F1"].value(counts) == pytest.approx(kept)
+    assert CLASS_METRICS["WF1"].value(counts) == pytest.approx(reference.f1_score(labels, guesses, average="weighted"))
     assert all(np.isnan(metric.value(np.zeros((3, 3)))) for metric in METRICS.values())
 
 

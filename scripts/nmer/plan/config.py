@@ -21,14 +21,14 @@ from jsonschema.exceptions import best_match
 from nmer.corpora.corpus import check_undeclared
 from nmer.corpora.demo import DemoSettings
 from nmer.corpora.download_list import download_list
-from nmer.corpora.registry import check_classes, layouts, source_files
+from nmer.corpora.registry import check_classes, check_target, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.figures import figures, sources
-from nmer.metrics import check_metrics
 from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.settings import merged_training, training_settings
 from nmer.plan.sweeps import TRAINING, expanded
+from nmer.plan.targets import check_targets
 from nmer.plan.values import check_finite, check_values
 from nmer.plan.variants import check_kinds, check_section, check_sections, declared, file_of, kind_of
 from nmer.plugins import Declaration
@@ -66,13 +66,13 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
                 f"{where}.reference: '{reference}' is no multimodal system of {where}.systems. "
                 f"{nearest(reference, compared)}"
             )
-    check_metrics(experiment.get("metrics", []), f"{where}.metrics")
     _check_conditions(config["datasets"], experiment, f"{where}.conditions")
     for other in experiment.get("compare_with", []):
         _member(config["experiments"], other, f"{where}.compare_with", "experiments")
         if other == name:
             raise ConfigError(f"{where}.compare_with: '{other}' is the experiment itself. Name another one.")
     _check_figures(config.get("figures", {}), experiment.get("figures", []), f"{where}.figures")
+    check_targets(config, experiment, where)
     if 4 not in experiment.get("tables", [4]):
         for system in UNIMODAL_SYSTEMS:
             if system in experiment["systems"]:
@@ -336,6 +336,7 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
         declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
         declaration.check_options(dataset.get("options", {}), f"datasets.{name}.options")
         check_classes(declaration, dataset.get("classes"), "classes")
+        check_target(declaration, dataset, f"datasets.{name}")
         own = declared_modalities(dataset)
         check_undeclared(dataset, own, f"datasets.{name}")
         if "generate" in dataset:
@@ -344,7 +345,8 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
             )
         else:
             source = Path(config.get("data", "data")) / dataset["path"]
-            source_files(dataset["layout"], source, dataset.get("file"), own, f"datasets.{name}.modalities")
+            key = f"datasets.{name}.modalities"
+            source_files(dataset["layout"], source, dataset.get("file"), own, key, dataset.get("options"))
     except ConfigError as error:
         said = str(error)
         raise ConfigError(said if said.startswith("datasets.") else f"datasets.{name}: {said}") from None

@@ -13,13 +13,14 @@ from typing import Any
 
 from nmer.corpora.registry import layouts
 from nmer.errors import ConfigError
-from nmer.figures import figures, per_dataset, position, sources
-from nmer.metrics import SHOWN
+from nmer.figures import figures, fits_target, per_dataset, position, sources
+from nmer.metrics import SHOWN_BY_DEFAULT
 from nmer.names import UNIMODAL_SYSTEMS, corruption_name, incomplete_conditions
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.plan.config import check_config, declared_modalities, schema
 from nmer.plan.settings import merged_training
 from nmer.plan.sweeps import swept_values
+from nmer.plan.targets import target_of
 from nmer.plan.values import normalised
 from nmer.plan.variants import Systems
 from nmer.plugins import Declaration
@@ -84,8 +85,9 @@ class Grid:
         self.systems: list[str] = self.experiment["systems"]
         self.repeats: int = self.experiment.get("repeats", 3)
         self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
+        self.target = target_of(config["datasets"][self.datasets[0]])
         self.figures: list[str] = sorted(self._wanted_figures(), key=self._position)
-        self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN))
+        self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN_BY_DEFAULT[self.target]))
         self.conditions: tuple[str, ...] = tuple(self.experiment.get("conditions", ()))
         """The incomplete conditions that are scored; none stands for all."""
         # NMER, or the first system that is trained, unless the key names another.
@@ -167,7 +169,8 @@ class Grid:
 
         A figure may declare what key of the experiment it ``needs``. Raises ConfigError for a listed one without it.
         """
-        configured = list(dict.fromkeys([*figures.shipped(), *self.config.get("figures", {})]))
+        every = dict.fromkeys([*figures.shipped(), *self.config.get("figures", {})])
+        configured = [name for name in every if fits_target(self._figure(name), self.target)]
         needs = {name: self._figure(name).attributes.get("needs") for name in configured}
         if "figures" not in self.experiment:
             return [name for name in configured if not needs[name] or needs[name] in self.experiment]

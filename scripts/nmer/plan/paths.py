@@ -174,7 +174,9 @@ class Paths(Grid):
         """The histories of every training, with those of the pretrainings."""
         return [self.trained(training).with_name(HISTORY) for training in self.trainings()]
 
-    def _sources(self, dataset: str) -> list[Path]:
+    def raw_files(self, dataset: str) -> list[Path]:
+        """The raw files of a dataset that is not generated, sorted."""
         section = self.config["datasets"][dataset]
         root = Path(self.data) / section["path"]
-        return source_files(section["layout"], root, section.get("file"), self.modalities(dataset))
+        own = self.modalities(dataset)
+        return source_files(section["layout"], root, section.get("file"), own, options=section.get("options"))

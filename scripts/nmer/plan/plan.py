@@ -21,7 +21,7 @@ from nmer.corpora.demo import MOSEI_FILE
 from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
 from nmer.figures import sources
-from nmer.metrics import SHOWN
+from nmer.metrics import CLASSES, SELECTING, SHOWN_BY_DEFAULT
 from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, FRESH, MODALITIES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
@@ -29,6 +29,7 @@ from nmer.plan.grid import Corruption
 from nmer.plan.paths import RESULTS, Paths
 from nmer.plan.settings import TrainingSettings, changed, training_settings
 from nmer.plan.sources import MEMORY, source_digests
+from nmer.plan.targets import target_of
 from nmer.plan.variants import non_default
 from nmer.references.registry import REFERENCES
 from nmer.report_settings import DatasetSettings, ReportSettings, UnimodalSettings
@@ -136,6 +137,7 @@ class Plan(Paths):
         section = self.config["datasets"][w.dataset]
         keys = ("layout", "file", "dims", "classes", "standardize", "folds", "paper_name", "options")
         read = {key: section.get(key) for key in keys}
+        read["target"] = None if target_of(section) == CLASSES else target_of(section)
         evaluation = section.get("evaluation", EVERY_CONDITION)
         read["evaluation"] = None if evaluation == EVERY_CONDITION else evaluation
         read["modalities"] = self._fewer_modalities(w.dataset)
@@ -145,7 +147,7 @@ class Plan(Paths):
         """One digest of the content of all raw files of a dataset; empty for a generated one."""
         if "generate" in self.config["datasets"][w.dataset]:
             return ""
-        digests = source_digests(self._sources(w.dataset), MEMORY)
+        digests = source_digests(self.raw_files(w.dataset), MEMORY)
         return hashlib.sha256(_json(digests).encode()).hexdigest()[:16]
 
     def calibration_settings(self, w: Wildcards) -> str:
@@ -187,13 +189,14 @@ class Plan(Paths):
 
     def _training_of(self, system: str, pretraining: bool = False) -> TrainingSettings:
         """How a system is optimised. pretraining: whether it is a stage-A pretraining."""
-        return replace(training_settings(self.training, pretraining), **self._named.training(system))
+        section = {"selection": SELECTING[self.target]} | self.training
+        return replace(training_settings(section, pretraining), **self._named.training(system))
 
     def check_settings(self, w: Wildcards) -> str:
         """Settings of the check of a system: how it is built, and for which modalities, if fewer than three."""
         sets = sorted({"".join(self.modalities(dataset)) for dataset in self.datasets})
-        about = {"system": self._named.kind(w.system), "modalities": None if sets == [ALL_CLEAN] else sets}
-        return _json(about | self._given(w.system))
+        about = {"modalities": None if sets == [ALL_CLEAN] else sets, "target": self._score_target}
+        return _json({"system": self._named.kind(w.system)} | about | self._given(w.system))
 
     def evaluation_settings(self, w: Wildcards) -> str:
         """Settings of an evaluation."""
@@ -225,7 +228,7 @@ class Plan(Paths):
     def scored_settings(self, table: int | None = None) -> str:
         """Settings of what is computed for every metric, whichever are shown."""
         titles = self.titles() if table else {}  # nothing but the claims prints them
-        return replace(self.shown(table), metrics=SHOWN, titles=titles).to_json()
+        return replace(self.shown(table), metrics=SHOWN_BY_DEFAULT[self.target], titles=titles).to_json()
 
     def compared_settings(self, w: Wildcards) -> str:
         """Settings of the table that sets another experiment beside this one."""
@@ -384,7 +387,7 @@ class Plan(Paths):
     def _raw_size(self, dataset: str) -> int:
         """Bytes of a dataset's raw files; 0 for a generated corpus, which is small."""
         if dataset not in self._raw_bytes:
-            files = [] if "generate" in self.config["datasets"][dataset] else self._sources(dataset)
+            files = [] if "generate" in self.config["datasets"][dataset] else self.raw_files(dataset)
             self._raw_bytes[dataset] = sum(file.stat().st_size for file in files)
         return self._raw_bytes[dataset]
 
@@ -407,6 +410,11 @@ class Plan(Paths):
         """Over what variances are taken, where that is not the default."""
         scope, default = self.config.get("noise", {}).get("calibration", {}).get("scope"), _CALIBRATION["scope"]
         return None if scope == default else scope
+
+    @property
+    def _score_target(self) -> str | None:
+        """The target of the experiment's datasets, where it is not the default."""
+        return None if self.target == CLASSES else self.target
 
     @property
     def _train_draws(self) -> int | str | None:

@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from nmer.corpora.registry import source_files
 from nmer.digests import digest_path, file_digest, recorded, stated_digest
 from nmer.errors import DataError
 from nmer.files import read_json, write_json
@@ -204,10 +203,7 @@ def _sources(plan: Plan, dataset: str) -> list[str] | None:
     section = plan.config["datasets"][dataset]
     if "generate" in section:
         return None
-    files = source_files(
-        section["layout"], Path(plan.data) / section["path"], section.get("file"), plan.modalities(dataset)
-    )
-    return sorted(source_digests(files, MEMORY).values())
+    return sorted(source_digests(plan.raw_files(dataset), MEMORY).values())
 
 
 def digest_of(path: str) -> str | None:

@@ -11,7 +11,7 @@ from nmer.errors import ConfigError, nearest
 from nmer.names import REGIMES
 
 LOSS = "loss"
-"""Value of ``selection``: the epoch with the lowest validation cross-entropy, in place of the highest score."""
+"""Value of ``selection``: the epoch with the lowest validation loss, in place of the best score."""
 
 FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
 
@@ -25,6 +25,7 @@ class TrainingSettings:
     training amplifies that, fastest in MMIN (docs/performance.md: where rounding grows). graphs: whether a stacked step
     is captured in CUDA graphs, which changes nothing but the time. selection: what selects the epoch on the validation
     split, a metric or LOSS. patience: epochs without a better one after which a training ends; 0 trains all epochs.
+    score_loss: of a score target, ``L1`` or ``MSE``.
     """
 
     learning_rate: float = 2e-4
@@ -39,6 +40,7 @@ class TrainingSettings:
     graphs: str = "where_faster"
     selection: str = "UA"
     patience: int = 0
+    score_loss: str = "L1"
 
     @property
     def epochs(self) -> int:

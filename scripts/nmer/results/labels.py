@@ -21,6 +21,8 @@ SYSTEM_LABELS = {
 REFERENCE_LABELS = {
     "majority": "majority class (reference)",
     "logistic_regression": "logistic regression (reference)",
+    "median": "training median (reference)",
+    "ridge": "ridge regression (reference)",
 }
 
 SYSTEM_DESCRIPTIONS = {
@@ -33,6 +35,8 @@ SYSTEM_DESCRIPTIONS = {
     "nmer_no_inv": "NMER without the loss on the invariant feature",
     "majority": "always predicts the most frequent class of the training split; needs no features",
     "logistic_regression": "logistic regression on statistics of the same noisy features; learns no sequence",
+    "median": "always predicts the median score of the training split; needs no features",
+    "ridge": "ridge regression on statistics of the same noisy features; learns no sequence",
 }
 
 NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
 
 from nmer.errors import DataError
-from nmer.metrics import METRICS
+from nmer.metrics import METRICS, SCORE
 from nmer.names import ALL_NOISY, AVERAGE, CONDITIONS, incomplete_conditions, modality_set
 from nmer.results.reading import read_columns
 
@@ -32,11 +35,15 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     """Read one scores CSV (columns COLUMNS), typed: ``snr_db`` is Int64 and missing where a kind has no SNR.
 
     An empty noise kind (clean data) is an empty string. Raises DataError if the file is missing, damaged or
-    lacks a column, or if a value is not a fraction.
+    lacks a column, or if a value is outside the range of its metric. A metric of scores may be undefined (NaN).
     """
     scores = read_columns(path, _TYPES)
-    if not scores["value"].between(0, 1).all():
-        raise DataError(f"{path}: scores must be fractions from 0 to 1. Delete the file and run again.")
+    for name, part in scores.groupby("metric", sort=False)["value"]:
+        metric = METRICS.get(str(name), METRICS["WA"])
+        possible = part.between(metric.lowest, metric.highest) | (part.isna() & (metric.target == SCORE))
+        if not possible.all():
+            told = "fractions from 0 to 1" if metric.is_fraction else f"from {metric.lowest:g} to {metric.highest:g}"
+            raise DataError(f"{path}: scores must be {told}. Delete the file and run again.")
     return scores
 
 
@@ -66,11 +73,24 @@ def average(scores: pd.DataFrame) -> pd.DataFrame:
     Raises DataError if conditions or folds are missing for some repeat. Source: SPEC 6.2.
     """
     rows = pd.concat([scores, _mean_of_incomplete(scores)], ignore_index=True)
-    by_repeat = rows.groupby([*CELL, "repeat"], dropna=False, sort=False)["value"].agg(["mean", "size"]).reset_index()
+    by_repeat = (
+        rows.groupby([*CELL, "repeat"], dropna=False, sort=False)["value"].agg(["mean", "size", "count"]).reset_index()
+    )
+    # The mean of what is undefined in part is undefined, not the mean of the rest.
+    by_repeat["mean"] = by_repeat["mean"].where(by_repeat["count"] == by_repeat["size"])
     cells = by_repeat.groupby(list(CELL), dropna=False, sort=False)
     if (cells["size"].nunique() > 1).any():
         raise DataError(f"Some repeats lack folds ({_first(cells['size'].nunique() > 1)}). Run what is missing first.")
-    return cells["mean"].agg(mean="mean", std="std", n="size").reset_index()
+    found: pd.DataFrame = cells["mean"].agg(mean="mean", std="std", n="size").reset_index()
+    undefined = (cells["mean"].count() < cells.size()).to_numpy()
+    found.loc[undefined, ["mean", "std"]] = np.nan
+    return found
+
+
+def defined_mean(groups: SeriesGroupBy[Any, Any]) -> pd.Series:
+    """Mean of each group, missing where a value of it is."""
+    found: pd.Series = groups.mean().where(groups.count() == groups.size())
+    return found
 
 
 def of_regime(scores: pd.DataFrame, regime: str) -> pd.DataFrame:
@@ -119,7 +139,7 @@ def _mean_of_incomplete(scores: pd.DataFrame) -> pd.DataFrame:
         raise DataError(
             f"The scores do not hold each incomplete condition once ({_first(lacking)}). Run the evaluation again."
         )
-    return groups["value"].mean().reset_index().assign(condition=AVERAGE)
+    return defined_mean(groups["value"]).reset_index().assign(condition=AVERAGE)
 
 
 def _first(mask: pd.Series) -> str:

@@ -194,8 +194,8 @@ def _compare(
     table = grid.merge(with_marks(measured, trainings).drop(columns="regime"), on=list(KEY), how="left")
     table["n"] = table["n"].astype("Int64")
     table["paper"] = pd.Series([published.get(place) for place in paper_keys], dtype="float64")
-    # A cell that was neither run nor published is no cell of the table.
-    table = table[table["mean"].notna() | table["paper"].notna()].reset_index(drop=True)
+    # A cell that was neither run nor published is no cell of the table. One that was run may be undefined.
+    table = table[table["n"].notna() | table["paper"].notna()].reset_index(drop=True)
     return _with_difference(table, "mean", settings)[list(COLUMNS)]
 
 

@@ -14,6 +14,9 @@ ABSENT = "–"
 AT_CHANCE, WA_AT_MAJORITY = "†", "‡"
 """Signs of a cell with a training at chance, and of one whose WA is not above the share of the largest class."""
 
+UNDEFINED = "undefined"
+"""Mark of a cell with a training whose metric is undefined."""
+
 
 def short_title(dataset: str, about: DatasetSettings) -> str:
     """A dataset's printed name where room is scarce: in a figure, in a sentence."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from nmer.content import unreadable
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
+from nmer.metrics import SCORE
 from nmer.names import SPLITS, values_name
 from nmer.systems.interface import Sequences
 from nmer.training.frames import DeviceFrames, FileFrames, Normalisation, StoredArray, StreamedFrames
@@ -22,7 +23,10 @@ class FoldData:
     """Clean and, where given, noisy features of one fold on one device, normalised with the fold's training statistics.
 
     Every utterance stands here in several copies: copy 0 is clean, copy k is noisy, of draw k - 1.
-    ids: utterance names. modalities: of the corpus, in the order a, v, l. labels: (utterances,) int64. splits: row
+    ids: utterance names. modalities: of the corpus, in the order a, v, l. labels: (utterances,) int64, or
+    float32 where the target is a score. scores: (utterances,) float64, the same in full, or None.
+    target: classes or score. outputs: width of a system's ``logits``, the number
+    of classes, or 1. splits: row
     numbers of train, val and test. training_rows: those of train, where the program itself needs them. normalisation:
     per modality the mean and standard deviation of the training split, or None where features are taken as they are.
     noisy_copies: numbers of the noisy ones. deviations: per modality the standard deviation that calibrates its noise,
@@ -48,11 +52,15 @@ class FoldData:
         self._frames: dict[str, FileFrames | DeviceFrames | StreamedFrames] = {}
         with FeatureStore(features) as store:
             self.ids = store.ids
+            self.target = store.target
             self.classes = store.classes
+            self.outputs = 1 if self.target == SCORE else len(self.classes)
+            self.scores = store.labels if self.target == SCORE else None
             self.dims = store.dims
             self.modalities = store.modalities
             self.deviations = {modality: store.variance(modality, scope) ** 0.5 for modality in self.modalities}
-            self.labels = torch.from_numpy(store.labels).to(device)
+            labels = store.labels.astype(np.float32) if self.target == SCORE else store.labels
+            self.labels = torch.from_numpy(labels).to(device)
             self.training_rows = store.fold(fold)["train"]
             self.normalisation = {modality: store.normalisation(fold, modality) for modality in self.modalities}
             self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}

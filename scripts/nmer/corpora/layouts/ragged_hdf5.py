@@ -28,6 +28,7 @@ COLUMNS = ("speaker", "split", "fold")
 @layout(
     "ragged_hdf5",
     files=(),
+    targets=("classes", "score"),
     standardize=(),
     folds=1,
     choices={"protocol": ("column", "given", "leave_one_group_out", "stratified")},

@@ -24,6 +24,7 @@ MOST_COLUMNS = 4
     "recall",
     position=4,
     per_dataset=True,
+    target="classes",
     sources=("confusion", "settings"),
     title="Recall per class",
     caption="Recall of every class against the SNR, mean over the incomplete conditions.",

@@ -40,7 +40,8 @@ _INTERVALS = {
     caption=(
         "Each metric, averaged over the incomplete conditions, against the SNR; at one level a bar per system. Upright "
         "lines: 95 % intervals. Dotted: chance, what a constant prediction attains (UA: 1 / classes; WA: the share of "
-        "the largest class). Dash-dotted: a system trained on clean data, scored on clean data."
+        "the largest class; MAE: that of the median of the training scores). Dash-dotted: a system trained on clean "
+        "data, scored on clean data."
     ),
     alternative="Line charts of the scores of Table 2 against the SNR, bar charts at a single level.",
 )
