@@ -208,7 +208,7 @@ def _best(table: pd.DataFrame) -> set[int]:
 
 def _score_cell(row: Any, *, best: bool) -> Cell:
     return Cell(
-        value=ABSENT if pd.isna(row.mean) else f"{row.mean:.4f}",
+        value=ABSENT if pd.isna(row.mean) else f"{row.mean:.4f}".replace("-", "−"),
         spread="" if pd.isna(row.std) else f"± {row.std:.4f}",
         paper="" if pd.isna(row.paper) else f"{row.paper:.4f}",
         difference="" if pd.isna(row.difference) else signed(row.difference),

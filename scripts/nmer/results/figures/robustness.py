@@ -86,25 +86,33 @@ def robustness(
 
 
 def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
-    """Each metric against SNR, one row per dataset and noise kind, one line per system with its 95 % intervals.
+    """Each metric against SNR, two beside each other, one line per system with its 95 % intervals.
 
-    curves: as ``robustness`` returns. Noise grows to the right. A row with one level has a bar per system.
-    Dotted: chance, where it is known. Dash-dotted: scores on clean data, where there are any.
+    curves: as ``robustness`` returns. Rows: datasets, noise kinds and, where there are more than two, metrics. Metrics
+    that are fractions share the scale of their row. Noise grows to the right. A row with one level has a bar per
+    system. Dotted: chance, where it is known. Dash-dotted: scores on clean data, where there are any.
     """
     if curves.empty:
         return sentence_figure("No score at an SNR was run in this experiment.")
     metrics = list(dict.fromkeys(curves["metric"]))
-    rows = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
+    run = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
+    pairs = [metrics[first : first + 2] for first in range(0, len(metrics), 2)]
+    rows = [(place, beside) for place in run for beside in pairs]
     styles = system_styles(list(dict.fromkeys(curves["system"])))
-    levels = {row: _levels(curves[(curves["dataset"] == row[0]) & (curves["noise"] == row[1])]) for row in rows}
+    levels = {row: _levels(curves[(curves["dataset"] == row[0]) & (curves["noise"] == row[1])]) for row in run}
     places = _levels(curves)
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 2.6 * len(rows) + 0.3 + legend_height(styles)), layout="constrained")
-        axes = figure.subplots(len(rows), len(metrics), squeeze=False, sharey="row")
-        for row, (dataset, noise) in zip(axes, rows, strict=True):
+        axes = figure.subplots(len(rows), min(len(metrics), 2), squeeze=False)
+        for row, ((dataset, noise), beside) in zip(axes, rows, strict=True):
             single = len(levels[dataset, noise]) == 1
             level = f", {decibels(levels[dataset, noise][0])}" if single else ""
-            for axis, metric in zip(row, metrics, strict=True):
+            for axis in row[len(beside) :]:
+                axis.set_axis_off()
+            if all(METRICS[metric].is_fraction for metric in beside):
+                for axis in row[1 : len(beside)]:
+                    axis.sharey(row[0])
+            for axis, metric in zip(row, beside, strict=False):
                 here = (curves["dataset"] == dataset) & (curves["noise"] == noise) & (curves["metric"] == metric)
                 if single:
                     draw_bars(axis, curves[here], styles)
@@ -116,7 +124,7 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
                 axis.set_title(f"{name}, {noise_label(noise)}{level}", loc="left")
                 axis.set_ylabel(f"{metric} ({METRICS[metric].label})")
                 axis.tick_params(labelleft=True)
-        lowest = [row for row, about in zip(axes, rows, strict=True) if len(levels[about]) > 1][-1:]
+        lowest = [row for row, (about, _beside) in zip(axes, rows, strict=True) if len(levels[about]) > 1][-1:]
         for axis in itertools.chain(*lowest):
             axis.set_xlabel("SNR in dB (more noise to the right)")
         legend_below(figure, styles)
