@@ -117,11 +117,11 @@ def test_an_influence_is_the_derivative_by_how_often_an_utterance_counts(name):
 
 
 def test_metrics_of_another_target_are_refused_with_those_that_exist():
-    with pytest.raises(ConfigError, match="'Acc-7' needs real-valued scores.*Choose from: WA, UA, F1, WF1"):
+    with pytest.raises(ConfigError, match=r"'Acc-7' needs real-valued scores.*Choose from: WA, UA, F1, WF1"):
         check_metrics(["WA", "Acc-7"], "classes", "experiments.x.metrics")
-    with pytest.raises(ConfigError, match="'UA' needs classes.*Choose from: MAE, Corr"):
+    with pytest.raises(ConfigError, match=r"'UA' needs classes.*Choose from: MAE, Corr"):
         check_metrics(["UA"], "score", "experiments.x.metrics")
-    with pytest.raises(ConfigError, match="unknown metric 'Acc7'. Did you mean 'Acc-7'"):
+    with pytest.raises(ConfigError, match=r"unknown metric 'Acc7'\. Did you mean 'Acc-7'"):
         check_metrics(["Acc7"], "score", "experiments.x.metrics")
 
 
