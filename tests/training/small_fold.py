@@ -32,6 +32,8 @@ DIMS = {"a": 3, "v": 2, "l": 4}
 CLASSES = ["low", "middle", "high"]
 IDS = [f"u{number}" for number in range(21)]
 LABELS = np.arange(21) % 3
+SCORES = np.round(LABELS - 1.2 + 0.03 * np.arange(21), 2)
+"""Labels where the target is a score: near the class numbers, all different."""
 FOLDS = {
     1: {"train": np.arange(9), "val": np.arange(9, 15), "test": np.arange(15, 21)},
     2: {"train": np.arange(20, 9, -1), "val": np.arange(3), "test": np.arange(3, 9)},
@@ -67,20 +69,21 @@ def utterance(modality: str, number: int, noisy: bool = False) -> np.ndarray:
     return (values + 0.5 * LABELS[number]).astype(np.float32)
 
 
-def make_files(folder: Path) -> tuple[Path, Path]:
+def make_files(folder: Path, target: str = "classes") -> tuple[Path, Path]:
     """Write the feature store and the noisy embeddings with their digests; returns both paths."""
+    is_score = target == "score"
     features, noisy = folder / "small.h5", folder / "noisy.h5"
     corpus = Corpus(
         ids=IDS,
-        labels=LABELS,
+        labels=SCORES if is_score else LABELS,
         speakers=["s"] * len(IDS),
-        classes=CLASSES,
+        classes=[] if is_score else CLASSES,
         dims=DIMS,
         lengths={m: np.array([len(utterance(m, number)) for number in range(len(IDS))]) for m in DIMS},
         folds=FOLDS,
         features=utterance,
     )
-    write_store(corpus, CorpusSettings("small", "iemocap_mmin", standardize=("a",)), features)
+    write_store(corpus, CorpusSettings("small", "iemocap_mmin", standardize=("a",), target=target), features)
     with h5py.File(noisy, "w") as file:
         for modality in DIMS:
             frames = [utterance(modality, number, noisy=True) for number in range(len(IDS))]
