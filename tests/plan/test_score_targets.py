@@ -80,6 +80,10 @@ FAULTS = {
         {"datasets": ["classes"], "systems": ["nmer"], "training": {"score_loss": "MSE"}},
         r"x\.training\.score_loss: the datasets have classes",
     ),
+    "a selection of a system": (
+        {"system_options": {"nmer": {"training": {"selection": "WA"}}}},
+        r"x\.system_options\.nmer\.training\.selection: 'WA' does not exist",
+    ),
     "an unknown loss": ({"training": {"score_loss": "L2"}}, r"score_loss: 'L2' is not possible. Choose from: L1, MSE"),
     "a reference of classes": ({"systems": ["nmer", "logistic_regression"]}, r"'logistic_regression' does not predict"),
     "a reference of scores": (
@@ -115,6 +119,6 @@ def test_a_fault_of_a_dataset_ends_in_one_line(fault):
 
 
 def test_the_general_selection_names_where_to_override_it():
-    with pytest.raises(ConfigError, match=r"^training\.selection: .*override it in experiments\.x\.training"):
+    with pytest.raises(ConfigError, match=r"^training\.selection: .*Or override it in experiments\.x\.training"):
         Plan(config(training={"selection": "WA"}))
     Plan(config({"training": {"selection": "MAE"}}, training={"selection": "WA"}))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from nmer.errors import ConfigError
 from nmer.figures import figures, fits_target
-from nmer.metrics import CLASSES, METRICS, SCORE, check_metrics, of_target
+from nmer.metrics import CLASSES, SCORE, check_metrics, of_target
 from nmer.plan.settings import LOSS
 from nmer.references.registry import REFERENCE_TARGETS
 
@@ -37,20 +37,35 @@ def check_targets(config: Mapping[str, Any], experiment: Mapping[str, Any], wher
                 f"{where}.systems: '{system}' does not predict what the datasets have, 'target: {target}'. Reference "
                 f"rows that do: {fitting}."
             )
-    general, special = config.get("training", {}), experiment.get("training", {})
-    for key, sections in (
-        ("", (general, special)),
-        (".pretraining", [_pretraining(part) for part in (general, special)]),
+    for key, section in _own_training(config, experiment, where):
+        _check_training(section, target, key)
+    special = experiment.get("training", {})
+    for key, general, override in (
+        ("training", config.get("training", {}), special),
+        ("training.pretraining", _pretraining(config.get("training", {})), _pretraining(special)),
     ):
-        _check_selection(sections, target, key, where)
-    if target == CLASSES and "score_loss" in {**special, **_pretraining(special)}:
-        raise ConfigError(
-            f"{where}.training.score_loss: the datasets have classes, whose loss is the cross-entropy. Remove the key."
-        )
+        # Of the keys for all experiments, the loss of a score has no meaning for classes and is left unused.
+        if "selection" not in override and "selection" in general:
+            remedy = f" Or override it in {where}.{key}."
+            _check_training({"selection": general["selection"]}, target, key, remedy)
     for name in experiment.get("figures", []):
         declared = figures.declaration(name, config.get("figures", {}).get(name, {}).get("file"))
         if not fits_target(declared, target):
             raise ConfigError(f"{where}.figures: '{name}' shows classes, and a score has none. Remove it.")
+
+
+def _own_training(
+    config: Mapping[str, Any], experiment: Mapping[str, Any], where: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The training keys of the experiment and of its systems, by their key."""
+    sections = {f"{where}.training": experiment.get("training", {})}
+    for name in experiment["systems"]:
+        sections[f"systems.{name}.training"] = config.get("systems", {}).get(name, {}).get("training", {})
+    for name, section in experiment.get("system_options", {}).items():
+        sections[f"{where}.system_options.{name}.training"] = section.get("training", {})
+    for key, section in sections.items():
+        yield key, section
+        yield f"{key}.pretraining", _pretraining(section)
 
 
 def _pretraining(training: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -58,18 +73,16 @@ def _pretraining(training: Mapping[str, Any]) -> Mapping[str, Any]:
     return own
 
 
-def _check_selection(sections: Sequence[Mapping[str, Any]], target: str, key: str, where: str) -> None:
-    """sections: the general one and the experiment's, which overrides it. key: what follows ``training``."""
-    general, special = (part.get("selection") for part in sections)
-    chosen = special or general
-    if chosen in (None, LOSS) or METRICS[chosen].target == target:
-        return
-    place = f"{where}.training{key}.selection" if special else f"training{key}.selection"
-    override = "" if special else f", or override it in {where}.training{key}"
-    raise ConfigError(
-        f"{place}: '{chosen}' does not exist for datasets with 'target: {target}'. Choose from: "
-        f"{', '.join(name for name in SELECTIONS[target])}{override}."
-    )
+def _check_training(section: Mapping[str, Any], target: str, where: str, remedy: str = "") -> None:
+    """Raise ConfigError for training keys that the target does not have. where: their key. remedy: what else to do."""
+    selection = section.get("selection")
+    if selection is not None and selection not in SELECTIONS[target]:
+        raise ConfigError(
+            f"{where}.selection: '{selection}' does not exist for datasets with 'target: {target}'. Choose from: "
+            f"{', '.join(SELECTIONS[target])}.{remedy}"
+        )
+    if target == CLASSES and "score_loss" in section:
+        raise ConfigError(f"{where}.score_loss: the datasets have classes, trained by cross-entropy. Remove the key.")
 
 
 SELECTIONS = {CLASSES: (*of_target(CLASSES), LOSS), SCORE: ("MAE", "Corr", LOSS)}
