@@ -40,7 +40,8 @@ def read_scores(path: str | Path) -> pd.DataFrame:
     scores = read_columns(path, _TYPES)
     for name, part in scores.groupby("metric", sort=False)["value"]:
         metric = METRICS.get(str(name), METRICS["WA"])
-        possible = part.between(metric.lowest, metric.highest) | (part.isna() & (metric.target == SCORE))
+        possible = part.between(metric.lowest, metric.highest) & (part < np.inf)
+        possible |= part.isna() & (metric.target == SCORE)
         if not possible.all():
             told = "fractions from 0 to 1" if metric.is_fraction else f"from {metric.lowest:g} to {metric.highest:g}"
             raise DataError(f"{path}: scores must be {told}. Delete the file and run again.")
