@@ -295,6 +295,7 @@ def true_defaults() -> dict[str, object]:
         "experiments.<name>.embedding.perplexity": embedding.PERPLEXITY,
         "experiments.<name>.embedding.seed": inspect.signature(embedding.embed).parameters["seed"].default,
         "datasets.<name>.evaluation": run.evaluation,
+        "datasets.<name>.target": CorpusSettings("d", "iemocap_mmin").target,
         "datasets.<name>.options": dict(CorpusSettings("d", "iemocap_mmin").options),
         "noise.seed": NoiseSource(None, "gaussian", "d").seed,
         "noise.schedule": Schedule().shape,
