@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from nmer.errors import ConfigError
 from nmer.plan.plan import Plan
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+REAL = REPOSITORY.parent / "shared" / "data"
 SCORED = {
     "layout": "mosei_pickle",
     "target": "score",
@@ -122,3 +126,12 @@ def test_the_general_selection_names_where_to_override_it():
     with pytest.raises(ConfigError, match=r"^training\.selection: .*Or override it in experiments\.x\.training"):
         Plan(config(training={"selection": "WA"}))
     Plan(config({"training": {"selection": "MAE"}}, training={"selection": "WA"}))
+
+
+@pytest.mark.skipif(not REAL.exists(), reason=f"no {REAL}")
+def test_the_experiment_on_real_scores_trains_what_that_on_classes_trains():
+    shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"data": str(REAL)}
+    classes, scores = (Plan(shipped | {"experiment": name}) for name in ("mosi", "mosi_score"))
+    assert len(scores.trainings()) == len(classes.trainings())
+    assert scores.reference_systems == ["median", "ridge"]
+    assert {path.name for path in scores.raw_files("mosi_sentiment")} == {"mosi_senti_data.pkl", "scores.csv"}
