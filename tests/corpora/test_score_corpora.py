@@ -62,6 +62,13 @@ def test_twenty_one_whole_numbers_are_refused_and_can_be_named_as_classes(tmp_pa
         assert len(corpus.classes) == 20
 
 
+def test_whole_numbers_with_gaps_are_refused_with_the_key_too(tmp_path, step, scored):
+    scored.columns["label"] = [3 * number for number in range(30)]
+    said = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS)
+    assert "30 different numbers" in said
+    assert "datasets.tiny.target: score" in said
+
+
 def test_stratified_folds_have_alike_scores(tmp_path, scored):
     path = WRITERS["npy_folder"](tmp_path / "corpus", scored)
     del scored.columns["split"]

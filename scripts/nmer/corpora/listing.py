@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ def real_numbers(values: Sequence[str], path: str | Path, column: str) -> np.nda
     return numbers
 
 
-def check_class_names(classes: Sequence[str], path: str | Path, section: str) -> None:
+def check_class_names(classes: Collection[str], path: str | Path, section: str) -> None:
     """Raise DataError if the classes found are so many numbers that they are scores. section: the dataset's key."""
     if len(classes) > MOST_NUMBERS and all(map(_is_number, classes)):
         raise DataError(

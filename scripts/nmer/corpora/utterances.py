@@ -65,9 +65,9 @@ def _labels(column: list[str], settings: CorpusSettings, place: str) -> tuple[np
     if settings.target == SCORE:
         scores = real_numbers(column, place, "label")
         return scores, [], describe_scores(scores)
-    labels, classes = number_labels(column, settings.classes, place)
     if settings.classes is None:
-        check_class_names(classes, place, f"datasets.{settings.dataset}")
+        check_class_names(set(column), place, f"datasets.{settings.dataset}")
+    labels, classes = number_labels(column, settings.classes, place)
     return labels, classes, f"Classes: {numbered(classes)}."
 
 
