@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nmer.errors import DataError
 from nmer.files import read_json, read_table_rows, write_json
-from nmer.metrics import SELECTING
+from nmer.metrics import CLASSES, SELECTING
 
 LIVE_HISTORY = "live_history.csv"
 """A row per repeat and epoch, appended as they end."""
@@ -75,7 +75,7 @@ def running(checkpoints: Path) -> list[Running]:
 
 def followed_metric(row: Mapping[str, object]) -> str:
     """The metric by which a training is followed: the one that selects by default. row: of a history."""
-    return next(metric for metric in SELECTING.values() if f"val_{metric}" in row)
+    return next((metric for metric in SELECTING.values() if f"val_{metric}" in row), SELECTING[CLASSES])
 
 
 def _read(about: Path) -> Running:
