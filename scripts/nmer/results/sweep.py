@@ -16,7 +16,7 @@ from nmer.results.chance import MARKS, with_marks
 from nmer.results.labels import system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
-from nmer.results.scores import average
+from nmer.results.scores import average, defined_mean
 from nmer.results.wording import ABSENT, AT_CHANCE, dataset_title, level_title
 
 LOSS = "loss"
@@ -144,7 +144,8 @@ def choices(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     for place, part in by_place(table[table["metric"] == metric]):
         score = part["test"] if METRICS[metric].higher_is_better else -part["test"]
         chosen = part.loc[part["chosen"], "value"]
-        rows.append((*place, chosen.iloc[0] if len(chosen) else "", part["value"].iloc[int(score.argmax())]))
+        best = part["value"].iloc[int(score.argmax())] if score.notna().any() else ""
+        rows.append((*place, chosen.iloc[0] if len(chosen) else "", best))
     return pd.DataFrame(rows, columns=[*PLACE, "chosen", "best"])
 
 
@@ -201,7 +202,7 @@ def _validation(histories: pd.DataFrame, system: str, about: SweepSettings) -> p
     selected = order.drop_duplicates(run)
     names = [name for name in about.history_columns() if name.startswith("val_")]
     tidy = selected.melt(run, names, var_name="metric", value_name="score")
-    by_repeat = tidy.groupby([*run[:4], "metric", "repeat"], dropna=False)["score"].mean().reset_index()
+    by_repeat = defined_mean(tidy.groupby([*run[:4], "metric", "repeat"], dropna=False)["score"]).reset_index()
     cells = by_repeat.groupby([*run[:4], "metric"], dropna=False)["score"]
     found = cells.agg(validation="mean", validation_std="std").reset_index()
     return found.assign(system=system, metric=found["metric"].str.removeprefix("val_"))
