@@ -74,7 +74,7 @@ def test_the_loss_is_the_mean_absolute_or_squared_error():
 @pytest.mark.parametrize("loss", ["L1", "MSE"])
 def test_a_system_trained_on_scores_learns_and_the_configured_loss_is_what_it_minimises(files, loss):
     data = FoldData(*files, 1, CPU)
-    settings = run_settings(epochs=25, learning_rate=0.01, selection="loss", score_loss=loss)
+    settings = run_settings(epochs=15, learning_rate=0.01, selection="loss", score_loss=loss)
 
     def build():
         system = build_system("men", DIMS, data.outputs, 0.0, {})
