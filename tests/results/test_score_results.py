@@ -21,7 +21,7 @@ from nmer.results.figures.conditions import condition_scores, draw_conditions
 from nmer.results.figures.robustness import draw_robustness, robustness
 from nmer.results.predictions import FoldPredictions, Run, read_runs
 from nmer.results.printed import to_markdown as printed_markdown
-from nmer.results.printed_comparisons import summary
+from nmer.results.printed_comparisons import arrange_comparisons, summary
 from nmer.results.printed_tables import arrange
 from nmer.results.report import headlines
 from nmer.results.scores import average, collect, read_scores
@@ -167,6 +167,10 @@ def test_a_lower_error_wins_comparisons_and_ranks(paths, contrasts, settings):
     assert mae["high"] < 0
     assert np.isnan(mae["effect"])
     assert cell(table, system="men", metric="Acc-7", condition="average")["effect"] > 0
+    printed = printed_markdown(arrange_comparisons(table, settings))
+    assert "nan" not in printed
+    assert "undefined" in printed
+    assert "a negative difference favours NMER" in printed
     assert "1 are won and 0 lost" in summary(table[table["system"] == "men"], settings)[0]
     ranks = statistics.ranks(collect(paths), systems)
     for metric in ("MAE", "Acc-7"):

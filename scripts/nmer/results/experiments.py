@@ -14,7 +14,7 @@ from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
 from nmer.results.scores import CELL, average, read_scores
-from nmer.results.wording import ABSENT, decibels, signed
+from nmer.results.wording import UNDEFINED, decibels, signed
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
 _STATISTICS = {"mean": "mean", "std": "std", "n": "repeats"}
@@ -103,7 +103,7 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
             noise = f"{noise_label(row.noise)}, {decibels(row.snr_db)}" if row.noise else "clean"
             stubs = (system_label(row.system), row.regime, noise, row.condition, row.metric)
             scores = [_score(row.first_mean, row.first_std), _score(row.second_mean, row.second_std)]
-            rows.append((stubs, (*scores, Cell(ABSENT if pd.isna(row.difference) else signed(row.difference)))))
+            rows.append((stubs, (*scores, Cell(UNDEFINED if pd.isna(row.difference) else signed(row.difference)))))
         grids.append(Grid(str(dataset), heads, header, tuple(rows)))
     note = (
         f"Mean ± standard deviation over repeats; difference: {second} minus {first}. Both were scored on the same "
@@ -116,7 +116,7 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
 
 def _score(mean: float, std: float) -> Cell:
     if pd.isna(mean):
-        return Cell("undefined")
+        return Cell(UNDEFINED)
     return Cell(f"{mean:.4f}", "" if pd.isna(std) else f"± {std:.4f}")
 
 
@@ -134,7 +134,7 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None 
         scale, digits = (100, 2) if METRICS[row.metric].is_fraction else (1, 4)
         for mean, std in ((row.first_mean, row.first_std), (row.second_mean, row.second_std)):
             cells.append(_printed(scale * mean, scale * std, digits))
-        difference = "undefined" if pd.isna(row.difference) else f"{scale * row.difference:+.{digits}f}"
+        difference = UNDEFINED if pd.isna(row.difference) else f"{scale * row.difference:+.{digits}f}"
         lines.append(f"| {' | '.join(cells)} | {difference} |")
     whole = [metric for metric in dict.fromkeys(shown["metric"]) if not METRICS[metric].is_fraction]
     unit = f"Percent ({', '.join(whole)}: plain numbers)" if whole else "Percent"
@@ -150,7 +150,7 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None 
 
 def _printed(mean: float, std: float, digits: int) -> str:
     if pd.isna(mean):
-        return "undefined"
+        return UNDEFINED
     return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
 
 

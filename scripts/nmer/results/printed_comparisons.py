@@ -13,7 +13,7 @@ from nmer.report_settings import ReportSettings
 from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import read_columns, rows_of
-from nmer.results.wording import AT_CHANCE, condition_title, dataset_title, decibels, short_title, signed
+from nmer.results.wording import AT_CHANCE, UNDEFINED, condition_title, dataset_title, decibels, short_title, signed
 
 _PRINTED = {
     **dict.fromkeys(("dataset", "noise", "condition", "metric", "system"), "str"),
@@ -157,7 +157,8 @@ def _cell(row: Any, settings: ReportSettings) -> Cell:
     )
     marks = [f"{AT_CHANCE} {who}{k}/{n}" for who, k, n in counts if not pd.isna(k) and k > 0]
     best = bool(row.p_adjusted < SIGNIFICANT) and not marks
-    return Cell(signed(row.difference), interval, best=best, mark=" ".join(marks))
+    value = UNDEFINED if pd.isna(row.difference) else signed(row.difference)
+    return Cell(value, interval, best=best, mark=" ".join(marks))
 
 
 def _at_chance(table: pd.DataFrame) -> pd.Series:

@@ -66,7 +66,8 @@ def training_curves(
 
     histories: as :func:`read_histories` gives them. Systems are those trained for incomplete conditions under the
     reference noise at its outermost levels; one trained on clean data alone has one training, and stands at both.
-    chance: of the validation UA, from ``trainings`` (verdicts of ``nmer.results.chance``); else missing.
+    chance: of the validation UA, from ``trainings`` (verdicts of ``nmer.results.chance``); else missing. That of MAE is
+    known for the test split alone, and is missing too.
     Raises ConfigError for an unknown dataset.
     """
     own = of_regime(of_dataset(histories, settings, dataset), "incomplete")
@@ -79,7 +80,7 @@ def training_curves(
     key = ["dataset", "noise", "snr_db", "system", "quantity", "epoch"]
     tidy = every.melt([*key[:4], "epoch"], _quantities(settings), var_name="quantity")
     cells = tidy.groupby(key, dropna=False)["value"].agg(mean="mean", low="min", high="max", n="size").reset_index()
-    cells = with_chance(cells.assign(metric=cells["quantity"].str.removeprefix("val_")), trainings)
+    cells = with_chance(cells.assign(metric=cells["quantity"].map({"val_UA": "UA"})), trainings)
     order = {
         "corruption": outermost(settings),
         "quantity": _quantities(settings),
