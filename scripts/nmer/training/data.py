@@ -23,14 +23,13 @@ class FoldData:
     """Clean and, where given, noisy features of one fold on one device, normalised with the fold's training statistics.
 
     Every utterance stands here in several copies: copy 0 is clean, copy k is noisy, of draw k - 1.
-    ids: utterance names. modalities: of the corpus, in the order a, v, l. labels: (utterances,) int64, or
-    float32 where the target is a score. scores: (utterances,) float64, the same in full, or None.
-    target: classes or score. outputs: width of a system's ``logits``, the number
-    of classes, or 1. splits: row
-    numbers of train, val and test. training_rows: those of train, where the program itself needs them. normalisation:
-    per modality the mean and standard deviation of the training split, or None where features are taken as they are.
-    noisy_copies: numbers of the noisy ones. deviations: per modality the standard deviation that calibrates its noise,
-    in the corruption space (SPEC 2.6).
+    ids: utterance names. modalities: of the corpus, in the order a, v, l. target: classes or score. labels:
+    (utterances,) int64, or float32 scores. scores: (utterances,) float64, the labels in full precision, or None where
+    they are classes. outputs: width of a system's ``logits``, the number of classes, or 1. splits: row numbers of
+    train, val and test. training_rows: those of train, where the program itself needs them. normalisation: per modality
+    the mean and standard deviation of the training split, or None where features are taken as they are. noisy_copies:
+    numbers of the noisy ones. deviations: per modality the standard deviation that calibrates its noise, in the
+    corruption space (SPEC 2.6).
     """
 
     def __init__(
