@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmer.systems.blocks.attention import attention
+from nmer.systems.blocks.attention import Block, attention, blocks_of_length, in_order
 from nmer.systems.blocks.encoders import HIDDEN
 from nmer.systems.blocks.encodings import join
 from nmer.systems.blocks.recurrence import lstm_frames
@@ -106,23 +106,35 @@ class EmtDlfr(System):
 
     def fuse(self, encodings: dict[str, Frames]) -> dict[str, Tensor]:
         """Logits, the global tokens, (batch, 128 x modalities), summaries and, in training, the last frames."""
-        frames, valid = {}, {}
+        blocks = {}
         for modality in self.order:
             own = encodings[modality]
-            frames[modality] = own.values + sinusoids(own.values)
-            valid[modality] = Sequences(own.values, own.lengths).valid()
+            blocks[modality] = blocks_of_length(Sequences(own.values + sinusoids(own.values), own.lengths))
         tokens = torch.stack([encodings[modality].summary for modality in self.order], dim=1)
         for number in range(self.layers):
-            found = torch.stack([self.exchange(tokens, frames[m], valid[m]).flatten(1) for m in self.order], dim=1)
+            found = torch.stack([self._updated(tokens, blocks[m]).flatten(1) for m in self.order], dim=1)
             # The frames of the last layer are read by the reconstruction alone.
             if self.training or number + 1 < self.layers:
-                frames = {m: self.exchange(frames[m], tokens, own_valid=valid[m]) for m in self.order}
+                blocks = {m: self._exchanged(blocks[m], tokens) for m in self.order}
             shares = self.pooling(found).softmax(dim=1)
             tokens = (shares * found).sum(dim=1).unflatten(1, (len(self.order), HIDDEN))
         summaries = {modality: encodings[modality].summary for modality in self.order}
         logits = self.classifier(torch.cat([*summaries.values(), tokens.flatten(1)], dim=1))
         outputs = {"logits": logits, GLOBAL: tokens.flatten(1)} | summaries
-        return outputs | ({f"frames_{m}": frames[m] for m in self.order} if self.training else {})
+        if self.training:
+            outputs |= {f"frames_{m}": in_order([own.values for _, own in blocks[m]], blocks[m]) for m in self.order}
+        return outputs
+
+    def _updated(self, tokens: Tensor, blocks: list[Block]) -> Tensor:
+        """G_m, (batch, modalities, 128): the global tokens after an exchange with the frames of one modality."""
+        return in_order([self.exchange(tokens[rows], own.values, own.valid()) for rows, own in blocks], blocks)
+
+    def _exchanged(self, blocks: list[Block], tokens: Tensor) -> list[Block]:
+        """The frames of one modality after an exchange with the global tokens."""
+        return [
+            (rows, own._replace(values=self.exchange(own.values, tokens[rows], own_valid=own.valid())))
+            for rows, own in blocks
+        ]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The outputs of :meth:`fuse`; in training those of the clean view too, under names that begin with ``clean_``,
@@ -152,10 +164,12 @@ class EmtDlfr(System):
 
     def _reconstruction(self, modality: str, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Smooth L1 distance from the clean features, mean over the frames and dimensions of noisy utterances."""
-        clean = batch.clean(modality)
+        clean, rebuilt = batch.clean(modality), outputs[f"rebuilt_{modality}"]
+        # No utterance is longer than the frames that were rebuilt; the batch may be padded further.
+        clean = Sequences(clean.values[:, : rebuilt.shape[1]], clean.lengths)
         target = clean.values / (batch.deviations[modality] if self.scaled_targets else 1.0)
         counted = (clean.valid() & batch.noisy[modality][:, None])[:, :, None]
-        distance = functional.smooth_l1_loss(outputs[f"rebuilt_{modality}"], target, reduction="none")
+        distance = functional.smooth_l1_loss(rebuilt, target, reduction="none")
         return (distance * counted).sum() / (counted.sum() * target.shape[2] + 1e-6)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmer.systems.blocks.attention import frame_means, in_order_of_length
+from nmer.systems.blocks.attention import encode_in_blocks, frame_means
 from nmer.systems.blocks.experts import WIDTH, experts, mean_frame, projections
 from nmer.systems.interface import Batch, Sequences, System, summed
 from nmer.systems.registry import system
@@ -43,7 +43,7 @@ class Experts(System):
             valid = own.valid()
             return frame_means(self.experts[modality](self.projections[modality](own.values), valid), valid)
 
-        return in_order_of_length(of_frames, mean_frame(sequences) if self.tokens == "mean" else sequences)
+        return encode_in_blocks(of_frames, mean_frame(sequences) if self.tokens == "mean" else sequences)
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of each modality, and their mean, which selects the epoch."""

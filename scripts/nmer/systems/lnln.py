@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmer.systems.blocks.attention import LearnedTokens, attention, in_order_of_length
+from nmer.systems.blocks.attention import LearnedTokens, attention, encode_in_blocks
 from nmer.systems.blocks.encodings import join
 from nmer.systems.interface import Batch, Sequences, System, summed
 from nmer.systems.registry import system
@@ -102,7 +102,7 @@ class Lnln(System):
         if values.shape[1] > self.max_frames:
             warn_of_cut(modality, values.shape[1], self.max_frames)
             sequences = Sequences(values[:, : self.max_frames], lengths.clamp(max=self.max_frames))
-        return in_order_of_length(self.encoders[modality], sequences)
+        return encode_in_blocks(self.encoders[modality], sequences)
 
     def fuse(self, encodings: dict[str, Tensor], noisy: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Logits, the completeness w, (batch, 1), and of language the proxy and the corrected tokens.

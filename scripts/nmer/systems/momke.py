@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from nmer.systems.blocks.attention import frame_means, in_order_of_length
+from nmer.systems.blocks.attention import encode_in_blocks, frame_means
 from nmer.systems.blocks.experts import WIDTH, experts, mean_frame, mlp, projections
 from nmer.systems.interface import Sequences, System, concatenate, summed
 from nmer.systems.registry import system
@@ -64,7 +64,7 @@ class Momke(System):
             mixed = summed(share[:, :, None] * part for share, part in zip(shares, parts, strict=True))
             return frame_means(mixed, valid)
 
-        return in_order_of_length(of_frames, mean_frame(sequences) if self.tokens == "mean" else sequences)
+        return encode_in_blocks(of_frames, mean_frame(sequences) if self.tokens == "mean" else sequences)
 
     def fuse(self, encodings: dict[str, Tensor], noisy: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Logits. noisy: given with ``noise_flags``; the encoding of a noisy modality is then 0."""

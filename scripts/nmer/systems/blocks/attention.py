@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from nmer.systems.blocks.encodings import join_padded
 from nmer.systems.blocks.recurrence import pads
 from nmer.systems.interface import Sequences
 
@@ -58,17 +59,34 @@ def frame_means(values: Tensor, valid: Tensor) -> Tensor:
     return found
 
 
-def in_order_of_length(encode: Callable[[Sequences], Tensor], sequences: Sequences) -> Tensor:
-    """``encode(sequences)``, (batch, width); a CPU computes utterances of like lengths together, which pads less.
+Block = tuple[Tensor | slice, Sequences]
+"""Some utterances of a batch: their positions, and their frames, padded to the longest of them."""
 
-    encode: of padded sequences, every utterance on its own.
+
+def blocks_of_length(sequences: Sequences) -> list[Block]:
+    """A batch in blocks of utterances of like lengths, so that a CPU computes less padding.
+
+    Where padding is computed anyway, one block with the whole batch.
     """
     values, lengths = sequences
     if pads(values) or len(lengths) <= ROWS_OF_A_BLOCK:
-        return encode(sequences)
-    order = lengths.argsort(stable=True)
-    encoded = []
-    for rows in order.split(ROWS_OF_A_BLOCK):
+        return [(slice(None), sequences)]
+    blocks: list[Block] = []
+    for rows in lengths.argsort(stable=True).split(ROWS_OF_A_BLOCK):
         longest = int(lengths[rows[-1]])
-        encoded.append(encode(Sequences(values[rows, :longest], lengths[rows])))
-    return torch.cat(encoded).index_select(0, order.argsort())
+        blocks.append((rows, Sequences(values[rows, :longest], lengths[rows])))
+    return blocks
+
+
+def in_order(found: list[Tensor], blocks: list[Block]) -> Tensor:
+    """What was found of the blocks, in the order of the batch; frames are padded with zeros to the longest block."""
+    if len(blocks) == 1:
+        return found[0]
+    rows = torch.cat([cast(Tensor, own) for own, _sequences in blocks])
+    return join_padded(found).index_select(0, rows.argsort())
+
+
+def encode_in_blocks(encode: Callable[[Sequences], Tensor], sequences: Sequences) -> Tensor:
+    """``encode(sequences)``, (batch, width), block by block. encode: of every utterance on its own."""
+    blocks = blocks_of_length(sequences)
+    return in_order([encode(own) for _rows, own in blocks], blocks)
