@@ -69,8 +69,7 @@ class CifMmin(System):
         """Cross-entropy, imagination of the teacher's encodings, invariance to its clean ones, weighted."""
         target, _ = halves(batch.teacher_clean if self.target == "clean" else batch.teacher_reversed())
         _, target_invariant = halves(batch.teacher_clean)
-        terms = {
-            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
+        terms = super().loss(outputs, batch) | {
             "imagination": functional.mse_loss(outputs["imagined"], target),
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
         }

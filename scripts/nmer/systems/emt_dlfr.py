@@ -154,10 +154,10 @@ class EmtDlfr(System):
         """Cross-entropy of the observed and of the clean view, attraction between both, reconstruction, weighted."""
         drawn = [part(outputs[name], outputs[f"clean_{name}"]) for name, part in self.attraction.items()]
         rebuilt = [self._reconstruction(modality, outputs, batch) for modality in self.modalities]
-        terms = {
-            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
+        clean = super().loss({"logits": outputs["clean_logits"]}, batch)
+        terms = super().loss(outputs, batch) | {
             "attraction": summed(drawn),
-            "clean_classification": functional.cross_entropy(outputs["clean_logits"], batch.labels),
+            "clean_classification": clean["classification"],
             "reconstruction": summed(rebuilt),
         }
         return self.weighted(terms)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from nmer.systems.blocks.attention import encode_in_blocks, frame_means
 from nmer.systems.blocks.experts import WIDTH, experts, mean_frame, projections
@@ -52,5 +51,5 @@ class Experts(System):
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Sum of the cross-entropies of the modalities."""
-        own = [functional.cross_entropy(outputs[f"logits_{modality}"], batch.labels) for modality in self.modalities]
-        return {"classification": summed(own)}
+        own = [super(Experts, self).loss({"logits": outputs[f"logits_{m}"]}, batch) for m in self.modalities]
+        return {"classification": summed(terms["classification"] for terms in own)}
