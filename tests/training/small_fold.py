@@ -39,6 +39,10 @@ FOLDS = {
     2: {"train": np.arange(20, 9, -1), "val": np.arange(3), "test": np.arange(3, 9)},
 }
 SMALL_NMER = {"layers": 1, "heads": 2, "feed_forward": 16}
+NO_DROPOUT = {"dropout": 0.0}
+"""Of frames: masks depend on how far a batch is padded, and stacked repeats are padded further."""
+
+SMALL = {"nmer": SMALL_NMER, "experts": {"depth": 1}}
 CPU = torch.device("cpu")
 SYSTEMS = {
     "men": (None, "clean", {}),
@@ -54,6 +58,14 @@ SYSTEMS = {
     "nmer": ("two_tower", "incomplete", {}),
     "nmer stacked": ("shared", "all_noisy", {"invariance": "stacked"}),
     "nmer_no_vae": ("two_tower", "incomplete", {}),
+    "experts": (None, "clean", {"depth": 1} | NO_DROPOUT),
+    "momke": ("experts", "incomplete", {"depth": 1} | NO_DROPOUT),
+    "momke flags": ("experts", "incomplete", {"depth": 1, "noise_flags": True} | NO_DROPOUT),
+    "lnln": (None, "incomplete", {"fusion_layers": 1}),
+    "lnln flags": (None, "incomplete", {"fusion_layers": 1, "noise_flags": True, "reversal": "released"}),
+    "emt_dlfr": (None, "incomplete", {"layers": 2, "attention_dropout": 0.0, "feed_forward_dropout": 0.0}),
+    "contrastive": (None, "clean", {}),
+    "cif_mmin": ("contrastive", "all_noisy", {}),
     "nmer_no_inv": ("two_tower", "incomplete", SMALL_NMER),
 }
 """Label -> stage of pretraining, regime and options; the system is the first word of the label."""
@@ -115,7 +127,7 @@ def run_settings(system: str = "men", regime: str = "clean", epochs: int = 2, **
 
 def builder(system: str = "men", dropout: float = 0.5, **options):
     """What a learner calls to make the system."""
-    given = (SMALL_NMER if system == "nmer" else {}) | options
+    given = SMALL.get(system, {}) | options
     return lambda: build_system(system, DIMS, len(CLASSES), dropout, given)
 
 

@@ -97,7 +97,7 @@ class _Checks:
         flags = [noisy_flags(shown[number % len(shown)], dims) for number in range(UTTERANCES)]
         self.flags = torch.from_numpy(np.stack(flags))
         stage = pretraining(self.declaration, options)
-        self.teacher = self._built(stage, {}, None).requires_grad_(False).eval() if stage else None
+        self.teacher = self._teacher(stage).requires_grad_(False).eval() if stage else None
 
     def run(self, findings: list[Finding]) -> None:
         """Add what is wrong to the findings; raises _WrongError where the rest cannot be tried."""
@@ -109,6 +109,11 @@ class _Checks:
         findings += map(Finding, self._gradients(system))
         if not buffers:
             findings += self._stacking()
+
+    def _teacher(self, stage: str) -> System:
+        """The pretraining, with the options that it passes on as the system has them."""
+        passed_on = systems.declaration(stage).attributes.get("passed_on", ())
+        return self._built(stage, {name: value for name, value in self.options.items() if name in passed_on}, None)
 
     def _built(self, name: str, options: dict[str, Any], file: str | None) -> System:
         with _called(f"{name} cannot be built"):
