@@ -85,9 +85,14 @@ def conditions(modalities: Iterable[str] = MODALITIES) -> tuple[str, ...]:
     return (*incomplete_conditions(own), ALL_NOISY, all_clean(own))
 
 
-def corruption_name(noise: str, snr_db: int | None) -> str:
+def corruption_name(noise: str, snr_db: float | None) -> str:
     """File stem of a noise kind at a level, e.g. ``gaussian_-10dB``; a kind without an SNR stands alone."""
-    return noise if snr_db is None else f"{noise}_{snr_db}dB"
+    return noise if snr_db is None else f"{noise}_{plain_number(snr_db)}dB"
+
+
+def plain_number(value: float) -> int | float:
+    """A number as names and settings spell it: -10.0 as -10, -7.5 as it is."""
+    return int(value) if float(value).is_integer() else float(value)
 
 
 def predictions_path(scores: str | Path) -> Path:

@@ -15,9 +15,9 @@ from nmer.corpora.registry import layouts
 from nmer.errors import ConfigError
 from nmer.figures import figures, per_dataset, position, sources
 from nmer.metrics import SHOWN
-from nmer.names import UNIMODAL_SYSTEMS, corruption_name, incomplete_conditions
-from nmer.noise.registry import has_snr, noise_kinds
+from nmer.names import UNIMODAL_SYSTEMS, incomplete_conditions, plain_number
 from nmer.plan.config import check_config, declared_modalities, schema
+from nmer.plan.levels import Corruption, Levels
 from nmer.plan.settings import merged_training
 from nmer.plan.sweeps import swept_values
 from nmer.plan.values import normalised
@@ -28,19 +28,6 @@ from nmer.systems.registry import check_teacher, regimes, unfit
 
 ALL_TABLES = (1, 2, 3, 4, 5)
 REFERENCE_NOISE = "gaussian"
-
-
-@dataclass(frozen=True)
-class Corruption:
-    """A noise kind at a level; its ``name`` is the stem of its files."""
-
-    noise: str
-    snr_db: int | None
-
-    @property
-    def name(self) -> str:
-        """E.g. ``gaussian_-10dB``."""
-        return corruption_name(self.noise, self.snr_db)
 
 
 @dataclass(frozen=True)
@@ -92,6 +79,7 @@ class Grid:
         own = [system for system in self.trained_systems if system not in UNIMODAL_SYSTEMS]
         self.reference: str = self.experiment.get("reference") or next(iter(own if "nmer" not in own else ["nmer"]), "")
         self.training: dict[str, Any] = merged_training(config.get("training", {}), self.experiment.get("training", {}))
+        self._levels = Levels(config.get("noise", {}).get("kinds", {}), self.experiment)
         overrides = self.experiment.get("system_options", {})
         self._named = Systems(config.get("systems", {}), overrides, self.systems, self.training)
         for dataset in self.datasets:
@@ -115,27 +103,30 @@ class Grid:
         return [system for system in self.systems if system in REFERENCES]
 
     @cached_property
-    def snr_db(self) -> dict[str, list[int]]:
-        """Target SNRs per noise kind; none for a kind without an SNR."""
-        levels = self.experiment["snr_db"]
-        given = {
-            kind: (levels[kind] if isinstance(levels, dict) else levels) if self._has_snr(kind) else []
-            for kind in self.experiment["noise"]
-        }
-        # YAML's -10.0 is a whole number too, and shall name the same files.
-        return {kind: [int(level) for level in levels] for kind, levels in given.items()}
+    def snr_db(self) -> dict[str, list[float]]:
+        """Target SNRs per noise; none for a noise without an SNR, among them each rate of a kind that has rates."""
+        found: dict[str, list[float]] = {}
+        for kind in self.experiment["noise"]:
+            for corruption in self._levels.corruptions(kind):
+                own = found.setdefault(corruption.noise, [])
+                own += [] if corruption.snr_db is None else [corruption.snr_db]
+        return found
 
     @cached_property
     def corruptions(self) -> dict[str, Corruption]:
         """Every noise kind and level, by file stem."""
-        pairs = [Corruption(kind, level) for kind in self.snr_db for level in self.levels(kind)]
+        pairs = [Corruption(noise, level) for noise in self.snr_db for level in self.levels(noise)]
         if self._unimodal_is_run:
             pairs += [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
         return {corruption.name: corruption for corruption in pairs}
 
-    def levels(self, kind: str) -> list[int | None]:
-        """The levels at which a noise kind is run: its SNRs, or None alone where it has no SNR."""
-        return [*self.snr_db[kind]] or [None]
+    def levels(self, noise: str) -> list[float | None]:
+        """The levels at which a noise is run: its SNRs, or None alone where it has no SNR."""
+        return [*self.snr_db[noise]] or [None]
+
+    def rates(self) -> dict[str, dict[str, float]]:
+        """Noise kind -> the noises that are its rates, with the rates, ascending; of kinds with rates."""
+        return self._levels.rates() if self.snr_db else {}
 
     def corruptions_of(self, dataset: str) -> list[str]:
         """The corruptions of one dataset: 0 dB of the uni-modality benchmark stands where that is run."""
@@ -149,6 +140,12 @@ class Grid:
             return REFERENCE_NOISE
         return next((kind for kind, levels in self.snr_db.items() if levels), next(iter(self.snr_db)))
 
+    @property
+    def reference_noises(self) -> list[str]:
+        """The reference noise, or where it is a rate of a kind, all rates of that kind, ascending."""
+        own = (list(noises) for noises in self.rates().values() if self.reference_noise in noises)
+        return next(own, [self.reference_noise])
+
     @cached_property
     def unimodal(self) -> dict[str, Any]:
         """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), training (SPEC 4.7)."""
@@ -156,7 +153,7 @@ class Grid:
         levels = sorted({0, *reference}, reverse=True) if reference else []
         defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
         given: dict[str, Any] = defaults | self.experiment.get("unimodal", {})
-        return given | {"snr_db": [int(level) for level in given["snr_db"]]}
+        return given | {"snr_db": list(map(plain_number, given["snr_db"]))}
 
     @property
     def _unimodal_is_run(self) -> bool:
@@ -258,8 +255,8 @@ class Grid:
     def _noise_levels(self, system: str, regime: str) -> list[Corruption]:
         if system in UNIMODAL_SYSTEMS:
             return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
-        kinds = [self.reference_noise] if regime == "all_noisy" else self.snr_db
-        return [Corruption(kind, level) for kind in kinds for level in self.levels(kind)]
+        noises = self.reference_noises if regime == "all_noisy" else self.snr_db
+        return [Corruption(noise, level) for noise in noises for level in self.levels(noise)]
 
     def trainings(self) -> list[Training]:
         """Every training job of the experiment, pretraining included, each once; reference rows have none."""
@@ -329,14 +326,9 @@ class Grid:
                     )
                     raise ConfigError(f"{place} (modalities {', '.join(own)}): {begins}{reason}. {remedy}.")
 
-    def _kind(self, name: str) -> dict[str, Any]:
+    def _kind(self, noise: str) -> dict[str, Any]:
         """What the configuration says of a noise, with the ``kind`` behind its name."""
-        said: dict[str, Any] = self.config.get("noise", {}).get("kinds", {}).get(name, {})
-        return {"kind": name} | said
-
-    def _has_snr(self, name: str) -> bool:
-        given = self._kind(name)
-        return has_snr(noise_kinds.declaration(given["kind"], given.get("file")))
+        return self._levels.described(noise)
 
     def _given(self, system: str) -> dict[str, Any]:
         """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""

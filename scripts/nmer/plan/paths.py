@@ -148,8 +148,12 @@ class Paths(Grid):
 
     def panels(self, dataset: str) -> list[Path]:
         """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise, or of the noises named."""
-        noises = self.experiment.get("embedding", {}).get("noise", [self.reference_noise])
-        names = [corruption_name(noise, level) for noise in noises for level in self.levels(noise)]
+        wanted = self.experiment.get("embedding", {}).get("noise")
+        names = (
+            [corruption_name(noise, level) for noise in self.reference_noises for level in self.levels(noise)]
+            if wanted is None
+            else [corruption.name for kind in wanted for corruption in self._levels.corruptions(kind)]
+        )
         return [self.folder / "embeddings" / dataset / name for name in names]
 
     def histories(self, dataset: str) -> list[Path]:
@@ -157,9 +161,12 @@ class Paths(Grid):
 
         Trainings for the incomplete conditions, or on clean data where a system has no other.
         """
-        noise = self.reference_noise
-        run = sorted(self.levels(noise), key=lambda level: 0 if level is None else -level)
-        noisy = [corruption_name(noise, level) for level in dict.fromkeys((run[0], run[-1]))]
+        run = [
+            corruption_name(noise, level)
+            for noise in self.reference_noises
+            for level in sorted(self.levels(noise), key=lambda level: 0 if level is None else -level)
+        ]
+        noisy = list(dict.fromkeys((run[0], run[-1])))
         histories = []
         for system in (name for name in self.trained_systems if name not in UNIMODAL_SYSTEMS):
             regime, places = (

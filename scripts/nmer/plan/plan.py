@@ -25,7 +25,7 @@ from nmer.metrics import SHOWN
 from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, FRESH, MODALITIES, UNIMODAL_SYSTEMS
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
-from nmer.plan.grid import Corruption
+from nmer.plan.levels import Corruption
 from nmer.plan.paths import RESULTS, Paths
 from nmer.plan.settings import TrainingSettings, changed, training_settings
 from nmer.plan.sources import MEMORY, source_digests
@@ -211,6 +211,7 @@ class Plan(Paths):
             systems=self.systems,
             snr_db=self.snr_db,
             reference_noise=self.reference_noise,
+            rates=self.rates(),
             unimodal=UnimodalSettings(**unimodal) if self._unimodal_is_run and table == 4 else None,
             metrics=self.metrics,
             conditions=self.conditions,

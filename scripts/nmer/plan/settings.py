@@ -101,7 +101,7 @@ class RunSettings(_JobSettings):
     fold: int
     repeats: int
     noise: str | None = None
-    snr_db: int | None = None
+    snr_db: float | None = None
     evaluation: str = "every_condition"
     file: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -131,7 +131,7 @@ class EvaluationSettings(_JobSettings):
     folds: list[int]
     repeats: int
     noise: str | None = None
-    snr_db: int | None = None
+    snr_db: float | None = None
     evaluation: str = "every_condition"
     conditions: list[str] = field(default_factory=list)
     file: str | None = None

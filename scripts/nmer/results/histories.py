@@ -12,6 +12,7 @@ from nmer.errors import DataError
 from nmer.names import corruption_name
 from nmer.report_settings import ReportSettings
 from nmer.results.reading import read_columns
+from nmer.snr_column import with_snr
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db", "fold")
 """What a history is of; the system is the one under which the training was made."""
@@ -31,13 +32,13 @@ def read_histories(paths: Iterable[str | Path], settings: ReportSettings, column
     frames = [_read_history(Path(path), settings, columns) for path in paths]
     if not frames:
         return pd.DataFrame(columns=[*RUN, *columns])
-    return pd.concat(frames, ignore_index=True).astype({"snr_db": "Int64"})
+    return with_snr(pd.concat(frames, ignore_index=True))
 
 
 def _read_history(path: Path, settings: ReportSettings, columns: Mapping[str, str]) -> pd.DataFrame:
     run = _FOLDERS.search(path.as_posix())
     kinds = settings.snr_db
-    known: dict[str | None, tuple[str, int | None]] = {
+    known: dict[str | None, tuple[str, float | None]] = {
         corruption_name(noise, level): (noise, level) for noise in kinds for level in settings.levels(noise)
     }
     known[None] = ("", None)

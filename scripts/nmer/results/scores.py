@@ -10,11 +10,11 @@ import pandas as pd
 from nmer.errors import DataError
 from nmer.metrics import METRICS
 from nmer.names import ALL_NOISY, AVERAGE, CONDITIONS, incomplete_conditions, modality_set
-from nmer.results.reading import read_columns
+from nmer.results.reading import SNR, read_columns
 
 _TYPES = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     "condition": "str",
     **dict.fromkeys(("fold", "repeat"), "int64"),
     "metric": "str",

@@ -18,6 +18,7 @@ from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
 from nmer.results.scores import average
 from nmer.results.wording import ABSENT, AT_CHANCE, dataset_title, level_title
+from nmer.snr_column import merged_by_level
 
 LOSS = "loss"
 """The validation cross-entropy, where that selects the epoch."""
@@ -98,7 +99,7 @@ def sweep_table(
     key = ["dataset", "regime", "system", "metric"]
     joined = pd.concat(
         [
-            tested.merge(validated[~everywhere], on=[*key, "noise", "snr_db"]),
+            merged_by_level(tested, validated[~everywhere], [*key, "noise", "snr_db"]),
             tested.merge(validated[everywhere].drop(columns=["noise", "snr_db"]), on=key),
         ],
         ignore_index=True,
@@ -123,7 +124,7 @@ def by_place(table: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
     return [(tuple(place), part) for place, part in groups]
 
 
-def place_title(regime: str, noise: str, snr_db: int | None) -> str:
+def place_title(regime: str, noise: str, snr_db: float | None) -> str:
     """The level of a place as printed, with its regime where that is not the incomplete conditions."""
     of_regime = {"all_noisy": ", all noisy", "clean": ", trained clean"}.get(regime, "")
     return f"{level_title(noise, snr_db)}{of_regime}"

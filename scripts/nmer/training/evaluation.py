@@ -13,6 +13,7 @@ from nmer.metrics import score
 from nmer.names import noisy_modalities
 from nmer.plan.conditions import test_items, tested_conditions
 from nmer.plan.settings import EvaluationSettings
+from nmer.snr_column import with_snr
 from nmer.systems.blocks.encodings import select
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
@@ -95,4 +96,4 @@ def score_predictions(predictions: pd.DataFrame, settings: EvaluationSettings) -
             }
             for metric, value in scores.items()
         ]
-    return pd.DataFrame(rows).astype({"snr_db": "Int64"})
+    return with_snr(pd.DataFrame(rows))
