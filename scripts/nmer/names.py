@@ -21,6 +21,15 @@ ALL_CLEAN = "avl"
 CONDITIONS = (*SIX_CONDITIONS, ALL_NOISY, ALL_CLEAN)
 """Every possible condition. Which of them a corpus has depends on its modalities: :func:`conditions`."""
 
+MIXED = "mixed"
+"""What a training has seen whose utterances draw a level in each epoch (SPEC 15)."""
+
+CLEAN = "clean"
+"""What a training has seen whose noisy modalities were left clean (SPEC 15)."""
+
+TRAINED = "trained_"
+"""Start of the folder of a training that is tested at other levels than its own: ``trained_mixed``."""
+
 FRESH = "fresh"
 """Value of ``noise.train_draws``: training noise is drawn anew in every epoch (SPEC 2.7)."""
 

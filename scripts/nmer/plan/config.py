@@ -27,7 +27,7 @@ from nmer.figures import figures, sources
 from nmer.metrics import check_metrics
 from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
 from nmer.noise.registry import has_snr
-from nmer.plan.levels import check_levels, declaration_of
+from nmer.plan.levels import check_levels, check_studies, declaration_of
 from nmer.plan.settings import merged_training, training_settings
 from nmer.plan.sweeps import TRAINING, expanded
 from nmer.plan.values import check_finite, check_values
@@ -90,6 +90,7 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
     if noise.get("beta_start", 0.001) > noise.get("beta_end", 0.1):
         raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
     _check_noise(noise.get("kinds", {}), experiment, where)
+    check_studies(config, experiment, where)
     check_finite(config)
     return config
 

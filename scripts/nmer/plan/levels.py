@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from nmer.errors import ConfigError, nearest
-from nmer.names import corruption_name, plain_number
+from nmer.names import FRESH, MIXED, corruption_name, plain_number
 from nmer.noise.registry import has_snr, level_option, noise_kinds
 from nmer.plugins import Declaration
+from nmer.references.registry import REFERENCES
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,25 @@ class Levels:
         for name, (kind, rate) in sorted(self._rates.items(), key=lambda item: item[1][1]):
             found.setdefault(kind, {})[name] = rate
         return {kind: found[kind] for kind in self.listed if kind in found}
+
+    def expanded(self, given: Any) -> list[Corruption]:
+        """The noises of a list of SNRs, for every kind with an SNR, or of a mapping from kinds to lists of levels."""
+        if isinstance(given, Mapping):
+            return [one for kind, levels in given.items() for one in self.corruptions(kind, levels)]
+        kinds = [kind for kind in self.listed if has_snr(declaration_of(self._section, kind))]
+        return [one for kind in kinds for one in self.corruptions(kind, given)] if given else []
+
+    def trained_at(self, given: Any) -> dict[str, Corruption | None]:
+        """What systems are trained at, by the name of its folder: ``mixed``, ``clean`` or a level with its noise.
+
+        given: the key ``train_at`` other than ``own``.
+        """
+        if isinstance(given, Mapping):
+            return {one.name: one for one in self.expanded(given)}
+        entries = [given] if isinstance(given, str) else given
+        words = [entry for entry in entries if isinstance(entry, str)]
+        numbers = [entry for entry in entries if not isinstance(entry, str)]
+        return {**dict.fromkeys(words), **{one.name: one for one in self.expanded(numbers)}}
 
     def described(self, noise: str) -> dict[str, Any]:
         """What the configuration says of a noise: its ``kind``, ``file`` and options."""
@@ -117,3 +137,34 @@ def check_listed(
             name = f"{kind}_{plain_number(rate)}"
             if name in section or name in experiment["noise"]:
                 raise ConfigError(f"{where}.{kind}: the rate {rate} is run as '{name}', which is a noise. Rename that.")
+
+
+def check_studies(config: Mapping[str, Any], experiment: Mapping[str, Any], where: str) -> None:
+    """Check ``train_at`` and ``test_at``: their kinds and levels, and what they cannot be combined with.
+
+    Raises ConfigError for the first fault. where: key of the experiment, whose levels have been checked.
+    """
+    section = config.get("noise", {}).get("kinds", {})
+    with_snr = [kind for kind in experiment["noise"] if has_snr(declaration_of(section, kind))]
+    for key in ("train_at", "test_at"):
+        given = experiment.get(key, [])
+        if isinstance(given, Mapping):
+            for kind in given:
+                if kind not in experiment["noise"]:
+                    hint = nearest(kind, experiment["noise"])
+                    raise ConfigError(f"{where}.{key}: '{kind}' is not in the experiment's noise. {hint}")
+            check_listed(section, given, experiment, f"{where}.{key}")
+        elif not isinstance(given, str) and not with_snr and any(not isinstance(entry, str) for entry in given):
+            raise ConfigError(f"{where}.{key}: no noise kind of the experiment has an SNR. Give a list per kind.")
+    trained = experiment.get("train_at", "own")
+    if trained == "own" and "test_at" not in experiment:
+        return
+    rows = [system for system in experiment["systems"] if system in REFERENCES]
+    if rows:
+        raise ConfigError(
+            f"{where}.systems: '{rows[0]}' is trained at the level at which it is tested, which train_at and test_at "
+            "change. Remove the reference row, or these keys."
+        )
+    mixed = trained == MIXED or (isinstance(trained, list) and MIXED in trained)
+    if mixed and config.get("noise", {}).get("train_draws") == FRESH:
+        raise ConfigError(f"{where}.train_at: mixed levels are not drawn fresh. Set noise.train_draws to a number.")

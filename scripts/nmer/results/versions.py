@@ -47,6 +47,9 @@ def histories_behind(scores: pd.DataFrame, folder: str | Path) -> list[Path]:
         if run.regime != "clean":
             place /= corruption_name(run.noise, snr_of(run.snr_db))
         found[place / f"fold{run.fold}" / "history.csv"] = None
+        # One that is tested at several levels stands apart from the level of its scores.
+        of_run = (folder / "runs" / run.dataset / run.system / run.regime).glob(f"trained_*/fold{run.fold}/history.csv")
+        found |= dict.fromkeys(sorted(of_run))
     for dataset, fold in runs[["dataset", "fold"]].drop_duplicates().itertuples(index=False):
         found |= dict.fromkeys(sorted((folder / "teachers" / dataset).glob(f"*/fold{fold}/history.csv")))
     return list(found)

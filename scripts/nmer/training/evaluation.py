@@ -96,4 +96,5 @@ def score_predictions(predictions: pd.DataFrame, settings: EvaluationSettings) -
             }
             for metric, value in scores.items()
         ]
-    return with_snr(pd.DataFrame(rows))
+    table = with_snr(pd.DataFrame(rows))
+    return table.assign(trained_at=settings.trained_at) if settings.trained_at else table

@@ -31,7 +31,7 @@ TEST, VALIDATION = ("#D55E00", "D", "-"), ("#0072B2", "o", "--")
 @figure(
     "sweep",
     position=3,
-    needs="sweep",
+    needs=("sweep",),
     sources=("sweep", "settings"),
     title="Sweep",
     caption=(

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
+from nmer.names import CLEAN, MIXED
 from nmer.report_settings import ReportSettings
 from nmer.results import histories as written
 from nmer.results.chance import read_trainings, with_chance
@@ -68,12 +69,13 @@ def training_curves(
     Raises ConfigError for an unknown dataset.
     """
     own = of_regime(of_dataset(histories, settings, dataset), "incomplete")
-    clean = own[own["regime"] == "clean"]
+    anywhere = (own["regime"] == "clean") | own["noise"].isin((MIXED, CLEAN))
+    clean = own[anywhere]
     at_levels = [
         clean.assign(noise=noise, snr_db=pd.array([level] * len(clean), dtype="Float64"))
         for noise, level in outermost_levels(settings)
     ]
-    every = with_snr(pd.concat([own[own["regime"] != "clean"], *at_levels], ignore_index=True))
+    every = with_snr(pd.concat([own[~anywhere], *at_levels], ignore_index=True))
     key = ["dataset", "noise", "snr_db", "system", "quantity", "epoch"]
     tidy = every.melt([*key[:4], "epoch"], list(QUANTITIES), var_name="quantity")
     cells = tidy.groupby(key, dropna=False)["value"].agg(mean="mean", low="min", high="max", n="size").reset_index()
