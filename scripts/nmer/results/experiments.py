@@ -9,7 +9,7 @@ import pandas as pd
 
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.metrics import METRICS
-from nmer.names import ALL_CLEAN_SCORES, AVERAGE, corruption_name, predictions_path
+from nmer.names import ALL_CLEAN_SCORES, AVERAGE, TRAINED, corruption_name, predictions_path
 from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
@@ -172,7 +172,10 @@ def _check_same_utterances(
 def _tested(scores: Path, run: tuple[str, str, str, str, float | None]) -> set[tuple[str, str, int, str]]:
     dataset, system, regime, noise, snr_db = run
     stem = corruption_name(noise, snr_db) if noise else ALL_CLEAN_SCORES
-    path = predictions_path(scores / dataset / system / regime / f"{stem}.csv")
+    folder = scores / dataset / system / regime
+    # Of a training that is tested at several levels, any tests the same utterances.
+    own = [folder / f"{stem}.csv", *sorted(folder.glob(f"{TRAINED}*/{stem}.csv"))]
+    path = next((path for path in map(predictions_path, own) if path.is_file()), predictions_path(own[0]))
     try:
         table = pd.read_csv(path, dtype={"utterance": str, "condition": str}, keep_default_na=False)
         classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from nmer.command import fill
 from nmer.metrics import METRICS
-from nmer.names import ALL_NOISY, AVERAGE
+from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import MARKS, with_marks
 from nmer.results.labels import system_label
@@ -95,7 +95,10 @@ def sweep_table(
     tested = tested[tested["metric"].isin(about.settings.metrics)].rename(columns={"mean": "test", "std": "test_std"})
     found = [_validation(histories, system, about) for system in about.sweep]
     validated = _with_choice(pd.concat(found, ignore_index=True), about)
-    everywhere = validated["noise"] == ""  # trained on clean data: one training for every level
+    several = validated["noise"].isin((MIXED, CLEAN))
+    if (~several & (validated["noise"] != "")).any():  # of several trainings, each is shown at its own level
+        validated, several = validated[~several], several[~several]
+    everywhere = several | (validated["noise"] == "")  # one training for every level
     key = ["dataset", "regime", "system", "metric"]
     joined = pd.concat(
         [
