@@ -8,7 +8,7 @@ literals, which the plan reads without importing the file::
 
 Arguments of the decorator: ``sources``, names from :data:`SOURCES`, each handed over as an argument of that name;
 ``per_dataset``, whether every dataset has its own figure and the function an argument ``dataset`` (default false);
-``needs``, the key of an experiment without which it shows nothing and is not drawn by default;
+``needs``, keys of an experiment without all of which it shows nothing and is not drawn by default;
 ``target``, ``classes`` or ``score``, where it can show one of them alone;
 ``title``, ``caption`` and ``alternative``, the texts of the report; ``position`` in the report (default: last).
 Keyword-only arguments with a default are options, set in the section ``figures`` of the configuration.

@@ -285,6 +285,7 @@ def true_defaults() -> dict[str, object]:
         "experiments.<name>.folds": "all" if every_fold else None,
         "experiments.<name>.training": {},
         "experiments.<name>.system_options": {},
+        "experiments.<name>.train_at": None if plan.trained_at else "own",
         "systems.<name>.training": {},
         "experiments.<name>.unimodal.train_clean": plan.unimodal["train_clean"],
         "experiments.<name>.unimodal.clean_reference": plan.unimodal["clean_reference"],

@@ -22,10 +22,10 @@ from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
 from nmer.figures import sources
 from nmer.metrics import CLASSES, SELECTING, SHOWN_BY_DEFAULT
-from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, FRESH, MODALITIES, UNIMODAL_SYSTEMS
+from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, CLEAN, FRESH, MIXED, MODALITIES, TRAINED, UNIMODAL_SYSTEMS
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
-from nmer.plan.grid import Corruption
+from nmer.plan.levels import Corruption
 from nmer.plan.paths import RESULTS, Paths
 from nmer.plan.settings import TrainingSettings, changed, training_settings
 from nmer.plan.sources import MEMORY, source_digests
@@ -96,6 +96,12 @@ class Plan(Paths):
         stage = self._teacher(w.system)
         return [self.model(w.dataset, stage, "clean", w.fold)] if stage else []
 
+    def training_noise(self, w: Wildcards) -> list[Path]:
+        """The noisy embeddings of a training that is tested at several levels: of its level, of all, or none."""
+        if w.trained == MIXED:
+            return [self.noisy(w.dataset, name) for name in self.listed]
+        return [self.noisy(w.dataset, w.trained)] if self.trained_at[w.trained] else []
+
     def check(self, w: Wildcards) -> list[Path]:
         """The check of the system that a training, or a pretraining (wildcard ``stage``), is of, if there is one."""
         return self.system_check(getattr(w, "stage", None) or w.system)
@@ -103,6 +109,8 @@ class Plan(Paths):
     def models(self, w: Wildcards) -> list[Path]:
         """The models of every fold that an evaluation tests."""
         level = None if w.regime == "clean" else w.corruption
+        if trained_at := getattr(w, "trained", None):
+            level = f"{TRAINED}{trained_at}"
         trained = self.trained_as(w.system)
         return [self.model(w.dataset, trained, w.regime, fold, level) for fold in self.folds(w.dataset)]
 
@@ -176,16 +184,24 @@ class Plan(Paths):
         system = stage or w.system
         training = self._training_of(system, pretraining=stage is not None)
         teacher = self._teacher(system)
+        own = getattr(w, "trained", None)
+        has_noise = self._trains_on_noise(w)
         return _json(
             self._run(w, system, getattr(w, "regime", "clean"))
             | {
+                "trained_at": own if own in (MIXED, CLEAN) else None,
+                "mixed": list(self.listed) if own == MIXED else None,
                 "fold": int(w.fold),
                 "teacher": (self._given(teacher) or None) if teacher else None,
                 "training": changed(training, TrainingSettings()) or None,
-                "scope": self._scope if getattr(w, "regime", "clean") != "clean" else None,
-                "train_draws": self._train_draws if getattr(w, "regime", "clean") != "clean" else None,
+                "scope": self._scope if has_noise else None,
+                "train_draws": self._train_draws if has_noise else None,
             }
         )
+
+    @staticmethod
+    def _trains_on_noise(w: Wildcards) -> bool:
+        return getattr(w, "regime", "clean") != "clean" and getattr(w, "trained", None) != CLEAN
 
     def _training_of(self, system: str, pretraining: bool = False) -> TrainingSettings:
         """How a system is optimised. pretraining: whether it is a stage-A pretraining."""
@@ -204,6 +220,7 @@ class Plan(Paths):
         conditions = list(self.conditions) if in_noise else []
         name = w.system if self._named.kind(w.system) != w.system else None
         about = {"folds": self.folds(w.dataset), "conditions": conditions or None, "name": name}
+        about |= {"trained_at": getattr(w, "trained", None)}
         return _json(self._run(w, w.system, w.regime) | about)
 
     def shown(self, table: int | None = None) -> ReportSettings:
@@ -214,6 +231,7 @@ class Plan(Paths):
             systems=self.systems,
             snr_db=self.snr_db,
             reference_noise=self.reference_noise,
+            rates=self.rates(),
             unimodal=UnimodalSettings(**unimodal) if self._unimodal_is_run and table == 4 else None,
             metrics=self.metrics,
             conditions=self.conditions,
@@ -351,8 +369,8 @@ class Plan(Paths):
             plugins = [self._system(system).file]
             if script != "evaluate.py" and (teacher := self._teacher(system)):
                 plugins.append(self._system(teacher).file)
-            if script == "train.py" and self._train_draws == FRESH and getattr(w, "regime", "clean") != "clean":
-                given = self._kind(self.corruptions[w.corruption].noise)
+            if script == "train.py" and self._train_draws == FRESH and self._trains_on_noise(w):
+                given = self._kind(self.corruptions[getattr(w, "corruption", None) or w.trained].noise)
                 plugins += [FRESH_NOISE, noise_kinds.path(given["kind"], given.get("file"))]
         return plugins
 
@@ -438,7 +456,9 @@ class Plan(Paths):
     def _run(self, w: Wildcards, system: str, regime: str) -> dict[str, Any]:
         section = self.config["datasets"][w.dataset]
         evaluation = section.get("evaluation", EVERY_CONDITION)
-        corruption = self.corruptions[w.corruption] if getattr(w, "corruption", None) else Corruption("", None)
+        # A training that is tested at several levels has the noise of its own, if it has one.
+        name = getattr(w, "corruption", None) or getattr(w, "trained", None)
+        corruption = self.corruptions.get(name, Corruption("", None)) if name else Corruption("", None)
         return {
             "dataset": w.dataset,
             "system": self._named.kind(system),

@@ -163,12 +163,14 @@ def made_by(plan: Plan, job: Job) -> tuple[str, str]:
         return "make_table.py", plan.scored_settings()
     if job.rule == "scores_table":
         return "make_table.py", plan.tables_settings(int(w.table))
-    if job.rule in ("pretrain", "train_clean", "train"):
+    if job.rule in ("pretrain", "train_clean", "train", "train_elsewhere"):
         return "train.py", plan.training_settings(w)
-    if job.rule in ("evaluate", "evaluate_clean"):
+    if job.rule in ("evaluate", "evaluate_clean", "evaluate_elsewhere"):
         return "evaluate.py", plan.evaluation_settings(w)
     if job.rule == "fit_reference":
         return "fit_reference.py", plan.evaluation_settings(w)
+    if job.rule == "levels_table":
+        return "tabulate_levels.py", plan.tables_settings()
     if job.rule == "sweep_table":
         return "tabulate_sweep.py", plan.sweep_settings()
     if job.rule == "audit_claims":

@@ -21,8 +21,9 @@ from nmer.metrics import SCORE, SCORE_METRICS
 from nmer.names import ALL_NOISY, AVERAGE, all_clean
 from nmer.references.registry import CONSTANT
 from nmer.results.predictions import RUN, Run
-from nmer.results.reading import read_columns
+from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import modalities_of
+from nmer.snr_column import merged_by_level, with_snr
 
 CONFIDENCE = 0.95
 ONE_CLASS = 0.99
@@ -34,7 +35,7 @@ CELL = (*RUN, "condition")
 MARKS = ("trainings", "at_chance", "wa_at_majority")
 _TYPES = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     "condition": "str",
     **dict.fromkeys(("fold", "repeat", "items", "classes"), "int64"),
     **dict.fromkeys(("wa", "majority", "ua", "ua_low", "most_predicted"), "float64"),
@@ -175,7 +176,7 @@ def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
                     verdict = judge(here.labels, predicted[positions])
                     flags = (int(verdict.at_chance), int(verdict.wa_at_majority))
                     rows.append((*run.key, condition, fold, repeat, *verdict, *flags))
-    return pd.DataFrame(rows, columns=list(columns)).astype({"snr_db": "Int64"})
+    return with_snr(pd.DataFrame(rows, columns=list(columns)))
 
 
 def read_trainings(path: str | Path) -> pd.DataFrame:
@@ -209,7 +210,7 @@ def with_marks(cells: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFr
     """
     if trainings is None:
         return cells.assign(**{name: pd.array([pd.NA] * len(cells), dtype="Int64") for name in MARKS})
-    return cells.merge(per_cell(trainings), on=list(CELL), how="left")
+    return merged_by_level(cells, per_cell(trainings), list(CELL), "left")
 
 
 def with_chance(scores: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from nmer.metrics import CLASS_METRICS, SCORE_METRICS, of_target
 from nmer.names import AVERAGE
 from nmer.results.predictions import RUN, FoldPredictions, Run
 from nmer.score_metrics import count_cells, influences_of_cells
+from nmer.snr_column import with_snr
 
 CELL = (*RUN, "condition", "metric")
 COLUMNS = (*CELL, "value")
@@ -114,7 +115,7 @@ def measure(
                 cells.append((*run.key, name, metric, float(value), repeats, varies, position + offset))
         datasets[dataset] = DatasetContributions(design, np.concatenate(scores), np.concatenate(contributions))
     columns = [*COLUMNS, "repeats", "varies", "position"]
-    return Contributions(pd.DataFrame(cells, columns=columns).astype({"snr_db": "Int64"}), datasets)
+    return Contributions(with_snr(pd.DataFrame(cells, columns=columns)), datasets)
 
 
 def read_clusters(stores: Iterable[str | Path]) -> dict[str, dict[str, str]]:
@@ -157,8 +158,7 @@ def read_contributions(path: str | Path) -> Contributions:
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise unreadable(path, error, "cannot be read as contributions ({reason}). Delete it and run again.") from None
     cells = pd.DataFrame(texts | numbers)
-    cells["snr_db"] = pd.to_numeric(cells["snr_db"].where(cells["snr_db"] != "")).astype("Int64")
-    return Contributions(cells, datasets)
+    return Contributions(with_snr(cells), datasets)
 
 
 def _read_dataset(group: h5py.Group) -> DatasetContributions:

@@ -9,12 +9,13 @@ import pandas as pd
 
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.metrics import METRICS, SHOWN_BY_DEFAULT
-from nmer.names import ALL_CLEAN_SCORES, AVERAGE, corruption_name, predictions_path
+from nmer.names import ALL_CLEAN_SCORES, AVERAGE, TRAINED, corruption_name, predictions_path
 from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
 from nmer.results.scores import CELL, average, read_scores
 from nmer.results.wording import UNDEFINED, decibels, signed
+from nmer.snr_column import merged_by_level, snr_of
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
 _STATISTICS = {"mean": "mean", "std": "std", "n": "repeats"}
@@ -48,7 +49,7 @@ def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.Data
         )
         for place, part in zip(("first", "second"), scores, strict=True)
     ]
-    table = averages[0].merge(averages[1], on=list(CELL), how="inner")
+    table = merged_by_level(averages[0], averages[1], list(CELL))
     table = table.assign(first=first, second=second, difference=table["second_mean"] - table["first_mean"])
     columns = [f"{place}_{name}" for place in ("first", "second") for name in _STATISTICS.values()]
     only = [
@@ -60,12 +61,9 @@ def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.Data
     return table[[*CELL, "first", "second", *columns, "difference"]], only
 
 
-def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, int | None]]:
+def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, float | None]]:
     """The run of every row: values of RUN, None for no SNR."""
-    return [
-        (row.dataset, row.system, row.regime, row.noise, None if pd.isna(row.snr_db) else int(row.snr_db))
-        for row in rows_of(scores)
-    ]
+    return [(row.dataset, row.system, row.regime, row.noise, snr_of(row.snr_db)) for row in rows_of(scores)]
 
 
 def shown_rows(table: pd.DataFrame, metrics: Collection[str] | None) -> pd.DataFrame:
@@ -129,7 +127,7 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None 
     ]
     shown = shown_rows(table, metrics)
     for row in rows_of(shown):
-        level = "" if pd.isna(row.snr_db) else str(int(row.snr_db))
+        level = "" if pd.isna(row.snr_db) else str(snr_of(row.snr_db))
         cells = [row.dataset, row.system, row.regime, row.noise or "none", level, row.condition, row.metric]
         scale, digits = (100, 2) if METRICS[row.metric].is_fraction else (1, 4)
         for mean, std in ((row.first_mean, row.first_std), (row.second_mean, row.second_std)):
@@ -154,7 +152,7 @@ def _printed(mean: float, std: float, digits: int) -> str:
     return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
 
 
-def _named(run: tuple[str, str, str, str, int | None]) -> str:
+def _named(run: tuple[str, str, str, str, float | None]) -> str:
     dataset, system, regime, noise, snr_db = run
     return f"{system} on {dataset}, regime {regime}, {corruption_name(noise, snr_db) if noise else 'clean'}"
 
@@ -170,7 +168,9 @@ def _scores(results: Path, experiment: str) -> pd.DataFrame:
     return read_scores(path)
 
 
-def _check_same_utterances(results: Path, first: str, second: str, run: tuple[str, str, str, str, int | None]) -> None:
+def _check_same_utterances(
+    results: Path, first: str, second: str, run: tuple[str, str, str, str, float | None]
+) -> None:
     """Raises DataError unless both experiments tested the same utterances with the same labels, folds, conditions."""
     one, other = (_tested(results / name / "scores", run) for name in (first, second))
     if one != other:
@@ -181,10 +181,13 @@ def _check_same_utterances(results: Path, first: str, second: str, run: tuple[st
         )
 
 
-def _tested(scores: Path, run: tuple[str, str, str, str, int | None]) -> set[tuple[str, str, int, str]]:
+def _tested(scores: Path, run: tuple[str, str, str, str, float | None]) -> set[tuple[str, str, int, str]]:
     dataset, system, regime, noise, snr_db = run
     stem = corruption_name(noise, snr_db) if noise else ALL_CLEAN_SCORES
-    path = predictions_path(scores / dataset / system / regime / f"{stem}.csv")
+    folder = scores / dataset / system / regime
+    # Of a training that is tested at several levels, any tests the same utterances.
+    own = [folder / f"{stem}.csv", *sorted(folder.glob(f"{TRAINED}*/{stem}.csv"))]
+    path = next((path for path in map(predictions_path, own) if path.is_file()), predictions_path(own[0]))
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(("utterance", "condition", "label"), str), keep_default_na=False)
         classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]

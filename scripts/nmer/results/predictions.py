@@ -17,6 +17,7 @@ from nmer.errors import DataError
 from nmer.metrics import CLASSES, SCORE
 from nmer.names import CONDITIONS, MEDIAN, PREDICTION, predictions_path
 from nmer.results.scores import read_scores, tested_incomplete
+from nmer.snr_column import snr_of
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
 
@@ -73,7 +74,7 @@ def read_runs(paths: Iterable[str | Path]) -> list[Run]:
 def _read_run(path: Path) -> Run:
     scores = read_scores(path)
     *names, snr_db = scores.iloc[0][list(RUN)]
-    key = (*names, None if pd.isna(snr_db) else int(snr_db))
+    key = (*names, snr_of(snr_db))
     file = predictions_path(path)
     try:
         table = pd.read_csv(file, dtype=dict.fromkeys(("utterance", "condition", "label"), str), keep_default_na=False)

@@ -12,12 +12,12 @@ from nmer.references.registry import REFERENCES
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
-from nmer.results.reading import read_columns, rows_of
+from nmer.results.reading import SNR, read_columns, rows_of
 from nmer.results.wording import AT_CHANCE, UNDEFINED, condition_title, dataset_title, decibels, short_title, signed
 
 _PRINTED = {
     **dict.fromkeys(("dataset", "noise", "condition", "metric", "system"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     **dict.fromkeys(("difference", "low", "high", "p_adjusted"), "float64"),
     **dict.fromkeys(("trainings", "at_chance", "reference_trainings", "reference_at_chance"), "Int64"),
     **dict.fromkeys(("units", "untested"), "str"),

@@ -96,7 +96,7 @@ class Arrangement(NamedTuple):
 
 
 def _layout_2(settings: ReportSettings) -> Arrangement:
-    by_level: dict[int | None, list[str]] = {}
+    by_level: dict[float | None, list[str]] = {}
     for noise in settings.snr_db:
         for snr_db in settings.levels(noise):
             by_level.setdefault(snr_db, []).append(noise)
@@ -116,11 +116,13 @@ def _layout_2(settings: ReportSettings) -> Arrangement:
 
 
 def _layout_3(settings: ReportSettings) -> Arrangement:
-    noise = settings.reference_noise
     header = ((*((condition, 1) for condition in SIX_CONDITIONS), ("Avg.", 1)),)
     rows = [
-        ((decibels(snr_db), metric), {"system": TABLE_3_SYSTEM, "noise": noise, "snr_db": snr_db, "metric": metric})
-        for snr_db in settings.levels(noise)
+        (
+            (_level_head(noise, snr_db, settings), metric),
+            {"system": TABLE_3_SYSTEM, "noise": noise, "snr_db": snr_db, "metric": metric},
+        )
+        for noise, snr_db in settings.reference_levels
         for metric in settings.metrics
     ]
     columns = [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
@@ -145,18 +147,23 @@ def _layout_4(settings: ReportSettings) -> Arrangement:
 
 
 def _layout_5(settings: ReportSettings) -> Arrangement:
-    noise = settings.reference_noise
-    snrs = settings.levels(noise)
+    places = settings.reference_levels
     header = (
-        tuple((decibels(snr_db), len(settings.metrics)) for snr_db in snrs),
-        tuple((metric, 1) for _ in snrs for metric in settings.metrics),
+        tuple((_level_head(noise, snr_db, settings), len(settings.metrics)) for noise, snr_db in places),
+        tuple((metric, 1) for _ in places for metric in settings.metrics),
     )
     columns = [
         {"snr_db": snr_db, "noise": noise, "metric": metric, "condition": ALL_NOISY}
-        for snr_db in snrs
+        for noise, snr_db in places
         for metric in settings.metrics
     ]
     return Arrangement(("System",), header, _system_rows(settings), columns)
+
+
+def _level_head(noise: str, snr_db: float | None, settings: ReportSettings) -> str:
+    """A level of the reference noise: its SNR, or the name of its rate."""
+    is_rate = any(noise in noises for noises in settings.rates.values())
+    return noise_label(noise) if is_rate else decibels(snr_db)
 
 
 def _system_rows(settings: ReportSettings) -> list[tuple[tuple[str, ...], dict[str, Any]]]:

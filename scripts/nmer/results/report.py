@@ -33,6 +33,7 @@ from nmer.results.reading import read_csv
 from nmer.results.recorded import Recorded
 from nmer.results.scores import average, of_regime
 from nmer.results.wording import dataset_title, decibels, short_title, signed
+from nmer.snr_column import with_snr
 
 TEMPLATE = "report.html.j2"
 TABLE_SUFFIXES = (".csv", ".md", ".tex")
@@ -176,7 +177,7 @@ def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
     rows = []
     for path in paths:
         try:
-            table = read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
+            table = with_snr(read_csv(path).astype({"T": "Int64"}))
             rows += [_calibration_row(row) for row in table.itertuples(index=False)]
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise DataError(f"{path}: not a calibration table ({error}). Delete it and run again.") from None
@@ -317,7 +318,7 @@ def _titles(datasets: Iterable[str], settings: ReportSettings) -> str:
     return ", ".join(short_title(dataset, settings.dataset(dataset)) for dataset in datasets)
 
 
-def _noise_text(noise: str, snrs: list[int | None]) -> str:
+def _noise_text(noise: str, snrs: list[float | None]) -> str:
     numbers = ", ".join(decibels(snr_db).removesuffix(" dB") for snr_db in snrs if snr_db is not None)
     return f"{noise_label(noise)} ({numbers} dB)" if numbers else noise_label(noise)
 
@@ -337,7 +338,7 @@ def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
     return "; ".join(parts)
 
 
-def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame, metric: str, over: str) -> str:
+def _best_sentence(name: str, snr_db: float | None, systems: pd.DataFrame, metric: str, over: str) -> str:
     learnt = systems[~systems["at_chance"] & systems["mean"].notna()]
     marked = len(systems) - len(learnt)
     if learnt.empty:

@@ -25,6 +25,7 @@ from nmer.results.design import unit_text
 from nmer.results.predictions import RUN, Run
 from nmer.results.reading import rows_of
 from nmer.results.scores import defined_mean, incomplete, of_regime
+from nmer.snr_column import with_snr
 
 COMPARED = {AVERAGE: "incomplete", ALL_NOISY: "all_noisy"}
 """What systems are compared on, and the regime whose models count there: Tables 2 and 5."""
@@ -89,8 +90,9 @@ def comparisons(
     table = pd.DataFrame(rows, columns=[name for name in COMPARISON_COLUMNS if name != "p_adjusted"])
     families = table.groupby(["dataset", "condition", "metric"], sort=False)["p_value"]
     adjusted: pd.Series | list[float] = families.transform(holm) if len(table) else []
-    counts = ("trainings", "at_chance", "reference_trainings", "reference_at_chance", "snr_db")
-    return table.assign(p_adjusted=adjusted).astype(dict.fromkeys(counts, "Int64"))[list(COMPARISON_COLUMNS)]
+    counts = ("trainings", "at_chance", "reference_trainings", "reference_at_chance")
+    typed = table.assign(p_adjusted=adjusted).astype(dict.fromkeys(counts, "Int64"))
+    return with_snr(typed)[list(COMPARISON_COLUMNS)]
 
 
 def holm(p_values: pd.Series) -> pd.Series:
@@ -157,7 +159,7 @@ def confusion(runs: Iterable[Run]) -> pd.DataFrame:
                 for i, label in enumerate(run.classes)
                 for j, predicted in enumerate(run.classes)
             ]
-    return pd.DataFrame(rows, columns=list(CONFUSION_COLUMNS)).astype({"snr_db": "Int64"})
+    return with_snr(pd.DataFrame(rows, columns=list(CONFUSION_COLUMNS)))
 
 
 def _difference(reference: Any, other: Any, contrasts: Contrasts) -> dict[str, float | str]:

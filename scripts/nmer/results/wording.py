@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, plain_number
 from nmer.report_settings import DatasetSettings
 from nmer.results.labels import noise_label
 
@@ -23,9 +23,9 @@ def short_title(dataset: str, about: DatasetSettings) -> str:
     return f"{dataset} (synthetic)" if about.synthetic else about.paper_name or dataset
 
 
-def decibels(snr_db: int | None) -> str:
+def decibels(snr_db: float | None) -> str:
     """An SNR as printed, e.g. ``−10 dB``; ``no SNR`` for a kind without one."""
-    return "no SNR" if snr_db is None else f"{snr_db} dB".replace("-", "−")
+    return "no SNR" if snr_db is None else f"{plain_number(snr_db)} dB".replace("-", "−")
 
 
 def condition_title(condition: str) -> str:
@@ -34,7 +34,7 @@ def condition_title(condition: str) -> str:
     return titles.get(condition, f"condition {condition}")
 
 
-def level_title(noise: str, snr_db: int | None) -> str:
+def level_title(noise: str, snr_db: float | None) -> str:
     """A noise kind at a level as a panel's title, e.g. ``Gaussian, −10 dB``; alone where it has no SNR."""
     return noise_label(noise) if pd.isna(snr_db) else f"{noise_label(noise)}, {decibels(snr_db)}"
 

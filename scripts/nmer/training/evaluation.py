@@ -14,6 +14,7 @@ from nmer.metrics import measure_scores, score
 from nmer.names import MEDIAN, PREDICTION, noisy_modalities
 from nmer.plan.conditions import test_items, tested_conditions
 from nmer.plan.settings import EvaluationSettings
+from nmer.snr_column import with_snr
 from nmer.systems.blocks.encodings import select
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
@@ -116,4 +117,5 @@ def score_predictions(predictions: pd.DataFrame, settings: EvaluationSettings) -
             }
             for metric, value in scores.items()
         ]
-    return pd.DataFrame(rows).astype({"snr_db": "Int64"})
+    table = with_snr(pd.DataFrame(rows))
+    return table.assign(trained_at=settings.trained_at) if settings.trained_at else table

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nmer.metrics import SCORE, measure_scores, score
-from nmer.plan.conditions import ONE_CONDITION, noisy_flags, validation_items
+from nmer.plan.conditions import ONE_CONDITION, noisy_flags, validation_copies, validation_items
 from nmer.plan.settings import LOSS, RunSettings
 from nmer.systems.blocks.encodings import select
 from nmer.systems.interface import L1, Encoding
@@ -45,6 +45,7 @@ class ValidationSplit:
         one_state = settings.regime == "incomplete" and settings.evaluation == ONE_CONDITION
         self._copies: dict[str, Tensor] = {}
         """Per modality the copies to encode: of all rows, and where both states are seen, of all rows again."""
+        shown = validation_copies(settings.train_draws, settings.dataset, utterances, settings.levels)
         self._chosen: dict[str, Tensor] = {}
         """Per modality (items,): the position of each item among the encodings of all states."""
         self._noisy: dict[str, Tensor] = {}
@@ -54,11 +55,11 @@ class ValidationSplit:
             if one_state:
                 # Every utterance is seen in one state of each modality; the other is not encoded.
                 copies = np.zeros(len(utterances), np.int64)
-                copies[positions] = noisy
+                copies[positions] = noisy * shown[positions]
                 states, places = [copies], positions
             else:
                 present = [state for state in (False, True) if (noisy == state).any()]
-                states = [np.full(len(utterances), int(state)) for state in present]
+                states = [shown if state else np.zeros_like(shown) for state in present]
                 places = positions + len(utterances) * (noisy & (len(present) == 2))
             self._copies[modality] = torch.from_numpy(np.concatenate(states)).to(data.device)
             self._chosen[modality] = torch.from_numpy(places).to(data.device)

@@ -22,6 +22,7 @@ from nmer.results.scores import average, of_regime, read_scores
 from nmer.results.selection import by_level, corruptions, of_dataset, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import ABSENT, AT_CHANCE, level_title
+from nmer.snr_column import with_snr
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "condition", "metric", "mean", "std", "n", *MARKS, "chance")
 HEADS = {**{condition: condition for condition in SIX_CONDITIONS}, AVERAGE: "avg.", ALL_NOISY: ALL_NOISY}
@@ -64,8 +65,8 @@ def condition_scores(
     own = own[own["system"].isin(systems)]
     six, none = average(of_regime(own, "incomplete")), average(of_regime(own, "all_noisy"))
     # Trained on clean data alone, a system is scored all noisy under every kind; Table 5 has the reference noise.
-    none = none[(none["condition"] == ALL_NOISY) & (none["noise"] == settings.reference_noise)]
-    cells = pd.concat([six[six["condition"] != ALL_NOISY], none]).astype({"snr_db": "Int64"})
+    none = none[(none["condition"] == ALL_NOISY) & (none["noise"].isin(settings.reference_noises))]
+    cells = with_snr(pd.concat([six[six["condition"] != ALL_NOISY], none]))
     cells = with_chance(with_marks(cells, trainings), trainings)
     order = {
         "corruption": corruptions(settings),

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
 from nmer.metrics import METRICS
-from nmer.names import AVERAGE, all_clean
+from nmer.names import AVERAGE, all_clean, plain_number
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_bars, draw_chance, draw_clean, draw_curves
 from nmer.results.labels import noise_label
-from nmer.results.reading import read_columns
+from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
@@ -26,7 +26,7 @@ COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "hi
 
 _INTERVALS = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     **dict.fromkeys(("condition", "metric"), "str"),
     **dict.fromkeys(("value", "low", "high"), "float64"),
 }
@@ -131,6 +131,6 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
     return figure
 
 
-def _levels(curves: pd.DataFrame) -> list[int]:
+def _levels(curves: pd.DataFrame) -> list[float]:
     """SNRs in dB, least noise first."""
-    return sorted({int(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
+    return sorted({plain_number(snr_db) for snr_db in curves["snr_db"]}, reverse=True)

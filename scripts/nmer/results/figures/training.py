@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
 from nmer.metrics import SELECTING
+from nmer.names import CLEAN, MIXED
 from nmer.report_settings import ReportSettings
 from nmer.results import histories as written
 from nmer.results.chance import read_trainings, with_chance
@@ -21,6 +22,7 @@ from nmer.results.scores import of_regime
 from nmer.results.selection import by_level, of_dataset, outermost, outermost_levels, select
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, legend_below, legend_height, sentence_figure, system_styles
 from nmer.results.wording import level_title
+from nmer.snr_column import with_snr
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "quantity", "epoch", "mean", "low", "high", "n", "chance")
 QUANTITIES = {"val_UA": "validation UA", "val_MAE": "validation MAE", "loss": "training loss"}
@@ -71,12 +73,13 @@ def training_curves(
     Raises ConfigError for an unknown dataset.
     """
     own = of_regime(of_dataset(histories, settings, dataset), "incomplete")
-    clean = own[own["regime"] == "clean"]
+    anywhere = (own["regime"] == "clean") | own["noise"].isin((MIXED, CLEAN))
+    clean = own[anywhere]
     at_levels = [
-        clean.assign(noise=settings.reference_noise, snr_db=pd.array([level] * len(clean), dtype="Int64"))
-        for level in outermost_levels(settings)
+        clean.assign(noise=noise, snr_db=pd.array([level] * len(clean), dtype="Float64"))
+        for noise, level in outermost_levels(settings)
     ]
-    every = pd.concat([own[own["regime"] != "clean"], *at_levels], ignore_index=True)
+    every = with_snr(pd.concat([own[~anywhere], *at_levels], ignore_index=True))
     key = ["dataset", "noise", "snr_db", "system", "quantity", "epoch"]
     tidy = every.melt([*key[:4], "epoch"], _quantities(settings), var_name="quantity")
     cells = tidy.groupby(key, dropna=False)["value"].agg(mean="mean", low="min", high="max", n="size").reset_index()
