@@ -14,7 +14,7 @@ unexport MPLBACKEND PYTHONSAFEPATH PYTHONIOENCODING
 
 .DEFAULT_GOAL := demo
 .PHONY: demo environment cluster test test-slow test-demo test-tools test-slurm test-kubernetes tools status
-.PHONY: partial-report test-kill test-seeds check format docs lock unlock clean help
+.PHONY: extraction demo-media test-extract partial-report test-kill test-seeds check format docs lock unlock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
@@ -46,6 +46,17 @@ $(VENV)/.cluster: envs/cluster.txt $(VENV)/.installed
 	$(INSTALL) --no-deps --requirement envs/cluster.txt
 	touch $@
 
+extraction: $(VENV)/.extraction ## add what extraction from raw media needs
+
+# Without what they require: that is in the file as far as it is used, TensorFlow is not.
+$(VENV)/.extraction: envs/extract.txt $(VENV)/.installed
+	$(INSTALL) --no-deps --requirement envs/extract.txt
+	touch $@
+
+demo-media: extraction ## from generated clips to results/demo_media/report.html
+	$(SNAKEMAKE) --config experiment=demo_media --quiet rules
+	@echo "The report: results/demo_media/report.html"
+
 test: environment ## run the tests (minutes)
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder -m "not slow"
 
@@ -70,6 +81,12 @@ test-tools: tools ## run the tests that need Chromium, LaTeX and axe-core; fails
 
 tools: environment ## install Chromium, LaTeX and axe-core for the tests, system packages only as root
 	.ci/tools $(VENV)
+
+test-extract: export NMER_EXTRACTION := required
+
+test-extract: extraction ## run every test of extraction from raw media; installs what they need
+	$(INSTALL) --no-deps --requirement tests/extraction/requirements.txt
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder tests/extraction
 
 test-slurm: cluster ## run the workflow on a real Slurm that lives on this machine for the tests (Debian, root)
 	dpkg --status $(SLURM) >/dev/null 2>&1 || { apt-get update && apt-get install --yes --no-install-recommends $(SLURM); }

@@ -1,7 +1,8 @@
 """Pin every package of the environment with the SHA-256 of all its files (`make lock`).
 
 Writes, beside this file: ``requirements.lock``, everything but the CUDA libraries; ``torch_cuda.lock``, the CUDA
-libraries of PyTorch's builds for Linux; ``torch_cpu.lock``, its builds without them, which PyPI does not have.
+libraries of PyTorch's builds for Linux; ``torch_cpu.lock``, its builds without them, which PyPI does not have;
+``extract.txt``, what extraction from raw media needs on top (`make extraction`).
 Resolves for all systems at once and asks the index for every file of a release, so that one lock serves all of them.
 """
 
@@ -20,6 +21,7 @@ CUDA = re.compile(r"(nvidia|cuda)-|triton==")
 HEADS = {
     "requirements.lock": "Every package of the environment, with the digests of all its files (made by `make lock`).",
     "torch_cuda.lock": "What torch needs besides on Linux, where it is the build for GPUs (made by `make lock`).",
+    "extract.txt": "What extraction from raw media needs on top of requirements.lock (made by `make lock`).",
     "torch_cpu.lock": "The same torch for CPUs alone, from an index that has it (made by `make lock`).",
 }
 
@@ -40,14 +42,24 @@ def main() -> None:
     write("requirements.lock", [package for package in packages if not CUDA.match(package)])
     write("torch_cuda.lock", [package for package in packages if CUDA.match(package)])
     write("torch_cpu.lock", cpu)
+    write("extract.txt", extraction(packages))
 
 
-def resolve(requirements: str) -> list[str]:
+def extraction(packages: list[str]) -> list[str]:
+    """What extraction needs besides the packages of the environment, at the versions that these have."""
+    known = {package.partition("==")[0] for package in packages}
+    pins = [re.match(r"\S+==[^\s;]+", package)[0] for package in packages]
+    added = resolve("\n".join([*pins, (HERE / "extract.in").read_text()]))
+    weights = resolve((HERE / "extract_weights.in").read_text(), "--no-deps")
+    return sorted(package for package in [*added, *weights] if package.partition("==")[0] not in known)
+
+
+def resolve(requirements: str, *options: str) -> list[str]:
     """The packages that requirements need, as lines of a lock file with their digests."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--universal", "--python-version", PYTHON]
     # One version of each for every later Python too, so that nobody's results differ by their Python alone.
     command += ["--fork-strategy", "fewest", "--no-config", "--index-url", "https://pypi.org/simple"]
-    command += ["--generate-hashes", "--no-header", "--no-annotate", "--quiet", "-"]
+    command += ["--generate-hashes", "--no-header", "--no-annotate", "--quiet", *options, "-"]
     output = subprocess.run(command, input=requirements, text=True, check=True, stdout=subprocess.PIPE).stdout
     return re.split(r"\n(?=\S)", output.strip())
 

@@ -46,11 +46,13 @@ def main() -> None:
         f"datasets.{settings.dataset}.modalities",
         settings.options,
     )
-    if settings.synthetic:
+    if settings.extracted:
+        check_digests(arguments.source)
+    elif settings.synthetic:
         check_digests(arguments.source if arguments.source.is_dir() else arguments.source.parent)
     unchanged = Unchanged(sources)
     digests = {relative_name(path, arguments.source): file_digest(path) for path in sources}
-    if not settings.synthetic:
+    if not settings.synthetic and not settings.extracted:
         provenance.note(sources=sorted(digests.values()))
     with read_corpus(arguments.source, settings) as corpus:
         check(corpus, settings, arguments.source)

@@ -19,7 +19,11 @@ def read_listing(path: str | Path, required: Sequence[str], optional: Sequence[s
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, strict=True)
+            first = stream.readline()
+            # Spreadsheets of many countries write semicolons.
+            delimiter = ";" if first.count(";") > first.count(",") else ","
+            stream.seek(0)
+            reader = csv.reader(stream, delimiter=delimiter, strict=True)
             header = [name.strip() for name in next(reader, [])]
             rows = [(reader.line_num, row) for row in reader if row]
     except OSError as error:

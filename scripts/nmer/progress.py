@@ -18,27 +18,29 @@ TERMINAL_DELAY_SECONDS = 1.0
 LOG_INTERVAL_SECONDS = 10.0
 """Time between two lines of a log file, and before the first."""
 
-LOG_LINE = "{desc}: {percentage:.0f} % ({n_fmt}B of {total_fmt}B) after {elapsed}, {remaining} to go, {rate_fmt}"
+LOG_LINE = (
+    "{desc}: {percentage:.0f} % ({n_fmt}{unit} of {total_fmt}{unit}) after {elapsed}, {remaining} to go, {rate_fmt}"
+)
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Callable[[int], object]]:
+def progress(label: str, total: int, unit: str = "B") -> Iterator[Callable[[int], object]]:
     """Yield a function to be called with the number of bytes done since its last call, ``total`` in all.
 
-    label: what is going on, e.g. "features of iemocap".
+    label: what is going on, e.g. "features of iemocap". unit: what is counted in the place of bytes, e.g. " files".
     """
     if sys.stderr.isatty():
-        with tqdm(desc=label, total=total, unit="B", unit_scale=True, delay=TERMINAL_DELAY_SECONDS) as bar:
+        with tqdm(desc=label, total=total, unit=unit, unit_scale=unit == "B", delay=TERMINAL_DELAY_SECONDS) as bar:
             yield bar.update
     else:
-        yield _LogLines(label, total).update
+        yield _LogLines(label, total, unit).update
 
 
 class _LogLines:
     """Says in one line how far it is, at most every ``LOG_INTERVAL_SECONDS``."""
 
-    def __init__(self, label: str, total: int) -> None:
-        self._label, self._total, self._done = label, total, 0
+    def __init__(self, label: str, total: int, unit: str) -> None:
+        self._label, self._total, self._unit, self._done = label, total, unit, 0
         self._started = self._said = time.monotonic()
 
     def update(self, amount: int) -> None:
@@ -46,6 +48,6 @@ class _LogLines:
         now = time.monotonic()
         if now - self._said >= LOG_INTERVAL_SECONDS:
             self._said = now
-            units = {"unit": "B", "unit_scale": True, "bar_format": LOG_LINE}
+            units = {"unit": self._unit, "unit_scale": self._unit == "B", "bar_format": LOG_LINE}
             line = tqdm.format_meter(self._done, self._total, now - self._started, prefix=self._label, **units)
             print(line, file=sys.stderr, flush=True)

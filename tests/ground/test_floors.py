@@ -18,7 +18,7 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 STEPS = sorted(SCRIPTS.glob("*.py"))
-FLOOR_1 = ("noise", "corpora", "systems", "references")
+FLOOR_1 = ("noise", "corpora", "systems", "references", "extraction")
 MAY_IMPORT = {
     "ground": ("ground",),
     **{package: ("ground", package) for package in FLOOR_1},

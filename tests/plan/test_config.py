@@ -172,7 +172,7 @@ FAULTS = {
     ),
     "neither files nor a generator": (
         lambda c: c["datasets"]["tiny_mosei"].pop("generate"),
-        "datasets.tiny_mosei: give either 'path'",
+        "datasets.tiny_mosei: give one of 'path'",
     ),
     "a user's file that is not there": (
         lambda c: (c.update(systems={"mine": {"file": "mine.py"}}), c["experiments"]["tiny"].update(systems=["mine"])),

@@ -28,6 +28,7 @@ from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.corpora.validation import check
 from nmer.errors import ConfigError, DataError
+from nmer.extraction.settings import JoinSettings, SourceSettings
 from nmer.figures import figures
 from nmer.names import MODALITIES, PAPER_SYSTEMS, UNIMODAL_SYSTEMS
 from nmer.noise.calibration import CalibrationSettings, calibrate
@@ -298,6 +299,10 @@ def true_defaults() -> dict[str, object]:
         "datasets.<name>.evaluation": run.evaluation,
         "datasets.<name>.target": CorpusSettings("d", "iemocap_mmin").target,
         "datasets.<name>.options": dict(CorpusSettings("d", "iemocap_mmin").options),
+        "datasets.<name>.raw.source": SourceSettings("d").source,
+        "datasets.<name>.raw.chunks": SourceSettings("d").chunks,
+        "datasets.<name>.raw.on_failure": JoinSettings("d", ()).on_failure,
+        "datasets.<name>.raw.max_failed": JoinSettings("d", ()).max_failed,
         "noise.seed": NoiseSource(None, "gaussian", "d").seed,
         "noise.schedule": Schedule().shape,
         "noise.train_draws": run.train_draws,

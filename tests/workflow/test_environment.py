@@ -17,7 +17,7 @@ from nmer import fingerprint
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPTS = REPOSITORY / "scripts"
 ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
-IMPORT_NAMES = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+IMPORT_NAMES = {"PIL": "pillow", "ai_edge_litert": "ai-edge-litert", "sklearn": "scikit-learn", "yaml": "pyyaml"}
 """Packages that are imported under another name than they are installed under."""
 COMES_WITH = {"markupsafe": "jinja2"}
 """Packages that another one brings along by its own definition."""
@@ -41,6 +41,11 @@ def pins(lines: list[str]) -> dict[str, str]:
 
 def lock() -> dict[str, str]:
     return pins((REPOSITORY / "envs" / "requirements.lock").read_text().splitlines())
+
+
+def extraction_lock() -> dict[str, str]:
+    """What extraction from raw media needs on top."""
+    return pins((REPOSITORY / "envs" / "extract.txt").read_text().splitlines())
 
 
 def conda_environment(path: Path) -> tuple[str, dict[str, str]]:
@@ -90,6 +95,8 @@ def files_of_step(script: str) -> list[Path]:
         "references": ("fit_reference.py",),
         "noise/kinds": ("calibrate.py", "corrupt.py"),
         "corpora/layouts": ("build_features.py", "generate_corpus.py"),
+        "extraction/extractors": ("extract.py",),
+        "extraction/sources": ("extract.py", "extract_list.py"),
     }
     folders = [folder for folder, scripts in sorts.items() if script in scripts]
     starts = [SCRIPTS / script, *(path for folder in folders for path in (SCRIPTS / "nmer" / folder).glob("*.py"))]
@@ -100,14 +107,15 @@ def files_of_step(script: str) -> list[Path]:
 def test_an_environment_file_pins_the_versions_of_the_lock_file(path):
     _python, stated = conda_environment(path)
     assert stated
-    assert {name: lock().get(name) for name in stated} == stated
+    locked = extraction_lock() | lock()
+    assert {name: locked.get(name) for name in stated} == stated
 
 
 def test_every_package_of_the_lock_file_has_one_version():
     assert all(re.fullmatch(r"\d[\w.]*", version) for version in lock().values())
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "torch_cpu.lock", "torch_cuda.lock"])
+@pytest.mark.parametrize("name", ["requirements.lock", "torch_cpu.lock", "torch_cuda.lock", "extract.txt"])
 def test_every_package_of_a_lock_file_is_pinned_once_and_has_digests(name):
     packages = re.split(r"\n(?=\S)", (REPOSITORY / "envs" / name).read_text().strip())[1:]
     assert packages
@@ -142,18 +150,24 @@ def test_the_plugins_for_schedulers_are_pinned_and_stand_apart_from_the_lock_fil
 
 
 def test_every_package_that_is_imported_is_locked_and_asked_for():
-    asked = set(pins((REPOSITORY / "envs" / "requirements.in").read_text().splitlines()))
+    files = [REPOSITORY / "envs" / name for name in ("requirements.in", "extract.in")]
+    asked = {name for file in files for name in pins(file.read_text().splitlines())}
     imported = imported_packages(*SCRIPTS.rglob("*.py"))
-    assert {name: str(file) for name, file in imported.items() if name not in lock()} == {}
+    assert {name: str(file) for name, file in imported.items() if name not in extraction_lock() | lock()} == {}
     assert {name: str(file) for name, file in imported.items() if not provided(name, asked)} == {}
 
 
 def test_the_library_depends_on_every_package_that_it_imports_and_on_no_other():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     stated = {package(requirement) for requirement in project["dependencies"]}
-    imported = imported_packages(*(SCRIPTS / "nmer").rglob("*.py"))
+    # The tokenizers are transformers' own, at a version that is known to give the same tokens.
+    optional = {package(requirement) for requirement in project["optional-dependencies"]["extract"]} - {"tokenizers"}
+    extraction = set((SCRIPTS / "nmer" / "extraction").rglob("*.py"))
+    imported = imported_packages(*set((SCRIPTS / "nmer").rglob("*.py")) - extraction)
     assert {name: str(file) for name, file in imported.items() if not provided(name, stated)} == {}
-    assert stated - set(imported) == set()
+    of_extraction = imported_packages(*extraction)
+    assert {name: str(file) for name, file in of_extraction.items() if not provided(name, stated | optional)} == {}
+    assert (stated | optional) - {*imported, *of_extraction} == set()
 
 
 def test_every_step_has_an_environment():

@@ -31,7 +31,8 @@ class CorpusSettings:
     classes: names in the order of the files' label numbers, None = the layout's own; none for scores.
     standardize: modalities normalised per dimension. folds: how many folds the corpus has; a stratified division makes
     this many. :meth:`from_mapping` takes what the layout declares for either that is not given.
-    paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper.
+    paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper;
+    extracted: the workflow extracted the features from raw media.
     options: keyword arguments of the layout's reader. evaluation: whether every utterance is tested under all
     incomplete conditions (``every_condition``) or under one. needs_folds: whether the reader must give folds; noise
     needs none.
@@ -48,6 +49,7 @@ class CorpusSettings:
     folds: int = 1
     paper_name: str | None = None
     synthetic: bool = False
+    extracted: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     evaluation: str = "every_condition"
     needs_folds: bool = True
@@ -119,8 +121,9 @@ def _check_types(values: dict[str, Any], section: str) -> None:
             raise ConfigError(f"{section}.{key} must be text.")
     if not isinstance(values.get("options", {}), Mapping):
         raise ConfigError(f"{section}.options must map names to values.")
-    if not isinstance(values.get("synthetic", False), bool):
-        raise ConfigError(f"{section}.synthetic must be true or false.")
+    for key in ("synthetic", "extracted"):
+        if not isinstance(values.get(key, False), bool):
+            raise ConfigError(f"{section}.{key} must be true or false.")
 
 
 def _distinct_names(classes: object) -> bool:

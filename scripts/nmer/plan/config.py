@@ -55,6 +55,8 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
     where = f"experiments.{name}"
     _check_epochs(config.get("training", {}), experiment.get("training", {}), where)
     for dataset, section in config["datasets"].items():
+        if "layout" not in section and "raw" not in section:
+            raise ConfigError(f"datasets.{dataset}: missing key 'layout'. Add it, or 'raw' for raw media.")
         _check_download(dataset, section)
     for dataset in experiment["datasets"]:
         _member(config["datasets"], dataset, f"{where}.datasets", "datasets")
@@ -319,8 +321,10 @@ def declared_modalities(dataset: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _check_dataset(config: dict[str, Any], name: str) -> None:
     dataset = config["datasets"][name]
-    if ("path" in dataset) == ("generate" in dataset):
-        raise ConfigError(f"datasets.{name}: give either 'path' (your files) or 'generate' (a synthetic corpus).")
+    if ("path" in dataset) + ("generate" in dataset) + ("raw" in dataset) != 1:
+        raise ConfigError(
+            f"datasets.{name}: give one of 'path' (your files), 'generate' (a synthetic corpus) and 'raw' (raw media)."
+        )
     try:
         declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
         declaration.check_options(dataset.get("options", {}), f"datasets.{name}.options")
@@ -332,7 +336,7 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
             DemoSettings.from_mapping(
                 {"dataset": name, **{key: dataset[key] for key in ("layout", "generate")}, "modalities": own}
             )
-        else:
+        elif "path" in dataset:
             source = Path(config.get("data", "data")) / dataset["path"]
             key = f"datasets.{name}.modalities"
             source_files(dataset["layout"], source, dataset.get("file"), own, key, dataset.get("options"))

@@ -16,7 +16,8 @@ from nmer.errors import ConfigError
 from nmer.figures import figures, fits_target, per_dataset, position, sources
 from nmer.metrics import SHOWN_BY_DEFAULT
 from nmer.names import MIXED, UNIMODAL_SYSTEMS, incomplete_conditions, plain_number
-from nmer.plan.config import check_config, declared_modalities, schema
+from nmer.plan.config import check_config, check_shape, declared_modalities, schema
+from nmer.plan.extraction import with_raw_defaults
 from nmer.plan.levels import Corruption, Levels
 from nmer.plan.settings import merged_training
 from nmer.plan.sweeps import swept_values
@@ -78,7 +79,8 @@ class Grid:
         Raises ConfigError or DataError with one message if anything is wrong.
         """
         config = normalised(config, schema(), command_line or {})
-        config = check_config(config)
+        check_shape(config)
+        config = check_config(with_raw_defaults(config))
         self.config = config
         self.name: str = config["experiment"]
         self.experiment: dict[str, Any] = config["experiments"][self.name]

@@ -15,7 +15,7 @@ from nmer.plan.paths import HISTORY, LEVELS, RESULTS, SWEEP
 from nmer.plan.plan import Plan
 from nmer.references.registry import REFERENCES
 
-STAGES = ("features", "noise", "teachers", "training", "evaluation", "results")
+STAGES = ("extraction", "features", "noise", "teachers", "training", "evaluation", "results")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,19 @@ def _features(plan: Plan) -> Iterable[Job]:
     for dataset in plan.datasets:
         if "generate" in plan.config["datasets"][dataset]:
             yield _job("features", "generate_corpus", RESULTS / "corpora" / f"{dataset}.sha256", dataset=dataset)
+        if plan.is_raw(dataset):
+            yield from _extraction(plan, dataset)
         yield _job("features", "build_features", plan.features(dataset).with_suffix(".json"), dataset=dataset)
+
+
+def _extraction(plan: Plan, dataset: str) -> Iterable[Job]:
+    raw = plan.raw(dataset)
+    if raw.generated:
+        yield _job("extraction", "generate_media", RESULTS / "media" / f"{dataset}.sha256", dataset=dataset)
+    yield _job("extraction", "extract_list", raw.folder / "list.json", dataset=dataset)
+    for path in raw.chunk_files():
+        yield _job("extraction", "extract", path, dataset=dataset, modality=path.parent.name, chunk=path.stem)
+    yield _job("extraction", "extract_join", raw.corpus.with_suffix(".json"), dataset=dataset)
 
 
 def _noise(plan: Plan) -> Iterable[Job]:

@@ -10,6 +10,7 @@ from nmer.corpora.registry import source_files
 from nmer.errors import DataError
 from nmer.figures import VALUES, sources
 from nmer.names import ALL_CLEAN_SCORES, TRAINED, UNIMODAL_SYSTEMS, corruption_name, predictions_path
+from nmer.plan.extraction import RawDataset
 from nmer.plan.grid import Drawing, Elsewhere, Grid, Training
 from nmer.systems.registry import regimes
 
@@ -36,6 +37,9 @@ class Paths(Grid):
         """As :class:`Grid`."""
         super().__init__(config, command_line)
         self.folder: Path = RESULTS / self.name
+        self._raw: dict[str, RawDataset] = {}
+        for dataset in self.raw_datasets:
+            self.raw(dataset).check()
 
     @property
     def data(self) -> str:
@@ -204,6 +208,21 @@ class Paths(Grid):
     def all_histories(self) -> list[Path]:
         """The histories of every training, with those of the pretrainings."""
         return [self.trained(training).with_name(HISTORY) for training in self.trainings()]
+
+    def raw(self, dataset: str) -> RawDataset:
+        """A dataset of raw media."""
+        if dataset not in self._raw:
+            self._raw[dataset] = RawDataset(dataset, self.config["datasets"][dataset], self.data)
+        return self._raw[dataset]
+
+    def is_raw(self, dataset: str) -> bool:
+        """Whether the features of a dataset are extracted from raw media."""
+        return "raw" in self.config["datasets"][dataset]
+
+    @property
+    def raw_datasets(self) -> list[str]:
+        """The experiment's datasets of raw media."""
+        return [dataset for dataset in self.datasets if self.is_raw(dataset)]
 
     def raw_files(self, dataset: str) -> list[Path]:
         """The raw files of a dataset that is not generated, sorted."""

@@ -14,6 +14,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 from nmer import planned_code
@@ -25,6 +26,7 @@ from nmer.metrics import CLASSES, SELECTING, SHOWN_BY_DEFAULT
 from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, CLEAN, FRESH, MIXED, MODALITIES, TRAINED, UNIMODAL_SYSTEMS
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
+from nmer.plan.extraction import MEMORY_MB
 from nmer.plan.levels import Corruption
 from nmer.plan.paths import RESULTS, Paths
 from nmer.plan.settings import TrainingSettings, changed, training_settings
@@ -77,6 +79,9 @@ class Plan(Paths):
         if "generate" in section:
             corpus = RESULTS / "corpora" / w.dataset
             return {"source": corpus, "digest": corpus.with_name(corpus.name + DIGEST_SUFFIX)}
+        if "raw" in section:
+            corpus = self.raw(w.dataset).corpus
+            return {"source": corpus, "digest": f"{corpus}{DIGEST_SUFFIX}"}
         # As it is configured: a list of files would be printed whole. The plan has checked that they are there, and
         # their content is a param. Snakemake reads braces in a path as wildcards, so such a path is no input.
         source = self.source(w)
@@ -87,9 +92,29 @@ class Plan(Paths):
         section = self.config["datasets"][w.dataset]
         if "path" in section:
             return Path(self.data, section["path"])
+        if "raw" in section:
+            return self.raw(w.dataset).corpus
         corpus = RESULTS / "corpora" / w.dataset
         needs_folder = layouts.declaration(section["layout"]).attributes["files"]
         return corpus if needs_folder else corpus / MOSEI_FILE
+
+    @staticmethod
+    def wildcards_of(dataset: str) -> Any:
+        """The wildcards of a rule that is of one dataset."""
+        return SimpleNamespace(dataset=dataset)
+
+    def media_inputs(self, w: Wildcards) -> list[str]:
+        """Input files of the list of utterances: the digests of generated media, no media of the user."""
+        return self.raw(w.dataset).generated_digest()
+
+    def chunks(self, w: Wildcards) -> list[str]:
+        """The features of every chunk of a dataset, one modality after another."""
+        return list(map(str, self.raw(w.dataset).chunk_files()))
+
+    def joined(self, w: Wildcards) -> list[str]:
+        """The features of all utterances of a dataset, a file per modality."""
+        raw = self.raw(w.dataset)
+        return [str(raw.folder / f"{modality}.h5") for modality in raw.modalities]
 
     def teacher(self, w: Wildcards) -> list[Path]:
         """The pretrained model a run starts from: none or one."""
@@ -136,9 +161,30 @@ class Plan(Paths):
         made = {"dataset": w.dataset, "layout": section["layout"], "generate": section["generate"]}
         return _json(made | {"modalities": self._fewer_modalities(w.dataset)})
 
+    def media_settings(self, w: Wildcards) -> str:
+        """Settings of generated media, with the voice of this machine."""
+        generated = self.raw(w.dataset).generated
+        assert generated, w.dataset
+        return _json({"dataset": w.dataset, "generate": generated.to_mapping()})
+
     def fetch_settings(self, dataset: str) -> str:
         """Settings of fetching the files of a dataset."""
         return _json({"dataset": dataset, "download": self.config["datasets"][dataset]["download"]})
+
+    def list_settings(self, w: Wildcards) -> str:
+        """Settings of the list of a dataset's utterances."""
+        raw = self.raw(w.dataset)
+        return _json(raw.list_settings() | {"state": raw.list_state()})
+
+    def extract_settings(self, w: Wildcards) -> str:
+        """Settings of the extraction of a modality of a chunk."""
+        raw = self.raw(w.dataset)
+        state = raw.chunk_state(w.modality, w.chunk)
+        return _json(raw.extract_settings(w.modality, w.chunk) | {"state": state})
+
+    def join_settings(self, w: Wildcards) -> str:
+        """Settings of a corpus of extracted features."""
+        return _json(self.raw(w.dataset).join_settings())
 
     def features_settings(self, w: Wildcards) -> str:
         """Settings of a feature store."""
@@ -149,11 +195,12 @@ class Plan(Paths):
         evaluation = section.get("evaluation", EVERY_CONDITION)
         read["evaluation"] = None if evaluation == EVERY_CONDITION else evaluation
         read["modalities"] = self._fewer_modalities(w.dataset)
-        return _json({"dataset": w.dataset, "synthetic": "generate" in section or None} | read)
+        made = {"synthetic": self._is_synthetic(w.dataset) or None, "extracted": "raw" in section or None}
+        return _json({"dataset": w.dataset} | made | read)
 
     def source_digest(self, w: Wildcards) -> str:
-        """One digest of the content of all raw files of a dataset; empty for a generated one."""
-        if "generate" in self.config["datasets"][w.dataset]:
+        """One digest of the content of all raw files of a dataset; empty for one that the workflow makes."""
+        if "path" not in self.config["datasets"][w.dataset]:
             return ""
         digests = source_digests(self.raw_files(w.dataset), MEMORY)
         return hashlib.sha256(_json(digests).encode()).hexdigest()[:16]
@@ -359,6 +406,8 @@ class Plan(Paths):
         elif script == "build_features.py":
             section = self.config["datasets"][w.dataset]
             plugins = [layouts.path(section["layout"], section.get("file"))]
+        elif script in ("extract_list.py", "extract.py"):
+            plugins = self.raw(w.dataset).plugins(getattr(w, "modality", None))
         elif script in ("calibrate.py", "corrupt.py"):
             given = self._kind(self.corruptions[w.corruption].noise)
             plugins = [noise_kinds.path(given["kind"], given.get("file"))]
@@ -379,6 +428,14 @@ class Plan(Paths):
     def memory_mb(self, w: Wildcards, attempt: int) -> int:
         """Memory of a job that holds a dataset clean and noisy: libraries plus four times its raw size."""
         return (1500 + 4 * self._raw_size(w.dataset) // 2**20) * attempt
+
+    def extraction_memory_mb(self, w: Wildcards, attempt: int) -> int:
+        """Memory of the extraction of a modality of a chunk."""
+        return MEMORY_MB[w.modality] * attempt
+
+    def extraction_minutes(self, w: Wildcards, attempt: int) -> int:
+        """Time of the extraction of a modality of a chunk."""
+        return self.raw(w.dataset).minutes(w.modality, w.chunk) * attempt
 
     def gpus(self, dataset: str) -> int:
         """GPUs of a training or evaluation on a dataset: none where the configuration or its size says so.
@@ -404,7 +461,9 @@ class Plan(Paths):
 
     def _raw_size(self, dataset: str) -> int:
         """Bytes of a dataset's raw files; 0 for a generated corpus, which is small."""
-        if dataset not in self._raw_bytes:
+        if dataset not in self._raw_bytes and self.is_raw(dataset):
+            self._raw_bytes[dataset] = self.raw(dataset).raw_size()
+        elif dataset not in self._raw_bytes:
             files = [] if "generate" in self.config["datasets"][dataset] else self.raw_files(dataset)
             self._raw_bytes[dataset] = sum(file.stat().st_size for file in files)
         return self._raw_bytes[dataset]
@@ -473,10 +532,15 @@ class Plan(Paths):
         section = self.config["datasets"][dataset]
         return DatasetSettings(
             paper_name=section.get("paper_name"),
-            synthetic="generate" in section,
+            synthetic=self._is_synthetic(dataset),
             evaluation=section.get("evaluation", EVERY_CONDITION),
             modalities=self.modalities(dataset),
         )
+
+    def _is_synthetic(self, dataset: str) -> bool:
+        """Whether a dataset says nothing about real speech."""
+        section = self.config["datasets"][dataset]
+        return "generate" in section or "generate" in section.get("raw", {})
 
     def _fewer_modalities(self, dataset: str) -> list[str] | None:
         """The modalities of a dataset, None where it has all three."""

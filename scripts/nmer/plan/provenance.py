@@ -180,6 +180,10 @@ def made_by(plan: Plan, job: Job) -> tuple[str, str]:
     of_rule: dict[str, Callable[[Any], str]] = {
         "generate_corpus": plan.corpus_settings,
         "build_features": plan.features_settings,
+        "generate_media": plan.media_settings,
+        "extract_list": plan.list_settings,
+        "extract": plan.extract_settings,
+        "extract_join": plan.join_settings,
         "calibrate": plan.calibration_settings,
         "corrupt": plan.corruption_settings,
         "check_system": plan.check_settings,
@@ -201,9 +205,9 @@ def _differs(record: dict[str, Any], plan: Plan, job: Job) -> bool:
 
 
 def _sources(plan: Plan, dataset: str) -> list[str] | None:
-    """The digests of a dataset's raw files, sorted, as its features record them; None for a generated corpus."""
+    """The digests of a dataset's raw files, sorted, as its features record them; None where the workflow makes them."""
     section = plan.config["datasets"][dataset]
-    if "generate" in section:
+    if "path" not in section:
         return None
     return sorted(source_digests(plan.raw_files(dataset), MEMORY).values())
 

@@ -7,10 +7,17 @@ from pathlib import Path
 
 from nmer.job_times import seconds_of
 
-SHARED = {"features": "features", "corpora": "features", "calibration": "noise", "noisy": "noise"}
+SHARED = {
+    "media": "extraction",
+    "extracted": "extraction",
+    "features": "features",
+    "corpora": "features",
+    "calibration": "noise",
+    "noisy": "noise",
+}
 """Folders that experiments on the same data share, and the stage each belongs to."""
 OWN = {"teachers": "pretraining", "runs": "training", "scores": "evaluation"}
-STAGES = ("features", "noise", "pretraining", "training", "evaluation", "results")
+STAGES = ("extraction", "features", "noise", "pretraining", "training", "evaluation", "results")
 
 
 def read_cost(folder: str | Path, experiment: str, datasets: Iterable[str]) -> list[tuple[str, int, float]]:
@@ -24,7 +31,8 @@ def read_cost(folder: str | Path, experiment: str, datasets: Iterable[str]) -> l
         (OWN.get(path.relative_to(folder).parts[1], "results"), path) for path in folder.glob(f"{experiment}/**/*.tsv")
     ]
     for place, stage in SHARED.items():
-        found += [(stage, path) for path in folder.glob(f"{place}/**/*.tsv") if names & {path.stem, path.parent.name}]
+        paths = folder.glob(f"{place}/**/*.tsv")
+        found += [(stage, path) for path in paths if names & {path.stem, *path.relative_to(folder / place).parts[:-1]}]
     spent = [(stage, seconds) for stage, path in found if (seconds := seconds_of(path)) is not None]
     rows = [
         (stage, len(of_stage), sum(of_stage) / 3600)

@@ -3,17 +3,21 @@
 ``utterance/id`` and ``utterance/label`` (n), and as the protocol asks ``utterance/speaker``, ``utterance/split`` or
 ``utterance/fold``; per modality ``a``, ``v``, ``l``: ``values`` (total frames, dim) and ``offset`` (n + 1), utterance i
 being the frames from ``offset[i]`` to ``offset[i + 1]``. Folds may also be given outright, as ``fold/{k}/train``,
-``val`` and ``test``: numbers of utterances, from 0.
+``val`` and ``test``: numbers of utterances, from 0. The attribute ``remarks`` may hold JSON with ``notes``,
+``warnings`` (sentences) and ``dropped`` (reason and count), which the validation report repeats.
 """
 
 from __future__ import annotations
 
+import json
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
+from nmer.content import converting
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.folds import Folds
 from nmer.corpora.hdf5 import dataset, member, open_hdf5, ragged_offset, read_array, read_column
@@ -42,6 +46,7 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
     """
     with ExitStack() as resources:
         file = resources.enter_context(open_hdf5(source))
+        remarks = _remarks(file, source)
         utterances = _utterances(file, protocol, settings, source)
         values, offsets = {}, {}
         for m in settings.modalities:
@@ -64,10 +69,26 @@ def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") ->
             lengths={m: np.diff(offsets[m]) for m in settings.modalities},
             folds=utterances.folds,
             features=features,
-            notes=utterances.notes,
+            notes=[*utterances.notes, *remarks["notes"]],
+            warnings=remarks["warnings"],
+            dropped=remarks["dropped"],
             files={m: f"{source}: {m}/values" for m in settings.modalities},
             resources=resources.pop_all(),
         )
+
+
+def _remarks(file: h5py.File, source: Path) -> dict[str, Any]:
+    """Notes, warnings and counts of dropped utterances that the file brings as its attribute ``remarks``, JSON."""
+    none: dict[str, Any] = {"notes": [], "warnings": [], "dropped": {}}
+    if "remarks" not in file.attrs:
+        return none
+    with converting(f"{source}: attribute 'remarks'", "Correct or remove it."):
+        given = none | json.loads(file.attrs["remarks"])
+        return {
+            "notes": [str(note) for note in given["notes"]],
+            "warnings": [str(warning) for warning in given["warnings"]],
+            "dropped": {str(reason): int(count) for reason, count in given["dropped"].items()},
+        }
 
 
 def _utterances(file: h5py.File, protocol: str, settings: CorpusSettings, source: Path) -> Utterances:

@@ -1,0 +1,1 @@
+"""Extractors that are shipped, one file each, named as they are."""

@@ -1,0 +1,1 @@
+"""Sources of utterances that are shipped, one file each, named as they are."""

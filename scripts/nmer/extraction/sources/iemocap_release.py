@@ -1,0 +1,251 @@
+"""IEMOCAP as its owners ship it: ``IEMOCAP_full_release`` with sessions, labels, transcripts, sound and films.
+
+Utterances come from ``EmoEvaluation``, words from ``transcriptions``, sound from ``sentences/wav``, pictures from the
+half of the dialogue's film that shows the speaker.
+Source: Busso et al., IEMOCAP, Language Resources and Evaluation 2008, and the release's README.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from nmer.errors import DataError
+from nmer.extraction.paths import inside
+from nmer.extraction.registry import Listing, Utterance, source
+from nmer.listing import read_listing
+
+CLASSES = {
+    "four": {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"},
+    "six": {
+        "ang": "angry",
+        "hap": "happy",
+        "exc": "excited",
+        "sad": "sad",
+        "neu": "neutral",
+        "fru": "frustrated",
+    },
+    "all": {
+        "ang": "angry",
+        "hap": "happy",
+        "exc": "excited",
+        "sad": "sad",
+        "neu": "neutral",
+        "fru": "frustrated",
+        "sur": "surprised",
+        "fea": "fearful",
+        "dis": "disgusted",
+        "oth": "other",
+    },
+}
+"""Names of the classes by the label of the release. Utterances without a majority, ``xxx``, are in none."""
+
+NO_MAJORITY = "xxx"
+PUBLISHED_DIALOGUES = 151
+PUBLISHED_UTTERANCES = 10039
+PUBLISHED_COUNTS = {
+    "neu": 1708, "ang": 1103, "sad": 1084, "hap": 595, "exc": 1041, "fru": 1849, "xxx": 2507, "sur": 107, "fea": 40,
+    "oth": 3, "dis": 2,
+}  # fmt: skip
+"""Utterances of every label in the whole release."""
+
+_HEAD = re.compile(r"\s*\[\s*([\d.]+)\s*-\s*([\d.]+)\s*\]\s+(\S+)\s+(\S+)\s+\[")
+_LINE = re.compile(r"\s*(\S+)\s+\[\s*[\d.]+\s*-\s*[\d.]+\s*\]:(.*)")
+_ID = re.compile(r"(Ses\d\d[FM]_.+)_([FM])\d{3}")
+_UNLABELLED = re.compile(r".+_[FM]XX\d")
+_EVENT = re.compile(r"\[[A-Z][A-Z _-]*\]")
+
+EVALUATION = "dialog/EmoEvaluation"
+CORRECTED = ("label", "speaker", "start", "end", "side", "text", "audio", "video")
+
+
+@dataclass
+class _Found:
+    """What was counted on the way."""
+
+    skipped: Counter[str] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    warnings: list[str] = field(default_factory=list)
+
+
+@source(
+    "iemocap_release",
+    folds=10,
+    layout_options={"protocol": "given"},
+    choices={
+        "classes": ("four", "six", "all"),
+        "side": ("marker_left", "marker_right", "female_left"),
+        "events": ("keep", "drop"),
+    },
+)
+def read(
+    root: Path, *, classes: str = "four", side: str = "marker_left", events: str = "keep", table: str = ""
+) -> Listing:
+    """List the utterances of the release in folder ``root``, whose sub-folders are ``Session1`` to ``Session5``.
+
+    classes: ``four`` counts excited as happy, ``six`` and ``all`` do not. side: whose half of a film is the left one.
+    events: keep or drop marks such as [LAUGHTER] in transcripts. table: a CSV below ``root`` that corrects the release,
+    in the format of the list that extraction writes: only its ids are used, and cells that it fills in count.
+    Counts other than the published ones are warned of. Raises DataError if ``root`` is another folder.
+    """
+    sessions = _sessions(root)
+    found = _Found()
+    labelled: dict[str, tuple[str, float, float, str]] = {}
+    dialogues = 0
+    words: dict[str, str] = {}
+    for session in sessions:
+        for path in _files(root / session / EVALUATION):
+            dialogues += 1
+            _read_labels(path, session, labelled, found)
+        for path in _files(root / session / "dialog/transcriptions"):
+            _read_words(path, words, found)
+    if not labelled:
+        raise DataError(f"{root / sessions[0] / EVALUATION}: holds no labels of utterances. Get the release again.")
+    if unlabelled := words.keys() - labelled.keys():
+        found.skipped["in transcripts without a label"] += len(unlabelled)
+    if wordless := labelled.keys() - words.keys():
+        found.warnings.append(f"{len(wordless)} utterances have no transcript, e.g. {min(wordless)}.")
+    _compare_counts(sessions, dialogues, found)
+    names, chosen = CLASSES[classes], []
+    for identifier, (label, start, end, session) in sorted(labelled.items()):
+        if label not in names:
+            reason = "without a majority label" if label == NO_MAJORITY else "of other classes"
+            found.skipped[reason] += 1
+            continue
+        text = words.get(identifier, "")
+        chosen.append(
+            Utterance(
+                identifier,
+                names[label],
+                speaker=f"{int(session.removeprefix('Session'))}{identifier[-4]}",
+                audio=f"{session}/sentences/wav/{_dialogue(identifier)}/{identifier}.wav",
+                video=f"{session}/dialog/avi/DivX/{_dialogue(identifier)}.avi",
+                start=start,
+                end=end,
+                text=text if events == "keep" else " ".join(_EVENT.sub(" ", text).split()),
+                side=speaker_side(identifier, side),
+                audio_is_cut=True,
+            )
+        )
+    if table:
+        chosen = _corrected(chosen, root, root / table)
+    return Listing(chosen, ("speaker",), dict(found.skipped), found.warnings, speaker_folds=True)
+
+
+def speaker_side(identifier: str, rule: str) -> str:
+    """The half of the film that shows the speaker of an utterance.
+
+    The letter after the session names the actor who wears the markers, the last one the speaker. rule: ``marker_left``
+    (the code of MMIN's group), ``marker_right``, or ``female_left``.
+    """
+    speaker, wearer = identifier[-4], identifier[5]
+    on_left = speaker == "F" if rule == "female_left" else (speaker == wearer) == (rule == "marker_left")
+    return "left" if on_left else "right"
+
+
+def _sessions(root: Path) -> list[str]:
+    sessions = sorted(path.name for path in root.glob("Session[1-5]") if (path / EVALUATION).is_dir())
+    if sessions:
+        return sessions
+    looked = f"folders Session1 to Session5 with {EVALUATION} in them were looked for"
+    hint = "Correct the path."
+    for candidate in (root.parent, root.parent.parent, *sorted(path for path in root.glob("*") if path.is_dir())):
+        if any((candidate / f"Session{number}" / EVALUATION).is_dir() for number in range(1, 6)):
+            hint = f"They are in {candidate}; set the path to it."
+            break
+    raise DataError(f"{root}: is not the IEMOCAP release: {looked}. {hint}")
+
+
+def _files(folder: Path) -> list[Path]:
+    """The text files directly in a folder, hidden ones left out: some systems leave copies named ``._Ses…``."""
+    return sorted(path for path in folder.glob("Ses*.txt") if path.is_file())
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def _dialogue(identifier: str) -> str:
+    return identifier.rpartition("_")[0]
+
+
+def _read_labels(path: Path, session: str, labelled: dict[str, tuple[str, float, float, str]], found: _Found) -> None:
+    for line in _text(path).splitlines():
+        if not (head := _HEAD.match(line)):
+            continue
+        start, end, identifier, label = float(head[1]), float(head[2]), head[3], head[4].lower()
+        if not _ID.fullmatch(identifier) or _dialogue(identifier) != path.stem:
+            found.skipped["with an id of another form or dialogue"] += 1
+        elif identifier in labelled:
+            found.warnings.append(f"{path.name}: '{identifier}' has two labels; the first one counts.")
+        elif label not in PUBLISHED_COUNTS:
+            found.skipped["with an unknown label"] += 1
+            found.warnings.append(f"{path.name}: '{identifier}' has the unknown label '{label}' and is left out.")
+        else:
+            labelled[identifier] = (label, start, end, session)
+            found.labels[label] += 1
+
+
+def _read_words(path: Path, words: dict[str, str], found: _Found) -> None:
+    for line in _text(path).splitlines():
+        if not line.strip():
+            continue
+        parts = _LINE.match(line)
+        if not parts or not (_ID.fullmatch(parts[1]) or _UNLABELLED.fullmatch(parts[1])):
+            found.skipped["lines of transcripts without an id"] += 1
+        elif _UNLABELLED.fullmatch(parts[1]):
+            found.skipped["in transcripts without a number (XX)"] += 1
+        elif parts[1] in words:
+            found.warnings.append(f"{path.name}: '{parts[1]}' is transcribed twice; the first one counts.")
+        else:
+            words[parts[1]] = parts[2].strip()
+
+
+def _compare_counts(sessions: list[str], dialogues: int, found: _Found) -> None:
+    """Warn of what differs from the release as it was published."""
+    if len(sessions) < 5:
+        absent = sorted({f"Session{number}" for number in range(1, 6)} - set(sessions))
+        found.warnings.append(f"The release has five sessions; absent: {', '.join(absent)}.")
+    total = found.labels.total()
+    for what, number, published in (
+        ("dialogues", dialogues, PUBLISHED_DIALOGUES),
+        ("labelled utterances", total, PUBLISHED_UTTERANCES),
+    ):
+        if number != published:
+            found.warnings.append(f"{number} {what}; the release has {published}.")
+    differing = [
+        f"{label} {found.labels[label]} (published {count})"
+        for label, count in PUBLISHED_COUNTS.items()
+        if found.labels[label] != count
+    ]
+    if differing:
+        found.warnings.append(f"Label counts differ from the published ones: {', '.join(differing)}.")
+
+
+def _corrected(utterances: list[Utterance], root: Path, path: Path) -> list[Utterance]:
+    """The utterances that a table of corrections lists, with the cells that it fills in."""
+    columns = read_listing(path, ("id",), CORRECTED)
+    known = {utterance.id: utterance for utterance in utterances}
+    kept = []
+    for number, identifier in enumerate(columns["id"]):
+        if identifier not in known:
+            raise DataError(f"{path}: the release has no utterance '{identifier}' of these classes. Remove the row.")
+        cells: dict[str, str] = {name: columns[name][number] for name in CORRECTED if columns.get(name)}
+        changes: dict[str, object] = {name: cell for name, cell in cells.items() if cell}
+        for name in ("audio", "video"):
+            if name in changes:
+                changes[name] = inside(cells[name], root, f"{path}, utterance '{identifier}'")
+        for name in ("start", "end"):
+            if name in changes:
+                try:
+                    changes[name] = float(cells[name])
+                except ValueError:
+                    raise DataError(f"{path}: {name} '{cells[name]}' of '{identifier}' is no number.") from None
+        kept.append(replace(known[identifier], **changes))  # type: ignore[arg-type]
+    return kept
