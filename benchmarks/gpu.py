@@ -29,7 +29,8 @@ import feature_store
 import training
 import yaml
 
-PRETRAININGS = ("men", "shared", "two_tower")
+STAGES = ("shared", "two_tower", "experts", "contrastive")
+PRETRAININGS = ("men", *STAGES)
 UNIMODAL = ("unimodal_a", "unimodal_v", "unimodal_l")
 TEACHERS = {
     "mmin": "men",
@@ -37,8 +38,10 @@ TEACHERS = {
     "nmer": "two_tower",
     "nmer_no_vae": "two_tower",
     "nmer_no_inv": "two_tower",
+    "momke": "experts",
+    "cif_mmin": "contrastive",
 }
-SYSTEMS = (*PRETRAININGS, "mctn", *TEACHERS, *UNIMODAL)
+SYSTEMS = (*PRETRAININGS, "mctn", "emt_dlfr", "lnln", *TEACHERS, *UNIMODAL)
 STEP_COLUMNS = (
     "corpus",
     "system",
@@ -239,7 +242,7 @@ def print_hours(seconds: dict[tuple[str, str], tuple[float, float]], start_up: f
     head(HOURS_COLUMNS)
     total = [0.0] * 4
     for (corpus, system), (step, validation) in seconds.items():
-        epochs = (PRETRAINING if system in ("shared", "two_tower") else TrainingSettings()).epochs
+        epochs = (PRETRAINING if system in STAGES else TrainingSettings()).epochs
         steps = -(-training.CORPORA[corpus].training // training.BATCH)
         jobs = counted[corpus, system]
         parts = [jobs * part / 3600 for part in (epochs * steps * step, epochs * validation, start_up)]

@@ -2,7 +2,7 @@
 
 For synthetic corpora in the shapes of IEMOCAP (durations log-normal, median 3.6 s at 10 frames a second) and CMU-MOSEI,
 with one thread and two, epochs of NMER and MMIN in the workflow and in ``plain_training.py`` take turns in one process
-on the same utterances. IF-MMIN and MCTN have no plain form and are measured alone:
+on the same utterances. The other systems have no plain form and are measured alone:
   - step: CPU time of a training step of 128 utterances, after the teacher's targets are known, in seconds and to plain;
   - step to its floor: to the time of its matrix products alone, as counted by the framework, at this machine's rate;
   - validation: CPU time of a validation pass, every utterance under six conditions (CMU-MOSEI: under one);
@@ -11,6 +11,7 @@ Gradients of the two ways are compared first, on one batch without dropout and w
 Before, a process of its own starts a training on a corpus of the real size: CPU time from the end of its imports to its
 first step and to that step's end, beside a plain reading of the clean features alone, and its peak memory with a
 validation pass.
+A third table compares the steps of all systems, which take turns in one process with one thread, with MMIN's.
 Prints Markdown tables: medians, and the range over the rounds.
 
 Example: .venv/bin/python benchmarks/training.py
@@ -55,7 +56,17 @@ CORPORA = {
     "iemocap": Shape(IEMOCAP_DIMS, {"a": None, "v": 50, "l": 22}, 4, 5531, 4446, 528, "every_condition", ("a",)),
     "mosei": Shape(MOSEI_DIMS, dict.fromkeys("avl", 50), 2, 22777, 16265, 1869, "one_condition", ()),
 }
-TEACHERS = {"nmer": "two_tower", "mmin": "men", "if_mmin": "shared", "mctn": None}
+TEACHERS = {
+    "nmer": "two_tower",
+    "mmin": "men",
+    "if_mmin": "shared",
+    "mctn": None,
+    "emt_dlfr": None,
+    "momke": "experts",
+    "lnln": None,
+    "cif_mmin": "contrastive",
+}
+COMPARED_WITH = "mmin"
 PLAIN = ("nmer", "mmin")
 BATCH = 128
 MEASURED_STEPS = 2
@@ -77,6 +88,7 @@ COLUMNS = (
     "GFLOP a step",
     "gradients differ by",
 )
+RATIO_COLUMNS = ("corpus", "system", "step, s", f"to {COMPARED_WITH}'s step", "GFLOP a step", "to its operations")
 START_COLUMNS = (
     "corpus",
     "system",
@@ -100,7 +112,7 @@ def main() -> None:
     parser.add_argument(
         "--scripts", type=Path, default=feature_store.REPOSITORY / "scripts", help="the code to measure"
     )
-    parser.add_argument("--tables", nargs="+", choices=("speed", "start"), default=["speed", "start"])
+    parser.add_argument("--tables", nargs="+", choices=("speed", "start", "ratios"), default=["speed", "start"])
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.scripts))
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -123,6 +135,13 @@ def main() -> None:
                 files = make_files(Path(folder), corpus, BATCH * MEASURED_STEPS, MEASURED_VALIDATION)
                 for system, threads in itertools.product(arguments.systems, arguments.threads):
                     row = measure(corpus, system, threads, files, arguments.rounds)
+                    print(f"| {' | '.join(row)} |", flush=True)
+    if "ratios" in arguments.tables:
+        print(f"\n| {' | '.join(RATIO_COLUMNS)} |\n|{'---|' * len(RATIO_COLUMNS)}")
+        for corpus in arguments.corpora:
+            with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
+                files = make_files(Path(folder), corpus, BATCH, 1)
+                for row in measure_ratios(corpus, arguments.systems, files, arguments.rounds):
                     print(f"| {' | '.join(row)} |", flush=True)
 
 
@@ -255,6 +274,41 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
     ]
 
 
+def measure_ratios(name: str, systems: list[str], files: tuple[Path, Path], rounds: int) -> list[list[str]]:
+    """Rows of the third table: CPU time of a step of every system, in turn with the others'."""
+    import torch
+
+    from nmer.training.data import FoldData
+
+    torch.set_num_threads(1)
+    shape, data = CORPORA[name], FoldData(*files, 1, torch.device("cpu"))
+    systems = list(dict.fromkeys([COMPARED_WITH, *systems]))
+    learners = {system: make_learner(name, system, data, frozen_teacher(system, shape), 1)[0] for system in systems}
+    operations: dict[str, int] = {}
+    times: dict[str, list] = {system: [] for system in systems}
+    for epoch in range(1 + rounds):
+        for system, learner in learners.items():
+            if not epoch:  # in which the teacher encodes
+                learner.train_epoch(0, 2e-4)
+                with counting() as counter:
+                    learner.train_epoch(0, 2e-4)
+                operations[system] = counter.get_total_flops()
+            else:
+                timed(times[system], learner.train_epoch, epoch, 2e-4)
+    seconds = {system: np.array([cpu for cpu, _wall in pairs]) for system, pairs in times.items()}
+    return [
+        [
+            name,
+            system,
+            f"{np.median(own):.2f}",
+            middle(own / seconds[COMPARED_WITH]),
+            f"{operations[system] / 1e9:.0f}",
+            f"{operations[system] / operations[COMPARED_WITH]:.1f}",
+        ]
+        for system, own in seconds.items()
+    ]
+
+
 def frozen_teacher(system: str, shape: Shape):
     """The untrained teacher that a system starts from, or None."""
     from nmer.systems.building import build_system
@@ -277,9 +331,15 @@ def plain_training(system: str, shape: Shape, features: Path, labels):
 
 def train(name: str, system: str, data, teacher, epochs: int, batch_size: int = BATCH) -> None:
     """Train as the workflow does."""
+    from nmer.training.loop import fit
+
+    fit(*make_learner(name, system, data, teacher, epochs, batch_size))
+
+
+def make_learner(name: str, system: str, data, teacher, epochs: int, batch_size: int = BATCH):
+    """The learner of one repeat, and its settings."""
     from nmer.plan.settings import RunSettings, TrainingSettings
     from nmer.systems.building import build_system
-    from nmer.training.loop import fit
     from nmer.training.one_by_one import OneByOne
 
     shape = CORPORA[name]
@@ -292,7 +352,11 @@ def train(name: str, system: str, data, teacher, epochs: int, batch_size: int = 
         evaluation=shape.evaluation,
         training=TrainingSettings(constant_epochs=epochs, decay_epochs=0, batch_size=batch_size),
     )
-    fit(OneByOne(lambda: build_system(system, shape.dims, shape.classes, 0.5), data, settings, 1, teacher), settings)
+
+    def build():
+        return build_system(system, shape.dims, shape.classes, 0.5)
+
+    return OneByOne(build, data, settings, 1, teacher), settings
 
 
 def timed(times: list, function, *given):

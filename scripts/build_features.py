@@ -44,6 +44,7 @@ def main() -> None:
         settings.file,
         settings.modalities,
         f"datasets.{settings.dataset}.modalities",
+        settings.options,
     )
     if settings.extracted:
         check_digests(arguments.source)

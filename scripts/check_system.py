@@ -13,6 +13,7 @@ from nmer import command
 from nmer.devices import compute_device
 from nmer.errors import ConfigError
 from nmer.files import write_text
+from nmer.metrics import CLASSES
 from nmer.names import ALL_CLEAN
 from nmer.training.system_checks import DIMS, check_system
 
@@ -20,11 +21,11 @@ from nmer.training.system_checks import DIMS, check_system
 def main() -> None:
     """Check, write what was checked."""
     parser = command.parser(__doc__)
-    parser.add_argument("--settings", required=True, help="JSON: system, file, options, modalities")
+    parser.add_argument("--settings", required=True, help="JSON: system, file, options, modalities, target")
     parser.add_argument("--output", required=True, type=Path, help="text to write where nothing is wrong")
     arguments = parser.parse_args()
     given = command.settings(arguments.settings)
-    named = {"options": given.get("options", {}), "file": given.get("file")}
+    named = {"options": given.get("options", {}), "file": given.get("file"), "target": given.get("target", CLASSES)}
     with compute_device(gpus=0, threads=1):
         findings = [
             finding

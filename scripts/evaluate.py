@@ -49,7 +49,7 @@ def main() -> None:
             data = FoldData(arguments.features, arguments.noisy, fold, device, resident=False)
             if system is None:
                 # Once: drawing initial weights that are replaced takes longer than testing.
-                shape = (data.dims, len(data.classes), 0.0)
+                shape = (data.dims, data.outputs, 0.0)
                 system = build_system(settings.system, *shape, settings.options, settings.file).to(device)
             for repeat in range(1, settings.repeats + 1):
                 restore(system, model, repeat)

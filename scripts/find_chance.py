@@ -2,7 +2,8 @@
 
 A training is at chance if at least 99 % of its predictions are one class, or if the 95 % interval of its UA reaches
 1 / classes; that its WA is not above the share of the largest class is a separate sign (docs/statistics.md). Writes one
-row per training and cell: its items, WA, UA with the interval's lower end, and both verdicts.
+row per training and cell: its items, WA, UA with the interval's lower end, and both verdicts. A training that predicts
+scores is at chance if its MAE is not below that of the training median, or its correlation is undefined.
 """
 
 from __future__ import annotations

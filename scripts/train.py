@@ -20,6 +20,7 @@ from nmer.devices import compute_device
 from nmer.digests import check_digests, digest_path
 from nmer.errors import ConfigError, DataError
 from nmer.files import write_rows
+from nmer.metrics import SCORE
 from nmer.names import FRESH
 from nmer.plan.conditions import cached_draws
 from nmer.plan.running import announce
@@ -38,7 +39,9 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, fold, repeats, ...")
     parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
-    parser.add_argument("--noisy", type=Path, nargs="?", help="noisy embeddings (regimes incomplete and all_noisy)")
+    parser.add_argument(
+        "--noisy", type=Path, nargs="*", default=[], help="noisy embeddings (regimes incomplete and all_noisy)"
+    )
     parser.add_argument("--teacher", type=Path, nargs="?", help="pretrained model, for systems that start from one")
     parser.add_argument("--model", required=True, type=Path, help="weights to write (.safetensors)")
     parser.add_argument("--history", required=True, type=Path, help="history CSV to write")
@@ -48,11 +51,14 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = RunSettings.from_mapping(command.settings(arguments.settings))
     progress = arguments.checkpoints / checkpoint_key(arguments)
-    check_digests(arguments.features, arguments.noisy, arguments.teacher)
+    check_digests(arguments.features, *arguments.noisy, arguments.teacher)
     declaration = systems.declaration(settings.system, settings.file)
     stage = pretraining(declaration, settings.options)
-    if settings.regime != "clean" and not arguments.noisy:
+    wanted = 0 if settings.regime == "clean" else settings.levels
+    if wanted and not arguments.noisy:
         raise ConfigError(f"--noisy: regime '{settings.regime}' trains on noisy embeddings. Give their file.")
+    if wanted > 1 and len(arguments.noisy) != wanted:
+        raise ConfigError(f"--noisy: {len(arguments.noisy)} files for {wanted} levels. Give one a level, in order.")
     if stage and not arguments.teacher:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
     if stage:
@@ -69,6 +75,7 @@ def main() -> None:
     write_rows(arguments.history, [row for _weights, history in trained.values() for row in history])
     states = {repeat: weights for repeat, (weights, _history) in trained.items()}
     description = command.settings(arguments.settings) | {"dims": data.dims, "classes": data.classes}
+    description |= {"target": data.target} if data.target == SCORE else {}
     save_models(arguments.model, states, description, data.normalisation)
     shutil.rmtree(progress, ignore_errors=True)
 
@@ -78,14 +85,14 @@ def fresh_noise(settings: RunSettings, arguments: Namespace) -> FreshNoise | Non
     if settings.train_draws != FRESH:
         return None
     noise: FreshNoise = import_module("nmer.noisy_embeddings.fresh_noise").FreshNoise(
-        arguments.features, arguments.noisy
+        arguments.features, arguments.noisy[0]
     )
     return noise
 
 
 def checkpoint_key(arguments: Namespace) -> str:
     """Digest of everything that the training depends on: a checkpoint of anything else is never resumed."""
-    inputs = [path for path in (arguments.features, arguments.noisy, arguments.teacher) if path]
+    inputs = [path for path in (arguments.features, *arguments.noisy, arguments.teacher) if path]
     try:
         digests = [digest_path(path).read_text() for path in inputs]
     except OSError as error:

@@ -8,7 +8,8 @@ literals, which the plan reads without importing the file::
 
 Arguments of the decorator: ``sources``, names from :data:`SOURCES`, each handed over as an argument of that name;
 ``per_dataset``, whether every dataset has its own figure and the function an argument ``dataset`` (default false);
-``needs``, the key of an experiment without which it shows nothing and is not drawn by default;
+``needs``, keys of an experiment without all of which it shows nothing and is not drawn by default;
+``target``, ``classes`` or ``score``, where it can show one of them alone;
 ``title``, ``caption`` and ``alternative``, the texts of the report; ``position`` in the report (default: last).
 Keyword-only arguments with a default are options, set in the section ``figures`` of the configuration.
 """
@@ -73,6 +74,11 @@ def sources(declaration: Declaration) -> tuple[str, ...]:
 def per_dataset(declaration: Declaration) -> bool:
     """Whether every dataset has its own figure."""
     return bool(declaration.attributes.get("per_dataset", False))
+
+
+def fits_target(declaration: Declaration, target: str) -> bool:
+    """Whether a figure can show experiments with this target, classes or a score."""
+    return bool(declaration.attributes.get("target", target) == target)
 
 
 def position(declaration: Declaration) -> int:

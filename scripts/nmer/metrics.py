@@ -1,8 +1,9 @@
-"""Metrics by name: label, direction, and one function of a confusion matrix each (SPEC 6.1, 14).
+"""Metrics by name: label, target, direction, and how each is computed (SPEC 6.1, 14).
 
-Evaluation, statistics, tables and figures all take them from here. A metric is a function of counts, rows the labels
-and columns the predictions; counts may be weighted, as those of a resampled test set are, and have leading axes. Its
-slope is what one more item in a cell adds to it, from which the variance of a score follows.
+Evaluation, statistics, tables and figures all take them from here. A metric of classes is a function of counts, rows
+the labels and columns the predictions; counts may be weighted, as those of a resampled test set are, and have leading
+axes. Its slope is what one more item in a cell adds to it, from which the variance of a score follows. Metrics of
+predicted scores are computed in :mod:`nmer.score_metrics`.
 """
 
 from __future__ import annotations
@@ -13,9 +14,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmer.errors import ConfigError, DataError, nearest
+from nmer.score_metrics import (
+    CountMetric,
+    Measure,
+    above_zero,
+    absolute_error,
+    binned,
+    clipped,
+    correlation,
+    from_zero,
+    rounded,
+    sims_class,
+)
 
 CLASSES = "classes"
 """The target whose labels and predictions are class numbers."""
+
+SCORE = "score"
+"""The target whose labels and predictions are real numbers, such as the sentiment of an utterance."""
+
+TARGETS = (CLASSES, SCORE)
 
 
 @dataclass(frozen=True)
@@ -23,22 +41,48 @@ class Metric:
     """One metric.
 
     name: as in files and configuration. label: as printed in full. target: what it is defined for. higher_is_better:
-    its direction. value: counts (..., classes, classes) -> (...), a fraction; NaN without an item. slope: the
-    derivative of ``value`` by each count, of a shape that broadcasts to that of the counts.
+    its direction. lowest, highest: its range.
     """
 
     name: str
     label: str
     target: str
-    higher_is_better: bool
-    value: Callable[[np.ndarray], np.ndarray]
-    slope: Callable[[np.ndarray], np.ndarray]
+    higher_is_better: bool = True
+    lowest: float = 0.0
+    highest: float = 1.0
+
+    @property
+    def is_fraction(self) -> bool:
+        """Whether its values are shares, from 0 to 1."""
+        return (self.lowest, self.highest) == (0.0, 1.0)
+
+    def goodness(self, value: float) -> float:
+        """A value of the metric such that higher is better; an undefined one is the worst."""
+        if np.isnan(value):
+            return -np.inf
+        return value if self.higher_is_better else -value
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassMetric(Metric):
+    """A metric of classes. value: counts (..., classes, classes) -> (...), a fraction; NaN without an item. slope: the
+    derivative of ``value`` by each count, of a shape that broadcasts to that of the counts."""
+
+    value: CountMetric
+    slope: CountMetric
 
     def score(
         self, labels: np.ndarray, predictions: np.ndarray, classes: int, weights: np.ndarray | None = None
     ) -> float:
         """Score of class numbers (n,), each counted as often as its weight says (default once)."""
         return float(self.value(confusion_matrix(labels, predictions, classes, weights)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreMetric(Metric):
+    """A metric of predicted scores. measure: the metric and its influences."""
+
+    measure: Measure
 
 
 def confusion_matrix(
@@ -127,19 +171,59 @@ def _wf1_slope(counts: np.ndarray) -> np.ndarray:
     return slope
 
 
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("WA", "weighted accuracy", CLASSES, True, _wa, _wa_slope),
-        Metric("UA", "unweighted accuracy", CLASSES, True, _ua, _ua_slope),
-        Metric("F1", "macro F1", CLASSES, True, _f1, _f1_slope),
-        Metric("WF1", "weighted F1", CLASSES, True, _wf1, _wf1_slope),
+CLASS_METRICS = {
+    name: ClassMetric(name, label, CLASSES, value=value, slope=slope)
+    for name, label, value, slope in (
+        ("WA", "weighted accuracy", _wa, _wa_slope),
+        ("UA", "unweighted accuracy", _ua, _ua_slope),
+        ("F1", "macro F1", _f1, _f1_slope),
+        ("WF1", "weighted F1", _wf1, _wf1_slope),
     )
 }
+
+
+def _accuracy(bins: int, bin_of: Callable[[np.ndarray], np.ndarray], without_zero: bool = False) -> Measure:
+    return binned(_wa, _wa_slope, bins, bin_of, without_zero)
+
+
+def _weighted_f1(bin_of: Callable[[np.ndarray], np.ndarray], without_zero: bool = False) -> Measure:
+    return binned(_wf1, _wf1_slope, 2, bin_of, without_zero)
+
+
+_LOWER, _CORRELATION = (False, 0.0, np.inf), (True, -1.0, 1.0)
+
+SCORE_METRICS = {
+    metric.name: metric
+    for metric in (
+        ScoreMetric("MAE", "mean absolute error", SCORE, *_LOWER, measure=absolute_error),
+        ScoreMetric("Corr", "Pearson correlation", SCORE, *_CORRELATION, measure=correlation),
+        ScoreMetric("Acc-2-has0", "two-class accuracy, 0 counts as positive", SCORE, measure=_accuracy(2, from_zero)),
+        ScoreMetric("F1-has0", "weighted F1, 0 counts as positive", SCORE, measure=_weighted_f1(from_zero)),
+        ScoreMetric("Acc-2-non0", "two-class accuracy without 0", SCORE, measure=_accuracy(2, above_zero, True)),
+        ScoreMetric("F1-non0", "weighted F1 without 0", SCORE, measure=_weighted_f1(above_zero, True)),
+        ScoreMetric("Acc-5", "five-class accuracy", SCORE, measure=_accuracy(5, rounded(2))),
+        ScoreMetric("Acc-7", "seven-class accuracy", SCORE, measure=_accuracy(7, rounded(3))),
+        ScoreMetric("SIMS-MAE", "mean absolute error of CH-SIMS", SCORE, *_LOWER, measure=clipped(absolute_error, 1)),
+        ScoreMetric("SIMS-Corr", "correlation of CH-SIMS", SCORE, *_CORRELATION, measure=clipped(correlation, 1)),
+        ScoreMetric("SIMS-Acc-2", "two-class accuracy of CH-SIMS", SCORE, measure=_accuracy(2, sims_class(2))),
+        ScoreMetric("SIMS-F1", "weighted F1 of CH-SIMS", SCORE, measure=_weighted_f1(sims_class(2))),
+        ScoreMetric("SIMS-Acc-3", "three-class accuracy of CH-SIMS", SCORE, measure=_accuracy(3, sims_class(3))),
+        ScoreMetric("SIMS-Acc-5", "five-class accuracy of CH-SIMS", SCORE, measure=_accuracy(5, sims_class(5))),
+    )
+}
+"""Metrics of scores: of the range -3..3 of CMU-MOSI and CMU-MOSEI, and of the range -1..1 of CH-SIMS."""
+
+METRICS: dict[str, Metric] = {**CLASS_METRICS, **SCORE_METRICS}
 """Every metric by name, in the order of tables. Evaluation writes all that exist for its target."""
 
 SHOWN = ("WA", "UA")
-"""Metrics that tables, figures and comparisons show by default."""
+"""Metrics of classes that tables, figures and comparisons show by default."""
+
+SHOWN_BY_DEFAULT = {CLASSES: SHOWN, SCORE: ("MAE", "Corr")}
+"""Target -> metrics that tables, figures and comparisons show by default."""
+
+SELECTING = {CLASSES: "UA", SCORE: "MAE"}
+"""Target -> the metric that selects the epoch on the validation split by default."""
 
 
 def of_target(target: str = CLASSES) -> tuple[str, ...]:
@@ -147,11 +231,17 @@ def of_target(target: str = CLASSES) -> tuple[str, ...]:
     return tuple(name for name, metric in METRICS.items() if metric.target == target)
 
 
-def check_metrics(names: Sequence[str], where: str) -> None:
-    """Raises ConfigError for a name that is no metric. where: the key that lists them."""
+def check_metrics(names: Sequence[str], target: str, where: str) -> None:
+    """Raises ConfigError for a name that is no metric, or none of the target. where: the key that lists them."""
     for name in names:
         if name not in METRICS:
-            raise ConfigError(f"{where}: unknown metric '{name}'. {nearest(name, METRICS)}")
+            raise ConfigError(f"{where}: unknown metric '{name}'. {nearest(name, of_target(target))}")
+        if METRICS[name].target != target:
+            told = "needs real-valued scores" if target == CLASSES else "needs classes"
+            raise ConfigError(
+                f"{where}: metric '{name}' {told}, but the datasets have 'target: {target}'. Choose from: "
+                f"{', '.join(of_target(target))}."
+            )
 
 
 def score(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, float]:
@@ -165,4 +255,11 @@ def score(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str
     if len(empty):
         named = ", ".join(map(str, empty))
         raise DataError(f"UA is undefined: no item of class {named} in this split. Check the labels and the folds.")
-    return {name: float(METRICS[name].value(counts)) for name in of_target()}
+    return {name: float(metric.value(counts)) for name, metric in CLASS_METRICS.items()}
+
+
+def measure_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
+    """Every metric of predicted scores, NaN where it is undefined. labels, predictions: (n,) real numbers."""
+    labels, predictions = labels.astype(np.float64), predictions.astype(np.float64)
+    tested = np.ones(len(labels), bool)
+    return {name: float(metric.measure(labels, predictions, tested)[0]) for name, metric in SCORE_METRICS.items()}

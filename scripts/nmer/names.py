@@ -21,6 +21,15 @@ ALL_CLEAN = "avl"
 CONDITIONS = (*SIX_CONDITIONS, ALL_NOISY, ALL_CLEAN)
 """Every possible condition. Which of them a corpus has depends on its modalities: :func:`conditions`."""
 
+MIXED = "mixed"
+"""What a training has seen whose utterances draw a level in each epoch (SPEC 15)."""
+
+CLEAN = "clean"
+"""What a training has seen whose noisy modalities were left clean (SPEC 15)."""
+
+TRAINED = "trained_"
+"""Start of the folder of a training that is tested at other levels than its own: ``trained_mixed``."""
+
 FRESH = "fresh"
 """Value of ``noise.train_draws``: training noise is drawn anew in every epoch (SPEC 2.7)."""
 
@@ -29,6 +38,10 @@ ALL_CLEAN_SCORES = "clean"
 
 PREDICTIONS_SUFFIX = "_predictions.csv.gz"
 """End of the name of the predictions that stand beside a file of scores, in the place of ``.csv``."""
+
+PREDICTION, MEDIAN = "prediction", "training_median"
+"""Columns of predictions of scores: the predicted score, and the median of the fold's training scores, which is the
+constant prediction of the lowest MAE there."""
 
 AVERAGE = "average"
 """Name of the average over the incomplete conditions in the tables."""
@@ -85,9 +98,14 @@ def conditions(modalities: Iterable[str] = MODALITIES) -> tuple[str, ...]:
     return (*incomplete_conditions(own), ALL_NOISY, all_clean(own))
 
 
-def corruption_name(noise: str, snr_db: int | None) -> str:
+def corruption_name(noise: str, snr_db: float | None) -> str:
     """File stem of a noise kind at a level, e.g. ``gaussian_-10dB``; a kind without an SNR stands alone."""
-    return noise if snr_db is None else f"{noise}_{snr_db}dB"
+    return noise if snr_db is None else f"{noise}_{plain_number(snr_db)}dB"
+
+
+def plain_number(value: float) -> int | float:
+    """A number as names and settings spell it: -10.0 as -10, -7.5 as it is."""
+    return int(value) if float(value).is_integer() else float(value)
 
 
 def predictions_path(scores: str | Path) -> Path:

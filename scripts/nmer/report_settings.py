@@ -11,7 +11,7 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
 from nmer.command import fill
-from nmer.metrics import SHOWN
+from nmer.metrics import METRICS, SHOWN
 from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, in_paper_order, incomplete_conditions
 
 
@@ -34,7 +34,7 @@ class UnimodalSettings:
     """The uni-modality benchmark (Table 4): its datasets, levels in dB, and whether it is also run without noise."""
 
     datasets: list[str]
-    snr_db: list[int]
+    snr_db: list[float]
     clean_reference: bool = False
 
 
@@ -46,19 +46,21 @@ class ReportSettings:
     for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None where no uni-modal system was
     run. metrics: those shown. conditions: the incomplete conditions that were scored; none stands for all.
     reference: the system that the others are compared with; empty: NMER, or the first.
-    titles: printed names that the configuration gives to systems.
+    rates: noise kind -> the noises that are its rates, with the rates, ascending. titles: printed names that the
+    configuration gives to systems.
     experiment, config, jobs, descriptions: name, effective configuration, number of training jobs, and a line on each
     user-defined system and variant, for the page alone.
     """
 
     datasets: dict[str, DatasetSettings]
     systems: list[str]
-    snr_db: dict[str, list[int]]
+    snr_db: dict[str, list[float]]
     reference_noise: str
     unimodal: UnimodalSettings | None = None
     metrics: tuple[str, ...] = SHOWN
     conditions: tuple[str, ...] = ()
     reference: str = ""
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
     titles: dict[str, str] = field(default_factory=dict)
     experiment: str = ""
     config: dict[str, Any] = field(default_factory=dict)
@@ -88,6 +90,11 @@ class ReportSettings:
         return json.dumps(self.to_mapping(), sort_keys=True)
 
     @property
+    def target(self) -> str:
+        """What the systems predict: the target of the metrics."""
+        return METRICS[self.metrics[0]].target
+
+    @property
     def multimodal_systems(self) -> list[str]:
         """The multimodal systems in the paper's row order; the uni-modal ones have another table."""
         return [system for system in in_paper_order(self.systems) if system not in UNIMODAL_SYSTEMS]
@@ -104,22 +111,33 @@ class ReportSettings:
         return [system for system in UNIMODAL_SYSTEMS if system in self.systems]
 
     @property
-    def unimodal_places(self) -> list[tuple[str, int | None, str]]:
+    def unimodal_places(self) -> list[tuple[str, float | None, str]]:
         """Levels of Table 4 as (noise, SNR in dB, condition): clean if it was run, then least noise first.
 
         The condition of the clean ones is that of three modalities, whatever a dataset has.
         """
         if self.unimodal is None:
             return []
-        clean: list[tuple[str, int | None, str]] = [("", None, ALL_CLEAN)] if self.unimodal.clean_reference else []
+        clean: list[tuple[str, float | None, str]] = [("", None, ALL_CLEAN)] if self.unimodal.clean_reference else []
         snrs = sorted(self.unimodal.snr_db, reverse=True)
         return clean + [(self.reference_noise, snr_db, ALL_NOISY) for snr_db in snrs]
 
-    def levels(self, noise: str) -> list[int | None]:
+    @property
+    def reference_levels(self) -> list[tuple[str, float | None]]:
+        """The reference noise at its levels, least noise first; all rates of its kind where it is a rate."""
+        own = (list(noises) for noises in self.rates.values() if self.reference_noise in noises)
+        return [(noise, level) for noise in next(own, [self.reference_noise]) for level in self.levels(noise)]
+
+    @property
+    def reference_noises(self) -> list[str]:
+        """The reference noise, or all rates of its kind where it is a rate."""
+        return list(dict.fromkeys(noise for noise, _level in self.reference_levels))
+
+    def levels(self, noise: str) -> list[float | None]:
         """SNRs of a noise kind in dB, least noise first; ``[None]`` for a kind without SNR, none for one not run."""
         if noise not in self.snr_db:
             return []
-        given: list[int | None] = [*self.snr_db[noise]] or [None]
+        given: list[float | None] = [*self.snr_db[noise]] or [None]
         return sorted(given, key=lambda snr_db: 0 if snr_db is None else -snr_db)
 
     def incomplete(self, modalities: Iterable[str]) -> tuple[str, ...]:

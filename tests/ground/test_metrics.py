@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from nmer.errors import DataError
-from nmer.metrics import METRICS, confusion_matrix, score
+from nmer.metrics import CLASS_METRICS, confusion_matrix, score
 
 
 @pytest.mark.parametrize(("classes", "items"), [(2, 7), (4, 60), (6, 1000)])
@@ -86,25 +86,25 @@ def test_weights_count_items_as_often_as_they_say(drawn, data):
     labels, guesses, classes = drawn
     weights = np.array(data.draw(st.lists(st.integers(1, 4), min_size=len(labels), max_size=len(labels))))
     repeated = score(labels.repeat(weights), guesses.repeat(weights), classes)
-    for name, metric in METRICS.items():
+    for name, metric in CLASS_METRICS.items():
         assert metric.score(labels, guesses, classes, weights) == pytest.approx(repeated[name])
 
 
 def test_a_class_that_a_resample_left_out_is_left_out_of_the_means_over_classes():
     counts = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 4]])
     labels, guesses = np.repeat([0, 2], [4, 5]), np.array([0, 0, 0, 1, 0, 2, 2, 2, 2])
-    assert METRICS["UA"].value(counts) == pytest.approx((3 / 4 + 4 / 5) / 2)
+    assert CLASS_METRICS["UA"].value(counts) == pytest.approx((3 / 4 + 4 / 5) / 2)
     kept = reference.f1_score(labels, guesses, average="macro", labels=[0, 2])
-    assert METRICS["F1"].value(counts) == pytest.approx(kept)
-    assert METRICS["WF1"].value(counts) == pytest.approx(reference.f1_score(labels, guesses, average="weighted"))
-    assert all(np.isnan(metric.value(np.zeros((3, 3)))) for metric in METRICS.values())
+    assert CLASS_METRICS["F1"].value(counts) == pytest.approx(kept)
+    assert CLASS_METRICS["WF1"].value(counts) == pytest.approx(reference.f1_score(labels, guesses, average="weighted"))
+    assert all(np.isnan(metric.value(np.zeros((3, 3)))) for metric in CLASS_METRICS.values())
 
 
 @given(predictions())
 def test_a_slope_is_the_change_by_a_little_more_of_a_cell(drawn):
     labels, guesses, classes = drawn
     counts, step = confusion_matrix(labels, guesses, classes).astype(float), 1e-5
-    for metric in METRICS.values():
+    for metric in CLASS_METRICS.values():
         slope = np.broadcast_to(metric.slope(counts), counts.shape)
         for place in np.ndindex(counts.shape):
             more, less = counts.copy(), counts.copy()
@@ -118,7 +118,7 @@ def test_a_slope_is_the_change_by_a_little_more_of_a_cell(drawn):
 
 def test_stacked_counts_are_scored_one_by_one():
     counts = np.random.default_rng(0).integers(0, 9, size=(2, 5, 4, 4))
-    for metric in METRICS.values():
+    for metric in CLASS_METRICS.values():
         expected = [[metric.value(each) for each in row] for row in counts]
         np.testing.assert_allclose(metric.value(counts), expected)
         slopes = [[np.broadcast_to(metric.slope(each), each.shape) for each in row] for row in counts]

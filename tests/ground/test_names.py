@@ -41,6 +41,10 @@ def test_arrays_go_a_v_l_and_systems_concatenate_a_l_v():
 def test_a_corruption_is_named_by_kind_and_level_and_a_kind_without_level_by_itself():
     assert names.corruption_name("gaussian", -10) == "gaussian_-10dB"
     assert names.corruption_name("impulse", 0) == "impulse_0dB"
+    assert [names.corruption_name("gaussian", level) for level in (-10.0, -7.5)] == [
+        "gaussian_-10dB",
+        "gaussian_-7.5dB",
+    ]
     assert names.corruption_name("zero", None) == "zero"
 
 

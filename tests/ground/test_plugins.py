@@ -11,7 +11,7 @@ import nmer
 from nmer.errors import ConfigError
 from nmer.noise.registry import noise_kinds
 from nmer.plugins import Registry
-from nmer.systems.registry import systems
+from nmer.systems.registry import regimes, systems
 
 RAISING = """
 raise RuntimeError("imported")
@@ -76,7 +76,7 @@ def test_reading_the_shipped_declarations_imports_no_torch():
     assert {"gaussian", "impulse"} <= set(noise_kinds.shipped())
     loaded = set(sys.modules)
     for name in systems.shipped():
-        assert set(systems.declaration(name).attributes["regimes"]) <= {"clean", "incomplete", "all_noisy"}
+        assert set(regimes(systems.declaration(name))) <= {"clean", "incomplete", "all_noisy"}
     assert set(sys.modules) == loaded
 
 

@@ -162,6 +162,17 @@ def test_the_command_corrupts_an_array_and_prints_its_calibration(tmp_path):
     assert float(printed["measured_db"]) == pytest.approx(expected.measured_db, abs=1e-3)
 
 
+def test_the_command_takes_any_real_snr(tmp_path, capsys):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(0, 5, size=(8, 40, 6)))
+    for level in ("-7.5", "-10.0"):
+        call("--input", tmp_path / "x.npy", "--modality", "a", "--output", tmp_path / "y.npy", "--snr-db", level)
+        printed = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+        assert float(printed["attained_db"]) == pytest.approx(float(level), abs=0.3)
+    with pytest.raises(SystemExit):
+        call("--input", tmp_path / "x.npy", "--modality", "a", "--output", tmp_path / "y.npy", "--snr-db", "nan")
+    assert "'nan' is not a number of decibels, such as -10 or -7.5" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+from nmer.errors import ConfigError
 from nmer.noise.kinds.autoregressive import autoregressive
 from nmer.noise.kinds.drop_channels import drop_channels
 from nmer.noise.kinds.drop_frames import drop_frames
@@ -16,7 +17,7 @@ from nmer.noise.kinds.impulse import impulse
 from nmer.noise.kinds.missing import missing
 from nmer.noise.kinds.uniform import uniform
 from nmer.noise.kinds.zero import zero
-from nmer.noise.registry import has_snr, noise_kinds, noise_power
+from nmer.noise.registry import has_snr, level_option, noise_kinds, noise_power
 
 SHAPE = (2000, 500)
 COUNT = SHAPE[0] * SHAPE[1]
@@ -122,6 +123,29 @@ VALUES = np.random.default_rng(9).normal(3, 1, (4000, 50)).astype(np.float32)
 def test_zero_and_missing_leave_nothing(kind):
     found = kind(VALUES, np.random.default_rng(0))
     assert (found.shape, found.dtype, found.any()) == (VALUES.shape, np.float32, False)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
+def test_a_modality_is_missing_in_as_many_utterances_as_asked_for_and_in_more_at_a_higher_rate(rate):
+    lost = [not missing(VALUES[:2], np.random.default_rng(seed), rate=rate).any() for seed in range(400)]
+    assert np.mean(lost) == pytest.approx(rate, abs=5 * math.sqrt(0.25 / 400))
+    more = [not missing(VALUES[:2], np.random.default_rng(seed), rate=0.6).any() for seed in range(400)]
+    assert all(after >= before for before, after in zip(lost, more, strict=True)) or rate > 0.6
+
+
+def test_kinds_declare_the_option_that_is_their_level(tmp_path):
+    declared = {name: level_option(noise_kinds.declaration(name)) for name in noise_kinds.shipped()}
+    assert {name: option for name, option in declared.items() if option} == {
+        "missing": "rate",
+        "drop_frames": "share",
+        "drop_channels": "share",
+    }
+    file = tmp_path / "own.py"
+    file.write_text('@noise_kind("own", additive=False, level="shar")\ndef own(values, generator, *, share=0.5): ...\n')
+    with pytest.raises(
+        ConfigError, match=r"level of 'own' is 'shar', which is none of its options. Did you mean 'share'"
+    ):
+        level_option(noise_kinds.declaration("own", str(file)))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

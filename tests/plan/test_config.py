@@ -48,7 +48,7 @@ FAULTS = {
     ),
     "a selection that no validation has": (
         lambda c: c["training"].update(selection="accuracy"),
-        "training.selection: 'accuracy' is not possible. Choose from: UA, WA, F1, WF1, loss",
+        "training.selection: 'accuracy' is not possible. Choose from: UA, WA, F1, WF1, MAE, Corr, loss",
     ),
     "a misspelt selection of pretraining": (
         lambda c: c["training"].update(pretraining={"selecton": "loss"}),

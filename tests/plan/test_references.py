@@ -10,12 +10,17 @@ import pytest
 import yaml
 
 from nmer.errors import ConfigError
+from nmer.metrics import CLASSES, SCORE
 from nmer.plan.jobs import jobs
 from nmer.plan.plan import Plan
 from nmer.plan.provenance import made_by
-from nmer.references.registry import REFERENCES
+from nmer.references.registry import REFERENCE_TARGETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+REFERENCES, OF_SCORES = (
+    [name for name, own in REFERENCE_TARGETS.items() if own == target] for target in (CLASSES, SCORE)
+)
+"""The reference rows of classes, and those of scores."""
 
 
 def make_plan(systems: list[str], experiment: str = "tiny") -> Plan:
@@ -62,8 +67,9 @@ def test_the_patterns_of_rules_keep_systems_and_references_apart():
 
 def test_the_demo_and_mosi_have_both_and_the_paper_neither():
     experiments = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["experiments"]
-    shown = {name: set(REFERENCES) & set(experiments[name]["systems"]) for name in ("demo", "mosi", "paper")}
+    shown = {name: {*REFERENCE_TARGETS} & {*experiments[name]["systems"]} for name in ("demo", "mosi", "paper")}
     assert shown == {"demo": set(REFERENCES), "mosi": set(REFERENCES), "paper": set()}
+    assert {*OF_SCORES} <= {*experiments["mosi_score"]["systems"]}
 
 
 def test_references_alone_are_refused():

@@ -91,5 +91,5 @@ def test_an_impossible_sweep_is_refused_with_its_key(fault):
 
 
 def test_the_figure_of_a_sweep_without_a_sweep_is_refused():
-    with pytest.raises(ConfigError, match=r"tiny\.figures: 'sweep' shows what experiments\.tiny\.sweep runs"):
+    with pytest.raises(ConfigError, match=r"tiny\.figures: 'sweep' shows what sweep runs"):
         make_plan(None, figures=["sweep"])

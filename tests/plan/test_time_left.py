@@ -98,7 +98,7 @@ def test_trainings_in_progress_say_how_long_they_and_their_like_still_take(jobs,
     os.utime(folder / ABOUT, (1000, 1000))
     os.utime(folder / LIVE_HISTORY, (1020, 1020))
     (live,) = running(tmp_path / "checkpoints")
-    assert (live.rows, live.val_ua) == (5, {1: (5, 0.5)})
+    assert (live.rows, live.reached) == (5, {1: (5, 0.5)})
     expected = expected_seconds([begun, alike], [live])
     assert expected == {begun: pytest.approx(4 * 15), alike: pytest.approx(4 * 20)}
     begun.output.touch()

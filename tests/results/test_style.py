@@ -9,6 +9,7 @@ import pandas as pd
 from drawn import contrast, luminance, pdf_text
 from matplotlib.figure import Figure
 
+from nmer.names import PAPER_SYSTEMS
 from nmer.results.labels import SYSTEM_LABELS
 from nmer.results.style import (
     SETTINGS,
@@ -28,11 +29,12 @@ def test_a_system_looks_the_same_whoever_stands_beside_it():
     assert len({(style.color, style.marker) for style in many.values()}) == len(many)
 
 
-def test_the_papers_seven_systems_and_ten_of_ones_own_are_told_apart_by_colour_and_marker():
+def test_systems_that_ship_and_ten_custom_ones_differ_in_colour_and_marker():
     own = [f"mine_{number}" for number in range(10)]
     styles = system_styles([*own, *SYSTEM_LABELS])
-    assert list(styles) == [*SYSTEM_LABELS, *own]
-    assert len({(style.color, style.marker) for style in styles.values()}) == 17
+    compared = [name for name in SYSTEM_LABELS if name not in PAPER_SYSTEMS]
+    assert list(styles) == [*PAPER_SYSTEMS, *own, *compared]
+    assert len({(style.color, style.marker) for style in styles.values()}) == 21
     assert not {styles[name].color for name in own} & {styles[name].color for name in SYSTEM_LABELS}
     assert not {styles[name].marker for name in own} & {styles[name].marker for name in SYSTEM_LABELS}
 

@@ -53,8 +53,7 @@ def progress(step: Step) -> Path:
     """The folder of a training's checkpoints."""
     pairs = zip(step.arguments[2:], step.arguments[3:], strict=False)
     given = {name: value for name, value in pairs if not value.startswith("--")}  # what is left open has no value
-    paths = {
-        name: Path(given[f"--{name}"]) if f"--{name}" in given else None for name in ("features", "noisy", "teacher")
-    }
-    key = train.checkpoint_key(Namespace(settings=given["--settings"], code=given["--code"], **paths))
+    paths = {name: Path(given[f"--{name}"]) if f"--{name}" in given else None for name in ("features", "teacher")}
+    noisy = [Path(given["--noisy"])] if "--noisy" in given else []
+    key = train.checkpoint_key(Namespace(settings=given["--settings"], code=given["--code"], noisy=noisy, **paths))
     return Path(given["--checkpoints"]) / key

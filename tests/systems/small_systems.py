@@ -28,6 +28,14 @@ OPTIONS = {
     "nmer_no_vae stacked": STACKED,
     "nmer_no_inv": SMALL_NMER,
     "nmer_no_inv stacked": SMALL_NMER | STACKED,
+    "experts": {"depth": 1},
+    "experts mean": {"depth": 1, "tokens": "mean"},
+    "momke": {"depth": 1},
+    "momke mean": {"depth": 1, "tokens": "mean"},
+    "lnln": {"fusion_layers": 1, "max_frames": 16},
+    "emt_dlfr": {"layers": 1},
+    "contrastive": {},
+    "cif_mmin": {},
     "unimodal_a": {},
     "unimodal_v": {},
     "unimodal_l": {},
@@ -45,10 +53,13 @@ TEACHERS = {
     "nmer_no_vae stacked": "shared",
     "nmer_no_inv": "two_tower",
     "nmer_no_inv stacked": "shared",
+    "momke": "experts",
+    "momke mean": "experts mean",
+    "cif_mmin": "contrastive",
 }
 """The frozen teacher of every system that has one."""
 
-WIDTHS = {"men": 128, "shared": 256, "two_tower": 256}
+WIDTHS = {"men": 128, "shared": 256, "two_tower": 256, "experts": 256, "experts mean": 256, "contrastive": 256}
 """Width of a teacher's encodings."""
 
 TRIPLES = {

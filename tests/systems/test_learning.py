@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from small_systems import (
-    CLASSES,
     DIMS,
     SYSTEMS,
     TEACHERS,
@@ -18,8 +17,12 @@ from small_systems import (
 )
 from torch import nn
 
-from nmer.systems.building import build_system
+from nmer.systems.blocks.encodings import join, part
 from nmer.systems.registry import systems
+
+NOT_FALLING = ("divergence", "adversarial", "attraction")
+"""A latent that says nothing has no divergence: the divergence is what learning costs. An adversarial term is a game of
+two; attraction starts near 0 and falls to -1 for each representation."""
 
 STEPS = 300
 """At most; most systems need 10 to 50, MMIN about 75."""
@@ -38,12 +41,14 @@ def test_a_system_learns_a_small_batch_by_heart_in_every_term_of_its_loss(name):
     for _step in range(STEPS):
         terms = system.loss(system(batch), batch)
         first = first or {term: value.item() for term, value in terms.items()}
-        # A latent that says nothing has no divergence: the divergence is what learning costs.
-        falling = {term: terms[term] / start for term, start in first.items() if start and term != "divergence"}
+        falling = {term: terms[term] / start for term, start in first.items() if start and term not in NOT_FALLING}
         if terms["classification"] < 0.03 and max(falling.values()) < 0.8:
             break
         optimiser.zero_grad()
         sum(terms.values()).backward()
+        # As in a training: unclipped, the first gradients of a cascade make Adam's later steps tiny.
+        for part_of_it in system.subnetworks():
+            nn.utils.clip_grad_norm_(part_of_it.parameters(), 1.0)
         optimiser.step()
     assert max(falling.values()) < 0.8, falling
     found = logits(system, batch.observed)
@@ -64,12 +69,19 @@ def test_gradients_reach_every_parameter(name):
             query_and_key, gradient = gradient[: 2 * 768], gradient[2 * 768 :]
             assert not query_and_key.any(), parameter_name
         assert gradient.isfinite().all(), parameter_name
+        if parameter_name == "hyper.0.norm_hyper.weight":
+            # LNLN's hyper-modality starts constant, so normalised it is 0, until it has changed.
+            continue
+        if name.endswith(" mean") and (".query." in parameter_name or ".key." in parameter_name):
+            # A single token attends to itself whatever query and key are.
+            assert not gradient.any(), parameter_name
+            continue
         assert gradient.any(), parameter_name
 
 
 @pytest.mark.parametrize("name", TEACHERS)
 def test_training_reaches_neither_a_frozen_teacher_nor_its_targets(name):
-    teacher, student = build_system(TEACHERS[name], DIMS, CLASSES, 0.5), small_system(name)
+    teacher, student = small_system(TEACHERS[name], dropout=0.5), small_system(name)
     teacher.eval().requires_grad_(False)
     student.inherit(teacher)
     assert all(parameter.requires_grad for parameter in student.parameters())
@@ -136,4 +148,5 @@ def test_what_stands_beyond_an_utterances_length_does_not_matter(name):
         sequences = padded(utterances)
         with torch.no_grad():
             expected, found = system.encode(modality, sequences), system.encode(modality, disturbed(sequences))
-        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
+        both = join([found, expected])  # pads the frames of encodings that are sequences
+        torch.testing.assert_close(part(both, 0, 4), part(both, 4, 8), rtol=0, atol=1e-5)

@@ -21,6 +21,10 @@ SIZES = {
     "mmin": [("mmin", {})],
     "if_mmin": [("if_mmin", {})],
     "nmer": [("nmer", {}), ("nmer_no_inv", {}), NARROW, ("nmer_no_vae", {})],
+    "emt_dlfr": [("emt_dlfr", {})],
+    "momke": [("experts", {}), ("momke", {})],
+    "lnln": [("lnln", {}), ("lnln", {"fusion_layers": 2})],
+    "cif_mmin": [("contrastive", {}), ("cif_mmin", {})],
     "unimodal": [("unimodal_a", {}), ("unimodal_v", {}), ("unimodal_l", {})],
 }
 """Page -> the systems, with their options, whose numbers of parameters it states."""

@@ -20,9 +20,17 @@ ENCODERS = {"a": 133_120, "v": 241_664, "l": 1_622_528}
 SMALL = {"a": 6, "v": 5, "l": 7}
 PAIRS = ["".join(pair) for pair in combinations("avl", 2)]
 OF_PAIRS = ["men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv", "two_tower", "shared"]
+OF_PAIRS += ["experts", "momke", "emt_dlfr", "contrastive", "cif_mmin"]
 NEEDING_TWO = [name for name in OF_PAIRS if name != "men"]
 FEW = {"layers": 1, "feed_forward": 8}
-OPTIONS = {"nmer": FEW, "nmer_no_inv": FEW, "mctn": {"steps": 3}}
+OPTIONS = {
+    "experts": {"depth": 1},
+    "momke": {"depth": 1},
+    "emt_dlfr": {"layers": 1},
+    "nmer": FEW,
+    "nmer_no_inv": FEW,
+    "mctn": {"steps": 3},
+}
 
 
 def linear(*sizes: int) -> int:
@@ -64,6 +72,11 @@ def test_a_system_is_trained_on_any_two_modalities(name, pair):
     assert check_system(name, {m: SMALL[m] for m in pair}, 3, OPTIONS.get(name)) == []
 
 
+@pytest.mark.parametrize("pair", ["al", "vl"])
+def test_lnln_is_trained_on_language_and_one_other_modality(pair):
+    assert check_system("lnln", {m: SMALL[m] for m in pair}, 3, {"fusion_layers": 1}) == []
+
+
 @pytest.mark.parametrize("modality", "avl")
 @pytest.mark.parametrize("name", ["men", "unimodal"])
 def test_one_modality_is_read_by_men_and_its_own_system(name, modality):
@@ -80,6 +93,8 @@ def test_a_system_that_needs_two_modalities_is_not_built_for_one(name):
 def test_a_system_that_needs_a_modality_is_not_built_without_it():
     with pytest.raises(ConfigError, match="needs the modality v"):
         build_system("unimodal_v", {"a": 4, "l": 5}, 2)
+    with pytest.raises(ConfigError, match="needs the modality l"):
+        build_system("lnln", {"a": 4, "v": 5}, 2)
     with pytest.raises(ConfigError, match="needs the modality v with form 'hier'"):
         build_system("mctn", {"a": 4, "l": 5}, 2, options={"form": "hier"})
 

@@ -32,11 +32,17 @@ DIMS = {"a": 3, "v": 2, "l": 4}
 CLASSES = ["low", "middle", "high"]
 IDS = [f"u{number}" for number in range(21)]
 LABELS = np.arange(21) % 3
+SCORES = np.round(LABELS - 1.2 + 0.03 * np.arange(21), 2)
+"""Labels where the target is a score: near the class numbers, all different."""
 FOLDS = {
     1: {"train": np.arange(9), "val": np.arange(9, 15), "test": np.arange(15, 21)},
     2: {"train": np.arange(20, 9, -1), "val": np.arange(3), "test": np.arange(3, 9)},
 }
 SMALL_NMER = {"layers": 1, "heads": 2, "feed_forward": 16}
+NO_DROPOUT = {"dropout": 0.0}
+"""Of frames: masks depend on how far a batch is padded, and stacked repeats are padded further."""
+
+SMALL = {"nmer": SMALL_NMER, "experts": {"depth": 1}}
 CPU = torch.device("cpu")
 SYSTEMS = {
     "men": (None, "clean", {}),
@@ -52,6 +58,14 @@ SYSTEMS = {
     "nmer": ("two_tower", "incomplete", {}),
     "nmer stacked": ("shared", "all_noisy", {"invariance": "stacked"}),
     "nmer_no_vae": ("two_tower", "incomplete", {}),
+    "experts": (None, "clean", {"depth": 1} | NO_DROPOUT),
+    "momke": ("experts", "incomplete", {"depth": 1} | NO_DROPOUT),
+    "momke flags": ("experts", "incomplete", {"depth": 1, "noise_flags": True} | NO_DROPOUT),
+    "lnln": (None, "incomplete", {"fusion_layers": 1}),
+    "lnln flags": (None, "incomplete", {"fusion_layers": 1, "noise_flags": True, "reversal": "released"}),
+    "emt_dlfr": (None, "incomplete", {"layers": 2, "attention_dropout": 0.0, "feed_forward_dropout": 0.0}),
+    "contrastive": (None, "clean", {}),
+    "cif_mmin": ("contrastive", "all_noisy", {}),
     "nmer_no_inv": ("two_tower", "incomplete", SMALL_NMER),
 }
 """Label -> stage of pretraining, regime and options; the system is the first word of the label."""
@@ -67,20 +81,21 @@ def utterance(modality: str, number: int, noisy: bool = False) -> np.ndarray:
     return (values + 0.5 * LABELS[number]).astype(np.float32)
 
 
-def make_files(folder: Path) -> tuple[Path, Path]:
+def make_files(folder: Path, target: str = "classes") -> tuple[Path, Path]:
     """Write the feature store and the noisy embeddings with their digests; returns both paths."""
+    is_score = target == "score"
     features, noisy = folder / "small.h5", folder / "noisy.h5"
     corpus = Corpus(
         ids=IDS,
-        labels=LABELS,
+        labels=SCORES if is_score else LABELS,
         speakers=["s"] * len(IDS),
-        classes=CLASSES,
+        classes=[] if is_score else CLASSES,
         dims=DIMS,
         lengths={m: np.array([len(utterance(m, number)) for number in range(len(IDS))]) for m in DIMS},
         folds=FOLDS,
         features=utterance,
     )
-    write_store(corpus, CorpusSettings("small", "iemocap_mmin", standardize=("a",)), features)
+    write_store(corpus, CorpusSettings("small", "iemocap_mmin", standardize=("a",), target=target), features)
     with h5py.File(noisy, "w") as file:
         for modality in DIMS:
             frames = [utterance(modality, number, noisy=True) for number in range(len(IDS))]
@@ -112,7 +127,7 @@ def run_settings(system: str = "men", regime: str = "clean", epochs: int = 2, **
 
 def builder(system: str = "men", dropout: float = 0.5, **options):
     """What a learner calls to make the system."""
-    given = (SMALL_NMER if system == "nmer" else {}) | options
+    given = SMALL.get(system, {}) | options
     return lambda: build_system(system, DIMS, len(CLASSES), dropout, given)
 
 

@@ -162,14 +162,14 @@ def test_a_checkpoint_is_resumed_only_for_the_same_settings_code_and_inputs(file
     other = tmp_path / "other.h5"
     other.write_bytes(b"other")
     other.with_name("other.h5.sha256").write_text("0123  other.h5\n")
-    base = {"settings": "{}", "code": "c", "features": files[0], "noisy": files[1], "teacher": None}
+    base = {"settings": "{}", "code": "c", "features": files[0], "noisy": [files[1]], "teacher": None}
     changes = [
         {},
         {"settings": '{"repeats": 2}'},
         {"code": "d"},
         {"features": other},
-        {"noisy": other},
-        {"noisy": None},
+        {"noisy": [other]},
+        {"noisy": []},
         {"teacher": other},
     ]
     keys = [train.checkpoint_key(SimpleNamespace(**base | change)) for change in changes]

@@ -29,7 +29,7 @@ from torch import nn
 
 from nmer.errors import TrainingError
 from nmer.systems.interface import System
-from nmer.systems.registry import pretraining, systems
+from nmer.systems.registry import pretraining, regimes, systems
 from nmer.training import loop, stacked
 from nmer.training.data import FoldData
 from nmer.training.graphs import Graphs
@@ -276,7 +276,11 @@ def test_a_system_that_cannot_be_validated_for_several_repeats_is_refused(data):
 def variants(name: str) -> list[dict]:
     """The default options of a system, made small, and every other choice of each option."""
     declaration = systems.declaration(name)
-    small = {option: value for option, value in (SMALL_NMER | {"steps": 2}).items() if option in declaration.options}
+    small = {
+        option: value
+        for option, value in (SMALL_NMER | {"steps": 2, "depth": 1, "fusion_layers": 1}).items()
+        if option in declaration.options
+    }
     choices = dict(declaration.attributes.get("choices", {}))
     choices |= {option: (True, False) for option, value in declaration.options.items() if isinstance(value, bool)}
     choices.pop("heads", None)
@@ -286,7 +290,7 @@ def variants(name: str) -> list[dict]:
 @pytest.mark.parametrize("name", systems.shipped())
 def test_every_own_system_can_be_stacked_and_captured_which_is_not_tried_before_a_training(data, name):
     declaration = systems.declaration(name)
-    regime = declaration.attributes["regimes"][0] if declaration.attributes["regimes"] else "clean"
+    regime = next(iter(regimes(declaration)), "clean")
     for options in variants(name):
         own = make_teachers(pretraining(declaration, options), REPEATS)
         learner = Stacked(builder(name, **options), data, run_settings(name, regime, repeats=2), REPEATS, own)

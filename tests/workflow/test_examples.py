@@ -161,6 +161,12 @@ def test_the_page_quotes_the_example_as_it_is():
     assert extended == shipped
 
 
+def test_the_page_quotes_systems_that_ship_as_they_are():
+    sources = [path.read_text() for path in (REPOSITORY / "scripts/nmer/systems").glob("*.py")]
+    assert blocks("py")
+    assert all(any(block in source for source in sources) for block in blocks("py"))
+
+
 @pytest.mark.parametrize("line", [line for block in blocks("") for line in block.splitlines()])
 def test_a_command_of_the_page_works_as_it_is_written(fresh_workflow, line):
     program, *words = shlex.split(line)

@@ -66,6 +66,7 @@ wildcard_constraints:
     dataset="|".join(plan.config["datasets"]),
     corruption=plan.named(plan.corruptions),
     regime="incomplete|all_noisy",
+    trained=plan.named(plan.trained_at),
     fold=r"\d+",
     table=r"\d",
 

@@ -68,6 +68,19 @@ use rule evaluate as evaluate_clean with:
         regime="clean",
 
 
+use rule evaluate as evaluate_elsewhere with:
+    output:
+        scores="results/{experiment}/scores/{dataset}/{system}/{regime}/trained_{trained}/{corruption}.csv",
+        predictions="results/{experiment}/scores/{dataset}/{system}/{regime}/trained_{trained}/{corruption}_predictions.csv.gz",
+    log:
+        "results/logs/{experiment}/scores/{dataset}/{system}/{regime}/trained_{trained}/{corruption}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/scores/{dataset}/{system}/{regime}/trained_{trained}/{corruption}.tsv"
+    wildcard_constraints:
+        regime="incomplete|all_noisy",
+        system=plan.named(plan.trained_systems),
+
+
 # Reference rows train and test in one job of seconds, on the CPU.
 rule fit_reference:
     input:
@@ -138,7 +151,7 @@ rule collect_scores:
 
 rule find_chance:
     input:
-        scores=plan.scores(),
+        scores=plan.shown_scores(),
         predictions=plan.predictions(),
     output:
         "results/{experiment}/statistics/chance.csv",
@@ -165,7 +178,7 @@ rule find_chance:
 
 rule compare_systems:
     input:
-        scores=plan.scores(),
+        scores=plan.shown_scores(),
         predictions=plan.predictions(),
         features=ancient(expand("results/features/{dataset}.h5", dataset=plan.datasets)),
         digests=plan.digests([plan.features(dataset) for dataset in plan.datasets]),

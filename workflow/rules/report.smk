@@ -113,6 +113,40 @@ rule compare_with:
         """
 
 
+rule levels_table:
+    input:
+        scores="results/{experiment}/scores.csv",
+    output:
+        multiext("results/{experiment}/tables/levels", ".csv", ".md", ".tex"),
+        html=report(
+            "results/{experiment}/tables/levels.html",
+            caption="../report/levels_table.rst",
+            category="Tables",
+            labels={"table": "Levels"},
+        ),
+    log:
+        "results/logs/{experiment}/tables/levels.log",
+    benchmark:
+        "results/benchmarks/{experiment}/tables/levels.tsv"
+    conda:
+        "../../envs/light.yaml"
+    resources:
+        mem_mb=lambda w, attempt: 1000 * attempt,
+        runtime=lambda w, attempt: 20 * attempt,
+    params:
+        settings=lambda w: plan.tables_settings(),
+        code=plan.code("tabulate_levels.py"),
+    shell:
+        """
+        python "$NMER_HOME"/scripts/tabulate_levels.py \
+            --code {params.code:q} \
+            --settings {params.settings:q} \
+            --scores {input.scores:q} \
+            --output-stem results/{wildcards.experiment:q}/tables/levels \
+            >{log:q} 2>&1
+        """
+
+
 rule sweep_table:
     input:
         scores="results/{experiment}/scores.csv",

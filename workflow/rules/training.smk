@@ -82,6 +82,28 @@ rule train:
         """
 
 
+# Tested at other levels than its own: trained at a level, on a mixture of levels, or with no noise (SPEC 15).
+use rule train as train_elsewhere with:
+    input:
+        check=lambda w: plan.check(w),
+        features=ancient("results/features/{dataset}.h5"),
+        noisy=lambda w: ancient(plan.training_noise(w)),
+        teacher=lambda w: ancient(plan.teacher(w)),
+        digests=lambda w: plan.digests(
+            [plan.features(w.dataset), *plan.training_noise(w), *plan.teacher(w)]
+        ),
+    output:
+        model=kept(
+            "results/{experiment}/runs/{dataset}/{system}/{regime}/trained_{trained}/fold{fold}/model.safetensors"
+        ),
+        digest="results/{experiment}/runs/{dataset}/{system}/{regime}/trained_{trained}/fold{fold}/model.safetensors.sha256",
+        history="results/{experiment}/runs/{dataset}/{system}/{regime}/trained_{trained}/fold{fold}/history.csv",
+    log:
+        "results/logs/{experiment}/runs/{dataset}/{system}/{regime}/trained_{trained}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/{experiment}/runs/{dataset}/{system}/{regime}/trained_{trained}/fold{fold}.tsv"
+
+
 # On clean data alone, without a teacher.
 use rule train as pretrain with:
     input:

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
     named = {"dataset": arguments.dataset, "layout": arguments.layout}
     settings = CorpusSettings.from_mapping(command.settings(arguments.settings) | named)
     key = f"datasets.{settings.dataset}.modalities"
-    source_files(settings.layout, arguments.source, settings.file, settings.modalities, key)
+    source_files(settings.layout, arguments.source, settings.file, settings.modalities, key, settings.options)
     with tempfile.TemporaryDirectory() as folder, read_corpus(arguments.source, settings) as corpus:
         check(corpus, settings, arguments.source)
         check_tested_classes(corpus, settings)

@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
     parser.add_argument("--file", type=Path, help="Python file of a system of your own; it is executed")
     parser.add_argument("--options", default="{}", help="JSON: options of the system")
     parser.add_argument("--dims", help="JSON: width of each modality of the corpus")
+    parser.add_argument("--target", default="classes", choices=("classes", "score"), help="what it is to predict")
     parser.add_argument("--classes", type=int, default=4, help="number of classes (default 4)")
 
 
@@ -44,6 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.classes,
         command.settings(arguments.options, "--options"),
         str(arguments.file) if arguments.file else None,
+        arguments.target,
     )
     for finding in findings:
         print(f"{'error' if finding.fatal else 'warning'}: {arguments.system}: {finding.sentence}", file=sys.stderr)

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser, _name: str = "compare") -> No
     parser.add_argument("first", help="name of an experiment whose scores are complete")
     parser.add_argument("second", help="name of the experiment to compare with it")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results (default results)")
-    parser.add_argument("--metrics", nargs="+", default=["WA", "UA"], help="metrics to print (default WA UA)")
+    parser.add_argument("--metrics", nargs="+", help="metrics to print (default WA UA, of scores MAE Corr)")
     parser.add_argument("--csv", type=Path, help="CSV to write: every condition and metric, one row each")
     parser.add_argument("--markdown", type=Path, help="file for the Markdown table (default: print it)")
 

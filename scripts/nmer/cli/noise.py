@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 
-from nmer.names import MODALITIES
+from nmer.names import MODALITIES, plain_number
 
 EXAMPLES = {
     "noise": """Examples:
@@ -24,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser, _name: str = "noise") -> None
     parser.add_argument("--noise", default="gaussian", help="noise kind (default gaussian)")
     parser.add_argument("--options", default="{}", help="options of the kind, as JSON")
     parser.add_argument("--file", help="Python file of your own noise kind")
-    parser.add_argument("--snr-db", type=int, help="target SNR in dB; none for a kind without an SNR")
+    parser.add_argument("--snr-db", type=_decibels, help="target SNR in dB; none for a kind without an SNR")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
     parser.add_argument("--dataset", default="own", help="name of the dataset, part of the noise's key (default own)")
     parser.add_argument("--mode", default="integer_T", help="integer_T (the paper's) or exact_abar")
@@ -35,6 +36,17 @@ def add_arguments(parser: argparse.ArgumentParser, _name: str = "noise") -> None
     parser.add_argument("--standardise", action="store_true", help="of a .npy file: noise in units of the spread")
     parser.add_argument("--layout", help="layout of a corpus")
     parser.add_argument("--layout-settings", default="{}", help="JSON: further settings of the dataset (docs/data.md)")
+
+
+def _decibels(text: str) -> float:
+    """An SNR as it is spelt in names. Raises ArgumentTypeError for what is no finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of decibels, such as -10 or -7.5")
+    return plain_number(value)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""``nmer predict``: class probabilities of a trained system for features that the workflow has not seen."""
+"""``nmer predict``: classes or scores that a trained system predicts for features that the workflow has not seen."""
 
 from __future__ import annotations
 
@@ -47,10 +47,13 @@ def run(arguments: argparse.Namespace) -> None:
     parts = []
     for repeat in repeats:
         trained = first if repeat == first.repeat else load_trained(arguments.model, repeat, arguments.file)
-        probabilities = trained.predict(found.features)
+        predicted = trained.predict(found.features)
         part = pd.DataFrame({"utterance": found.ids, "repeat": repeat})
-        part["prediction"] = [trained.classes[number] for number in probabilities.argmax(axis=1)]
-        part[[f"prob_{name}" for name in trained.classes]] = probabilities
+        if trained.classes:
+            part["prediction"] = [trained.classes[number] for number in predicted.argmax(axis=1)]
+            part[[f"prob_{name}" for name in trained.classes]] = predicted
+        else:
+            part["prediction"] = predicted
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     write_text(arguments.out, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))

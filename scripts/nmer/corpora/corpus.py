@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from nmer.content import converting
-from nmer.corpora.registry import check_classes, layouts, missing_modalities
+from nmer.corpora.registry import check_classes, check_target, layouts, missing_modalities
 from nmer.errors import ConfigError, DataError, nearest
+from nmer.metrics import CLASSES, TARGETS
 from nmer.names import MODALITIES, modality_set
 
 
@@ -26,7 +27,8 @@ class CorpusSettings:
     dataset: its name. layout: the reader's name; file: the user's own file holding that reader.
     modalities: those that the corpus has, in the order a, v, l; a reader reads no others.
     dims: expected width per modality, missing = whatever the files hold.
-    classes: names in the order of the files' label numbers, None = the layout's own.
+    target: what the labels are, ``classes`` or ``score``, real numbers.
+    classes: names in the order of the files' label numbers, None = the layout's own; none for scores.
     standardize: modalities normalised per dimension. folds: how many folds the corpus has; a stratified division makes
     this many. :meth:`from_mapping` takes what the layout declares for either that is not given.
     paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper;
@@ -41,6 +43,7 @@ class CorpusSettings:
     file: str | None = None
     modalities: tuple[str, ...] = MODALITIES
     dims: Mapping[str, int | None] = field(default_factory=dict)
+    target: str = CLASSES
     classes: tuple[str, ...] | None = None
     standardize: tuple[str, ...] = ()
     folds: int = 1
@@ -71,8 +74,9 @@ class CorpusSettings:
         values.setdefault("folds", declaration.attributes.get("folds", 1))
         _check_types(values, section)
         check_undeclared(values, own, section)
-        declaration.check_options(values.get("options", {}), f"datasets.{values['dataset']}.options")
-        check_classes(declaration, values.get("classes"), f"datasets.{values['dataset']}.classes")
+        declaration.check_options(values.get("options", {}), f"{section}.options")
+        check_classes(declaration, values.get("classes"), f"{section}.classes")
+        check_target(declaration, values, section)
         values["standardize"] = tuple(m for m in own if m in values["standardize"])
         if "classes" in values:
             values["classes"] = tuple(values["classes"])
@@ -108,6 +112,8 @@ def _check_types(values: dict[str, Any], section: str) -> None:
         raise ConfigError(f"{section}.dims must map a, v, l to positive whole numbers, e.g. {{a: 74, v: 35, l: 300}}.")
     if not isinstance(standardize, list | tuple) or any(m not in MODALITIES for m in standardize):
         raise ConfigError(f"{section}.standardize must list modalities out of a, v, l.")
+    if values.get("target", CLASSES) not in TARGETS:
+        raise ConfigError(f"{section}.target must be one of {', '.join(TARGETS)}.")
     if not _positive(values.get("folds")):
         raise ConfigError(f"{section}.folds must be a whole number of at least 1.")
     for key in ("file", "paper_name", "evaluation"):
@@ -134,7 +140,8 @@ def _positive(value: object) -> bool:
 class Corpus:
     """A corpus as its reader found it. Usable as a context manager, which closes the reader's files.
 
-    ids, speakers: n strings. labels: (n,) int64 in 0..len(classes)-1. dims: width per modality.
+    ids, speakers: n strings. labels: (n,) int64 in 0..len(classes)-1; where the settings' target is ``score``, (n,)
+    float64 and no classes. dims: width per modality.
     lengths: per modality (n,) frames of each utterance. folds: 1-based number -> split -> (k,) int64 indices.
     features: (modality, index) -> (frames, dim) array of one utterance, read when asked for; any float type,
         not-a-number and infinities allowed (they are repaired when stored).

@@ -18,6 +18,9 @@ from nmer.seeds import derive_seed
 FEWEST_PARTS = 3
 """One to test, one to validate, one to train on."""
 
+STRATA = 5
+"""Groups of similar scores, whose shares are the same in every stratified fold."""
+
 Folds = dict[int, dict[str, np.ndarray]]
 
 
@@ -54,6 +57,13 @@ def leave_one_group_out(groups: Sequence[str], place: str) -> Folds:
     for number, (_rest, held_out) in enumerate(_splits(splitter, np.zeros(len(groups)), groups, place)):
         parts[held_out] = number
     return _rotate(parts, place)
+
+
+def score_strata(scores: np.ndarray) -> np.ndarray:
+    """Which fifth of the sorted scores each one is in, (n,) int64: strata of a corpus whose target is a score."""
+    bounds = np.quantile(scores, np.arange(1, STRATA) / STRATA)
+    strata: np.ndarray = np.searchsorted(np.unique(bounds), scores)
+    return strata
 
 
 def stratified(labels: np.ndarray, groups: Sequence[str] | None, count: int, dataset: str, place: str) -> Folds:

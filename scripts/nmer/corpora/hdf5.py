@@ -82,17 +82,21 @@ def read_array(stored: h5py.Dataset, path: str | Path, rows: slice = slice(None)
     return values
 
 
-def read_column(stored: h5py.Dataset, path: str | Path) -> list[str]:
-    """The entries of a dataset (n,) of text or numbers, as text. Raises DataError as :func:`read_array` does."""
+def read_column(stored: h5py.Dataset, path: str | Path, real: bool = False, hint: str = "") -> list[str]:
+    """The entries of a dataset (n,) of text or numbers, as text.
+
+    real: whether numbers need not be whole. hint: what to do where they must be, a sentence. Raises DataError as
+    :func:`read_array` does."""
     values = _read(stored, path, slice(None))
     if values.ndim != 1:
         raise DataError(f"{path}: '{_name(stored)}' has shape {values.shape}; one entry each is expected.")
     if values.dtype.kind not in "biufO" or (values.dtype.kind == "O" and not _is_text(stored)):
         raise DataError(f"{path}: '{_name(stored)}' holds {values.dtype} where text or numbers are expected.")
-    if values.dtype.kind == "f":
+    if values.dtype.kind == "f" and not real:
         wrong = values[~(np.isfinite(values) & (values == np.floor(values)))]
         if len(wrong):
-            raise DataError(f"{path}: '{_name(stored)}' holds {wrong[0]} where text or whole numbers are expected.")
+            where = "where text or whole numbers are expected."
+            raise DataError(f"{path}: '{_name(stored)}' holds {wrong[0]} {where}{hint and f' {hint}'}")
         return [str(int(value)) for value in values.tolist()]
     return [str(value) for value in values.tolist()]
 

@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from nmer.errors import DataError, nearest
+
+MOST_NUMBERS = 20
+"""Labels with more different numbers are scores, unless the configuration names them as classes."""
+
+
+def real_numbers(values: Sequence[str], path: str | Path, column: str) -> np.ndarray:
+    """(n,) float64 from text. Raises DataError, naming the column, for what is no finite number."""
+    numbers = np.empty(len(values))
+    for row, value in enumerate(values):
+        try:
+            numbers[row] = float(value)
+        except ValueError:
+            numbers[row] = math.nan
+        if not math.isfinite(numbers[row]):
+            raise DataError(f"{path}: '{value}' in the column '{column}' is no finite number. Correct it.")
+    return numbers
+
+
+def check_class_names(classes: Collection[str], path: str | Path, section: str) -> None:
+    """Raise DataError if the classes found are so many numbers that they are scores. section: the dataset's key."""
+    if len(classes) > MOST_NUMBERS and all(map(_is_number, classes)):
+        raise DataError(
+            f"{path}: the labels are {len(classes)} different numbers, more than {MOST_NUMBERS}: scores rather than "
+            f"classes. Set {section}.target: score, or name every class in {section}.classes."
+        )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) is not None
+    except ValueError:
+        return False
 
 
 def number_labels(

@@ -8,6 +8,8 @@ A layout is one file in ``layouts/`` (or a user's own, named by the dataset's ke
 ``files`` are patterns inside the dataset's folder, each of which must match (of a tuple of patterns, one); an empty
 ``files`` means that the dataset's path is itself the one file. ``modality_files`` gives further patterns by modality,
 needed where the dataset has that modality. ``optional_files`` (patterns too) may be absent.
+``option_files`` names options whose value is a further file, relative to the corpus' folder. ``targets`` lists what
+labels can be: ``("classes", "score")`` where the layout also reads real-valued scores, default classes alone.
 ``standardize`` names the modalities that are normalised by default, ``folds`` how many folds the corpus has unless the
 configuration says otherwise. ``classes`` names the classes in label order where the layout defines them. Keyword-only
 arguments are the layout's options (the dataset's key ``options``), bounded by ``choices``, ``minimum`` and ``maximum``
@@ -19,9 +21,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nmer.errors import ConfigError, DataError
+from nmer.metrics import CLASSES, SCORE
 from nmer.names import MODALITIES, modality_set
 from nmer.plugins import Declaration, Registry
 
@@ -43,6 +46,18 @@ def check_classes(declaration: Declaration, classes: Sequence[str] | None, where
             f"{where}: layout '{declaration.name}' defines its labels as {numbered(own)}; {', '.join(classes)} would "
             "rename them. Remove the key."
         )
+
+
+def check_target(declaration: Declaration, section: Mapping[str, Any], where: str) -> None:
+    """Raise ConfigError if a dataset has scores as its target, and a layout or a key that knows classes alone.
+
+    section: of the dataset. where: its key."""
+    if section.get("target", CLASSES) != SCORE:
+        return
+    if SCORE not in declaration.attributes.get("targets", (CLASSES,)):
+        raise ConfigError(f"{where}.target: layout '{declaration.name}' holds classes, no scores. Remove the key.")
+    if section.get("classes"):
+        raise ConfigError(f"{where}.classes: a dataset with 'target: score' has no classes. Remove one of the keys.")
 
 
 def numbered(classes: Sequence[str]) -> str:
@@ -68,11 +83,12 @@ def source_files(
     file: str | None = None,
     modalities: Iterable[str] = MODALITIES,
     key: str = "modalities",
+    options: Mapping[str, Any] | None = None,
 ) -> list[Path]:
     """The files that a layout reads from a corpus, sorted; reads only the layout's declaration and folder listings.
 
     source: the dataset's folder, or its file where the layout declares no files. file: a user's own layout file.
-    modalities: those of the dataset. key: the one that declares them, for messages.
+    modalities: those of the dataset. key: the one that declares them, for messages. options: of the layout.
     Raises DataError naming the missing file or pattern, ConfigError if there is no such layout.
     """
     source = Path(source)
@@ -93,6 +109,9 @@ def source_files(
         optional = attributes.get("optional_files", ())
         found = _files_of_folder(layout_name, source, required, optional)
         found |= _files_of_modalities(source, by_modality, modality_set(modalities), key)
+    for option in attributes.get("option_files", ()):
+        if name := (options or {}).get(option):
+            found.add(_file_of_option(source, name, option))
     for path in sorted(found):
         if not os.access(path, os.R_OK):
             raise DataError(f"{path}: may not be read (permission denied). Change its permissions.")
@@ -121,6 +140,20 @@ def _files_of_folder(
     return found
 
 
+def option_file(source: Path, name: str) -> Path:
+    """The file that an option names, relative to the corpus' folder. source: the corpus, a folder or a file."""
+    return (source if source.is_dir() else source.parent) / name
+
+
+def _file_of_option(source: Path, name: str, option: str) -> Path:
+    path = option_file(source, name)
+    if not path.is_file():
+        raise DataError(
+            f"{path}: no such file. Correct the layout's option '{option}', relative to the corpus' folder."
+        )
+    return path
+
+
 def _files_of_modalities(source: Path, patterns: Mapping[str, str], modalities: Sequence[str], key: str) -> set[Path]:
     matches = {m: _matches(source, pattern) for m, pattern in patterns.items()}
     there = [m for m, files in matches.items() if files and m in modalities]
@@ -132,7 +165,8 @@ def _files_of_modalities(source: Path, patterns: Mapping[str, str], modalities: 
 
 def relative_name(file: Path, source: Path) -> str:
     """Name of a source file as stored and reported: relative to the corpus' folder, with forward slashes."""
-    return file.relative_to(source).as_posix() if file != source else file.name
+    folder = source if source.is_dir() else source.parent
+    return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
 
 
 def _matches(folder: Path, pattern: str) -> set[Path]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import TypedDict, cast
+from typing import NotRequired, TypedDict, cast
 
 import h5py
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from nmer.content import unreadable
 from nmer.errors import DataError
+from nmer.metrics import CLASSES
 from nmer.names import SPLITS, modality_set
 
 SCOPES = ("stored", "valid_frames")
@@ -24,8 +25,9 @@ SCOPES = ("stored", "valid_frames")
 
 
 class Attributes(TypedDict):
-    """repairs: modality -> kind -> count. sources: file -> SHA-256."""
+    """repairs: modality -> kind -> count. sources: file -> SHA-256. target: absent where it is classes."""
 
+    target: NotRequired[str]
     classes: list[str]
     dims: dict[str, int]
     repairs: dict[str, dict[str, int]]
@@ -64,8 +66,13 @@ class FeatureStore:
         return cast(Attributes, {name: json.loads(value) for name, value in self._file.attrs.items()})
 
     @property
+    def target(self) -> str:
+        """What the labels are: ``classes`` or ``score``."""
+        return self.attributes.get("target", CLASSES)
+
+    @property
     def classes(self) -> list[str]:
-        """Class names in label order."""
+        """Class names in label order; none of scores."""
         return self.attributes["classes"]
 
     @property
@@ -101,9 +108,9 @@ class FeatureStore:
         return speakers
 
     @cached_property
-    def labels(self) -> NDArray[np.int64]:
-        """(n,)."""
-        labels: NDArray[np.int64] = self._file["utterance/label"][()]
+    def labels(self) -> NDArray[np.int64] | NDArray[np.float64]:
+        """(n,) class numbers, or scores."""
+        labels: NDArray[np.int64] | NDArray[np.float64] = self._file["utterance/label"][()]
         return labels
 
     @cached_property

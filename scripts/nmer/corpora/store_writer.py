@@ -18,6 +18,7 @@ from nmer.corpora.store import SCOPES
 from nmer.corpora.streaming import create_values, frames_per_block, utterance_blocks
 from nmer.errors import DataError
 from nmer.hdf5_output import create_file
+from nmer.metrics import SCORE
 from nmer.names import SPLITS
 from nmer.progress import progress
 
@@ -33,7 +34,7 @@ def write_store(
     standardised = [m for m in settings.standardize if m not in corpus.normalised]
     total = sum(4 * corpus.dims[m] * int(corpus.lengths[m].sum()) for m in corpus.modalities)
     with create_file(path, total) as file, progress(f"features of {settings.dataset}", total) as advance:
-        _write_utterances(file, corpus)
+        _write_utterances(file, corpus, settings.target)
         if not corpus.folds:
             file.create_group("fold")
         for number, fold in corpus.folds.items():
@@ -43,13 +44,15 @@ def write_store(
         repairs = {m: repaired for m, (repaired, _warnings) in written.items()}
         dims = {m: corpus.dims[m] for m in corpus.modalities}
         attributes = {"classes": corpus.classes, "dims": dims, "repairs": repairs, "sources": dict(sources or {})}
+        if settings.target == SCORE:
+            attributes["target"] = SCORE
         for name, value in attributes.items():
             file.attrs[name] = json.dumps(value, ensure_ascii=False)
     return [warning for _repaired, warnings in written.values() for warning in warnings]
 
 
-def _write_utterances(file: h5py.File, corpus: Corpus) -> None:
-    file["utterance/label"] = np.asarray(corpus.labels, np.int64)
+def _write_utterances(file: h5py.File, corpus: Corpus, target: str) -> None:
+    file["utterance/label"] = np.asarray(corpus.labels, np.float64 if target == SCORE else np.int64)
     for name, values in (("id", corpus.ids), ("speaker", corpus.speakers)):
         file.create_dataset(f"utterance/{name}", data=values, dtype=h5py.string_dtype())
 

@@ -8,15 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmer.corpora.corpus import CorpusSettings
-from nmer.corpora.folds import Folds, fixed_split, leave_one_group_out, numbered_parts, stratified
-from nmer.corpora.listing import number_labels
+from nmer.corpora.folds import (
+    Folds,
+    fixed_split,
+    leave_one_group_out,
+    numbered_parts,
+    score_strata,
+    stratified,
+)
+from nmer.corpora.listing import check_class_names, number_labels, real_numbers
 from nmer.corpora.registry import numbered
 from nmer.errors import DataError
+from nmer.metrics import SCORE
 
 
 @dataclass(frozen=True)
 class Utterances:
-    """ids, speakers: n strings. labels: (n,) int64. classes: names in label order. folds: as in ``Corpus``.
+    """ids, speakers: n strings. labels: (n,) int64, or float64 scores. classes: names in label order, none of scores.
+    folds: as in ``Corpus``.
 
     notes: sentences on how the table was understood.
     """
@@ -39,9 +48,9 @@ def understand(
     given: folds that the corpus states outright, instead. place: the file, for messages.
     No folds are made where the settings need none. Raises DataError naming file and column.
     """
-    labels, classes = number_labels(columns["label"], settings.classes, place)
+    labels, classes, note = _labels(columns["label"], settings, place)
     speakers = columns.get("speaker")
-    notes = [f"Classes: {numbered(classes)}."]
+    notes = [note]
     if speakers is None:
         notes.append("No column 'speaker': whether splits share speakers cannot be checked.")
     if not settings.needs_folds:
@@ -49,6 +58,23 @@ def understand(
     folds = given or _folds(columns, labels, protocol, settings, place)
     notes.append(f"Folds: {len(folds)}, {_DESCRIPTIONS[protocol]}.")
     return Utterances(columns["id"], labels, classes, speakers or list(columns["id"]), folds, notes)
+
+
+def _labels(column: list[str], settings: CorpusSettings, place: str) -> tuple[np.ndarray, list[str], str]:
+    """Labels, class names and a note on them."""
+    if settings.target == SCORE:
+        scores = real_numbers(column, place, "label")
+        return scores, [], describe_scores(scores)
+    if settings.classes is None:
+        check_class_names(set(column), place, f"datasets.{settings.dataset}")
+    labels, classes = number_labels(column, settings.classes, place)
+    return labels, classes, f"Classes: {numbered(classes)}."
+
+
+def describe_scores(scores: np.ndarray) -> str:
+    """A note on the scores of a corpus, (n,)."""
+    found = f" from {scores.min():g} to {scores.max():g}" if len(scores) else ""
+    return f"Target: a score, here{found}."
 
 
 _DESCRIPTIONS = {
@@ -64,6 +90,7 @@ def _folds(
 ) -> Folds:
     speakers = columns.get("speaker")
     if protocol == "stratified":
+        labels = score_strata(labels) if settings.target == SCORE else labels
         return stratified(labels, speakers, settings.folds, settings.dataset, place)
     if protocol == "leave_one_group_out":
         if speakers is None:

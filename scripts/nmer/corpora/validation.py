@@ -13,9 +13,11 @@ import numpy as np
 
 from nmer.content import converting
 from nmer.corpora.corpus import Corpus, CorpusSettings
+from nmer.corpora.listing import check_class_names
 from nmer.corpora.registry import numbered
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
+from nmer.metrics import SCORE
 from nmer.names import SPLITS
 
 PUBLISHED = {
@@ -33,6 +35,9 @@ PUBLISHED = {
 """The paper's Table 1 and, for the validation split that it leaves out, SPEC 5.1 and 5.2. IEMOCAP's sizes are those of
 the fold that tests Ses01M."""
 
+MOST_CLASS_LIKE = 3
+"""Scores with no more different values are probably classes."""
+
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -44,6 +49,12 @@ def check(corpus: Corpus, settings: CorpusSettings, source: str | Path | None = 
     section = f"datasets.{settings.dataset}"
     _check_arrays(corpus, section, settings)
     _check_utterances(corpus, section, source)
+    if settings.target == SCORE:
+        _check_scores(corpus, section)
+    else:
+        _check_classes(corpus, section)
+        if settings.classes is None:
+            check_class_names(corpus.classes, source or section, section)
     for m in settings.modalities:
         _check_modality(corpus, m, settings.dims.get(m), section)
     if len(corpus.folds) < settings.folds:
@@ -59,10 +70,13 @@ def _check_arrays(corpus: Corpus, section: str, settings: CorpusSettings) -> Non
     """Whether the reader returned what :class:`Corpus` says; a custom reader may not."""
     count, layout, modalities = len(corpus.ids), settings.layout, settings.modalities
     with converting(f"{section}, layout '{layout}'", "Correct its reader: see the documentation of Corpus."):
-        arrays = {"labels": corpus.labels} | {f"lengths[{m}]": corpus.lengths[m] for m in modalities}
-        wrong = [name for name, array in arrays.items() if not _whole(array) or array.shape != (count,)]
+        scores, arrays = settings.target == SCORE, {f"lengths[{m}]": corpus.lengths[m] for m in modalities}
+        is_right = isinstance(corpus.labels, np.ndarray) and corpus.labels.dtype.kind in ("f" if scores else "iu")
+        wrong = ["labels"] * (not is_right or corpus.labels.shape != (count,))
+        wrong += [name for name, array in arrays.items() if not _whole(array) or array.shape != (count,)]
         wrong += ["speakers"] * (len(corpus.speakers) != count)
         wrong += [name for name in ("ids", "speakers", "classes") if not _all_text(getattr(corpus, name))]
+        wrong += ["classes"] * (scores and bool(corpus.classes))
         wrong += [f"dims[{m}]" for m in modalities if int(corpus.dims[m]) != corpus.dims[m]]
         for number, fold in corpus.folds.items():
             for split in SPLITS:
@@ -71,9 +85,11 @@ def _check_arrays(corpus: Corpus, section: str, settings: CorpusSettings) -> Non
                 if index.ndim != 1 or outside:
                     wrong.append(f"folds[{number}][{split}]")
     if wrong:
+        whole = "lengths and folds are arrays of whole numbers, labels one of real numbers, without classes"
+        whole = whole if scores else "labels, lengths and folds are arrays of whole numbers"
         raise DataError(
             f"{section}: the reader of layout '{layout}' returned {', '.join(wrong)} unlike what is documented for "
-            f"Corpus ({count} utterances; labels, lengths and folds are arrays of whole numbers). Correct it."
+            f"Corpus ({count} utterances; {whole}). Correct it."
         )
 
 
@@ -110,6 +126,18 @@ def _check_utterances(corpus: Corpus, section: str, source: str | Path | None) -
                 f"{section}: {sort} {broken!r} holds a line end, a zero byte or another control character, which "
                 "tables and stores cannot keep. Rename it."
             )
+
+
+def _check_scores(corpus: Corpus, section: str) -> None:
+    infinite = np.flatnonzero(~np.isfinite(corpus.labels))
+    if len(infinite):
+        row = int(infinite[0])
+        raise DataError(
+            f"{section}: score {corpus.labels[row]} of utterance '{corpus.ids[row]}' is not finite. Correct the labels."
+        )
+
+
+def _check_classes(corpus: Corpus, section: str) -> None:
     outside = (corpus.labels < 0) | (corpus.labels >= len(corpus.classes))
     if outside.any():
         index = int(np.flatnonzero(outside)[0])
@@ -158,9 +186,11 @@ def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> N
             raise DataError(f"{place}: the {split} split is empty.{background(corpus)}")
         found = np.unique(corpus.labels[fold[split]])
         if len(found) < 2:
+            few = "classes" if corpus.classes else "different scores"
+            value = corpus.classes[found[0]] if corpus.classes else f"{found[0]:g}"
             raise DataError(
-                f"{place}: the {split} split has fewer than 2 classes: all of its {len(fold[split])} utterances are "
-                f"{corpus.classes[found[0]]}.{background(corpus)}"
+                f"{place}: the {split} split has fewer than 2 {few}: all of its {len(fold[split])} utterances are "
+                f"{value}.{background(corpus)}"
             )
     for names, what in ((corpus.ids, "utterance"), (corpus.speakers, "speaker or video")):
         split_of: dict[str, str] = {}
@@ -181,13 +211,17 @@ def report(
     store: the corpus as stored, which knows its variances and repairs. warnings: of writing it.
     """
     folds = [_describe_fold(store, number) for number in store.folds]
-    published = None if settings.synthetic else PUBLISHED.get(settings.paper_name or "")
+    # The paper's Table 1 counts classes, which scores have none of.
+    comparable = not settings.synthetic and settings.target != SCORE
+    published = PUBLISHED.get(settings.paper_name or "") if comparable else None
+    scores = {"scores": _describe_scores(store.labels)} if settings.target == SCORE else {}
     return {
         "dataset": settings.dataset,
         "layout": settings.layout,
         "utterances": len(store.ids),
         "classes": store.classes,
         "class_counts": _class_counts(store.labels, store.classes),
+        **scores,
         "speakers": len(set(store.speakers)),
         "dims": store.dims,
         "lengths": {m: _describe_lengths(np.diff(store.offset(m))) for m in store.modalities},
@@ -201,6 +235,7 @@ def report(
         "notes": corpus.notes,
         "warnings": [
             *corpus.warnings,
+            *_score_warnings(store),
             *_alike_warnings("Classes", corpus.classes),
             *_alike_warnings("Speakers", dict.fromkeys(corpus.speakers)),
             *_fold_warnings(corpus, settings),
@@ -242,6 +277,8 @@ def _split_lines(fold: Mapping[str, Any], published: Mapping[str, Any] | None) -
     lines = []
     for split in SPLITS:
         counts = ", ".join(f"{name} {count}" for name, count in fold[split]["class_counts"].items())
+        if "scores" in fold[split]:
+            counts = "scores {min:g} to {max:g}, median {median:g}".format(**fold[split]["scores"])
         paper = f" [paper {published['sizes'][split]}]" if published else ""
         lines.append(f"fold {fold['fold']} {split}: {fold[split]['utterances']}{paper} ({counts})")
     if published:
@@ -261,14 +298,30 @@ def _modality_line(described: Mapping[str, Any], m: str) -> str:
 
 
 def _class_counts(labels: np.ndarray, classes: list[str]) -> dict[str, int]:
+    if not classes:
+        return {}
     return dict(zip(classes, np.bincount(labels, minlength=len(classes)).tolist(), strict=True))
+
+
+def _describe_scores(scores: np.ndarray) -> dict[str, float]:
+    statistics = {"min": scores.min(), "median": np.median(scores), "mean": scores.mean(), "max": scores.max()}
+    return {name: round(float(value), 4) for name, value in statistics.items()}
+
+
+def _score_warnings(store: FeatureStore) -> list[str]:
+    values = np.unique(store.labels)
+    if store.target != SCORE or len(values) > MOST_CLASS_LIKE:
+        return []
+    found = ", ".join(f"{value:g}" for value in values)
+    return [f"The scores take {len(values)} values only ({found}): they may be classes. Give real-valued scores."]
 
 
 def _describe_fold(store: FeatureStore, number: int) -> dict[str, Any]:
     described: dict[str, object] = {"fold": number}
     for split, index in store.fold(number).items():
         counts = _class_counts(store.labels[index], store.classes)
-        described[split] = {"utterances": len(index), "class_counts": counts}
+        scores = {"scores": _describe_scores(store.labels[index])} if store.target == SCORE else {}
+        described[split] = {"utterances": len(index), "class_counts": counts} | scores
     return described
 
 

@@ -30,7 +30,7 @@ class CalibrationSettings:
 
     dataset: str
     noise: str
-    snr_db: int | None = None
+    snr_db: float | None = None
     kind: str | None = None
     file: str | None = None
     options: dict[str, Any] = field(default_factory=dict)

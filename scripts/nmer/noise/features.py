@@ -42,7 +42,7 @@ class Corrupted:
 def corrupt_features(
     utterances: Mapping[str, np.ndarray],
     kind: str = "gaussian",
-    target_db: int | None = -10,
+    target_db: float | None = -10,
     *,
     dataset: str,
     modality: str,

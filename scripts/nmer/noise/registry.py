@@ -11,6 +11,7 @@ Any other kind takes the features of an utterance and gives back what stands in 
     @noise_kind("drop_frames", additive=False)
     def drop_frames(values, generator, **options) -> values: ...
 
+``level="share"`` names the option that is the level of such a kind, a rate over which experiments can run it.
 With ``standardised=True`` such a kind gets and returns standardised units where the modality is standardised
 (SPEC 2.6, corruption space). Shapes are (frames, dim), arrays float32. Keyword-only arguments are the options.
 """
@@ -23,7 +24,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from nmer.errors import ConfigError
+from nmer.errors import ConfigError, nearest
 from nmer.plugins import Declaration, Registry
 from nmer.seeds import generator
 
@@ -53,6 +54,20 @@ def has_snr(declaration: Declaration) -> bool:
     """Whether a kind is additive, so that its level can be calibrated."""
     additive: bool = declaration.attributes.get("additive", True)
     return additive
+
+
+def level_option(declaration: Declaration) -> str:
+    """The option that is the level of a kind without an SNR, such as the share of frames lost; empty if none is.
+
+    Raises ConfigError if the declaration names no option of the kind.
+    """
+    option: str = declaration.attributes.get("level", "")
+    if option and option not in declaration.options:
+        raise ConfigError(
+            f"{declaration.file}: the level of '{declaration.name}' is '{option}', which is none of its options. "
+            f"{nearest(option, declaration.options)}"
+        )
+    return option
 
 
 def noise_power(kind: NoiseKind, options: dict[str, Any]) -> float:

@@ -114,14 +114,37 @@ def cached_draws(train_draws: int | str) -> int:
     return 1 if isinstance(train_draws, str) else train_draws
 
 
-def training_copies(train_draws: int | str, count: int, dataset: str, fold: int, repeat: int, epoch: int) -> np.ndarray:
-    """Which noisy copy each training utterance shows in one epoch, from 1: (count,) int64 (SPEC 2.7).
+def training_copies(
+    train_draws: int | str, count: int, dataset: str, fold: int, repeat: int, epoch: int, levels: int = 1
+) -> np.ndarray:
+    """Which copy each training utterance shows in one epoch where it is noisy: (count,) int64 (SPEC 2.7, 15).
 
-    train_draws: as configured; of several cached draws one is picked at random per utterance and epoch.
+    train_draws: as configured; of several cached draws one is picked at random per utterance and epoch. levels: how
+    many levels there are, each with its draws one after another; of several one is picked likewise; 0 for the clean
+    copy, 0.
     """
+    names = (dataset, fold, repeat, epoch)
+    if not levels:
+        return np.zeros(count, np.int64)
     if isinstance(train_draws, str):
         return np.full(count, FRESH_COPY)
-    return 1 + generator("training draws", dataset, fold, repeat, epoch).integers(train_draws, size=count)
+    draws = 1 + generator("training draws", *names).integers(train_draws, size=count)
+    if levels == 1:
+        return draws
+    return draws + train_draws * generator("training levels", *names).integers(levels, size=count)
+
+
+def validation_copies(train_draws: int | str, dataset: str, utterances: list[str], levels: int = 1) -> np.ndarray:
+    """Which copy each validation utterance shows where it is noisy: (utterances,) int64.
+
+    The first draw, of several levels at one that the utterance's name decides (SPEC 15). levels: as in
+    :func:`training_copies`.
+    """
+    if levels < 2:
+        return np.full(len(utterances), levels)
+    draws = cached_draws(train_draws)
+    drawn = [derive_key("validation level", dataset, utterance) % levels for utterance in utterances]
+    return 1 + draws * np.array(drawn, np.int64)
 
 
 def _incomplete(

@@ -21,14 +21,15 @@ from jsonschema.exceptions import best_match
 from nmer.corpora.corpus import check_undeclared
 from nmer.corpora.demo import DemoSettings
 from nmer.corpora.download_list import download_list
-from nmer.corpora.registry import check_classes, layouts, source_files
+from nmer.corpora.registry import check_classes, check_target, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.figures import figures, sources
-from nmer.metrics import check_metrics
 from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
-from nmer.noise.registry import has_snr, noise_kinds
+from nmer.noise.registry import has_snr
+from nmer.plan.levels import check_levels, check_studies, declaration_of
 from nmer.plan.settings import merged_training, training_settings
 from nmer.plan.sweeps import TRAINING, expanded
+from nmer.plan.targets import check_targets
 from nmer.plan.values import check_finite, check_values
 from nmer.plan.variants import check_kinds, check_section, check_sections, declared, file_of, kind_of
 from nmer.plugins import Declaration
@@ -68,13 +69,13 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
                 f"{where}.reference: '{reference}' is no multimodal system of {where}.systems. "
                 f"{nearest(reference, compared)}"
             )
-    check_metrics(experiment.get("metrics", []), f"{where}.metrics")
     _check_conditions(config["datasets"], experiment, f"{where}.conditions")
     for other in experiment.get("compare_with", []):
         _member(config["experiments"], other, f"{where}.compare_with", "experiments")
         if other == name:
             raise ConfigError(f"{where}.compare_with: '{other}' is the experiment itself. Name another one.")
     _check_figures(config.get("figures", {}), experiment.get("figures", []), f"{where}.figures")
+    check_targets(config, experiment, where)
     if 4 not in experiment.get("tables", [4]):
         for system in UNIMODAL_SYSTEMS:
             if system in experiment["systems"]:
@@ -91,6 +92,7 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
     if noise.get("beta_start", 0.001) > noise.get("beta_end", 0.1):
         raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
     _check_noise(noise.get("kinds", {}), experiment, where)
+    check_studies(config, experiment, where)
     check_finite(config)
     return config
 
@@ -190,34 +192,21 @@ def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) 
 
 def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
     """Check the noise kinds: those configured, those of the experiment, and that levels stand where there is an SNR."""
-    with_snr = set()
     for name in dict.fromkeys([*section, *experiment["noise"]]):
         given = section.get(name, {})
         key = f"noise.kinds.{name}" if name in section else f"{where}.noise"
         try:
-            declaration = noise_kinds.declaration(given.get("kind", name), given.get("file"))
+            declaration = declaration_of(section, name)
         except ConfigError as error:
             hint = "" if name in section else " Or describe it in noise.kinds."
             raise ConfigError(f"{key}: {error}{hint}") from None
         options = {option: value for option, value in given.items() if option not in ("file", "kind")}
         declaration.check_options(options, key)
-        if has_snr(declaration):
-            with_snr.add(name)
+    with_snr = [name for name in experiment["noise"] if has_snr(declaration_of(section, name))]
     alone = UNIMODAL_SYSTEMS.keys() & set(experiment["systems"])
-    if alone and "snr_db" in experiment.get("unimodal", {}) and not with_snr & set(experiment["noise"]):
+    if alone and "snr_db" in experiment.get("unimodal", {}) and not with_snr:
         raise ConfigError(f"{where}.unimodal.snr_db: no noise kind of the experiment has an SNR. Remove the list.")
-    levels = experiment["snr_db"]
-    if not isinstance(levels, dict):
-        return
-    for name in experiment["noise"]:
-        if name in with_snr and name not in levels:
-            raise ConfigError(f"{where}.snr_db: no list for noise kind '{name}'. Add one.")
-    for name in levels:
-        if name not in experiment["noise"]:
-            hint = nearest(name, experiment["noise"])
-            raise ConfigError(f"{where}.snr_db: '{name}' is not in the experiment's noise. {hint}")
-        if name not in with_snr:
-            raise ConfigError(f"{where}.snr_db: noise kind '{name}' has no SNR. Remove its list.")
+    check_levels(section, experiment, where)
 
 
 def name_sources(message: str, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
@@ -340,6 +329,7 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
         declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
         declaration.check_options(dataset.get("options", {}), f"datasets.{name}.options")
         check_classes(declaration, dataset.get("classes"), "classes")
+        check_target(declaration, dataset, f"datasets.{name}")
         own = declared_modalities(dataset)
         check_undeclared(dataset, own, f"datasets.{name}")
         if "generate" in dataset:
@@ -348,7 +338,8 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
             )
         elif "path" in dataset:
             source = Path(config.get("data", "data")) / dataset["path"]
-            source_files(dataset["layout"], source, dataset.get("file"), own, f"datasets.{name}.modalities")
+            key = f"datasets.{name}.modalities"
+            source_files(dataset["layout"], source, dataset.get("file"), own, key, dataset.get("options"))
     except ConfigError as error:
         said = str(error)
         raise ConfigError(said if said.startswith("datasets.") else f"datasets.{name}: {said}") from None

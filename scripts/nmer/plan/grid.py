@@ -9,18 +9,19 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from nmer.corpora.registry import layouts
 from nmer.errors import ConfigError
-from nmer.figures import figures, per_dataset, position, sources
-from nmer.metrics import SHOWN
-from nmer.names import UNIMODAL_SYSTEMS, corruption_name, incomplete_conditions
-from nmer.noise.registry import has_snr, noise_kinds
+from nmer.figures import figures, fits_target, per_dataset, position, sources
+from nmer.metrics import SHOWN_BY_DEFAULT
+from nmer.names import MIXED, UNIMODAL_SYSTEMS, incomplete_conditions, plain_number
 from nmer.plan.config import check_config, check_shape, declared_modalities, schema
 from nmer.plan.extraction import with_raw_defaults
+from nmer.plan.levels import Corruption, Levels
 from nmer.plan.settings import merged_training
 from nmer.plan.sweeps import swept_values
+from nmer.plan.targets import target_of
 from nmer.plan.values import normalised
 from nmer.plan.variants import Systems
 from nmer.plugins import Declaration
@@ -29,19 +30,6 @@ from nmer.systems.registry import check_teacher, regimes, unfit
 
 ALL_TABLES = (1, 2, 3, 4, 5)
 REFERENCE_NOISE = "gaussian"
-
-
-@dataclass(frozen=True)
-class Corruption:
-    """A noise kind at a level; its ``name`` is the stem of its files."""
-
-    noise: str
-    snr_db: int | None
-
-    @property
-    def name(self) -> str:
-        """E.g. ``gaussian_-10dB``."""
-        return corruption_name(self.noise, self.snr_db)
 
 
 @dataclass(frozen=True)
@@ -59,13 +47,27 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Training:
-    """One training job: all repeats of a system (or of a stage-A pretraining) on one fold."""
+    """One training job: all repeats of a system (or of a stage-A pretraining) on one fold.
+
+    trained_at: what it is trained at, where it is tested at other levels too (SPEC 15); empty where not.
+    """
 
     dataset: str
     system: str
     regime: str
     fold: int
     corruption: Corruption | None = None
+    trained_at: str = ""
+
+
+class Elsewhere(NamedTuple):
+    """An evaluation of a training at a level that need not be its own. trained_at: as of :class:`Training`."""
+
+    dataset: str
+    system: str
+    regime: str
+    corruption: Corruption
+    trained_at: str
 
 
 class Grid:
@@ -86,14 +88,16 @@ class Grid:
         self.systems: list[str] = self.experiment["systems"]
         self.repeats: int = self.experiment.get("repeats", 3)
         self.tables: list[int] = self.experiment.get("tables", list(ALL_TABLES))
+        self.target = target_of(config["datasets"][self.datasets[0]])
         self.figures: list[str] = sorted(self._wanted_figures(), key=self._position)
-        self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN))
+        self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN_BY_DEFAULT[self.target]))
         self.conditions: tuple[str, ...] = tuple(self.experiment.get("conditions", ()))
         """The incomplete conditions that are scored; none stands for all."""
         # NMER, or the first system that is trained, unless the key names another.
         own = [system for system in self.trained_systems if system not in UNIMODAL_SYSTEMS]
         self.reference: str = self.experiment.get("reference") or next(iter(own if "nmer" not in own else ["nmer"]), "")
         self.training: dict[str, Any] = merged_training(config.get("training", {}), self.experiment.get("training", {}))
+        self._levels = Levels(config.get("noise", {}).get("kinds", {}), self.experiment)
         overrides = self.experiment.get("system_options", {})
         self._named = Systems(config.get("systems", {}), overrides, self.systems, self.training)
         for dataset in self.datasets:
@@ -104,6 +108,11 @@ class Grid:
                 self._check_modalities(system)
         self.sweep: dict[str, dict[str, Any]] = swept_values(self.experiment.get("sweep", {}))
         """Variant of the sweep -> option or training key -> its value; empty without one."""
+        if not self._shown:
+            raise ConfigError(
+                f"experiments.{self.name}.test_at: of several levels in train_at, tables show each at its own level, "
+                "and none of them is tested. Add one of them to test_at."
+            )
         self.drawings = self._drawings()
 
     @property
@@ -117,31 +126,64 @@ class Grid:
         return [system for system in self.systems if system in REFERENCES]
 
     @cached_property
-    def snr_db(self) -> dict[str, list[int]]:
-        """Target SNRs per noise kind; none for a kind without an SNR."""
-        levels = self.experiment["snr_db"]
-        given = {
-            kind: (levels[kind] if isinstance(levels, dict) else levels) if self._has_snr(kind) else []
-            for kind in self.experiment["noise"]
-        }
-        # YAML's -10.0 is a whole number too, and shall name the same files.
-        return {kind: [int(level) for level in levels] for kind, levels in given.items()}
+    def snr_db(self) -> dict[str, list[float]]:
+        """Target SNRs per noise; none for a noise without an SNR, among them each rate of a kind that has rates."""
+        found: dict[str, list[float]] = {}
+        for corruption in self._shown:
+            own = found.setdefault(corruption.noise, [])
+            own += [] if corruption.snr_db is None else [corruption.snr_db]
+        return found
+
+    @cached_property
+    def listed(self) -> dict[str, Corruption]:
+        """The noise kinds at the levels of the experiment, by file stem."""
+        return {one.name: one for kind in self.experiment["noise"] for one in self._levels.corruptions(kind)}
+
+    @cached_property
+    def trained_at(self) -> dict[str, Corruption | None]:
+        """What systems are trained at, with the noise of a level; empty where each is tested at its own level."""
+        given = self.experiment.get("train_at", "own")
+        if given == "own":
+            return dict(self.listed) if "test_at" in self.experiment else {}
+        return self._levels.trained_at(given)
+
+    @cached_property
+    def tested(self) -> dict[str, Corruption]:
+        """The levels at which trained systems are tested, by file stem."""
+        given = self.experiment.get("test_at")
+        return dict(self.listed) if given is None else {one.name: one for one in self._levels.expanded(given)}
+
+    @cached_property
+    def _shown(self) -> list[Corruption]:
+        """The levels that tables show: all that are tested, or of several trainings each at its own level."""
+        if len(self.trained_at) < 2:
+            return list(self.tested.values())
+        return [one for name, one in self.tested.items() if name in self.trained_at]
 
     @cached_property
     def corruptions(self) -> dict[str, Corruption]:
         """Every noise kind and level, by file stem."""
-        pairs = [Corruption(kind, level) for kind in self.snr_db for level in self.levels(kind)]
+        pairs = [*self.tested.values(), *(one for one in self.trained_at.values() if one)]
+        pairs += list(self.listed.values()) if MIXED in self.trained_at or not self.trained_at else []
         if self._unimodal_is_run:
             pairs += [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
         return {corruption.name: corruption for corruption in pairs}
 
-    def levels(self, kind: str) -> list[int | None]:
-        """The levels at which a noise kind is run: its SNRs, or None alone where it has no SNR."""
-        return [*self.snr_db[kind]] or [None]
+    def levels(self, noise: str) -> list[float | None]:
+        """The levels at which a noise is run: its SNRs, or None alone where it has no SNR."""
+        return [*self.snr_db[noise]] or [None]
+
+    def rates(self) -> dict[str, dict[str, float]]:
+        """Noise kind -> the noises that are its rates, with the rates, ascending; of kinds with rates."""
+        return self._levels.rates() if self.snr_db else {}
 
     def corruptions_of(self, dataset: str) -> list[str]:
         """The corruptions of one dataset: 0 dB of the uni-modality benchmark stands where that is run."""
-        levels = {c.name: None for name, *_, c in self.evaluations() if name == dataset and c}
+        levels = {c.name for name, *_, c in self.evaluations() if name == dataset and c}
+        levels |= {one.corruption.name for one in self.elsewhere() if one.dataset == dataset}
+        if self.trained_at and any(one.dataset == dataset for one in self.elsewhere()):
+            levels |= self.listed.keys() if MIXED in self.trained_at else set()
+            levels |= {name for name, one in self.trained_at.items() if one}
         return [name for name in self.corruptions if name in levels]
 
     @property
@@ -151,6 +193,12 @@ class Grid:
             return REFERENCE_NOISE
         return next((kind for kind, levels in self.snr_db.items() if levels), next(iter(self.snr_db)))
 
+    @property
+    def reference_noises(self) -> list[str]:
+        """The reference noise, or where it is a rate of a kind, all rates of that kind, ascending."""
+        of_kind = (noises for noises in self.rates().values() if self.reference_noise in noises)
+        return [noise for noise in next(of_kind, [self.reference_noise]) if noise in self.snr_db]
+
     @cached_property
     def unimodal(self) -> dict[str, Any]:
         """The uni-modality benchmark: datasets, levels (0 dB and the experiment's), training (SPEC 4.7)."""
@@ -158,7 +206,7 @@ class Grid:
         levels = sorted({0, *reference}, reverse=True) if reference else []
         defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
         given: dict[str, Any] = defaults | self.experiment.get("unimodal", {})
-        return given | {"snr_db": [int(level) for level in given["snr_db"]]}
+        return given | {"snr_db": list(map(plain_number, given["snr_db"]))}
 
     @property
     def _unimodal_is_run(self) -> bool:
@@ -169,17 +217,17 @@ class Grid:
 
         A figure may declare what key of the experiment it ``needs``. Raises ConfigError for a listed one without it.
         """
-        configured = list(dict.fromkeys([*figures.shipped(), *self.config.get("figures", {})]))
-        needs = {name: self._figure(name).attributes.get("needs") for name in configured}
+        every = dict.fromkeys([*figures.shipped(), *self.config.get("figures", {})])
+        configured = [name for name in every if fits_target(self._figure(name), self.target)]
+        needs = {name: self._figure(name).attributes.get("needs", ()) for name in configured}
+        lacking = {name for name, keys in needs.items() if keys and not self.experiment.keys() & set(keys)}
         if "figures" not in self.experiment:
-            return [name for name in configured if not needs[name] or needs[name] in self.experiment]
+            return [name for name in configured if name not in lacking]
         listed: list[str] = self.experiment["figures"]
         for name in listed:
-            if (key := needs.get(name)) and key not in self.experiment:
-                where = f"experiments.{self.name}"
-                raise ConfigError(
-                    f"{where}.figures: '{name}' shows what {where}.{key} runs. Add that key, or leave it out."
-                )
+            if name in lacking:
+                keys, where = " or ".join(needs[name]), f"experiments.{self.name}"
+                raise ConfigError(f"{where}.figures: '{name}' shows what {keys} runs. Add that key, or leave it out.")
         return listed
 
     def _drawings(self) -> dict[str, Drawing]:
@@ -236,7 +284,8 @@ class Grid:
         """
         if system not in UNIMODAL_SYSTEMS:
             declared = regimes(self._system(system), self._given(system).get("options"))
-            run = [regime for regime in declared if regime != "all_noisy" or 5 in self.tables]
+            wanted = self.experiment.get("regimes", ["incomplete", *(["all_noisy"] if 5 in self.tables else [])])
+            run = [regime for regime in declared if regime == "clean" or regime in wanted]
             # A reference row can do without incomplete conditions, which one modality does not have.
             return (
                 run
@@ -260,8 +309,10 @@ class Grid:
     def _noise_levels(self, system: str, regime: str) -> list[Corruption]:
         if system in UNIMODAL_SYSTEMS:
             return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
-        kinds = [self.reference_noise] if regime == "all_noisy" else self.snr_db
-        return [Corruption(kind, level) for kind in kinds for level in self.levels(kind)]
+        if self.trained_at:  # of systems that are trained on clean data
+            return list(self.tested.values())
+        noises = self.reference_noises if regime == "all_noisy" else self.snr_db
+        return [Corruption(noise, level) for noise in noises for level in self.levels(noise)]
 
     def trainings(self) -> list[Training]:
         """Every training job of the experiment, pretraining included, each once; reference rows have none."""
@@ -270,18 +321,43 @@ class Grid:
             for regime, fold in itertools.product(self.regimes(dataset, system), self.folds(dataset)):
                 if teacher := self._teacher(system):
                     jobs[Training(dataset, teacher, "clean", fold)] = None
-                for corruption in self._training_levels(system, regime):
-                    jobs[Training(dataset, self.trained_as(system), regime, fold, corruption)] = None
+                trained = self.trained_as(system)
+                if self._is_elsewhere(system, regime):
+                    for name, corruption in self.trained_at.items():
+                        jobs[Training(dataset, trained, regime, fold, corruption, name)] = None
+                    continue
+                for level in self._training_levels(system, regime):
+                    jobs[Training(dataset, trained, regime, fold, level)] = None
         return list(jobs)
 
     def evaluations(self) -> list[tuple[str, str, str, Corruption | None]]:
-        """Every evaluation job: (dataset, system, regime, corruption); no corruption: on clean features alone."""
+        """Every evaluation of a training at its own level, or of one on clean data: (dataset, system, regime,
+        corruption); no corruption: on clean features alone."""
         return [
             (dataset, system, regime, corruption)
             for dataset, system in itertools.product(self.datasets, self.systems)
             for regime in self.regimes(dataset, system)
+            if not self._is_elsewhere(system, regime)
             for corruption in self._evaluation_levels(system, regime)
         ]
+
+    def elsewhere(self) -> list[Elsewhere]:
+        """Every evaluation of a training at levels that need not be its own (SPEC 15)."""
+        return [
+            Elsewhere(dataset, system, regime, corruption, name)
+            for dataset, system in itertools.product(self.datasets, self.systems)
+            for regime in self.regimes(dataset, system)
+            if self._is_elsewhere(system, regime)
+            for name, corruption in itertools.product(self.trained_at, self.tested.values())
+        ]
+
+    def _is_elsewhere(self, system: str, regime: str) -> bool:
+        return bool(self.trained_at) and regime != "clean" and system not in UNIMODAL_SYSTEMS
+
+    @property
+    def has_curves(self) -> bool:
+        """Whether the experiment asks for scores over levels, beside those of the paper's tables."""
+        return bool(self.experiment.keys() & {"levels", "train_at", "test_at"})
 
     @property
     def downloads(self) -> list[str]:
@@ -331,14 +407,9 @@ class Grid:
                     )
                     raise ConfigError(f"{place} (modalities {', '.join(own)}): {begins}{reason}. {remedy}.")
 
-    def _kind(self, name: str) -> dict[str, Any]:
+    def _kind(self, noise: str) -> dict[str, Any]:
         """What the configuration says of a noise, with the ``kind`` behind its name."""
-        said: dict[str, Any] = self.config.get("noise", {}).get("kinds", {}).get(name, {})
-        return {"kind": name} | said
-
-    def _has_snr(self, name: str) -> bool:
-        given = self._kind(name)
-        return has_snr(noise_kinds.declaration(given["kind"], given.get("file")))
+        return self._levels.described(noise)
 
     def _given(self, system: str) -> dict[str, Any]:
         """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""

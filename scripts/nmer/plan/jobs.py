@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nmer.plan.paths import HISTORY, RESULTS, SWEEP
+from nmer.plan.paths import HISTORY, LEVELS, RESULTS, SWEEP
 from nmer.plan.plan import Plan
 from nmer.references.registry import REFERENCES
 
@@ -89,7 +89,7 @@ def _trainings(plan: Plan) -> Iterable[Job]:
         for path in plan.system_check(system):
             yield _job("training", "check_system", path, system=system)
     for training in plan.trainings():
-        corruption = training.corruption.name if training.corruption else None
+        corruption = training.corruption.name if training.corruption and not training.trained_at else None
         model = plan.trained(training)
         about: dict[str, str | int] = {"dataset": training.dataset, "fold": training.fold}
         if model.is_relative_to(plan.folder / "teachers"):
@@ -98,13 +98,21 @@ def _trainings(plan: Plan) -> Iterable[Job]:
         else:
             of, rule = "training", "train" if corruption else "train_clean"
             about |= {"system": training.system, "regime": training.regime}
+            if training.trained_at:
+                rule = "train_elsewhere"
+                about["trained"] = training.trained_at
         if corruption:
             about["corruption"] = corruption
         yield _job(of, rule, model.with_name(HISTORY), model.parent, **about)
 
 
 def _evaluations(plan: Plan) -> Iterable[Job]:
-    for (dataset, system, regime, corruption), scores in zip(plan.evaluations(), plan.scores(), strict=True):
+    evaluations, elsewhere = plan.evaluations(), plan.elsewhere()
+    own, others = plan.scores()[: len(evaluations)], plan.scores()[len(evaluations) :]
+    for one, scores in zip(elsewhere, others, strict=True):
+        tested = {"dataset": one.dataset, "system": one.system, "regime": one.regime, "corruption": one.corruption.name}
+        yield _job("evaluation", "evaluate_elsewhere", scores, trained=one.trained_at, **tested)
+    for (dataset, system, regime, corruption), scores in zip(evaluations, own, strict=True):
         about: dict[str, str | int] = {"dataset": dataset, "system": system, "regime": regime}
         if corruption:
             about["corruption"] = corruption.name
@@ -118,6 +126,9 @@ def _results(plan: Plan) -> Iterable[Job]:
         number = stem.name.removeprefix("table")
         rule = "sizes_table" if number == "1" else "scores_table"
         yield _job("results", rule, stem.with_suffix(".csv"), table=number)
+    if plan.has_curves:
+        stem = plan.folder / "tables" / LEVELS
+        yield _job("results", "levels_table", stem.with_suffix(".csv"))
     if plan.sweep:
         stem = plan.folder / "tables" / SWEEP
         yield _job("results", "sweep_table", stem.with_suffix(".csv"))

@@ -9,9 +9,9 @@ from typing import Any
 from nmer.corpora.registry import source_files
 from nmer.errors import DataError
 from nmer.figures import VALUES, sources
-from nmer.names import ALL_CLEAN_SCORES, UNIMODAL_SYSTEMS, corruption_name, predictions_path
+from nmer.names import ALL_CLEAN_SCORES, TRAINED, UNIMODAL_SYSTEMS, corruption_name, predictions_path
 from nmer.plan.extraction import RawDataset
-from nmer.plan.grid import Drawing, Grid, Training
+from nmer.plan.grid import Drawing, Elsewhere, Grid, Training
 from nmer.systems.registry import regimes
 
 RESULTS = Path("results")
@@ -23,6 +23,9 @@ FIGURE_3 = "figure3"
 
 SWEEP = "sweep"
 """Name of the table of the sweep."""
+
+LEVELS = "levels"
+"""Name of the table of curves over levels."""
 
 STATISTICS = ("chance", "intervals", "comparisons", "ranks", "confusion")
 
@@ -63,24 +66,39 @@ class Paths(Grid):
 
     def trained(self, training: Training) -> Path:
         """The weights that a training job makes."""
-        corruption = training.corruption.name if training.corruption else None
-        return self.model(training.dataset, training.system, training.regime, training.fold, corruption)
+        level = training.corruption.name if training.corruption else None
+        place = f"{TRAINED}{training.trained_at}" if training.trained_at else level
+        return self.model(training.dataset, training.system, training.regime, training.fold, place)
 
     def system_check(self, system: str) -> list[Path]:
         """What says that a system was tried, before its trainings; for a system in a file of the user's own only."""
         return [self.folder / "checks" / f"{system}.txt"] if "file" in self._given(system) else []
 
     def scores(self) -> list[Path]:
-        """The scores of every evaluation job."""
+        """The scores of every evaluation job: those of trainings at their own level, then those at any level."""
         root = self.folder / "scores"
-        return [
+        own = [
             root / dataset / system / regime / f"{corruption.name if corruption else ALL_CLEAN_SCORES}.csv"
             for dataset, system, regime, corruption in self.evaluations()
         ]
+        return own + [self._elsewhere_scores(evaluation) for evaluation in self.elsewhere()]
+
+    def shown_scores(self) -> list[Path]:
+        """The scores that tables and statistics show: of several trainings each at its own level (SPEC 15)."""
+        hidden = {
+            self._elsewhere_scores(one)
+            for one in self.elsewhere()
+            if len(self.trained_at) > 1 and one.trained_at != one.corruption.name
+        }
+        return [path for path in self.scores() if path not in hidden]
 
     def predictions(self) -> list[Path]:
-        """The predictions of every evaluation job, beside its scores."""
-        return [predictions_path(path) for path in self.scores()]
+        """The predictions beside the scores that are shown."""
+        return [predictions_path(path) for path in self.shown_scores()]
+
+    def _elsewhere_scores(self, one: Elsewhere) -> Path:
+        place = self.folder / "scores" / one.dataset / one.system / one.regime / f"{TRAINED}{one.trained_at}"
+        return place / f"{one.corruption.name}.csv"
 
     def chance(self) -> Path:
         """The verdicts on which trainings are at chance."""
@@ -106,7 +124,8 @@ class Paths(Grid):
 
     def all_table_stems(self) -> list[Path]:
         """The tables of the paper, then those of the experiment's own studies, without suffix."""
-        return [*self.table_stems(), *([self.folder / "tables" / SWEEP] if self.sweep else [])]
+        studies = [name for name, run in ((SWEEP, self.sweep), (LEVELS, self.has_curves)) if run]
+        return [*self.table_stems(), *(self.folder / "tables" / name for name in studies)]
 
     def sweep_histories(self) -> list[Path]:
         """The histories of the trainings that the sweep makes."""
@@ -152,8 +171,12 @@ class Paths(Grid):
 
     def panels(self, dataset: str) -> list[Path]:
         """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise, or of the noises named."""
-        noises = self.experiment.get("embedding", {}).get("noise", [self.reference_noise])
-        names = [corruption_name(noise, level) for noise in noises for level in self.levels(noise)]
+        wanted = self.experiment.get("embedding", {}).get("noise")
+        names = (
+            [corruption_name(noise, level) for noise in self.reference_noises for level in self.levels(noise)]
+            if wanted is None
+            else [corruption.name for kind in wanted for corruption in self._levels.corruptions(kind)]
+        )
         return [self.folder / "embeddings" / dataset / name for name in names]
 
     def histories(self, dataset: str) -> list[Path]:
@@ -161,14 +184,22 @@ class Paths(Grid):
 
         Trainings for the incomplete conditions, or on clean data where a system has no other.
         """
-        noise = self.reference_noise
-        run = sorted(self.levels(noise), key=lambda level: 0 if level is None else -level)
-        noisy = [corruption_name(noise, level) for level in dict.fromkeys((run[0], run[-1]))]
+        run = [
+            corruption_name(noise, level)
+            for noise in self.reference_noises
+            for level in sorted(self.levels(noise), key=lambda level: 0 if level is None else -level)
+        ]
+        noisy = list(dict.fromkeys((run[0], run[-1])))
         histories = []
         for system in (name for name in self.trained_systems if name not in UNIMODAL_SYSTEMS):
             regime, places = (
                 ("incomplete", noisy) if "incomplete" in self.regimes(dataset, system) else ("clean", [None])
             )
+            if not {regime} & set(self.regimes(dataset, system)):
+                continue
+            if self.trained_at and regime != "clean":
+                own = [place for place in noisy if place in self.trained_at] or list(self.trained_at)[:1]
+                places = [f"{TRAINED}{place}" for place in own]
             for place, fold in itertools.product(places, self.folds(dataset)):
                 trained = self.model(dataset, self.trained_as(system), regime, fold, place)
                 histories.append(trained.with_name(HISTORY))
@@ -193,7 +224,9 @@ class Paths(Grid):
         """The experiment's datasets of raw media."""
         return [dataset for dataset in self.datasets if self.is_raw(dataset)]
 
-    def _sources(self, dataset: str) -> list[Path]:
+    def raw_files(self, dataset: str) -> list[Path]:
+        """The raw files of a dataset that is not generated, sorted."""
         section = self.config["datasets"][dataset]
         root = Path(self.data) / section["path"]
-        return source_files(section["layout"], root, section.get("file"), self.modalities(dataset))
+        own = self.modalities(dataset)
+        return source_files(section["layout"], root, section.get("file"), own, options=section.get("options"))

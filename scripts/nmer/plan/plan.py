@@ -22,15 +22,16 @@ from nmer.corpora.demo import MOSEI_FILE
 from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
 from nmer.figures import sources
-from nmer.metrics import SHOWN
-from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, FRESH, MODALITIES, UNIMODAL_SYSTEMS
+from nmer.metrics import CLASSES, SELECTING, SHOWN_BY_DEFAULT
+from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, CLEAN, FRESH, MIXED, MODALITIES, TRAINED, UNIMODAL_SYSTEMS
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
 from nmer.plan.extraction import MEMORY_MB
-from nmer.plan.grid import Corruption
+from nmer.plan.levels import Corruption
 from nmer.plan.paths import RESULTS, Paths
 from nmer.plan.settings import TrainingSettings, changed, training_settings
 from nmer.plan.sources import MEMORY, source_digests
+from nmer.plan.targets import target_of
 from nmer.plan.variants import non_default
 from nmer.references.registry import REFERENCES
 from nmer.report_settings import DatasetSettings, ReportSettings, UnimodalSettings
@@ -120,6 +121,12 @@ class Plan(Paths):
         stage = self._teacher(w.system)
         return [self.model(w.dataset, stage, "clean", w.fold)] if stage else []
 
+    def training_noise(self, w: Wildcards) -> list[Path]:
+        """The noisy embeddings of a training that is tested at several levels: of its level, of all, or none."""
+        if w.trained == MIXED:
+            return [self.noisy(w.dataset, name) for name in self.listed]
+        return [self.noisy(w.dataset, w.trained)] if self.trained_at[w.trained] else []
+
     def check(self, w: Wildcards) -> list[Path]:
         """The check of the system that a training, or a pretraining (wildcard ``stage``), is of, if there is one."""
         return self.system_check(getattr(w, "stage", None) or w.system)
@@ -127,6 +134,8 @@ class Plan(Paths):
     def models(self, w: Wildcards) -> list[Path]:
         """The models of every fold that an evaluation tests."""
         level = None if w.regime == "clean" else w.corruption
+        if trained_at := getattr(w, "trained", None):
+            level = f"{TRAINED}{trained_at}"
         trained = self.trained_as(w.system)
         return [self.model(w.dataset, trained, w.regime, fold, level) for fold in self.folds(w.dataset)]
 
@@ -182,6 +191,7 @@ class Plan(Paths):
         section = self.config["datasets"][w.dataset]
         keys = ("layout", "file", "dims", "classes", "standardize", "folds", "paper_name", "options")
         read = {key: section.get(key) for key in keys}
+        read["target"] = None if target_of(section) == CLASSES else target_of(section)
         evaluation = section.get("evaluation", EVERY_CONDITION)
         read["evaluation"] = None if evaluation == EVERY_CONDITION else evaluation
         read["modalities"] = self._fewer_modalities(w.dataset)
@@ -192,7 +202,7 @@ class Plan(Paths):
         """One digest of the content of all raw files of a dataset; empty for one that the workflow makes."""
         if "path" not in self.config["datasets"][w.dataset]:
             return ""
-        digests = source_digests(self._sources(w.dataset), MEMORY)
+        digests = source_digests(self.raw_files(w.dataset), MEMORY)
         return hashlib.sha256(_json(digests).encode()).hexdigest()[:16]
 
     def calibration_settings(self, w: Wildcards) -> str:
@@ -221,26 +231,35 @@ class Plan(Paths):
         system = stage or w.system
         training = self._training_of(system, pretraining=stage is not None)
         teacher = self._teacher(system)
+        own = getattr(w, "trained", None)
+        has_noise = self._trains_on_noise(w)
         return _json(
             self._run(w, system, getattr(w, "regime", "clean"))
             | {
+                "trained_at": own if own in (MIXED, CLEAN) else None,
+                "mixed": list(self.listed) if own == MIXED else None,
                 "fold": int(w.fold),
                 "teacher": (self._given(teacher) or None) if teacher else None,
                 "training": changed(training, TrainingSettings()) or None,
-                "scope": self._scope if getattr(w, "regime", "clean") != "clean" else None,
-                "train_draws": self._train_draws if getattr(w, "regime", "clean") != "clean" else None,
+                "scope": self._scope if has_noise else None,
+                "train_draws": self._train_draws if has_noise else None,
             }
         )
 
+    @staticmethod
+    def _trains_on_noise(w: Wildcards) -> bool:
+        return getattr(w, "regime", "clean") != "clean" and getattr(w, "trained", None) != CLEAN
+
     def _training_of(self, system: str, pretraining: bool = False) -> TrainingSettings:
         """How a system is optimised. pretraining: whether it is a stage-A pretraining."""
-        return replace(training_settings(self.training, pretraining), **self._named.training(system))
+        section = {"selection": SELECTING[self.target]} | self.training
+        return replace(training_settings(section, pretraining), **self._named.training(system))
 
     def check_settings(self, w: Wildcards) -> str:
         """Settings of the check of a system: how it is built, and for which modalities, if fewer than three."""
         sets = sorted({"".join(self.modalities(dataset)) for dataset in self.datasets})
-        about = {"system": self._named.kind(w.system), "modalities": None if sets == [ALL_CLEAN] else sets}
-        return _json(about | self._given(w.system))
+        about = {"modalities": None if sets == [ALL_CLEAN] else sets, "target": self._score_target}
+        return _json({"system": self._named.kind(w.system)} | about | self._given(w.system))
 
     def evaluation_settings(self, w: Wildcards) -> str:
         """Settings of an evaluation."""
@@ -248,6 +267,7 @@ class Plan(Paths):
         conditions = list(self.conditions) if in_noise else []
         name = w.system if self._named.kind(w.system) != w.system else None
         about = {"folds": self.folds(w.dataset), "conditions": conditions or None, "name": name}
+        about |= {"trained_at": getattr(w, "trained", None)}
         return _json(self._run(w, w.system, w.regime) | about)
 
     def shown(self, table: int | None = None) -> ReportSettings:
@@ -258,6 +278,7 @@ class Plan(Paths):
             systems=self.systems,
             snr_db=self.snr_db,
             reference_noise=self.reference_noise,
+            rates=self.rates(),
             unimodal=UnimodalSettings(**unimodal) if self._unimodal_is_run and table == 4 else None,
             metrics=self.metrics,
             conditions=self.conditions,
@@ -272,7 +293,7 @@ class Plan(Paths):
     def scored_settings(self, table: int | None = None) -> str:
         """Settings of what is computed for every metric, whichever are shown."""
         titles = self.titles() if table else {}  # nothing but the claims prints them
-        return replace(self.shown(table), metrics=SHOWN, titles=titles).to_json()
+        return replace(self.shown(table), metrics=SHOWN_BY_DEFAULT[self.target], titles=titles).to_json()
 
     def compared_settings(self, w: Wildcards) -> str:
         """Settings of the table that sets another experiment beside this one."""
@@ -397,8 +418,8 @@ class Plan(Paths):
             plugins = [self._system(system).file]
             if script != "evaluate.py" and (teacher := self._teacher(system)):
                 plugins.append(self._system(teacher).file)
-            if script == "train.py" and self._train_draws == FRESH and getattr(w, "regime", "clean") != "clean":
-                given = self._kind(self.corruptions[w.corruption].noise)
+            if script == "train.py" and self._train_draws == FRESH and self._trains_on_noise(w):
+                given = self._kind(self.corruptions[getattr(w, "corruption", None) or w.trained].noise)
                 plugins += [FRESH_NOISE, noise_kinds.path(given["kind"], given.get("file"))]
         return plugins
 
@@ -443,7 +464,7 @@ class Plan(Paths):
         if dataset not in self._raw_bytes and self.is_raw(dataset):
             self._raw_bytes[dataset] = self.raw(dataset).raw_size()
         elif dataset not in self._raw_bytes:
-            files = [] if "generate" in self.config["datasets"][dataset] else self._sources(dataset)
+            files = [] if "generate" in self.config["datasets"][dataset] else self.raw_files(dataset)
             self._raw_bytes[dataset] = sum(file.stat().st_size for file in files)
         return self._raw_bytes[dataset]
 
@@ -468,6 +489,11 @@ class Plan(Paths):
         return None if scope == default else scope
 
     @property
+    def _score_target(self) -> str | None:
+        """The target of the experiment's datasets, where it is not the default."""
+        return None if self.target == CLASSES else self.target
+
+    @property
     def _train_draws(self) -> int | str | None:
         """``noise.train_draws``, where that is not the default."""
         draws = self.config.get("noise", {}).get("train_draws", 1)
@@ -489,7 +515,9 @@ class Plan(Paths):
     def _run(self, w: Wildcards, system: str, regime: str) -> dict[str, Any]:
         section = self.config["datasets"][w.dataset]
         evaluation = section.get("evaluation", EVERY_CONDITION)
-        corruption = self.corruptions[w.corruption] if getattr(w, "corruption", None) else Corruption("", None)
+        # A training that is tested at several levels has the noise of its own, if it has one.
+        name = getattr(w, "corruption", None) or getattr(w, "trained", None)
+        corruption = self.corruptions.get(name, Corruption("", None)) if name else Corruption("", None)
         return {
             "dataset": w.dataset,
             "system": self._named.kind(system),

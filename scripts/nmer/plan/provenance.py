@@ -15,7 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from nmer.corpora.registry import source_files
 from nmer.digests import digest_path, file_digest, recorded, stated_digest
 from nmer.errors import DataError
 from nmer.files import read_json, write_json
@@ -164,12 +163,14 @@ def made_by(plan: Plan, job: Job) -> tuple[str, str]:
         return "make_table.py", plan.scored_settings()
     if job.rule == "scores_table":
         return "make_table.py", plan.tables_settings(int(w.table))
-    if job.rule in ("pretrain", "train_clean", "train"):
+    if job.rule in ("pretrain", "train_clean", "train", "train_elsewhere"):
         return "train.py", plan.training_settings(w)
-    if job.rule in ("evaluate", "evaluate_clean"):
+    if job.rule in ("evaluate", "evaluate_clean", "evaluate_elsewhere"):
         return "evaluate.py", plan.evaluation_settings(w)
     if job.rule == "fit_reference":
         return "fit_reference.py", plan.evaluation_settings(w)
+    if job.rule == "levels_table":
+        return "tabulate_levels.py", plan.tables_settings()
     if job.rule == "sweep_table":
         return "tabulate_sweep.py", plan.sweep_settings()
     if job.rule == "audit_claims":
@@ -208,10 +209,7 @@ def _sources(plan: Plan, dataset: str) -> list[str] | None:
     section = plan.config["datasets"][dataset]
     if "path" not in section:
         return None
-    files = source_files(
-        section["layout"], Path(plan.data) / section["path"], section.get("file"), plan.modalities(dataset)
-    )
-    return sorted(source_digests(files, MEMORY).values())
+    return sorted(source_digests(plan.raw_files(dataset), MEMORY).values())
 
 
 def digest_of(path: str) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from nmer.errors import DataError
 from nmer.files import read_json, read_table_rows, write_json
+from nmer.metrics import CLASSES, SELECTING
 
 LIVE_HISTORY = "live_history.csv"
 """A row per repeat and epoch, appended as they end."""
@@ -21,7 +23,8 @@ class Running:
     """A training in progress.
 
     history: the file that it will write. live: its rows until now. epochs, repeats: in all. rows: number done.
-    val_ua: of the last epoch, per repeat that has one. seconds_per_row: since its last start; None before an epoch.
+    metric: the one that is shown. reached: epoch and value of the metric, per repeat that has one. seconds_per_row:
+    since its last start; None before an epoch.
     idle: seconds since its last epoch, or its start.
     """
 
@@ -30,7 +33,8 @@ class Running:
     epochs: int
     repeats: int
     rows: int
-    val_ua: dict[int, tuple[int, float]]
+    metric: str
+    reached: dict[int, tuple[int, float]]
     seconds_per_row: float | None
     idle: float
 
@@ -69,18 +73,25 @@ def running(checkpoints: Path) -> list[Running]:
     return [found[path] for path in sorted(found) if not path.exists()]
 
 
+def followed_metric(row: Mapping[str, object]) -> str:
+    """The metric by which a training is followed: the one that selects by default. row: of a history."""
+    return next((metric for metric in SELECTING.values() if f"val_{metric}" in row), SELECTING[CLASSES])
+
+
 def _read(about: Path) -> Running:
     told, live = read_json(about), about.with_name(LIVE_HISTORY)
     rows, started = _rows(live), about.stat().st_mtime
     latest = max(started, live.stat().st_mtime) if rows else started
     new = len(rows) - int(told["rows"])
+    metric = followed_metric(rows[0]) if rows else ""
     return Running(
         history=Path(told["history"]),
         live=live,
         epochs=int(told["epochs"]),
         repeats=int(told["repeats"]),
         rows=len(rows),
-        val_ua={int(row["repeat"]): (int(row["epoch"]), float(row["val_UA"])) for row in rows},
+        metric=metric,
+        reached={int(row["repeat"]): (int(row["epoch"]), float(row[f"val_{metric}"])) for row in rows},
         seconds_per_row=(latest - started) / new if new > 0 else None,
         idle=max(time.time() - latest, 0.0),
     )

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Self
 
 from nmer.command import fill
 from nmer.errors import ConfigError, nearest
-from nmer.names import REGIMES
+from nmer.names import CLEAN, MIXED, REGIMES
 
 LOSS = "loss"
-"""Value of ``selection``: the epoch with the lowest validation cross-entropy, in place of the highest score."""
+"""Value of ``selection``: the epoch with the lowest validation loss, in place of the best score."""
 
 FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
 
@@ -25,6 +25,7 @@ class TrainingSettings:
     training amplifies that, fastest in MMIN (docs/performance.md: where rounding grows). graphs: whether a stacked step
     is captured in CUDA graphs, which changes nothing but the time. selection: what selects the epoch on the validation
     split, a metric or LOSS. patience: epochs without a better one after which a training ends; 0 trains all epochs.
+    score_loss: of a score target, ``L1`` or ``MSE``.
     """
 
     learning_rate: float = 2e-4
@@ -39,6 +40,7 @@ class TrainingSettings:
     graphs: str = "where_faster"
     selection: str = "UA"
     patience: int = 0
+    score_loss: str = "L1"
 
     @property
     def epochs(self) -> int:
@@ -93,6 +95,8 @@ class RunSettings(_JobSettings):
 
     teacher: ``options`` and ``file`` of the pretrained system, where they are not its defaults. scope: of the variances
     that calibrate the noise. train_draws: how many noisy copies there are to train on, or ``fresh`` (SPEC 2.7).
+    trained_at: None for the level of ``noise``; ``mixed`` for the noisy embeddings that ``mixed`` names, one drawn per
+    utterance and epoch; ``clean`` for none (SPEC 15).
     """
 
     dataset: str
@@ -101,13 +105,15 @@ class RunSettings(_JobSettings):
     fold: int
     repeats: int
     noise: str | None = None
-    snr_db: int | None = None
+    snr_db: float | None = None
     evaluation: str = "every_condition"
     file: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     teacher: dict[str, Any] = field(default_factory=dict)
     scope: str = "stored"
     train_draws: int | str = 1
+    trained_at: str | None = None
+    mixed: list[str] = field(default_factory=list)
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     @classmethod
@@ -116,13 +122,19 @@ class RunSettings(_JobSettings):
         training = fill(TrainingSettings, mapping.get("training", {}), "settings.training")
         return super().from_mapping(mapping | {"training": training})
 
+    @property
+    def levels(self) -> int:
+        """How many noise levels the noisy copies have: 0 where they are left clean."""
+        return {None: 1, CLEAN: 0, MIXED: len(self.mixed)}[self.trained_at]
+
 
 @dataclass(frozen=True)
 class EvaluationSettings(_JobSettings):
     """One evaluation job: a trained system on its test splits, at one noise kind and level.
 
     conditions: the incomplete conditions to score; none stands for all.
-    name: of a variant, under which its scores are written; None = that of the system.
+    name: of a variant, under which its scores are written; None = that of the system. trained_at: what the training
+    has seen, where it is tested at other levels too: the name of a level, ``mixed`` or ``clean``.
     """
 
     dataset: str
@@ -131,12 +143,13 @@ class EvaluationSettings(_JobSettings):
     folds: list[int]
     repeats: int
     noise: str | None = None
-    snr_db: int | None = None
+    snr_db: float | None = None
     evaluation: str = "every_condition"
     conditions: list[str] = field(default_factory=list)
     file: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     name: str | None = None
+    trained_at: str | None = None
 
 
 def changed(settings: TrainingSettings, default: TrainingSettings) -> dict[str, Any]:

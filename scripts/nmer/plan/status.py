@@ -103,15 +103,15 @@ def duration(seconds: float) -> str:
 
 
 def _running_lines(trainings: list[Running], plan: Plan) -> list[str]:
-    """A line per training in progress: its epoch and validation UA, when that was, how long it may still take."""
+    """A line per training in progress: its epoch and validation score, when that was, how long it may still take."""
     if not trainings:
         return []
     lines = ["", "Trainings in progress:"]
     for job in trainings:
         name = job.history.parent.relative_to(plan.folder) if job.history.is_relative_to(plan.folder) else job.history
         reached = [
-            f"repeat {repeat} epoch {epoch}/{job.epochs} UA {score:.4f}"
-            for repeat, (epoch, score) in sorted(job.val_ua.items())
+            f"repeat {repeat} epoch {epoch}/{job.epochs} {job.metric} {score:.4f}"
+            for repeat, (epoch, score) in sorted(job.reached.items())
         ]
         at = f"{', '.join(reached)}; last epoch {duration(job.idle)} ago" if reached else "in its first epoch"
         rest = f"; about {duration(job.seconds_left)} left" if job.seconds_left is not None else ""

@@ -1,4 +1,4 @@
-"""A trained system out of a model file, and class probabilities for new features."""
+"""A trained system out of a model file, and class probabilities or scores for new features."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from torch import Tensor
 
 from nmer.corpora.repair import repair
 from nmer.errors import ConfigError, DataError
+from nmer.metrics import SCORE
 from nmer.systems.building import build_system
 from nmer.systems.interface import Sequences, System
-from nmer.training.inference import BATCH, classify, encode
+from nmer.training.inference import BATCH, classify, encode, logits
 from nmer.training.models import load_normalisation, load_settings, restore
 
 
@@ -23,9 +24,10 @@ from nmer.training.models import load_normalisation, load_settings, restore
 class TrainedSystem:
     """One repeat of a training, ready to be applied.
 
-    system: in evaluation mode. classes: names in the order of the probabilities. dims: width per modality.
-    normalisation: modality -> mean and standard deviation, each (dim,), of the training split; a modality whose
-    features the system takes as they are is absent. settings: of the training. repeat: which of its repeats.
+    system: in evaluation mode. classes: names in the order of the probabilities, none where it predicts scores.
+    dims: width per modality. normalisation: modality -> mean and standard deviation, each (dim,), of the training
+    split; a modality whose features the system takes unchanged is absent. settings: of the training. repeat: which of
+    its repeats.
     """
 
     system: System
@@ -36,7 +38,7 @@ class TrainedSystem:
     repeat: int
 
     def predict(self, features: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
-        """Class probabilities, (utterances, classes) float32.
+        """Class probabilities, (utterances, classes) float32, or predicted scores, (utterances,) float32.
 
         features: per modality that the system reads one array (frames, dim) for each utterance, in the same order, in
         the units of the training corpus; values that are not finite count as 0, as in the workflow. Raises DataError
@@ -48,15 +50,18 @@ class TrainedSystem:
             raise DataError(f"Modalities have different numbers of utterances: {counts}.")
         rows = torch.arange(next(iter(counts.values())))
         if not len(rows):
-            return np.empty((0, len(self.classes)), np.float32)
+            return np.empty((0, len(self.classes)) if self.classes else 0, np.float32)
         served = _Served(batches)
         return np.concatenate([self._probabilities(served, own) for own in rows.split(BATCH)])
 
     def _probabilities(self, served: _Served, rows: Tensor) -> np.ndarray:
         """Of a part of the utterances: their encodings may be sequences, which are large."""
         encodings = {m: encode(self.system, served, m, rows, torch.zeros_like(rows)) for m in self.system.modalities}
-        probabilities: np.ndarray = classify(self.system, encodings, {}).numpy()
-        return probabilities
+        if self.classes:
+            probabilities: np.ndarray = classify(self.system, encodings, {}).numpy()
+            return probabilities
+        scores: np.ndarray = logits(self.system, encodings, {})[:, 0].numpy()
+        return scores
 
     def _checked(self, modality: str, features: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
         """Utterances of a modality, each (frames, dim) float32, normalised."""
@@ -104,7 +109,7 @@ def _describes_a_model(settings: object) -> bool:
         and isinstance(dims, dict)
         and all(isinstance(dim, int) and dim > 0 for dim in dims.values())
         and isinstance(classes, list)
-        and len(classes) > 1
+        and (not classes if settings.get("target") == SCORE else len(classes) > 1)
         and all(isinstance(name, str) for name in classes)
     )
 
@@ -131,7 +136,7 @@ def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = No
             "you trust it."
         )
     options, dims, classes = settings.get("options", {}), settings["dims"], settings["classes"]
-    system = build_system(settings["system"], dims, len(classes), 0.0, options, str(file) if file else None)
+    system = build_system(settings["system"], dims, len(classes) or 1, 0.0, options, str(file) if file else None)
     if system.noise_flags:
         raise ConfigError(
             f"{path}: its system '{settings['system']}' was trained with noise_flags, so it must be told which "

@@ -1,1 +1,1 @@
-"""Reference rows: simple classifiers without randomness, one file each, scored beside the systems."""
+"""Reference rows: simple predictors without randomness, one file each, scored beside the systems."""

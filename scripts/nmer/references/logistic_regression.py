@@ -7,8 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from nmer.metrics import METRICS
-from nmer.references.registry import Classifier, Examples, reference
+from nmer.metrics import CLASS_METRICS
+from nmer.references.registry import Examples, Predictor, reference
 
 REGULARISATION = (0.001, 0.01, 0.1, 1.0)
 """Inverse strengths to choose from; of equally good ones the strongest regularisation is kept."""
@@ -17,7 +17,7 @@ ITERATIONS = 2000
 
 
 @reference("logistic_regression")
-def logistic_regression(train: Examples, validation: list[Examples], classes: int, /) -> Classifier:
+def logistic_regression(train: Examples, validation: list[Examples], classes: int, /) -> Predictor:
     """Standardised features; the regularisation with the best validation UA, averaged over the conditions."""
     models = [
         make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=ITERATIONS)).fit(
@@ -25,7 +25,7 @@ def logistic_regression(train: Examples, validation: list[Examples], classes: in
         )
         for strength in REGULARISATION
     ]
-    score = METRICS["UA"].score
+    score = CLASS_METRICS["UA"].score
     ua = [
         np.mean([score(part.labels, model.predict(part.features), classes) for part in validation]) for model in models
     ]

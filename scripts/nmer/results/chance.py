@@ -17,11 +17,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from nmer.metrics import SCORE, SCORE_METRICS
 from nmer.names import ALL_NOISY, AVERAGE, all_clean
-from nmer.references.registry import MAJORITY
+from nmer.references.registry import CONSTANT
 from nmer.results.predictions import RUN, Run
-from nmer.results.reading import read_columns
+from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import modalities_of
+from nmer.snr_column import merged_by_level, with_snr
 
 CONFIDENCE = 0.95
 ONE_CLASS = 0.99
@@ -33,13 +35,19 @@ CELL = (*RUN, "condition")
 MARKS = ("trainings", "at_chance", "wa_at_majority")
 _TYPES = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     "condition": "str",
     **dict.fromkeys(("fold", "repeat", "items", "classes"), "int64"),
     **dict.fromkeys(("wa", "majority", "ua", "ua_low", "most_predicted"), "float64"),
     **dict.fromkeys(("at_chance", "wa_at_majority"), "int64"),
 }
 COLUMNS = tuple(_TYPES)
+_OF_CLASSES = ("classes", "wa", "majority", "ua", "ua_low", "most_predicted", "wa_at_majority")
+_SCORE_TYPES = {
+    **{name: kind for name, kind in _TYPES.items() if name not in _OF_CLASSES},
+    **dict.fromkeys(("mae", "median_mae", "corr"), "float64"),
+}
+SCORE_COLUMNS = tuple(_SCORE_TYPES)
 
 
 class Verdict(NamedTuple):
@@ -104,28 +112,82 @@ def judge(labels: np.ndarray, predicted: np.ndarray) -> Verdict:
     )
 
 
-def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
-    """Every training of these runs, judged for each condition and the incomplete ones together. Columns COLUMNS.
+class ScoreVerdict(NamedTuple):
+    """One training that predicts scores, judged for one cell.
 
-    The majority class is not judged: it is what others are held against.
+    items: utterances. mae: mean absolute error. median_mae: that of the median of the training scores. corr: mean
+    correlation over the conditions, NaN where it is undefined in one.
     """
-    rows = []
-    for run in (run for run in runs if run.key[1] != MAJORITY):
+
+    items: int
+    mae: float
+    median_mae: float
+    corr: float
+
+    @property
+    def at_chance(self) -> bool:
+        """Whether a constant is not worse, or the predictions are constant themselves."""
+        return not self.mae < self.median_mae or bool(np.isnan(self.corr))
+
+
+def judge_scores(labels: np.ndarray, predicted: np.ndarray, median: float) -> ScoreVerdict:
+    """Judge one training that predicts scores for one cell.
+
+    labels: (n,). predicted: (conditions, n), NaN where an utterance is not tested under a condition. median: of the
+    training scores. An utterance counts once, by its mean error over the conditions. Raises ValueError without an item.
+    """
+    tested = ~np.isnan(predicted)
+    is_item = tested.any(axis=0)
+    if not is_item.any():
+        raise ValueError("no utterance was tested")
+    used = tested.any(axis=1)
+    labels, predicted, tested = labels[is_item], predicted[used][:, is_item], tested[used][:, is_item]
+    errors = np.where(tested, np.abs(predicted - labels), 0.0).sum(axis=0) / tested.sum(axis=0)
+    correlations, _influences = SCORE_METRICS["Corr"].measure(labels, predicted, tested)
+    return ScoreVerdict(
+        items=len(labels),
+        mae=float(errors.mean()),
+        median_mae=float(np.abs(labels - median).mean()),
+        corr=float(correlations.mean()),
+    )
+
+
+def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
+    """Every training of these runs, judged for each condition and the incomplete ones together. Columns COLUMNS, or of
+    scores SCORE_COLUMNS.
+
+    References with a constant prediction are not judged: they are what others are held against.
+    """
+    rows: list[tuple[object, ...]] = []
+    columns: tuple[str, ...] = COLUMNS
+    for run in (run for run in runs if run.key[1] not in CONSTANT):
+        columns = SCORE_COLUMNS if run.target == SCORE else COLUMNS
         cells = {name: [position] for position, name in enumerate(run.conditions)}
         if averaged := run.averaged():
             cells[AVERAGE] = averaged
         for fold, here in run.folds.items():
             for repeat, predicted in enumerate(here.predicted, start=1):
                 for condition, positions in cells.items():
+                    if run.target == SCORE:
+                        found = judge_scores(here.labels, predicted[positions], here.training_median)
+                        items, *values = found
+                        rows.append((*run.key, condition, fold, repeat, items, int(found.at_chance), *values))
+                        continue
                     verdict = judge(here.labels, predicted[positions])
                     flags = (int(verdict.at_chance), int(verdict.wa_at_majority))
                     rows.append((*run.key, condition, fold, repeat, *verdict, *flags))
-    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"snr_db": "Int64"})
+    return with_snr(pd.DataFrame(rows, columns=list(columns)))
 
 
 def read_trainings(path: str | Path) -> pd.DataFrame:
-    """What ``find_chance.py`` wrote: columns COLUMNS, typed. Raises DataError if the file is missing or damaged."""
-    return read_columns(path, _TYPES)
+    """What ``find_chance.py`` wrote: columns COLUMNS or SCORE_COLUMNS, typed. Raises DataError if the file is missing
+    or damaged."""
+    try:
+        with Path(path).open(encoding="utf-8") as stream:
+            of_scores = "median_mae" in stream.readline()
+    except (OSError, UnicodeDecodeError):
+        of_scores = False
+    return read_columns(path, _SCORE_TYPES if of_scores else _TYPES)
 
 
 def per_cell(trainings: pd.DataFrame) -> pd.DataFrame:
@@ -133,6 +195,8 @@ def per_cell(trainings: pd.DataFrame) -> pd.DataFrame:
 
     trainings: as of :func:`judge_runs`.
     """
+    if "wa_at_majority" not in trainings:  # scores have no WA
+        trainings = trainings.assign(wa_at_majority=0)
     cells = trainings.groupby(list(CELL), dropna=False, sort=False)
     counts = cells[["at_chance", "wa_at_majority"]].sum().assign(trainings=cells.size())
     return counts.reset_index()[[*CELL, *MARKS]].astype(dict.fromkeys(MARKS, "Int64"))
@@ -142,15 +206,15 @@ def with_marks(cells: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFr
     """Cells of scores with the columns MARKS, missing where no training was judged.
 
     cells: columns CELL. trainings: as of :func:`judge_runs`, or None. A mark belongs to the whole cell, so that its
-    rows of WA and UA have the same.
+    rows of all metrics have the same.
     """
     if trainings is None:
         return cells.assign(**{name: pd.array([pd.NA] * len(cells), dtype="Int64") for name in MARKS})
-    return cells.merge(per_cell(trainings), on=list(CELL), how="left")
+    return merged_by_level(cells, per_cell(trainings), list(CELL), "left")
 
 
 def with_chance(scores: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:
-    """Rows of WA and UA with the column ``chance``: the level of :func:`levels`, missing where it is not known.
+    """Rows of scores with the column ``chance``: the level of :func:`levels`, missing where it is not known.
 
     scores: columns dataset and metric. trainings: as of :func:`judge_runs`, or None.
     """
@@ -160,7 +224,8 @@ def with_chance(scores: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.Data
 
 
 def levels(trainings: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """(dataset, metric) -> what a constant prediction attains: UA 1 / classes, WA the share of the largest class.
+    """(dataset, metric) -> what a constant prediction attains: UA 1 / classes, WA the share of the largest class,
+    MAE that of the median of the training scores.
 
     trainings: as of :func:`judge_runs`. The share is that of a fold's test utterances, averaged over the trainings.
     """
@@ -169,6 +234,9 @@ def levels(trainings: pd.DataFrame) -> dict[tuple[str, str], float]:
         # Under an incomplete condition alone, only some of the utterances may be tested.
         of_all_utterances = (AVERAGE, ALL_NOISY, all_clean(modalities_of(tested["condition"].unique())))
         rows = tested[tested["condition"].isin(of_all_utterances)]
+        if "median_mae" in rows:
+            found[str(dataset), "MAE"] = float(rows["median_mae"].mean())
+            continue
         found[str(dataset), "WA"] = float(rows["majority"].mean())
         found[str(dataset), "UA"] = float((1 / rows["classes"]).mean())
     return found

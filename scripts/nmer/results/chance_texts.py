@@ -16,6 +16,7 @@ from nmer.results.reading import rows_of
 from nmer.results.scores import incomplete, of_regime
 from nmer.results.tables import TABLE_3_SYSTEM
 from nmer.results.wording import condition_title, level_title, short_title
+from nmer.snr_column import snr_of
 
 
 def shown_cells(trainings: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
@@ -26,9 +27,9 @@ def shown_cells(trainings: pd.DataFrame, settings: ReportSettings) -> pd.DataFra
     multimodal, unimodal = settings.multimodal_systems, settings.unimodal_systems
     marks: pd.DataFrame = per_cell(trainings)
     six, noisy = of_regime(marks, "incomplete"), of_regime(marks, "all_noisy")
-    noisy = noisy[(noisy["condition"] == ALL_NOISY) & (noisy["noise"] == settings.reference_noise)]
+    noisy = noisy[(noisy["condition"] == ALL_NOISY) & (noisy["noise"].isin(settings.reference_noises))]
     of_nmer = (six["system"] == TABLE_3_SYSTEM) & incomplete(six)
-    of_nmer &= six["noise"] == settings.reference_noise
+    of_nmer &= six["noise"].isin(settings.reference_noises)
     parts = [
         six[six["system"].isin(multimodal) & ((six["condition"] == AVERAGE) | of_nmer)],
         noisy[noisy["system"].isin([*multimodal, *unimodal])],
@@ -47,7 +48,7 @@ def warnings(trainings: pd.DataFrame, settings: ReportSettings) -> list[str]:
         of_dataset = cells[cells["dataset"] == dataset]
         for _, rows in of_dataset.groupby(["noise", "snr_db"], dropna=False, sort=False):
             noise, snr_db = rows["noise"].iloc[0], rows["snr_db"].iloc[0]
-            level = level_title(noise, None if pd.isna(snr_db) else int(snr_db)) if noise else "without noise"
+            level = level_title(noise, snr_of(snr_db)) if noise else "without noise"
             named = "; ".join(
                 _named(str(condition) if noise else ALL_CLEAN, part)
                 for condition, part in rows.groupby("condition", sort=False)

@@ -25,6 +25,7 @@ from nmer.results.scores import of_regime
 from nmer.results.statistics import holm
 from nmer.results.tables import KEY
 from nmer.results.wording import decibels, short_title
+from nmer.snr_column import with_snr
 
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 NO_NUMBERS = "claimed without numbers"
@@ -48,7 +49,7 @@ class Place(NamedTuple):
     dataset: str
     system: str
     noise: str
-    snr_db: int | None
+    snr_db: float | None
     condition: str
     metric: str
 
@@ -100,7 +101,7 @@ def read_distances(paths: Iterable[str | Path]) -> pd.DataFrame:
     tables = [pd.DataFrame(columns=needed)]
     for path in paths:
         try:
-            table = read_csv(path)[needed].astype({"snr_db": "Int64"} | dict.fromkeys(DISTANCES.values(), float))
+            table = with_snr(read_csv(path)[needed].astype(dict.fromkeys(DISTANCES.values(), float)))
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise DataError(f"{path}: not the distances of Figure 3 ({error}). Draw the figure again.") from None
         if not np.isfinite(table[list(DISTANCES.values())]).all(axis=None):

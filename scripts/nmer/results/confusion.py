@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from nmer.report_settings import ReportSettings
-from nmer.results.reading import read_columns
+from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import incomplete, of_regime
 from nmer.results.selection import corruptions, of_dataset, outermost, select
 
@@ -16,7 +16,7 @@ RECALL_COLUMNS = ("dataset", "noise", "snr_db", "system", "label", "recall")
 
 _COUNTS = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     **dict.fromkeys(("condition", "label", "predicted"), "str"),
     "count": "Int64",
 }

@@ -27,6 +27,7 @@ from nmer.results.contributions import Contributions, DatasetContributions, Desi
 CONFIDENCE = 0.95
 ONE_REPEAT = "one repeat: how much trainings differ is not known"
 ONE_UNIT = "one test unit: how much others would differ is not known"
+UNDEFINED = "a score is undefined, as the correlation of a constant is"
 NO_VARIATION = "no variation between the units"
 NOTHING = 1e-20
 """A variance that is due to rounding."""
@@ -93,6 +94,8 @@ class Contrasts:
         rows = np.array(list(weights), np.int64)
         factors = np.array(list(weights.values()), np.float64)
         value = float(self._columns["value"][rows] @ factors)
+        if np.isnan(value):
+            return Contrast(value, untested=UNDEFINED)
         parts: list[Part] = []
         for dataset in dict.fromkeys(self._dataset_of[rows].tolist()):
             here = self._dataset_of[rows] == dataset

@@ -22,9 +22,11 @@ from nmer.content import unreadable
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
 from nmer.hdf5_output import create_file
-from nmer.metrics import METRICS, of_target
+from nmer.metrics import CLASS_METRICS, SCORE_METRICS, of_target
 from nmer.names import AVERAGE
 from nmer.results.predictions import RUN, FoldPredictions, Run
+from nmer.score_metrics import count_cells, influences_of_cells
+from nmer.snr_column import with_snr
 
 CELL = (*RUN, "condition", "metric")
 COLUMNS = (*CELL, "value")
@@ -107,13 +109,13 @@ def measure(
             scores.append(np.pad(values, filler, constant_values=np.nan).reshape(-1, most))
             padded = np.pad(shares, (*filler, (0, 0)), constant_values=np.nan)
             contributions.append(padded.reshape(-1, most, padded.shape[-1]).astype(np.float32))
-            places = [(metric, name) for metric in of_target() for name in names]
+            places = [(metric, name) for metric in of_target(run.target) for name in names]
             for offset, ((metric, name), value) in enumerate(zip(places, values.mean(axis=-1).ravel(), strict=True)):
                 varies = run.key[1] not in deterministic
                 cells.append((*run.key, name, metric, float(value), repeats, varies, position + offset))
         datasets[dataset] = DatasetContributions(design, np.concatenate(scores), np.concatenate(contributions))
     columns = [*COLUMNS, "repeats", "varies", "position"]
-    return Contributions(pd.DataFrame(cells, columns=columns).astype({"snr_db": "Int64"}), datasets)
+    return Contributions(with_snr(pd.DataFrame(cells, columns=columns)), datasets)
 
 
 def read_clusters(stores: Iterable[str | Path]) -> dict[str, dict[str, str]]:
@@ -156,8 +158,7 @@ def read_contributions(path: str | Path) -> Contributions:
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise unreadable(path, error, "cannot be read as contributions ({reason}). Delete it and run again.") from None
     cells = pd.DataFrame(texts | numbers)
-    cells["snr_db"] = pd.to_numeric(cells["snr_db"].where(cells["snr_db"] != "")).astype("Int64")
-    return Contributions(cells, datasets)
+    return Contributions(with_snr(cells), datasets)
 
 
 def _read_dataset(group: h5py.Group) -> DatasetContributions:
@@ -221,21 +222,19 @@ def _measure_run(run: Run, units: Mapping[int, np.ndarray], count: int) -> tuple
 
 def _scores(fold: FoldPredictions, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Scores (metrics, conditions, repeats) of a fold, influences of its utterances (metrics, conditions, repeats, n),
-    and their shares (conditions, repeats, n) of the utterances tested. Without an utterance a score counts as 0."""
-    predicted = fold.predicted.swapaxes(0, 1)
-    tested = predicted >= 0
+    and their shares (conditions, repeats, n) of the utterances tested. Without an utterance a metric of classes counts
+    as 0; a metric of scores that is undefined is NaN. classes: their number, 0 of scores."""
+    predicted, tested = fold.predicted.swapaxes(0, 1), fold.tested.swapaxes(0, 1)
     share = tested / np.maximum(tested.sum(axis=-1, keepdims=True), 1)
+    if not classes:
+        measured = [metric.measure(fold.labels, predicted, tested) for metric in SCORE_METRICS.values()]
+        return np.stack([value for value, _ in measured]), np.stack([influence for _, influence in measured]), share
     cells = np.where(tested, fold.labels * classes + predicted, 0)
-    counts = np.zeros((*predicted.shape[:2], classes * classes))
-    for place in np.ndindex(predicted.shape[:2]):
-        counts[place] = np.bincount(cells[place][tested[place]], minlength=classes * classes)
-    matrices = counts.reshape(*predicted.shape[:2], classes, classes)
-    scores, influence = [], []
-    for metric in (METRICS[name] for name in of_target()):
-        scores.append(np.nan_to_num(metric.value(matrices)))
-        slope = np.broadcast_to(metric.slope(matrices), matrices.shape).reshape(counts.shape)
-        influence.append(np.take_along_axis(slope, cells, axis=-1) * tested)
-    return np.stack(scores), np.stack(influence), share
+    counts = count_cells(cells, tested, classes)
+    metrics = CLASS_METRICS.values()
+    scores = [np.nan_to_num(metric.value(counts)) for metric in metrics]
+    influences = [influences_of_cells(metric.slope, counts, cells, tested) for metric in metrics]
+    return np.stack(scores), np.stack(influences), share
 
 
 def _name(run: Run) -> str:

@@ -55,10 +55,11 @@ def draw_bars(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) 
     axis.set_xticks(range(len(styles)), [wrapped(system_label(system), 10) for system in styles])
     axis.tick_params(axis="x", labelsize=7)
     axis.set_xlim(-0.6, len(styles) - 0.4)
-    axis.set_ylim(bottom=0)
+    # A correlation may be below 0.
+    axis.set_ylim(bottom=min(0.0, *curves["value"].dropna(), *curves["low"].dropna()) if len(curves) else 0.0)
 
 
-def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle], places: list[int]) -> None:
+def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle], places: list[float]) -> None:
     """Draw a line per system, noise growing to the right, and a bar per interval.
 
     curves: columns system, snr_db, value and, for bars, low and high; in the order of ``places``, all SNRs of the

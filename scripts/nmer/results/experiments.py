@@ -8,13 +8,14 @@ from pathlib import Path
 import pandas as pd
 
 from nmer.errors import ConfigError, DataError, nearest
-from nmer.metrics import METRICS
-from nmer.names import ALL_CLEAN_SCORES, AVERAGE, corruption_name, predictions_path
+from nmer.metrics import METRICS, SHOWN_BY_DEFAULT
+from nmer.names import ALL_CLEAN_SCORES, AVERAGE, TRAINED, corruption_name, predictions_path
 from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
 from nmer.results.scores import CELL, average, read_scores
-from nmer.results.wording import decibels, signed
+from nmer.results.wording import UNDEFINED, decibels, signed
+from nmer.snr_column import merged_by_level, snr_of
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
 _STATISTICS = {"mean": "mean", "std": "std", "n": "repeats"}
@@ -48,7 +49,7 @@ def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.Data
         )
         for place, part in zip(("first", "second"), scores, strict=True)
     ]
-    table = averages[0].merge(averages[1], on=list(CELL), how="inner")
+    table = merged_by_level(averages[0], averages[1], list(CELL))
     table = table.assign(first=first, second=second, difference=table["second_mean"] - table["first_mean"])
     columns = [f"{place}_{name}" for place in ("first", "second") for name in _STATISTICS.values()]
     only = [
@@ -60,19 +61,18 @@ def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.Data
     return table[[*CELL, "first", "second", *columns, "difference"]], only
 
 
-def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, int | None]]:
+def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, float | None]]:
     """The run of every row: values of RUN, None for no SNR."""
-    return [
-        (row.dataset, row.system, row.regime, row.noise, None if pd.isna(row.snr_db) else int(row.snr_db))
-        for row in rows_of(scores)
-    ]
+    return [(row.dataset, row.system, row.regime, row.noise, snr_of(row.snr_db)) for row in rows_of(scores)]
 
 
-def shown_rows(table: pd.DataFrame, metrics: Collection[str]) -> pd.DataFrame:
+def shown_rows(table: pd.DataFrame, metrics: Collection[str] | None) -> pd.DataFrame:
     """What is printed of a comparison: the average of the incomplete conditions where there is one, else each of them.
 
-    Raises ConfigError for an unknown metric, and if the scores hold none of the metrics.
+    metrics: those to show, by default the default ones of the target. Raises ConfigError for an unknown metric, and if
+    the scores hold none of the metrics.
     """
+    metrics = metrics or SHOWN_BY_DEFAULT[METRICS[table["metric"].iloc[0]].target]
     for metric in metrics:
         if metric not in METRICS:
             raise ConfigError(f"--metrics: unknown metric '{metric}'. {nearest(metric, METRICS)}")
@@ -101,7 +101,7 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
             noise = f"{noise_label(row.noise)}, {decibels(row.snr_db)}" if row.noise else "clean"
             stubs = (system_label(row.system), row.regime, noise, row.condition, row.metric)
             scores = [_score(row.first_mean, row.first_std), _score(row.second_mean, row.second_std)]
-            rows.append((stubs, (*scores, Cell(signed(row.difference)))))
+            rows.append((stubs, (*scores, Cell(UNDEFINED if pd.isna(row.difference) else signed(row.difference)))))
         grids.append(Grid(str(dataset), heads, header, tuple(rows)))
     note = (
         f"Mean ± standard deviation over repeats; difference: {second} minus {first}. Both were scored on the same "
@@ -113,24 +113,32 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
 
 
 def _score(mean: float, std: float) -> Cell:
+    if pd.isna(mean):
+        return Cell(UNDEFINED)
     return Cell(f"{mean:.4f}", "" if pd.isna(std) else f"± {std:.4f}")
 
 
-def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str]) -> str:
-    """The comparison as Markdown, in percent. Rows and errors are those of :func:`shown_rows`."""
+def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None = None) -> str:
+    """The comparison as Markdown, fractions in percent. Rows and errors are those of :func:`shown_rows`."""
     first, second = table["first"].iloc[0], table["second"].iloc[0]
     lines = [
         f"| dataset | system | regime | noise | SNR (dB) | condition | metric | {first} | {second} | difference |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in rows_of(shown_rows(table, metrics)):
-        level = "" if pd.isna(row.snr_db) else str(int(row.snr_db))
+    shown = shown_rows(table, metrics)
+    for row in rows_of(shown):
+        level = "" if pd.isna(row.snr_db) else str(snr_of(row.snr_db))
         cells = [row.dataset, row.system, row.regime, row.noise or "none", level, row.condition, row.metric]
-        cells += [_percent(row.first_mean, row.first_std), _percent(row.second_mean, row.second_std)]
-        lines.append(f"| {' | '.join(cells)} | {100 * row.difference:+.2f} |")
+        scale, digits = (100, 2) if METRICS[row.metric].is_fraction else (1, 4)
+        for mean, std in ((row.first_mean, row.first_std), (row.second_mean, row.second_std)):
+            cells.append(_printed(scale * mean, scale * std, digits))
+        difference = UNDEFINED if pd.isna(row.difference) else f"{scale * row.difference:+.{digits}f}"
+        lines.append(f"| {' | '.join(cells)} | {difference} |")
+    whole = [metric for metric in dict.fromkeys(shown["metric"]) if not METRICS[metric].is_fraction]
+    unit = f"Percent ({', '.join(whole)}: plain numbers)" if whole else "Percent"
     lines += [
         "",
-        f"Percent, mean ± standard deviation over repeats; difference: {second} minus {first}, in points. Both were "
+        f"{unit}, mean ± standard deviation over repeats; difference: {second} minus {first}, in points. Both were "
         "scored on the same utterances. A difference is no test: see the comparisons in the experiments' statistics.",
     ]
     if only:
@@ -138,11 +146,13 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str]) -> str
     return "\n".join(lines) + "\n"
 
 
-def _percent(mean: float, std: float) -> str:
-    return f"{100 * mean:.2f}" if pd.isna(std) else f"{100 * mean:.2f} ± {100 * std:.2f}"
+def _printed(mean: float, std: float, digits: int) -> str:
+    if pd.isna(mean):
+        return UNDEFINED
+    return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
 
 
-def _named(run: tuple[str, str, str, str, int | None]) -> str:
+def _named(run: tuple[str, str, str, str, float | None]) -> str:
     dataset, system, regime, noise, snr_db = run
     return f"{system} on {dataset}, regime {regime}, {corruption_name(noise, snr_db) if noise else 'clean'}"
 
@@ -158,7 +168,9 @@ def _scores(results: Path, experiment: str) -> pd.DataFrame:
     return read_scores(path)
 
 
-def _check_same_utterances(results: Path, first: str, second: str, run: tuple[str, str, str, str, int | None]) -> None:
+def _check_same_utterances(
+    results: Path, first: str, second: str, run: tuple[str, str, str, str, float | None]
+) -> None:
     """Raises DataError unless both experiments tested the same utterances with the same labels, folds, conditions."""
     one, other = (_tested(results / name / "scores", run) for name in (first, second))
     if one != other:
@@ -169,14 +181,21 @@ def _check_same_utterances(results: Path, first: str, second: str, run: tuple[st
         )
 
 
-def _tested(scores: Path, run: tuple[str, str, str, str, int | None]) -> set[tuple[str, str, int, str]]:
+def _tested(scores: Path, run: tuple[str, str, str, str, float | None]) -> set[tuple[str, str, int, str]]:
     dataset, system, regime, noise, snr_db = run
     stem = corruption_name(noise, snr_db) if noise else ALL_CLEAN_SCORES
-    path = predictions_path(scores / dataset / system / regime / f"{stem}.csv")
+    folder = scores / dataset / system / regime
+    # Of a training that is tested at several levels, any tests the same utterances.
+    own = [folder / f"{stem}.csv", *sorted(folder.glob(f"{TRAINED}*/{stem}.csv"))]
+    path = next((path for path in map(predictions_path, own) if path.is_file()), predictions_path(own[0]))
     try:
-        table = pd.read_csv(path, dtype={"utterance": str, "condition": str}, keep_default_na=False)
+        table = pd.read_csv(path, dtype=dict.fromkeys(("utterance", "condition", "label"), str), keep_default_na=False)
         classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]
         tests = table[["utterance", "condition", "fold", "label"]].drop_duplicates()
-        return {(row.utterance, row.condition, int(row.fold), classes[int(row.label)]) for row in rows_of(tests)}
+        named = [classes[int(label)] if classes else label for label in tests["label"]]
+        return {
+            (row.utterance, row.condition, int(row.fold), label)
+            for row, label in zip(rows_of(tests), named, strict=True)
+        }
     except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
         raise DataError(f"{path}: cannot be read as predictions ({error}). Delete it and run again.") from None

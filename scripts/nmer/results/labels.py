@@ -16,11 +16,17 @@ SYSTEM_LABELS = {
     "nmer": "NMER",
     "nmer_no_vae": "w/o VAE",
     "nmer_no_inv": "w/o L_inv",
+    "emt_dlfr": "EMT-DLFR",
+    "momke": "MoMKE",
+    "lnln": "LNLN",
+    "cif_mmin": "CIF-MMIN",
 }
 
 REFERENCE_LABELS = {
     "majority": "majority class (reference)",
     "logistic_regression": "logistic regression (reference)",
+    "median": "training median (reference)",
+    "ridge": "ridge regression (reference)",
 }
 
 SYSTEM_DESCRIPTIONS = {
@@ -31,8 +37,14 @@ SYSTEM_DESCRIPTIONS = {
     "nmer": "the system of the paper: invariant feature and a variational autoencoder that denoises the joint one",
     "nmer_no_vae": "NMER without its variational autoencoder",
     "nmer_no_inv": "NMER without the loss on the invariant feature",
+    "emt_dlfr": "global tokens exchange information with frames of all modalities (efficient multimodal transformer)",
+    "momke": "every modality passes through the experts of all (mixture of modality knowledge experts)",
+    "lnln": "language dominates; a proxy made of the others replaces what it lacks (language-dominated network)",
+    "cif_mmin": "IF-MMIN whose invariant feature is learned by contrast between modalities",
     "majority": "always predicts the most frequent class of the training split; needs no features",
     "logistic_regression": "logistic regression on statistics of the same noisy features; learns no sequence",
+    "median": "always predicts the median score of the training split; needs no features",
+    "ridge": "ridge regression on statistics of the same noisy features; learns no sequence",
 }
 
 NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}

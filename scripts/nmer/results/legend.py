@@ -12,6 +12,14 @@ METRIC_DESCRIPTIONS = {
     "UA": "the mean over the classes of the share that is classified correctly",
     "F1": "the mean of the classes' F1 scores",
     "WF1": "the mean of the classes' F1 scores, weighted by their number of utterances",
+    "MAE": "the mean absolute error of the predicted scores; lower is better",
+    "Corr": "of the predicted scores with the labels; undefined where one of them is constant",
+    "Acc-2-has0": "the share with the right sign, where 0 counts as positive",
+    "Acc-2-non0": "the share of the utterances whose label is not 0 that are rightly above 0 or not",
+    "Acc-5": "the share that is right once scores are clipped to -2..2 and rounded",
+    "Acc-7": "the share that is right once scores are clipped to -3..3 and rounded",
+    "SIMS-MAE": "of scores clipped to -1..1; lower is better",
+    "SIMS-Corr": "of scores clipped to -1..1; undefined where they are constant",
 }
 
 

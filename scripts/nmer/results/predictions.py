@@ -14,8 +14,10 @@ import numpy as np
 import pandas as pd
 
 from nmer.errors import DataError
-from nmer.names import CONDITIONS, predictions_path
+from nmer.metrics import CLASSES, SCORE
+from nmer.names import CONDITIONS, MEDIAN, PREDICTION, predictions_path
 from nmer.results.scores import read_scores, tested_incomplete
+from nmer.snr_column import snr_of
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
 
@@ -24,26 +26,40 @@ RUN = ("dataset", "system", "regime", "noise", "snr_db")
 class FoldPredictions:
     """What the models of one run and fold say of its test utterances.
 
-    utterances: (n,) ids, ascending. labels: (n,) class numbers. predicted: (repeats, conditions, n) class numbers,
-    -1 where an utterance is not tested under a condition.
+    utterances: (n,) ids, ascending. labels: (n,) class numbers, or scores. predicted: (repeats, conditions, n) of the
+    same sort; where an utterance is not tested under a condition, -1, or NaN among scores. training_median: of the
+    fold's training scores; NaN of classes.
     """
 
     utterances: np.ndarray
     labels: np.ndarray
     predicted: np.ndarray
+    training_median: float = np.nan
+
+    @property
+    def tested(self) -> np.ndarray:
+        """(repeats, conditions, n) bool: what ``predicted`` holds."""
+        is_score = self.predicted.dtype.kind == "f"
+        tested: np.ndarray = ~np.isnan(self.predicted) if is_score else self.predicted >= 0
+        return tested
 
 
 @dataclass(frozen=True)
 class Run:
     """One evaluated run. key: values of RUN, None for no SNR. conditions: tested ones, in the order of the names.
 
-    folds: fold number -> its predictions.
+    folds: fold number -> its predictions. classes: none of scores.
     """
 
     key: tuple[Any, ...]
     classes: tuple[str, ...]
     conditions: tuple[str, ...]
     folds: dict[int, FoldPredictions]
+
+    @property
+    def target(self) -> str:
+        """What was predicted: classes or scores."""
+        return CLASSES if self.classes else SCORE
 
     def averaged(self) -> list[int]:
         """Positions in ``conditions`` of the incomplete ones, over which scores are averaged."""
@@ -58,15 +74,15 @@ def read_runs(paths: Iterable[str | Path]) -> list[Run]:
 def _read_run(path: Path) -> Run:
     scores = read_scores(path)
     *names, snr_db = scores.iloc[0][list(RUN)]
-    key = (*names, None if pd.isna(snr_db) else int(snr_db))
+    key = (*names, snr_of(snr_db))
     file = predictions_path(path)
     try:
-        table = pd.read_csv(file, dtype={"utterance": str, "condition": str}, keep_default_na=False)
+        table = pd.read_csv(file, dtype=dict.fromkeys(("utterance", "condition", "label"), str), keep_default_na=False)
         columns = [name for name in table.columns if name.startswith("prob_")]
-        probabilities = table[columns].to_numpy(np.float32)
-        if table.empty or not np.isfinite(probabilities).all():
-            raise ValueError("a probability is missing, or all of them are")
-        predicted = probabilities.argmax(axis=1)
+        predicted = table[columns or [PREDICTION]].to_numpy(np.float32)
+        if table.empty or not np.isfinite(predicted).all():
+            raise ValueError("a prediction is missing, or all of them are")
+        predicted = predicted.argmax(axis=1) if columns else predicted[:, 0].astype(np.float64)
         conditions = tuple(name for name in CONDITIONS if name in set(table["condition"]))
         folds = {
             int(part["fold"].iloc[0]): _fold(part, predicted[part.index], conditions, table["repeat"].max())
@@ -79,9 +95,9 @@ def _read_run(path: Path) -> Run:
 
 def _fold(part: pd.DataFrame, predicted: np.ndarray, conditions: tuple[str, ...], repeats: int) -> FoldPredictions:
     utterances, position = np.unique(part["utterance"].to_numpy(str), return_inverse=True)
-    labels = np.empty(len(utterances), np.int64)
-    labels[position] = part["label"]
-    grid = np.full((repeats, len(conditions), len(utterances)), -1)
+    labels = np.empty(len(utterances), predicted.dtype)
+    labels[position] = part["label"].astype(predicted.dtype)  # from text, exactly
+    grid = np.full((repeats, len(conditions), len(utterances)), -1 if predicted.dtype.kind == "i" else np.nan)
     condition = part["condition"].map({name: index for index, name in enumerate(conditions)})
     grid[part["repeat"] - 1, condition, position] = predicted
-    return FoldPredictions(utterances, labels, grid)
+    return FoldPredictions(utterances, labels, grid, float(part[MEDIAN].iloc[0]) if MEDIAN in part else np.nan)

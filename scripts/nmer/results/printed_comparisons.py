@@ -6,23 +6,25 @@ from typing import Any
 
 import pandas as pd
 
+from nmer.metrics import CLASSES, METRICS, SCORE
 from nmer.names import ALL_NOISY, AVERAGE
 from nmer.references.registry import REFERENCES
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
-from nmer.results.reading import read_columns, rows_of
-from nmer.results.wording import AT_CHANCE, condition_title, dataset_title, decibels, short_title, signed
+from nmer.results.reading import SNR, read_columns, rows_of
+from nmer.results.wording import AT_CHANCE, UNDEFINED, condition_title, dataset_title, decibels, short_title, signed
 
 _PRINTED = {
     **dict.fromkeys(("dataset", "noise", "condition", "metric", "system"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     **dict.fromkeys(("difference", "low", "high", "p_adjusted"), "float64"),
     **dict.fromkeys(("trainings", "at_chance", "reference_trainings", "reference_at_chance"), "Int64"),
     **dict.fromkeys(("units", "untested"), "str"),
 }
 SIGNIFICANT = 0.05
-LINEAR = "logistic_regression"
+LINEAR = {CLASSES: "logistic_regression", SCORE: "ridge"}
+"""Target -> the linear reference row."""
 CAPTION = "{reference} minus each other system."
 NOTE = (
     "In brackets: 95 % intervals of the difference on the same utterances, for new test material and trainings. Bold: "
@@ -49,8 +51,10 @@ def arrange_comparisons(table: pd.DataFrame, settings: ReportSettings) -> Printe
             if len(part):
                 title = f"{dataset_title(dataset, about)}, {condition_title(condition)}"
                 grids.append(_grid(part, settings, title))
+    lower = [name for name in settings.metrics if not METRICS[name].higher_is_better]
     notes = [
         NOTE,
+        *([f"Lower is better in {' and '.join(lower)}: a negative difference favours {reference}."] if lower else []),
         *_designs(table, settings),
         *([CHANCE_NOTE.format(reference=reference)] if _at_chance(table).any() else []),
     ]
@@ -66,7 +70,7 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
         if part.empty:
             continue
         at_chance = _at_chance(part)
-        certain = part[(part["p_adjusted"] < SIGNIFICANT) & ~at_chance]["difference"]
+        certain = _gain(part[(part["p_adjusted"] < SIGNIFICANT) & ~at_chance]["difference"], metric)
         title = dataset_title(dataset, about)
         untested = int(part["p_adjusted"].isna().sum())
         if untested == len(part):
@@ -83,24 +87,31 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
 
 
 def _linear_ahead(of_dataset: pd.DataFrame, title: str, settings: ReportSettings) -> list[str]:
-    """How often the logistic regression is ahead of the reference, and than every system, or none without it."""
-    counts = []
+    """How often the linear reference row is ahead of the reference system and of every system, or none without it."""
+    counts, linear = [], LINEAR[settings.target]
     for metric in settings.metrics:
         part = of_dataset[(of_dataset["condition"] == AVERAGE) & (of_dataset["metric"] == metric)]
         # The reference minus a system: the smaller, the better the system.
+        part = part.assign(difference=_gain(part["difference"], metric))
         wide = part.pivot_table(index=["noise", "snr_db"], columns="system", values="difference", dropna=False)
-        if LINEAR not in wide:
+        if linear not in wide:
             return []
-        wide = wide.dropna(subset=[LINEAR])
+        wide = wide.dropna(subset=[linear])
         trained = wide.drop(columns=[name for name in REFERENCES if name in wide])
-        over_reference = wide[LINEAR] < 0
-        over_all = over_reference & trained.gt(wide[LINEAR], axis=0).where(trained.notna(), True).all(axis=1)
+        over_reference = wide[linear] < 0
+        over_all = over_reference & trained.gt(wide[linear], axis=0).where(trained.notna(), True).all(axis=1)
         counts.append(f"{metric}: {over_reference.sum()} of {len(wide)} and {over_all.sum()} of {len(wide)}")
+    better = "higher" if settings.target == CLASSES else "better"
     return [
-        f"{title}: a {system_label(LINEAR)} on the same noisy features scores higher than "
+        f"{title}: a {system_label(linear)} on the same noisy features scores {better} than "
         f"{system_label(settings.reference_system)}, and than every system, "
         f"at so many noise kinds and levels over the incomplete conditions: {'; '.join(counts)}."
     ]
+
+
+def _gain(difference: pd.Series, metric: str) -> pd.Series:
+    """Differences of a metric such that positive is better."""
+    return difference if METRICS[metric].higher_is_better else -difference
 
 
 def _designs(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
@@ -146,7 +157,8 @@ def _cell(row: Any, settings: ReportSettings) -> Cell:
     )
     marks = [f"{AT_CHANCE} {who}{k}/{n}" for who, k, n in counts if not pd.isna(k) and k > 0]
     best = bool(row.p_adjusted < SIGNIFICANT) and not marks
-    return Cell(signed(row.difference), interval, best=best, mark=" ".join(marks))
+    value = UNDEFINED if pd.isna(row.difference) else signed(row.difference)
+    return Cell(value, interval, best=best, mark=" ".join(marks))
 
 
 def _at_chance(table: pd.DataFrame) -> pd.Series:

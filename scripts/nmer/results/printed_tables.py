@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from nmer.metrics import METRICS
+from nmer.metrics import METRICS, SCORE
 from nmer.names import (
     ALL_CLEAN,
     ALL_NOISY,
@@ -22,7 +22,7 @@ from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
 from nmer.results.tables import KEY, TABLE_3_SYSTEM
-from nmer.results.wording import ABSENT, AT_CHANCE, WA_AT_MAJORITY, dataset_title, decibels, signed
+from nmer.results.wording import ABSENT, AT_CHANCE, UNDEFINED, WA_AT_MAJORITY, dataset_title, decibels, signed
 
 CAPTIONS = {
     1: "Table 1. Classes and sizes of the datasets.",
@@ -35,11 +35,14 @@ CHANCE_NOTE = (
     f"{AT_CHANCE} k/n: k of n trainings are at chance (at least 99 % of the predictions are one class, or the 95 % "
     "interval of UA reaches 1 / classes). Under strong noise this can be the right answer."
 )
-MAJORITY_NOTE = f"{WA_AT_MAJORITY} k/n: in k of n trainings WA is not above the share of the largest class."
-SIZES_NOTE = (
-    "Classes are counted over all data, or over train and test of a fixed split. Sizes are those of fold 1; "
-    "a test utterance counts once per condition under which it is tested."
+SCORE_CHANCE_NOTE = (
+    f"{AT_CHANCE} k/n: k of n trainings are at chance (MAE not below that of the median of the training scores, or "
+    "predictions that are constant in a condition). Under strong noise this can be the right answer."
 )
+UNDEFINED_NOTE = f"{ABSENT} {UNDEFINED}: predictions of a training are constant, whose correlation does not exist."
+MAJORITY_NOTE = f"{WA_AT_MAJORITY} k/n: in k of n trainings WA is not above the share of the largest class."
+SCORE_SIZES_NOTE = "Sizes are those of fold 1; a test utterance counts once per condition under which it is tested."
+SIZES_NOTE = f"Classes are counted over all data, or over train and test of a fixed split. {SCORE_SIZES_NOTE}"
 
 
 def arrange(number: int, table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
@@ -49,10 +52,10 @@ def arrange(number: int, table: pd.DataFrame, settings: ReportSettings) -> Print
     Datasets without a cell are left out.
     """
     if number == 1:
-        grids, note = _sizes(table, settings), SIZES_NOTE
+        grids, note = _sizes(table, settings), SCORE_SIZES_NOTE if settings.target == SCORE else SIZES_NOTE
     else:
         layout = {2: _layout_2, 3: _layout_3, 4: _layout_4, 5: _layout_5}[number]
-        grids, note = _score_grids(table, settings, layout(settings)), " ".join(_score_notes(number, table))
+        grids, note = _score_grids(table, settings, layout(settings)), " ".join(_score_notes(number, table, settings))
     note = " ".join(part for part in (note, *_paper_notes(table, settings)) if part)
     caption = CAPTIONS[number].format(metrics=_named_metrics(settings), conditions=settings.averaged_over)
     return PrintedTable(number, caption, note, tuple(grids))
@@ -93,7 +96,7 @@ class Arrangement(NamedTuple):
 
 
 def _layout_2(settings: ReportSettings) -> Arrangement:
-    by_level: dict[int | None, list[str]] = {}
+    by_level: dict[float | None, list[str]] = {}
     for noise in settings.snr_db:
         for snr_db in settings.levels(noise):
             by_level.setdefault(snr_db, []).append(noise)
@@ -113,11 +116,13 @@ def _layout_2(settings: ReportSettings) -> Arrangement:
 
 
 def _layout_3(settings: ReportSettings) -> Arrangement:
-    noise = settings.reference_noise
     header = ((*((condition, 1) for condition in SIX_CONDITIONS), ("Avg.", 1)),)
     rows = [
-        ((decibels(snr_db), metric), {"system": TABLE_3_SYSTEM, "noise": noise, "snr_db": snr_db, "metric": metric})
-        for snr_db in settings.levels(noise)
+        (
+            (_level_head(noise, snr_db, settings), metric),
+            {"system": TABLE_3_SYSTEM, "noise": noise, "snr_db": snr_db, "metric": metric},
+        )
+        for noise, snr_db in settings.reference_levels
         for metric in settings.metrics
     ]
     columns = [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
@@ -142,18 +147,23 @@ def _layout_4(settings: ReportSettings) -> Arrangement:
 
 
 def _layout_5(settings: ReportSettings) -> Arrangement:
-    noise = settings.reference_noise
-    snrs = settings.levels(noise)
+    places = settings.reference_levels
     header = (
-        tuple((decibels(snr_db), len(settings.metrics)) for snr_db in snrs),
-        tuple((metric, 1) for _ in snrs for metric in settings.metrics),
+        tuple((_level_head(noise, snr_db, settings), len(settings.metrics)) for noise, snr_db in places),
+        tuple((metric, 1) for _ in places for metric in settings.metrics),
     )
     columns = [
         {"snr_db": snr_db, "noise": noise, "metric": metric, "condition": ALL_NOISY}
-        for snr_db in snrs
+        for noise, snr_db in places
         for metric in settings.metrics
     ]
     return Arrangement(("System",), header, _system_rows(settings), columns)
+
+
+def _level_head(noise: str, snr_db: float | None, settings: ReportSettings) -> str:
+    """A level of the reference noise: its SNR, or the name of its rate."""
+    is_rate = any(noise in noises for noises in settings.rates.values())
+    return noise_label(noise) if is_rate else decibels(snr_db)
 
 
 def _system_rows(settings: ReportSettings) -> list[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -188,13 +198,14 @@ def _place(row: Any) -> tuple[Any, ...]:
 
 
 def _best(table: pd.DataFrame) -> set[int]:
-    """Rows that hold the highest mean, as printed, among the systems compared at their level.
+    """Rows that hold the best mean, as printed, among the systems compared at their level.
 
     Systems stand in rows, so that this is the best of a column; only in Table 4 they stand in columns. A cell with a
-    training at chance is never the best: the highest of the others is.
+    training at chance is never the best: the best of the others is.
     """
     run = table[table["mean"].notna()]
-    printed = run["mean"].round(4)
+    # Such that higher is better.
+    printed = run["mean"].round(4) * [1 if METRICS[name].higher_is_better else -1 for name in run["metric"]]
     column = [run[name] for name in KEY if name != "system"]
     learnt = ~_at_chance(run)
     highest = printed.where(learnt).groupby(column, dropna=False).transform("max")
@@ -204,7 +215,7 @@ def _best(table: pd.DataFrame) -> set[int]:
 
 def _score_cell(row: Any, *, best: bool) -> Cell:
     return Cell(
-        value=ABSENT if pd.isna(row.mean) else f"{row.mean:.4f}",
+        value=ABSENT if pd.isna(row.mean) else f"{row.mean:.4f}".replace("-", "−"),
         spread="" if pd.isna(row.std) else f"± {row.std:.4f}",
         paper="" if pd.isna(row.paper) else f"{row.paper:.4f}",
         difference="" if pd.isna(row.difference) else signed(row.difference),
@@ -221,10 +232,16 @@ def _at_chance(table: pd.DataFrame) -> pd.Series:
 def _mark(row: Any) -> str:
     """The signs of a cell with the trainings they stand for, e.g. ``† 1/2``; the second sign is one of WA alone."""
     signs = [(AT_CHANCE, row.at_chance)] + [(WA_AT_MAJORITY, row.wa_at_majority)] * (row.metric == "WA")
-    return " ".join(f"{sign} {count}/{row.trainings}" for sign, count in signs if not pd.isna(count) and count > 0)
+    marks = [f"{sign} {count}/{row.trainings}" for sign, count in signs if not pd.isna(count) and count > 0]
+    return " ".join([UNDEFINED] * _is_undefined(row) + marks)
 
 
-def _score_notes(number: int, table: pd.DataFrame) -> list[str]:
+def _is_undefined(row: Any) -> bool:
+    """Whether a cell was run, but its metric does not exist."""
+    return bool(pd.isna(row.mean) and not pd.isna(row.n))
+
+
+def _score_notes(number: int, table: pd.DataFrame, settings: ReportSettings) -> list[str]:
     notes = [_spread_note(table)]
     if number == 4 and (table["noise"] == "").any():
         notes.append("Clean: trained and tested without noise, for reference; the paper has no such row.")
@@ -233,9 +250,13 @@ def _score_notes(number: int, table: pd.DataFrame) -> list[str]:
         best = "best modality of its row and metric" if number == 4 else "best of its column"
         notes.append(f"Bold: {best}{f' among the cells without {AT_CHANCE}' if marked else ''}.")
     if marked:
-        notes.append(CHANCE_NOTE)
+        notes.append(SCORE_CHANCE_NOTE if settings.target == SCORE else CHANCE_NOTE)
     if (table["wa_at_majority"].fillna(0) > 0).any():
         notes.append(MAJORITY_NOTE)
+    if any(_is_undefined(row) for row in rows_of(table)):
+        notes.append(UNDEFINED_NOTE)
+    if lower := [name for name in settings.metrics if not METRICS[name].higher_is_better]:
+        notes.append(f"Lower is better in {' and '.join(lower)}.")
     return notes
 
 

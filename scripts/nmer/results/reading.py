@@ -10,12 +10,16 @@ import pandas as pd
 from pandas.api.types import pandas_dtype
 
 from nmer.errors import DataError
+from nmer.snr_column import snr_typed
+
+SNR = "snr_db"
+"""Kind of the column of levels in dB (:mod:`nmer.snr_column`)."""
 
 
 def read_columns(path: str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
     """The named columns of a CSV, typed, in the order named.
 
-    columns: name -> ``str``, ``Int64``, ``int64`` or ``float64``. An empty field is a missing number, of which
+    columns: name -> ``str``, ``Int64``, ``int64``, ``float64`` or SNR. An empty field is a missing number, of which
     ``int64`` has none, but an empty text: a system called NA keeps its name.
     Raises DataError if the file is missing or damaged, lacks a column, or holds what is no number.
     """
@@ -24,15 +28,18 @@ def read_columns(path: str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
         missing = [column for column in columns if column not in text]
         if missing:
             raise DataError(f"{path}: no column {', '.join(missing)}. Delete it and run again.")
-        typed = {
-            column: text[column]
-            if kind == "str"
-            else pd.to_numeric(text[column].replace("", None)).astype(pandas_dtype(kind))
-            for column, kind in columns.items()
-        }
+        typed = {column: _as_kind(text[column], kind) for column, kind in columns.items()}
     except (OSError, TypeError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Delete it and run again.") from None
     return pd.DataFrame(typed)
+
+
+def _as_kind(column: pd.Series, kind: str) -> pd.Series:
+    if kind == "str":
+        return column
+    if kind == SNR:
+        return snr_typed(column)
+    return pd.to_numeric(column.replace("", None)).astype(pandas_dtype(kind))
 
 
 NAMES = (

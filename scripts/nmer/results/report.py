@@ -17,9 +17,10 @@ import nmer
 from nmer.content import converting
 from nmer.errors import DataError
 from nmer.files import read_json
+from nmer.metrics import METRICS
 from nmer.names import ALL_NOISY, AVERAGE, MODALITIES, PAPER_SYSTEMS, SPLITS, UNIMODAL_SYSTEMS
 from nmer.noise.misses import miss, miss_sentences
-from nmer.references.registry import MAJORITY
+from nmer.references.registry import CONSTANT
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import with_marks
 from nmer.results.claims_audit import NOT_RUN
@@ -32,6 +33,7 @@ from nmer.results.reading import read_csv
 from nmer.results.recorded import Recorded
 from nmer.results.scores import average, of_regime
 from nmer.results.wording import dataset_title, decibels, short_title, signed
+from nmer.snr_column import with_snr
 
 TEMPLATE = "report.html.j2"
 TABLE_SUFFIXES = (".csv", ".md", ".tex")
@@ -89,7 +91,7 @@ def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.Data
     noise, metric = settings.reference_noise, settings.metrics[0]
     cells = with_marks(average(of_regime(scores, "incomplete")), trainings)
     cells["at_chance"] = (cells["at_chance"].fillna(0) > 0).astype(bool)
-    systems = [system for system in settings.multimodal_systems if system != MAJORITY]
+    systems = [system for system in settings.multimodal_systems if system not in CONSTANT]
     here = (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(systems)
     cells = cells[here & (cells["metric"] == metric)]
     sentences = []
@@ -105,7 +107,8 @@ def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.Data
             mild, hard = table.loc[run[0]], table.loc[run[-1]]
             # A system that is at chance under little noise has nothing to lose.
             learnt = mild.index[~mild["at_chance"]]
-            lost = (mild["mean"] - hard["mean"]).reindex(learnt).dropna().sort_values(kind="stable")
+            lost = (mild["mean"] - hard["mean"]).reindex(learnt).dropna()
+            lost = lost.sort_values(ascending=METRICS[metric].higher_is_better, kind="stable")
             losses = ", ".join(f"{system_label(str(system))} {signed(-loss)}" for system, loss in lost.items())
             if losses:
                 sentences.append(
@@ -155,7 +158,8 @@ def _describe_dataset(report: dict[str, Any], settings: ReportSettings) -> dict[
         "name": report["dataset"],
         "title": dataset_title(report["dataset"], about),
         "utterances": f"{report['utterances']:,}",
-        "classes": ", ".join(f"{name} {report['class_counts'][name]:,}" for name in report["classes"]),
+        "classes": ", ".join(f"{name} {report['class_counts'][name]:,}" for name in report["classes"])
+        or "scores from {min:g} to {max:g}, median {median:g}".format(**report["scores"]),
         "splits": splits,
         "modalities": modalities,
         "repairs": repairs + dropped,
@@ -173,7 +177,7 @@ def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
     rows = []
     for path in paths:
         try:
-            table = read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
+            table = with_snr(read_csv(path).astype({"T": "Int64"}))
             rows += [_calibration_row(row) for row in table.itertuples(index=False)]
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise DataError(f"{path}: not a calibration table ({error}). Delete it and run again.") from None
@@ -314,7 +318,7 @@ def _titles(datasets: Iterable[str], settings: ReportSettings) -> str:
     return ", ".join(short_title(dataset, settings.dataset(dataset)) for dataset in datasets)
 
 
-def _noise_text(noise: str, snrs: list[int | None]) -> str:
+def _noise_text(noise: str, snrs: list[float | None]) -> str:
     numbers = ", ".join(decibels(snr_db).removesuffix(" dB") for snr_db in snrs if snr_db is not None)
     return f"{noise_label(noise)} ({numbers} dB)" if numbers else noise_label(noise)
 
@@ -334,12 +338,12 @@ def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
     return "; ".join(parts)
 
 
-def _best_sentence(name: str, snr_db: int | None, systems: pd.DataFrame, metric: str, over: str) -> str:
-    learnt = systems[~systems["at_chance"]]
+def _best_sentence(name: str, snr_db: float | None, systems: pd.DataFrame, metric: str, over: str) -> str:
+    learnt = systems[~systems["at_chance"] & systems["mean"].notna()]
     marked = len(systems) - len(learnt)
     if learnt.empty:
         return f"{name}, {decibels(snr_db)}: every system has a training at chance, so none is called the best."
-    best = str(learnt["mean"].idxmax())
+    best = str(learnt["mean"].idxmax() if METRICS[metric].higher_is_better else learnt["mean"].idxmin())
     mean, deviation = learnt["mean"][best], learnt["std"][best]
     spread = "" if pd.isna(deviation) else f"\u00a0±\u00a0{deviation:.4f}"  # kept on one line
     rank = f"the best of {len(learnt)} systems is {system_label(best)}" if len(learnt) > 1 else system_label(best)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from pandas.api.typing import SeriesGroupBy
 
 from nmer.errors import DataError
-from nmer.metrics import METRICS
-from nmer.names import ALL_NOISY, AVERAGE, CONDITIONS, incomplete_conditions, modality_set
-from nmer.results.reading import read_columns
+from nmer.metrics import METRICS, SCORE
+from nmer.names import ALL_NOISY, AVERAGE, CONDITIONS, corruption_name, incomplete_conditions, modality_set
+from nmer.results.reading import SNR, read_columns
+from nmer.snr_column import snr_of, with_snr
 
 _TYPES = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     "condition": "str",
     **dict.fromkeys(("fold", "repeat"), "int64"),
     "metric": "str",
@@ -28,15 +32,52 @@ CELL = ("dataset", "system", "regime", "noise", "snr_db", "condition", "metric")
 _ORDER = {"condition": CONDITIONS, "metric": tuple(METRICS)}
 
 
+TRAINED_AT = "trained_at"
+"""Column of the scores of trainings that are tested at several levels: the name of a level, ``mixed`` or ``clean``."""
+
+
 def read_scores(path: str | Path) -> pd.DataFrame:
-    """Read one scores CSV (columns COLUMNS), typed: ``snr_db`` is Int64 and missing where a kind has no SNR.
+    """Read one scores CSV as tables show it: of trainings at several levels, each at its own (:func:`at_own_level`).
+
+    Columns COLUMNS, else as :func:`read_all_scores`.
+    """
+    return at_own_level(read_all_scores(path))
+
+
+def at_own_level(scores: pd.DataFrame) -> pd.DataFrame:
+    """The scores that tables show, without the column TRAINED_AT.
+
+    Of several trainings those that are tested at the level of their training; all of a single one, and those without
+    a training of their own level: trained on clean data, or tested at their own level only.
+    """
+    if TRAINED_AT not in scores:
+        return scores
+    trained = scores[TRAINED_AT]
+    if trained[trained != ""].nunique() > 1:
+        levels = zip(scores["noise"], scores["snr_db"], strict=True)
+        names = [corruption_name(noise, snr_of(level)) for noise, level in levels]
+        scores = scores[(trained == "") | (trained == names)]
+    return scores.drop(columns=TRAINED_AT).reset_index(drop=True)
+
+
+def read_all_scores(path: str | Path) -> pd.DataFrame:
+    """Read one scores CSV (columns COLUMNS, and TRAINED_AT where it has that), typed; a level is missing without SNR.
 
     An empty noise kind (clean data) is an empty string. Raises DataError if the file is missing, damaged or
-    lacks a column, or if a value is not a fraction.
+    lacks a column, or if a value is outside the range of its metric. A metric of scores may be undefined (NaN).
     """
-    scores = read_columns(path, _TYPES)
-    if not scores["value"].between(0, 1).all():
-        raise DataError(f"{path}: scores must be fractions from 0 to 1. Delete the file and run again.")
+    try:
+        has_column = TRAINED_AT in pd.read_csv(path, nrows=0).columns
+    except (OSError, ValueError):
+        has_column = False  # what is wrong is said below
+    scores = read_columns(path, _TYPES | ({TRAINED_AT: "str"} if has_column else {}))
+    for name, part in scores.groupby("metric", sort=False)["value"]:
+        metric = METRICS.get(str(name), METRICS["WA"])
+        possible = part.between(metric.lowest, metric.highest) & (part < np.inf)
+        possible |= part.isna() & (metric.target == SCORE)
+        if not possible.all():
+            told = "fractions from 0 to 1" if metric.is_fraction else f"from {metric.lowest:g} to {metric.highest:g}"
+            raise DataError(f"{path}: scores must be {told}. Delete the file and run again.")
     return scores
 
 
@@ -45,11 +86,14 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
 
     Raises DataError if two files give different values for the same score.
     """
-    frames = [read_scores(path) for path in paths]
+    frames = [read_all_scores(path) for path in paths]
     if not frames:
         raise DataError("No scores to collect: pass at least one file after --scores.")
-    scores = pd.concat(frames, ignore_index=True).drop_duplicates(ignore_index=True)
+    scores = with_snr(pd.concat(frames, ignore_index=True)).drop_duplicates(ignore_index=True)
     key = [column for column in COLUMNS if column not in ("value", "n")]
+    if TRAINED_AT in scores:
+        scores = scores.fillna({TRAINED_AT: ""})
+        key.append(TRAINED_AT)
     clash = scores[scores.duplicated(key)]
     if len(clash):
         first = ", ".join(f"{column} {clash.iloc[0][column]}" for column in key)
@@ -66,11 +110,24 @@ def average(scores: pd.DataFrame) -> pd.DataFrame:
     Raises DataError if conditions or folds are missing for some repeat. Source: SPEC 6.2.
     """
     rows = pd.concat([scores, _mean_of_incomplete(scores)], ignore_index=True)
-    by_repeat = rows.groupby([*CELL, "repeat"], dropna=False, sort=False)["value"].agg(["mean", "size"]).reset_index()
+    by_repeat = (
+        rows.groupby([*CELL, "repeat"], dropna=False, sort=False)["value"].agg(["mean", "size", "count"]).reset_index()
+    )
+    # The mean of what is undefined in part is undefined, not the mean of the rest.
+    by_repeat["mean"] = by_repeat["mean"].where(by_repeat["count"] == by_repeat["size"])
     cells = by_repeat.groupby(list(CELL), dropna=False, sort=False)
     if (cells["size"].nunique() > 1).any():
         raise DataError(f"Some repeats lack folds ({_first(cells['size'].nunique() > 1)}). Run what is missing first.")
-    return cells["mean"].agg(mean="mean", std="std", n="size").reset_index()
+    found: pd.DataFrame = cells["mean"].agg(mean="mean", std="std", n="size").reset_index()
+    undefined = (cells["mean"].count() < cells.size()).to_numpy()
+    found.loc[undefined, ["mean", "std"]] = np.nan
+    return found
+
+
+def defined_mean(groups: SeriesGroupBy[Any, Any]) -> pd.Series:
+    """Mean of each group, missing where a value of it is."""
+    found: pd.Series = groups.mean().where(groups.count() == groups.size())
+    return found
 
 
 def of_regime(scores: pd.DataFrame, regime: str) -> pd.DataFrame:
@@ -119,7 +176,7 @@ def _mean_of_incomplete(scores: pd.DataFrame) -> pd.DataFrame:
         raise DataError(
             f"The scores do not hold each incomplete condition once ({_first(lacking)}). Run the evaluation again."
         )
-    return groups["value"].mean().reset_index().assign(condition=AVERAGE)
+    return defined_mean(groups["value"]).reset_index().assign(condition=AVERAGE)
 
 
 def _first(mask: pd.Series) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from nmer.errors import ConfigError
 from nmer.names import corruption_name
 from nmer.report_settings import ReportSettings
+from nmer.snr_column import snr_of
 
 
 def of_dataset(table: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
@@ -23,23 +24,23 @@ def corruptions(settings: ReportSettings) -> list[str]:
     return [corruption_name(noise, level) for noise in settings.snr_db for level in settings.levels(noise)]
 
 
-def outermost_levels(settings: ReportSettings) -> list[int | None]:
-    """The mildest and the hardest level of the reference noise in dB; one where it has one, None without an SNR."""
-    run = settings.levels(settings.reference_noise)
+def outermost_levels(settings: ReportSettings) -> list[tuple[str, float | None]]:
+    """The reference noise at its mildest and at its hardest level, with the level in dB; one where it has one."""
+    run = settings.reference_levels
     return list(dict.fromkeys((run[0], run[-1])))
 
 
 def outermost(settings: ReportSettings) -> list[str]:
     """Names of the reference noise at its mildest and at its hardest level."""
-    return [corruption_name(settings.reference_noise, level) for level in outermost_levels(settings)]
+    return [corruption_name(noise, level) for noise, level in outermost_levels(settings)]
 
 
-def by_level(table: pd.DataFrame) -> list[tuple[str, int | None, pd.DataFrame]]:
+def by_level(table: pd.DataFrame) -> list[tuple[str, float | None, pd.DataFrame]]:
     """Each noise kind at a level, with its SNR in dB (None without one) and its rows, in the order of the table."""
     found = []
     for _, rows in table.groupby(["noise", "snr_db"], dropna=False, sort=False):
         noise, snr_db = rows["noise"].iloc[0], rows["snr_db"].iloc[0]
-        found.append((noise, None if pd.isna(snr_db) else int(snr_db), rows))
+        found.append((noise, snr_of(snr_db), rows))
     return found
 
 
@@ -50,9 +51,7 @@ def select(table: pd.DataFrame, order: Mapping[str, Sequence[str]]) -> pd.DataFr
     kind at a level, as :func:`corruptions` names it.
     """
     pairs = zip(table["noise"], table["snr_db"], strict=True)
-    chosen = table.assign(
-        corruption=[corruption_name(kind, None if pd.isna(level) else level) for kind, level in pairs]
-    )
+    chosen = table.assign(corruption=[corruption_name(kind, snr_of(level)) for kind, level in pairs])
     for column, values in order.items():
         chosen = chosen[chosen[column].isin(values)]
     positions = {column: {value: place for place, value in enumerate(values)} for column, values in order.items()}

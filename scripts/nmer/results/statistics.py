@@ -15,16 +15,17 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_effectsize
 
-from nmer.metrics import confusion_matrix, of_target
+from nmer.metrics import METRICS, SCORE, confusion_matrix
 from nmer.names import ALL_NOISY, AVERAGE
-from nmer.references.registry import MAJORITY
+from nmer.references.registry import CONSTANT
 from nmer.results.chance import with_marks
 from nmer.results.contrasts import CONFIDENCE, Contrasts
 from nmer.results.contributions import COLUMNS
 from nmer.results.design import unit_text
 from nmer.results.predictions import RUN, Run
 from nmer.results.reading import rows_of
-from nmer.results.scores import incomplete, of_regime
+from nmer.results.scores import defined_mean, incomplete, of_regime
+from nmer.snr_column import with_snr
 
 COMPARED = {AVERAGE: "incomplete", ALL_NOISY: "all_noisy"}
 """What systems are compared on, and the regime whose models count there: Tables 2 and 5."""
@@ -46,7 +47,9 @@ CONFUSION_COLUMNS = (*RUN, "condition", "label", "predicted", "count")
 def intervals(contrasts: Contrasts) -> pd.DataFrame:
     """95 % intervals of every cell, missing where the design supports none. Columns INTERVAL_COLUMNS."""
     ends = [contrasts.of({row: 1.0}).interval() for row in contrasts.cells.index]
-    low, high = np.array(ends, np.float64).reshape(-1, 2).clip(0, 1).T
+    bounds = [(METRICS[name].lowest, METRICS[name].highest) for name in contrasts.cells["metric"]]
+    lowest, highest = np.array(bounds, np.float64).reshape(-1, 2).T[..., None]
+    low, high = np.array(ends, np.float64).reshape(-1, 2).clip(lowest, highest).T
     return contrasts.cells.assign(low=low, high=high)[list(INTERVAL_COLUMNS)]
 
 
@@ -57,7 +60,8 @@ def comparisons(
 
     low, high, p_value: of the difference on the same utterances, missing where the design supports no test; then
     ``untested`` gives the reason. p_adjusted: by Holm's method within a dataset, condition and metric, over all
-    systems, noise kinds and levels. effect: Cohen's h of the two scores taken as proportions. units: over what the
+    systems, noise kinds and levels. effect: Cohen's h of the two scores taken as proportions, missing of
+    metrics that are none. units: over what the
     variance is taken.
     at_chance, reference_at_chance: how many of the system's and of the reference's trainings are at chance there, from
     ``trainings`` (verdicts of ``nmer.results.chance``); missing without them.
@@ -86,8 +90,9 @@ def comparisons(
     table = pd.DataFrame(rows, columns=[name for name in COMPARISON_COLUMNS if name != "p_adjusted"])
     families = table.groupby(["dataset", "condition", "metric"], sort=False)["p_value"]
     adjusted: pd.Series | list[float] = families.transform(holm) if len(table) else []
-    counts = ("trainings", "at_chance", "reference_trainings", "reference_at_chance", "snr_db")
-    return table.assign(p_adjusted=adjusted).astype(dict.fromkeys(counts, "Int64"))[list(COMPARISON_COLUMNS)]
+    counts = ("trainings", "at_chance", "reference_trainings", "reference_at_chance")
+    typed = table.assign(p_adjusted=adjusted).astype(dict.fromkeys(counts, "Int64"))
+    return with_snr(typed)[list(COMPARISON_COLUMNS)]
 
 
 def holm(p_values: pd.Series) -> pd.Series:
@@ -105,39 +110,44 @@ def ranks(scores: pd.DataFrame, systems: list[str]) -> pd.DataFrame:
     A block is a dataset and fold; in it each system has its mean over the noise kinds, levels, incomplete
     conditions and repeats: levels of a fold share their utterances, so they are no blocks of their own. Noise kinds and
     levels that a system lacks are left out, then blocks, and so is a table of fewer than three systems. With fewer than
-    FEWEST_BLOCKS there is no test, and ``friedman_p`` and ``critical_difference`` are missing. The majority class has
-    no rank. scores: tidy scores of the experiment. Source: Demsar 2006, sections 3.2.2 and 3.2.3.
+    FEWEST_BLOCKS there is no test, and ``friedman_p`` and ``critical_difference`` are missing. Constant
+    predictions have no rank. scores: tidy scores of the experiment. Source: Demsar 2006, sections 3.2.2 and 3.2.3.
     """
     of_six = of_regime(scores, "incomplete")
-    ranked = [system for system in systems if system != MAJORITY]
+    ranked = [system for system in systems if system not in CONSTANT]
     of_six = of_six[incomplete(of_six) & of_six["system"].isin(ranked)]
     rows = []
-    for metric in of_target():
-        places = of_six[of_six["metric"] == metric].pivot_table(
-            index=["dataset", "fold", "noise", "snr_db"], columns="system", values="value", dropna=False
-        )
+    for name in METRICS:
+        own = of_six[of_six["metric"] == name]
+        if own.empty:
+            continue
+        groups = own.groupby(["dataset", "fold", "noise", "snr_db", "system"], dropna=False)["value"]
+        places = defined_mean(groups).unstack("system")
         # Equal but for rounding is equal: a tie.
         blocks = places.dropna().groupby(["dataset", "fold"]).mean().round(9)
         count, k = blocks.shape
         if not count or k < 3:
             continue
-        average = stats.rankdata(-blocks.to_numpy(), axis=1).mean(axis=0)
+        worst_first = blocks.to_numpy() if METRICS[name].higher_is_better else -blocks.to_numpy()
+        average = stats.rankdata(-worst_first, axis=1).mean(axis=0)
         p_value = critical = np.nan
         if count >= FEWEST_BLOCKS:
             p_value = stats.friedmanchisquare(*blocks.to_numpy().T).pvalue
             quantile = stats.studentized_range.ppf(CONFIDENCE, k, np.inf) / np.sqrt(2)
             critical = quantile * np.sqrt(k * (k + 1) / (6 * count))
         rows += [
-            (metric, system, rank, count, p_value, critical)
+            (name, system, rank, count, p_value, critical)
             for system, rank in sorted(zip(blocks.columns, average, strict=True), key=lambda pair: pair[1])
         ]
     return pd.DataFrame(rows, columns=list(RANK_COLUMNS))
 
 
 def confusion(runs: Iterable[Run]) -> pd.DataFrame:
-    """How often each class was taken for each, summed over folds and repeats. Columns CONFUSION_COLUMNS."""
+    """How often each class was taken for each, summed over folds and repeats. Columns CONFUSION_COLUMNS.
+
+    Runs that predict scores have no classes and are left out."""
     rows = []
-    for run in runs:
+    for run in (run for run in runs if run.target != SCORE):
         for position, condition in enumerate(run.conditions):
             matrix = np.zeros((len(run.classes), len(run.classes)), np.int64)
             for fold in run.folds.values():
@@ -149,18 +159,20 @@ def confusion(runs: Iterable[Run]) -> pd.DataFrame:
                 for i, label in enumerate(run.classes)
                 for j, predicted in enumerate(run.classes)
             ]
-    return pd.DataFrame(rows, columns=list(CONFUSION_COLUMNS)).astype({"snr_db": "Int64"})
+    return with_snr(pd.DataFrame(rows, columns=list(CONFUSION_COLUMNS)))
 
 
 def _difference(reference: Any, other: Any, contrasts: Contrasts) -> dict[str, float | str]:
     """The figures of one comparison; reference and other are rows of the cells."""
     found = contrasts.of({reference.row: 1.0, other.row: -1.0})
-    low, high = np.clip(found.interval(), -1, 1)
+    metric = METRICS[reference.metric]
+    largest = metric.highest - metric.lowest
+    low, high = np.clip(found.interval(), -largest, largest)
     return {
         "difference": found.value,
         "low": low,
         "high": high,
         "p_value": found.p_value(),
-        "effect": proportion_effectsize(reference.value, other.value),
+        "effect": proportion_effectsize(reference.value, other.value) if metric.is_fraction else np.nan,
         "untested": found.untested,
     }

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator
 
 from nmer.files import atomic_path, write_text
-from nmer.names import PAPER_SYSTEMS, in_paper_order
+from nmer.names import in_paper_order
 from nmer.results.labels import system_label
 
 if TYPE_CHECKING:
@@ -71,17 +71,25 @@ _PAPER = {
     "nmer_no_vae": SystemStyle("#CC79A7", "P", "--"),
     "nmer_no_inv": SystemStyle("#0072B2", "X", "--"),
 }
+# Systems that are compared with the paper's are dash-dotted, in colours of Tol's muted palette.
+_COMPARED = {
+    "emt_dlfr": SystemStyle("#AA4499", "d", "-."),
+    "momke": SystemStyle("#44AA99", "8", "-."),
+    "lnln": SystemStyle("#999933", "H", "-."),
+    "cif_mmin": SystemStyle("#CC6677", "x", "-."),
+}
+_SHIPPED = _PAPER | _COMPARED
 # A user's own systems are dotted. Four colours and five markers, taken in turn, make twenty styles.
 _OWN_COLORS = ("#332288", "#117733", "#882255", "#000000")
 _OWN_MARKERS = ("*", "<", ">", "h", "p")
 
 
 def system_styles(systems: list[str]) -> dict[str, SystemStyle]:
-    """Style of each system. The paper's are fixed; a user's own follow in the order given, and repeat after twenty."""
-    others = [system for system in in_paper_order(systems) if system not in PAPER_SYSTEMS]
+    """Style of each system. Shipped ones are fixed; custom ones follow in the order given, repeating after twenty."""
+    others = [system for system in in_paper_order(systems) if system not in _SHIPPED]
     styles = map(SystemStyle, cycle(_OWN_COLORS), cycle(_OWN_MARKERS), repeat(":"))
     own = dict(zip(others, styles, strict=False))
-    return {system: (_PAPER | own)[system] for system in in_paper_order(systems)}
+    return {system: (_SHIPPED | own)[system] for system in in_paper_order(systems)}
 
 
 def sentence_figure(sentence: str) -> Figure:

@@ -10,14 +10,15 @@ import pandas as pd
 
 from nmer.command import fill
 from nmer.metrics import METRICS
-from nmer.names import ALL_NOISY, AVERAGE
+from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import MARKS, with_marks
 from nmer.results.labels import system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
-from nmer.results.scores import average
+from nmer.results.scores import average, defined_mean
 from nmer.results.wording import ABSENT, AT_CHANCE, dataset_title, level_title
+from nmer.snr_column import merged_by_level
 
 LOSS = "loss"
 """The validation cross-entropy, where that selects the epoch."""
@@ -94,11 +95,14 @@ def sweep_table(
     tested = tested[tested["metric"].isin(about.settings.metrics)].rename(columns={"mean": "test", "std": "test_std"})
     found = [_validation(histories, system, about) for system in about.sweep]
     validated = _with_choice(pd.concat(found, ignore_index=True), about)
-    everywhere = validated["noise"] == ""  # trained on clean data: one training for every level
+    several = validated["noise"].isin((MIXED, CLEAN))
+    if (~several & (validated["noise"] != "")).any():  # of several trainings, each is shown at its own level
+        validated, several = validated[~several], several[~several]
+    everywhere = several | (validated["noise"] == "")  # one training for every level
     key = ["dataset", "regime", "system", "metric"]
     joined = pd.concat(
         [
-            tested.merge(validated[~everywhere], on=[*key, "noise", "snr_db"]),
+            merged_by_level(tested, validated[~everywhere], [*key, "noise", "snr_db"]),
             tested.merge(validated[everywhere].drop(columns=["noise", "snr_db"]), on=key),
         ],
         ignore_index=True,
@@ -123,7 +127,7 @@ def by_place(table: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
     return [(tuple(place), part) for place, part in groups]
 
 
-def place_title(regime: str, noise: str, snr_db: int | None) -> str:
+def place_title(regime: str, noise: str, snr_db: float | None) -> str:
     """The level of a place as printed, with its regime where that is not the incomplete conditions."""
     of_regime = {"all_noisy": ", all noisy", "clean": ", trained clean"}.get(regime, "")
     return f"{level_title(noise, snr_db)}{of_regime}"
@@ -144,7 +148,8 @@ def choices(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     for place, part in by_place(table[table["metric"] == metric]):
         score = part["test"] if METRICS[metric].higher_is_better else -part["test"]
         chosen = part.loc[part["chosen"], "value"]
-        rows.append((*place, chosen.iloc[0] if len(chosen) else "", part["value"].iloc[int(score.argmax())]))
+        best = part["value"].iloc[int(score.argmax())] if score.notna().any() else ""
+        rows.append((*place, chosen.iloc[0] if len(chosen) else "", best))
     return pd.DataFrame(rows, columns=[*PLACE, "chosen", "best"])
 
 
@@ -201,7 +206,7 @@ def _validation(histories: pd.DataFrame, system: str, about: SweepSettings) -> p
     selected = order.drop_duplicates(run)
     names = [name for name in about.history_columns() if name.startswith("val_")]
     tidy = selected.melt(run, names, var_name="metric", value_name="score")
-    by_repeat = tidy.groupby([*run[:4], "metric", "repeat"], dropna=False)["score"].mean().reset_index()
+    by_repeat = defined_mean(tidy.groupby([*run[:4], "metric", "repeat"], dropna=False)["score"]).reset_index()
     cells = by_repeat.groupby([*run[:4], "metric"], dropna=False)["score"]
     found = cells.agg(validation="mean", validation_std="std").reset_index()
     return found.assign(system=system, metric=found["metric"].str.removeprefix("val_"))

@@ -23,6 +23,7 @@ from nmer.names import (
 from nmer.report_settings import DatasetSettings, ReportSettings
 from nmer.results.chance import MARKS, with_marks
 from nmer.results.scores import average, of_regime
+from nmer.snr_column import merged_by_level, with_snr
 
 KEY = ("dataset", "system", "noise", "snr_db", "condition", "metric")
 COLUMNS = (*KEY, "mean", "std", "n", "paper", "difference", *MARKS)
@@ -52,7 +53,7 @@ def read_paper(folder: str | Path, number: int) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: the paper's numbers cannot be read ({error}). Restore the file from git.") from None
     if "snr_db" in paper:
-        paper["snr_db"] = paper["snr_db"].astype("Int64")
+        paper = with_snr(paper)
     return paper
 
 
@@ -157,12 +158,11 @@ def _sizes(report: dict[str, Any], about: DatasetSettings) -> dict[str, int]:
     }
 
 
-def _reference_places(settings: ReportSettings, conditions: list[str]) -> list[tuple[str, int | None, str]]:
-    noise = settings.reference_noise
-    return [(noise, snr_db, condition) for snr_db in settings.levels(noise) for condition in conditions]
+def _reference_places(settings: ReportSettings, conditions: list[str]) -> list[tuple[str, float | None, str]]:
+    return [(noise, snr_db, condition) for noise, snr_db in settings.reference_levels for condition in conditions]
 
 
-def _grid(settings: ReportSettings, systems: list[str], places: list[tuple[str, int | None, str]]) -> pd.DataFrame:
+def _grid(settings: ReportSettings, systems: list[str], places: list[tuple[str, float | None, str]]) -> pd.DataFrame:
     rows = []
     for dataset, system, place, metric in product(settings.datasets, systems, places, settings.metrics):
         noise, snr_db, condition = place
@@ -172,7 +172,7 @@ def _grid(settings: ReportSettings, systems: list[str], places: list[tuple[str, 
         elif condition in SIX_CONDITIONS and condition not in settings.incomplete(own):
             continue
         rows.append((dataset, system, noise, snr_db, condition, metric))
-    return pd.DataFrame(rows, columns=list(KEY)).astype({"snr_db": "Int64"})
+    return with_snr(pd.DataFrame(rows, columns=list(KEY)))
 
 
 def _compare(
@@ -190,12 +190,12 @@ def _compare(
         published = {place: value for place, value in published.items() if AVERAGE not in place}
     paper_keys = _keys(grid.assign(dataset=grid["dataset"].map(names.get)))
     # Only the table's own systems are averaged: whatever the scores hold of others is no concern of it.
-    measured = average(scores[scores["system"].isin(grid["system"])]).astype({"snr_db": "Int64"})
-    table = grid.merge(with_marks(measured, trainings).drop(columns="regime"), on=list(KEY), how="left")
+    measured = with_snr(average(scores[scores["system"].isin(grid["system"])]))
+    table = merged_by_level(grid, with_marks(measured, trainings).drop(columns="regime"), list(KEY), "left")
     table["n"] = table["n"].astype("Int64")
     table["paper"] = pd.Series([published.get(place) for place in paper_keys], dtype="float64")
-    # A cell that was neither run nor published is no cell of the table.
-    table = table[table["mean"].notna() | table["paper"].notna()].reset_index(drop=True)
+    # A cell that was neither run nor published is no cell of the table. One that was run may be undefined.
+    table = table[table["n"].notna() | table["paper"].notna()].reset_index(drop=True)
     return _with_difference(table, "mean", settings)[list(COLUMNS)]
 
 

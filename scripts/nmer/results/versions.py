@@ -11,6 +11,7 @@ import pandas as pd
 
 from nmer.names import corruption_name
 from nmer.results.reading import rows_of
+from nmer.snr_column import snr_of
 
 VERSIONS = "versions"
 """Column of a history that says what each epoch was trained with."""
@@ -44,8 +45,11 @@ def histories_behind(scores: pd.DataFrame, folder: str | Path) -> list[Path]:
     for run in rows_of(runs):
         place = folder / "runs" / run.dataset / run.system / run.regime
         if run.regime != "clean":
-            place /= corruption_name(run.noise, None if pd.isna(run.snr_db) else int(run.snr_db))
+            place /= corruption_name(run.noise, snr_of(run.snr_db))
         found[place / f"fold{run.fold}" / "history.csv"] = None
+        # One that is tested at several levels stands apart from the level of its scores.
+        of_run = (folder / "runs" / run.dataset / run.system / run.regime).glob(f"trained_*/fold{run.fold}/history.csv")
+        found |= dict.fromkeys(sorted(of_run))
     for dataset, fold in runs[["dataset", "fold"]].drop_duplicates().itertuples(index=False):
         found |= dict.fromkeys(sorted((folder / "teachers" / dataset).glob(f"*/fold{fold}/history.csv")))
     return list(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE
+from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, plain_number
 from nmer.report_settings import DatasetSettings
 from nmer.results.labels import noise_label
 
@@ -14,15 +14,18 @@ ABSENT = "–"
 AT_CHANCE, WA_AT_MAJORITY = "†", "‡"
 """Signs of a cell with a training at chance, and of one whose WA is not above the share of the largest class."""
 
+UNDEFINED = "undefined"
+"""Mark of a cell with a training whose metric is undefined."""
+
 
 def short_title(dataset: str, about: DatasetSettings) -> str:
     """A dataset's printed name where room is scarce: in a figure, in a sentence."""
     return f"{dataset} (synthetic)" if about.synthetic else about.paper_name or dataset
 
 
-def decibels(snr_db: int | None) -> str:
+def decibels(snr_db: float | None) -> str:
     """An SNR as printed, e.g. ``−10 dB``; ``no SNR`` for a kind without one."""
-    return "no SNR" if snr_db is None else f"{snr_db} dB".replace("-", "−")
+    return "no SNR" if snr_db is None else f"{plain_number(snr_db)} dB".replace("-", "−")
 
 
 def condition_title(condition: str) -> str:
@@ -31,7 +34,7 @@ def condition_title(condition: str) -> str:
     return titles.get(condition, f"condition {condition}")
 
 
-def level_title(noise: str, snr_db: int | None) -> str:
+def level_title(noise: str, snr_db: float | None) -> str:
     """A noise kind at a level as a panel's title, e.g. ``Gaussian, −10 dB``; alone where it has no SNR."""
     return noise_label(noise) if pd.isna(snr_db) else f"{noise_label(noise)}, {decibels(snr_db)}"
 

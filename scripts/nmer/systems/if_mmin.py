@@ -69,7 +69,7 @@ class IfMmin(System):
         target, _ = halves(batch.teacher_reversed())
         _, target_invariant = halves(batch.teacher_clean)
         terms = {
-            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
+            "classification": self.target_loss(outputs, batch),
             "imagination": functional.mse_loss(outputs["imagined"], target),
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
         }

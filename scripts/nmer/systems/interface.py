@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from nmer.names import CONCATENATION_ORDER, modality_set
 
+L1, MSE = "L1", "MSE"
+"""Losses of a score: mean absolute error, mean squared error."""
+
 
 class Sequences(NamedTuple):
     """Feature sequences of one modality. values: (batch, longest, dim), zero beyond each length. lengths: (batch,)."""
@@ -42,8 +45,8 @@ def _not_known(modality: str) -> Sequences:
 class Batch:
     """One training batch.
 
-    observed: per modality the sequences as fed, clean or noisy. labels: (batch,) int64. noisy: per modality
-    (batch,) bool, which utterances are noisy. teacher_clean, teacher_noisy: per modality the frozen teacher's
+    observed: per modality the sequences as fed, clean or noisy. labels: (batch,) int64, or float32 scores. noisy: per
+    modality (batch,) bool, which utterances are noisy. teacher_clean, teacher_noisy: per modality the frozen teacher's
     encodings of the clean and of the noisy features, (batch, width), computed when looked up; empty for a system
     without a teacher.
     clean: from a modality to its clean sequences, gathered only when a loss asks for them. deviations: per modality the
@@ -80,6 +83,9 @@ class System(nn.Module):
     inherited: tuple[str, ...] = ()
     """Names of the submodules that start from the teacher's weights."""
 
+    score_loss: str = L1
+    """What :meth:`target_loss` is where the target is a score; set by the training."""
+
     weights: dict[str, float]
     """Weight of every term of the loss by name, for a system whose loss calls :meth:`weighted`."""
 
@@ -90,8 +96,8 @@ class System(nn.Module):
     """Whether :meth:`fuse` takes ``noisy``, per modality (batch,) bool: which utterances are noisy. Only oracles do."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
-        """dims: input width of each of the corpus' modalities. classes: number of classes. dropout: rate of the
-        classifier heads."""
+        """dims: input width of each of the corpus' modalities. classes: number of classes, or 1 where the
+        target is a score. dropout: rate of the classifier heads."""
         super().__init__()
         self.dims = dims
         self.modalities = self.modalities or modality_set(dims)
@@ -106,7 +112,8 @@ class System(nn.Module):
         raise NotImplementedError
 
     def fuse(self, encodings: dict[str, Encoding]) -> dict[str, Tensor]:
-        """From the encodings of the system's modalities to outputs; ``logits`` (batch, classes) is always one."""
+        """From the encodings of the system's modalities to outputs; ``logits`` (batch, classes) is always one. Where
+        the target is a score, its one column is the predicted score."""
         raise NotImplementedError
 
     def fuse_observed(self, encodings: dict[str, Encoding], noisy: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -116,8 +123,12 @@ class System(nn.Module):
         return self.fuse(encodings)
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of the loss by name; their sum is minimised. Default: cross-entropy alone."""
-        return {"classification": nn.functional.cross_entropy(outputs["logits"], batch.labels)}
+        """The weighted terms of the loss by name; their sum is minimised. Default: :meth:`target_loss` alone."""
+        return {"classification": self.target_loss(outputs, batch)}
+
+    def target_loss(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
+        """Cross-entropy of the classes; of scores the mean absolute error, or the mean squared one (SPEC 14)."""
+        return target_loss(outputs["logits"], batch.labels, self.score_loss)
 
     def weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """The terms of a loss, each times its weight in ``weights``."""
@@ -143,6 +154,15 @@ class System(nn.Module):
                 yield from own()
             else:
                 yield child
+
+
+def target_loss(logits: Tensor, labels: Tensor, score_loss: str = L1) -> Tensor:
+    """Mean loss of predictions. logits: (batch, classes) with labels (batch,) int64, or (batch, 1) predicted scores
+    with float labels. score_loss: ``L1`` or ``MSE``."""
+    if not labels.is_floating_point():
+        return nn.functional.cross_entropy(logits, labels)
+    loss = nn.functional.l1_loss if score_loss == L1 else nn.functional.mse_loss
+    return loss(logits[:, 0], labels)
 
 
 def concatenate(encodings: Mapping[str, Tensor]) -> Tensor:

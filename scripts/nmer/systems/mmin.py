@@ -66,7 +66,7 @@ class Mmin(System):
         """Cross-entropy, imagination of the teacher's reversed observation, and cycle, weighted."""
         target = concatenate(batch.teacher_reversed())
         terms = {
-            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
+            "classification": self.target_loss(outputs, batch),
             "imagination": functional.mse_loss(outputs["imagined"], target),
             "cycle": functional.mse_loss(outputs["returned"], outputs["features"].detach()),
         }

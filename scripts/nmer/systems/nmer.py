@@ -132,7 +132,7 @@ class Nmer(System):
             "divergence": REDUCTIONS[self.divergence_reduction](divergence),
             "reconstruction": functional.mse_loss(outputs["joint_representation"], target),
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
-            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
+            "classification": self.target_loss(outputs, batch),
         }
         return self.weighted(terms)
 

@@ -64,6 +64,6 @@ class NmerNoVae(System):
         _, target_invariant = halves(batch.teacher_clean)
         terms = {
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
-            "classification": functional.cross_entropy(outputs["logits"], batch.labels),
+            "classification": self.target_loss(outputs, batch),
         }
         return self.weighted(terms)

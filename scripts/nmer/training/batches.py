@@ -39,7 +39,7 @@ def epoch_batches(data: FoldData, settings: RunSettings, repeats: list[int], epo
         names = (settings.dataset, settings.fold, repeat, epoch)
         order = generator("training order", *names).permutation(len(training_rows))
         flags = training_flags(settings.regime, len(training_rows), *names, data.modalities)
-        copies = training_copies(settings.train_draws, len(training_rows), *names)
+        copies = training_copies(settings.train_draws, len(training_rows), *names, settings.levels)
         parts.append((training_rows[order], flags[order], copies[order]))
     rows, *others = (np.stack(part) for part in zip(*parts, strict=True))
     on_device = [torch.from_numpy(part).to(data.device) for part in (rows, *others)]

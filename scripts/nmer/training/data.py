@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import h5py
@@ -13,6 +13,7 @@ from torch import Tensor
 from nmer.content import unreadable
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
+from nmer.metrics import SCORE
 from nmer.names import SPLITS, values_name
 from nmer.systems.interface import Sequences
 from nmer.training.frames import DeviceFrames, FileFrames, Normalisation, StoredArray, StreamedFrames
@@ -21,18 +22,21 @@ from nmer.training.frames import DeviceFrames, FileFrames, Normalisation, Stored
 class FoldData:
     """Clean and, where given, noisy features of one fold on one device, normalised with the fold's training statistics.
 
-    Every utterance stands here in several copies: copy 0 is clean, copy k is noisy, of draw k - 1.
-    ids: utterance names. modalities: of the corpus, in the order a, v, l. labels: (utterances,) int64. splits: row
-    numbers of train, val and test. training_rows: those of train, where the program itself needs them. normalisation:
-    per modality the mean and standard deviation of the training split, or None where features are taken as they are.
-    noisy_copies: numbers of the noisy ones. deviations: per modality the standard deviation that calibrates its noise,
-    in the corruption space (SPEC 2.6).
+    Every utterance stands here in several copies: copy 0 is clean, copy k is noisy, of draw k - 1; several
+    levels follow each other, each with all its draws.
+    ids: utterance names. modalities: of the corpus, in the order a, v, l. target: classes or score. labels:
+    (utterances,) int64, or float32 scores. scores: (utterances,) float64, the labels in full precision, or None where
+    they are classes. outputs: width of a system's ``logits``, the number of classes, or 1. splits: row numbers of
+    train, val and test. training_rows: those of train, where the program itself needs them. normalisation: per modality
+    the mean and standard deviation of the training split, or None where features are taken as they are. noisy_copies:
+    numbers of the noisy ones; that of the clean one where there is none. deviations: per modality the standard
+    deviation that calibrates its noise, in the corruption space (SPEC 2.6).
     """
 
     def __init__(
         self,
         features: Path,
-        noisy: Path | None,
+        noisy: Path | Sequence[Path] | None,
         fold: int,
         device: torch.device,
         scope: str = "stored",
@@ -40,19 +44,24 @@ class FoldData:
         spare: int = 0,
         resident: bool = True,
     ) -> None:
-        """features: the feature store. noisy: the noisy embeddings, or None. scope: of the deviations, as for the
-        calibration. draws: how many of the noisy copies to read. spare: copies to leave empty after them, for
-        :meth:`replace`. resident: whether a GPU holds a modality whole from its first batch on, which pays where every
-        utterance is read often. Raises DataError if the files do not fit."""
+        """features: the feature store. noisy: the noisy embeddings, of several levels or of one, or None. scope: of the
+        deviations, as for the calibration. draws: how many of the noisy copies to read. spare: copies to leave
+        empty after them, for :meth:`replace`. resident: whether a GPU holds a modality whole from its first batch on,
+        which pays where every utterance is read often. Raises DataError if the files do not fit."""
+        files = [noisy] if isinstance(noisy, Path) else list(noisy or [])
         self._sources: dict[str, tuple[list[StoredArray], np.ndarray, Normalisation, int]] = {}
         self._frames: dict[str, FileFrames | DeviceFrames | StreamedFrames] = {}
         with FeatureStore(features) as store:
             self.ids = store.ids
+            self.target = store.target
             self.classes = store.classes
+            self.outputs = 1 if self.target == SCORE else len(self.classes)
+            self.scores = store.labels if self.target == SCORE else None
             self.dims = store.dims
             self.modalities = store.modalities
             self.deviations = {modality: store.variance(modality, scope) ** 0.5 for modality in self.modalities}
-            self.labels = torch.from_numpy(store.labels).to(device)
+            labels = store.labels.astype(np.float32) if self.target == SCORE else store.labels
+            self.labels = torch.from_numpy(labels).to(device)
             self.training_rows = store.fold(fold)["train"]
             self.normalisation = {modality: store.normalisation(fold, modality) for modality in self.modalities}
             self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}
@@ -60,12 +69,11 @@ class FoldData:
             for m in self.modalities:
                 values = store.values(m)
                 copies = [StoredArray(values)]
-                if noisy:
-                    copies += [_noisy_array(noisy, m, values.shape, draw) for draw in range(draws)]
+                copies += [_noisy_array(file, m, values.shape, draw) for file in files for draw in range(draws)]
                 self._sources[m] = (copies, store.offset(m), self.normalisation[m], spare)
         self._resident = resident
         self.device = device
-        self.noisy_copies = tuple(range(1, 1 + draws + spare))
+        self.noisy_copies = tuple(range(1, 1 + len(files) * draws + spare)) or (0,)
 
     def sequences(self, modality: str, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
         """Padded sequences of one modality. rows: (batch,) utterances; copies: (batch,) number of the copy of each, or

@@ -37,10 +37,12 @@ def train_repeats(
     the checkpoints. fresh: draws training noise, where the settings ask for it.
     Raises DataError if the teachers' weights do not fit, TrainingError if a loss is not finite.
     """
-    shape = (data.dims, len(data.classes), settings.training.dropout)
+    shape = (data.dims, data.outputs, settings.training.dropout)
 
     def build() -> System:
-        return build_system(settings.system, *shape, settings.options, settings.file)
+        system = build_system(settings.system, *shape, settings.options, settings.file)
+        system.score_loss = settings.training.score_loss
+        return system
 
     def teacher(repeat: int) -> System | None:
         if stage is None or teachers is None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from nmer.errors import DataError
 from nmer.files import read_table_rows, write_rows
+from nmer.plan.running import followed_metric
 
 
 class LiveHistory:
@@ -41,15 +42,16 @@ class LiveHistory:
 
 
 def log_epoch(rows: Sequence[dict[str, Any]], epochs: int) -> None:
-    """Write one line on an epoch: its number, and of every repeat the training loss and the validation UA."""
+    """Write one line on an epoch: its number, and of every repeat the training loss and the validation UA or MAE."""
     named = "repeat" if len(rows) == 1 else "repeats"
+    metric = followed_metric(rows[0])
     repeats, losses, scores = (
         ", ".join(texts)
         for texts in zip(
-            *((str(row["repeat"]), f"{row['loss']:.4f}", f"{row['val_UA']:.4f}") for row in rows), strict=True
+            *((str(row["repeat"]), f"{row['loss']:.4f}", f"{row[f'val_{metric}']:.4f}") for row in rows), strict=True
         )
     )
-    line = f"epoch {rows[0]['epoch']} of {epochs}, {named} {repeats}: loss {losses}; validation UA {scores}"
+    line = f"epoch {rows[0]['epoch']} of {epochs}, {named} {repeats}: loss {losses}; validation {metric} {scores}"
     print(line, file=sys.stderr, flush=True)
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from nmer.errors import TrainingError
+from nmer.metrics import METRICS
 from nmer.plan.running import LIVE_HISTORY
 from nmer.plan.settings import LOSS, RunSettings, TrainingSettings
 from nmer.training.checkpoints import Resumable, load_checkpoint, save_checkpoint
@@ -113,13 +114,13 @@ def fit(learner: Learner, settings: RunSettings, checkpoint: Path | None = None)
 
 
 def selection_value(row: Row, settings: TrainingSettings) -> float:
-    """What selects the epoch, higher is better: a validation score, or the negative validation loss.
+    """What selects the epoch, higher is better: a validation score, or the negative of a loss or error.
 
-    row: validation scores of an epoch. A loss that is not a number counts as infinite.
+    row: validation scores of an epoch. What is not a number is the worst.
     """
     value = float(row[f"val_{settings.selection}"])
     if settings.selection != LOSS:
-        return value
+        return METRICS[settings.selection].goodness(value)
     return -math.inf if math.isnan(value) else -value
 
 

@@ -85,8 +85,8 @@ class OneByOne:
         system = self._system.eval()
 
         def predicted(encodings: dict[str, Encoding], noisy: dict[str, Tensor]) -> Tensor:
-            if self._validation.with_loss:
-                return logits(system, encodings, noisy).log_softmax(dim=-1)
+            if self._validation.needs_logits:
+                return self._validation.predicted(logits(system, encodings, noisy))
             return classify(system, encodings, noisy).argmax(dim=-1)
 
         predictions = self._validation.predict(

@@ -9,11 +9,13 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from nmer.corpora.store import FeatureStore
-from nmer.names import ALL_NOISY, SPLITS, incomplete_conditions
+from nmer.metrics import SCORE
+from nmer.names import ALL_NOISY, MEDIAN, PREDICTION, SPLITS, incomplete_conditions
 from nmer.plan.conditions import noisy_flags, test_items, tested_conditions, validation_items
 from nmer.plan.settings import EvaluationSettings
 from nmer.references.registry import Examples, Reference
 from nmer.training.data import noisy_values
+from nmer.training.evaluation import with_median
 
 
 def predict_reference(
@@ -50,7 +52,7 @@ def _predict_fold(
     )
     items = validation_items(settings.regime, settings.evaluation, settings.dataset, names["val"], store.modalities)
     validation = [examples("val", condition, positions) for condition, positions in items.items() if len(positions)]
-    classify = train(stacked, validation, len(store.classes))
+    predictor = train(stacked, validation, len(store.classes))
     parts = []
     conditions = tested_conditions(settings.system, True, store.modalities, settings.conditions)
     of_test = test_items(conditions, settings.evaluation, settings.dataset, names["test"], store.modalities)
@@ -60,7 +62,11 @@ def _predict_fold(
         tested = examples("test", condition, positions)
         about = {"utterance": [names["test"][position] for position in positions], "condition": condition}
         part = pd.DataFrame(about | {"fold": fold, "repeat": 1, "label": tested.labels})
-        part[[f"prob_{name}" for name in store.classes]] = classify(tested.features).astype(np.float32)
+        predicted = predictor(tested.features).astype(np.float32)
+        if store.target == SCORE:
+            part[[PREDICTION, MEDIAN]] = with_median(predicted, labels[rows["train"]])
+        else:
+            part[[f"prob_{name}" for name in store.classes]] = predicted
         parts.append(part)
     return parts
 

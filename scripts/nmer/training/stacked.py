@@ -176,7 +176,7 @@ class Stacked:
         return [self._validation.scores(own) for own in predictions]
 
     def _predictions(self) -> Tensor:
-        """Predictions of the validation split: classes (repeats, items), or log-probabilities of them."""
+        """Predictions of the validation split by every repeat, as :meth:`ValidationSplit.predicted` gives them."""
         system, data = self._systems[0], self._data
 
         def encode(modality: str, rows: Tensor, copies: Tensor) -> Encoding:
@@ -196,9 +196,9 @@ class Stacked:
                 return logits
 
             of_all = {modality: flags.expand(len(self.repeats), -1) for modality, flags in noisy.items()}
-            logits = compute_stacked(of_one, self._generators, self._parameters, encodings, of_all)
-            found: Tensor = logits.log_softmax(dim=-1) if self._validation.with_loss else logits.argmax(dim=-1)
-            return found
+            return self._validation.predicted(
+                compute_stacked(of_one, self._generators, self._parameters, encodings, of_all)
+            )
 
         return self._validation.predict(system.modalities, encode, classify, VALIDATED, axis=1)
 

@@ -22,6 +22,7 @@ from torch import Tensor
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.store_writer import write_store
 from nmer.errors import NmerError
+from nmer.metrics import SCORE, SELECTING
 from nmer.names import ALL_NOISY, incomplete_conditions
 from nmer.plan.conditions import noisy_flags
 from nmer.plan.settings import RunSettings, TrainingSettings
@@ -59,16 +60,18 @@ def check_system(
     classes: int = CLASSES,
     options: dict[str, Any] | None = None,
     file: str | None = None,
+    target: str = "classes",
 ) -> list[Finding]:
     """Everything that is found wrong with a system, empty if nothing is.
 
-    name, file, options, dims, classes: as for :func:`nmer.systems.building.build_system`. Raises ConfigError for an
+    name, file, options, dims, classes: as for :func:`nmer.systems.building.build_system`. target: what it is
+    trained to predict, ``classes`` or ``score``. Raises ConfigError for an
     unknown system or option.
     """
     findings: list[Finding] = []
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _Checks(name, dims or DIMS, classes, options or {}, file, Path(folder)).run(findings)
+            _Checks(name, dims or DIMS, classes, options or {}, file, Path(folder), target).run(findings)
     except _WrongError as wrong:
         findings.append(Finding(str(wrong)))
     return findings
@@ -76,19 +79,25 @@ def check_system(
 
 class _Checks:
     def __init__(
-        self, name: str, dims: dict[str, int], classes: int, options: dict[str, Any], file: str | None, folder: Path
+        self,
+        name: str,
+        dims: dict[str, int],
+        classes: int,
+        options: dict[str, Any],
+        file: str | None,
+        folder: Path,
+        target: str,
     ) -> None:
         self.name, self.options, self.file = name, options, file
         self.declaration = systems.declaration(name, file)
         self.declaration.check_options(options, f"systems.{name}")
-        self.classes = classes
-        self.data = _random_fold(dims, classes, folder)
+        self.data = _random_fold(dims, classes, folder, target)
         self.rows = torch.arange(UTTERANCES)
         shown = incomplete_conditions(dims) or (ALL_NOISY,)
         flags = [noisy_flags(shown[number % len(shown)], dims) for number in range(UTTERANCES)]
         self.flags = torch.from_numpy(np.stack(flags))
         stage = pretraining(self.declaration, options)
-        self.teacher = self._built(stage, {}, None).requires_grad_(False).eval() if stage else None
+        self.teacher = self._teacher(stage).requires_grad_(False).eval() if stage else None
 
     def run(self, findings: list[Finding]) -> None:
         """Add what is wrong to the findings; raises _WrongError where the rest cannot be tried."""
@@ -101,9 +110,14 @@ class _Checks:
         if not buffers:
             findings += self._stacking()
 
+    def _teacher(self, stage: str) -> System:
+        """The pretraining, with the options that it passes on as the system has them."""
+        passed_on = systems.declaration(stage).attributes.get("passed_on", ())
+        return self._built(stage, {name: value for name, value in self.options.items() if name in passed_on}, None)
+
     def _built(self, name: str, options: dict[str, Any], file: str | None) -> System:
         with _called(f"{name} cannot be built"):
-            return build_system(name, self.data.dims, self.classes, 0.5, options, file)
+            return build_system(name, self.data.dims, self.data.outputs, 0.5, options, file)
 
     def _system(self) -> System:
         system = self._built(self.name, self.options, self.file)
@@ -138,7 +152,7 @@ class _Checks:
             found = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
             raise _WrongError(f"fuse(…) must return a dictionary with 'logits'; it returns {found}.")
         logits: Tensor = outputs["logits"]
-        _expect(logits, "its output 'logits'", (len(rows), self.classes))
+        _expect(logits, "its output 'logits'", (len(rows), self.data.outputs))
         return logits
 
     @torch.no_grad()
@@ -195,9 +209,8 @@ class _Checks:
     def _stacking(self) -> Iterator[Finding]:
         """Whether the repeats of a job can be trained as one, which is how a GPU trains."""
         regime = "incomplete" if incomplete_conditions(self.data.dims) else "all_noisy"
-        settings = RunSettings(
-            "random", self.name, regime, 1, len(REPEATS), training=TrainingSettings(batch_size=UTTERANCES)
-        )
+        training = TrainingSettings(batch_size=UTTERANCES, selection=SELECTING[self.data.target])
+        settings = RunSettings("random", self.name, regime, 1, len(REPEATS), training=training)
         teachers = dict.fromkeys(REPEATS, self.teacher) if self.teacher is not None else {}
         with _called("it cannot be trained"):
             stacked = Stacked(self._system, self.data, settings, REPEATS, teachers)
@@ -243,7 +256,7 @@ def _expect_encoding(encoding: object, what: str, count: int) -> None:
             raise _WrongError(f"{what}: its field '{name}' must be a tensor ({count}, …); it is {shape}.")
 
 
-def _random_fold(dims: dict[str, int], classes: int, folder: Path) -> FoldData:
+def _random_fold(dims: dict[str, int], classes: int, folder: Path, target: str) -> FoldData:
     """Random utterances of 1 to 8 frames, clean and noisy."""
     random = np.random.default_rng(0)
     lengths = {modality: random.integers(1, 9, UTTERANCES) for modality in dims}
@@ -251,16 +264,16 @@ def _random_fold(dims: dict[str, int], classes: int, folder: Path) -> FoldData:
     every = np.arange(UTTERANCES)
     corpus = Corpus(
         ids=[f"utterance{number}" for number in every],
-        labels=every % classes,
+        labels=every / UTTERANCES if target == SCORE else every % classes,
         speakers=["speaker"] * UTTERANCES,
-        classes=[f"class{number}" for number in range(classes)],
+        classes=[] if target == SCORE else [f"class{number}" for number in range(classes)],
         dims=dims,
         lengths=lengths,
         folds={1: {"train": every, "val": every, "test": every}},
         features=lambda modality, number: frames[modality][number],
     )
     features, noisy = folder / "features.h5", folder / "noisy.h5"
-    write_store(corpus, CorpusSettings("random", "ragged_hdf5"), features)
+    write_store(corpus, CorpusSettings("random", "ragged_hdf5", target=target), features)
     with h5py.File(noisy, "w") as file:
         for modality in dims:
             clean = np.concatenate(frames[modality])

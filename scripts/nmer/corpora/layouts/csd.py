@@ -22,14 +22,13 @@ from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.hdf5 import dataset, member, open_hdf5, read_array
 from nmer.corpora.registry import layout
 from nmer.corpora.repair import repair
+from nmer.corpora.sentiment import LARGEST_SENTIMENT, understand_sentiment
 from nmer.errors import DataError
 from nmer.finite import restore_infinities
 
 STREAMS = {"a": "*COVAREP*.csd", "v": "*Facet*.csd", "l": "*Vectors*.csd"}
 LABELS = "*Labels*.csd"
 LISTS = {"train": "folds/train.txt", "val": "folds/valid.txt", "test": "folds/test.txt"}
-CLASSES = ("negative", "positive")
-LARGEST_SENTIMENT = 3.0
 
 UNLISTED = "video in no fold list"
 INCOMPLETE = "video missing in words, audio or vision"
@@ -49,6 +48,7 @@ EMPTY_TEXT = "text sums to 0"
     ),
     modality_files={"a": "*COVAREP*.csd", "v": "*Facet*.csd"},
     classes=("negative", "positive"),
+    targets=("classes", "score"),
     standardize=(),
     folds=1,
     minimum={"steps": 1},
@@ -56,7 +56,8 @@ EMPTY_TEXT = "text sums to 0"
 def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
     """Read the folder ``source``; see the module. Files stay open until the corpus is closed.
 
-    steps: length of every utterance in words; of a longer one the last are kept. Positive is a sentiment >= 0.
+    steps: length of every utterance in words; of a longer one the last are kept. Positive is a sentiment >= 0;
+    where the settings' target is ``score``, the label is the sentiment itself.
     Utterances are sorted by split, video and row of the labels. The corpus has one fold.
     Raises DataError if a file is missing, ambiguous, damaged or unsafe, or the files contradict each other. What a
     video's audio and vision hold is checked when they are read.
@@ -79,6 +80,8 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
         videos = list(dict.fromkeys(utterance.video for utterance in utterances))
         dims = {m: streams[m].width(videos) for m in settings.modalities}
         bounds = np.cumsum([0, *map(len, parts.values())])
+        sentiment = np.array([utterance.sentiment for utterance in utterances], np.float64)
+        target_labels, classes, note = understand_sentiment(sentiment, settings.target)
 
         @lru_cache(maxsize=2 * len(STREAMS))
         def aligned(modality: str, video: str) -> np.ndarray:
@@ -92,15 +95,15 @@ def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
 
         return Corpus(
             ids=[utterance.identifier for utterance in utterances],
-            labels=np.array([utterance.sentiment >= 0 for utterance in utterances], np.int64),
+            labels=target_labels,
             speakers=[utterance.video for utterance in utterances],
-            classes=list(CLASSES),
+            classes=classes,
             dims=dims,
             lengths={m: np.full(len(utterances), steps) for m in settings.modalities},
             folds={} if unlisted else {1: {split: np.arange(*bounds[i : i + 2]) for i, split in enumerate(parts)}},
             features=features,
             dropped=dict(dropped),
-            notes=_notes(streams, labels, utterances, steps),
+            notes=[*_notes(streams, labels, utterances, steps), note],
             warnings=_warnings(labels, lists),
             files={m: str(stream.path) for m, stream in streams.items()},
             resources=resources.pop_all(),
@@ -305,13 +308,10 @@ def _notes(streams: Mapping[str, Sequence], labels: Sequence, utterances: list[U
     named = {what: streams[m] for what, m in called.items() if m in streams} | {"labels": labels}
     files = ", ".join(f"{what} {sequence.path.name} ({sequence.root})" for what, sequence in named.items())
     longer = sum(utterance.spoken > steps for utterance in utterances)
-    low, high = (extreme(utterance.sentiment for utterance in utterances) for extreme in (min, max))
     return [
         f"Computational sequences: {files}.",
         "Audio and vision are means of the frames that overlap each word; utterances are the words that overlap each "
         f"label, the last {steps} of them where there are more ({longer} utterances).",
-        "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above); "
-        f"sentiments run from {low:g} to {high:g}.",
     ]
 
 

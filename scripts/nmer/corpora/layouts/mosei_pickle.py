@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,14 @@ import numpy as np
 
 from nmer.content import converting
 from nmer.corpora.corpus import Corpus, CorpusSettings
-from nmer.corpora.registry import layout, missing_modalities
+from nmer.corpora.registry import layout, missing_modalities, option_file
 from nmer.corpora.repair import repair
+from nmer.corpora.sentiment import LARGEST_SENTIMENT, read_sentiments, understand_sentiment
 from nmer.corpora.unpickle import Unreadable, load_pickle
 from nmer.errors import DataError
 
 KEYS = {"a": "audio", "v": "vision", "l": "text"}
 STORED_SPLITS = {"train": "train", "val": "valid", "test": "test"}
-CLASSES = ("negative", "positive")
-LARGEST_SENTIMENT = 3.0
 EMPTY_TEXT = "text sums to 0"
 BLOCK_BYTES = 2**24
 """Features examined at once, so that memory stays near the size of the file."""
@@ -78,16 +77,22 @@ class Split:
 @layout(
     "mosei_pickle",
     files=(),
+    option_files=("scores",),
     classes=("negative", "positive"),
+    targets=("classes", "score"),
     standardize=(),
     folds=1,
     choices={"variant": ("auto", "multibench", "mmsa")},
 )
-def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit_gib: int = 16) -> Corpus:
+def read(
+    source: Path, settings: CorpusSettings, *, variant: str = "auto", limit_gib: int = 16, scores: str = ""
+) -> Corpus:
     """Read the pickle ``source`` and clean it in SPEC 5.2's order; values are repaired when stored.
 
     variant: whose keys the file has, told by the key of its labels if ``auto``. limit_gib: largest file that is read.
-    Positive is a sentiment >= 0. The corpus has one fold. Features are cut and cast one utterance at a time.
+    scores: a CSV in the pickle's folder with the columns ``id`` and ``sentiment``, which replaces the pickle's labels.
+    Positive is a sentiment >= 0; where the settings' target is ``score``, the label is the sentiment itself. The
+    corpus has one fold. Features are cut and cast one utterance at a time.
     Raises DataError if the file is damaged, unsafe, lacks a key, or its arrays contradict each other.
     """
     stored = _stored_splits(load_pickle(source, limit_gib * 2**30), source, settings.needs_folds)
@@ -97,8 +102,12 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
         split: _read_split(content, VARIANTS[name], f"{source}: {STORED_SPLITS[split]}", settings, warnings)
         for split, content in stored.items()
     }
+    if scores:
+        given = read_sentiments(option_file(source, scores))
+        splits = {name: replace(part, sentiment=given.of(part.ids)) for name, part in splits.items()}
     parts = list(splits.values())
     _check_widths(splits, source)
+    labels, classes, note = understand_sentiment(np.concatenate([part.sentiment for part in parts]), settings.target)
     bounds = np.concatenate([[0], np.cumsum([len(part.ids) for part in parts])])
     dropped = sum(part.dropped for part in parts)
 
@@ -108,9 +117,9 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
 
     return Corpus(
         ids=[identifier for part in parts for identifier in part.ids],
-        labels=np.concatenate([part.sentiment >= 0 for part in parts]).astype(np.int64),
+        labels=labels,
         speakers=[video for part in parts for video in part.videos],
-        classes=list(CLASSES),
+        classes=classes,
         dims={m: parts[0].arrays[m].shape[2] for m in settings.modalities},
         lengths={m: np.concatenate([part.steps[m] for part in parts]) for m in settings.modalities},
         folds={1: {split: np.arange(bounds[i], bounds[i + 1]) for i, split in enumerate(splits)}}
@@ -119,18 +128,12 @@ def read(source: Path, settings: CorpusSettings, *, variant: str = "auto", limit
         features=features,
         dropped={EMPTY_TEXT: dropped} if dropped else {},
         notes=[
-            f"Variant {name}: labels from '{VARIANTS[name].labels}'; {_describe_steps(parts[0])}.",
-            describe_classes(np.concatenate([part.sentiment for part in parts])),
+            f"Variant {name}: labels from '{scores or VARIANTS[name].labels}'; {_describe_steps(parts[0])}.",
+            note,
         ],
         warnings=warnings,
         files=dict.fromkeys(settings.modalities, str(source)),
     )
-
-
-def describe_classes(sentiment: np.ndarray) -> str:
-    """A note on which sentiments became which label. sentiment: (n,)."""
-    found = f"; sentiments run from {sentiment.min():g} to {sentiment.max():g}" if len(sentiment) else ""
-    return f"Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above){found}."
 
 
 def name_utterance(row: object) -> tuple[str, str]:

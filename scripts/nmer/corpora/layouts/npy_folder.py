@@ -1,7 +1,8 @@
 """Bring your own corpus: a CSV of utterances beside one ``.npy`` file per utterance and modality.
 
 ``utterances.csv`` has the columns ``id``, ``label`` and, as the protocol asks, ``speaker``, ``split`` or ``fold``;
-``a/{id}.npy``, ``v/{id}.npy`` and ``l/{id}.npy`` hold (frames, dim) each. Any number of classes, any dims, any lengths.
+``a/{id}.npy``, ``v/{id}.npy`` and ``l/{id}.npy`` hold (frames, dim) each. Any number of classes, or scores as labels;
+any dims, any lengths.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ LISTING = "utterances.csv"
     "npy_folder",
     files=("utterances.csv",),
     modality_files={"a": "a/*.npy", "v": "v/*.npy", "l": "l/*.npy"},
+    targets=("classes", "score"),
     standardize=(),
     folds=1,
     choices={"protocol": ("column", "leave_one_group_out", "stratified")},

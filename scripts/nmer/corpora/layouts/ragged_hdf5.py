@@ -24,6 +24,7 @@ from nmer.corpora.hdf5 import dataset, member, open_hdf5, ragged_offset, read_ar
 from nmer.corpora.registry import layout, missing_modalities
 from nmer.corpora.utterances import Utterances, understand
 from nmer.errors import DataError
+from nmer.metrics import SCORE
 from nmer.names import SPLITS, modality_set
 
 COLUMNS = ("speaker", "split", "fold")
@@ -32,6 +33,7 @@ COLUMNS = ("speaker", "split", "fold")
 @layout(
     "ragged_hdf5",
     files=(),
+    targets=("classes", "score"),
     standardize=(),
     folds=1,
     choices={"protocol": ("column", "given", "leave_one_group_out", "stratified")},
@@ -96,7 +98,11 @@ def _utterances(file: h5py.File, protocol: str, settings: CorpusSettings, source
     # Columns that the protocol does not read may hold anything.
     read = COLUMNS if protocol == "column" and settings.needs_folds else ("speaker",)
     names = ["id", "label", *(name for name in read if name in group)]
-    columns = {name: read_column(dataset(file, f"utterance/{name}", source), source) for name in names}
+    columns = {
+        name: read_column(dataset(file, f"utterance/{name}", source), source) for name in names if name != "label"
+    }
+    of_scores, hint = settings.target == SCORE, f"For scores, set datasets.{settings.dataset}.target: score."
+    columns["label"] = read_column(dataset(file, "utterance/label", source), source, of_scores, hint)
     for name, column in columns.items():
         if len(column) != len(columns["id"]) or not column:
             raise DataError(f"{source}: utterance/{name} has {len(column)} entries, utterance/id {len(columns['id'])}.")

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from nmer.noise.registry import noise_kind
 
 
-@noise_kind("drop_frames", additive=False, minimum={"share": 0.0}, maximum={"share": 1.0})
+@noise_kind("drop_frames", additive=False, level="share", minimum={"share": 0.0}, maximum={"share": 1.0})
 def drop_frames(
     values: NDArray[np.float32], generator: np.random.Generator, *, share: float = 0.5
 ) -> NDArray[np.float32]:

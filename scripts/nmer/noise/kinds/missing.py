@@ -12,7 +12,11 @@ from numpy.typing import NDArray
 from nmer.noise.registry import noise_kind
 
 
-@noise_kind("missing", additive=False, standardised=True)
-def missing(values: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
-    """Zeros in standardised units. values: (frames, dim) float32. Returns float32 of the same shape."""
-    return np.zeros_like(values)
+@noise_kind("missing", additive=False, standardised=True, level="rate", minimum={"rate": 0.0}, maximum={"rate": 1.0})
+def missing(values: NDArray[np.float32], generator: np.random.Generator, *, rate: float = 1.0) -> NDArray[np.float32]:
+    """Zeros in standardised units with probability ``rate``, else the features unchanged.
+
+    An utterance and modality that is missing at one rate is missing at every higher one. values: (frames, dim)
+    float32. Returns float32 of the same shape.
+    """
+    return np.zeros_like(values) if generator.random() < rate else values

@@ -17,6 +17,7 @@ from nmer.noise.schedule import Schedule
 from nmer.results.labels import MODALITY_LABELS
 from nmer.results.reading import read_csv
 from nmer.results.style import SETTINGS
+from nmer.snr_column import with_snr
 
 COLUMNS = ("dataset", "modality", "part", "noise", "snr_db", "T", "attained_db")
 COLORS = dict(zip(MODALITIES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
@@ -47,7 +48,7 @@ def draw(dataset: str, calibration: list[Path], schedule: Schedule) -> Drawn:
 def read_levels(path: str | Path) -> pd.DataFrame:
     """The collected calibration of one dataset. Raises DataError if it is none."""
     try:
-        return read_csv(path).astype({"snr_db": "Int64", "T": "Int64"})
+        return with_snr(read_csv(path).astype({"T": "Int64"}))
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: not a calibration table ({error}). Delete it and run again.") from None
 
@@ -77,7 +78,7 @@ def calibration_curves(levels: pd.DataFrame, schedule: Schedule) -> pd.DataFrame
         )
     if not parts:
         return pd.DataFrame(columns=list(COLUMNS))
-    return pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS)).astype({"snr_db": "Int64"})
+    return with_snr(pd.concat(parts, ignore_index=True).reindex(columns=list(COLUMNS)))
 
 
 def draw_calibration(curves: pd.DataFrame) -> Figure:

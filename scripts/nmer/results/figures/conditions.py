@@ -22,6 +22,7 @@ from nmer.results.scores import average, of_regime, read_scores
 from nmer.results.selection import by_level, corruptions, of_dataset, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import ABSENT, AT_CHANCE, level_title
+from nmer.snr_column import with_snr
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "condition", "metric", "mean", "std", "n", *MARKS, "chance")
 HEADS = {**{condition: condition for condition in SIX_CONDITIONS}, AVERAGE: "avg.", ALL_NOISY: ALL_NOISY}
@@ -64,8 +65,8 @@ def condition_scores(
     own = own[own["system"].isin(systems)]
     six, none = average(of_regime(own, "incomplete")), average(of_regime(own, "all_noisy"))
     # Trained on clean data alone, a system is scored all noisy under every kind; Table 5 has the reference noise.
-    none = none[(none["condition"] == ALL_NOISY) & (none["noise"] == settings.reference_noise)]
-    cells = pd.concat([six[six["condition"] != ALL_NOISY], none]).astype({"snr_db": "Int64"})
+    none = none[(none["condition"] == ALL_NOISY) & (none["noise"].isin(settings.reference_noises))]
+    cells = with_snr(pd.concat([six[six["condition"] != ALL_NOISY], none]))
     cells = with_chance(with_marks(cells, trainings), trainings)
     order = {
         "corruption": corruptions(settings),
@@ -89,8 +90,9 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
     heads = {condition: head for condition, head in HEADS.items() if (cells["condition"] == condition).any()}
     metrics = list(dict.fromkeys(cells["metric"]))
     shaded = cells.loc[cells["metric"] == metrics[0], "mean"]
-    lowest = math.floor(shaded.min() * 20)
-    ends = (lowest / 20, max(math.ceil(shaded.max() * 20), lowest + 1) / 20)
+    known = shaded if shaded.notna().any() else pd.Series([0.0])  # all may be undefined
+    lowest = math.floor(known.min() * 20)
+    ends = (lowest / 20, max(math.ceil(known.max() * 20), lowest + 1) / 20)
     shade = Normalize(*ends)
     per_row = min(len(panels), 2)
     rows = math.ceil(len(panels) / per_row)
@@ -130,7 +132,8 @@ def _draw_panel(
     for row, column in np.ndindex(colors.shape[:2]):
         numbers = [by_metric[metric][row, column] for metric in metrics]
         mark = AT_CHANCE if at_chance[row, column] else ""
-        text = ABSENT if np.isnan(numbers[0]) else "\n".join(f"{number:.3f}{mark}" for number in numbers)
+        text = "\n".join(ABSENT if np.isnan(number) else f"{number:.3f}{mark}" for number in numbers)
+        text = ABSENT if np.isnan(numbers).all() else text
         axis.text(column, row, text, ha="center", va="center", fontsize=6.5, linespacing=1.0)
     _separate(axis, len(systems), list(heads))
     axis.set_xticks(range(len(heads)), heads.values())

@@ -29,6 +29,7 @@ LETTER = 0.08  # inches, of a title
     "confusion",
     position=5,
     per_dataset=True,
+    target="classes",
     sources=("confusion", "settings"),
     title="Confusion",
     caption=(

@@ -16,6 +16,7 @@ from nmer.results.labels import MODALITY_LABELS
 from nmer.results.reading import read_csv, rows_of
 from nmer.results.style import NOISY, ORIGINAL, SETTINGS, WIDTH
 from nmer.results.wording import level_title
+from nmer.snr_column import snr_typed
 
 POINTS = ["dataset", "noise", "snr_db", "modality", "kind", "utterance", "x", "y"]
 DISTANCES = ["dataset", "noise", "snr_db", "modality", "samples", "tsne_distance", "raw_distance"]
@@ -45,7 +46,7 @@ def read_panels(paths: list[Path], key: list[str]) -> pd.DataFrame:
     """One table from the files of several corruptions, least noise first. Raises DataError if one is unreadable."""
     try:
         table = pd.concat([read_csv(path) for path in paths], ignore_index=True)
-        table["snr_db"] = table["snr_db"].astype("Int64")
+        table["snr_db"] = snr_typed(table["snr_db"])
         missing = [column for column in key if column not in table]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{', '.join(map(str, paths))}: cannot be read ({error}). Delete and run again.") from None
@@ -89,7 +90,7 @@ def _spoken(distances: pd.DataFrame) -> str:
     return f"Mean distances over modalities: {'; '.join(steps)}."
 
 
-def _panel(table: pd.DataFrame, noise: str, snr_db: int | None, modality: str) -> pd.DataFrame:
+def _panel(table: pd.DataFrame, noise: str, snr_db: float | None, modality: str) -> pd.DataFrame:
     level = table["snr_db"].isna() if pd.isna(snr_db) else (table["snr_db"] == snr_db).fillna(False)
     return table[(table["noise"] == noise) & level & (table["modality"] == modality)]
 
@@ -116,6 +117,6 @@ def _distance_text(distances: pd.DataFrame) -> str:
     return f"t-SNE distance {row['tsne_distance']:.2f}\nraw distance {row['raw_distance']:.3f}"
 
 
-def _row_label(noise: str, snr_db: int | None, mean: pd.DataFrame) -> str:
+def _row_label(noise: str, snr_db: float | None, mean: pd.DataFrame) -> str:
     distances = f"mean t-SNE {mean.iloc[0]['tsne_distance']:.2f}, raw {mean.iloc[0]['raw_distance']:.3f}"
     return f"{level_title(noise, snr_db)}\n{distances}"

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
+from nmer.names import plain_number
 from nmer.report_settings import ReportSettings
 from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.confusion import read_counts, recall
@@ -24,6 +25,7 @@ MOST_COLUMNS = 4
     "recall",
     position=4,
     per_dataset=True,
+    target="classes",
     sources=("confusion", "settings"),
     title="Recall per class",
     caption="Recall of every class against the SNR, mean over the incomplete conditions.",
@@ -45,7 +47,7 @@ def draw_recall(curves: pd.DataFrame) -> Figure:
     classes = list(dict.fromkeys(curves["label"]))
     drawn = drawn_labels(classes)
     noises = list(dict.fromkeys(curves["noise"]))
-    places = sorted({int(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
+    places = sorted({plain_number(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
     styles = system_styles(list(dict.fromkeys(curves["system"])))
     # Five classes stand as three and two, not as four and one.
     rows_each = math.ceil(len(classes) / MOST_COLUMNS)

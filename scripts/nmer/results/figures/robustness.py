@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
 from nmer.metrics import METRICS
-from nmer.names import AVERAGE, all_clean
+from nmer.names import AVERAGE, all_clean, plain_number
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_bars, draw_chance, draw_clean, draw_curves
 from nmer.results.labels import noise_label
-from nmer.results.reading import read_columns
+from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
@@ -26,7 +26,7 @@ COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "hi
 
 _INTERVALS = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     **dict.fromkeys(("condition", "metric"), "str"),
     **dict.fromkeys(("value", "low", "high"), "float64"),
 }
@@ -40,7 +40,8 @@ _INTERVALS = {
     caption=(
         "Each metric, averaged over the incomplete conditions, against the SNR; at one level a bar per system. Upright "
         "lines: 95 % intervals. Dotted: chance, what a constant prediction attains (UA: 1 / classes; WA: the share of "
-        "the largest class). Dash-dotted: a system trained on clean data, scored on clean data."
+        "the largest class; MAE: that of the median of the training scores). Dash-dotted: a system trained on clean "
+        "data, scored on clean data."
     ),
     alternative="Line charts of the scores of Table 2 against the SNR, bar charts at a single level.",
 )
@@ -85,25 +86,33 @@ def robustness(
 
 
 def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
-    """Each metric against SNR, one row per dataset and noise kind, one line per system with its 95 % intervals.
+    """Each metric against SNR, two beside each other, one line per system with its 95 % intervals.
 
-    curves: as ``robustness`` returns. Noise grows to the right. A row with one level has a bar per system.
-    Dotted: chance, where it is known. Dash-dotted: scores on clean data, where there are any.
+    curves: as ``robustness`` returns. Rows: datasets, noise kinds and, where there are more than two, metrics. Metrics
+    that are fractions share the scale of their row. Noise grows to the right. A row with one level has a bar per
+    system. Dotted: chance, where it is known. Dash-dotted: scores on clean data, where there are any.
     """
     if curves.empty:
         return sentence_figure("No score at an SNR was run in this experiment.")
     metrics = list(dict.fromkeys(curves["metric"]))
-    rows = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
+    run = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
+    pairs = [metrics[first : first + 2] for first in range(0, len(metrics), 2)]
+    rows = [(place, beside) for place in run for beside in pairs]
     styles = system_styles(list(dict.fromkeys(curves["system"])))
-    levels = {row: _levels(curves[(curves["dataset"] == row[0]) & (curves["noise"] == row[1])]) for row in rows}
+    levels = {row: _levels(curves[(curves["dataset"] == row[0]) & (curves["noise"] == row[1])]) for row in run}
     places = _levels(curves)
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 2.6 * len(rows) + 0.3 + legend_height(styles)), layout="constrained")
-        axes = figure.subplots(len(rows), len(metrics), squeeze=False, sharey="row")
-        for row, (dataset, noise) in zip(axes, rows, strict=True):
+        axes = figure.subplots(len(rows), min(len(metrics), 2), squeeze=False)
+        for row, ((dataset, noise), beside) in zip(axes, rows, strict=True):
             single = len(levels[dataset, noise]) == 1
             level = f", {decibels(levels[dataset, noise][0])}" if single else ""
-            for axis, metric in zip(row, metrics, strict=True):
+            for axis in row[len(beside) :]:
+                axis.set_axis_off()
+            if all(METRICS[metric].is_fraction for metric in beside):
+                for axis in row[1 : len(beside)]:
+                    axis.sharey(row[0])
+            for axis, metric in zip(row, beside, strict=False):
                 here = (curves["dataset"] == dataset) & (curves["noise"] == noise) & (curves["metric"] == metric)
                 if single:
                     draw_bars(axis, curves[here], styles)
@@ -115,13 +124,13 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
                 axis.set_title(f"{name}, {noise_label(noise)}{level}", loc="left")
                 axis.set_ylabel(f"{metric} ({METRICS[metric].label})")
                 axis.tick_params(labelleft=True)
-        lowest = [row for row, about in zip(axes, rows, strict=True) if len(levels[about]) > 1][-1:]
+        lowest = [row for row, (about, _beside) in zip(axes, rows, strict=True) if len(levels[about]) > 1][-1:]
         for axis in itertools.chain(*lowest):
             axis.set_xlabel("SNR in dB (more noise to the right)")
         legend_below(figure, styles)
     return figure
 
 
-def _levels(curves: pd.DataFrame) -> list[int]:
+def _levels(curves: pd.DataFrame) -> list[float]:
     """SNRs in dB, least noise first."""
-    return sorted({int(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
+    return sorted({plain_number(snr_db) for snr_db in curves["snr_db"]}, reverse=True)

@@ -12,14 +12,14 @@ from matplotlib.figure import Figure
 from nmer.figures import Drawn, figure
 from nmer.metrics import METRICS
 from nmer.report_settings import ReportSettings
-from nmer.results.reading import read_columns, rows_of
+from nmer.results.reading import SNR, read_columns, rows_of
 from nmer.results.style import SETTINGS, WIDTH, sentence_figure
 from nmer.results.sweep import by_place, choices, place_title
 from nmer.results.wording import short_title
 
 COLUMNS = {
     **dict.fromkeys(("dataset", "regime", "noise"), "str"),
-    "snr_db": "Int64",
+    "snr_db": SNR,
     **dict.fromkeys(("option", "value", "metric"), "str"),
     **dict.fromkeys(("test", "test_std", "validation", "validation_std"), "float64"),
     "chosen": "str",
@@ -31,7 +31,7 @@ TEST, VALIDATION = ("#D55E00", "D", "-"), ("#0072B2", "o", "--")
 @figure(
     "sweep",
     position=3,
-    needs="sweep",
+    needs=("sweep",),
     sources=("sweep", "settings"),
     title="Sweep",
     caption=(

@@ -1,4 +1,4 @@
-"""The cascade auto-encoder of MMIN and the guided one of IF-MMIN: five blocks of one shape (SPEC 4.2, 4.3)."""
+"""The cascade auto-encoder of MMIN, the guided ones of IF-MMIN and CIF-MMIN: five blocks each (SPEC 4.2, 4.3)."""
 
 from __future__ import annotations
 
@@ -43,6 +43,20 @@ class CascadeAutoencoder(_Blocks):
             codes.append(encoder(accumulated))
             accumulated = accumulated + decoder(codes[-1])
         return self.transition(accumulated), torch.cat(codes, dim=1)
+
+
+class GuidedResidualCascade(_Blocks):
+    """As :class:`GuidedCascadeAutoencoder`, but the output is made of the last block's input and output together, as
+    CIF-MMIN has it; the codes are not used."""
+
+    def forward(self, features: Tensor, invariant: Tensor) -> Tensor:
+        """features, invariant: (batch, width). Returns the output, (batch, width)."""
+        guided, output = features, features
+        for encoder, decoder in zip(self.encoders, self.decoders, strict=True):
+            guided = output + invariant
+            output = decoder(encoder(guided))
+        imagined: Tensor = self.transition(guided + output)
+        return imagined
 
 
 class GuidedCascadeAutoencoder(_Blocks):

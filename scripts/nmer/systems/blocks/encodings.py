@@ -36,10 +36,11 @@ def join(parts: Sequence[Encoding], axis: int = 0) -> Encoding:
     :func:`select`."""
     if isinstance(parts[0], Tensor):
         return torch.cat(list(parts), dim=axis)
-    return type(parts[0])(*(_joined(fields, axis) for fields in zip(*parts, strict=True)))
+    return type(parts[0])(*(join_padded(fields, axis) for fields in zip(*parts, strict=True)))
 
 
-def _joined(fields: Sequence[Tensor], axis: int) -> Tensor:
+def join_padded(fields: Sequence[Tensor], axis: int = 0) -> Tensor:
+    """One tensor of all parts; those with frames, on the axis after that of the utterances, are padded with zeros."""
     if fields[0].dim() >= axis + 3:
         longest = max(field.shape[axis + 1] for field in fields)
         fields = [_padded(field, axis + 1, longest) for field in fields]

@@ -1,4 +1,4 @@
-"""LSTMs over sequences of different lengths, reduced to the maximum over time of their outputs (SPEC 3.1).
+"""LSTMs over sequences of different lengths: their outputs, or the maximum of these over time (SPEC 3.1).
 
 The framework's LSTM computes padding as well, most of a batch whose longest utterance is long, and on a CPU one
 LSTM at a time. A CPU computes several LSTMs side by side, over the frames that exist (``packed_lstm.py``). A GPU, which
@@ -37,6 +37,24 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
     outputs = packed_outputs(packing.counts, weights, frames)
     maxima = PackedMaxima.apply(outputs, packing.place, packing.counts)  # type: ignore[no-untyped-call]
     return maxima.index_select(1, packing.order.argsort())
+
+
+def lstm_frames(lstm: nn.LSTM, sequences: Sequences) -> Tensor:
+    """Outputs of an LSTM at every frame, zero beyond each length: (batch, longest, hidden). lstm: as of
+    :func:`lstm_maxima`, and in single precision as there."""
+    values, lengths = sequences
+    if under_autocast(values):
+        with torch.autocast(values.device.type, enabled=False):
+            return lstm_frames(lstm, Sequences(values.float(), lengths))
+    weights = [lstm_weights(lstm)]
+    if pads(values):
+        (outputs,) = lstm_outputs([(values, weights)])
+        return outputs[0].transpose(0, 1).masked_fill(~sequences.valid()[:, :, None], 0.0)
+    packing = pack(lengths, values.shape[1])
+    rows = packing.rows()
+    outputs = packed_outputs(packing.counts, weights, values.flatten(0, 1).index_select(0, rows))[0]
+    frames = outputs.new_zeros(len(values) * values.shape[1], outputs.shape[1]).index_copy(0, rows, outputs)
+    return frames.view(len(values), -1, outputs.shape[1])
 
 
 def pads(values: Tensor) -> bool:

@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nmer.systems.blocks.encoders import encoder_tower
+from nmer.names import modality_set
+from nmer.systems.blocks.encoders import LstmEncoder, encoder_tower
 from nmer.systems.blocks.layers import invariance_mlp
 from nmer.systems.interface import Sequences
 
@@ -62,6 +63,29 @@ class TwoTowers(StackedTower):
     def subnetworks(self) -> Iterator[nn.Module]:
         """The modules whose gradients are clipped separately."""
         yield from super().subnetworks()
+        yield from self.invariance.values()
+
+
+class ContrastiveTowers(nn.Module):
+    """Two towers without an invariance MLP; the invariance tower has an LSTM for every modality (CIF-MMIN)."""
+
+    def __init__(self, dims: dict[str, int]) -> None:
+        super().__init__()
+        self.specific = encoder_tower(dims)
+        self.invariance = nn.ModuleDict({modality: LstmEncoder(dims[modality]) for modality in modality_set(dims)})
+
+    def forward(self, modality: str, sequences: Sequences) -> Tensor:
+        """[h_m; H_m]: (batch, 256)."""
+        specific, invariance = self.specific[modality], self.invariance[modality]
+        if isinstance(specific, LstmEncoder):
+            both = LstmEncoder.side_by_side([specific, cast(LstmEncoder, invariance)], sequences)
+        else:
+            both = [specific(sequences), invariance(sequences)]
+        return torch.cat(both, dim=1)
+
+    def subnetworks(self) -> Iterator[nn.Module]:
+        """The modules whose gradients are clipped separately."""
+        yield from self.specific.values()
         yield from self.invariance.values()
 
 

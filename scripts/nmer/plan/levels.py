@@ -1,0 +1,170 @@
+"""The levels of an experiment's noise kinds: SNRs in dB, or rates of a kind that declares an option as its level.
+
+A rate is run as a noise of its own name without an SNR, such as ``drop_frames_0.3``: the kind with that option.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nmer.errors import ConfigError, nearest
+from nmer.names import FRESH, MIXED, corruption_name, plain_number
+from nmer.noise.registry import has_snr, level_option, noise_kinds
+from nmer.plugins import Declaration
+from nmer.references.registry import REFERENCES
+
+
+@dataclass(frozen=True)
+class Corruption:
+    """A noise at a level; its ``name`` is the stem of its files."""
+
+    noise: str
+    snr_db: float | None
+
+    @property
+    def name(self) -> str:
+        """E.g. ``gaussian_-10dB``, ``drop_frames_0.3``."""
+        return corruption_name(self.noise, self.snr_db)
+
+
+class Levels:
+    """The noise kinds of an experiment and the levels at which they are run."""
+
+    def __init__(self, section: Mapping[str, Any], experiment: Mapping[str, Any]) -> None:
+        """section: ``noise.kinds`` of the configuration. experiment: checked by :func:`check_levels`."""
+        self._section = section
+        self._rates: dict[str, tuple[str, float]] = {}
+        self.listed: dict[str, list[float]] = {}
+        """Noise kind -> its levels, SNRs or rates; none for a kind without."""
+        snr_db, levels = experiment.get("snr_db", []), experiment.get("levels", {})
+        for kind in experiment["noise"]:
+            given = levels.get(kind, [])
+            if not given and has_snr(declaration_of(section, kind)):
+                given = snr_db[kind] if isinstance(snr_db, dict) else snr_db
+            self.listed[kind] = list(map(plain_number, given))
+
+    def corruptions(self, kind: str, levels: Iterable[float] | None = None) -> list[Corruption]:
+        """A noise kind at some levels, by default at those of the experiment; alone where it has none."""
+        wanted = self.listed[kind] if levels is None else list(map(plain_number, levels))
+        if not wanted:
+            return [Corruption(kind, None)]
+        if has_snr(declaration_of(self._section, kind)):
+            return [Corruption(kind, level) for level in wanted]
+        named = {f"{kind}_{rate}": (kind, rate) for rate in wanted}
+        self._rates |= named
+        return [Corruption(name, None) for name in named]
+
+    def rates(self) -> dict[str, dict[str, float]]:
+        """Noise kind -> the names under which its rates are run, with the rates, ascending; of kinds with rates."""
+        found: dict[str, dict[str, float]] = {}
+        for name, (kind, rate) in sorted(self._rates.items(), key=lambda item: item[1][1]):
+            found.setdefault(kind, {})[name] = rate
+        return {kind: found[kind] for kind in self.listed if kind in found}
+
+    def expanded(self, given: Any) -> list[Corruption]:
+        """The noises of a list of SNRs, for every kind with an SNR, or of a mapping from kinds to lists of levels."""
+        if isinstance(given, Mapping):
+            return [one for kind, levels in given.items() for one in self.corruptions(kind, levels)]
+        kinds = [kind for kind in self.listed if has_snr(declaration_of(self._section, kind))]
+        return [one for kind in kinds for one in self.corruptions(kind, given)] if given else []
+
+    def trained_at(self, given: Any) -> dict[str, Corruption | None]:
+        """What systems are trained at, by the name of its folder: ``mixed``, ``clean`` or a level with its noise.
+
+        given: the key ``train_at`` other than ``own``.
+        """
+        if isinstance(given, Mapping):
+            return {one.name: one for one in self.expanded(given)}
+        entries = [given] if isinstance(given, str) else given
+        words = [entry for entry in entries if isinstance(entry, str)]
+        numbers = [entry for entry in entries if not isinstance(entry, str)]
+        return {**dict.fromkeys(words), **{one.name: one for one in self.expanded(numbers)}}
+
+    def described(self, noise: str) -> dict[str, Any]:
+        """What the configuration says of a noise: its ``kind``, ``file`` and options."""
+        kind, rate = self._rates.get(noise, (noise, None))
+        section: dict[str, Any] = {"kind": kind, **self._section.get(kind, {})}
+        return section if rate is None else section | {level_option(declaration_of(self._section, kind)): float(rate)}
+
+
+def declaration_of(section: Mapping[str, Any], kind: str) -> Declaration:
+    """The declaration of the plug-in behind a noise. section: ``noise.kinds`` of the configuration."""
+    given = section.get(kind, {})
+    return noise_kinds.declaration(given.get("kind", kind), given.get("file"))
+
+
+def check_levels(section: Mapping[str, Any], experiment: Mapping[str, Any], where: str) -> None:
+    """Check that levels are given where a noise kind has them, once, and within bounds. where: key of the experiment.
+
+    Raises ConfigError for the first fault.
+    """
+    snr_db, levels = experiment.get("snr_db"), experiment.get("levels", {})
+    of_kinds = snr_db if isinstance(snr_db, dict) else {}
+    for kind in experiment["noise"]:
+        if not has_snr(declaration_of(section, kind)):
+            continue
+        if kind in levels and (kind in of_kinds or isinstance(snr_db, list)):
+            raise ConfigError(f"{where}.levels: noise kind '{kind}' has its SNRs in snr_db too. Keep one of them.")
+        if kind not in levels and kind not in of_kinds and not isinstance(snr_db, list):
+            raise ConfigError(f"{where}.snr_db: no list for noise kind '{kind}'. Add one.")
+    for key, given in (("snr_db", of_kinds), ("levels", levels)):
+        for kind in given:
+            if kind not in experiment["noise"]:
+                hint = nearest(kind, experiment["noise"])
+                raise ConfigError(f"{where}.{key}: '{kind}' is not in the experiment's noise. {hint}")
+    for kind in of_kinds:
+        if not has_snr(declaration_of(section, kind)):
+            remedy = "List its rates in levels" if level_option(declaration_of(section, kind)) else "Remove its list"
+            raise ConfigError(f"{where}.snr_db: noise kind '{kind}' has no SNR. {remedy}.")
+    check_listed(section, levels, experiment, f"{where}.levels")
+
+
+def check_listed(
+    section: Mapping[str, Any], levels: Mapping[str, Any], experiment: Mapping[str, Any], where: str
+) -> None:
+    """Check lists of levels by noise kind: that the kinds have a level, and its bounds. where: the key of the lists."""
+    for kind, given in levels.items():
+        declaration = declaration_of(section, kind)
+        if has_snr(declaration):
+            continue
+        option = level_option(declaration)
+        if not option:
+            raise ConfigError(f"{where}: noise kind '{kind}' has no level. Remove its list.")
+        for rate in given:
+            declaration.check_options({option: float(rate)}, f"{where}.{kind}")
+            name = f"{kind}_{plain_number(rate)}"
+            if name in section or name in experiment["noise"]:
+                raise ConfigError(f"{where}.{kind}: the rate {rate} is run as '{name}', which is a noise. Rename that.")
+
+
+def check_studies(config: Mapping[str, Any], experiment: Mapping[str, Any], where: str) -> None:
+    """Check ``train_at`` and ``test_at``: their kinds and levels, and what they cannot be combined with.
+
+    Raises ConfigError for the first fault. where: key of the experiment, whose levels have been checked.
+    """
+    section = config.get("noise", {}).get("kinds", {})
+    with_snr = [kind for kind in experiment["noise"] if has_snr(declaration_of(section, kind))]
+    for key in ("train_at", "test_at"):
+        given = experiment.get(key, [])
+        if isinstance(given, Mapping):
+            for kind in given:
+                if kind not in experiment["noise"]:
+                    hint = nearest(kind, experiment["noise"])
+                    raise ConfigError(f"{where}.{key}: '{kind}' is not in the experiment's noise. {hint}")
+            check_listed(section, given, experiment, f"{where}.{key}")
+        elif not isinstance(given, str) and not with_snr and any(not isinstance(entry, str) for entry in given):
+            raise ConfigError(f"{where}.{key}: no noise kind of the experiment has an SNR. Give a list per kind.")
+    trained = experiment.get("train_at", "own")
+    if trained == "own" and "test_at" not in experiment:
+        return
+    rows = [system for system in experiment["systems"] if system in REFERENCES]
+    if rows:
+        raise ConfigError(
+            f"{where}.systems: '{rows[0]}' is trained at the level at which it is tested, which train_at and test_at "
+            "change. Remove the reference row, or these keys."
+        )
+    mixed = trained == MIXED or (isinstance(trained, list) and MIXED in trained)
+    if mixed and config.get("noise", {}).get("train_draws") == FRESH:
+        raise ConfigError(f"{where}.train_at: mixed levels are not drawn fresh. Set noise.train_draws to a number.")

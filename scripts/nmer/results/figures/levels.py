@@ -1,0 +1,89 @@
+"""Trained-at against tested-at: the score of every training at every level of its noise."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from nmer.figures import Drawn, figure
+from nmer.names import plain_number
+from nmer.report_settings import ReportSettings
+from nmer.results.labels import noise_label, system_label
+from nmer.results.level_curves import RATE_AXIS, curve_points, trained_title
+from nmer.results.scores import TRAINED_AT, read_all_scores
+from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
+from nmer.results.wording import ABSENT
+
+ROW = 0.24  # inches of a row
+
+
+@figure(
+    "levels",
+    position=3,
+    per_dataset=True,
+    needs=("levels", "train_at", "test_at"),
+    sources=("scores", "settings"),
+    title="Trained at, tested at",
+    caption=(
+        "The first metric of every training (rows: system, and what it was trained at) at every level of a noise kind "
+        "(columns, the mildest first): averaged over the incomplete conditions, or with all modalities noisy. The data "
+        "hold all metrics."
+    ),
+    alternative="Matrices of scores: trainings in rows, test levels in columns.",
+)
+def draw(dataset: str, scores: Path, settings: ReportSettings) -> Drawn:
+    """The figure and its data from the collected scores."""
+    points = curve_points(read_all_scores(scores), settings)
+    here = points[points["dataset"] == dataset].reset_index(drop=True)
+    return Drawn(here, draw_levels(here, settings))
+
+
+def draw_levels(points: pd.DataFrame, settings: ReportSettings) -> Figure:
+    """One panel per regime and noise kind. points: of one dataset, as ``curve_points`` gives them."""
+    shown = points[points["metric"] == settings.metrics[0]]
+    if shown.empty:
+        return sentence_figure("No score at a level was made in this experiment.")
+    groups: Any = shown.groupby(["regime", "noise"], sort=False)
+    panels = [(tuple(key), part) for key, part in groups]
+    heights = [len(part[["system", TRAINED_AT]].drop_duplicates()) for _key, part in panels]
+    low, high = math.floor(20 * shown["mean"].min()) / 20, math.ceil(20 * shown["mean"].max()) / 20
+    shade = Normalize(low, max(high, low + 0.05))
+    with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
+        height = sum(ROW * rows + 0.75 for rows in heights)
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for axis, ((regime, noise), part) in zip(axes, panels, strict=True):
+            _draw_panel(axis, part, shade)
+            view = "all modalities noisy" if regime == "all_noisy" else "incomplete conditions"
+            axis.set_title(f"{noise_label(noise)}, {view}", loc="left")
+        colors = matplotlib.cm.ScalarMappable(shade, SHADES)
+        figure.colorbar(colors, ax=list(axes), label=settings.metrics[0], fraction=0.03, aspect=25, pad=0.02)
+    return figure
+
+
+def _draw_panel(axis: Axes, part: pd.DataFrame, shade: Normalize) -> None:
+    rows = list(part[["system", TRAINED_AT]].drop_duplicates().itertuples(index=False, name=None))
+    is_rate = part["axis"].iloc[0] == RATE_AXIS
+    levels = sorted(set(part["level"]), reverse=not is_rate)
+    table = part.pivot(index=["system", TRAINED_AT], columns="level", values="mean").reindex(rows, columns=levels)
+    values = table.to_numpy(float)
+    colors = SHADES(shade(values))
+    colors[np.isnan(values)] = matplotlib.colors.to_rgba("#eeeeee")
+    axis.imshow(colors, aspect="auto", interpolation="nearest")
+    for row, column in np.ndindex(values.shape):
+        value = values[row, column]
+        text = ABSENT if np.isnan(value) else f"{value:.3f}"
+        axis.text(column, row, text, ha="center", va="center", fontsize=6.5)
+    axis.set_yticks(range(len(rows)), [wrapped(f"{system_label(s)}: {trained_title(t)}", 40) for s, t in rows])
+    axis.set_xticks(range(len(levels)), [str(plain_number(level)).replace("-", "−") for level in levels])
+    axis.set_xlabel("tested at (rate)" if is_rate else "tested at (SNR in dB)")
+    axis.tick_params(length=0)
+    axis.spines[:].set_visible(False)

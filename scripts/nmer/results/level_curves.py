@@ -1,0 +1,183 @@
+"""Scores over noise levels: curves of what a training attains at every level, and one number for each (SPEC 15)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from nmer.metrics import METRICS
+from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED
+from nmer.report_settings import ReportSettings
+from nmer.results.labels import noise_label, system_label
+from nmer.results.printed import Cell, Grid, PrintedTable
+from nmer.results.scores import TRAINED_AT, average, of_regime
+from nmer.results.wording import ABSENT, dataset_title, level_title, signed
+from nmer.snr_column import snr_of
+
+OWN = "own"
+"""Trained at the level at which it is tested."""
+
+SHOWN = {"incomplete": AVERAGE, "all_noisy": ALL_NOISY}
+"""Regime -> the condition whose scores stand for it."""
+
+POINT_COLUMNS = ("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "level", "metric", "mean", "std", "n")
+CURVE = ("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "metric")
+CURVE_COLUMNS = (*CURVE, "levels", "mildest", "hardest", "auilc", "reference", "effective_robustness")
+SNR_AXIS, RATE_AXIS = "SNR in dB", "rate"
+
+
+def curve_points(scores: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
+    """The score of every training at every level, columns POINT_COLUMNS; noise kinds without a level have none.
+
+    scores: all collected ones. level: SNR in dB, or rate. trained_at: name of a level, ``mixed``, ``clean``, or OWN.
+    Curves are in the order of the settings, levels from the mildest.
+    """
+    with_column = scores if TRAINED_AT in scores else scores.assign(**{TRAINED_AT: ""})
+    parts = []
+    for regime, condition in SHOWN.items():
+        if not (scores["regime"] == regime).any():
+            continue
+        of_view = of_regime(with_column, regime)
+        for trained_at, part in of_view.groupby(TRAINED_AT, sort=False):
+            cells = average(part.drop(columns=TRAINED_AT))
+            here = cells[(cells["condition"] == condition) & cells["metric"].isin(settings.metrics)]
+            name = [str(trained_at) or (CLEAN if of == CLEAN else OWN) for of in here["regime"]]
+            parts.append(here.assign(**{TRAINED_AT: name, "regime": regime}))
+    if not parts:
+        return pd.DataFrame(columns=list(POINT_COLUMNS))
+    points = pd.concat(parts, ignore_index=True)
+    points = points[points["system"].isin(settings.multimodal_systems)]
+    rates = {noise: (kind, rate) for kind, noises in settings.rates.items() for noise, rate in noises.items()}
+    places = [
+        (*rates[noise], RATE_AXIS) if noise in rates else (noise, snr_of(snr_db), SNR_AXIS)
+        for noise, snr_db in zip(points["noise"], points["snr_db"], strict=True)
+    ]
+    named = pd.DataFrame(places, columns=["noise", "level", "axis"], index=points.index)
+    points = points.assign(noise=named["noise"], level=named["level"], axis=named["axis"])
+    points = points[points["level"].notna()].astype({"level": float})
+    order = {
+        "dataset": list(settings.datasets),
+        "regime": list(SHOWN),
+        "system": settings.multimodal_systems,
+        "metric": list(settings.metrics),
+    }
+    keys = pd.DataFrame({column: points[column].map(values.index) for column, values in order.items()})
+    severity = points["level"].where(points["axis"] == RATE_AXIS, -points["level"])
+    ranked = points.assign(**{f"_{column}": keys[column] for column in keys}, _severity=severity)
+    by = ["_dataset", "_regime", "_system", TRAINED_AT, "noise", "_metric", "_severity"]
+    return ranked.sort_values(by, kind="stable", ignore_index=True)[list(POINT_COLUMNS)]
+
+
+def area(levels: np.ndarray, values: np.ndarray) -> float:
+    """AUILC, the area under a curve divided by the range of its levels: its mean height by the trapezoidal rule.
+
+    levels, values: (n,), levels ascending or descending. NaN with fewer than two levels. Source: SPEC 15.
+    """
+    if len(levels) < 2:
+        return float("nan")
+    return float(np.trapezoid(values, levels) / (levels[-1] - levels[0]))
+
+
+def effective_robustness(values: np.ndarray, reference: np.ndarray) -> float:
+    """Sum over common levels, the mildest first, of f - (lf + (f[0] - lf[0])): what a curve loses less than another.
+
+    values, reference: (n,) scores where higher is better. NaN without a level. Source: SPEC 15.
+    """
+    if not len(values):
+        return float("nan")
+    return float(np.sum(values - (reference + (values[0] - reference[0]))))
+
+
+def curve_table(points: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
+    """One row per curve, columns CURVE_COLUMNS. points: as :func:`curve_points` gives them.
+
+    reference: what the reference system, with which curves are compared, was trained at; empty where it has no curve
+    of the same kind, or several and none trained at the same.
+    """
+    curves = dict(_groups(points))
+    rows = []
+    for key, part in curves.items():
+        levels, values = part["level"].to_numpy(float), _signed(part)
+        other = _reference(curves, key, settings)
+        against, robustness = "", float("nan")
+        if other is not None:
+            against = other[TRAINED_AT].iloc[0]
+            common = sorted(set(levels) & set(other["level"]), key=list(levels).index)
+            own, reference = (dict(zip(each["level"], _signed(each), strict=True)) for each in (part, other))
+            mine, theirs = (np.array([found[level] for level in common]) for found in (own, reference))
+            robustness = effective_robustness(mine, theirs)
+        rows.append((*key, len(levels), levels[0], levels[-1], area(levels, values), against, robustness))
+    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
+
+
+def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
+    """The table for print: a grid per dataset, regime and noise kind; systems and what they were trained at in rows."""
+    grids = []
+    groups: Any = table.groupby(["dataset", "regime", "noise"], sort=False)
+    for (dataset, regime, noise), part in groups:
+        rows = []
+        for (system, trained_at), cells in part.groupby(["system", TRAINED_AT], sort=False):
+            by_metric = {row.metric: row for row in cells.itertuples()}
+            texts = [cell for metric in settings.metrics for cell in _cells(by_metric.get(metric))]
+            rows.append(((system_label(system), trained_title(trained_at)), tuple(texts)))
+        view = ", all noisy" if regime == "all_noisy" else ""
+        title = f"{dataset_title(dataset, settings.dataset(dataset))}, {noise_label(noise)}{view}"
+        header = (
+            tuple((metric, 2) for metric in settings.metrics),
+            tuple((text, 1) for _metric in settings.metrics for text in ("AUILC", "effective robustness")),
+        )
+        grids.append(Grid(title, ("System", "Trained at"), header, tuple(rows)))
+    reference = system_label(settings.reference_system)
+    note = (
+        "AUILC: area under the scores over the levels, divided by the range of the levels, so a mean height. Effective "
+        f"robustness: what a curve loses less than that of {reference} from the mildest level on, summed over the "
+        "levels that both have. Metrics where lower is better are negated."
+    )
+    return PrintedTable("levels", "Scores over the noise levels in one number each.", note, tuple(grids))
+
+
+def trained_title(trained_at: str) -> str:
+    """What a training has seen, as printed."""
+    titles = {OWN: "each level", MIXED: "mixed levels", CLEAN: "clean data"}
+    if trained_at in titles:
+        return titles[trained_at]
+    kind, found, level = trained_at.removesuffix("dB").rpartition("_")
+    return level_title(kind, float(level)) if trained_at.endswith("dB") and found else trained_at
+
+
+def _groups(points: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
+    groups: Any = points.groupby(list(CURVE), sort=False)
+    return [(tuple(key), part) for key, part in groups]
+
+
+def _reference(
+    curves: dict[tuple[Any, ...], pd.DataFrame], key: tuple[Any, ...], settings: ReportSettings
+) -> pd.DataFrame | None:
+    """The curve of the reference system, trained at the same, or the only one that it has."""
+    about = dict(zip(CURVE, key, strict=True)) | {"system": settings.reference_system}
+    same = curves.get(tuple(about.values()))
+    if same is not None:
+        return same
+    others = [
+        part
+        for other, part in curves.items()
+        if all(value == about[name] for name, value in zip(CURVE, other, strict=True) if name != TRAINED_AT)
+    ]
+    return others[0] if len(others) == 1 else None
+
+
+def _signed(part: pd.DataFrame) -> np.ndarray:
+    values = part["mean"].to_numpy(float)
+    return values if METRICS[part["metric"].iloc[0]].higher_is_better else -values
+
+
+def _cells(row: Any) -> tuple[Cell, Cell]:
+    if row is None:
+        return Cell(), Cell()
+    robustness = row.effective_robustness
+    return (
+        Cell(ABSENT if pd.isna(row.auilc) else f"{row.auilc:.4f}"),
+        Cell(ABSENT if pd.isna(robustness) else signed(robustness)),
+    )

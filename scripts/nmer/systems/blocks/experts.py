@@ -1,0 +1,64 @@
+"""The experts of MoMKE: one Transformer per modality, without normalisation (../shared/SYSTEMS.md, section 3)."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from nmer.names import modality_set
+from nmer.systems.blocks.attention import attention, frame_means
+from nmer.systems.interface import Sequences
+
+WIDTH = 256
+
+
+class ExpertBlock(nn.Module):
+    """h + Y with Y = S + MLP(S), where S is what the frames attend to; no output projection, no LayerNorm."""
+
+    def __init__(self, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.query, self.key, self.value = (nn.Linear(WIDTH, WIDTH) for _ in range(3))
+        self.mlp = mlp(WIDTH, dropout)
+
+    def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
+        """frames: (batch, longest, 256). valid: (batch, longest) bool."""
+        attended = attention(self.query(frames), self.key(frames), self.value(frames), self.heads, valid)
+        found: Tensor = frames + attended + self.mlp(attended)
+        return found
+
+
+class Expert(nn.Module):
+    """Blocks in a row."""
+
+    def __init__(self, depth: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(ExpertBlock(heads, dropout) for _ in range(depth))
+
+    def forward(self, frames: Tensor, valid: Tensor) -> Tensor:
+        """As :class:`ExpertBlock`."""
+        for block in self.blocks:
+            frames = block(frames, valid)
+        return frames
+
+
+def mlp(outputs: int, dropout: float) -> nn.Sequential:
+    """Linear 256, GELU, dropout, Linear, dropout: within experts, and as routers."""
+    return nn.Sequential(
+        nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Dropout(dropout), nn.Linear(WIDTH, outputs), nn.Dropout(dropout)
+    )
+
+
+def projections(dims: dict[str, int], dropout: float) -> nn.ModuleDict:
+    """Per modality the way from its features to the experts' width."""
+    return nn.ModuleDict({m: nn.Sequential(nn.Linear(dims[m], WIDTH), nn.Dropout(dropout)) for m in modality_set(dims)})
+
+
+def experts(dims: dict[str, int], depth: int, heads: int, dropout: float) -> nn.ModuleDict:
+    """One expert per modality."""
+    return nn.ModuleDict({modality: Expert(depth, heads, dropout) for modality in modality_set(dims)})
+
+
+def mean_frame(sequences: Sequences) -> Sequences:
+    """Every utterance reduced to one frame, the mean of its own."""
+    values, lengths = sequences
+    return Sequences(frame_means(values, sequences.valid())[:, None], lengths.clamp(max=1))

@@ -1,0 +1,74 @@
+"""MoMKE: every modality passes through the experts of all, mixed by a router (ACM MM 2024)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from nmer.systems.blocks.attention import encode_in_blocks, frame_means
+from nmer.systems.blocks.experts import WIDTH, experts, mean_frame, mlp, projections
+from nmer.systems.interface import Sequences, System, concatenate, summed
+from nmer.systems.registry import system
+
+
+@system(
+    "momke",
+    pretraining="experts",
+    # A noisy modality that is known to be noisy is left out; with all noisy nothing would remain.
+    regimes={"noise_flags": {False: ("incomplete", "all_noisy"), True: ("incomplete",)}},
+    fewest_modalities=2,
+    choices={"heads": (1, 2, 4, 8), "tokens": ("frames", "mean")},
+    minimum={"depth": 1},
+    options={"depth": 4, "heads": 2, "tokens": "frames", "noise_flags": False},
+)
+class Momke(System):
+    """A mixture of the modalities' experts for each modality, then a joint representation; cross-entropy."""
+
+    initialisation = "framework"
+    inherited = ("projections", "experts")
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: int,
+        dropout: float,
+        *,
+        depth: int,
+        heads: int,
+        tokens: str,
+        noise_flags: bool,
+    ) -> None:
+        super().__init__(dims, classes, dropout)
+        self.tokens, self.noise_flags = tokens, noise_flags
+        self.projections = projections(dims, dropout)
+        self.experts = experts(dims, depth, heads, dropout)
+        count = len(self.modalities)
+        self.routers = nn.ModuleDict({modality: mlp(count, dropout) for modality in self.modalities})
+        width = count * WIDTH
+        self.joint = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Dropout(dropout))
+        self.classifier = nn.Linear(width, classes)
+
+    def mixture(self, modality: str, frames: Tensor) -> Tensor:
+        """Shares of the experts in each frame, (batch, longest, experts), summing to 1. frames: projected."""
+        shares: Tensor = self.routers[modality](frames).softmax(dim=-1)
+        return shares
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """Mean over the frames of the mixture of all experts: (batch, 256)."""
+
+        def of_frames(own: Sequences) -> Tensor:
+            frames, valid = self.projections[modality](own.values), own.valid()
+            shares = self.mixture(modality, frames).unbind(dim=-1)
+            parts = [self.experts[expert](frames, valid) for expert in self.modalities]
+            mixed = summed(share[:, :, None] * part for share, part in zip(shares, parts, strict=True))
+            return frame_means(mixed, valid)
+
+        return encode_in_blocks(of_frames, mean_frame(sequences) if self.tokens == "mean" else sequences)
+
+    def fuse(self, encodings: dict[str, Tensor], noisy: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """Logits. noisy: given with ``noise_flags``; the encoding of a noisy modality is then 0."""
+        if noisy is not None:
+            encodings = {m: own.masked_fill(noisy[m][:, None], 0.0) for m, own in encodings.items()}
+        features = concatenate(encodings)
+        return {"logits": self.classifier(features + self.joint(features))}

@@ -1,0 +1,40 @@
+"""Make the table of curves over noise levels: the mean height (AUILC) and the effective robustness of every training.
+
+A curve is the score of one training at every level of a noise kind, SNRs or rates, averaged over the incomplete
+conditions, or with all modalities noisy in the regime all_noisy. Writes tidy data (.csv) and the table for print (.md,
+.tex, .html).
+
+Settings: those of make_table.py.
+"""
+
+from __future__ import annotations
+
+from nmer import command
+from nmer.digests import check_digests
+from nmer.files import write_text
+from nmer.report_settings import ReportSettings
+from nmer.results.labels import use_titles
+from nmer.results.level_curves import arrange_curves, curve_points, curve_table
+from nmer.results.printed import FORMATS
+from nmer.results.scores import read_all_scores
+
+
+def main() -> None:
+    """Read the scores, write the table."""
+    parser = command.parser(__doc__)
+    parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
+    parser.add_argument("--scores", required=True, help="collected scores, CSV")
+    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    arguments = parser.parse_args()
+    check_digests(arguments.scores)
+    settings = ReportSettings.from_mapping(arguments.settings)
+    use_titles(settings.titles)
+    table = curve_table(curve_points(read_all_scores(arguments.scores), settings), settings)
+    write_text(f"{arguments.output_stem}.csv", table.to_csv(index=False, float_format="%.6f"))
+    printed = arrange_curves(table, settings)
+    for suffix, render in FORMATS.items():
+        write_text(f"{arguments.output_stem}{suffix}", render(printed))
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,92 @@
+"""Levels in the plan: real-valued SNRs, rates of kinds that have one, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from nmer.errors import ConfigError
+from nmer.plan.plan import Plan
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def make_plan(kinds: dict | None = None, **experiment: object) -> Plan:
+    """The tiny experiment with other keys; a key that is None is removed."""
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config["noise"] = {"kinds": kinds or {}}
+    whole = config["experiments"]["tiny"] | experiment
+    config["experiments"]["tiny"] = {key: value for key, value in whole.items() if value is not None}
+    return Plan(config)
+
+
+def test_a_level_is_spelt_alike_however_it_is_written():
+    plan = make_plan(snr_db=[-10.0, -7.5, 2.5])
+    assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-7.5dB", "gaussian_2.5dB"]
+    settings = plan.calibration_settings(SimpleNamespace(dataset="tiny_mosei", corruption="gaussian_-10dB"))
+    whole = make_plan().calibration_settings(SimpleNamespace(dataset="tiny_mosei", corruption="gaussian_-10dB"))
+    assert settings == whole
+
+
+def test_rates_are_run_as_the_kind_with_its_level_and_need_no_snr():
+    plan = make_plan(noise=["drop_frames", "missing"], snr_db=None, levels={"drop_frames": [0.3, 0.0], "missing": [1]})
+    assert list(plan.corruptions) == ["drop_frames_0.3", "drop_frames_0", "missing_1"]
+    assert plan.rates() == {"drop_frames": {"drop_frames_0": 0, "drop_frames_0.3": 0.3}, "missing": {"missing_1": 1}}
+    w = SimpleNamespace(dataset="tiny_mosei", corruption="drop_frames_0.3")
+    made = json.loads(plan.corruption_settings(w))
+    assert made == {
+        "dataset": "tiny_mosei",
+        "noise": "drop_frames_0.3",
+        "kind": "drop_frames",
+        "options": {"share": 0.3},
+    }
+    assert "options" not in json.loads(
+        plan.corruption_settings(SimpleNamespace(**vars(w) | {"corruption": "missing_1"}))
+    )
+    assert [path.name for path in plan.panels("tiny_mosei")] == ["drop_frames_0", "drop_frames_0.3"]
+
+
+def test_a_kind_of_the_configuration_has_rates_too_and_snrs_may_be_in_levels():
+    kinds = {"lossy": {"kind": "drop_channels"}}
+    plan = make_plan(kinds, noise=["lossy", "gaussian"], snr_db=None, levels={"lossy": [0.5], "gaussian": [-3.5]})
+    assert list(plan.corruptions) == ["lossy_0.5", "gaussian_-3.5dB"]
+    assert plan.reference_noise == "gaussian"
+
+
+FAULTS = {
+    "a kind in both": (
+        {"levels": {"gaussian": [-5]}},
+        "experiments.tiny.levels: noise kind 'gaussian' has its SNRs in snr_db too. Keep one of them.",
+    ),
+    "another kind": ({"levels": {"gausian": [-5]}}, "levels: 'gausian' is not in the experiment's noise. Did you mean"),
+    "a kind without a level": (
+        {"noise": ["gaussian", "zero"], "levels": {"zero": [0.5]}},
+        "experiments.tiny.levels: noise kind 'zero' has no level. Remove its list.",
+    ),
+    "a rate above 1": (
+        {"noise": ["gaussian", "missing"], "levels": {"missing": [1.5]}},
+        "experiments.tiny.levels.missing.rate: 1.5 is too large. Give at most 1.0.",
+    ),
+    "rates in snr_db": (
+        {"noise": ["drop_frames"], "snr_db": {"drop_frames": [0.5]}},
+        "experiments.tiny.snr_db: noise kind 'drop_frames' has no SNR. List its rates in levels.",
+    ),
+    "no level at all": ({"snr_db": None}, "experiments.tiny.snr_db: no list for noise kind 'gaussian'. Add one."),
+    "a level that is text": ({"snr_db": ["quiet"]}, "experiments.tiny.snr_db"),
+    "a noise of the same name": (
+        {"noise": ["drop_frames", "drop_frames_1"], "levels": {"drop_frames": [1.0]}},
+        "the rate 1.0 is run as 'drop_frames_1', which is a noise. Rename that.",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_impossible_levels_are_refused_with_their_key(fault):
+    keys, message = FAULTS[fault]
+    with pytest.raises(ConfigError) as raised:
+        make_plan({"drop_frames_1": {"kind": "zero"}}, **keys)
+    assert message in str(raised.value)

@@ -1,0 +1,61 @@
+"""The experiments with the systems of today: what they train, and where noise flags are given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nmer.errors import ConfigError
+from nmer.plan.plan import Plan
+
+CONFIG = Path(__file__).resolve().parents[2] / "config.yaml"
+TODAY = {"emt_dlfr": None, "momke": "experts", "lnln": None, "cif_mmin": "contrastive"}
+
+
+@pytest.fixture
+def make_plan(tmp_path):
+    (tmp_path / "cmu_mosi").mkdir()
+    (tmp_path / "cmu_mosi/mosi_senti_data.pkl").write_bytes(b"")
+
+    def make(experiment: str, **sections) -> Plan:
+        config = yaml.safe_load(CONFIG.read_text()) | {"experiment": experiment, "data": str(tmp_path)}
+        config["systems"] |= sections
+        return Plan(config)
+
+    return make
+
+
+@pytest.mark.parametrize("experiment", ["demo_today", "mosi_today"])
+def test_every_system_of_today_is_trained_in_both_regimes_beside_the_papers(make_plan, experiment):
+    plan = make_plan(experiment)
+    counted = Counter((job.system, job.regime) for job in plan.trainings())
+    levels = len(plan.datasets) * len(plan.snr_db["gaussian"])
+    for system, stage in TODAY.items():
+        assert counted[system, "incomplete"] == counted[system, "all_noisy"] == levels
+        if stage:
+            assert counted[stage, "clean"] == len(plan.datasets)
+    assert {"mmin", "nmer", "majority", "logistic_regression"} <= set(plan.systems)
+
+
+def test_systems_that_are_given_noise_flags_are_rows_of_their_own_and_never_trained_all_noisy(make_plan):
+    plan = make_plan("mosi_today_flags")
+    counted = Counter((job.system, job.regime) for job in plan.trainings())
+    for system in ("momke", "lnln"):
+        assert counted[system, "incomplete"] == counted[system, "all_noisy"] == 4
+        assert counted[f"{system}_flags", "incomplete"] == 4
+        assert counted[f"{system}_flags", "all_noisy"] == 0
+    assert counted["experts", "clean"] == 1, "both share it"
+
+
+@pytest.mark.parametrize("system", ["emt_dlfr", "cif_mmin"])
+def test_a_system_whose_method_reads_no_flags_refuses_them(make_plan, system):
+    with pytest.raises(ConfigError, match=rf"systems\.{system}: unknown key 'noise_flags'"):
+        make_plan("demo_today", **{system: {"noise_flags": True}})
+
+
+def test_momke_and_its_experts_must_agree(make_plan):
+    with pytest.raises(ConfigError, match=r"depth"):
+        make_plan("mosi_today", momke={"depth": 2})

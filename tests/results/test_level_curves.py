@@ -1,0 +1,120 @@
+"""Curves over levels: the matrix, the mean height and the effective robustness against sums written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.integrate import trapezoid
+
+from nmer.report_settings import DatasetSettings, ReportSettings
+from nmer.results.figures.levels import draw
+from nmer.results.level_curves import area, arrange_curves, curve_points, curve_table, effective_robustness
+from nmer.results.printed import to_markdown
+from nmer.results.scores import collect, read_all_scores, read_scores
+
+CONDITIONS = ("a", "v", "l", "av", "al", "vl", "none", "avl")
+RATES = {"drop_frames": {"drop_frames_0": 0, "drop_frames_0.5": 0.5, "drop_frames_1": 1}}
+SETTINGS = ReportSettings(
+    {"mosi": DatasetSettings()},
+    ["men", "nmer"],
+    {"gaussian": [-10, -20, -40], **{name: [] for name in RATES["drop_frames"]}},
+    "gaussian",
+    rates=RATES,
+    metrics=("UA",),
+)
+NMER = {-10: 0.9, -20: 0.7, -40: 0.5}
+MEN = {-10: 0.8, -20: 0.7, -40: 0.3}
+LOST = {0: 0.9, 0.5: 0.8, 1: 0.5}
+
+
+def scores_of(
+    system: str, regime: str, noise: str, snr_db: float | None, value: float, trained_at: str
+) -> pd.DataFrame:
+    rows = [
+        ("mosi", system, regime, noise, snr_db, condition, 1, repeat, "UA", value, 9)
+        for condition in CONDITIONS
+        for repeat in (1, 2)
+    ]
+    names = ["dataset", "system", "regime", "noise", "snr_db", "condition", "fold", "repeat", "metric", "value", "n"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(trained_at=trained_at) if trained_at else table
+
+
+@pytest.fixture
+def collected(tmp_path):
+    """Scores as the workflow collects them: NMER trained on mixed levels and at -10 dB, MEN trained clean."""
+    parts = []
+    for level in NMER:
+        parts += [
+            scores_of("nmer", "incomplete", "gaussian", level, NMER[level], "mixed"),
+            scores_of("nmer", "incomplete", "gaussian", level, NMER[level] - 0.1, "gaussian_-10dB"),
+            scores_of("men", "clean", "gaussian", level, MEN[level], ""),
+        ]
+    parts += [
+        scores_of("nmer", "incomplete", f"drop_frames_{rate}", None, value, "mixed") for rate, value in LOST.items()
+    ]
+    files = []
+    for number, part in enumerate(parts):
+        files.append(tmp_path / f"{number}.csv")
+        part.to_csv(files[-1], index=False)
+    collect(files).to_csv(tmp_path / "scores.csv", index=False)
+    return tmp_path / "scores.csv"
+
+
+def test_areas_are_those_of_scipy_over_the_range_and_turn_with_the_axis():
+    levels, values = np.array([-10.0, -20, -40]), np.array([0.9, 0.7, 0.5])
+    assert area(levels, values) == pytest.approx(-trapezoid(values, levels) / 30)
+    assert area(levels[::-1], values[::-1]) == pytest.approx(area(levels, values))
+    assert area(np.array([0.0, 1]), np.array([0.4, 0.4])) == pytest.approx(0.4), "a mean height"
+    assert np.isnan(area(levels[:1], values[:1]))
+
+
+def test_effective_robustness_is_the_sum_of_what_is_lost_less():
+    assert effective_robustness(np.array([0.8, 0.7, 0.3]), np.array([0.9, 0.7, 0.5])) == pytest.approx(
+        (0.8 - 0.8) + (0.7 - 0.6) + (0.3 - 0.4)
+    )
+
+
+def test_every_curve_has_a_row_with_its_numbers(collected):
+    table = curve_table(curve_points(read_all_scores(collected), SETTINGS), SETTINGS)
+    found = {(row.system, row.trained_at, row.noise): row for row in table.itertuples()}
+    assert set(found) == {
+        ("men", "clean", "gaussian"),
+        ("nmer", "mixed", "gaussian"),
+        ("nmer", "gaussian_-10dB", "gaussian"),
+        ("nmer", "mixed", "drop_frames"),
+    }
+    lost = found["nmer", "mixed", "drop_frames"]
+    assert lost.auilc == pytest.approx((0.85 + 0.65) / 2)
+    assert (lost.mildest, lost.hardest, lost.effective_robustness) == (0, 1, 0)
+    assert found["nmer", "mixed", "gaussian"].auilc == pytest.approx((0.8 * 10 + 0.6 * 20) / 30)
+    # NMER has two trainings and none at clean data: with which to compare MEN is not decided.
+    assert found["men", "clean", "gaussian"].reference == ""
+    printed = to_markdown(arrange_curves(table, SETTINGS))
+    assert "| NMER | mixed levels | 0.6667 | +0.0000 |" in printed
+    assert "| MEN | clean data |" in printed
+
+
+def test_tables_read_each_training_at_its_own_level(collected):
+    shown = read_scores(collected)
+    assert "trained_at" not in shown
+    own = shown[shown["system"] == "nmer"]
+    assert own[["noise", "snr_db"]].drop_duplicates().values.tolist() == [["gaussian", -10]]
+    assert set(own["value"]) == {0.8}
+    assert set(shown.loc[shown["system"] == "men", "snr_db"]) == {-10, -20, -40}
+
+
+def test_the_figure_is_the_matrix_of_trained_at_and_tested_at(collected):
+    drawn = draw("mosi", collected, SETTINGS)
+    gaussian = drawn.data[drawn.data["noise"] == "gaussian"]
+    matrix = gaussian.pivot(index=["system", "trained_at"], columns="level", values="mean")
+    assert matrix.loc[("nmer", "gaussian_-10dB")].tolist() == pytest.approx([0.4, 0.6, 0.8])
+    axes = drawn.figure.axes
+    assert [tick.get_text() for tick in axes[0].get_xticklabels()] == ["−10", "−20", "−40"]
+    assert {tick.get_text() for tick in axes[0].get_yticklabels()} == {
+        "MEN: clean data",
+        "NMER: mixed levels",
+        "NMER: Gaussian, −10 dB",
+    }
+    assert [tick.get_text() for tick in axes[1].get_xticklabels()] == ["0", "0.5", "1"]
