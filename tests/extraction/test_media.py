@@ -208,3 +208,20 @@ def test_an_utterance_that_takes_too_long_is_given_up_and_tried_again(tmp_path, 
     assert state_of(path, "video") == "timeout"
     monkeypatch.undo()
     assert state_of(path, "video") == "ok"
+
+
+def test_a_film_with_a_rotation_tag_is_turned_as_players_show_it(tmp_path):
+    pictures = np.zeros((10, 64, 96, 3), np.uint8)
+    pictures[:, :32] = 230  # the upper half is bright
+    path = write_film(tmp_path / "x.mp4", pictures)
+    one, content = (1 << 16).to_bytes(4, "big"), path.read_bytes()
+    zero, end = bytes(4), (1 << 30).to_bytes(4, "big")
+    upright = one + 3 * zero + one + 3 * zero + end
+    # Turned clockwise by a quarter, as films of telephones are: x' = -y, y' = x.
+    turned = zero + one + zero + (-(1 << 16)).to_bytes(4, "big", signed=True) + 4 * zero + end
+    track = content.index(b"tkhd")
+    assert upright in content[track:]
+    path.write_bytes(content[:track] + content[track:].replace(upright, turned, 1))
+    picture = see(path)[5]
+    assert picture.shape == (96, 64, 3)
+    assert picture[:, 40:].mean() > 200 > 30 > picture[:, :24].mean()
