@@ -73,7 +73,7 @@ def provided(name: str, packages: set[str]) -> bool:
     return name in packages or COMES_WITH.get(name) in packages
 
 
-COMMANDS = {"add_noise.py", "compare_experiments.py", "partial_report.py", "status.py"}
+COMMANDS = {"add_noise.py", "compare_experiments.py", "partial_report.py", "rename_regimes.py", "status.py"}
 """Called by people, not by rules."""
 
 
