@@ -1,4 +1,4 @@
-"""Which device a training or evaluation job computes on, and with how many threads (DESIGN section 8)."""
+"""Which device a training or evaluation job computes on, and with how many threads."""
 
 from __future__ import annotations
 

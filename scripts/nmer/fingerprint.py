@@ -1,4 +1,4 @@
-"""Digest the code that a step runs, so that Snakemake reruns exactly what an edit changes (DESIGN section 7).
+"""Digest the code that a step runs, so that Snakemake reruns exactly what an edit changes.
 
 Code that computes counts. Comments, layout and docstrings do not, nor do words that are only shown to people
 (:mod:`nmer.canonical` lists them). Third-party libraries do not count either; their versions are recorded.

@@ -114,7 +114,7 @@ def predictions_path(scores: str | Path) -> Path:
 
 
 def values_name(draw: int) -> str:
-    """Name of the HDF5 dataset of one draw of noisy features: ``values``, ``values_draw1``, … (DESIGN section 5)."""
+    """Name of the HDF5 dataset of one draw of noisy features: ``values``, ``values_draw1``, …."""
     return f"values_draw{draw}" if draw else "values"
 
 

@@ -1,4 +1,4 @@
-"""Randomness derived from names: never from order, time or worker (DESIGN section 9)."""
+"""Randomness derived from names: never from order, time or worker."""
 
 from __future__ import annotations
 

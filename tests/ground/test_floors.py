@@ -1,4 +1,4 @@
-"""Imports go down only, as DESIGN section 2 lays the floors; steps are thin and know no Snakemake."""
+"""Imports go down only, as docs/architecture.md lays the floors; steps are thin and know no Snakemake."""
 
 from __future__ import annotations
 

@@ -108,6 +108,17 @@ def test_on_one_fold_the_noise_of_items_within_a_repeat_counts_once():
     assert freedom == pytest.approx(welch, rel=1e-4)
 
 
+def test_trainings_that_agree_by_luck_leave_at_least_the_interval_of_the_mean_over_items():
+    # Every utterance is classified correctly by two of three trainings, and all trainings score the same.
+    correct = np.stack([np.arange(300) % 3 != repeat for repeat in range(3)])
+    correct[:, :30] = True
+    measured = measure([make_run(correct)])
+    found = Contrasts(measured).of({row(measured): 1.0})
+    expected = DescrStatsW(correct.mean(axis=0)).tconfint_mean()
+    assert found.interval() == pytest.approx(expected, abs=1e-6)
+    assert found.p_value(against=expected[1]) == pytest.approx(0.05, rel=1e-4)
+
+
 def test_each_part_keeps_its_own_quantile_and_the_p_value_is_where_the_interval_ends():
     found = Contrast(0.05, ((0.0001, 99), (0.0004, 2)))
     low, high = found.interval()

@@ -1,4 +1,4 @@
-"""Rerunning only what changed: edits, and the exact jobs that each of them makes due (DESIGN section 7)."""
+"""Rerunning only what changed: edits, and the exact jobs that each of them makes due."""
 
 from __future__ import annotations
 

@@ -119,10 +119,12 @@ class DemoSettings:
         fewest = 100 if self.layout == "iemocap_mmin" else 60
         if not _whole(self.utterances, fewest):
             raise ConfigError(
-                f"Key 'generate.utterances' must be a whole number of at least {fewest}, not {reprlib.repr(self.utterances)}."
+                f"Key 'generate.utterances' must be a whole number of at least {fewest}, "
+                f"not {reprlib.repr(self.utterances)}."
             )
         if not _whole(self.seed, 0):
-            raise ConfigError(f"Key 'generate.seed' must be a whole number of at least 0, not {reprlib.repr(self.seed)}.")
+            given = reprlib.repr(self.seed)
+            raise ConfigError(f"Key 'generate.seed' must be a whole number of at least 0, not {given}.")
         named = " and ".join(filter(None, (", ".join(self.modalities[:-1]), self.modalities[-1])))
         if not self._per_modality(self.dims, lambda dim: _whole(dim, 1)):
             raise ConfigError(f"Key 'generate.dims' must give {named} each a whole number of at least 1.")

@@ -1,4 +1,4 @@
-"""The feature store ``features/{dataset}.h5`` (DESIGN section 5): written once from a corpus, then only read.
+"""The feature store ``features/{dataset}.h5``: written once from a corpus, then only read.
 
 Holds features, labels, folds and their statistics; knows nothing of noise or of how the corpus was laid out. How it is
 written is in :mod:`nmer.corpora.store_writer`.

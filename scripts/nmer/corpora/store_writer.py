@@ -1,4 +1,4 @@
-"""Writing a feature store from a corpus (DESIGN section 5): values, repairs, and the statistics of every fold."""
+"""Writing a feature store from a corpus: values, repairs, and the statistics of every fold."""
 
 from __future__ import annotations
 

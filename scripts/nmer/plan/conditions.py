@@ -75,7 +75,7 @@ def tested_conditions(
     """Conditions under which a system is tested. noisy: at a noise level, or on clean features alone. modalities: of
     the corpus. chosen: the incomplete conditions to test; none stands for all.
 
-    Those of the uni-modality benchmark have two: their modality noisy, or clean (DESIGN section 5).
+    Those of the uni-modality benchmark have two: their modality noisy, or clean.
     """
     if not noisy:
         return (all_clean(modalities),)

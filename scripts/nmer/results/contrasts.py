@@ -10,7 +10,8 @@ for the sum is too narrow where the repeats happen to lie close: with two repeat
 to .86, and false rejections in a family of 12 rose to .21. So each part keeps its own quantile: the squared half-width
 of an interval is the sum of the squared half-widths of both (method of variance estimates recovery; Zou and Donner,
 Statistics in Medicine 27, 2008; Graybill and Wang, JASA 75, 1980). Satterthwaite's degrees of freedom combine the
-trainings of several systems. A p value is the level at which the interval just reaches the tested value.
+trainings of several systems. It is never less than that of the test material with its noise, which repeats that lie
+close by luck could otherwise undercut. A p value is the level at which the interval just reaches the tested value.
 """
 
 from __future__ import annotations
@@ -41,17 +42,19 @@ Part = tuple[float, float]
 
 @dataclass(frozen=True)
 class Contrast:
-    """A sum of scores. parts: its independent sources of variance. untested: why it has no interval, or empty."""
+    """A sum of scores. parts: its independent sources of variance. least: those of the test material alone, with the
+    noise of the items, below which no interval goes. untested: why it has no interval, or empty."""
 
     value: float
     parts: tuple[Part, ...] = ()
+    least: tuple[Part, ...] = ()
     untested: str = ""
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Both ends; NaN where the design supports none."""
         if self.untested:
             return np.nan, np.nan
-        half = np.sqrt(_squared_half_width(self.parts, 1 - confidence))
+        half = np.sqrt(self._squared_half_width(1 - confidence))
         return self.value - half, self.value + half
 
     def p_value(self, against: float = 0.0) -> float:
@@ -63,12 +66,15 @@ class Contrast:
             return np.nan
 
         def excess(exponent: float) -> float:
-            return _squared_half_width(self.parts, 10.0**exponent) - distance
+            return self._squared_half_width(10.0**exponent) - distance
 
         lowest = np.log10(SMALLEST)
         if excess(lowest) <= 0:
             return SMALLEST
         return float(10.0 ** optimize.brentq(excess, lowest, 0, xtol=1e-9))
+
+    def _squared_half_width(self, level: float) -> float:
+        return max(_squared_half_width(self.parts, level), _squared_half_width(self.least, level))
 
 
 class Contrasts:
@@ -97,17 +103,20 @@ class Contrasts:
         if np.isnan(value):
             return Contrast(value, untested=UNDEFINED)
         parts: list[Part] = []
+        least: list[Part] = []
         for dataset in dict.fromkeys(self._dataset_of[rows].tolist()):
             here = self._dataset_of[rows] == dataset
             found = self._of_dataset(self.measured.datasets[dataset], rows[here], factors[here])
             if isinstance(found, str):
                 return Contrast(value, untested=found)
-            parts += found
-        has_variance = any(variance > NOTHING for variance, _freedom in parts)
-        return Contrast(value, tuple(parts), "" if has_variance else NO_VARIATION)
+            least.append(found[0])
+            parts += found[1:]
+        has_variance = any(variance > NOTHING for variance, _freedom in (*parts, *least))
+        return Contrast(value, tuple(parts), tuple(least), "" if has_variance else NO_VARIATION)
 
     def _of_dataset(self, here: DatasetContributions, rows: np.ndarray, factors: np.ndarray) -> list[Part] | str:
-        """The parts of the variance that a dataset contributes, or why there are none."""
+        """The parts of the variance that a dataset contributes, or why there are none: first that of the test material
+        with the noise of the items, then without it, then that of the trainings."""
         units = np.zeros(len(here.design.fold_of))
         if len(units) < 2:
             return ONE_UNIT
@@ -128,10 +137,7 @@ class Contrasts:
                 noise += shares.var(axis=0, ddof=1).sum() / repeats
                 trainings.append((between / repeats, repeats - 1))
         material, freedom = _over_units(units, here.design)
-        # Repeats that lie close by luck show less than the noise of their items: only what they show is taken off, so
-        # that both parts together are never less than the variance over the units alone.
-        counted_twice = min(noise, sum(variance for variance, _freedom in trainings))
-        return [(max(0.0, material - counted_twice), freedom), *_pooled(trainings)]
+        return [(material, freedom), (max(0.0, material - noise), freedom), *_pooled(trainings)]
 
 
 def _trainings(cells: pd.DataFrame) -> np.ndarray:

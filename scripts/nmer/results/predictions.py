@@ -1,4 +1,4 @@
-"""Predictions of all runs of an experiment as arrays, so that scores can be resampled (DESIGN section 5).
+"""Predictions of all runs of an experiment as arrays, so that scores can be resampled.
 
 Not for scores as such: those are read by ``nmer.results.scores``.
 """

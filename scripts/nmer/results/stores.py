@@ -1,4 +1,4 @@
-"""Reads what Figure 3 needs from a feature store and its noisy copy (DESIGN section 5). Writes nothing."""
+"""Reads what Figure 3 needs from a feature store and its noisy copy. Writes nothing."""
 
 from __future__ import annotations
 

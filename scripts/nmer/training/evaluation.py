@@ -22,7 +22,7 @@ from nmer.training.inference import classify, encode, encoded_at_once, logits
 
 
 def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: int, repeat: int) -> pd.DataFrame:
-    """Predictions of one repeat on one fold's test split: a row per utterance and condition (DESIGN section 5).
+    """Predictions of one repeat on one fold's test split: a row per utterance and condition.
 
     Settings without a noise kind ask for clean features alone.
     """
@@ -92,7 +92,7 @@ def write_evaluation(
 
 
 def score_predictions(predictions: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
-    """Tidy scores, a row per condition, fold, repeat and metric (DESIGN section 5). n: utterances scored."""
+    """Tidy scores, a row per condition, fold, repeat and metric. n: utterances scored."""
     columns = [name for name in predictions.columns if name.startswith("prob_")]
     rows = []
     for (condition, fold, repeat), part in predictions.groupby(["condition", "fold", "repeat"], sort=False):

@@ -1,4 +1,4 @@
-"""All repeats of a training job: which learner trains them (DESIGN section 5)."""
+"""All repeats of a training job: which learner trains them."""
 
 from __future__ import annotations
 
