@@ -77,15 +77,15 @@ def area(levels: np.ndarray, values: np.ndarray) -> float:
     """
     if len(levels) < 2:
         return float("nan")
-    return float(np.trapezoid(values, levels) / (levels[-1] - levels[0]))
+    return float(np.trapezoid(values, levels) / (levels[-1] - levels[0])) + 0.0  # no -0.0 of a descending axis
 
 
 def effective_robustness(values: np.ndarray, reference: np.ndarray) -> float:
     """Sum over common levels, the mildest first, of f - (lf + (f[0] - lf[0])): what a curve loses less than another.
 
-    values, reference: (n,) scores where higher is better. NaN without a level. Source: SPEC 15.
+    values, reference: (n,) scores where higher is better. NaN with fewer than two levels. Source: SPEC 15.
     """
-    if not len(values):
+    if len(values) < 2:
         return float("nan")
     return float(np.sum(values - (reference + (values[0] - reference[0]))))
 
