@@ -15,7 +15,7 @@ from snakemake.settings.types import ConfigSettings, ResourceSettings, StorageSe
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROFILES = REPOSITORY / "workflow" / "profiles"
 ON_A_GPU = {"pretrain", "train_clean", "train", "train_elsewhere", "evaluate", "evaluate_clean", "evaluate_elsewhere"}
-WILDCARDS = SimpleNamespace(dataset="tiny_iemocap", experiment="tiny", corruption="gaussian_-10dB")
+WILDCARDS = SimpleNamespace(dataset="tiny_iemocap", experiment="tiny", corruption="gaussian_-10dB", modality="a")
 
 
 @pytest.fixture(scope="module")

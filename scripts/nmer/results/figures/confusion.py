@@ -22,7 +22,7 @@ from nmer.results.wording import level_title
 
 NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix: seven and four beside each other on a page
 PER_CLASS, GAP, LABELS = 0.36, 0.12, 1.0  # inches, of a class, between matrices and to the left of them
-LETTER = 0.08  # inches, of a title
+LETTER = 0.085  # inches, of a title
 
 
 @figure(
