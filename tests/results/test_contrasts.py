@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -148,6 +150,20 @@ def test_a_system_trained_clean_has_the_same_trainings_at_every_level():
         low, high = Contrasts(measured).of(weights).interval()
         found[regime] = high - low
     assert found["all_noisy"] > 10 * found["clean"]
+
+
+@pytest.mark.parametrize("regime", ["clean", "all_noisy"])
+def test_noises_without_an_snr_are_trainings_of_their_own_unless_trained_clean(regime):
+    at_rates = {
+        0: make_run(answers(0.9, 3, 200, 3), regime=regime),
+        0.5: make_run(answers(0.6, 3, 200, 3), regime=regime),
+    }
+    measured = measure(
+        [replace(run, key=("corpus", "nmer", regime, f"drop_frames_{rate}", None)) for rate, run in at_rates.items()]
+    )
+    contrasts = Contrasts(measured)
+    assert all(np.isfinite(contrasts.of({cell: 1.0}).interval()).all() for cell in measured.cells.index)
+    assert len(set(contrasts._training.tolist())) == (1 if regime == "clean" else 2)
 
 
 def test_what_a_design_cannot_show_is_not_tested_and_the_reason_is_given():

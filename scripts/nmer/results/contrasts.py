@@ -23,7 +23,9 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, special
 
+from nmer.names import corruption_name
 from nmer.results.contributions import Contributions, DatasetContributions, Design
+from nmer.snr_column import snr_of
 
 CONFIDENCE = 0.95
 ONE_REPEAT = "one repeat: how much trainings differ is not known"
@@ -142,7 +144,9 @@ class Contrasts:
 
 def _trainings(cells: pd.DataFrame) -> np.ndarray:
     """A number for the trainings behind each cell: a system trained on clean data has the same ones at every level."""
-    level = (cells["noise"].astype(str) + " " + cells["snr_db"].astype(str)).where(cells["regime"] != "clean", "")
+    places = zip(cells["noise"], cells["snr_db"], strict=True)
+    names = pd.Series([corruption_name(noise, snr_of(level)) for noise, level in places], cells.index, dtype=str)
+    level = names.where(cells["regime"] != "clean", "")
     return cells.assign(level=level).groupby(["dataset", "system", "regime", "level"], sort=False).ngroup().to_numpy()
 
 
