@@ -8,8 +8,9 @@ from drawn import assert_same_files, lines
 from published import published
 from synthetic_results import draw_figure, make_intervals, make_scores
 
+from nmer.names import PAPER_SYSTEMS
 from nmer.results.figures.robustness import draw_robustness, robustness
-from nmer.results.labels import SYSTEM_LABELS
+from nmer.results.labels import system_label
 from nmer.results.style import system_styles
 from nmer.results.tables import table_2
 
@@ -72,11 +73,11 @@ def test_without_a_level_the_figure_is_a_sentence_and_not_an_error(small_setting
 @pytest.mark.parametrize("name", ["mine", "a_rather_long_name_of_a_system_of_my_own"])
 def test_the_legend_names_every_system_inside_the_figure_and_below_its_panels(small_settings, name):
     own = [f"{name}_{number}" for number in range(4)]
-    settings = replace(small_settings, systems=[*own, *SYSTEM_LABELS], snr_db={"gaussian": [-10, -40]})
+    settings = replace(small_settings, systems=[*own, *PAPER_SYSTEMS], snr_db={"gaussian": [-10, -40]})
     figure = draw_robustness(robustness(make_intervals(make_scores(settings, folds=1)), settings), settings)
     figure.draw_without_rendering()
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [*SYSTEM_LABELS.values(), *own]
+    assert [text.get_text() for text in legend.get_texts()] == [*map(system_label, PAPER_SYSTEMS), *own]
     box, page = legend.get_window_extent(), figure.bbox
     assert page.x0 <= box.x0 < box.x1 <= page.x1
     assert page.y0 <= box.y0

@@ -16,7 +16,7 @@ DIMS = {"a": 3, "v": 2, "l": 4}
 @pytest.mark.parametrize(("modalities", "regime"), [("al", "incomplete"), ("al", "all_noisy"), ("l", "all_noisy")])
 @pytest.mark.parametrize("name", ["majority", "logistic_regression"])
 def test_a_reference_row_is_tested_under_the_conditions_of_the_corpus(tmp_path, name, modalities, regime):
-    _random_fold({m: DIMS[m] for m in modalities}, 3, tmp_path)
+    _random_fold({m: DIMS[m] for m in modalities}, 3, tmp_path, "classes")
     settings = EvaluationSettings("d", name, regime, [1], 1, noise="gaussian", snr_db=-10)
     features, noisy = tmp_path / "features.h5", tmp_path / "noisy.h5"
     predictions = predict_reference(references.load(name), features, noisy, settings)

@@ -45,7 +45,9 @@ def asked(rule, resource: str, attempt: int) -> int:
 
 def test_every_job_asks_for_memory_and_time_and_for_more_of_both_in_every_attempt(submitted):
     assert len(submitted) > 15
-    for name, rule in submitted.items():
+    # What an extraction asks for depends on its raw media, of which this experiment has none.
+    of_tiny = {name: rule for name, rule in submitted.items() if not name.startswith("extract")}
+    for name, rule in of_tiny.items():
         for resource, least in (("mem_mb", 1000), ("runtime", 10)):
             first, second, third = (asked(rule, resource, attempt) for attempt in (1, 2, 3))
             assert least <= first < second < third, (name, resource)

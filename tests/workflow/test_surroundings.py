@@ -146,7 +146,7 @@ def test_numbers_inside_mappings_of_the_command_line_arrive_as_numbers(fresh_wor
 
 
 def test_a_key_that_is_given_twice_is_refused(fresh_workflow):
-    with fresh_workflow.edited("config.yaml", "systems: {}\n", "systems: {}\ncompute: { threads: 2 }\n"):
+    with fresh_workflow.edited("config.yaml", "training: {}\n", "training: {}\ncompute: { threads: 2 }\n"):
         finished = fresh_workflow.snakemake("--dry-run")
     assert finished.returncode != 0
     assert "the key 'compute' is given twice. Keep one of them." in said(finished)

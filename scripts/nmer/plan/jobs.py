@@ -15,7 +15,8 @@ from nmer.plan.paths import HISTORY, LEVELS, RESULTS, SWEEP
 from nmer.plan.plan import Plan
 from nmer.references.registry import REFERENCES
 
-STAGES = ("extraction", "features", "noise", "teachers", "training", "evaluation", "results")
+EXTRACTION = "extraction"
+STAGES = (EXTRACTION, "features", "noise", "teachers", "training", "evaluation", "results")
 
 
 @dataclass(frozen=True)

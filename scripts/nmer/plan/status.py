@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import Any
 
 from nmer.job_times import seconds_of
-from nmer.plan.jobs import STAGES, Job, jobs
+from nmer.plan.jobs import EXTRACTION, STAGES, Job, jobs
 from nmer.plan.plan import Plan
 from nmer.plan.running import Running, running
 
@@ -24,7 +24,9 @@ def summary(plan: Plan) -> str:
     expected = expected_seconds(all_jobs, trainings)
     lines = [f"Experiment {plan.name}", "", f"{'stage':<12}{'done':>6}{'of':>6}  {'computed':>12}  {'to compute':>20}"]
     for stage in STAGES:
-        lines.append(_line(stage, [job for job in all_jobs if job.stage == stage], expected))
+        of_stage = [job for job in all_jobs if job.stage == stage]
+        if of_stage or stage != EXTRACTION:  # few experiments have raw media
+            lines.append(_line(stage, of_stage, expected))
     return "\n".join(
         [
             *lines,
