@@ -18,7 +18,8 @@ TODAY = {"emt_dlfr": None, "momke": "experts", "lnln": None, "cif_mmin": "contra
 @pytest.fixture
 def make_plan(tmp_path):
     (tmp_path / "cmu_mosi").mkdir()
-    (tmp_path / "cmu_mosi/mosi_senti_data.pkl").write_bytes(b"")
+    for name in ("mosi_senti_data.pkl", "scores.csv"):
+        (tmp_path / "cmu_mosi" / name).write_bytes(b"")
 
     def make(experiment: str, **sections) -> Plan:
         config = yaml.safe_load(CONFIG.read_text()) | {"experiment": experiment, "data": str(tmp_path)}
@@ -28,7 +29,7 @@ def make_plan(tmp_path):
     return make
 
 
-@pytest.mark.parametrize("experiment", ["demo_today", "mosi_today"])
+@pytest.mark.parametrize("experiment", ["demo_today", "mosi_today", "mosi_today_score"])
 def test_every_system_of_today_is_trained_in_both_regimes_beside_the_papers(make_plan, experiment):
     plan = make_plan(experiment)
     counted = Counter((job.system, job.regime) for job in plan.trainings())
@@ -37,7 +38,8 @@ def test_every_system_of_today_is_trained_in_both_regimes_beside_the_papers(make
         assert counted[system, "incomplete"] == counted[system, "all_noisy"] == levels
         if stage:
             assert counted[stage, "clean"] == len(plan.datasets)
-    assert {"mmin", "nmer", "majority", "logistic_regression"} <= set(plan.systems)
+    references = {"median", "ridge"} if experiment == "mosi_today_score" else {"majority", "logistic_regression"}
+    assert {"mmin", "nmer", *references} <= set(plan.systems)
 
 
 def test_systems_that_are_given_noise_flags_are_rows_of_their_own_and_never_trained_all_noisy(make_plan):

@@ -77,6 +77,12 @@ def test_lnln_is_trained_on_language_and_one_other_modality(pair):
     assert check_system("lnln", {m: SMALL[m] for m in pair}, 3, {"fusion_layers": 1}) == []
 
 
+@pytest.mark.parametrize("name", ["experts", "momke", "lnln", "emt_dlfr", "contrastive", "cif_mmin"])
+def test_a_system_of_today_is_trained_on_scores(name):
+    options = OPTIONS.get(name, {"fusion_layers": 1} if name == "lnln" else None)
+    assert check_system(name, SMALL, 1, options, target="score") == []
+
+
 @pytest.mark.parametrize("modality", "avl")
 @pytest.mark.parametrize("name", ["men", "unimodal"])
 def test_one_modality_is_read_by_men_and_its_own_system(name, modality):

@@ -69,7 +69,8 @@ class CifMmin(System):
         """Cross-entropy, imagination of the teacher's encodings, invariance to its clean ones, weighted."""
         target, _ = halves(batch.teacher_clean if self.target == "clean" else batch.teacher_reversed())
         _, target_invariant = halves(batch.teacher_clean)
-        terms = super().loss(outputs, batch) | {
+        terms = {
+            "classification": self.target_loss(outputs, batch),
             "imagination": functional.mse_loss(outputs["imagined"], target),
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
         }

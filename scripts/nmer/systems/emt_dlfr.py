@@ -154,10 +154,10 @@ class EmtDlfr(System):
         """Cross-entropy of the observed and of the clean view, attraction between both, reconstruction, weighted."""
         drawn = [part(outputs[name], outputs[f"clean_{name}"]) for name, part in self.attraction.items()]
         rebuilt = [self._reconstruction(modality, outputs, batch) for modality in self.modalities]
-        clean = super().loss({"logits": outputs["clean_logits"]}, batch)
-        terms = super().loss(outputs, batch) | {
+        terms = {
+            "classification": self.target_loss(outputs, batch),
             "attraction": summed(drawn),
-            "clean_classification": clean["classification"],
+            "clean_classification": self.target_loss({"logits": outputs["clean_logits"]}, batch),
             "reconstruction": summed(rebuilt),
         }
         return self.weighted(terms)

@@ -51,5 +51,5 @@ class Experts(System):
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Sum of the cross-entropies of the modalities."""
-        own = [super(Experts, self).loss({"logits": outputs[f"logits_{m}"]}, batch) for m in self.modalities]
-        return {"classification": summed(terms["classification"] for terms in own)}
+        own = [self.target_loss({"logits": outputs[f"logits_{m}"]}, batch) for m in self.modalities]
+        return {"classification": summed(own)}

@@ -159,7 +159,8 @@ class Lnln(System):
         """Cross-entropy, completeness of language, adversarial and reconstruction terms, weighted."""
         found, clean = outputs["discriminated"], outputs["clean"]
         corrected = torch.arange(len(found), device=found.device) < len(found) // 2
-        terms = super().loss(outputs, batch) | {
+        terms = {
+            "classification": self.target_loss(outputs, batch),
             "adversarial": functional.cross_entropy(found, corrected.long()),
             "reconstruction": functional.mse_loss(
                 outputs["reconstruction"], clean.detach() if self.detach_targets else clean
