@@ -72,7 +72,17 @@ class Asking(Plain):
         return outputs if outputs["logits"].max() > -1e9 else {"logits": -outputs["logits"]}
 
 
-@pytest.mark.parametrize("name", SYSTEMS)
+WIDE = ("emt_dlfr", "lnln", "momke", "experts")
+"""Systems of Transformers over frames, whose steps take ten times those of the others."""
+
+
+def slow_if_wide(names):
+    """Cases by the names of systems."""
+    marked = pytest.mark.slow
+    return [pytest.param(name, marks=marked) if name.split()[0] in WIDE else name for name in names]
+
+
+@pytest.mark.parametrize("name", slow_if_wide(SYSTEMS))
 def test_every_repeat_ends_as_it_does_alone(exact, name):
     stage, regime, options = SYSTEMS[name]
     name = name.split()[0]
@@ -287,7 +297,7 @@ def variants(name: str) -> list[dict]:
     return [small, *(small | {option: value} for option, values in choices.items() for value in values)]
 
 
-@pytest.mark.parametrize("name", systems.shipped())
+@pytest.mark.parametrize("name", slow_if_wide(systems.shipped()))
 def test_every_own_system_can_be_stacked_and_captured_which_is_not_tried_before_a_training(data, name):
     declaration = systems.declaration(name)
     regime = next(iter(regimes(declaration)), "clean")

@@ -296,6 +296,7 @@ def test_a_mistake_in_the_example_is_one_message_before_any_job(fresh_workflow, 
     assert not (fresh_workflow.folder / "results").exists()
 
 
+@pytest.mark.slow
 def test_a_system_without_logits_is_refused_before_anything_is_trained(tmp_path):
     workflow = ExampleWorkflow(tmp_path / "nmer")
     with workflow.edited(FILE, '"logits"', '"scores"'):

@@ -136,8 +136,8 @@ EDITS = {
     ),
     "the caption of a table": (
         "scripts/nmer/results/printed_tables.py",
-        "averaged over the incomplete conditions",
-        "averaged over all incomplete conditions",
+        '2: "Table 2. {metrics}, averaged over {conditions}.',
+        '2: "Table 2. {metrics}, each averaged over {conditions}.',
         {"sizes_table", "scores_table", "report"},
     ),
     "a caption of Snakemake's own report": ("workflow/report/scores_table.rst", ".", ". ", set()),
