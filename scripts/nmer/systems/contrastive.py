@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from nmer.systems.blocks.encoders import HIDDEN, joint_width
 from nmer.systems.blocks.layers import classifier_head
-from nmer.systems.blocks.towers import ContrastiveTowers
-from nmer.systems.interface import Batch, Sequences, System, halves, summed
+from nmer.systems.blocks.towers import ContrastiveTowers, TowerSystem
+from nmer.systems.interface import Batch, halves, summed
 from nmer.systems.registry import system
 
 PAIRS = {("l", "v"): 0.25, ("l", "a"): 0.25, ("v", "a"): 0.5}
@@ -19,7 +19,7 @@ PAIRS = {("l", "v"): 0.25, ("l", "a"): 0.25, ("v", "a"): 0.5}
 
 
 @system("contrastive", pretraining="none", regimes=(), fewest_modalities=2)
-class Contrastive(System):
+class Contrastive(TowerSystem):
     """Specific features are classified; the invariance tower learns from the contrast between modalities alone."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
@@ -27,11 +27,6 @@ class Contrastive(System):
         self.towers = ContrastiveTowers(dims)
         self.projections = nn.ModuleDict({modality: projection_head() for modality in self.modalities})
         self.classifier = classifier_head(joint_width(dims), (128, 128), classes, dropout)
-
-    def encode(self, modality: str, sequences: Sequences) -> Tensor:
-        """[h_m; H_m]: (batch, 256). H_m is what the projection head reads."""
-        encoding: Tensor = self.towers(modality, sequences)
-        return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of h, and the projected invariant features per modality for the contrast."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional
 
 from nmer.systems.blocks.cascade import CODES_WIDTH, GuidedCascadeAutoencoder
 from nmer.systems.blocks.encoders import joint_width
 from nmer.systems.blocks.layers import classifier_head
-from nmer.systems.blocks.towers import StackedTower
-from nmer.systems.interface import Batch, Sequences, System, halves
+from nmer.systems.blocks.towers import InvariantImagination, StackedTower
+from nmer.systems.interface import halves
 from nmer.systems.registry import system
 
 
@@ -27,50 +26,20 @@ from nmer.systems.registry import system
         "invariance_weight": 100.0,
     },
 )
-class IfMmin(System):
+class IfMmin(InvariantImagination):
     """Invariant features guide every block on the way to the teacher's encodings of the reversed observation."""
 
-    inherited = ("towers",)
-
     def __init__(
-        self,
-        dims: dict[str, int],
-        classes: int,
-        dropout: float,
-        *,
-        invariant_features: str,
-        classification_weight: float,
-        imagination_weight: float,
-        invariance_weight: float,
+        self, dims: dict[str, int], classes: int, dropout: float, *, invariant_features: str, **weights: float
     ) -> None:
-        super().__init__(dims, classes, dropout)
+        """weights: of the terms of the loss, as :class:`InvariantImagination` takes them."""
+        super().__init__(dims, classes, dropout, **weights)
         self.towers = StackedTower(dims, invariant_features)
         self.imagination = GuidedCascadeAutoencoder(joint_width(dims))
         self.classifier = classifier_head(CODES_WIDTH, (128, 128), classes, dropout)
-        self.weights = {
-            "classification": classification_weight,
-            "imagination": imagination_weight,
-            "invariance": invariance_weight,
-        }
-
-    def encode(self, modality: str, sequences: Sequences) -> Tensor:
-        """[h_m; H_m]: (batch, 256)."""
-        encoding: Tensor = self.towers(modality, sequences)
-        return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of the codes, what is imagined, and the invariant features H."""
         features, invariant = halves(encodings)
         imagined, codes = self.imagination(features, invariant)
         return {"logits": self.classifier(codes), "imagined": imagined, "invariant": invariant}
-
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, imagination of the teacher's reversed observation, invariance to its clean one, weighted."""
-        target, _ = halves(batch.teacher_reversed())
-        _, target_invariant = halves(batch.teacher_clean)
-        terms = {
-            "classification": self.target_loss(outputs, batch),
-            "imagination": functional.mse_loss(outputs["imagined"], target),
-            "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
-        }
-        return self.weighted(terms)

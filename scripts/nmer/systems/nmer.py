@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from nmer.systems.blocks.encoders import joint_width
 from nmer.systems.blocks.layers import classifier_head
-from nmer.systems.blocks.towers import TOWERS
-from nmer.systems.interface import Batch, Sequences, System, halves
+from nmer.systems.blocks.towers import TOWERS, TowerSystem
+from nmer.systems.interface import Batch, halves
 from nmer.systems.registry import system
 
 LOGVAR_BOUND = 10.0
@@ -56,7 +56,7 @@ LOGVAR_BOUND = 10.0
         "classification_weight": 1.0,
     },
 )
-class Nmer(System):
+class Nmer(TowerSystem):
     """Two towers encode the noisy observation; a VAE reconstructs the clean teacher's representation from them."""
 
     inherited = ("towers",)
@@ -101,11 +101,6 @@ class Nmer(System):
             "invariance": invariance_weight,
             "classification": classification_weight,
         }
-
-    def encode(self, modality: str, sequences: Sequences) -> Tensor:
-        """[h_m; H_m]: (batch, 256)."""
-        encoding: Tensor = self.towers(modality, sequences)
-        return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits, joint representation, invariant features H and the latent's mean and log-variance.

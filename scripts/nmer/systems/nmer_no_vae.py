@@ -8,8 +8,8 @@ from torch.nn import functional
 
 from nmer.systems.blocks.encoders import joint_width
 from nmer.systems.blocks.layers import classifier_head
-from nmer.systems.blocks.towers import TOWERS
-from nmer.systems.interface import Batch, Sequences, System, halves
+from nmer.systems.blocks.towers import TOWERS, TowerSystem
+from nmer.systems.interface import Batch, halves
 from nmer.systems.registry import system
 
 
@@ -28,7 +28,7 @@ from nmer.systems.registry import system
         "classification_weight": 1.0,
     },
 )
-class NmerNoVae(System):
+class NmerNoVae(TowerSystem):
     """Cross-entropy on [h; H] and the invariance term; it takes those options that NMER is given."""
 
     inherited = ("towers",)
@@ -48,11 +48,6 @@ class NmerNoVae(System):
         self.towers = TOWERS[invariance](dims, invariant_features)
         self.classifier = classifier_head(2 * joint_width(dims), (384, 128), classes, dropout)
         self.weights = {"invariance": invariance_weight, "classification": classification_weight}
-
-    def encode(self, modality: str, sequences: Sequences) -> Tensor:
-        """[h_m; H_m]: (batch, 256)."""
-        encoding: Tensor = self.towers(modality, sequences)
-        return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of [h; H] and the invariant features H."""

@@ -8,11 +8,11 @@ from torch import Tensor
 from nmer.systems.blocks.discrepancy import mean_cmd
 from nmer.systems.blocks.encoders import HIDDEN, joint_width
 from nmer.systems.blocks.layers import classifier_head
-from nmer.systems.blocks.towers import TOWERS
-from nmer.systems.interface import Batch, Sequences, System, halves
+from nmer.systems.blocks.towers import TOWERS, TowerSystem
+from nmer.systems.interface import Batch, halves
 
 
-class Pretraining(System):
+class Pretraining(TowerSystem):
     """Clean-data training of specific features h_m and invariant features H_m; the result is a frozen teacher."""
 
     form: str
@@ -34,11 +34,6 @@ class Pretraining(System):
         self.invariant_features = invariant_features
         self.discrepancy_scaling = discrepancy_scaling
         self.weights = {"classification": 1.0, "discrepancy": discrepancy_weight}
-
-    def encode(self, modality: str, sequences: Sequences) -> Tensor:
-        """[h_m; H_m]: (batch, 256)."""
-        encoding: Tensor = self.towers(modality, sequences)
-        return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of [h; H], and the invariant features per modality for the discrepancy."""

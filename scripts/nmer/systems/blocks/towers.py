@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from nmer.names import modality_set
 from nmer.systems.blocks.encoders import LstmEncoder, encoder_tower
 from nmer.systems.blocks.layers import invariance_mlp
-from nmer.systems.interface import Sequences
+from nmer.systems.interface import Batch, Sequences, System, halves
 
 BOUNDS: dict[str, Callable[[], nn.Module]] = {"raw": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 """What is applied to the invariance MLP's output to give H, by the name of the form of H."""
@@ -91,3 +92,52 @@ class ContrastiveTowers(nn.Module):
 
 TOWERS = {"stacked": StackedTower, "two_tower": TwoTowers}
 """The forms of the invariant features by name."""
+
+
+class TowerSystem(System):
+    """A system whose encodings are those of its ``towers``."""
+
+    towers: nn.Module
+
+    def encode(self, modality: str, sequences: Sequences) -> Tensor:
+        """[h_m; H_m]: (batch, 256)."""
+        encoding: Tensor = self.towers(modality, sequences)
+        return encoding
+
+
+class InvariantImagination(TowerSystem):
+    """The loss of systems that imagine the teacher's encodings, guided by invariant features (SPEC 4.3)."""
+
+    inherited = ("towers",)
+
+    def __init__(
+        self,
+        dims: dict[str, int],
+        classes: int,
+        dropout: float,
+        *,
+        classification_weight: float,
+        imagination_weight: float,
+        invariance_weight: float,
+    ) -> None:
+        super().__init__(dims, classes, dropout)
+        self.weights = {
+            "classification": classification_weight,
+            "imagination": imagination_weight,
+            "invariance": invariance_weight,
+        }
+
+    def imagined_from(self, batch: Batch) -> Mapping[str, Tensor]:
+        """The teacher's encodings that are imagined: those of the reversed observation."""
+        return batch.teacher_reversed()
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, imagination of the teacher's encodings, invariance to its clean ones, weighted."""
+        target, _ = halves(self.imagined_from(batch))
+        _, target_invariant = halves(batch.teacher_clean)
+        terms = {
+            "classification": self.target_loss(outputs, batch),
+            "imagination": functional.mse_loss(outputs["imagined"], target),
+            "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
+        }
+        return self.weighted(terms)
