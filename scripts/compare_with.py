@@ -18,7 +18,7 @@ from nmer.files import write_text
 from nmer.metrics import SHOWN
 from nmer.results.experiments import arrange, compare_experiments
 from nmer.results.labels import use_titles
-from nmer.results.printed import FORMATS
+from nmer.results.printed import write_printed
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,7 @@ def main() -> None:
     table, only = compare_experiments(arguments.results, settings.first, settings.second)
     printed = arrange(table, only, settings.metrics)
     write_text(f"{arguments.output_stem}.csv", table.to_csv(index=False))
-    for suffix in (".md", ".html"):
-        write_text(f"{arguments.output_stem}{suffix}", FORMATS[suffix](printed))
+    write_printed(arguments.output_stem, printed, (".md", ".html"))
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from nmer.files import read_json, write_text
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings
 from nmer.results.labels import use_titles
-from nmer.results.printed import FORMATS
+from nmer.results.printed import write_printed
 from nmer.results.printed_tables import arrange
 from nmer.results.scores import read_scores
 from nmer.results.tables import SCORE_TABLES, read_paper, table_1
@@ -54,9 +54,7 @@ def main() -> None:
         raise ConfigError(f"Table {number} is made from scores: pass --scores FILE.")
 
     write_text(f"{arguments.output_stem}.csv", table.to_csv(index=False, float_format="%.6f"))
-    printed = arrange(number, table, settings)
-    for suffix, render in FORMATS.items():
-        write_text(f"{arguments.output_stem}{suffix}", render(printed))
+    write_printed(arguments.output_stem, arrange(number, table, settings))
 
 
 if __name__ == "__main__":

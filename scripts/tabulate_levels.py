@@ -15,7 +15,7 @@ from nmer.files import write_text
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import use_titles
 from nmer.results.level_curves import arrange_curves, curve_points, curve_table
-from nmer.results.printed import FORMATS
+from nmer.results.printed import write_printed
 from nmer.results.scores import read_all_scores
 
 
@@ -31,9 +31,7 @@ def main() -> None:
     use_titles(settings.titles)
     table = curve_table(curve_points(read_all_scores(arguments.scores), settings), settings)
     write_text(f"{arguments.output_stem}.csv", table.to_csv(index=False, float_format="%.6f"))
-    printed = arrange_curves(table, settings)
-    for suffix, render in FORMATS.items():
-        write_text(f"{arguments.output_stem}{suffix}", render(printed))
+    write_printed(arguments.output_stem, arrange_curves(table, settings))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from nmer.files import write_text
 from nmer.results.chance import read_trainings
 from nmer.results.histories import read_histories
 from nmer.results.labels import use_titles
-from nmer.results.printed import FORMATS
+from nmer.results.printed import write_printed
 from nmer.results.scores import read_scores
 from nmer.results.sweep import SweepSettings, arrange_sweep, sweep_table
 
@@ -37,9 +37,7 @@ def main() -> None:
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     table = sweep_table(read_scores(arguments.scores), histories, about, trainings)
     write_text(f"{arguments.output_stem}.csv", table.to_csv(index=False, float_format="%.6f"))
-    printed = arrange_sweep(table, about)
-    for suffix, render in FORMATS.items():
-        write_text(f"{arguments.output_stem}{suffix}", render(printed))
+    write_printed(arguments.output_stem, arrange_sweep(table, about))
 
 
 if __name__ == "__main__":

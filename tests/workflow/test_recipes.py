@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import yaml
+from test_documentation import code_blocks
 from workflow_copy import REPOSITORY
 
 from nmer.plan.command_line import laid_over
@@ -24,7 +25,7 @@ JOB = {"dataset": "demo_mosei", "system": "nmer", "regime": "incomplete", "corru
 
 
 def block(text: str, language: str = "yaml") -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    (found,) = [code for said, code in code_blocks(text) if said == language]
     return found
 
 

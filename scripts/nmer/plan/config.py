@@ -109,9 +109,7 @@ def _check_conditions(datasets: dict[str, Any], experiment: dict[str, Any], wher
     """Every condition that is scored alone must be one of some corpus, and every corpus must have one of them."""
     if not (chosen := experiment.get("conditions")):
         return
-    possible = {
-        name: incomplete_conditions(datasets[name].get("modalities", MODALITIES)) for name in experiment["datasets"]
-    }
+    possible = {name: incomplete_conditions(declared_modalities(datasets[name])) for name in experiment["datasets"]}
     for condition in chosen:
         if not any(condition in own for own in possible.values()):
             some = list(dict.fromkeys(name for own in possible.values() for name in own))

@@ -26,9 +26,9 @@ from nmer.plan.paths import RESULTS
 from nmer.plan.plan import Plan
 from nmer.plan.provenance import digest_of, made_by
 
-REGIMES = {"six": "incomplete", "all": "all_noisy"}
-AVERAGES = {"avg6": "average"}
-COLUMNS = {"regime": REGIMES, "condition": AVERAGES}
+FORMER_REGIMES = {"six": "incomplete", "all": "all_noisy"}
+FORMER_AVERAGES = {"avg6": "average"}
+COLUMNS = {"regime": FORMER_REGIMES, "condition": FORMER_AVERAGES}
 """Columns of tables whose values are renamed."""
 
 METADATA = Path(".snakemake/metadata")
@@ -55,8 +55,9 @@ def rename(plan: Plan, accept_code: bool = False) -> list[str]:
         if "sha256" in made[path]:
             made[path]["sha256"] = file_digest(path)
             write_json(record_path(path), made[path])
+    rewritten = {str(path) for path in changed}
     for path, record in made.items():
-        write_json(record_path(path), _renamed_record(record, {str(file) for file in changed}))
+        write_json(record_path(path), _renamed_record(record, rewritten))
     accepted = _accept_code(plan) if accept_code else 0
     # Snakemake knows the files under their former names and inputs; the records beside them are compared instead.
     for path in files:
@@ -72,7 +73,7 @@ def _folders(experiment: str) -> Iterator[tuple[Path, Path]]:
     """Every folder of a regime, under its former and its present name."""
     for root in (RESULTS / experiment, RESULTS / "logs" / experiment, RESULTS / "benchmarks" / experiment):
         for stage in ("runs", "scores"):
-            for old, new in REGIMES.items():
+            for old, new in FORMER_REGIMES.items():
                 yield from ((path, path.with_name(new)) for path in sorted(root.glob(f"{stage}/*/*/{old}")))
 
 
@@ -104,28 +105,27 @@ def _rename_values(path: Path) -> bool:
 
 
 def _rename_columns(path: Path) -> bool:
-    changed, times = False, path.stat()
+    with h5py.File(path) as file:
+        columns = {f"cell/{name}": names for name, names in COLUMNS.items() if f"cell/{name}" in file}
+        values = {name: file[name].asstr()[()].tolist() for name in columns}
+    renamed = {name: [columns[name].get(value, value) for value in own] for name, own in values.items()}
+    if renamed == values:
+        return False
+    times = path.stat()
     with atomic_path(path) as temporary:
         temporary.write_bytes(path.read_bytes())
         with h5py.File(temporary, "r+") as file:
-            for name, names in COLUMNS.items():
-                column = file.get(f"cell/{name}")
-                if column is None:
-                    continue
-                values = column.asstr()[()].tolist()
-                renamed = [names.get(value, value) for value in values]
-                if renamed != values:
-                    column[...] = renamed
-                    changed = True
+            for name, own in renamed.items():
+                file[name][...] = own
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    return changed
+    return True
 
 
 def _renamed_record(record: dict[str, Any], changed: set[str]) -> dict[str, Any]:
     """A record with the paths, the regime and the digests of inputs as they are now."""
     settings = record.get("settings", {})
-    if settings.get("regime") in REGIMES:
-        settings["regime"] = REGIMES[settings["regime"]]
+    if settings.get("regime") in FORMER_REGIMES:
+        settings["regime"] = FORMER_REGIMES[settings["regime"]]
     inputs = {_renamed(path): digest for path, digest in record.get("inputs", {}).items()}
     inputs |= {path: digest for path in inputs if path in changed and (digest := digest_of(path))}
     outputs = [_renamed(path) for path in record.get("outputs", [])]
@@ -138,7 +138,7 @@ def _renamed(path: str) -> str:
     for stage in ("runs", "scores"):
         place = parts.index(stage) + 3 if stage in parts else len(parts)
         if place < len(parts) - 1:
-            parts[place] = REGIMES.get(parts[place], parts[place])
+            parts[place] = FORMER_REGIMES.get(parts[place], parts[place])
     return str(Path(*parts))
 
 
@@ -161,7 +161,7 @@ def _accept_code(plan: Plan) -> int:
 
 def _metadata(path: Path) -> Iterator[Path]:
     """Snakemake's records of a file, under its present and its former name."""
-    for name in {str(path), *(str(path).replace(f"/{new}/", f"/{old}/") for old, new in REGIMES.items())}:
+    for name in {str(path), *(str(path).replace(f"/{new}/", f"/{old}/") for old, new in FORMER_REGIMES.items())}:
         encoded = base64.urlsafe_b64encode(name.encode()).decode()
         # Snakemake splits names that are too long for one folder entry.
         parts = [encoded[at : at + 254] for at in range(0, len(encoded), 254)]

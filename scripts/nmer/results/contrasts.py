@@ -76,7 +76,7 @@ class Contrast:
         return float(10.0 ** optimize.brentq(excess, lowest, 0, xtol=1e-9))
 
     def _squared_half_width(self, level: float) -> float:
-        return max(_squared_half_width(self.parts, level), _squared_half_width(self.least, level))
+        return max(_summed_squares(self.parts, level), _summed_squares(self.least, level))
 
 
 class Contrasts:
@@ -111,14 +111,17 @@ class Contrasts:
             found = self._of_dataset(self.measured.datasets[dataset], rows[here], factors[here])
             if isinstance(found, str):
                 return Contrast(value, untested=found)
-            least.append(found[0])
-            parts += found[1:]
+            with_noise, without = found
+            least.append(with_noise)
+            parts += without
         has_variance = any(variance > NOTHING for variance, _freedom in (*parts, *least))
         return Contrast(value, tuple(parts), tuple(least), "" if has_variance else NO_VARIATION)
 
-    def _of_dataset(self, here: DatasetContributions, rows: np.ndarray, factors: np.ndarray) -> list[Part] | str:
-        """The parts of the variance that a dataset contributes, or why there are none: first that of the test material
-        with the noise of the items, then without it, then that of the trainings."""
+    def _of_dataset(
+        self, here: DatasetContributions, rows: np.ndarray, factors: np.ndarray
+    ) -> tuple[Part, list[Part]] | str:
+        """What a dataset contributes, or why nothing: the variance over the test material with the noise of the items,
+        and the parts of the variance, that of the material without the noise and that of the trainings."""
         units = np.zeros(len(here.design.fold_of))
         if len(units) < 2:
             return ONE_UNIT
@@ -139,7 +142,7 @@ class Contrasts:
                 noise += shares.var(axis=0, ddof=1).sum() / repeats
                 trainings.append((between / repeats, repeats - 1))
         material, freedom = _over_units(units, here.design)
-        return [(material, freedom), (max(0.0, material - noise), freedom), *_pooled(trainings)]
+        return (material, freedom), [(max(0.0, material - noise), freedom), *_pooled(trainings)]
 
 
 def _trainings(cells: pd.DataFrame) -> np.ndarray:
@@ -177,6 +180,7 @@ def _pooled(trainings: list[Part]) -> list[Part]:
     return [(total, total**2 / sum(variance**2 / freedom for variance, freedom in trainings))]
 
 
-def _squared_half_width(parts: tuple[Part, ...], level: float) -> float:
+def _summed_squares(parts: tuple[Part, ...], level: float) -> float:
+    """The squared half-width that independent parts give together."""
     # The quantile itself: the checks of scipy.stats.t take fifty times as long, and a p value asks for some twenty.
     return float(sum(variance * special.stdtrit(freedom, level / 2) ** 2 for variance, freedom in parts))

@@ -100,7 +100,8 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
         for row in rows_of(part):
             noise = f"{noise_label(row.noise)}, {decibels(row.snr_db)}" if row.noise else "clean"
             stubs = (system_label(row.system), row.regime, noise, row.condition, row.metric)
-            scores = [_score(row.first_mean, row.first_std), _score(row.second_mean, row.second_std)]
+            means = ((row.first_mean, row.first_std), (row.second_mean, row.second_std))
+            scores = [Cell(*_printed(mean, std, 4)) for mean, std in means]
             rows.append((stubs, (*scores, Cell(UNDEFINED if pd.isna(row.difference) else signed(row.difference)))))
         grids.append(Grid(str(dataset), heads, header, tuple(rows)))
     note = (
@@ -110,12 +111,6 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
     if only:
         note += f" In one experiment only: {'; '.join(only)}."
     return PrintedTable(0, f"{second} beside {first}.", note, tuple(grids))
-
-
-def _score(mean: float, std: float) -> Cell:
-    if pd.isna(mean):
-        return Cell(UNDEFINED)
-    return Cell(f"{mean:.4f}", "" if pd.isna(std) else f"± {std:.4f}")
 
 
 def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None = None) -> str:
@@ -131,7 +126,7 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None 
         cells = [row.dataset, row.system, row.regime, row.noise or "none", level, row.condition, row.metric]
         scale, digits = (100, 2) if METRICS[row.metric].is_fraction else (1, 4)
         for mean, std in ((row.first_mean, row.first_std), (row.second_mean, row.second_std)):
-            cells.append(_printed(scale * mean, scale * std, digits))
+            cells.append(" ".join(filter(None, _printed(scale * mean, scale * std, digits))))
         difference = UNDEFINED if pd.isna(row.difference) else f"{scale * row.difference:+.{digits}f}"
         lines.append(f"| {' | '.join(cells)} | {difference} |")
     whole = [metric for metric in dict.fromkeys(shown["metric"]) if not METRICS[metric].is_fraction]
@@ -146,10 +141,11 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None 
     return "\n".join(lines) + "\n"
 
 
-def _printed(mean: float, std: float, digits: int) -> str:
+def _printed(mean: float, std: float, digits: int) -> tuple[str, str]:
+    """A mean and its standard deviation; the second is empty where there is none."""
     if pd.isna(mean):
-        return UNDEFINED
-    return f"{mean:.{digits}f}" if pd.isna(std) else f"{mean:.{digits}f} ± {std:.{digits}f}"
+        return UNDEFINED, ""
+    return f"{mean:.{digits}f}", "" if pd.isna(std) else f"± {std:.{digits}f}"
 
 
 def _named(run: tuple[str, str, str, str, float | None]) -> str:

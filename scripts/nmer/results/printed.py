@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from nmer.files import write_text
 from nmer.results.wording import ABSENT
 
 STACKED_COLUMNS = 10
@@ -113,6 +114,12 @@ def latex_text(text: str) -> str:
 
 
 FORMATS: dict[str, Callable[[PrintedTable], str]] = {".md": to_markdown, ".tex": to_latex, ".html": to_html}
+
+
+def write_printed(stem: str, printed: PrintedTable, suffixes: Iterable[str] = tuple(FORMATS)) -> None:
+    """Write a table in some formats, each to the stem with its suffix."""
+    for suffix in suffixes:
+        write_text(f"{stem}{suffix}", FORMATS[suffix](printed))
 
 
 def _nothing(printed: PrintedTable) -> str:

@@ -46,7 +46,8 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
         for condition, positions in items.items():
             here = torch.from_numpy(positions[(start <= positions) & (positions < start + size)] - start)
             here = here.to(data.device)
-            noisy = {m: m in noisy_modalities(condition, data.modalities) for m in system.modalities}
+            corrupted = noisy_modalities(condition, data.modalities)
+            noisy = {m: m in corrupted for m in system.modalities}
             shown = {m: select(own[int(noisy[m])], here) for m, own in encodings.items()}
             flags = {m: torch.full((len(here),), noisy[m], device=data.device) for m in noisy}
             predicted[condition].append(outputs(system, shown, flags).cpu().numpy())
