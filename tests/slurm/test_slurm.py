@@ -72,7 +72,11 @@ LOST = {
         cancel_job,
         "CANCELLED",
     ),
-    "nmer/all": ("rule_train_wildcards_cluster_tiny_iemocap_nmer_all_gaussian_-10dB_1", kill_process, "FAILED"),
+    "nmer/all_noisy": (
+        "rule_train_wildcards_cluster_tiny_iemocap_nmer_all_noisy_gaussian_-10dB_1",
+        kill_process,
+        "FAILED",
+    ),
 }
 """Training -> its job's name, what happens to it, and how Slurm says that it ended."""
 
