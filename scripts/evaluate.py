@@ -18,7 +18,8 @@ from nmer.errors import ConfigError
 from nmer.plan.settings import EvaluationSettings
 from nmer.systems.building import build_system
 from nmer.training.data import FoldData
-from nmer.training.evaluation import predict, write_evaluation
+from nmer.training.evaluation import predict
+from nmer.training.evaluation_files import write_evaluation
 from nmer.training.models import restore
 
 

@@ -13,7 +13,7 @@ from nmer import command
 from nmer.digests import check_digests
 from nmer.plan.settings import EvaluationSettings
 from nmer.references.registry import references
-from nmer.training.evaluation import write_evaluation
+from nmer.training.evaluation_files import write_evaluation
 from nmer.training.references import predict_reference
 
 

@@ -26,7 +26,7 @@ from nmer.results.printed_tables import arrange
 from nmer.results.report import headlines
 from nmer.results.scores import average, collect, read_scores
 from nmer.results.tables import read_paper, table_2
-from nmer.training.evaluation import write_evaluation
+from nmer.training.evaluation_files import write_evaluation
 
 SIX = ("a", "v", "l", "av", "al", "vl")
 ERRORS = {"men": 1.5, "nmer": 0.4, "mmin": 0.9, "median": 0.0}

@@ -17,7 +17,8 @@ from nmer.errors import DataError
 from nmer.plan.conditions import fixed_condition
 from nmer.plan.settings import EvaluationSettings
 from nmer.systems.interface import Sequences
-from nmer.training.evaluation import predict, score_predictions
+from nmer.training.evaluation import predict
+from nmer.training.evaluation_files import score_predictions
 from nmer.training.models import save_models
 
 CONDITIONS = ("a", "v", "l", "av", "al", "vl", "none", "avl")

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from nmer.errors import DataError
-from nmer.training.frames import DeviceFrames, FileFrames, StoredArray
+from nmer.training.frames import DeviceFrames, FileFrames
+from nmer.training.stored_arrays import StoredArray
 
 OFFSET = np.array([0, 3, 4, 9, 11])
 NORMALISATION = (np.array([5.0, -3.0]), np.array([0.5, 4.0]))

@@ -100,7 +100,7 @@ rule fit_reference:
         regime="incomplete|all_noisy",
         system=plan.named(plan.reference_systems),
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/light.yaml"
     threads: plan.threads
     resources:
         compute_threads=plan.threads,

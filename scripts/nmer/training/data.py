@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from nmer.content import unreadable
 from nmer.corpora.store import FeatureStore
-from nmer.errors import DataError
 from nmer.metrics import SCORE
-from nmer.names import SPLITS, values_name
+from nmer.names import SPLITS
 from nmer.systems.interface import Sequences
-from nmer.training.frames import DeviceFrames, FileFrames, Normalisation, StoredArray, StreamedFrames
+from nmer.training.frames import DeviceFrames, FileFrames, Normalisation, StreamedFrames
+from nmer.training.stored_arrays import StoredArray, noisy_array
 
 
 class FoldData:
@@ -69,7 +67,7 @@ class FoldData:
             for m in self.modalities:
                 values = store.values(m)
                 copies = [StoredArray(values)]
-                copies += [_noisy_array(file, m, values.shape, draw) for file in files for draw in range(draws)]
+                copies += [noisy_array(file, m, values.shape, draw) for file in files for draw in range(draws)]
                 self._sources[m] = (copies, store.offset(m), self.normalisation[m], spare)
         self._resident = resident
         self.device = device
@@ -103,23 +101,3 @@ class FoldData:
             else:
                 self._frames[modality] = StreamedFrames(FileFrames(*source), self.device)
         return self._frames[modality]
-
-
-def noisy_values(path: Path, modality: str, shape: tuple[int, int]) -> np.ndarray:
-    """Noisy embeddings of one modality, (total frames, dim). Raises DataError if they are damaged or do not fit."""
-    values = np.empty(shape, np.float32)
-    _noisy_array(path, modality, shape, draw=0).read(0, values)
-    return values
-
-
-def _noisy_array(path: Path, modality: str, shape: tuple[int, int], draw: int) -> StoredArray:
-    try:
-        with h5py.File(path) as file:
-            values = file[modality][values_name(draw)]
-            found, array = values.shape, StoredArray(values)
-    except (OSError, KeyError) as error:
-        otherwise = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
-        raise unreadable(path, error, otherwise) from None
-    if found != shape:
-        raise DataError(f"{path}: '{modality}' has shape {found}, the features {shape}. Delete it and run again.")
-    return array

@@ -5,17 +5,14 @@ Every utterance has several copies, which lie in arrays of one shape: copy 0 is 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
 
-from nmer.errors import DataError
 from nmer.systems.interface import Sequences
+from nmer.training.stored_arrays import StoredArray
 
 Change = Callable[[np.ndarray], np.ndarray]
 Normalisation = tuple[np.ndarray, np.ndarray] | None
@@ -23,31 +20,6 @@ Normalisation = tuple[np.ndarray, np.ndarray] | None
 
 BLOCK_BYTES = 64 * 2**20
 """What is copied to a GPU at once."""
-
-
-class StoredArray:
-    """A contiguous float32 array in an HDF5 file, of which runs of rows are read straight from the file.
-
-    HDF5 itself takes longer to find an utterance than to read it.
-    """
-
-    def __init__(self, dataset: h5py.Dataset) -> None:
-        """Raises DataError if the array is compressed or of another type than the steps write."""
-        self._path, self._start = Path(dataset.file.filename), dataset.id.get_offset()
-        if self._start is None or dataset.dtype != np.dtype("<f4"):
-            raise DataError(f"{self._path}: {dataset.name} is not a plain float32 array. Delete the file, run again.")
-        self.dim = dataset.shape[1]
-        self._file = self._path.open("rb", buffering=0)
-
-    def read(self, first: int, rows: np.ndarray) -> None:
-        """Fill ``rows``, (rows, dim) contiguous, with those from number ``first`` on. Raises DataError if they end."""
-        place, left = self._start + 4 * first * self.dim, memoryview(rows.data).cast("B")
-        while left:
-            # The system reads 2 GB at most at once.
-            count = os.preadv(self._file.fileno(), [left], place)
-            if not count:
-                raise DataError(f"{self._path}: ends too early. Delete it and run again.")
-            place, left = place + count, left[count:]
 
 
 class FileFrames:

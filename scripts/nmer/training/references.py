@@ -1,4 +1,4 @@
-"""Reference rows trained and tested: mean-pooled features, the conditions and splits of the systems, no torch model."""
+"""Reference rows trained and tested: mean-pooled features, the conditions and splits of the systems, no torch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from nmer.names import ALL_NOISY, MEDIAN, PREDICTION, SPLITS, incomplete_conditi
 from nmer.plan.conditions import noisy_flags, test_items, tested_conditions, validation_items
 from nmer.plan.settings import EvaluationSettings
 from nmer.references.registry import Examples, Reference
-from nmer.training.data import noisy_values
-from nmer.training.evaluation import with_median
+from nmer.training.evaluation_files import with_median
+from nmer.training.stored_arrays import noisy_values
 
 
 def predict_reference(
