@@ -1,9 +1,10 @@
-"""What contributors rely on: hooks that equal `make check`, a complete `make help`, one version, the catalog's file."""
+"""What contributors rely on: hooks, a complete `make help`, one version, a changelog, the catalog's file."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,18 +14,63 @@ from nmer import __version__
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 MAKEFILE = (REPOSITORY / "Makefile").read_text()
+HOOKS = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
 
 
 def test_the_hooks_of_pre_commit_are_the_lines_of_make_check():
     (recipe,) = re.findall(r"^check:.*##.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
     lines = [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe.splitlines()]
-    (local,) = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())["repos"]
+    (local,) = HOOKS["repos"]
     assert local["repo"] == "local"
-    entries = [shlex.split(hook["entry"]) for hook in local["hooks"]]
+    hooks = [hook for hook in local["hooks"] if "stages" not in hook]
+    entries = [shlex.split(hook["entry"]) for hook in hooks]
     # A shell is called for the path alone.
     called = [words[2].partition('$PATH" ')[2] if words[0] == "bash" else shlex.join(words) for words in entries]
     assert called == lines
-    assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in local["hooks"])
+    assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in hooks)
+
+
+def judged(message: str, folder: Path) -> subprocess.CompletedProcess:
+    """Call the hook on a message as Git does."""
+    (folder / "message").write_text(message)
+    (hook,) = (hook for hook in HOOKS["repos"][0]["hooks"] if hook.get("stages") == ["commit-msg"])
+    return subprocess.run([REPOSITORY / hook["entry"], folder / "message"], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Add a system\n",
+        "Focus the report on one metric\n\nA body may say more. It has its own lines.\n",
+        "A" * 72,
+        "\nPass seeds on\n# Changes to be committed:\n",
+        "Merge branch 'a branch whose name is longer than any subject that this project would accept'\n",
+        "Add a key\n# ------------------------ >8 ------------------------\ndiff --git a b\n",
+    ],
+)
+def test_a_commit_message_in_good_form_is_accepted(message, tmp_path):
+    finished = judged(message, tmp_path)
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("message", "fault"),
+    [
+        ("A" * 73, "73 characters"),
+        ("Added a system\n", '"Added" is not'),
+        ("Adds a system\n", '"Adds" is not'),
+        ("Adding a system\n", '"Adding" is not'),
+        ("add a system\n", "capital letter"),
+        ("Add a system.\n", "full stop"),
+        ("Add a system\nand a test\n", "blank"),
+        ("# only comments\n", "empty"),
+    ],
+)
+def test_a_commit_message_in_bad_form_is_refused_with_the_reason(message, fault, tmp_path):
+    finished = judged(message, tmp_path)
+    assert finished.returncode == 1
+    assert fault in finished.stderr
+    assert finished.stderr.startswith("error: commit message: ")
 
 
 def test_every_target_of_the_makefile_is_in_its_help():
@@ -38,6 +84,16 @@ def test_the_version_is_said_once_and_cited():
     assert citation["version"] == __version__
     assert citation["license"] == "MIT"
     assert "MIT License" in (REPOSITORY / "LICENSE").read_text()
+
+
+def test_the_changelog_dates_this_version_and_groups_its_entries():
+    _head, unreleased, *versions = re.split(r"^## ", (REPOSITORY / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    assert unreleased.startswith("[Unreleased]\n")
+    released = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["date-released"]
+    assert versions[0].startswith(f"[{__version__}] - {released}\n")
+    for version in (unreleased, *versions):
+        groups = re.findall(r"^### (.*)$", version, re.MULTILINE)
+        assert groups == [group for group in ("Added", "Changed", "Removed", "Fixed") if group in groups]
 
 
 @pytest.mark.parametrize("word", ["snakemake", "workflow"])

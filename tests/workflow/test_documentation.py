@@ -65,8 +65,11 @@ def without_code(text: str) -> str:
 
 def anchors(path: Path) -> set[str]:
     """The anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.*)$", without_code(path.read_text()), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    return {anchor_of(heading) for heading in re.findall(r"^#+ (.*)$", without_code(path.read_text()), re.MULTILINE)}
+
+
+def anchor_of(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 def table_rows(text: str) -> list[list[str]]:
@@ -185,13 +188,34 @@ def test_the_readme_gives_the_two_commands_and_every_experiment():
     assert set(base_config()["experiments"]) <= listed
 
 
-def test_every_page_is_at_most_two_links_from_the_readme():
-    def linked(path: Path) -> set[Path]:
-        targets = re.findall(r"\]\(([^)#:]+\.md)[^)]*\)", path.read_text())
-        return {(path.parent / target).resolve() for target in targets}
+FRONT_PAGES = [README, REPOSITORY / "docs" / "index.md"]
+RECIPES = REPOSITORY / "docs" / "recipes.md"
 
-    first = linked(README)
-    assert set(PAGES) - {README} <= first.union(*map(linked, first))
+
+def linked(path: Path) -> set[tuple[Path, str]]:
+    """The pages that a page links to, each with its anchor, empty where a link has none."""
+    found = re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", without_code(path.read_text()))
+    return {((path.parent / name).resolve() if name else path, anchor) for name, anchor in found}
+
+
+@pytest.mark.parametrize("front", FRONT_PAGES, ids=lambda path: path.name)
+def test_every_page_and_recipe_is_at_most_two_links_from_a_front_page(front):
+    first = linked(front)
+    reached = first.union(*(linked(path) for path, _anchor in first if path.suffix == ".md"))
+    # The site has no page outside docs/, so its front page links to none.
+    expected = set(PAGES) if front == README else set(PAGES) - set(NOT_OF_THE_SITE)
+    assert expected - {front} <= {path for path, _anchor in reached}
+    recipes = re.findall(r"^## (.*)$", RECIPES.read_text(), re.MULTILINE)
+    assert len(recipes) > 5
+    assert {(RECIPES, anchor_of(recipe)) for recipe in recipes} <= reached
+
+
+@page
+def test_a_page_opens_with_a_sentence_on_what_it_is_for(path):
+    heading, blank, opening = path.read_text().split("\n", 3)[:3]
+    assert heading.startswith("# ")
+    assert not blank
+    assert re.match(r"[A-Z*`]", opening)
 
 
 def test_the_readme_says_truly_what_exists_and_what_does_not():

@@ -27,18 +27,39 @@ class Loader(yaml.SafeLoader):
 Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda _loader, suffix, _node: suffix)
 
 
-def places(navigation: list | dict | str) -> Iterator[str]:
-    """The pages of a navigation, whatever headings they stand under."""
+KINDS = ["Tutorials", "How-to guides", "Reference", "Explanation"]
+
+
+def pages(navigation: list | dict | str) -> Iterator[str]:
+    """Yield the pages of a part of the navigation."""
     if isinstance(navigation, str):
         yield navigation
     else:
         for part in navigation.values() if isinstance(navigation, dict) else navigation:
-            yield from places(part)
+            yield from pages(part)
+
+
+def navigation() -> dict[str, list[str]]:
+    """Top-level heading -> its pages, of the whole navigation."""
+    settings = yaml.load((REPOSITORY / "mkdocs.yml").read_text(), Loader)
+    return {heading: list(pages(part)) for entry in settings["nav"] for heading, part in entry.items()}
 
 
 def test_every_page_has_one_place_in_the_navigation():
-    settings = yaml.load((REPOSITORY / "mkdocs.yml").read_text(), Loader)
-    assert sorted(places(settings["nav"])) == sorted(str(path.relative_to(DOCS)) for path in PAGES)
+    listed = itertools.chain.from_iterable(navigation().values())
+    assert sorted(listed) == sorted(str(path.relative_to(DOCS)) for path in PAGES)
+
+
+def test_every_page_but_the_first_is_a_tutorial_a_how_to_a_reference_or_an_explanation():
+    kinds = navigation()
+    assert kinds.pop("Home") == ["index.md"]
+    assert list(kinds) == KINDS
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_first_page_lists_a_page_under_the_kind_that_the_navigation_gives_it(kind):
+    section = (DOCS / "index.md").read_text().split(f"\n## {kind}\n")[1].split("\n## ")[0]
+    assert sorted(re.findall(r"\]\(([\w/]+\.md)\)", section)) == sorted(navigation()[kind])
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
