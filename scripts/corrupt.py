@@ -36,7 +36,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = command.fill(CorruptionSettings, command.settings(arguments.settings))
     check_digests(arguments.features, arguments.calibration)
-    source = NoiseSource.of(settings)
+    source = NoiseSource.from_settings(settings)
     with FeatureStore(arguments.features) as store:
         levels = read_levels(arguments.calibration, source.additive, store.modalities)
         total = settings.draws * sum(store.values(modality).nbytes for modality in store.modalities)

@@ -32,10 +32,10 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = command.fill(ExtractSettings, command.settings(arguments.settings))
     items = settings.utterances(arguments.root)
-    work, about = prepare(settings, arguments.root, arguments.data, bool(items))
+    work, metadata = prepare(settings, arguments.root, arguments.data, bool(items))
     with progress(f"features {settings.modality} of {settings.dataset}", len(items), unit=" utterances") as advance:
         entries = extract_items(items, work, arguments.cache, advance)
-    write_entries(arguments.output, entries, about)
+    write_entries(arguments.output, entries, metadata)
     write_digest(arguments.output)
 
 

@@ -43,11 +43,11 @@ def main() -> None:
         modality: joining.read_modality(arguments.chunks[number * share :][:share], ids, modality)
         for number, modality in enumerate(settings.modalities)
     }
-    described = joining.account(joined)
+    described = joining.summarise(joined)
     joining.check_failures(joined, ids, settings.max_failed, f"datasets.{settings.dataset}.raw.max_failed")
     complete = set(joining.usable_ids(joined, ids))
     kept = [row for row, name in enumerate(ids) if settings.on_failure == "zeros" or name in complete]
-    notes, warnings = joining.notes_on(described)
+    notes, warnings = joining.notes_and_warnings(described)
     dropped = {**listed["skipped"], "without features of a modality": len(ids) - len(kept)}
     remarks = {
         "notes": notes,

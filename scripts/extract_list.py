@@ -14,7 +14,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nmer import command
-from nmer.extraction.lists import MediaMemory, media_names, write_utterances
+from nmer.extraction.lists import MediaDigests, media_names, write_utterances
 from nmer.extraction.settings import SourceSettings, list_utterances
 from nmer.files import write_json
 from nmer.progress import progress
@@ -31,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = command.fill(SourceSettings, command.settings(arguments.settings))
     listing = list_utterances(settings, arguments.root)
-    memory = MediaMemory(arguments.memory, arguments.root)
+    memory = MediaDigests(arguments.memory, arguments.root)
     names = media_names(listing.utterances)
     with progress(f"digests of {settings.dataset}", len(names), unit=" files") as advance:
         for name in names:

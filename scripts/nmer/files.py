@@ -52,11 +52,16 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         written.append(path)
     except OSError as error:
         # Libraries do not all name the file, and nobody knows the temporary one.
-        if error.errno in _OF_WRITING and error.filename in (None, str(temporary)):
+        if error.errno in _OF_WRITING and _is_within(error.filename, temporary):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         raise
     finally:
         _remove(temporary)
+
+
+def _is_within(name: object, temporary: Path) -> bool:
+    """Return whether an error names no file, or the temporary one, or a file in the temporary folder."""
+    return name is None or Path(os.fsdecode(str(name))).is_relative_to(temporary)
 
 
 def _remove_leftovers(path: Path) -> None:

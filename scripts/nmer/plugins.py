@@ -14,6 +14,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeGuard, TypeVar
 
 from nmer import planned_code
-from nmer.errors import ConfigError, nearest
+from nmer.errors import ConfigError, NmerError, nearest
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Registry(Generic[PlugIn]):
         raise ConfigError(f"{path}: declares no {self.sort} '{name}'. Put @{self.decorator}(\"{name}\") above it.")
 
     def load(self, name: str, file: str | None = None) -> PlugIn:
-        """Import a plug-in's file and return the registered object."""
+        """Import a plug-in's file and return the registered object. Raises ConfigError if a custom file fails."""
         path = self.path(name, file)
         if file:
             # Executed once per version of the file, so that every build of a system gives the same class.
@@ -118,7 +119,15 @@ class Registry(Generic[PlugIn]):
                 spec = importlib.util.spec_from_file_location(f"nmer_user_{path.stem}", path)
                 assert spec, path
                 assert spec.loader, path
-                spec.loader.exec_module(importlib.util.module_from_spec(spec))
+                try:
+                    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+                except (NmerError, MemoryError):
+                    raise
+                except (Exception, SystemExit) as error:  # any error of code that is not ours
+                    planned_code.confirm(path)
+                    raise ConfigError(
+                        f"{path}: cannot be imported: {describe_failure(path, error)}. Correct the file."
+                    ) from None
                 planned_code.confirm(path)
                 self._from_files[key] = self._registered(name, path)
             return self._from_files[key]
@@ -156,6 +165,18 @@ def _decorated(path: Path, written: int) -> list[tuple[ast.AST, ast.expr]]:
     except SyntaxError as error:
         raise ConfigError(f"{path}, line {error.lineno}: not valid Python ({error.msg}).") from None
     return [(node, call) for node in ast.walk(tree) for call in getattr(node, "decorator_list", [])]
+
+
+def describe_failure(file: Path, error: BaseException) -> str:
+    """Describe an exception raised by the code of a plug-in: last line in its file, type and message."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if _same_file(frame.filename, file)]
+    place = f"line {lines[-1]}: " if lines else ""
+    message = " ".join(str(error).split())[:300].rstrip(".")
+    return f"{place}{type(error).__name__}" + (f": {message}" if message else "")
+
+
+def _same_file(name: str, file: Path) -> bool:
+    return Path(name).resolve() == file.resolve()
 
 
 def _fits(value: object, default: object) -> bool:

@@ -1,4 +1,4 @@
-"""What the tests of extraction share: optional packages, and a small IEMOCAP-like release."""
+"""Fixtures of the extraction tests: optional packages, and a small release like IEMOCAP's."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 REQUIRED = os.environ.get("NMER_EXTRACTION") == "required"
-"""Set by `make test-extract`, which installs the packages: a missing one then fails the tests."""
+"""Set by `make test-extract`, which installs the packages: a missing package then fails the tests."""
 
 
 @pytest.fixture(scope="session")
 def needs():
-    """Skips a test where an optional package is not installed."""
+    """Return a function that skips a test if an optional package is not installed."""
 
     def check(*packages: str) -> None:
         missing = [name for name in packages if importlib.util.find_spec(name) is None]
@@ -49,17 +49,17 @@ Ses01F_impro01_M009 [016.0000-017.0000]: No label.
 
 @pytest.fixture
 def release(tmp_path) -> Path:
-    """The labels and transcripts of one dialogue in each of two sessions, with what lies about in real copies."""
+    """Labels and transcripts of two sessions with one dialogue each, and the stray files of real copies."""
     root = tmp_path / "IEMOCAP_full_release"
     for session, dialogue in ((1, "Ses01F_impro01"), (2, "Ses02M_script01_1b")):
         labels = root / f"Session{session}/dialog/EmoEvaluation"
         words = root / f"Session{session}/dialog/transcriptions"
         (labels / "Categorical").mkdir(parents=True)
         words.mkdir(parents=True)
-        said = LABELS.replace("Ses01F_impro01", dialogue)
-        (labels / f"{dialogue}.txt").write_text(said if session == 1 else said.replace("\n", "\r\n").rstrip())
+        content = LABELS.replace("Ses01F_impro01", dialogue)
+        (labels / f"{dialogue}.txt").write_text(content if session == 1 else content.replace("\n", "\r\n").rstrip())
         (words / f"{dialogue}.txt").write_text(WORDS.replace("Ses01F_impro01", dialogue))
-        (labels / "Categorical" / f"{dialogue}.txt").write_text(said)
+        (labels / "Categorical" / f"{dialogue}.txt").write_text(content)
         (labels / f"._{dialogue}.txt").write_bytes(b"\x00\x05")
         (labels / ".DS_Store").write_bytes(b"\x00")
     return root

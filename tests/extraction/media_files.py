@@ -1,4 +1,4 @@
-"""Media files that the tests write, good and bad."""
+"""Media files written by tests."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ RATE = 16000
 
 
 def tone(seconds=1.0, hertz=200.0, rate=RATE, height=0.5):
-    """Samples (n,) of a sine."""
+    """Return samples (n,) of a sine."""
     return height * np.sin(2 * np.pi * hertz * np.arange(round(rate * seconds)) / rate)
 
 
 def write_wav(path: Path, samples, rate=RATE, width=2) -> Path:
-    """Write PCM of 8 or 16 bits. samples: (n,) or (n, channels) in -1..1."""
+    """Write PCM with 8 or 16 bits. samples: (n,) or (n, channels) in -1..1."""
     samples = np.asarray(samples)
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     whole = {1: (samples * 127 + 128).astype("u1"), 2: (samples * 32767).astype("<i2")}[width]
@@ -29,7 +29,7 @@ def write_wav(path: Path, samples, rate=RATE, width=2) -> Path:
 
 
 def write_film(path: Path, pictures, rate=10, codec="mpeg4", sound=None) -> Path:
-    """Write a film. pictures: (n, height, width, 3) uint8, none = sound alone; sound: (n,) at 16 kHz."""
+    """Write a video. pictures: (n, height, width, 3) uint8, empty = audio only. sound: (n,) at 16 kHz."""
     import av
 
     with av.open(str(path), "w") as container:
@@ -55,11 +55,11 @@ def write_film(path: Path, pictures, rate=10, codec="mpeg4", sound=None) -> Path
 
 
 def numbered(count, height=64, width=96):
-    """Pictures (count, height, width, 3) of one grey each, so that their number can be read from them."""
+    """Return pictures (count, height, width, 3), each of one grey that gives its number."""
     greys = np.linspace(20, 230, count).round().astype(np.uint8)
     return np.broadcast_to(greys[:, None, None, None], (count, height, width, 3)).copy()
 
 
 def number_of(picture, count):
-    """Which of ``count`` numbered pictures one is."""
+    """Return which of ``count`` numbered pictures a picture is."""
     return int(np.abs(np.linspace(20, 230, count) - float(picture.mean())).argmin())

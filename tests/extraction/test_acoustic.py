@@ -1,4 +1,4 @@
-"""Free acoustic features: each is compared with what signals made for it must give."""
+"""Free acoustic features, compared with their known values on synthetic signals."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def times(seconds):
 
 
 @pytest.mark.parametrize("hertz", [80, 150, 330])
-def test_pitch_is_that_of_a_pulse_train(hertz):
+def test_pitch_matches_a_pulse_train(hertz):
     pulses = np.diff(np.floor(times(1.0) * hertz), prepend=0.0)
     pitch = features(pulses)[5:-5, PITCH]
     assert np.abs(pitch / hertz - 1).max() < 0.02
@@ -43,7 +43,7 @@ def test_energy_crossings_and_centroid_of_a_tone():
     assert values[:, CENTROID] == pytest.approx(1000, rel=0.03)
 
 
-def test_slopes_are_those_of_a_regression_over_five_frames():
+def test_slopes_match_a_regression_over_five_frames():
     values = features(np.random.default_rng(1).standard_normal(8000) * np.linspace(0.01, 1, 8000)).astype(float)
     static, slopes = values[:, :25], values[:, 25:]
     fitted = [np.polyfit([-2, -1, 0, 1, 2], static[row - 2 : row + 3], 1)[0] for row in range(2, len(static) - 2)]
@@ -57,17 +57,17 @@ def test_a_louder_copy_differs_in_the_first_coefficient_and_energy_only():
     assert other[:, ENERGY] - one[:, ENERGY] == pytest.approx(np.log(4), abs=1e-4)
 
 
-def test_frames_are_a_hop_apart_and_down_sampled_as_the_published_ones():
+def test_frames_are_one_hop_apart_and_down_sampled_like_the_published_features():
     assert len(features(times(1.0))) == 1 + (16000 - 400) // 160
     values = np.random.default_rng(3).standard_normal((458, 4))
     thinned = downsampled(values, 10)
     assert thinned.shape == (46, 4)
     np.testing.assert_allclose(thinned[:, 2], resample_poly(values[:, 2], 1, 10), rtol=1e-12)
-    # A constant keeps its height where no zeros beyond the ends are near.
+    # A constant keeps its value except near the ends, which are padded with zeros.
     assert downsampled(np.ones((500, 1)), 10)[10:-10] == pytest.approx(1, abs=1e-3)
 
 
 def test_audio_shorter_than_a_window_is_unusable():
-    with pytest.raises(UnusableError) as told:
+    with pytest.raises(UnusableError) as raised:
         features(np.zeros(399))
-    assert told.value.state == "too_short"
+    assert raised.value.state == "too_short"

@@ -1,4 +1,4 @@
-"""The job of one chunk: states, cache, and what may not be stored. Extractors are small ones of the tests."""
+"""The job of one chunk: states, cache and validation, with small extractors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from nmer.errors import ConfigError, DataError
 from nmer.extraction import chunk as chunk_module
 from nmer.extraction.chunk import Work, extract_items
 from nmer.extraction.features_file import read_entries, write_entries
-from nmer.extraction.lists import MediaMemory, chunk_of
+from nmer.extraction.lists import MediaDigests, chunk_number
 from nmer.extraction.registry import Extracted, UnusableError, Utterance
 
 
 def lengths(segment, *, scale=1.0):
-    """A frame per word: its number of letters."""
+    """Return one frame per word: its number of letters."""
     if not segment.text:
-        raise UnusableError("no_text", "the text holds no words")
+        raise UnusableError("no_text", "the text contains no words")
     rows = [[scale * len(word)] for word in segment.text.split()]
     return Extracted(np.array(rows, np.float32), {"words": len(rows)})
 
@@ -32,22 +32,22 @@ def work(tmp_path):
         calls.append(segment.id)
         return lengths(segment, **options)
 
-    made = Work(extract, {"scale": 1.0}, ("text",), {"code": "1"}, tmp_path)
+    made = Work(extract, {"scale": 1.0}, ("text",), {"code": "1"}, tmp_path, tmp_path / "mine.py")
     return SimpleNamespace(work=made, calls=calls, cache=tmp_path / "cache.h5")
 
 
 ITEMS = [Utterance("u1", "x", text="one three"), Utterance("u2", "y", text=""), Utterance("u3", "x", text="two")]
 
 
-def test_an_utterance_without_features_has_a_state_and_stops_nothing(work, capsys):
+def test_an_unusable_utterance_gets_a_state_and_does_not_stop_the_job(work, capsys):
     one, two, three = extract_items(ITEMS, work.work, work.cache)
     assert one.values.tolist() == [[3], [5]]
     assert (two.state, two.values.shape) == ("no_text", (0, 0))
     assert (three.state, three.counts) == ("ok", {"words": 1})
-    assert capsys.readouterr().err == "u2: no_text: the text holds no words\n"
+    assert capsys.readouterr().err == "u2: no_text: the text contains no words\n"
 
 
-def test_a_second_call_extracts_changed_utterances_only(work, capsys):
+def test_a_second_run_extracts_changed_utterances_only(work, capsys):
     first = extract_items(ITEMS, work.work, work.cache)
     work.calls.clear()
     changed = [*ITEMS[:2], replace(ITEMS[2], text="four more")]
@@ -55,26 +55,26 @@ def test_a_second_call_extracts_changed_utterances_only(work, capsys):
     assert work.calls == ["u3"]
     assert capsys.readouterr().err.endswith("u2: no_text: as before\n")
     assert [entry.key for entry in second[:2]] == [entry.key for entry in first[:2]]
-    # What no utterance needs any longer is not kept.
+    # The cache drops entries that no utterance needs any more.
     assert len(read_entries(work.cache)[0]) == 3
 
 
-def test_a_label_is_no_part_of_what_features_depend_on(work):
+def test_features_do_not_depend_on_labels(work):
     extract_items(ITEMS, work.work, work.cache)
     work.calls.clear()
     extract_items([replace(item, label="z", speaker="s") for item in ITEMS], work.work, work.cache)
     assert work.calls == []
 
 
-def test_other_options_or_code_extract_everything_again(work):
+def test_changed_options_or_code_extract_everything_again(work):
     extract_items(ITEMS, work.work, work.cache)
-    for about in ({"code": "2"}, {"code": "1", "options": {"scale": 2}}):
+    for dependencies in ({"code": "2"}, {"code": "1", "options": {"scale": 2}}):
         work.calls.clear()
-        extract_items(ITEMS, replace(work.work, about=about), work.cache)
+        extract_items(ITEMS, replace(work.work, dependencies=dependencies), work.cache)
         assert work.calls == ["u1", "u2", "u3"]
 
 
-def test_a_killed_job_continues_where_it_was(work, monkeypatch):
+def test_a_killed_job_resumes(work, monkeypatch):
     def killed(segment, **options):
         if segment.id == "u3":
             raise KeyboardInterrupt
@@ -96,14 +96,14 @@ def test_a_damaged_cache_is_not_used(work, capsys):
 @pytest.mark.parametrize(
     ("returned", "said"),
     [
-        (np.zeros((2, 3), np.float32), "returned ndarray, not Extracted"),
+        (np.zeros((2, 3), np.float32), "returned ndarray for utterance 'u1', not Extracted"),
         (Extracted(np.zeros((2, 3)), {}), "returned float64"),
         (Extracted(np.zeros(3, np.float32), {}), r"returned float32 \(3,\)"),
         (Extracted(np.zeros((0, 3), np.float32), {}), "at least one frame"),
         (Extracted(np.full((1, 3), np.nan, np.float32), {}), "returned NaN or infinities for utterance 'u1'"),
     ],
 )
-def test_what_is_no_features_is_refused(work, returned, said):
+def test_a_result_that_is_not_features_is_refused(work, returned, said):
     with pytest.raises(ConfigError, match=said):
         extract_items(ITEMS, replace(work.work, extract=lambda *_a, **_o: returned), work.cache)
 
@@ -116,7 +116,7 @@ def test_features_of_two_widths_are_refused(work):
         extract_items(ITEMS, replace(work.work, extract=widths), work.cache)
 
 
-def test_a_file_that_is_replaced_meanwhile_stops_the_job(work, tmp_path, monkeypatch):
+def test_a_file_replaced_during_the_job_stops_it(work, tmp_path, monkeypatch):
     (tmp_path / "a.wav").write_bytes(b"one")
 
     def decode(path, _deadline):
@@ -125,42 +125,42 @@ def test_a_file_that_is_replaced_meanwhile_stops_the_job(work, tmp_path, monkeyp
 
     monkeypatch.setattr(chunk_module, "decode_audio", decode)
     hearing = replace(work.work, needs=("audio",), extract=lambda *_a, **_o: Extracted(np.ones((1, 1), np.float32), {}))
-    with pytest.raises(DataError, match=r"a\.wav: was changed while it was read"):
+    with pytest.raises(DataError, match=r"a\.wav: changed while it was read"):
         extract_items([Utterance("u1", "x", audio="a.wav")], hearing, work.cache)
 
 
-def test_utterances_without_a_file_are_counted(work):
+def test_utterances_without_a_file_get_a_state(work):
     hearing = replace(work.work, needs=("audio",))
     items = [Utterance("u1", "x", audio="none.wav"), Utterance("u2", "x")]
     assert [entry.state for entry in extract_items(items, hearing, work.cache)] == ["missing_file"] * 2
 
 
-def test_entries_survive_a_file(tmp_path, work):
+def test_written_entries_are_read_back_unchanged(tmp_path, work):
     entries = extract_items(ITEMS, work.work, work.cache)
     write_entries(tmp_path / "x.h5", entries, {"versions": {"numpy": "2"}})
-    again, about = read_entries(tmp_path / "x.h5")
-    assert about == {"versions": {"numpy": "2"}}
+    again, metadata = read_entries(tmp_path / "x.h5")
+    assert metadata == {"versions": {"numpy": "2"}}
     for one, other in zip(entries, again, strict=True):
         assert (one.id, one.key, one.state, one.counts) == (other.id, other.key, other.state, other.counts)
         assert np.array_equal(one.values, other.values) or not len(one.values)
 
 
-def test_utterances_of_a_recording_are_in_one_chunk_whatever_else_there_is():
-    of_film = {chunk_of(Utterance(f"u{n}", "x", audio=f"{n}.wav", video="film.avi"), 16) for n in range(20)}
+def test_utterances_of_one_recording_are_in_one_chunk():
+    of_film = {chunk_number(Utterance(f"u{n}", "x", audio=f"{n}.wav", video="film.avi"), 16) for n in range(20)}
     assert len(of_film) == 1
-    assert len({chunk_of(Utterance(f"u{n}", "x", audio=f"{n}.wav"), 16) for n in range(200)}) == 16
+    assert len({chunk_number(Utterance(f"u{n}", "x", audio=f"{n}.wav"), 16) for n in range(200)}) == 16
 
 
 def test_a_touched_file_keeps_its_token_and_a_changed_one_does_not(tmp_path):
     clip = tmp_path / "clip.wav"
     clip.write_bytes(b"one")
-    planned = MediaMemory(tmp_path / "memory.json", tmp_path).token("clip.wav")
-    listed = MediaMemory(tmp_path / "memory.json", tmp_path)
+    planned = MediaDigests(tmp_path / "memory.json", tmp_path).token("clip.wav")
+    listed = MediaDigests(tmp_path / "memory.json", tmp_path)
     listed.digest("clip.wav")
     listed.save()
     clip.write_bytes(b"one")  # another time
-    assert MediaMemory(tmp_path / "memory.json", tmp_path).token("clip.wav") == planned
+    assert MediaDigests(tmp_path / "memory.json", tmp_path).token("clip.wav") == planned
     clip.write_bytes(b"two")
-    assert MediaMemory(tmp_path / "memory.json", tmp_path).token("clip.wav") != planned
+    assert MediaDigests(tmp_path / "memory.json", tmp_path).token("clip.wav") != planned
     clip.unlink()
-    assert MediaMemory(tmp_path / "memory.json", tmp_path).token("clip.wav") == "missing"
+    assert MediaDigests(tmp_path / "memory.json", tmp_path).token("clip.wav") == "missing"

@@ -1,4 +1,4 @@
-"""Extraction as users run it: a dataset of clips through Snakemake, its reruns, and its faults."""
+"""Extraction through Snakemake: a dataset of clips, reruns and failures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ CLASSES = {"glad": (["sun", "song"], 300), "sad": (["rain", "grey"], 120)}
 
 
 def write_corpus(folder: Path, sound: bool) -> None:
-    """Thirty utterances of three speakers in two classes."""
+    """Write thirty utterances of three speakers in two classes."""
     clips = folder / "data" / "clips"
     clips.mkdir(parents=True)
     random = np.random.default_rng(0)
@@ -77,7 +77,7 @@ def run(workflow: Workflow, target="results/features/clips.json", **given):
 
 
 def due(workflow: Workflow) -> dict[str, int]:
-    """Rule -> number of its jobs that a dry run would run, up to the feature store."""
+    """Return rule -> number of jobs of a dry run up to the feature store."""
     finished = workflow.snakemake("results/features/clips.json", "--dry-run", experiment="clips")
     output = finished.stdout + finished.stderr
     assert finished.returncode == 0, output
@@ -101,7 +101,7 @@ def words(tmp_path_factory) -> Workflow:
 
 
 @pytest.mark.slow
-def test_words_become_a_feature_store_with_what_was_read(words):
+def test_words_become_a_feature_store(words):
     results = words.folder / "results"
     report = json.loads((results / "features/clips.json").read_text())
     assert report["class_counts"] == {"glad": 15, "sad": 15}
@@ -115,7 +115,7 @@ def test_words_become_a_feature_store_with_what_was_read(words):
 
 
 @pytest.mark.slow
-def test_edits_make_due_what_depends_on_them(words):
+def test_an_edit_makes_dependent_jobs_due(words):
     table, config = words.folder / "data/clips/utterances.csv", words.folder / "config/config.yaml"
     kept, settings = table.read_text(), config.read_text()
     rest = {"extract_join_clips": 1, "build_features": 1}
@@ -150,7 +150,7 @@ def test_edits_make_due_what_depends_on_them(words):
 
 
 @pytest.mark.slow
-def test_results_without_snakemakes_records_are_compared_by_the_records_beside_them(words, tmp_path):
+def test_results_without_snakemake_records_are_compared_by_their_own_records(words, tmp_path):
     copied = words.copied(tmp_path / "nmer")
     shutil.rmtree(copied.folder / ".snakemake")
     assert due(copied) == {}
@@ -160,7 +160,7 @@ def test_results_without_snakemakes_records_are_compared_by_the_records_beside_t
 
 @pytest.fixture(scope="module")
 def sounds(tmp_path_factory, needs) -> Workflow:
-    """A finished extraction of sound and words, one of whose clips is no sound."""
+    """A finished extraction of audio and words with one unreadable clip."""
     needs("av")
     workflow = clips_workflow(tmp_path_factory.mktemp("sounds"), sound=True)
     (workflow.folder / "data/clips/07.wav").write_bytes(b"no sound")
@@ -170,7 +170,7 @@ def sounds(tmp_path_factory, needs) -> Workflow:
 
 
 @pytest.mark.slow
-def test_an_unreadable_clip_is_named_counted_and_left_out(sounds):
+def test_an_unreadable_clip_is_named_counted_and_dropped(sounds):
     results = sounds.folder / "results"
     report = json.loads((results / "features/clips.json").read_text())
     assert report["utterances"] == 29
@@ -179,11 +179,11 @@ def test_an_unreadable_clip_is_named_counted_and_left_out(sounds):
     about = json.loads((results / "extracted/clips.json").read_text())["modalities"]["a"]
     assert (about["states"], about["ids"]) == ({"ok": 29, "unreadable": 1}, {"unreadable": ["u07"]})
     logs = "".join(path.read_text() for path in (results / "logs/extracted/clips/a").glob("*.log"))
-    assert "u07: unreadable: 07.wav: is no sound or film of a known format" in logs
+    assert "u07: unreadable: 07.wav: is not audio or video in a known format" in logs
 
 
 @pytest.mark.slow
-def test_one_core_in_another_order_gives_the_same_corpus(sounds, tmp_path):
+def test_the_corpus_does_not_depend_on_cores_and_order(sounds, tmp_path):
     again = sounds.copied(tmp_path / "nmer")
     shutil.rmtree(again.folder / "results")
     shutil.rmtree(again.folder / ".snakemake")
@@ -195,7 +195,7 @@ def test_one_core_in_another_order_gives_the_same_corpus(sounds, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_changed_clip_makes_its_chunk_due_and_a_touched_one_nothing(sounds, tmp_path):
+def test_a_changed_clip_makes_its_chunk_due_and_a_touched_clip_does_not(sounds, tmp_path):
     changed = sounds.copied(tmp_path / "nmer")
     clips = changed.folder / "data/clips"
     assert due(changed) == {}
@@ -210,7 +210,7 @@ def test_a_changed_clip_makes_its_chunk_due_and_a_touched_one_nothing(sounds, tm
 
 
 @pytest.mark.slow
-def test_too_many_lost_clips_end_in_one_line_and_no_corpus(sounds, tmp_path):
+def test_too_many_failed_clips_end_in_one_message_and_no_corpus(sounds, tmp_path):
     lost = sounds.copied(tmp_path / "nmer")
     for number in (1, 2, 3):
         (lost.folder / f"data/clips/{number:02d}.wav").unlink()
@@ -219,13 +219,13 @@ def test_too_many_lost_clips_end_in_one_line_and_no_corpus(sounds, tmp_path):
     said = (lost.folder / "results/logs/extracted/clips/join.log").read_text()
     assert said == (
         "error: 4 of 30 utterances lack features of a modality (unreadable 1, missing_file 3); at most 10% may. The "
-        "logs below results/logs/extracted name the files; correct them, or raise datasets.clips.raw.max_failed.\n"
+        "logs in results/logs/extracted name the files. Correct them, or raise datasets.clips.raw.max_failed.\n"
     )
     assert not (lost.folder / "results/extracted/clips.h5").exists()
 
 
 @pytest.mark.slow
-def test_status_counts_the_jobs_of_extraction(sounds):
+def test_status_counts_extraction_jobs(sounds):
     command = [sys.executable, "scripts/status.py", "--config", "experiment=clips"]
     said = subprocess.run(command, cwd=sounds.folder, text=True, capture_output=True, check=False)
     assert said.returncode == 0, said.stderr
@@ -233,7 +233,7 @@ def test_status_counts_the_jobs_of_extraction(sounds):
 
 
 def write_release(root: Path, sessions) -> None:
-    """Labels and transcripts of a release: per session one dialogue, both speakers, four classes, twelve utterances."""
+    """Write labels and transcripts: per session one dialogue with 24 utterances, two speakers, four classes."""
     labels = ("neu", "hap", "ang", "sad")
     words = ("sun", "song", "rain", "grey")
     for session in sessions:
@@ -251,7 +251,7 @@ def write_release(root: Path, sessions) -> None:
 
 
 @pytest.mark.slow
-def test_a_release_gets_the_ten_folds_of_the_protocol(words, tmp_path):
+def test_the_iemocap_release_gets_the_ten_folds_of_the_protocol(words, tmp_path):
     workflow = words.copied(tmp_path / "nmer")
     shutil.rmtree(workflow.folder / "results")
     shutil.rmtree(workflow.folder / ".snakemake")
@@ -275,7 +275,7 @@ def test_a_release_gets_the_ten_folds_of_the_protocol(words, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_benchmark_measures_what_it_is_asked_for(needs):
+def test_the_benchmark_measures_the_selected_extractors(needs):
     needs("av", "skimage")
     command = [sys.executable, "benchmarks/extraction.py", "--films", "30", "--only", "prosody", "glove"]
     finished = subprocess.run(command, cwd=REPOSITORY, text=True, capture_output=True, check=False)

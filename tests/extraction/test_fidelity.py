@@ -1,4 +1,4 @@
-"""openSMILE's features are those that its own command writes, down-sampled as published."""
+"""openSMILE's features equal the output of its own command, down-sampled as published."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def segment_of(path):
 
 
 def command_output(wav: Path, folder: Path) -> np.ndarray:
-    """What `SMILExtract -C ComParE_2016.conf -I wav -lld_csv_output … -lld_de_csv_output …` writes: (rows, 130).
+    """Return the (rows, 130) of `SMILExtract -C ComParE_2016.conf -I wav -lld_csv_output … -lld_de_csv_output …`.
 
-    The command is a thin shell around the library that the wheel brings, with the configuration that it brings.
+    The command is a thin wrapper of the library and configuration in the wheel.
     """
     import opensmile
     from opensmile.core.lib import OpenSMILE
@@ -54,7 +54,7 @@ def command_output(wav: Path, folder: Path) -> np.ndarray:
     return np.hstack([part[: len(parts[0])] for part in parts])
 
 
-def test_compare_is_what_the_command_writes(tmp_path, voice):
+def test_compare_equals_the_output_of_the_command(tmp_path, voice):
     wav = write_wav(tmp_path / "voice.wav", voice)
     expected = command_output(wav, tmp_path)
     found = extractors.load("opensmile")(segment_of(wav), downsample=1).values
@@ -71,15 +71,15 @@ def test_features_are_down_sampled_as_published(tmp_path, voice):
     np.testing.assert_allclose(thinned, resample_poly(whole, 1, 10, axis=0), rtol=1e-5, atol=1e-5)
 
 
-def test_another_set_has_its_width(voice):
+def test_egemaps_has_25_features(voice):
     assert extractors.load("opensmile")(Segment("u", audio=voice), set="eGeMAPSv02").values.shape[1] == 25
 
 
 @pytest.mark.parametrize("seconds", [0, 0.05, 0.1])
-def test_audio_of_no_more_than_ten_rows_is_unusable(seconds):
-    with pytest.raises(UnusableError) as told:
+def test_audio_of_at_most_ten_rows_is_unusable(seconds):
+    with pytest.raises(UnusableError) as raised:
         extractors.load("opensmile")(Segment("u", audio=np.zeros(round(RATE * seconds), np.float32)))
-    assert told.value.state == "too_short"
+    assert raised.value.state == "too_short"
 
 
 def test_full_scale_does_not_wrap_around(voice):
@@ -90,6 +90,6 @@ def test_full_scale_does_not_wrap_around(voice):
 
 
 @pytest.mark.parametrize("name", ["opensmile", "prosody"])
-def test_features_are_equal_twice(name, voice):
+def test_extraction_is_deterministic(name, voice):
     extract, segment = extractors.load(name), Segment("u", audio=voice)
     assert extract(segment).values.tobytes() == extract(segment).values.tobytes()

@@ -1,4 +1,4 @@
-"""Joining chunks: what is kept, what is refused, and the account of it."""
+"""Joining chunks: kept utterances, refused input, and the summary."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ def chunks(folder, *parts, abouts=None):
     return paths
 
 
-def test_utterances_are_in_the_order_of_the_table_whatever_chunk_they_were_in(tmp_path):
+def test_joined_utterances_are_in_the_order_of_the_table(tmp_path):
     paths = chunks(tmp_path, [entry("c"), entry("aa")], [], [entry("b")])
     joined = joining.read_modality(paths, ["aa", "b", "c"], "a")
     assert list(joined.entries) == ["aa", "b", "c"]
-    assert (joined.dim, joined.about) == (3, ABOUT)
+    assert (joined.dim, joined.metadata) == (3, ABOUT)
 
 
-def test_chunks_of_other_versions_or_widths_or_without_an_utterance_are_refused(tmp_path):
+def test_inconsistent_or_incomplete_chunks_are_refused(tmp_path):
     other = ABOUT | {"versions": {"numpy": "3.0"}}
     paths = chunks(tmp_path, [entry("a")], [entry("b")], abouts=[ABOUT, other])
     with pytest.raises(DataError, match=r"numpy 2\.0 and 3\.0"):
         joining.read_modality(paths, ["a", "b"], "a")
     with pytest.raises(DataError, match="'b' has 4 features, 'a' 3"):
         joining.read_modality(chunks(tmp_path, [entry("a")], [entry("b", dim=4)]), ["a", "b"], "a")
-    with pytest.raises(DataError, match="no chunk holds utterance 'z'"):
+    with pytest.raises(DataError, match="no chunk contains utterance 'z'"):
         joining.read_modality(chunks(tmp_path, [entry("a")]), ["a", "z"], "a")
 
 
 @pytest.mark.parametrize(("most", "refused"), [(0.24, True), (0.25, False), (0.26, False)])
-def test_a_larger_share_of_failures_than_allowed_ends_the_extraction(tmp_path, most, refused):
+def test_too_large_a_share_of_failures_is_refused(tmp_path, most, refused):
     paths = chunks(tmp_path, [entry("a"), entry("b"), entry("c"), failed("d")])
     joined = {"v": joining.read_modality(paths, list("abcd"), "v")}
     if refused:
@@ -63,26 +63,26 @@ def test_a_larger_share_of_failures_than_allowed_ends_the_extraction(tmp_path, m
         joining.check_failures(joined, list("abcd"), most, "datasets.d.raw.max_failed")
 
 
-def test_a_modality_without_any_features_ends_the_extraction(tmp_path):
+def test_a_modality_without_features_is_refused(tmp_path):
     joined = {"v": joining.read_modality(chunks(tmp_path, [failed("a")]), ["a"], "v")}
     with pytest.raises(DataError, match=r"Modality v: no utterance has features \(no_face 1\)"):
         joining.check_failures(joined, ["a"], 1.0, "key")
 
 
-def test_the_account_counts_states_and_faces_and_names_utterances(tmp_path):
+def test_the_summary_counts_states_and_faces_and_names_utterances(tmp_path):
     ids = [f"u{number:02d}" for number in range(30)]
     entries = [entry("u00", frames=4, faces=3)] + [failed(name) for name in ids[1:]]
     entries[0] = Entry("u00", "k", "ok", entries[0].values, {"frames": 4, "faces": 3})
-    described = joining.account({"v": joining.read_modality(chunks(tmp_path, entries), ids, "v")})
+    described = joining.summarise({"v": joining.read_modality(chunks(tmp_path, entries), ids, "v")})
     assert described["v"]["states"] == {"ok": 1, "no_face": 29}
     assert described["v"]["ids"]["no_face"] == ids[1:21]
-    notes, warnings = joining.notes_on(described)
+    notes, warnings = joining.notes_and_warnings(described)
     assert any("licence: free" in note and "1 of 30 utterances" in note for note in notes)
     assert any("75.0% of the pictures show a face" in note for note in notes)
     assert warnings == [f"Modality v: 29 utterances are no_face: {', '.join(ids[1:21])}, …."]
 
 
-def test_a_corpus_has_the_kept_utterances_their_columns_and_folds(tmp_path):
+def test_a_corpus_contains_the_kept_utterances_with_columns_and_folds(tmp_path):
     joined = {"a": joining.read_modality(chunks(tmp_path, [entry("a"), failed("b"), entry("c", frames=1)]), "abc", "a")}
     columns = {"id": list("abc"), "label": ["x", "y", "x"], "speaker": ["s", "t", "u"]}
     path = tmp_path / "corpus.h5"

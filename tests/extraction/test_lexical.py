@@ -18,7 +18,7 @@ def extract(path, text, **options):
 @pytest.fixture
 def vectors(tmp_path):
     path = tmp_path / "vectors.txt"
-    # A token of blanks, a repeated one, one that is no UTF-8, as in the published files.
+    # A token with spaces, a repeated one, and one that is not UTF-8, as in the published files.
     path.write_bytes(b"hello 1 2\nworld 3 4\n. . . 5 6\nhello 9 9\n\xff\xfe 7 8\n, 0.5 -1e-1\n")
     return path
 
@@ -35,28 +35,28 @@ def test_a_header_of_word2vec_is_skipped(tmp_path):
     assert extract(path, "b").values.tolist() == [[4, 5, 6]]
 
 
-def test_case_is_kept_if_asked(vectors):
+def test_case_can_be_kept(vectors):
     assert extract(vectors, "Hello", lowercase=False).counts["unknown_words"] == 1
 
 
-def test_words_are_cut_and_padded_to_a_length(vectors):
+def test_words_are_cut_or_padded_to_a_length(vectors):
     assert extract(vectors, "hello world", pad_to=3).values.tolist() == [[1, 2], [3, 4], [0, 0]]
     assert extract(vectors, "hello world", pad_to=1).values.tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize("text", ["", "   "])
 def test_a_text_without_words_is_unusable(vectors, text):
-    with pytest.raises(UnusableError) as told:
+    with pytest.raises(UnusableError) as raised:
         extract(vectors, text)
-    assert told.value.state == "no_text"
+    assert raised.value.state == "no_text"
 
 
 @pytest.mark.parametrize(
     ("content", "text", "said"),
     [
-        ("a 1 2\nb 3\n", "a", r"line 2: 1 numbers where 2"),
+        ("a 1 2\nb 3\n", "a", r"line 2: 1 numbers, not 2"),
         ("a 1 2\nb nan 3\n", "b", "vector of 'b' is not 2 finite numbers"),
-        ("", "a", "holds no vectors"),
+        ("", "a", "contains no vectors"),
         ("words only\n", "a", "line 1: no word and numbers"),
     ],
 )

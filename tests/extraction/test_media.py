@@ -1,4 +1,4 @@
-"""Decoding: samples and pictures at the times that are asked for, and every sort of bad file."""
+"""Decoding: samples and pictures at given times, and bad files of every sort."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def see(path, start=None, end=None, fps=10.0, side=""):
 
 
 def state_of(path, reads="audio", start=None, end=None):
-    """The state that a job gives an utterance of a file."""
+    """Return the state that a job gives an utterance of a file."""
 
     def extract(segment, *, fps=10.0):
         rows = len(segment.audio) if reads == "audio" else len(list(segment.pictures))
@@ -39,19 +39,19 @@ def state_of(path, reads="audio", start=None, end=None):
             raise UnusableError("too_short", "nothing")
         return Extracted(np.ones((rows, 1), np.float32), {})
 
-    work = Work(extract, {"fps": 10.0}, (reads,), {}, path.parent)
+    work = Work(extract, {"fps": 10.0}, (reads,), {}, path.parent, path.parent / "mine.py")
     item = Utterance("u", "x", audio=path.name, video=path.name, start=start, end=end)
     return extract_items([item], work, path.parent / "cache.h5")[0].state
 
 
-def test_sound_of_16_khz_is_read_sample_by_sample(tmp_path):
+def test_audio_at_16_khz_is_not_resampled(tmp_path):
     samples = np.round(tone() * 32767) / 32768
     found, counts, state = hear(write_wav(tmp_path / "x.wav", tone()))
     assert (state, counts) == ("ok", {"cut": 0})
     np.testing.assert_allclose(found, samples, atol=2 / 32768)
 
 
-def test_a_span_begins_at_the_rounded_sample(tmp_path):
+def test_a_span_starts_at_the_rounded_sample(tmp_path):
     path = write_wav(tmp_path / "x.wav", tone(2.0))
     whole = hear(path)[0]
     np.testing.assert_array_equal(hear(path, 0.50003, 1.25)[0], whole[8000:20000])
@@ -67,7 +67,7 @@ def test_other_rates_channels_and_widths_give_the_same_tone(tmp_path, rate, chan
     assert np.abs(found).max() == pytest.approx(0.5, abs=0.03)
 
 
-def test_sound_of_floats_and_of_24_bits_is_read(tmp_path):
+def test_float_and_32_bit_audio_is_read(tmp_path):
     from scipy.io import wavfile
 
     wavfile.write(tmp_path / "float.wav", RATE, tone().astype(np.float32))
@@ -77,15 +77,15 @@ def test_sound_of_floats_and_of_24_bits_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".mp4", ".mkv"])
-def test_number_k_is_the_last_picture_at_its_time(tmp_path, suffix):
+def test_picture_k_is_the_last_one_at_its_time(tmp_path, suffix):
     path = write_film(tmp_path / f"x{suffix}", numbered(30), rate=30)
-    # 10 a second of 30: the middle of every interval, at 0.05, 0.15, … seconds, shows picture 1, 4, 7, …
+    # 10 of 30 per second: the middles of the intervals, at 0.05, 0.15, … seconds, show pictures 1, 4, 7, …
     assert [number_of(picture, 30) for picture in see(path)] == list(range(1, 30, 3))
     assert [number_of(picture, 30) for picture in see(path, 0.5, 0.8)] == [16, 19, 22]
     assert len(see(path, 0.2, 0.25)) == 1
 
 
-def test_overlapping_spans_are_decoded_once_and_give_what_each_would(tmp_path):
+def test_overlapping_spans_give_the_same_pictures_together_and_individually(tmp_path):
     path = write_film(tmp_path / "x.avi", numbered(40), rate=20)
     spans = [(0.0, 1.0), (0.4, 1.3), (0.5, 0.7), (1.2, 2.0)]
     alone = [[number_of(picture, 40) for picture in see(path, *span)] for span in spans]
@@ -107,7 +107,7 @@ def test_a_half_of_the_picture_is_kept(tmp_path):
     assert see(path, side="left")[0].shape == (64, 49, 3)
 
 
-def test_the_start_of_a_transport_stream_counts_as_zero(tmp_path):
+def test_times_are_relative_to_the_start_of_a_transport_stream(tmp_path):
     path = write_film(tmp_path / "x.ts", numbered(20), codec="mpeg2video", rate=25)
     assert [number_of(picture, 20) for picture in see(path, 0.0, 0.3)] == [1, 3, 6]
 
@@ -126,7 +126,7 @@ def test_the_start_of_a_transport_stream_counts_as_zero(tmp_path):
     ],
 )
 @pytest.mark.parametrize("reads", ["audio", "video"])
-def test_a_span_is_in_its_file(tmp_path, reads, start, end, state):
+def test_a_span_outside_its_file_is_unusable(tmp_path, reads, start, end, state):
     write_film(tmp_path / "x.avi", numbered(10), sound=tone())
     assert state_of(tmp_path / "x.avi", reads, start, end) == state
 
@@ -137,7 +137,7 @@ def _half(path, keep=0.5):
 
 
 def bad_files(folder):
-    """Name -> (path, what is read of it, the state that it must get)."""
+    """Return name -> (path, modality to read, expected state)."""
     silent = write_film(folder / "silent.mp4", numbered(10))
     deaf = write_wav(folder / "sound.wav", tone())
     (folder / "empty.mp4").write_bytes(b"")
@@ -173,7 +173,7 @@ def bad_files(folder):
     }
 
 
-def test_bad_files_have_states_and_one_line_each(tmp_path, capsys):
+def test_bad_files_get_a_state_and_one_line_each(tmp_path, capsys):
     cases = bad_files(tmp_path)
     found = {name: state_of(path, reads) for name, (path, reads, _state) in cases.items()}
     assert found == {name: state for name, (_path, _reads, state) in cases.items()}
@@ -183,7 +183,7 @@ def test_bad_files_have_states_and_one_line_each(tmp_path, capsys):
         assert line.startswith(f"u: {state}: {path.name}: ")
 
 
-def test_damaged_bytes_leave_the_rest_of_a_film(tmp_path):
+def test_damaged_bytes_do_not_make_a_video_unusable(tmp_path):
     path = write_film(tmp_path / "x.avi", numbered(40))
     content = bytearray(path.read_bytes())
     content[len(content) // 2 : len(content) // 2 + 40] = bytes(40)
@@ -191,18 +191,18 @@ def test_damaged_bytes_leave_the_rest_of_a_film(tmp_path):
     assert state_of(path, "video") in ("ok", "partly")
 
 
-def test_one_picture_and_a_thousand_a_second(tmp_path):
+def test_videos_of_one_picture_and_of_a_thousand_per_second_are_read(tmp_path):
     assert len(see(write_film(tmp_path / "one.avi", numbered(1)))) == 1
     fast = write_film(tmp_path / "fast.mkv", numbered(200), rate=1000, codec="libx264")
     assert [number_of(picture, 200) for picture in see(fast)] == pytest.approx([50, 150], abs=3)
 
 
-def test_a_film_of_more_pixels_than_allowed_is_not_decoded(tmp_path, monkeypatch):
+def test_a_video_above_the_size_limit_is_not_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr("nmer.extraction.media.LARGEST_PICTURE", 90)
     assert state_of(write_film(tmp_path / "x.avi", numbered(5)), "video") == "unreadable"
 
 
-def test_an_utterance_that_takes_too_long_is_given_up_and_tried_again(tmp_path, monkeypatch):
+def test_an_utterance_that_exceeds_the_time_limit_is_tried_again_later(tmp_path, monkeypatch):
     path = write_film(tmp_path / "x.avi", numbered(10))
     monkeypatch.setattr("nmer.extraction.chunk.UTTERANCE_SECONDS", -1.0)
     assert state_of(path, "video") == "timeout"
@@ -210,14 +210,14 @@ def test_an_utterance_that_takes_too_long_is_given_up_and_tried_again(tmp_path, 
     assert state_of(path, "video") == "ok"
 
 
-def test_a_film_with_a_rotation_tag_is_turned_as_players_show_it(tmp_path):
+def test_a_video_with_a_rotation_tag_is_rotated(tmp_path):
     pictures = np.zeros((10, 64, 96, 3), np.uint8)
     pictures[:, :32] = 230  # the upper half is bright
     path = write_film(tmp_path / "x.mp4", pictures)
     one, content = (1 << 16).to_bytes(4, "big"), path.read_bytes()
     zero, end = bytes(4), (1 << 30).to_bytes(4, "big")
     upright = one + 3 * zero + one + 3 * zero + end
-    # Turned clockwise by a quarter, as films of telephones are: x' = -y, y' = x.
+    # Rotated clockwise by a quarter turn, as phones do: x' = -y, y' = x.
     turned = zero + one + zero + (-(1 << 16)).to_bytes(4, "big", signed=True) + 4 * zero + end
     track = content.index(b"tkhd")
     assert upright in content[track:]

@@ -1,4 +1,4 @@
-"""Models of the user: Transformers folders, ONNX files, CSV files of OpenFace. What is wrong with one is one line."""
+"""Files of the user: Transformers folders, ONNX models, OpenFace CSV files. A fault ends in one message."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "you", "knew", "there", "
 
 @pytest.fixture(scope="module")
 def bert(tmp_path_factory, needs):
-    """A folder with a small BERT of random weights, as a download of one looks."""
+    """A folder with a small BERT of random weights, like a downloaded one."""
     needs("transformers", "tokenizers")
     import torch
     import transformers
@@ -41,7 +41,7 @@ def tokens(folder, text, **options):
     return extractors.load("transformer")(Segment("u", text=text), model=str(folder), **options)
 
 
-def test_a_row_per_token_is_the_last_hidden_state(bert):
+def test_each_token_gives_its_last_hidden_state(bert):
     import torch
     import transformers
 
@@ -56,7 +56,7 @@ def test_a_row_per_token_is_the_last_hidden_state(bert):
     np.testing.assert_allclose(tokens(bert, "you knew there was nothing .", layer=1).values, layers[1][0], atol=1e-6)
 
 
-def test_marks_of_the_tokenizer_are_kept_or_dropped(bert):
+def test_special_tokens_are_kept_or_dropped(bert):
     kept, dropped = tokens(bert, "you knew").values, tokens(bert, "you knew", special_tokens="drop").values
     np.testing.assert_array_equal(kept[1:-1], dropped)
     assert tokens(bert, "").values.shape == (2, 24)
@@ -71,15 +71,15 @@ def test_long_texts_are_cut_and_counted(bert):
     assert not tokens(bert, "you", pad_to=22).values[3:].any()
 
 
-def test_an_utterance_does_not_depend_on_the_one_before(bert):
+def test_features_of_an_utterance_do_not_depend_on_earlier_ones(bert):
     one = tokens(bert, "you knew").values.tobytes()
     tokens(bert, "there was nothing")
     assert tokens(bert, "you knew").values.tobytes() == one
 
 
-def test_no_network_is_asked(bert, monkeypatch):
+def test_the_network_is_not_used(bert, monkeypatch):
     def refuse(*_arguments, **_options):
-        raise AssertionError("a network was asked")
+        raise AssertionError("the network was used")
 
     monkeypatch.setattr(socket, "create_connection", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
@@ -95,16 +95,16 @@ def test_no_network_is_asked(bert, monkeypatch):
     ("files", "said"),
     [
         ({}, r"no config\.json.* Get it, e\.g\. the files of huggingface\.co/google-bert/bert-large-uncased"),
-        ({"config.json": "{}", "pytorch_model.bin": "x", "vocab.txt": "a"}, r"others \(\.bin\) are not read"),
-        ({"config.json": "{}", "model.safetensors": "x"}, "holds no tokenizer"),
-        ({"config.json": "{", "model.safetensors": "x", "vocab.txt": "a"}, "is no JSON"),
+        ({"config.json": "{}", "pytorch_model.bin": "x", "vocab.txt": "a"}, r"other formats \(\.bin\) are not read"),
+        ({"config.json": "{}", "model.safetensors": "x"}, "has no tokenizer"),
+        ({"config.json": "{", "model.safetensors": "x", "vocab.txt": "a"}, "is not valid JSON"),
         (
             {"config.json": json.dumps({"auto_map": {"AutoModel": "x.Y"}}), "model.safetensors": "x", "vocab.txt": "a"},
-            "needs code of its own",
+            "needs custom code",
         ),
     ],
 )
-def test_a_folder_that_is_no_model_is_one_line(tmp_path, files, said):
+def test_a_folder_that_is_not_a_model_ends_in_one_message(tmp_path, files, said):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
     with pytest.raises(ConfigError, match=said) as refused:
@@ -112,7 +112,7 @@ def test_a_folder_that_is_no_model_is_one_line(tmp_path, files, said):
     assert "\n" not in str(refused.value)
 
 
-def test_a_damaged_model_and_a_layer_that_is_not_there_are_one_line(bert, tmp_path):
+def test_a_damaged_model_or_missing_layer_ends_in_one_message(bert, tmp_path):
     import shutil
 
     broken = shutil.copytree(bert, tmp_path / "broken")
@@ -134,7 +134,7 @@ def face(needs):
 
 
 def write_onnx(path, outputs=("features",), shape=(1, 1, 64, 64), constant=1.0):
-    """A model that gives its input, times a constant."""
+    """Write a model that returns its input times a constant."""
     import onnx
     from onnx import TensorProto, helper
 
@@ -155,7 +155,7 @@ def onnx_features(path, *pictures, **options):
     return extractors.load("onnx_face")(Segment("u", pictures=pictures), model=str(path), **options)
 
 
-def test_the_model_sees_the_crop_of_the_face(face, tmp_path):
+def test_the_model_receives_the_crop_of_the_face(face, tmp_path):
     from nmer.extraction import faces
 
     values, counts = onnx_features(write_onnx(tmp_path / "m.onnx"), face, np.zeros_like(face), mean=131.0, std=47.8)
@@ -165,7 +165,7 @@ def test_the_model_sees_the_crop_of_the_face(face, tmp_path):
     assert not values[1].any()
 
 
-def test_colours_and_axes_are_those_of_the_options(face, tmp_path):
+def test_colours_and_axes_follow_the_options(face, tmp_path):
     rgb = write_onnx(tmp_path / "rgb.onnx", shape=(1, 32, 32, 3))
     options = {"size": 32, "order": "channels_last"}
     one = onnx_features(rgb, face, colours="rgb", **options).values.reshape(32, 32, 3)
@@ -173,14 +173,14 @@ def test_colours_and_axes_are_those_of_the_options(face, tmp_path):
     np.testing.assert_array_equal(one, other[..., ::-1])
 
 
-def test_a_model_that_does_not_fit_is_one_line(face, tmp_path):
+def test_an_unsuitable_model_ends_in_one_message(face, tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     two = write_onnx(tmp_path / "two.onnx", outputs=("a", "b"))
     for path, options, said in (
-        (tmp_path / "broken.onnx", {}, "is no model in ONNX"),
+        (tmp_path / "broken.onnx", {}, "cannot be loaded as an ONNX model"),
         (write_onnx(tmp_path / "rgb.onnx", shape=(1, 3, 64, 64)), {}, r"input of shape \(1, 1, 64, 64\).*Correct size"),
-        (write_onnx(tmp_path / "nan.onnx", constant=float("nan")), {}, "gives NaN or infinities"),
-        (two, {}, "has the outputs a, b. Name one in the key 'output'"),
+        (write_onnx(tmp_path / "nan.onnx", constant=float("nan")), {}, "returns NaN or infinities"),
+        (two, {}, "has the outputs a, b. Choose one with the key 'output'"),
         (two, {"output": "c"}, "has no output 'c', only a, b"),
     ):
         with pytest.raises(ConfigError, match=said) as refused:
@@ -193,7 +193,7 @@ def test_a_model_that_does_not_fit_is_one_line(face, tmp_path):
 
 
 def write_openface(path, rows, columns=openface_module.COLUMNS, blank=" "):
-    """rows: (time, success, face, value of every column)."""
+    """Write an OpenFace file. rows: (time, success, face, value of every column)."""
     header = f",{blank}".join(["frame", "face_id", "timestamp", "confidence", "success", *columns])
     lines = [
         f",{blank}".join(map(str, [number + 1, face, time, 0.9, success, *([value] * len(columns))]))
@@ -217,19 +217,19 @@ def csv_folder(tmp_path):
     return tmp_path
 
 
-def test_rows_of_the_span_are_thinned_out_as_pictures_are(csv_folder):
+def test_rows_of_the_span_are_sampled_like_pictures(csv_folder):
     values, counts = openface(csv_folder, start=1.0, end=1.5)
     assert values[:, 0].tolist() == [21, 23, 0, 27, 29]  # 25 was not tracked
     assert values.shape == (5, 49)
     assert counts == {"frames": 5, "faces": 4}
 
 
-def test_a_file_per_utterance_is_read_from_its_begin(csv_folder):
+def test_a_file_per_utterance_is_read_from_its_start(csv_folder):
     write_openface(csv_folder / "u1.csv", [(n / 10, 1, 0, n + 1) for n in range(5)], blank="")
     assert openface(csv_folder, files="utterance", start=7.0).values[:, 0].tolist() == [1, 2, 3, 4, 5]
 
 
-def test_the_face_that_is_seen_longest_counts(csv_folder):
+def test_the_face_tracked_longest_is_used(csv_folder):
     rows = [(n / 10, 1, face, 10 * face + 1) for n in range(6) for face in (0, 1) if face or n < 2]
     write_openface(csv_folder / "day/film.csv", rows)
     assert set(openface(csv_folder).values[:, 0]) == {11}
@@ -243,21 +243,21 @@ def test_a_gap_gives_rows_of_zeros(csv_folder):
 @pytest.mark.parametrize(
     ("start", "end", "state"), [(50.0, 51.0, "bad_span"), (1.0, 0.5, "bad_span"), (None, None, "missing_file")]
 )
-def test_an_utterance_without_rows_has_a_state(csv_folder, start, end, state):
+def test_an_utterance_without_rows_is_unusable(csv_folder, start, end, state):
     if state == "missing_file":
         (csv_folder / "day/film.csv").unlink()
-    with pytest.raises(UnusableError) as told:
+    with pytest.raises(UnusableError) as raised:
         openface(csv_folder, start=start, end=end)
-    assert told.value.state == state
+    assert raised.value.state == state
 
 
-def test_files_of_another_kind_are_named(csv_folder):
+def test_a_file_that_is_not_openface_output_is_refused(csv_folder):
     path = csv_folder / "day/film.csv"
     write_openface(path, [(0, 1, 0, 1)], columns=openface_module.COLUMNS[2:])
     with pytest.raises(DataError, match="lacks the columns AU01_r, AU02_r"):
         openface(csv_folder)
     write_openface(path, [(0, 1, 0, "x")])
-    with pytest.raises(DataError, match="is no number"):
+    with pytest.raises(DataError, match="is not a number"):
         openface(csv_folder)
     write_openface(path, [])
     with pytest.raises(UnusableError, match="has no rows"):

@@ -1,4 +1,4 @@
-"""Datasets of raw media in the plan: defaults, faults of the configuration, and what makes jobs due."""
+"""Datasets of raw media in the plan: defaults, invalid configurations, and due jobs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TABLE = "id,label,speaker,audio,text\nu1,glad,s1,a.wav,one\nu2,sad,s2,b.wav,two\
 
 @pytest.fixture
 def clips(tmp_path, monkeypatch):
-    """A folder of clips with a table, and word vectors, in an empty working folder."""
+    """A folder of clips with a table and word vectors, below the working folder."""
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "data" / "clips"
     folder.mkdir(parents=True)
@@ -53,7 +53,7 @@ def states(plan, modality="l"):
     return [json.loads(plan.extract_settings(of(chunk, modality)))["state"] for chunk in range(4)]
 
 
-def test_a_dataset_of_raw_media_is_a_ragged_file_with_the_modalities_that_are_extracted(clips):
+def test_a_dataset_of_raw_media_becomes_a_ragged_file_of_the_extracted_modalities(clips):
     plan = make_plan()
     assert plan.modalities("clips") == ("l",)
     assert str(plan.source(of())) == "results/extracted/clips.h5"
@@ -71,7 +71,7 @@ def test_an_iemocap_release_has_the_ten_folds_of_the_paper(release, monkeypatch)
     assert '"speaker_folds": true' in plan.join_settings(of())
 
 
-def test_a_changed_word_makes_its_chunk_due_and_a_label_only_the_list(clips):
+def test_a_changed_word_makes_its_chunk_due_and_a_changed_label_only_the_list(clips):
     plan = make_plan()
     own, listed = states(plan), plan.list_settings(of())
     (clips / "utterances.csv").write_text(TABLE.replace("u1,glad,s1", "u1,sad,s9"))
@@ -82,7 +82,7 @@ def test_a_changed_word_makes_its_chunk_due_and_a_label_only_the_list(clips):
     assert sum(a != b for a, b in zip(states(make_plan()), own, strict=True)) == 1
 
 
-def test_a_changed_clip_or_model_makes_due_what_reads_it(clips, needs):
+def test_a_changed_clip_or_model_makes_dependent_chunks_due(clips, needs):
     needs("av")
     raw = WORDS | {"a": {"extractor": "prosody"}}
     before = {m: states(make_plan(raw), m) for m in "al"}
@@ -96,7 +96,7 @@ def test_a_changed_clip_or_model_makes_due_what_reads_it(clips, needs):
     assert retrained["a"] == changed["a"]
 
 
-def test_an_option_of_an_extractor_is_a_setting_of_its_modality_only(clips, needs):
+def test_an_option_of_an_extractor_affects_its_modality_only(clips, needs):
     needs("av")
     one = make_plan(WORDS | {"a": {"extractor": "prosody"}})
     other = make_plan(WORDS | {"a": {"extractor": "prosody", "downsample": 5}})
@@ -126,7 +126,7 @@ def test_an_option_of_an_extractor_is_a_setting_of_its_modality_only(clips, need
         ({**WORDS, "source": "iemocap_release", "side": "left"}, r"raw\.side: 'left' is not possible"),
     ],
 )
-def test_a_fault_of_the_section_is_one_line_with_its_key(clips, raw, said):
+def test_an_invalid_raw_section_ends_in_one_message_with_its_key(clips, raw, said):
     with pytest.raises(NmerError, match=said) as refused:
         make_plan(raw)
     assert "\n" not in str(refused.value)
@@ -134,38 +134,38 @@ def test_a_fault_of_the_section_is_one_line_with_its_key(clips, raw, said):
 
 
 @pytest.mark.parametrize("key", ["layout", "path", "download", "paper_name"])
-def test_raw_excludes_what_it_takes_the_place_of(clips, key):
+def test_raw_excludes_the_keys_that_it_replaces(clips, key):
     value = {"download": [{"url": "https://example.org/x"}], "paper_name": "IEMOCAP"}.get(key, "npy_folder")
     with pytest.raises(ConfigError, match=f"'{key}' and 'raw' exclude each other"):
         make_plan(**{key: value})
 
 
-def test_modalities_must_be_those_that_are_extracted(clips):
+def test_modalities_must_match_the_extractors(clips):
     with pytest.raises(ConfigError, match=r"modalities: raw has extractors for l"):
         make_plan(modalities=["a", "l"])
 
 
-def test_a_table_without_what_an_extractor_reads_is_named(clips):
+def test_a_table_without_the_input_of_an_extractor_is_refused(clips):
     (clips / "utterances.csv").write_text("id,label\nu1,glad\n")
     with pytest.raises(DataError, match=r"raw\.l: no utterance has text"):
         make_plan()
 
 
-def test_a_missing_package_is_one_line_with_the_command(clips, monkeypatch):
+def test_a_missing_package_ends_in_one_message_with_the_command(clips, monkeypatch):
     found = __import__("importlib.util").util.find_spec
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None if name == "av" else found(name, *rest))
     with pytest.raises(ConfigError, match=r"raw\.a needs the package 'av', which is not installed.* make extraction"):
         make_plan({"a": {"extractor": "prosody"}})
 
 
-def test_a_pipe_in_the_place_of_a_clip_is_not_read(clips, needs):
+def test_a_named_pipe_is_not_read(clips, needs):
     needs("av")
     (clips / "a.wav").unlink()
     os.mkfifo(clips / "a.wav")
     assert len(states(make_plan({"a": {"extractor": "prosody"}}), "a")) == 4
 
 
-def test_the_page_lists_every_option_of_every_shipped_extractor_with_its_default():
+def test_the_page_lists_every_option_of_every_built_in_extractor_with_its_default():
     rows = re.findall(
         r"^\| `(\w+)` \| `(\w+)` \| (.+?) \| .+ \|$", (REPOSITORY / "docs/extraction.md").read_text(), re.MULTILINE
     )
@@ -179,7 +179,7 @@ def test_the_page_lists_every_option_of_every_shipped_extractor_with_its_default
     assert found == expected
 
 
-def test_the_pages_own_extractor_works_as_it_is_written(tmp_path):
+def test_the_example_extractor_of_the_page_works(tmp_path):
     page = (REPOSITORY / "docs/extraction.md").read_text()
     own = tmp_path / "loudness.py"
     own.write_text(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1])
@@ -191,7 +191,7 @@ def test_the_pages_own_extractor_works_as_it_is_written(tmp_path):
         extractors.load("loudness", str(own))(Segment("u"))
 
 
-def test_a_session_that_is_absent_is_left_out_of_the_numbering():
+def test_missing_sessions_are_skipped_in_the_numbering():
     folds = extract_join._consecutive_folds(["1F", "1M", "2F", "2M", "5F", "5M"])
     assert sorted(folds) == [1, 2, 3, 4, 5, 6]
     assert folds[5]["test"].tolist() == [5]

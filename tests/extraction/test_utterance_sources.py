@@ -1,4 +1,4 @@
-"""Sources of utterances: the table of clips, and IEMOCAP as it is shipped."""
+"""Sources of utterances: the table of clips, and the IEMOCAP release."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_table(folder, text, encoding="utf-8"):
     return folder
 
 
-def test_the_release_gives_four_classes_speakers_spans_files_and_words(release):
+def test_the_release_gives_classes_speakers_spans_files_and_words(release):
     found = by_id(read_release(release))
     assert sorted(found) == [
         "Ses01F_impro01_F000",
@@ -39,13 +39,13 @@ def test_the_release_gives_four_classes_speakers_spans_files_and_words(release):
     assert found["Ses01F_impro01_M000"].text == ""
 
 
-def test_six_classes_keep_excited_and_frustrated_apart(release):
+def test_six_classes_include_excited_and_frustrated(release):
     found = by_id(read_release(release, classes="six"))
     assert found["Ses01F_impro01_M000"].label == "excited"
     assert found["Ses01F_impro01_F002"].label == "frustrated"
 
 
-def test_what_has_no_label_or_number_is_counted(release):
+def test_lines_without_a_label_or_number_are_counted(release):
     skipped = read_release(release).skipped
     assert skipped["in transcripts without a number (XX)"] == 2
     assert skipped["lines of transcripts without an id"] == 2
@@ -54,9 +54,9 @@ def test_what_has_no_label_or_number_is_counted(release):
     assert skipped["of other classes"] == 2
 
 
-def test_counts_other_than_the_published_ones_are_warned_of(release):
+def test_counts_that_differ_from_the_published_ones_give_warnings(release):
     warnings = " ".join(read_release(release).warnings)
-    assert "absent: Session3, Session4, Session5" in warnings
+    assert "missing: Session3, Session4, Session5" in warnings
     assert "8 labelled utterances; the release has 10039." in warnings
     assert "2 dialogues; the release has 151." in warnings
     assert "neu 2 (published 1708)" in warnings
@@ -65,7 +65,7 @@ def test_counts_other_than_the_published_ones_are_warned_of(release):
 @pytest.mark.parametrize(
     ("rule", "sides"),
     [
-        # Speaker F and M of Ses01F, whose woman wears the markers, then of Ses02M, whose man does.
+        # Speakers F and M of Ses01F, where the woman wears the markers, then of Ses02M, where the man does.
         ("marker_left", ["left", "right", "right", "left"]),
         ("marker_right", ["right", "left", "left", "right"]),
         ("female_left", ["left", "right", "left", "right"]),
@@ -75,13 +75,13 @@ def test_the_side_of_the_speaker_follows_the_rule(release, rule, sides):
     assert [utterance.side for utterance in read_release(release, side=rule).utterances] == sides
 
 
-def test_events_are_dropped_from_words_if_asked(release):
+def test_events_can_be_dropped_from_words(release):
     found = by_id(read_release(release, events="drop"))
     assert found["Ses01F_impro01_F000"].text == "Excuse me: you said [x]: that?"
 
 
-def test_a_path_above_or_below_the_release_is_told_where_it_is(release):
-    with pytest.raises(DataError, match=r"Session1 to Session5 .* looked for\. They are in .*IEMOCAP_full_release"):
+def test_a_path_above_or_below_the_release_ends_in_a_message_with_the_right_path(release):
+    with pytest.raises(DataError, match=r"has no folders Session1 to Session5 .*They are in .*IEMOCAP_full_release"):
         read_release(release.parent)
     with pytest.raises(DataError, match=r"They are in .*IEMOCAP_full_release"):
         read_release(release / "Session1")
@@ -89,7 +89,7 @@ def test_a_path_above_or_below_the_release_is_told_where_it_is(release):
         read_release(release / "Session1/dialog/EmoEvaluation/Categorical/none")
 
 
-def test_labels_twice_unknown_blank_separated_or_latin_1_are_read_or_named(release):
+def test_irregular_labels_and_transcripts_are_read_or_reported(release):
     path = release / "Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"
     path.write_text(
         path.read_text().replace("\t", "  ")
@@ -113,7 +113,7 @@ def test_a_table_corrects_the_release(release):
         read_release(release, table="mine.csv")
 
 
-def test_a_table_is_read_with_bom_semicolons_and_line_breaks_in_quotes(tmp_path):
+def test_a_table_can_have_a_bom_semicolons_and_quoted_line_breaks(tmp_path):
     text = '\ufeffid;label;video;start;text\nu1;glad;a/one.mp4;1.5;"two\nlines"\nu2;sad;;;"x"\n'
     one, two = read_table(write_table(tmp_path, text)).utterances
     assert (one.id, one.audio, one.video, one.start, one.end, one.text) == (
@@ -130,21 +130,21 @@ def test_a_table_is_read_with_bom_semicolons_and_line_breaks_in_quotes(tmp_path)
         ("id,label,id\nu1,a,b\n", "two columns have the name 'id'"),
         ("id,label\n", "lists no utterance"),
         ("id,audio\nu1,x.wav\n", "no column 'label'"),
-        ("id,label,start\nu1,a,soon\n", "start 'soon' is no number of seconds"),
+        ("id,label,start\nu1,a,soon\n", "start 'soon' is not a number of seconds"),
         ("id,label,side\nu1,a,top\n", "side 'top' is not possible"),
         ("id,label,audio\nu1,a,../x.wav\n", r"'../x.wav' leads out of"),
         ("id,label,audio\nu1,a,/etc/passwd\n", "'/etc/passwd' leads out of"),
         ("id,label,video\nu1,a,link.mp4\n", "'link.mp4' leads out of"),
     ],
 )
-def test_a_faulty_table_ends_in_one_line(tmp_path, text, said):
+def test_an_invalid_table_ends_in_one_message(tmp_path, text, said):
     (tmp_path / "link.mp4").symlink_to("/etc/hostname")
     with pytest.raises(DataError, match=said) as refused:
         read_table(write_table(tmp_path, text))
     assert "\n" not in str(refused.value)
 
 
-def test_a_table_in_another_encoding_is_named(tmp_path):
+def test_a_table_in_another_encoding_is_refused(tmp_path):
     with pytest.raises(DataError, match="is not UTF-8 text"):
         read_table(write_table(tmp_path, "id,label\nu\xe9,a\n", "latin-1"))
 

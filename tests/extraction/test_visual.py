@@ -1,4 +1,4 @@
-"""Faces: found, followed and measured; the rebuilt network against a plain NumPy computation of it."""
+"""Faces: detection, tracking and features; the rebuilt network against a NumPy reference."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def astronaut(needs):
 
 
 def pasted(picture, *places, shape=(480, 640), size=200):
-    """Copies of a picture's face on grey, left upper corners at ``places``."""
+    """Paste copies of a picture's face on grey, with upper left corners at ``places``."""
     canvas = np.full((*shape, 3), 120, np.uint8)
     face = np.asarray(Image.fromarray(picture[:260, 90:350]).resize((size, size)))
     for x, y in places:
@@ -31,7 +31,7 @@ def pasted(picture, *places, shape=(480, 640), size=200):
     return canvas
 
 
-def test_a_face_is_found_where_it_is_and_none_where_there_is_none(astronaut):
+def test_a_face_is_detected_at_its_position(astronaut):
     (face,) = faces.detect(pasted(astronaut, (300, 100)))
     # The face of the portrait is about (225, 125): in the crop's coordinates, scaled to 200 of 260 pixels.
     assert face.centre == pytest.approx([300 + (225 - 90) / 1.3, 100 + 125 / 1.3], abs=12)
@@ -39,14 +39,14 @@ def test_a_face_is_found_where_it_is_and_none_where_there_is_none(astronaut):
     assert faces.detect(np.zeros((8, 8, 3), np.uint8)) == []
 
 
-def test_of_two_faces_the_one_is_followed_that_was_seen_before(astronaut):
+def test_of_two_faces_the_one_seen_before_is_tracked(astronaut):
     tracker = faces.FaceTracker()
     first = tracker.find(pasted(astronaut, (400, 40)))
     both = tracker.find(pasted(astronaut, (20, 60), (400, 60)))
     assert abs(both.centre[0] - first.centre[0]) < 30
 
 
-def test_a_smile_is_happy_and_a_picture_without_a_face_a_row_of_zeros(astronaut):
+def test_a_smile_is_happy_and_a_picture_without_a_face_gives_zeros(astronaut):
     found = extractors.load("face_expression")(Segment("u", pictures=[astronaut, np.zeros_like(astronaut)]))
     assert found.values.shape == (2, 135)
     assert found.counts == {"frames": 2, "faces": 1}
@@ -55,7 +55,7 @@ def test_a_smile_is_happy_and_a_picture_without_a_face_a_row_of_zeros(astronaut)
     assert not found.values[1].any()
 
 
-def test_the_mesh_does_not_depend_on_place_size_or_tilt(astronaut):
+def test_the_mesh_does_not_depend_on_position_size_or_tilt(astronaut):
     mesh = extractors.load("face_mesh")
     turned = np.asarray(Image.fromarray(astronaut).rotate(12, center=(225, 125), fillcolor=(120, 120, 120)))
     pictures = [astronaut, pasted(astronaut, (300, 100)), turned]
@@ -71,8 +71,8 @@ def test_the_mesh_does_not_depend_on_place_size_or_tilt(astronaut):
     assert chosen.shape == (1, 7)
 
 
-def test_the_network_is_the_one_in_the_file(astronaut):
-    """The first block of the Keras model, computed step by step in NumPy from the file."""
+def test_the_network_equals_the_one_in_the_file(astronaut):
+    """Compares with the first block of the Keras model, computed in NumPy from the file."""
     import h5py
     import torch
 
@@ -108,12 +108,12 @@ def test_the_network_is_the_one_in_the_file(astronaut):
                 module._normalise(torch.nn.functional.conv2d(y, network[f"conv2d_{number}"]), network, number)
             )
     np.testing.assert_allclose(y[0].permute(1, 2, 0).numpy(), x, rtol=1e-4, atol=1e-4)
-    # TensorFlow's padding: of 60 pixels, one more at the end than at the begin.
+    # TensorFlow's padding: of 60 pixels, one more at the end than at the start.
     pooled = module._pool(torch.arange(60.0).repeat(60, 1)[None, None])[0, 0, 0]
     assert pooled.tolist() == [min(2 * n + 2, 59) for n in range(30)]
 
 
-def test_features_are_equal_twice(astronaut):
+def test_extraction_is_deterministic(astronaut):
     for name in ("face_expression", "face_mesh"):
         one, other = (extractors.load(name)(Segment("u", pictures=[astronaut])).values for _ in range(2))
         assert one.tobytes() == other.tobytes()

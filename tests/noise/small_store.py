@@ -1,4 +1,4 @@
-"""A feature store of a few hand-made utterances, and the noise steps run on it in this process."""
+"""A feature store of a few generated utterances, and the noise steps, run in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DIMS = {"a": 3, "v": 4, "l": 5}
 
 
 def utterance(modality: str, name: str) -> np.ndarray:
-    """(frames, dim) float32: a of varying length and far from zero mean, l small and half of it zero rows."""
+    """Return (frames, dim) float32: a of varying length with a large mean, l small with half of its rows zero."""
     number = IDS.index(name)
     generator = np.random.default_rng([number, "avl".index(modality)])
     if modality == "a":
@@ -76,7 +76,7 @@ def make_noisy(
     match: str = "nominal",
     **settings,
 ) -> Path:
-    """Calibrate and corrupt with these settings; returns the file of noisy embeddings."""
+    """Calibrate and corrupt; return the file of noisy embeddings."""
     output = folder / f"{noise}_{snr_db}dB.h5"
     common = {"dataset": "small", "noise": noise, **settings}
     run(
@@ -90,7 +90,7 @@ def make_noisy(
 
 
 def corrupt_store(features: Path, calibration: Path, output: Path, settings: dict, threads: int = 1) -> Path:
-    """Corrupt with these settings; returns the CSV of what was measured."""
+    """Corrupt with these settings; return the CSV of the measured SNRs."""
     measured = output.with_name(f"{output.stem}_measured.csv")
     files = {"features": features, "calibration": calibration, "output": output, "measured": measured}
     run(corrupt, settings, **files, threads=threads)
@@ -98,13 +98,13 @@ def corrupt_store(features: Path, calibration: Path, output: Path, settings: dic
 
 
 def read_levels(path: Path) -> dict[str, dict[str, str]]:
-    """Rows of a calibration CSV by modality."""
+    """Return the rows of a calibration CSV by modality."""
     with path.open(newline="") as stream:
         return {row["modality"]: row for row in csv.DictReader(stream)}
 
 
 def read_noisy(path: Path, ids: tuple[str, ...] = IDS) -> dict[str, dict[str, np.ndarray]]:
-    """Noisy values by modality and utterance, cut apart at the lengths the utterances were made with."""
+    """Return noisy values by modality and utterance, split at the lengths of the clean utterances."""
     with h5py.File(path) as file:
         return {
             m: dict(

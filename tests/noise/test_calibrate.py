@@ -1,4 +1,4 @@
-"""The calibration step writes one row per modality, right in every column."""
+"""The calibration step writes one correct row per modality."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def features(tmp_path_factory):
 
 @pytest.fixture
 def levels(features, tmp_path):
-    """Runs the step; returns its rows by modality."""
+    """Return a function that runs the step and returns its rows by modality."""
 
-    def of(store=features, **settings):
+    def run_levels(store=features, **settings):
         output = tmp_path / "new" / "levels.csv"
         run(
             calibrate,
@@ -33,7 +33,7 @@ def levels(features, tmp_path):
         assert output.read_text().splitlines()[0] == COLUMNS
         return read_levels(output)
 
-    return of
+    return run_levels
 
 
 def test_there_is_a_row_per_modality_in_the_order_a_v_l(levels):
@@ -42,7 +42,7 @@ def test_there_is_a_row_per_modality_in_the_order_a_v_l(levels):
     assert {(row["dataset"], row["noise"], row["snr_db"]) for row in rows.values()} == {("small", "gaussian", "-20")}
 
 
-def test_the_variance_is_the_pooled_one_of_all_stored_frames_and_one_where_standardised(levels):
+def test_the_variance_is_pooled_over_all_stored_frames_and_is_one_where_standardised(levels):
     rows = levels()
     assert float(rows["a"]["variance"]) == pytest.approx(1)
     for modality in "vl":
@@ -50,13 +50,13 @@ def test_the_variance_is_the_pooled_one_of_all_stored_frames_and_one_where_stand
         assert float(rows[modality]["variance"]) == pytest.approx(frames.var(), rel=1e-6)
 
 
-def test_the_scope_of_the_variance_can_leave_out_rows_of_zeros(levels):
+def test_the_scope_of_the_variance_can_exclude_rows_of_zeros(levels):
     words = np.concatenate([utterance("l", name)[:3] for name in IDS]).astype(np.float64)
     assert float(levels(scope="valid_frames")["l"]["variance"]) == pytest.approx(words.var(), rel=1e-6)
 
 
 @pytest.mark.parametrize("target", [5, -10, -30])
-def test_t_is_the_nearest_and_its_alpha_bar_and_snr_belong_to_it(levels, target):
+def test_t_is_the_nearest_and_matches_its_alpha_bar_and_snr(levels, target):
     for row in levels(snr_db=target).values():
         variance = float(row["variance"])
         kept = np.array([np.prod(1 - np.linspace(0.001, 0.1, steps)) for steps in range(1, 300)])
@@ -77,7 +77,7 @@ def test_gaussian_noise_is_as_strong_as_its_label_and_impulses_5_23_db_weaker(le
     assert [row["T"] for row in impulse.values()] == [row["T"] for row in levels().values()]
 
 
-def test_options_of_a_kind_count_in_its_power(levels):
+def test_options_of_a_kind_affect_its_power(levels):
     row = levels(noise="impulse", options={"frequency": 0.5})["a"]
     assert float(row["effective_db"]) - float(row["attained_db"]) == pytest.approx(10 * math.log10(2))
 
@@ -89,13 +89,13 @@ def test_an_exact_alpha_bar_has_no_t(levels):
         assert 10 * math.log10(kept * variance / (1 - kept)) == pytest.approx(-10)
 
 
-def test_another_schedule_is_used_as_given(levels):
+def test_a_configured_schedule_is_used(levels):
     row = levels(schedule={"beta_start": 0.01, "beta_end": 0.5})["v"]
     assert float(row["alpha_bar"]) == pytest.approx(np.prod(1 - np.linspace(0.01, 0.5, int(row["T"]))))
 
 
-def test_a_level_that_misses_its_target_is_warned_of(levels, tmp_path, capsys):
-    # The lexical variance becomes about 0.03, where nothing lies between -5.7 and 14.8 dB (SPEC 2.6).
+def test_a_level_that_misses_its_target_gives_a_warning(levels, tmp_path, capsys):
+    # The lexical variance becomes about 0.03: no integer T gives an SNR between -5.7 and 14.8 dB (SPEC 2.6).
     levels(make_store(tmp_path / "x.h5", scale=0.6), snr_db=3)
     warnings = capsys.readouterr().err.splitlines()
     assert len(warnings) == 1
@@ -103,7 +103,7 @@ def test_a_level_that_misses_its_target_is_warned_of(levels, tmp_path, capsys):
     assert "exact_abar" in warnings[0]
 
 
-def test_at_0_db_a_whole_t_that_misses_gives_way_to_the_exact_level_and_the_others_stay(levels, tmp_path, capsys):
+def test_at_0_db_an_integer_t_that_misses_is_replaced_by_the_exact_level(levels, tmp_path, capsys):
     rows = levels(make_store(tmp_path / "x.h5", scale=0.6), snr_db=0)
     variance, alpha_bar = float(rows["l"]["variance"]), float(rows["l"]["alpha_bar"])
     assert rows["l"]["T"] == ""
@@ -113,28 +113,28 @@ def test_at_0_db_a_whole_t_that_misses_gives_way_to_the_exact_level_and_the_othe
     assert capsys.readouterr().err == ""
 
 
-def test_a_level_that_meets_its_target_is_not_warned_of(levels, capsys):
+def test_a_level_that_meets_its_target_gives_no_warning(levels, capsys):
     levels(snr_db=-20)
     assert capsys.readouterr().err == ""
 
 
-def test_a_constant_modality_is_refused_in_one_line_and_nothing_is_written(levels, tmp_path, capsys):
+def test_a_constant_modality_ends_in_one_message_and_nothing_is_written(levels, tmp_path, capsys):
     store = make_store(tmp_path / "x.h5")
-    with h5py.File(store, "r+") as file:  # a store with such a modality is not written in the first place
+    with h5py.File(store, "r+") as file:  # write_store refuses such a modality
         file["l"].attrs["variance_stored"] = 0.0
     with pytest.raises(SystemExit) as ending:
         levels(store)
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert ending.value.code == 1
-    assert said.startswith("error: ")
-    assert "constant" in said
+    assert message.startswith("error: ")
+    assert "constant" in message
     assert not (tmp_path / "new" / "levels.csv").exists()
 
 
 @pytest.mark.parametrize("match", ["nominal", "effective"])
-def test_noise_without_power_is_refused_in_one_line(levels, capsys, match):
+def test_noise_without_power_ends_in_one_message(levels, capsys, match):
     with pytest.raises(SystemExit):
         levels(noise="impulse", options={"frequency": 0.0}, match=match)
     assert capsys.readouterr().err == (
-        "error: noise.kinds.impulse: this noise has no power, so it has no SNR. Correct it.\n"
+        "error: noise.kinds.impulse: this noise has no power, so no SNR. Change its options.\n"
     )

@@ -1,4 +1,4 @@
-"""Calibration finds the paper's T, and says how far the attained SNR is from its target (SPEC 2.5, 2.6, 11)."""
+"""Calibration finds the paper's T and reports the attained SNR (SPEC 2.5, 2.6, 11)."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ CELLS = [(variance, target, *cell) for variance, row in TABLE.items() for target
 
 
 @pytest.mark.parametrize(("variance", "target", "steps", "attained"), CELLS)
-def test_t_and_the_attained_snr_are_those_of_the_table(variance, target, steps, attained):
+def test_t_and_the_attained_snr_equal_the_reference_table(variance, target, steps, attained):
     level = calibrate(target, variance, Schedule())
     assert level.steps == steps
-    # The table prints two decimals, and one where the miss is 10 dB.
+    # The table has two decimals, one where the miss is 10 dB.
     assert level.attained_db == pytest.approx(attained, abs=0.05 if variance == 0.01 and steps < 3 else 0.0051)
 
 
 @pytest.mark.parametrize(("variance", "steps"), [(150.8, 140), (2.204, 60), (0.0300, 5)])
-def test_the_papers_example_of_mosei_at_minus_10_db_comes_out(variance, steps):
+def test_the_papers_mosei_example_at_minus_10_db_is_reproduced(variance, steps):
     assert calibrate(-10, variance, Schedule()).steps == steps
 
 
 @pytest.mark.parametrize(("low", "high", "steps"), [(147.2, 154.5, 140), (2.148, 2.265, 60), (0.02655, 0.03327, 5)])
-def test_the_papers_example_comes_out_for_just_these_variances(low, high, steps):
+def test_only_these_variances_reproduce_the_papers_example(low, high, steps):
     inside = [calibrate(-10, v, Schedule()).steps for v in np.linspace(low * 1.001, high * 0.999, 9)]
     assert set(inside) == {steps}
     assert calibrate(-10, low * 0.997, Schedule()).steps < steps < calibrate(-10, high * 1.003, Schedule()).steps
@@ -73,7 +73,7 @@ def test_the_exact_alpha_bar_meets_its_target(variance, target):
     assert not level.misses(target)
 
 
-def test_the_signal_to_noise_ratio_is_that_of_the_noisy_features_themselves():
+def test_the_snr_equals_the_one_measured_on_noisy_features():
     generator = np.random.default_rng(0)
     clean, noise = 3 + 1.4 * generator.standard_normal(400_000), generator.standard_normal(400_000)
     alpha_bar = Schedule().alpha_bar(60)
@@ -81,7 +81,7 @@ def test_the_signal_to_noise_ratio_is_that_of_the_noisy_features_themselves():
     assert snr_db(alpha_bar, float(clean.var())) == pytest.approx(10 * math.log10(measured), abs=0.03)
 
 
-def test_a_miss_of_more_than_one_db_is_told():
+def test_a_miss_of_more_than_one_db_is_reported():
     assert calibrate(0, 0.03, Schedule()).misses(0)
     assert not calibrate(0, 0.1, Schedule()).misses(0)
 
@@ -94,12 +94,12 @@ def test_a_constant_modality_is_refused(variance, mode):
 
 
 @pytest.mark.parametrize("mode", ["exact", "steps", ""])
-def test_an_unknown_mode_is_answered_with_the_known_ones(mode):
+def test_an_unknown_mode_is_refused_with_the_valid_ones(mode):
     with pytest.raises(ConfigError, match=rf"unknown mode '{mode}'.*integer_T, exact_abar"):
         calibrate(-10, 1.0, Schedule(), mode)
 
 
-def test_of_two_t_that_are_equally_near_the_smaller_is_taken():
+def test_in_a_tie_the_smaller_t_is_chosen():
     for steps in range(2, 40):
         above, below = (snr_db(Schedule().alpha_bar(t), 1.0) for t in (steps, steps + 1))
         target = (above + below) / 2
@@ -107,7 +107,7 @@ def test_of_two_t_that_are_equally_near_the_smaller_is_taken():
             assert calibrate(target, 1.0, Schedule()).steps == steps
             break
     else:
-        pytest.fail("no target lies exactly between two levels")
+        pytest.fail("no target is exactly between two levels")
 
 
 def test_a_target_out_of_reach_is_refused():
@@ -120,7 +120,7 @@ def test_effective_matching_gives_every_kind_the_same_power_of_noise(variance):
     power = 0.3
     nominal, _target = calibrate_row(-10, variance, Schedule(), "exact_abar", power, "nominal")
     effective, target = calibrate_row(-10, variance, Schedule(), "exact_abar", power, "effective")
-    # Power of signal over power of noise, the noise having mean square 0.3.
+    # Signal power over noise power, with noise of mean square 0.3.
     ratio = [level.alpha_bar * variance / ((1 - level.alpha_bar) * power) for level in (nominal, effective)]
     assert 10 * math.log10(ratio[1]) == pytest.approx(-10, abs=1e-9)
     assert 10 * math.log10(ratio[0]) == pytest.approx(-10 + 5.2288, abs=1e-4)
@@ -138,7 +138,7 @@ def test_a_target_beyond_a_fixed_chain_is_refused():
         calibrate(-10, 1.0, Schedule(0.0001, 0.02, chain=100))
 
 
-def test_the_last_step_of_a_chain_can_be_reached_and_no_step_after_it():
+def test_a_fixed_chain_reaches_its_last_step_and_none_beyond():
     schedule = Schedule(0.0001, 0.02, chain=100)
     reached = snr_db(schedule.alpha_bar(100), 1.0)
     assert calibrate(reached + 1e-6, 1.0, schedule).steps == 100

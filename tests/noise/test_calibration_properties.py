@@ -1,4 +1,4 @@
-"""Schedules and calibration of any numbers, beside brute force over formulas that are written out here (SPEC 2)."""
+"""Property tests of schedules and calibration against brute force over independent formulas (SPEC 2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmer.noise.calibration import TOLERANCE_DB, calibrate, calibrate_row, exact
 from nmer.noise.schedule import SHAPES, Schedule
 
 LONGEST = 900
-"""More steps than any schedule needs below."""
+"""More steps than any of these schedules needs."""
 
 VARIANCE = st.floats(-3, 2.5).map(lambda exponent: 10**exponent)
 TARGET = st.integers(-40, 20)
@@ -23,7 +23,7 @@ POWER = st.floats(0.01, 4)
 
 @st.composite
 def schedules(draw: st.DrawFn) -> Schedule:
-    """Any shape between any betas, laid anew for every T or one fixed chain that is long enough."""
+    """Any shape with any betas, spaced anew for every T or as one fixed chain that is long enough."""
     start, end = draw(st.floats(1e-4, 0.3)), draw(st.floats(0.1, 0.9))
     chain = draw(st.none() | st.integers(LONGEST, 1200))
     return Schedule(min(start, end), end, draw(st.sampled_from(sorted(SHAPES))), chain)
@@ -53,7 +53,7 @@ def reference_snr(schedule: Schedule, variance: float, steps: int) -> float:
 
 
 def search(schedule: Schedule, variance: float, target: float) -> np.ndarray:
-    """The SNRs of 1, 2, 3, … steps, past the target by 3 dB: further ones are lower still."""
+    """Return the SNRs of 1, 2, 3, … steps until 3 dB below the target."""
     reached: list[float] = []
     while not reached or reached[-1] > target - 3:
         reached.append(reference_snr(schedule, variance, len(reached) + 1))
@@ -61,7 +61,7 @@ def search(schedule: Schedule, variance: float, target: float) -> np.ndarray:
 
 
 @given(schedules(), st.integers(1, LONGEST))
-def test_betas_are_those_of_the_formulas_and_rise_and_alpha_bar_is_what_they_leave(schedule, steps):
+def test_betas_follow_the_formulas_and_increase_and_alpha_bar_is_their_product(schedule, steps):
     betas, expected = schedule.betas(steps), reference_betas(schedule, steps)
     assert (betas.shape, betas.dtype) == ((steps,), np.float64)
     np.testing.assert_allclose(betas, expected, rtol=1e-9, atol=1e-14)
@@ -71,7 +71,7 @@ def test_betas_are_those_of_the_formulas_and_rise_and_alpha_bar_is_what_they_lea
 
 
 @given(schedules(), VARIANCE)
-def test_every_further_step_lowers_the_snr(schedule, variance):
+def test_each_additional_step_lowers_the_snr(schedule, variance):
     reached = [snr_db(schedule.alpha_bar(steps), variance) for steps in range(1, 60)]
     assert all(later < earlier for earlier, later in itertools.pairwise(reached))
     expected = [reference_snr(schedule, variance, steps) for steps in range(1, 60)]
@@ -88,7 +88,7 @@ def test_no_t_is_nearer_to_the_target_than_the_chosen_one(schedule, variance, ta
 
 
 @given(schedules(), VARIANCE, st.floats(-80, 80))
-def test_an_exact_level_attains_its_target_whatever_the_schedule(schedule, variance, target):
+def test_an_exact_level_attains_its_target_under_any_schedule(schedule, variance, target):
     level = calibrate(target, variance, schedule, "exact_abar")
     assert (level.steps, level.attained_db, level.alpha_bar) == (None, target, exact_alpha_bar(target, variance))
     assert 0 < level.alpha_bar < 1
@@ -97,9 +97,7 @@ def test_an_exact_level_attains_its_target_whatever_the_schedule(schedule, varia
 
 
 @given(schedules(), VARIANCE, TARGET, POWER)
-def test_effective_matching_makes_the_noise_as_strong_as_its_label_and_nominal_does_not_ask(
-    schedule, variance, target, power
-):
+def test_effective_matching_accounts_for_the_power_of_the_noise_and_nominal_does_not(schedule, variance, target, power):
     effective, sought = calibrate_row(target, variance, schedule, "exact_abar", power, "effective")
     signal, noise = effective.alpha_bar * variance, (1 - effective.alpha_bar) * power
     assert signal / noise == pytest.approx(10 ** (target / 10), rel=1e-6)
@@ -107,14 +105,12 @@ def test_effective_matching_makes_the_noise_as_strong_as_its_label_and_nominal_d
     for mode in ("integer_T", "exact_abar"):
         nominal = calibrate_row(target, variance, schedule, mode, power, "nominal")
         assert nominal == calibrate_row(target, variance, schedule, mode)
-        # Noise of unit power, which is what a kind has unless it says otherwise, is as strong as its label anyhow.
+        # With unit power, the default of a kind, both choices agree.
         assert calibrate_row(target, variance, schedule, mode, match="effective") == nominal
 
 
 @given(schedules(), VARIANCE, TARGET, POWER)
-def test_a_whole_t_of_effective_matching_is_the_nearest_to_the_label_in_the_power_of_the_noise(
-    schedule, variance, target, power
-):
+def test_effective_matching_chooses_the_integer_t_nearest_to_the_label(schedule, variance, target, power):
     level, _sought = calibrate_row(target, variance, schedule, "integer_T", power, "effective")
     gain = 10 * math.log10(power)
     miss = np.abs(search(schedule, variance, target + gain) - gain - target).min()
@@ -125,7 +121,7 @@ def test_a_whole_t_of_effective_matching_is_the_nearest_to_the_label_in_the_powe
 
 
 @given(schedules(), VARIANCE)
-def test_at_0_db_alone_a_whole_t_that_misses_gives_way_to_the_exact_level(schedule, variance):
+def test_only_at_0_db_an_integer_t_that_misses_is_replaced_by_the_exact_level(schedule, variance):
     miss = np.abs(search(schedule, variance, 0)).min()
     level, target = calibrate_row(0, variance, schedule)
     assert target == 0

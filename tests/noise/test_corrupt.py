@@ -1,4 +1,4 @@
-"""The corruption step equals a naive loop, and the noise of an utterance depends on nothing but its names."""
+"""The corruption step equals a naive loop, and the noise of an utterance depends on its names only."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_noisy_embeddings_equal_those_of_a_naive_loop(features, tmp_path, kind, 
             np.testing.assert_allclose(noisy[modality][name], expected, rtol=1e-5, atol=1e-5)
 
 
-# In a block of l, the widest modality, stand: a part of an utterance, one utterance, two and a half utterances.
+# A block of l, the widest modality, holds a part of an utterance, one utterance, or two and a half utterances.
 @pytest.mark.parametrize("frames", [4, 6, 15])
 def test_the_size_of_the_blocks_does_not_matter(features, tmp_path, monkeypatch, frames):
     whole = make_noisy(features, tmp_path / "whole")
@@ -90,11 +90,11 @@ def test_the_noise_does_not_depend_on_the_level(features, tmp_path):
         np.testing.assert_allclose(first, eps[1][key], atol=1e-5)
 
 
-def test_neither_order_nor_neighbours_change_an_utterance(features, tmp_path):
+def test_the_noise_of_an_utterance_depends_on_neither_order_nor_neighbours(features, tmp_path):
     noisy = read_noisy(make_noisy(features, tmp_path / "all", mode="exact_abar", snr_db=-10))
     chosen = ("u4", "u0", "u6")
     few = make_store(tmp_path / "few.h5", chosen)
-    # The level comes from the variance of all utterances present, so it is taken from the whole corpus.
+    # The level depends on the variance of all utterances, so use the calibration of the whole corpus.
     output = tmp_path / "few" / "x.h5"
     calibration = tmp_path / "all" / "gaussian_-10dB.csv"
     settings = {"dataset": "small", "noise": "gaussian"}
@@ -105,7 +105,7 @@ def test_neither_order_nor_neighbours_change_an_utterance(features, tmp_path):
             np.testing.assert_array_equal(found[modality][name], noisy[modality][name])
 
 
-def test_reordered_utterances_keep_their_noise_in_a_standardised_modality_too(features, tmp_path):
+def test_reordered_utterances_keep_their_noise_in_a_standardised_modality(features, tmp_path):
     order = ("u5", "u2", "Ü1", "u0", "u6", "u4", "u3")
     noisy = read_noisy(make_noisy(features, tmp_path / "all"))
     found = read_noisy(make_noisy(make_store(tmp_path / "x.h5", order), tmp_path / "other"), order)
@@ -114,7 +114,7 @@ def test_reordered_utterances_keep_their_noise_in_a_standardised_modality_too(fe
             np.testing.assert_allclose(found[modality][name], noisy[modality][name], rtol=1e-5, atol=1e-5)
 
 
-def test_another_seed_makes_other_noise_and_the_same_seed_the_same(features, tmp_path):
+def test_the_seed_determines_the_noise(features, tmp_path):
     first, again, other = (
         read_noisy(make_noisy(features, tmp_path / name, seed=seed)) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
@@ -133,7 +133,7 @@ def test_stored_rows_of_zeros_receive_noise_like_any_other(features, tmp_path):
     assert padding.std() == pytest.approx(math.sqrt(1 - kept), rel=5 / math.sqrt(2 * padding.size))
 
 
-def test_the_file_records_its_level_and_the_snr_it_measured(features, tmp_path):
+def test_the_file_records_its_level_and_measured_snr(features, tmp_path):
     output = make_noisy(features, tmp_path, "impulse", seed=3)
     levels, noisy = read_levels(output.with_suffix(".csv")), read_noisy(output)
     with h5py.File(output) as file:
@@ -150,14 +150,14 @@ def test_the_file_records_its_level_and_the_snr_it_measured(features, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs the program sha256sum (GNU coreutils)")
-def test_a_digest_stands_beside_the_file_and_equal_settings_make_equal_files(features, tmp_path):
+def test_equal_settings_make_equal_files_with_a_digest_next_to_them(features, tmp_path):
     first, second = make_noisy(features, tmp_path / "one"), make_noisy(features, tmp_path / "two")
     check = ["sha256sum", "--check", "--strict", f"{first.name}.sha256"]
     assert subprocess.run(check, cwd=first.parent, capture_output=True).returncode == 0
     assert first.read_bytes() == second.read_bytes()
 
 
-def test_a_users_own_kind_is_added_by_the_same_closed_form(features, tmp_path):
+def test_a_custom_kind_is_added_by_the_same_closed_form(features, tmp_path):
     own = tmp_path / "own.py"
     own.write_text(
         "import numpy as np\nfrom nmer.noise.registry import noise_kind\n\n\n"

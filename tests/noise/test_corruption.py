@@ -1,4 +1,4 @@
-"""Noise is added by the closed form, equal in distribution to Algorithm 1, and keyed by names (SPEC 2.2 to 2.6)."""
+"""Noise is added by the closed form, equal in distribution to Algorithm 1, and seeded by names (SPEC 2.2 to 2.6)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_noise_is_added_element_by_element_as_in_equation_3():
     assert noisy.dtype == np.float32
 
 
-def test_a_standardised_modality_is_corrupted_in_units_of_its_own_spread():
+def test_noise_acts_in_the_units_of_a_standardised_modality():
     generator = np.random.default_rng(1)
     mean, std = np.array([-3.0, 100.0, 0.0]), np.array([1.0, 20.0, 0.05])
     values = (mean + std * generator.standard_normal((6, 3))).astype(np.float32)
@@ -46,7 +46,7 @@ def test_a_standardised_modality_is_corrupted_in_units_of_its_own_spread():
     assert noisy.dtype == np.float32
 
 
-def test_the_added_noise_does_not_change_the_features_it_was_given():
+def test_adding_noise_does_not_change_its_arguments():
     values, eps = np.ones((2, 2), np.float32), np.ones((2, 2), np.float32)
     add_noise(values, eps, 0.5)
     add_noise(values, eps, 0.5, (np.zeros(2), np.ones(2)))
@@ -54,11 +54,11 @@ def test_the_added_noise_does_not_change_the_features_it_was_given():
 
 
 def test_additive_noise_without_a_level_is_refused():
-    with pytest.raises(ValueError, match="kind 'gaussian' is added at a level"):
+    with pytest.raises(ValueError, match="kind 'gaussian' is additive"):
         source().corrupt(np.ones((2, 2), np.float32), "u", "a")
 
 
-def test_algorithm_1_takes_one_step_after_the_other():
+def test_algorithm_1_adds_noise_step_by_step():
     generator = np.random.default_rng(2)
     values = generator.standard_normal((2, 3))
     drawn = [generator.standard_normal((2, 3)) for _ in range(3)]
@@ -95,7 +95,7 @@ def test_a_variance_of_2_2_becomes_1_05208_after_60_steps():
     assert iterated.var() == pytest.approx(1.05208, abs=tolerance)
 
 
-def test_impulses_are_not_what_algorithm_1_makes_of_them():
+def test_the_closed_form_and_algorithm_1_differ_for_impulse_noise():
     generator, steps = np.random.default_rng(5), 60
     zero = np.zeros((DRAWS, 1), np.float32)
     kept = Schedule().alpha_bar(steps)
@@ -107,7 +107,7 @@ def test_impulses_are_not_what_algorithm_1_makes_of_them():
     assert kurtosis(iterated) == pytest.approx(3.02, abs=0.03)
 
 
-def test_elements_without_an_impulse_shrink_all_the_same():
+def test_elements_without_an_impulse_are_scaled_too():
     values = np.full((50, 4), 2.0, np.float32)
     eps = impulse(values.shape, np.random.default_rng(6))
     noisy = add_noise(values, eps, 0.36)
@@ -131,7 +131,7 @@ def test_the_noise_of_an_utterance_does_not_depend_on_its_neighbours_or_on_order
     np.testing.assert_array_equal(one.eps("u7", "v", (9, 2)), before)
 
 
-def test_a_seed_that_is_not_given_is_0():
+def test_the_default_seed_is_0():
     named = {"kind": gaussian, "name": "gaussian", "dataset": "iemocap"}
     expected = source(seed=0).eps("u1", "a", (2, 3))
     for found in (NoiseSource(**named), NoiseSource.load("gaussian", "iemocap"), source()):
@@ -154,13 +154,13 @@ BASE = {"source": {}, "utterance": "u1", "modality": "a", "draw": 0}
     ],
     ids=str,
 )
-def test_each_name_of_the_key_makes_another_noise(change):
+def test_each_name_of_the_key_changes_the_noise(change):
     def eps(source, utterance, modality, draw):
         return globals()["source"](**source).eps(utterance, modality, (400, 50), draw)
 
     first, second = eps(**BASE), eps(**BASE | change)
     assert not np.array_equal(first, second)
-    # Independent, not merely different: the correlation of 20,000 pairs is below five standard errors.
+    # Independent, not only different: the correlation of 20,000 pairs is within five standard errors of 0.
     assert np.corrcoef(first.ravel(), second.ravel())[0, 1] == pytest.approx(0, abs=5 / math.sqrt(first.size))
 
 

@@ -1,4 +1,4 @@
-"""Noise without the workflow: the function and the command give what the workflow's cache holds, bit for bit."""
+"""Noise outside the workflow: function and command reproduce the noisy embeddings of the workflow bit for bit."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def clean(modality: str) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "impulse", "uniform", "drop_channels"])
-def test_the_function_gives_what_the_cache_holds(tmp_path, kind):
+def test_the_function_equals_the_noisy_embeddings(tmp_path, kind):
     target = None if kind == "drop_channels" else -10
     store = make_store(tmp_path / "small.h5", standardize=())
     output = make_noisy(store, tmp_path, kind, snr_db=target, seed=3)
@@ -41,7 +41,7 @@ def test_the_function_gives_what_the_cache_holds(tmp_path, kind):
         assert str(found.steps or "") == levels[m]["T"]
 
 
-def test_a_standardised_modality_gets_noise_in_units_of_its_spread(tmp_path):
+def test_a_standardised_modality_equals_the_noisy_embeddings(tmp_path):
     output = make_noisy(make_store(tmp_path / "small.h5"), tmp_path, seed=1)
     found = corrupt_features(clean("a"), dataset="small", modality="a", seed=1, standardise=True)
     with h5py.File(output) as file:
@@ -50,7 +50,7 @@ def test_a_standardised_modality_gets_noise_in_units_of_its_spread(tmp_path):
     assert found.steps == 46
 
 
-def test_a_dimension_of_one_value_gets_noise_in_its_own_units():
+def test_a_constant_dimension_gets_noise_in_its_original_units():
     drawn = np.random.default_rng(0).normal(0, 3, (400, 2))
     given = {"u": np.stack([drawn[:, 0], np.full(400, 7.0), drawn[:, 1]], axis=1)}
     found = corrupt_features(given, "gaussian", -10, dataset="d", modality="a", standardise=True)
@@ -62,7 +62,7 @@ def test_a_dimension_of_one_value_gets_noise_in_its_own_units():
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "drop_frames"])
-def test_another_draw_is_another_noise(kind):
+def test_each_draw_has_different_noise(kind):
     given = {"u": np.random.default_rng(0).normal(0, 3, (400, 2))}
     draws = [
         corrupt_features(given, kind, -10, dataset="d", modality="a", draw=draw).utterances["u"] for draw in (0, 1, 1)
@@ -71,7 +71,7 @@ def test_another_draw_is_another_noise(kind):
     np.testing.assert_array_equal(draws[1], draws[2])
 
 
-def test_a_kind_in_standardised_units_sees_them_and_its_result_is_brought_back(tmp_path):
+def test_a_standardised_kind_works_in_standardised_units(tmp_path):
     file = tmp_path / "louder.py"
     file.write_text(
         "from nmer.noise.registry import noise_kind\n\n\n"
@@ -86,15 +86,15 @@ def test_a_kind_in_standardised_units_sees_them_and_its_result_is_brought_back(t
     np.testing.assert_allclose(corrupt_features({"u": given}, "louder", None, **about).utterances["u"], 2 * given)
 
 
-def test_seed_and_draw_are_those_of_a_workflow_that_says_nothing_of_them():
+def test_default_seed_and_draw_equal_those_of_the_workflow():
     given = {"u": np.ones((50, 2))}
     about = {"dataset": "d", "modality": "a"}
-    silent = corrupt_features(given, "drop_frames", **about).utterances["u"]
+    default = corrupt_features(given, "drop_frames", **about).utterances["u"]
     np.testing.assert_array_equal(
-        silent, corrupt_features(given, "drop_frames", seed=0, draw=0, **about).utterances["u"]
+        default, corrupt_features(given, "drop_frames", seed=0, draw=0, **about).utterances["u"]
     )
     source = NoiseSource.load("drop_frames", "d")
-    np.testing.assert_array_equal(silent, source.corrupt(given["u"].astype(np.float32), "u", "a"))
+    np.testing.assert_array_equal(default, source.corrupt(given["u"].astype(np.float32), "u", "a"))
 
 
 def test_features_that_cannot_be_corrupted_are_refused():
@@ -103,7 +103,7 @@ def test_features_that_cannot_be_corrupted_are_refused():
             corrupt_features(utterances, dataset="d", modality="a")
     with pytest.raises(DataError, match="NaN or infinities"):
         corrupt_features({"u": np.full((2, 3), np.nan)}, dataset="d", modality="a")
-    with pytest.raises(DataError, match="of one width"):
+    with pytest.raises(DataError, match="with the same dim"):
         corrupt_features({"u": np.ones((2, 3)), "v": np.ones((2, 4))}, dataset="d", modality="a")
     with pytest.raises(ConfigError, match="give its target"):
         corrupt_features({"u": np.ones((2, 3))}, "gaussian", None, dataset="d", modality="a")
@@ -118,7 +118,7 @@ def test_features_that_cannot_be_corrupted_are_refused():
         ("drop_frames", {"share": "some"}, "'some' is not like its default 0.5"),
     ],
 )
-def test_an_option_that_a_kind_does_not_have_or_not_so_is_refused(kind, options, said):
+def test_an_unknown_or_invalid_option_of_a_kind_is_refused(kind, options, said):
     with pytest.raises(ConfigError, match=re.escape(said)):
         corrupt_features({"u": np.ones((2, 3))}, kind, -10, dataset="d", modality="a", options=options)
 
@@ -132,12 +132,12 @@ def test_noise_without_power_is_refused(match):
 
 
 def call(*arguments: object) -> None:
-    """The command, in this process, which has its libraries loaded already."""
+    """Run the command in this process, which has loaded its libraries already."""
     with mock.patch.object(sys, "argv", [str(SCRIPT), *map(str, arguments)]):
         command.run(add_noise.main)
 
 
-def test_a_list_of_ids_that_is_no_text_is_refused_in_one_line(tmp_path, capfd):
+def test_a_list_of_ids_that_is_not_text_ends_in_one_message(tmp_path, capfd):
     np.save(tmp_path / "x.npy", np.ones((2, 7, 5)))
     (tmp_path / "ids.txt").write_bytes(b"\xff\n\xfe\n")
     arguments = ("--input", tmp_path / "x.npy", "--modality", "l", "--snr-db", "-20", "--output", tmp_path / "y.npy")
@@ -162,7 +162,7 @@ def test_the_command_corrupts_an_array_and_prints_its_calibration(tmp_path):
     assert float(printed["measured_db"]) == pytest.approx(expected.measured_db, abs=1e-3)
 
 
-def test_the_command_takes_any_real_snr(tmp_path, capsys):
+def test_the_command_accepts_any_real_snr(tmp_path, capsys):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(0, 5, size=(8, 40, 6)))
     for level in ("-7.5", "-10.0"):
         call("--input", tmp_path / "x.npy", "--modality", "a", "--output", tmp_path / "y.npy", "--snr-db", level)
@@ -176,7 +176,7 @@ def test_the_command_takes_any_real_snr(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--snr-db", -10), "--modality: a .npy file holds one modality"),
+        (("--snr-db", -10), "--modality: a .npy file contains one modality"),
         (("--modality", "a"), "give its target in dB"),
         (("--modality", "a", "--snr-db", -10, "--noise", "gausian"), "Did you mean 'gaussian'"),
         (("--modality", "a", "--snr-db", -10, "--options", '{"width": 2}'), "unknown key 'width'"),
@@ -184,7 +184,7 @@ def test_the_command_takes_any_real_snr(tmp_path, capsys):
         (("--layout", "npy_folder", "--snr-db", -10), "utterances.csv: "),
     ],
 )
-def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys, arguments, said):
+def test_a_user_error_of_the_command_ends_in_one_message(tmp_path, capsys, arguments, said):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(4, 3, 2)))
     with pytest.raises(SystemExit) as ending:
         call("--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy", *arguments)
@@ -195,7 +195,7 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path, capsys, arguments,
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
 
 
-def test_the_command_reads_any_layout_and_writes_the_workflows_cache(tmp_path, capsys):
+def test_the_command_reads_a_layout_and_writes_the_noisy_embeddings_of_the_workflow(tmp_path, capsys):
     store = make_store(tmp_path / "small.h5", standardize=("a",))
     expected = make_noisy(store, tmp_path / "cache", "impulse", snr_db=-20, seed=4)
     settings = '{"standardize": ["a"], "options": {"protocol": "given"}, "classes": ["no", "yes"]}'

@@ -1,4 +1,4 @@
-"""Gaussian and impulse noise have the distributions that SPEC 2.3 and 2.4 give them."""
+"""Every noise kind has its documented distribution (SPEC 2.3, 2.4)."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_elements_are_independent_of_their_neighbours_in_both_directions(kind):
 
 
 @pytest.mark.parametrize("kind", [gaussian, impulse])
-def test_noise_is_float32_of_the_shape_asked_for(kind):
+def test_noise_is_float32_of_the_requested_shape(kind):
     eps = kind((3, 2), np.random.default_rng(5))
     assert (eps.shape, eps.dtype) == ((3, 2), np.float32)
 
@@ -79,7 +79,7 @@ def test_the_power_of_a_kind_that_does_not_state_it_is_measured():
     assert noise_power(uniform, {}) == noise_power(uniform, {})
 
 
-def test_the_draw_that_measures_a_power_stays_the_same_for_ever():
+def test_the_draw_that_measures_power_is_fixed():
     key = int.from_bytes(hashlib.sha256(b'["noise power"]').digest()[:16], "little")
     drawn = np.random.Generator(np.random.Philox(key=key)).standard_normal((2**20, 1))
     assert noise_power(lambda shape, generator: generator.standard_normal(shape), {}) == (drawn**2).mean()
@@ -106,7 +106,7 @@ def test_autoregressive_noise_is_stationary_with_geometric_correlation(correlati
     assert noise_power(autoregressive, {"correlation": correlation}) == 1
 
 
-def test_autoregressive_noise_is_the_recurrence_of_its_own_innovations():
+def test_autoregressive_noise_follows_its_recurrence():
     eps = autoregressive((5, 3), np.random.default_rng(8), correlation=0.7)
     innovations = np.random.default_rng(8).standard_normal((5, 3))
     expected = [innovations[0]]
@@ -120,13 +120,13 @@ VALUES = np.random.default_rng(9).normal(3, 1, (4000, 50)).astype(np.float32)
 
 
 @pytest.mark.parametrize("kind", [zero, missing])
-def test_zero_and_missing_leave_nothing(kind):
+def test_zero_and_missing_return_zeros(kind):
     found = kind(VALUES, np.random.default_rng(0))
     assert (found.shape, found.dtype, found.any()) == (VALUES.shape, np.float32, False)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
-def test_a_modality_is_missing_in_as_many_utterances_as_asked_for_and_in_more_at_a_higher_rate(rate):
+def test_a_modality_is_missing_at_the_given_rate_and_missing_utterances_stay_missing_at_higher_rates(rate):
     lost = [not missing(VALUES[:2], np.random.default_rng(seed), rate=rate).any() for seed in range(400)]
     assert np.mean(lost) == pytest.approx(rate, abs=5 * math.sqrt(0.25 / 400))
     more = [not missing(VALUES[:2], np.random.default_rng(seed), rate=0.6).any() for seed in range(400)]
@@ -143,13 +143,13 @@ def test_kinds_declare_the_option_that_is_their_level(tmp_path):
     file = tmp_path / "own.py"
     file.write_text('@noise_kind("own", additive=False, level="shar")\ndef own(values, generator, *, share=0.5): ...\n')
     with pytest.raises(
-        ConfigError, match=r"level of 'own' is 'shar', which is none of its options. Did you mean 'share'"
+        ConfigError, match=r"level of 'own' is 'shar', which is not one of its options. Did you mean 'share'"
     ):
         level_option(noise_kinds.declaration("own", str(file)))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_lost_frames_are_whole_and_as_many_as_asked_for(share):
+def test_frames_are_dropped_whole_and_at_the_given_share(share):
     found = drop_frames(VALUES, np.random.default_rng(1), share=share)
     lost = ~found.any(axis=1)
     assert lost.mean() == pytest.approx(share, abs=5 * math.sqrt(0.25 / len(VALUES)))
@@ -157,7 +157,7 @@ def test_lost_frames_are_whole_and_as_many_as_asked_for(share):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_lost_channels_are_lost_in_every_frame(share):
+def test_channels_are_dropped_in_every_frame(share):
     wide = VALUES.T.copy()
     found = drop_channels(wide, np.random.default_rng(2), share=share)
     lost = ~found.any(axis=0)

@@ -1,4 +1,4 @@
-"""What the noisy embeddings turn out to hold: measured SNR, further draws, and kinds without an SNR."""
+"""Noisy embeddings: measured SNR, additional draws, and kinds without an SNR."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_measured_snr_is_that_of_the_noise_in_the_files(features, tmp_path, 
         np.testing.assert_allclose(found, np.percentile(each, (5, 50, 95)), atol=0.05)
 
 
-def test_further_draws_are_other_noise_and_the_first_stays_as_it_is(features, tmp_path):
+def test_additional_draws_differ_and_leave_the_first_unchanged(features, tmp_path):
     alone, three = make_noisy(features, tmp_path / "one"), make_noisy(features, tmp_path / "three", draws=3)
     with h5py.File(alone) as first, h5py.File(three) as several:
         for m in DIMS:
@@ -65,7 +65,7 @@ def test_further_draws_are_other_noise_and_the_first_stays_as_it_is(features, tm
 
 
 @pytest.mark.parametrize(("kind", "neutral"), [("zero", 0.0), ("missing", None)])
-def test_kinds_without_an_snr_replace_the_features_and_say_so(features, tmp_path, kind, neutral):
+def test_kinds_without_an_snr_replace_the_features_and_leave_the_level_empty(features, tmp_path, kind, neutral):
     output = make_noisy(features, tmp_path, kind, snr_db=None)
     noisy = read_noisy(output)
     for m in DIMS:
@@ -81,7 +81,7 @@ def test_kinds_without_an_snr_replace_the_features_and_say_so(features, tmp_path
         assert "measured_db" not in file["a"].attrs
 
 
-def test_lost_frames_do_not_depend_on_order_or_neighbours(features, tmp_path):
+def test_dropped_frames_do_not_depend_on_order_or_neighbours(features, tmp_path):
     noisy = read_noisy(make_noisy(features, tmp_path / "all", "drop_frames", snr_db=None))
     order = ("u5", "u2", "Ü1")
     few = make_store(tmp_path / "few.h5", order)
@@ -97,7 +97,7 @@ def test_lost_frames_do_not_depend_on_order_or_neighbours(features, tmp_path):
     assert lost > 0
 
 
-def test_a_name_of_its_own_draws_what_its_kind_draws(features, tmp_path):
+def test_a_custom_name_of_a_kind_does_not_change_its_noise(features, tmp_path):
     plain = read_noisy(make_noisy(features, tmp_path / "plain", "impulse", options={"frequency": 0.5}))
     settings = {"kind": "impulse", "options": {"frequency": 0.5}}
     named = read_noisy(make_noisy(features, tmp_path / "named", "crackle", **settings))
@@ -106,7 +106,7 @@ def test_a_name_of_its_own_draws_what_its_kind_draws(features, tmp_path):
             np.testing.assert_array_equal(plain[m][name], named[m][name])
 
 
-def test_utterances_without_variance_are_counted_and_left_out_of_the_percentiles(features, tmp_path, monkeypatch):
+def test_utterances_without_variance_are_counted_and_excluded_from_the_percentiles(features, tmp_path, monkeypatch):
     silent = ("u2", "u5")
 
     def with_silence(modality, name):

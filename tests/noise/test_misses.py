@@ -1,4 +1,4 @@
-"""Noise that is not as strong as its label is warned of, for every kind, and the reason is named."""
+"""Noise whose strength differs from its label gives a warning with the reason, for every kind."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def row(**given: object) -> dict[str, object]:
         ({"measured_db": "", "effective_db": -4.8}, WEAK),
     ],
 )
-def test_the_reason_of_a_miss(given, reason):
+def test_a_miss_has_its_reason(given, reason):
     assert miss(row(**given)) == reason
     assert len(miss_sentences([row(**given)])) == bool(reason)
 
 
-def test_a_sentence_counts_the_levels_of_a_noise_and_gives_the_range():
+def test_a_sentence_gives_the_number_of_misses_and_their_range():
     rows = [
         row(),
         row(snr_db=-20, effective_db=-15, attained_db=-20, target_db=-20, measured_db=-15),
@@ -82,15 +82,13 @@ def test_a_sentence_counts_the_levels_of_a_noise_and_gives_the_range():
     ]
     rows += [row(noise="other", measured_db=-40)]
     drawn, weak, other = miss_sentences(rows)
-    assert drawn.startswith("d, n: 1 of 3 levels miss their target by +17.0 dB. The noise that was drawn")
+    assert drawn.startswith("d, n: 1 of 3 levels miss their target by +17.0 dB. The power of the noise drawn")
     assert weak.startswith("d, n: 1 of 3 levels miss their target by +5.0 dB. ")
     assert other.startswith("d, other: 1 of 1 levels miss their target by -30.0 dB. ")
 
 
 @pytest.mark.parametrize("dependence", DEPENDENT)
-def test_a_kind_whose_power_is_not_what_it_was_calibrated_with_is_warned_of_everywhere(
-    tmp_path, monkeypatch, capsys, dependence
-):
+def test_a_kind_whose_power_differs_from_its_calibration_gives_warnings(tmp_path, monkeypatch, capsys, dependence):
     file = write_kind(tmp_path, *DEPENDENT[dependence])
     output = make_noisy(make_store(tmp_path / "small.h5"), tmp_path, "mine", file=file)
     assert "warning: small, mine: " in capsys.readouterr().err
@@ -113,14 +111,14 @@ def test_kinds_of_unit_power_miss_nothing(tmp_path, capsys, kind):
     assert "miss" not in capsys.readouterr().err
 
 
-def test_impulses_are_said_to_be_weaker_than_their_label_unless_calibrated_for_it(tmp_path, capsys):
+def test_impulse_noise_gives_a_warning_unless_calibration_accounts_for_its_power(tmp_path, capsys):
     make_noisy(make_store(tmp_path / "small.h5"), tmp_path, "impulse", mode="exact_abar")
     assert "The noise does not have unit power" in capsys.readouterr().err
     make_noisy(make_store(tmp_path / "small.h5"), tmp_path, "impulse", mode="exact_abar", match="effective")
     assert "miss" not in capsys.readouterr().err
 
 
-def test_add_noise_warns_for_an_array_too(tmp_path, monkeypatch, capsys):
+def test_add_noise_warns_for_arrays(tmp_path, monkeypatch, capsys):
     file = write_kind(tmp_path, *DEPENDENT["on the width"])
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, 50, 8)))
     given = ["--input", tmp_path / "x.npy", "--modality", "a", "--snr-db", "-10", "--noise", "mine", "--file", file]
@@ -132,7 +130,7 @@ def test_add_noise_warns_for_an_array_too(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     "returned",
     [
-        "generator.standard_normal(shape[1])",  # would be spread over the frames
+        "generator.standard_normal(shape[1])",  # would be broadcast over the frames
         "generator.standard_normal((shape[0], 1))",
         "1.0",
         "None",
@@ -140,7 +138,7 @@ def test_add_noise_warns_for_an_array_too(tmp_path, monkeypatch, capsys):
         "np.ones(shape, complex)",
     ],
 )
-def test_what_is_no_noise_of_the_shape_asked_for_is_refused(tmp_path, returned):
+def test_noise_of_a_wrong_shape_or_type_is_refused(tmp_path, returned):
     file = write_kind(tmp_path, returned, "mine.power = lambda: 1.0")
     with pytest.raises(ConfigError, match="Noise kind 'mine' returned"):
         corrupt_features({"u": np.eye(5)}, "mine", -10, dataset="d", modality="a", file=file)
@@ -152,7 +150,7 @@ def test_what_is_no_noise_of_the_shape_asked_for_is_refused(tmp_path, returned):
     "returned",
     ["None", "'noise'", "np.ones(shape) * 1j", "[[1.0], [1.0, 2.0]]", "{}", "object()", "np.ones(3, 'M8[s]')"],
 )
-def test_what_is_no_noise_is_refused_where_its_power_is_measured_too(tmp_path, capsys, returned):
+def test_a_result_that_is_not_noise_is_refused_when_its_power_is_measured(tmp_path, capsys, returned):
     file = write_kind(tmp_path, returned)
     with pytest.raises(ConfigError, match="Noise kind 'mine' returned"):
         corrupt_features({"u": np.eye(5)}, "mine", -10, dataset="d", modality="a", file=file)
@@ -167,20 +165,20 @@ def test_what_is_no_noise_is_refused_where_its_power_is_measured_too(tmp_path, c
     ],
 )
 @pytest.mark.parametrize("additive", [True, False])
-def test_noise_that_is_not_drawn_from_the_generator_alone_is_refused(tmp_path, returned, additive):
+def test_noise_drawn_outside_the_generator_is_refused(tmp_path, returned, additive):
     declared = '@noise_kind("mine")' if additive else '@noise_kind("mine", additive=False)'
     kind = KIND.format(returned=returned, stated="count = []").replace('@noise_kind("mine")', declared)
     if not additive:
         kind = kind.replace("(shape, generator)", "(values, generator)").replace("(shape)", "(values.shape)")
     (tmp_path / "mine.py").write_text(kind)
-    with pytest.raises(ConfigError, match="'mine' returned other noise when it was called again"):
+    with pytest.raises(ConfigError, match="'mine' returned different noise when called again"):
         corrupt_features({"u": np.eye(5)}, "mine", -10, dataset="d", modality="a", file=str(tmp_path / "mine.py"))
     store = make_store(tmp_path / "small.h5")
     with pytest.raises(SystemExit):
         make_noisy(store, tmp_path, "mine", -10 if additive else None, file=str(tmp_path / "mine.py"))
 
 
-def test_a_kind_that_writes_into_the_features_leaves_those_of_the_caller_unchanged(tmp_path):
+def test_a_kind_that_writes_into_its_argument_does_not_change_the_callers_features(tmp_path):
     kind = KIND.replace('("mine")', '("mine", additive=False)').replace("(shape, generator)", "(values, generator)")
     (tmp_path / "mine.py").write_text(kind.format(returned="np.multiply(values, 0, out=values)", stated=""))
     clean = np.eye(5, dtype=np.float32)

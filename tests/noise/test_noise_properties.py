@@ -1,4 +1,4 @@
-"""What holds for noise of any kind, of any features and names, against formulas written out here (SPEC 2)."""
+"""Property tests of noise of any kind on any features and names, against independent formulas (SPEC 2)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nmer.noisy_embeddings.noisy import corrupt_modality
 
 SHAPE = st.tuples(st.integers(1, 9), st.integers(1, 6))
 NAME = st.text('aZ09_-.[] "\\\n/äß漢Ω\u0301😀', min_size=1, max_size=8)
-"""Of a few characters of every sort: to choose from all that there are, hypothesis lists them first, for seconds."""
+"""From a few characters of every sort: choosing from all of Unicode makes hypothesis list it first, for seconds."""
 ALPHA_BAR = st.floats(1e-6, 1 - 1e-6)
 SEED = st.integers(0, 2**32)
 OPTIONS = {
@@ -41,27 +41,27 @@ ADDITIVE = ("gaussian", "impulse", "uniform", "autoregressive")
 
 
 def features(shape: tuple[int, int], seed: int) -> np.ndarray:
-    """(frames, dim) float32 of a mean and a spread of their own in every dimension."""
+    """Return (frames, dim) float32 with a different mean and deviation in every dimension."""
     drawn = np.random.default_rng(seed)
     centre, scale = drawn.normal(0, 10, shape[1]), np.exp(drawn.normal(0, 2, shape[1]))
     return (centre + scale * drawn.standard_normal(shape)).astype(np.float32)
 
 
 def rounding(*values: np.ndarray) -> float:
-    """What some operations on float32 of this size may lose."""
+    """Return the rounding error to expect of some operations on float32 of this size."""
     return 1e-6 * max(np.abs(each).max() for each in values)
 
 
 @st.composite
 def sources(draw: st.DrawFn, kinds: tuple[str, ...] | None = None) -> NoiseSource:
-    """Any shipped kind with any of its options, under any dataset and seed."""
+    """Any built-in kind with any of its options, under any dataset and seed."""
     kind = draw(st.sampled_from(kinds or noise_kinds.shipped()))
     options = draw(OPTIONS.get(kind, st.just({})))
     return NoiseSource.load(kind, draw(NAME), draw(SEED), options)
 
 
 def naive_eps(source: NoiseSource, utterance: str, modality: str, shape: tuple[int, int], draw: int) -> np.ndarray:
-    """Gaussian noise as the contract on its key has it."""
+    """Draw Gaussian noise from the documented key."""
     names = ["noise", source.seed, source.dataset, utterance, modality, source.name, draw]
     text = json.dumps(names, ensure_ascii=False, separators=(",", ":"))
     key = int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")
@@ -69,7 +69,7 @@ def naive_eps(source: NoiseSource, utterance: str, modality: str, shape: tuple[i
 
 
 @given(sources(), SHAPE, NAME, st.sampled_from("avl"), st.integers(0, 5), ALPHA_BAR, st.booleans(), SEED)
-def test_any_kind_keeps_shape_and_type_and_does_the_same_whatever_was_drawn_before(
+def test_any_kind_keeps_shape_and_type_and_does_not_depend_on_earlier_draws(
     source, shape, utterance, modality, draw, alpha_bar, standardised, seed
 ):
     values = features(shape, seed)
@@ -84,7 +84,7 @@ def test_any_kind_keeps_shape_and_type_and_does_the_same_whatever_was_drawn_befo
 
 
 @given(sources(("zero", "missing", "drop_frames", "drop_channels")), SHAPE, SEED)
-def test_a_kind_without_an_snr_leaves_an_element_as_it_is_or_takes_it_away(source, shape, seed):
+def test_a_kind_without_an_snr_keeps_elements_or_sets_them_to_zero(source, shape, seed):
     values = features(shape, seed)
     found = source.corrupt(values, "u", "v")
     kept = found != 0
@@ -98,7 +98,7 @@ def test_a_kind_without_an_snr_leaves_an_element_as_it_is_or_takes_it_away(sourc
 
 
 @given(sources(ADDITIVE))
-def test_the_stated_power_of_a_kind_is_that_of_its_noise_in_every_frame(source):
+def test_the_declared_power_of_a_kind_equals_the_power_of_its_noise_in_every_frame(source):
     count = 20_000
     squares = np.square(source.eps("u", "a", (3, count)).astype(np.float64))
     power = noise_power(source.kind, source.options)
@@ -120,8 +120,8 @@ def test_noise_is_added_by_the_closed_form_in_the_units_of_the_corruption_space(
 
 
 @given(st.integers(1, 80), st.sampled_from(sorted(SHAPES)), st.floats(1e-4, 0.1), st.floats(0.1, 0.9))
-def test_the_steps_of_a_chain_add_up_to_the_closed_form(steps, shape, start, end):
-    # The clean features are one unit vector, the noise of every step another: what is left of each can be read off.
+def test_the_steps_of_a_chain_compose_to_the_closed_form(steps, shape, start, end):
+    # The clean features and the noise of each step are different unit vectors, so each share can be read directly.
     schedule = Schedule(start, end, shape)
     units = iter(np.eye(steps + 1)[1:])
     found = add_noise_iteratively(np.eye(steps + 1)[0], steps, schedule, lambda _shape: next(units))
@@ -136,9 +136,7 @@ LENGTHS = st.lists(st.integers(1, 9), min_size=2, max_size=7)
 
 
 @given(sources(ADDITIVE), LENGTHS, st.integers(-40, 20), st.booleans(), SEED)
-def test_features_in_memory_have_the_snr_that_is_told_whatever_their_order(
-    source, lengths, target_db, standardise, seed
-):
+def test_features_in_memory_have_the_reported_snr_in_any_order(source, lengths, target_db, standardise, seed):
     drawn = random.Random(seed)
     clean = {f"ü{number}": features((length, 3), seed + number) for number, length in enumerate(lengths)}
     given_as = {"dataset": source.dataset, "modality": "l", "seed": source.seed, "options": source.options}
@@ -151,7 +149,7 @@ def test_features_in_memory_have_the_snr_that_is_told_whatever_their_order(
     assert found.attained_db == pytest.approx(10 * math.log10(ratio), abs=1e-8)
     power = {"impulse": source.options.get("frequency", 0.3)}.get(source.name, 1.0)
     assert found.effective_db == pytest.approx(10 * math.log10(ratio / power), abs=1e-8)
-    # What the noise was is drawn once more, by its names.
+    # Draw the same noise again, by its names.
     eps = np.concatenate([source.eps(name, "l", values.shape) for name, values in clean.items()]).astype(np.float64)
     if eps.any():
         assert found.measured_db == pytest.approx(10 * math.log10(ratio / np.square(eps).mean()), abs=1e-4)
@@ -171,7 +169,7 @@ def test_features_in_memory_have_the_snr_that_is_told_whatever_their_order(
 
 
 @given(sources(ADDITIVE), st.floats(-1e3, 1e3, width=32), SHAPE)
-def test_features_of_one_value_have_no_snr_and_are_refused(source, value, shape):
+def test_constant_features_are_refused(source, value, shape):
     with pytest.raises(ConfigError, match="constant"):
         corrupt_features({"u": np.full(shape, value)}, source.name, -10, dataset="d", modality="a")
 
@@ -199,7 +197,7 @@ def write(path, clean: list[np.ndarray], names: list[str], standardised: bool):
 
 @settings(max_examples=15)
 @given(st.data(), LENGTHS, st.integers(1, 5), st.booleans(), ALPHA_BAR, SEED)
-def test_a_cache_is_the_closed_form_of_every_utterance_whatever_blocks_and_threads(
+def test_noisy_embeddings_are_the_closed_form_for_any_blocks_and_threads(
     folder, data, lengths, dim, standardised, alpha_bar, seed
 ):
     clean = [features((length, dim), seed + number) for number, length in enumerate(lengths)]
@@ -221,7 +219,7 @@ def test_a_cache_is_the_closed_form_of_every_utterance_whatever_blocks_and_threa
         np.testing.assert_array_equal(alone, together)
     frames = np.concatenate(clean).astype(np.float64)
     centre = frames.mean(axis=0) if standardised else 0.0
-    # A dimension of one value is left in its own units (SPEC 2.6).
+    # A constant dimension keeps its units (SPEC 2.6).
     spread = np.where(frames.std(axis=0) > 0, frames.std(axis=0), 1.0) if standardised else 1.0
     for draw, found in enumerate(caches[0]):
         eps = [naive_eps(source, name, "v", values.shape, draw) for name, values in zip(names, clean, strict=True)]

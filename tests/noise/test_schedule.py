@@ -1,4 +1,4 @@
-"""The schedule is the paper's: linear, laid anew for every T (SPEC 2.1 and 11)."""
+"""The default schedule is the paper's: linear, spaced anew for every T (SPEC 2.1 and 11)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_longer_chains_always_keep_less_of_the_signal():
 
 
 def diffusers_betas(shape: str, steps: int, start: float, end: float) -> list[float]:
-    """The betas as the documentation of the library diffusers gives their formulas, one at a time."""
+    """Compute the betas from the formulas in the documentation of the library diffusers, one at a time."""
     if shape == "squaredcos_cap_v2":
 
         def bar(time: float) -> float:
@@ -84,7 +84,7 @@ def test_every_shape_has_its_published_betas(shape, steps):
     assert schedule.alpha_bar(steps) == pytest.approx(math.prod(1 - beta for beta in expected), rel=1e-9, abs=1e-300)
 
 
-def test_a_fixed_chain_is_cut_at_t_instead_of_laid_anew():
+def test_a_fixed_chain_is_truncated_at_t():
     whole = diffusers_betas("linear", 1000, 0.0001, 0.02)
     schedule = Schedule(0.0001, 0.02, chain=1000)
     for steps in (1, 10, 999):
@@ -93,6 +93,6 @@ def test_a_fixed_chain_is_cut_at_t_instead_of_laid_anew():
     assert schedule.alpha_bar(1000) == pytest.approx(4.0358e-5, rel=1e-4)
 
 
-def test_an_unknown_shape_is_refused_with_the_nearest_one():
+def test_an_unknown_shape_is_refused_with_the_nearest_name():
     with pytest.raises(ConfigError, match=r"noise[.]schedule: unknown schedule 'lineal'. Did you mean 'linear'"):
         Schedule(shape="lineal")

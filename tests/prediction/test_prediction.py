@@ -1,4 +1,4 @@
-"""A model file is enough to predict, and what is predicted is what the workflow predicted."""
+"""Prediction needs only a model file and reproduces the predictions of the workflow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PROBABILITIES = [f"prob_{name}" for name in CLASSES]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """Features, noisy embeddings, and a model that the step itself trained."""
+    """Features, noisy embeddings, and a model trained by the step."""
     folder = tmp_path_factory.mktemp("prediction")
     features, noisy = make_files(folder)
     model = folder / "model.safetensors"
@@ -43,7 +43,7 @@ def nmer_command(*given: object) -> None:
 
 
 def failure(capsys, *given: object) -> str:
-    """The one line in which the command fails."""
+    """Run a command that must fail and return its one-line message."""
     with pytest.raises(SystemExit) as ended:
         nmer_command(*given)
     assert ended.value.code == 1
@@ -53,7 +53,7 @@ def failure(capsys, *given: object) -> str:
     return captured.err
 
 
-def test_the_command_finds_the_workflows_own_predictions_digit_for_digit(trained, tmp_path):
+def test_the_command_reproduces_the_predictions_of_the_workflow_exactly(trained, tmp_path):
     features, noisy, model = trained
     scored = {key: SETTINGS[key] for key in ("dataset", "system", "regime", "repeats")} | {"folds": [1]}
     scored |= {"noise": "gaussian", "snr_db": -10}
@@ -69,7 +69,7 @@ def test_the_command_finds_the_workflows_own_predictions_digit_for_digit(trained
     assert found["prediction"].tolist() == [CLASSES[number] for number in best]
 
 
-def test_probabilities_are_those_of_each_utterance_by_itself_normalised(trained):
+def test_probabilities_equal_those_of_each_normalised_utterance_individually(trained):
     model = load_trained(trained[2], repeat=2)
     found = model.predict({m: [utterance(m, number) for number in range(21)] for m in DIMS})
     assert found.shape == (21, len(CLASSES))
@@ -81,7 +81,7 @@ def test_probabilities_are_those_of_each_utterance_by_itself_normalised(trained)
         np.testing.assert_allclose(found[number], expected, atol=1e-5)
 
 
-def test_a_folder_of_arrays_gives_the_same_as_the_store(trained, tmp_path):
+def test_a_folder_of_arrays_and_the_store_give_the_same_predictions(trained, tmp_path):
     for m in DIMS:
         (tmp_path / m).mkdir()
         for number, name in enumerate(IDS):
@@ -95,7 +95,7 @@ def test_a_folder_of_arrays_gives_the_same_as_the_store(trained, tmp_path):
         np.testing.assert_allclose(by_name[name], expected, atol=1e-5)
 
 
-def test_a_split_is_read_in_its_own_order(trained):
+def test_a_split_is_read_in_its_stored_order(trained):
     found = read_new_features(trained[0], ("v",), "train", fold=2)
     assert found.ids == [IDS[row] for row in FOLDS[2]["train"]]
     np.testing.assert_array_equal(found.features["v"][0], utterance("v", FOLDS[2]["train"][0]))
@@ -110,7 +110,7 @@ def test_values_that_are_not_finite_count_as_zero(trained):
     np.testing.assert_array_equal(model.predict(broken), model.predict(features))
 
 
-def test_no_utterance_gives_no_probability(trained):
+def test_no_utterances_give_no_probabilities(trained):
     assert load_trained(trained[2]).predict({m: [] for m in DIMS}).shape == (0, len(CLASSES))
 
 
@@ -128,7 +128,7 @@ def without(features: dict, modality: str) -> dict:
         (lambda f: f | {"a": f["a"] * 2}, "different numbers of utterances"),
     ],
 )
-def test_features_that_do_not_fit_are_refused(trained, change, said):
+def test_features_that_do_not_match_the_model_are_refused(trained, change, said):
     features = {m: [utterance(m, 3)] for m in DIMS}
     with pytest.raises(DataError) as error:
         load_trained(trained[2]).predict(change(features))
@@ -163,7 +163,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize("description", WRONG)
-def test_a_model_that_is_described_wrongly_is_refused_in_one_line(trained, tmp_path, capsys, description):
+def test_a_model_with_an_invalid_description_ends_in_one_message(trained, tmp_path, capsys, description):
     model = described(tmp_path, description)
     said = failure(capsys, "predict", "--model", model, "--features", trained[0], "--out", tmp_path / "o.csv")
     assert str(model) in said
@@ -174,7 +174,7 @@ def directory(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [foreign, damaged, directory, lambda folder: folder / "absent.safetensors"])
-def test_a_file_that_is_no_model_is_refused_in_one_line(trained, tmp_path, capsys, make):
+def test_a_file_that_is_not_a_model_ends_in_one_message(trained, tmp_path, capsys, make):
     out = tmp_path / "o.csv"
     said = failure(capsys, "predict", "--model", make(tmp_path), "--features", trained[0], "--out", out)
     assert str(make(tmp_path)) in said
@@ -204,7 +204,7 @@ def empty_folder(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [text_file, empty_hdf5, wrong_offset, empty_folder, lambda folder: folder / "absent"])
-def test_features_that_cannot_be_read_are_refused_in_one_line(trained, tmp_path, capsys, make):
+def test_unreadable_features_end_in_one_message(trained, tmp_path, capsys, make):
     out = tmp_path / "o.csv"
     said = failure(capsys, "predict", "--model", trained[2], "--features", make(tmp_path), "--out", out)
     assert str(make(tmp_path)) in said
@@ -220,13 +220,13 @@ def test_features_that_cannot_be_read_are_refused_in_one_line(trained, tmp_path,
         (("--split", "test", "--fold", 9), "fold/9/test"),
     ],
 )
-def test_an_impossible_choice_is_refused_in_one_line(trained, tmp_path, capsys, given, said):
+def test_an_impossible_choice_ends_in_one_message(trained, tmp_path, capsys, given, said):
     out = tmp_path / "o.csv"
     assert said in failure(capsys, "predict", "--model", trained[2], "--features", trained[0], "--out", out, *given)
     assert not out.exists()
 
 
-def test_a_file_of_code_that_a_model_names_is_not_executed_by_itself(trained, tmp_path):
+def test_a_python_file_named_in_a_model_is_not_executed(trained, tmp_path):
     from nmer.training.models import load_settings, save_models
 
     states = {1: {key.removeprefix("repeat1."): value for key, value in load_file(trained[2]).items()}}

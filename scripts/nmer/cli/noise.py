@@ -51,6 +51,6 @@ def _decibels(text: str) -> float:
 
 def run(arguments: argparse.Namespace) -> None:
     """Corrupt, print the calibration."""
-    from nmer.noisy_embeddings.own_features import corrupt
+    from nmer.noisy_embeddings.user_features import corrupt
 
     corrupt(arguments)

@@ -1,1 +1,1 @@
-"""From media to features: extractors, sources of utterances, decoding, the jobs of extraction."""
+"""Extraction of features from media: extractors, sources of utterances, decoding, jobs."""

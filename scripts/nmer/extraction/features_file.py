@@ -1,7 +1,7 @@
-"""Extracted features of some utterances in one file: HDF5, ragged, with the state of every utterance.
+"""HDF5 file with the extracted features and states of utterances, as ragged arrays.
 
-``id``, ``state``, ``key`` (n,) text; ``counts`` (n,) JSON; ``values`` (total frames, dim) float32; ``offset`` (n + 1,),
-utterance i being the frames from ``offset[i]`` to ``offset[i + 1]``. An utterance without features has no frames.
+``id``, ``state``, ``key`` (n,) text; ``counts`` (n,) JSON; ``values`` (total frames, dim) float32; ``offset`` (n + 1,):
+utterance i has the frames from ``offset[i]`` to ``offset[i + 1]``. An utterance without features has no frames.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from nmer.hdf5_output import create_file
 
 @dataclass(frozen=True)
 class Entry:
-    """What became of one utterance.
+    """The result of one utterance.
 
-    key: digest of all that its features depend on. values: (frames, dim) float32, without frames where ``state`` is not
+    key: digest of everything that the features depend on. values: (frames, dim) float32, no frames if ``state`` is not
     usable.
     """
 
@@ -35,8 +35,8 @@ class Entry:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-def write_entries(path: Path, entries: Sequence[Entry], about: dict[str, Any]) -> None:
-    """Write a file of features. about: attributes, stored as JSON."""
+def write_entries(path: Path, entries: Sequence[Entry], metadata: dict[str, Any]) -> None:
+    """Write a file of features. metadata: attributes, stored as JSON."""
     dim = max((entry.values.shape[1] for entry in entries), default=0)
     size = sum(entry.values.nbytes for entry in entries)
     with create_file(path, size) as file:
@@ -47,12 +47,12 @@ def write_entries(path: Path, entries: Sequence[Entry], about: dict[str, Any]) -
         with_frames = [entry.values for entry in entries if len(entry.values)]
         file["values"] = np.concatenate(with_frames) if with_frames else np.zeros((0, dim), np.float32)
         file["offset"] = np.cumsum([0, *(len(entry.values) for entry in entries)], dtype=np.int64)
-        for name, value in about.items():
+        for name, value in metadata.items():
             file.attrs[name] = json.dumps(value, sort_keys=True)
 
 
 def read_entries(path: Path) -> tuple[list[Entry], dict[str, Any]]:
-    """The entries of a file, and what it says about itself. Raises DataError if it is damaged."""
+    """Read the entries and the metadata of a file. Raises DataError if it is damaged."""
     try:
         file = h5py.File(path, "r")
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Films of a talking face: a voice, a moving portrait, and word vectors for what is said.
+"""Generated films of a talking face: a voice, a moving portrait, and word vectors for the spoken words.
 
-Each modality carries the class: the voice by its rate, pitch and loudness, the words by their choice, the face by blur
-and contrast, for extractors normalise its place and size away. The portrait is NASA's of Eileen Collins, public domain,
+Every modality depends on the class: the voice by rate, pitch and loudness, the words by their choice, the face by blur
+and contrast, because extractors normalise position and size. The portrait is NASA's of Eileen Collins (public domain),
 from the wheel ``scikit-image``.
 """
 
@@ -34,21 +34,21 @@ RATE = {"calm": 0.8, "happy": 1.1, "angry": 1.3}
 PITCH = {"calm": 0.85, "happy": 1.3, "angry": 1.05}
 LOUDNESS = {"calm": 0.5, "happy": 0.75, "angry": 1.0}
 SPREAD = 0.12
-"""Relative standard deviation of rate, pitch and loudness, so that classes overlap."""
+"""Relative standard deviation of rate, pitch and loudness. It makes classes overlap."""
 
 BLUR = {"calm": 2.2, "happy": 0.6, "angry": 0.6}
 CONTRAST = {"calm": 1.0, "happy": 0.8, "angry": 1.5}
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 240, 320, 10
 FACE = (225.0, 140.0)
-"""Where the face is in the portrait, x and y in pixels."""
+"""Position of the face in the portrait, x and y in pixels."""
 
-SHOWN_HEIGHT = 300.0
+CROP_HEIGHT = 300.0
 FORMANTS = ((700.0, 130.0), (1220.0, 170.0), (2600.0, 250.0))
 """Resonances of the voice and their widths in Hz."""
 
 
 def write_media(folder: Path, settings: MediaSettings, advance: Callable[[int], object] = lambda _done: None) -> None:
-    """Write the clips, their table and word vectors into ``folder`` (created). The caller makes the write atomic.
+    """Write clips, table and word vectors into a new ``folder``. The caller makes the write atomic.
 
     Raises DataError if the synthesiser fails.
     """
@@ -65,7 +65,7 @@ def write_media(folder: Path, settings: MediaSettings, advance: Callable[[int], 
 
 
 def _vectors(settings: MediaSettings) -> str:
-    """Word vectors in GloVe's format: words of a class lie about its centre."""
+    """Return word vectors in GloVe's format. The words of a class cluster around one centre."""
     lines = []
     for label, words in {"": [*NEUTRAL_WORDS, "."], **WORDS}.items():
         centre = settings.random("vectors", label).standard_normal(DIMENSIONS) * bool(label)
@@ -79,7 +79,7 @@ def _vectors(settings: MediaSettings) -> str:
 
 
 def _voice(utterance: Utterance, settings: MediaSettings) -> NDArray[np.float32]:
-    """Samples (n,) in -1..1 at 16 kHz."""
+    """Return samples (n,) in -1..1 at 16 kHz."""
     random = settings.random(utterance.id, "voice")
     rate, pitch, loudness = (
         of_class[utterance.label] * np.exp(SPREAD * random.standard_normal()) for of_class in (RATE, PITCH, LOUDNESS)
@@ -87,16 +87,16 @@ def _voice(utterance: Utterance, settings: MediaSettings) -> NDArray[np.float32]
     speaker = int(utterance.speaker.removeprefix("speaker"))
     if settings.voice == "espeak":
         return _espeak(utterance, speaker, rate, pitch, loudness)
-    own_pitch = 100 + 15.0 * (speaker % 7)
-    return numpy_voice(settings.seconds, own_pitch * pitch, 3.0 * rate, loudness, random)
+    speaker_pitch = 100 + 15.0 * (speaker % 7)
+    return numpy_voice(settings.seconds, speaker_pitch * pitch, 3.0 * rate, loudness, random)
 
 
 def numpy_voice(
     seconds: float, pitch: float, syllables: float, loudness: float, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    """A voice without words: pulses through three resonances, in syllables, over faint noise. 16 kHz, (n,) in -1..1.
+    """Synthesise a voice without words: pulses through three resonances, in syllables, over faint noise.
 
-    pitch: Hz. syllables: per second. loudness: largest value, 0..1.
+    pitch: in Hz. syllables: per second. loudness: largest value, 0..1. Returns samples (n,) in -1..1 at 16 kHz.
     """
     times = np.arange(round(SAMPLE_RATE * seconds)) / SAMPLE_RATE
     glide = pitch * (1 + 0.08 * np.sin(2 * np.pi * 0.7 * times + random.uniform(0, 2 * np.pi)))
@@ -119,15 +119,15 @@ def _espeak(utterance: Utterance, speaker: int, rate: float, pitch: float, loudn
     command = [SYNTHESISER, "-v", f"en-us+{variant}", *options, "--stdout", "--stdin"]
     finished = subprocess.run(command, input=utterance.text.encode(), capture_output=True, check=False)
     if finished.returncode or not finished.stdout:
-        said = finished.stderr.decode(errors="replace").strip() or f"exit status {finished.returncode}"
-        raise DataError(f"{SYNTHESISER} failed ({said}). Set raw.generate.voice to numpy, which does without it.")
-    # The length in the header of what is written to a pipe is not known: all that follows it is sound.
+        problem = finished.stderr.decode(errors="replace").strip() or f"exit status {finished.returncode}"
+        raise DataError(f"{SYNTHESISER} failed ({problem}). Set raw.generate.voice to numpy, which does not need it.")
+    # The header of piped output does not contain the length: everything after it is sound.
     sound = finished.stdout
     start = re.search(rb"data....", sound, re.DOTALL)
     with wave.open(io.BytesIO(sound)) as header:
-        own_rate = header.getframerate()
+        voice_rate = header.getframerate()
     samples = np.frombuffer(sound[start.end() if start else 44 :], "<i2").astype(np.float64) / 32768
-    resampled: NDArray[np.float64] = resample_poly(samples, SAMPLE_RATE, own_rate)
+    resampled: NDArray[np.float64] = resample_poly(samples, SAMPLE_RATE, voice_rate)
     return resampled.astype(np.float32)
 
 
@@ -141,27 +141,27 @@ def _portrait() -> Image.Image:
 
 
 def _pictures(utterance: Utterance, settings: MediaSettings) -> Callable[[float], NDArray[np.uint8]]:
-    """A function from seconds to the picture (height, width, 3) at that time: the face, moving slowly."""
+    """Return a function from seconds to the picture (height, width, 3) at that time: a slowly moving face."""
     random = settings.random(utterance.id, "face")
     phases = random.uniform(0, 2 * np.pi, 3)
     blur = float(BLUR[utterance.label] * np.exp(0.25 * random.standard_normal()))
     contrast = float(CONTRAST[utterance.label] * np.exp(0.08 * random.standard_normal()))
 
-    looks = ImageEnhance.Contrast(_portrait().filter(ImageFilter.GaussianBlur(blur))).enhance(contrast)
+    portrait = ImageEnhance.Contrast(_portrait().filter(ImageFilter.GaussianBlur(blur))).enhance(contrast)
 
     def picture(second: float) -> NDArray[np.uint8]:
         sway = np.sin(2 * np.pi * np.array([0.31, 0.23, 0.17]) * second + phases)
-        height = SHOWN_HEIGHT * (1 + 0.1 * sway[2])
+        height = CROP_HEIGHT * (1 + 0.1 * sway[2])
         width = height * WIDTH / HEIGHT
         x, y = FACE[0] + 12 * sway[0], FACE[1] + 8 * sway[1]
         box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-        return np.asarray(looks.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR, box=_within(box)))
+        return np.asarray(portrait.resize((WIDTH, HEIGHT), Image.Resampling.BILINEAR, box=_within(box)))
 
     return picture
 
 
 def _within(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
-    """The box moved into the portrait."""
+    """Move the box into the portrait."""
     left, top = max(0.0, box[0]), max(0.0, box[1])
     return left, top, left + box[2] - box[0], top + box[3] - box[1]
 
@@ -174,8 +174,10 @@ def write_film(
     video_codec: str = "libx264",
     audio_codec: str = "aac",
 ) -> None:
-    """Write a film with PyAV: pictures for as long as the sound lasts. picture: as of :func:`_pictures`; either may be
-    None. sound: (n,) at 16 kHz."""
+    """Write a film with PyAV whose pictures last as long as its sound.
+
+    picture: function from seconds to a picture, or None for a file without pictures. sound: (n,) at 16 kHz, or None.
+    """
     import av
 
     seconds = 1.0 if sound is None else len(sound) / SAMPLE_RATE

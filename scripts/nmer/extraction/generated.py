@@ -1,7 +1,7 @@
-"""Generated clips of a talking face in three classes: their settings, and their words, which are known beforehand.
+"""Generated clips of a talking face in three classes: settings and words.
 
-Nothing in them is real; scores on them say nothing about speech. What is heard and seen is made in
-:mod:`nmer.extraction.films`. Every number derives from names.
+The data are synthetic; scores on them say nothing about speech. :mod:`nmer.extraction.films` generates sound and
+pictures. Every random number derives from names.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nmer.extraction.registry import Utterance
 
 SYNTHESISER = "espeak-ng"
 VOICES = ("auto", "espeak", "numpy")
-FEWEST_UTTERANCES, FEWEST_SPEAKERS = 30, 3
+MIN_UTTERANCES, MIN_SPEAKERS = 30, 3
 
 PACKAGES = {"av": "", "skimage": "data/astronaut.png"}
-"""What writing films needs, with the file that is read of each."""
+"""Packages that generating films needs, each with the file to read from it."""
 
 NEUTRAL_WORDS = (
     "the a we you they it is was and so then here now today there room door street people time".split()  # noqa: SIM905
@@ -32,20 +32,21 @@ WORDS = {
     "happy": ["laugh", "sun", "party", "wonderful", "dance", "song", "bright", "friend"],
     "angry": ["never", "shout", "wrong", "enough", "break", "hate", "stop", "unfair"],
 }
-"""Classes, each with the words that it prefers."""
+"""Classes, each with its typical words."""
 
 PREFERENCE = 0.45
-"""Probability that a word is one of the class."""
+"""Probability that a word is typical of its class."""
 
 WORDS_PER_UTTERANCE = 7
 
 
 @dataclass(frozen=True)
 class MediaSettings:
-    """What generated media are made of.
+    """Settings of generated media.
 
-    dataset: its name. utterances, speakers: how many. voice: ``espeak`` (the program espeak-ng) or ``numpy``; ``auto``
-    takes the first where it is installed. seconds: length of an utterance with the numpy voice. seed: any number.
+    dataset: name of the dataset. utterances, speakers: numbers of each. voice: ``espeak`` (the program espeak-ng) or
+    ``numpy``; ``auto`` uses espeak if it is installed. seconds: length of an utterance with the numpy voice. seed: any
+    number.
     """
 
     dataset: str
@@ -57,7 +58,7 @@ class MediaSettings:
 
     @classmethod
     def from_mapping(cls, dataset: str, given: Mapping[str, Any]) -> MediaSettings:
-        """Settings with the voice of this machine. Raises ConfigError for an unknown key or an impossible value."""
+        """Create settings with a voice available on this machine. Raises ConfigError for invalid keys or values."""
         where = f"datasets.{dataset}.raw.generate"
         known = {item.name: item.default for item in fields(cls) if item.name != "dataset"}
         for key, value in given.items():
@@ -66,34 +67,35 @@ class MediaSettings:
             numeric = isinstance(value, int | float) and not isinstance(value, bool)
             if not (isinstance(value, type(known[key])) or (isinstance(known[key], float) and numeric)):
                 raise ConfigError(f"{where}.{key}: {value!r} is not like its default {known[key]!r}. Correct it.")
-        made = cls(dataset, **given)
-        if made.voice not in VOICES:
-            raise ConfigError(f"{where}.voice: {made.voice!r} is not possible. Choose from: {', '.join(VOICES)}.")
-        if made.utterances < FEWEST_UTTERANCES or made.speakers < FEWEST_SPEAKERS or not 0.5 <= made.seconds <= 60:
+        settings = cls(dataset, **given)
+        if settings.voice not in VOICES:
+            raise ConfigError(f"{where}.voice: {settings.voice!r} is not possible. Choose from: {', '.join(VOICES)}.")
+        enough = settings.utterances >= MIN_UTTERANCES and settings.speakers >= MIN_SPEAKERS
+        if not (enough and 0.5 <= settings.seconds <= 60):
             raise ConfigError(
-                f"{where}: at least {FEWEST_UTTERANCES} utterances, {FEWEST_SPEAKERS} speakers, and 0.5 to 60 seconds "
-                "are needed. Correct it."
+                f"{where}: needs at least {MIN_UTTERANCES} utterances, {MIN_SPEAKERS} speakers, and 0.5 to 60 seconds. "
+                "Correct it."
             )
-        found = shutil.which(SYNTHESISER) is not None
-        if made.voice == "espeak" and not found:
+        installed = shutil.which(SYNTHESISER) is not None
+        if settings.voice == "espeak" and not installed:
             raise ConfigError(
                 f"{where}.voice: the program {SYNTHESISER} is not installed. Install it, or remove the key."
             )
-        voice = ("espeak" if found else "numpy") if made.voice == "auto" else made.voice
-        return cls(**{**vars(made), "voice": voice})
+        voice = ("espeak" if installed else "numpy") if settings.voice == "auto" else settings.voice
+        return cls(**{**vars(settings), "voice": voice})
 
     def to_mapping(self) -> dict[str, Any]:
-        """What :meth:`from_mapping` takes."""
+        """Return the mapping for :meth:`from_mapping`."""
         return {key: value for key, value in vars(self).items() if key != "dataset"}
 
     def random(self, *names: str | int) -> np.random.Generator:
-        """A generator that belongs to this dataset and these names."""
+        """Return the random generator of this dataset and these names."""
         return seeds.generator("media", self.seed, self.dataset, *names)
 
 
 def generated_utterances(settings: MediaSettings) -> list[Utterance]:
-    """The table of the clips, which depends on the settings alone. Every speaker has the same share of every class."""
-    made = []
+    """Return the utterances, balanced over speakers and classes. They depend on the settings only."""
+    utterances = []
     classes = list(WORDS)
     for number in range(settings.utterances):
         label, speaker = classes[number % len(classes)], number // len(classes) % settings.speakers
@@ -105,5 +107,5 @@ def generated_utterances(settings: MediaSettings) -> list[Utterance]:
         ]
         film = f"{name}.mp4"
         text = f"{' '.join(words).capitalize()}."
-        made.append(Utterance(name, label, speaker=f"speaker{speaker + 1}", audio=film, video=film, text=text))
-    return made
+        utterances.append(Utterance(name, label, speaker=f"speaker{speaker + 1}", audio=film, video=film, text=text))
+    return utterances

@@ -1,4 +1,4 @@
-"""From the features of all chunks to one corpus in the layout ``ragged_hdf5``, and an account of what was lost."""
+"""Join the features of all chunks into one corpus in the layout ``ragged_hdf5``, with a summary of failures."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ from nmer.extraction.registry import STATES, USABLE
 from nmer.hdf5_output import create_file
 
 LISTED_IDS = 20
-"""Utterances of every state that the account names."""
+"""Number of utterances per state that the summary names."""
 
 Folds = Mapping[int, Mapping[str, NDArray[np.int64]]]
 
 
 @dataclass(frozen=True)
-class Joined:
-    """The features of one modality: entries by utterance id, the width, and what the chunks say about themselves."""
+class ModalityFeatures:
+    """The features of one modality. entries: by utterance id. dim: width. metadata: of the chunks."""
 
     entries: dict[str, Entry]
     dim: int
-    about: dict[str, Any]
+    metadata: dict[str, Any]
 
 
-def read_modality(paths: Sequence[Path], ids: Sequence[str], modality: str) -> Joined:
-    """Put the chunks of a modality together. ids: all utterances, each in one chunk.
+def read_modality(paths: Sequence[Path], ids: Sequence[str], modality: str) -> ModalityFeatures:
+    """Read and join the chunks of a modality. ids: all utterances, each in one chunk.
 
-    Raises DataError if chunks were made with different versions, or differ in width, or lack an utterance.
+    Raises DataError if chunks differ in versions, settings or width, or lack an utterance.
     """
     entries: dict[str, Entry] = {}
-    about: dict[str, Any] = {}
-    dim, of_dim = 0, ""
+    metadata: dict[str, Any] = {}
+    dim, first_id = 0, ""
     for path in paths:
-        found, said = read_entries(path)
-        if found and about and said != about:
+        chunk_entries, chunk_metadata = read_entries(path)
+        if chunk_entries and metadata and chunk_metadata != metadata:
             raise DataError(
-                f"{path}: was made otherwise than the chunks before it ({_difference(about, said)}). Delete "
-                f"{path.parent} and run again."
+                f"{path}: was extracted differently from other chunks ({_difference(metadata, chunk_metadata)}). "
+                f"Delete {path.parent} and run again."
             )
-        about = said if found else about or said
-        for entry in found:
+        metadata = chunk_metadata if chunk_entries else metadata or chunk_metadata
+        for entry in chunk_entries:
             if len(entry.values) and dim not in (0, entry.values.shape[1]):
                 raise DataError(
-                    f"Modality {modality}: utterance '{entry.id}' has {entry.values.shape[1]} features, '{of_dim}' "
+                    f"Modality {modality}: utterance '{entry.id}' has {entry.values.shape[1]} features, '{first_id}' "
                     f"{dim}. Extract all with one model and one set of columns."
                 )
             if len(entry.values):
-                dim, of_dim = entry.values.shape[1], of_dim or entry.id
+                dim, first_id = entry.values.shape[1], first_id or entry.id
             entries[entry.id] = entry
     for identifier in ids:
         if identifier not in entries:
-            raise DataError(f"{paths[0].parent}: no chunk holds utterance '{identifier}'. Delete it and run again.")
-    return Joined({identifier: entries[identifier] for identifier in ids}, dim, about)
+            raise DataError(f"{paths[0].parent}: no chunk contains utterance '{identifier}'. Delete it and run again.")
+    return ModalityFeatures({identifier: entries[identifier] for identifier in ids}, dim, metadata)
 
 
 def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
@@ -69,26 +69,26 @@ def _difference(one: Mapping[str, Any], other: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {a} and {b}" for key, a, b in pairs if a != b) or "other settings"
 
 
-def usable_ids(joined: Mapping[str, Joined], ids: Sequence[str]) -> list[str]:
-    """The utterances that have features in every modality, in the order given."""
+def usable_ids(joined: Mapping[str, ModalityFeatures], ids: Sequence[str]) -> list[str]:
+    """Return the utterances that have features in every modality, in order."""
     return [name for name in ids if all(each.entries[name].state in USABLE for each in joined.values())]
 
 
-def check_failures(joined: Mapping[str, Joined], ids: Sequence[str], most: float, key: str) -> None:
-    """Raise DataError if more than a share ``most`` of the utterances lacks features, or a modality has none at all.
+def check_failures(joined: Mapping[str, ModalityFeatures], ids: Sequence[str], max_failed: float, key: str) -> None:
+    """Raise DataError if more than a share ``max_failed`` of utterances lacks features, or a modality has none.
 
-    key: the one of the configuration that gives the share.
+    key: the key of the configuration that sets the share.
     """
     for modality, each in joined.items():
         if not each.dim:
             states = Counter(entry.state for entry in each.entries.values())
             raise DataError(f"Modality {modality}: no utterance has features ({_counts(states)}). {_remedy(key)}")
     failed = len(ids) - len(usable_ids(joined, ids))
-    if failed > most * len(ids):
+    if failed > max_failed * len(ids):
         states = Counter(e.state for each in joined.values() for e in each.entries.values() if e.state not in USABLE)
         raise DataError(
             f"{failed} of {len(ids)} utterances lack features of a modality ({_counts(states)}); at most "
-            f"{most:.0%} may. {_remedy(key)}"
+            f"{max_failed:.0%} may. {_remedy(key)}"
         )
 
 
@@ -97,20 +97,20 @@ def _counts(states: Counter[str]) -> str:
 
 
 def _remedy(key: str) -> str:
-    return f"The logs below results/logs/extracted name the files; correct them, or raise {key}."
+    return f"The logs in results/logs/extracted name the files. Correct them, or raise {key}."
 
 
-def account(joined: Mapping[str, Joined]) -> dict[str, Any]:
-    """Per modality: extractor, licence, versions, how many utterances have features, states, and first ids of each."""
-    described = {}
+def summarise(joined: Mapping[str, ModalityFeatures]) -> dict[str, Any]:
+    """Summarise per modality: extractor, licence, versions, utterances with features, states, first ids of each."""
+    summary = {}
     for modality, each in joined.items():
         entries = list(each.entries.values())
         states = Counter(entry.state for entry in entries)
         counts: Counter[str] = Counter()
         for entry in entries:
             counts.update(entry.counts)
-        described[modality] = {
-            **each.about,
+        summary[modality] = {
+            **each.metadata,
             "dim": each.dim,
             "utterances": len(entries),
             "with_features": sum(states[state] for state in USABLE),
@@ -122,54 +122,54 @@ def account(joined: Mapping[str, Joined]) -> dict[str, Any]:
             },
             "counts": dict(sorted(counts.items())),
         }
-    return described
+    return summary
 
 
-def notes_on(described: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Sentences of notes, and of warnings, for the validation report."""
+def notes_and_warnings(summary: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return notes and warnings for the validation report, one sentence each."""
     notes, warnings = [], []
-    for modality, about in described.items():
-        versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    for modality, of_modality in summary.items():
+        versions = ", ".join(f"{name} {version}" for name, version in of_modality["versions"].items())
         notes.append(
-            f"Modality {modality} was extracted by {about['extractor']} (licence: {about['licence']}; {versions}): "
-            f"{about['with_features']} of {about['utterances']} utterances have features."
+            f"Modality {modality} was extracted by {of_modality['extractor']} (licence: {of_modality['licence']}; "
+            f"{versions}): {of_modality['with_features']} of {of_modality['utterances']} utterances have features."
         )
-        counts = about["counts"]
+        counts = of_modality["counts"]
         if counts.get("frames") and "faces" in counts:
             notes.append(f"Modality {modality}: {counts['faces'] / counts['frames']:.1%} of the pictures show a face.")
         if counts.get("words"):
             unknown = counts.get("unknown_words", 0)
             notes.append(f"Modality {modality}: {unknown} of {counts['words']} words have no vector.")
         if counts.get("cut"):
-            notes.append(f"Modality {modality}: the end of {counts['cut']} utterances is beyond their files.")
-        for state, ids in about["ids"].items():
-            more = ", …" if about["states"][state] > len(ids) else ""
+            notes.append(f"Modality {modality}: {counts['cut']} utterances end after their files do.")
+        for state, ids in of_modality["ids"].items():
+            more = ", …" if of_modality["states"][state] > len(ids) else ""
             warnings.append(
-                f"Modality {modality}: {about['states'][state]} utterances are {state}: {', '.join(ids)}{more}."
+                f"Modality {modality}: {of_modality['states'][state]} utterances are {state}: {', '.join(ids)}{more}."
             )
     return notes, warnings
 
 
-def write_modality(path: Path, each: Joined) -> None:
-    """Write the features of all utterances of one modality, those without any included."""
-    write_entries(path, list(each.entries.values()), each.about)
+def write_modality(path: Path, features: ModalityFeatures) -> None:
+    """Write the features of all utterances of one modality, including those without features."""
+    write_entries(path, list(features.entries.values()), features.metadata)
 
 
 def write_corpus(
     path: Path,
-    joined: Mapping[str, Joined],
+    joined: Mapping[str, ModalityFeatures],
     columns: Mapping[str, Sequence[str]],
     folds: Callable[[list[int]], Folds],
     kept: Sequence[int],
     remarks: Mapping[str, Any],
 ) -> None:
-    """Write the corpus: the utterances ``kept`` (numbers of rows), a single zero frame where one lacks features.
+    """Write a corpus of the utterances in the rows ``kept``; one without features gets a single zero frame.
 
-    columns: all rows of ``id``, ``label`` and others. folds: from the rows kept to folds, empty = none. remarks: notes,
-    warnings and dropped utterances, for the validation report.
+    columns: all rows of ``id``, ``label`` and other columns. folds: function from the kept rows to folds, empty = none.
+    remarks: notes, warnings and dropped utterances, for the validation report.
     """
     ids = [columns["id"][row] for row in kept]
-    made = folds(list(kept))
+    fold_splits = folds(list(kept))
     size = sum(entry.values.nbytes for each in joined.values() for entry in each.entries.values())
     with create_file(path, size) as file:
         for name, values in columns.items():
@@ -182,7 +182,7 @@ def write_corpus(
             for start, one in zip(offset, frames, strict=False):
                 values[start : start + len(one)] = one
             file[f"{modality}/offset"] = offset
-        for number, splits in made.items():
+        for number, splits in fold_splits.items():
             for split, index in splits.items():
                 file[f"fold/{number}/{split}"] = index
         file.attrs["remarks"] = json.dumps(remarks, sort_keys=True)

@@ -1,8 +1,7 @@
-"""The list of a dataset's utterances, divided into chunks that are extracted as one job each.
+"""The list of a dataset's utterances, divided into chunks. Each chunk is one extraction job.
 
-A chunk holds whole recordings, so that a file is opened by one job. Which one follows from the recording's name, so a
-new recording touches one chunk. Lists hold names, spans and digests of what is to be extracted, neither labels nor
-texts.
+A chunk contains whole recordings, so only one job opens a file. The name of a recording determines its chunk, so a new
+recording changes one chunk. The list contains no texts, which stay in the corpus.
 """
 
 from __future__ import annotations
@@ -20,50 +19,50 @@ from nmer.extraction.registry import Listing, Utterance
 from nmer.files import read_json, write_json, write_text
 
 COLUMNS = ("id", "label", "speaker", "split", "fold", "audio", "video", "start", "end", "side", "chunk")
-"""Columns of the table of all utterances that extraction writes."""
+"""Columns of the table of utterances."""
 
 
-def chunk_of(utterance: Utterance, chunks: int) -> int:
-    """The number of the chunk of an utterance, from 0."""
+def chunk_number(utterance: Utterance, chunks: int) -> int:
+    """Return the number of the chunk of an utterance, from 0."""
     return int.from_bytes(hashlib.sha256(utterance.recording.encode()).digest()[:8], "big") % chunks
 
 
 def text_digest(text: str) -> str:
-    """SHA-256 of a text, which tells a change of words without holding them."""
+    """Return the SHA-256 of a text. It shows a change without storing the words."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def media_names(utterances: Iterable[Utterance]) -> list[str]:
-    """Every media file that utterances name, sorted, each once."""
+    """Return the names of all media files of utterances, sorted and unique."""
     return sorted({name for each in utterances for name in (each.audio, each.video) if name})
 
 
 def write_utterances(path: Path, listing: Listing, chunks: int) -> None:
-    """Write the table of all utterances, which can be corrected and given back to the source.
+    """Write the table of utterances, which users can correct and pass back to the source.
 
-    Columns that the source does not give are left out; so are texts, which stay with the corpus.
+    Columns that the source does not provide are omitted, and so are texts.
     """
-    left_out = {"speaker", "split", "fold"} - set(listing.columns)
-    columns = [name for name in COLUMNS if name not in left_out]
+    omitted = {"speaker", "split", "fold"} - set(listing.columns)
+    columns = [name for name in COLUMNS if name not in omitted]
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
     for utterance in listing.utterances:
-        of_row = {**vars(utterance), "chunk": chunk_of(utterance, chunks)}
-        values = (of_row[name] for name in columns)
+        row = {**vars(utterance), "chunk": chunk_number(utterance, chunks)}
+        values = (row[name] for name in columns)
         writer.writerow(["" if value is None else value for value in values])
     write_text(path, stream.getvalue())
 
 
-class MediaMemory:
-    """What is known of media files: their digests, and a token that stays the same while their content does.
+class MediaDigests:
+    """Remembered digests of media files, and tokens that change only with their content.
 
-    The plan compares tokens, so that it reads a file only if its size or times changed since it was read last. Kept in
-    a hidden file beside the lists; where that is lost, files are read again.
+    The plan compares tokens, so it reads a file only if its size or times have changed. Stored in a hidden file next to
+    the lists; if that file is lost, media files are read again.
     """
 
     def __init__(self, path: Path, root: Path) -> None:
-        """path: the hidden file. root: the folder of the media."""
+        """Read remembered digests. path: the hidden file. root: the folder of the media."""
         self._path, self._root = path, root
         try:
             known = read_json(path) if path.exists() else {}
@@ -73,7 +72,7 @@ class MediaMemory:
         self._changed = False
 
     def token(self, name: str) -> str:
-        """What changes when the content of a file does; ``missing`` where there is no regular file."""
+        """Return a token that changes with the content of a file; ``missing`` if it is not a regular file."""
         state = self._state(name)
         if not state:
             return "missing"
@@ -91,7 +90,7 @@ class MediaMemory:
         return entry["token"]
 
     def digest(self, name: str) -> str:
-        """SHA-256 of a file, read only if it changed since; empty where there is no regular file."""
+        """Return the SHA-256 of a file, or "" if it is not a regular file. Unchanged files are not read again."""
         state = self._state(name)
         if not state:
             return ""
@@ -102,7 +101,7 @@ class MediaMemory:
         return self._known[name]["digest"]
 
     def save(self) -> None:
-        """Write what is new."""
+        """Write the digests if any has changed."""
         if self._changed:
             write_json(self._path, self._known)
             self._changed = False
@@ -110,7 +109,7 @@ class MediaMemory:
     def _state(self, name: str) -> str:
         path = self._root / name
         try:
-            # Hashed, for what lies in results/ shall not say where on whose disk it was made.
+            # Hashed: results/ must not reveal paths of the machine.
             return hashlib.sha256(file_state(path).encode()).hexdigest() if path.is_file() else ""
         except OSError:
             return ""
@@ -121,5 +120,5 @@ def _is_entry(value: object) -> bool:
 
 
 def rows_digest(rows: Iterable[Sequence[object]]) -> str:
-    """16 hexadecimal digits that change with any of the rows."""
+    """Return a digest of rows, 16 hexadecimal digits."""
     return hashlib.sha256(json.dumps([list(row) for row in rows]).encode()).hexdigest()[:16]

@@ -1,6 +1,6 @@
-"""Optional packages: whether they are there, their versions, and weights that are shipped inside them.
+"""Optional packages: checks, versions, and weights inside packages.
 
-Packages that are installed for their weights only are never imported: what they import is not installed.
+Packages installed only for their weights are never imported, because their dependencies are not installed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from nmer.errors import ConfigError
 from nmer.plugins import Declaration
 
 COMMAND = "make extraction"
-"""What installs them."""
+"""Command that installs the packages."""
 
 
 def check_packages(declaration: Declaration, where: str) -> None:
-    """Raise ConfigError, with the command that installs it, if a package of an extractor is missing.
+    """Raise ConfigError that names the command to run if a package of an extractor is missing.
 
     where: the key that names the extractor.
     """
@@ -27,9 +27,9 @@ def check_packages(declaration: Declaration, where: str) -> None:
 
 
 def check_modules(modules: Mapping[str, str], where: str) -> None:
-    """Raise ConfigError, with the command that installs them, if a module is missing, or a file that is read of it.
+    """Raise ConfigError that names the command to run if a module or a file inside it is missing.
 
-    modules: each with a file inside it, or nothing. where: the key that needs them.
+    modules: module -> file inside it, or "". where: the key that needs them.
     """
     for module, file in modules.items():
         if importlib.util.find_spec(module) is None:
@@ -39,18 +39,18 @@ def check_modules(modules: Mapping[str, str], where: str) -> None:
 
 
 def needed_packages(declaration: Declaration) -> list[str]:
-    """The modules that an extractor needs, those that hold its weights among them."""
+    """Return the modules that an extractor needs, including those with its weights."""
     return [*declaration.attributes.get("packages", ()), *weights(declaration)]
 
 
 def weights(declaration: Declaration) -> Mapping[str, str]:
-    """The packages that hold an extractor's weights, each with the file inside it."""
-    given: Mapping[str, str] = declaration.attributes.get("weights", {})
-    return given
+    """Return the packages with an extractor's weights, each with the file inside it."""
+    files: Mapping[str, str] = declaration.attributes.get("weights", {})
+    return files
 
 
 def weights_file(package: str, file: str) -> Path:
-    """A file inside an installed package, which is not imported. Raises ConfigError if it is not there."""
+    """Return the path of a file inside an installed package without importing it. Raises ConfigError if absent."""
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     for folder in folders:
@@ -60,7 +60,7 @@ def weights_file(package: str, file: str) -> Path:
 
 
 def versions(declaration: Declaration) -> dict[str, str]:
-    """The version of every package of an extractor, and of those that all of them compute with."""
+    """Return the versions of all packages of an extractor, and of NumPy and SciPy."""
     names = importlib.metadata.packages_distributions()
     found = {}
     for module in ("numpy", "scipy", *needed_packages(declaration)):

@@ -1,4 +1,4 @@
-"""A fixed number of frames, as in published features that are cut and zero-padded."""
+"""Cutting and zero-padding to a fixed number of frames, as in published features."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 def padded(values: NDArray[np.float32], frames: int) -> NDArray[np.float32]:
-    """Values (n, dim) cut, or filled with rows of zeros, to ``frames``; unchanged for 0 frames."""
+    """Return values (n, dim) cut or padded with rows of zeros to ``frames``; unchanged if ``frames`` is 0."""
     if not frames:
         return values
     kept = values[:frames]

@@ -1,4 +1,4 @@
-"""What a job extracts with, before it starts: extractor, options, models, versions."""
+"""Preparation of an extraction job: extractor, options, models, versions."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from nmer.extraction.settings import ExtractSettings, check_declaration, path_fi
 from nmer.fingerprint import fingerprint
 
 STEP = "extract.py"
-"""The step whose code features depend on."""
+"""The step whose code the features depend on."""
 
 
 def prepare(settings: ExtractSettings, root: Path, data: Path, needed: bool) -> tuple[Work, dict[str, Any]]:
-    """What a job extracts with, and what its output says about itself.
+    """Return what a job needs for extraction, and the metadata of its output.
 
-    needed: whether there is anything to extract; without it no package is needed. Raises ConfigError for a missing
+    needed: whether there is anything to extract; if not, no package is required. Raises ConfigError for a missing
     package, model or option.
     """
     where = f"datasets.{settings.dataset}.raw.{settings.modality}"
@@ -29,24 +29,24 @@ def prepare(settings: ExtractSettings, root: Path, data: Path, needed: bool) -> 
     options = resolved_options(declaration, {**declaration.options, **settings.options}, data, where)
     if needed:
         check_packages(declaration, where)
-    shown = {**declaration.options, **settings.options}
-    about = {
+    given_options = {**declaration.options, **settings.options}
+    metadata = {
         "extractor": settings.extractor,
-        "options": shown,
+        "options": given_options,
         "licence": declaration.attributes["licence"],
         "versions": versions(declaration),
     }
     models = [file_digest(path) for path in path_files(declaration, options)]
     if needed:
         models += [file_digest(weights_file(*each)) for each in weights(declaration).items()]
-    # A path's name says nothing about what it leads to.
+    # Paths are replaced by digests of their files.
     paths = declaration.attributes.get("paths", ())
-    depends = about | {"options": {key: value for key, value in shown.items() if key not in paths}}
-    depends |= {"models": models, "code": fingerprint(STEP, (declaration.file,))}
+    dependencies = metadata | {"options": {key: value for key, value in given_options.items() if key not in paths}}
+    dependencies |= {"models": models, "code": fingerprint(STEP, (declaration.file,))}
     needs = tuple(declaration.attributes.get("needs", ()))
-    extract = extractors.load(settings.extractor, settings.file) if needed else _nothing
-    return Work(extract, options, needs, depends, root), about
+    extract = extractors.load(settings.extractor, settings.file) if needed else _not_needed
+    return Work(extract, options, needs, dependencies, root, declaration.file), metadata
 
 
-def _nothing(*_arguments: Any, **_options: Any) -> Extracted:
+def _not_needed(*_arguments: Any, **_options: Any) -> Extracted:
     raise AssertionError("there is nothing to extract")

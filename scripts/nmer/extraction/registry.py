@@ -1,16 +1,16 @@
 """Extractors and sources of utterances, found by name: one file each, shipped or custom.
 
-An extractor turns one utterance into features. Its decorator consists of plain literals, which the plan reads without
-importing the file::
+An extractor turns one utterance into features. The arguments of its decorator are literals, which the plan reads
+without importing the file::
 
     @extractor("my_energy", modality="a", needs=("audio",), licence="free", packages=("av",))
     def my_energy(segment: Segment, *, hop: float = 0.01) -> Extracted: ...
 
-``needs``: ``audio``, ``video`` (with an option ``fps``) and ``text``, what of the utterance is read; nothing for an
-extractor that reads the user's files itself. ``licence``: ``free``, ``research`` or ``unclear``, for the report.
-``packages``: modules that must be installed. ``weights``: file inside each package that is installed for it only.
-``paths``: options that name files or folders of the user; ``get`` tells what to get where one is absent. ``required``:
-options without a usable default. Keyword-only arguments are options, bounded by ``choices``, ``minimum`` and
+``needs``: inputs that it reads: ``audio``, ``video`` (with an option ``fps``) and ``text``; empty for an extractor that
+reads files of the user itself. ``licence``: ``free``, ``research`` or ``unclear``, for the report. ``packages``:
+modules that must be installed. ``weights``: packages needed only for a file of weights, each with that file.
+``paths``: options that name files or folders of the user; ``get``: what to download if one is absent. ``required``:
+options without a usable default. Keyword-only arguments are options, limited by ``choices``, ``minimum`` and
 ``maximum``.
 
 A source lists the utterances of a folder of media::
@@ -18,7 +18,7 @@ A source lists the utterances of a folder of media::
     @source("my_archive", folds=10, layout_options={"protocol": "given"})
     def read(root: Path, *, my_option: str = "x") -> Listing: ...
 
-``folds`` and ``layout_options``: what the dataset's keys ``folds`` and ``options`` default to.
+``folds`` and ``layout_options``: defaults of the dataset's keys ``folds`` and ``options``.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from nmer.errors import NmerError
 from nmer.plugins import Registry
 
 SAMPLE_RATE = 16000
-"""Samples per second of all audio that extractors are given."""
+"""Samples per second of the audio that extractors receive."""
 
 STATES = ("ok", "partly", "no_face", "too_short", "unreadable", "missing_file", "no_text", "bad_span", "timeout")
-"""What became of an utterance in one modality. The first two have features."""
+"""States of an utterance in one modality. Only the first two have features."""
 
 USABLE = STATES[:2]
 
 NEEDS = ("audio", "video", "text")
-"""What of an utterance an extractor may need, in its decorator's words."""
+"""Inputs that an extractor can need."""
 
 
 class UnusableError(NmerError):
-    """An utterance that gives no features in one modality; the job continues with the next.
+    """An utterance has no features in one modality; the job continues with the next.
 
     state: one of :data:`STATES`.
     """
@@ -58,11 +58,11 @@ class UnusableError(NmerError):
 
 @dataclass(frozen=True)
 class Segment:
-    """One utterance as an extractor is given it.
+    """One utterance, the input of an extractor.
 
-    audio: (samples,) float32, mono, 16 kHz; empty unless needed. pictures: RGB pictures (height, width, 3) uint8, as
-    many a second as the option ``fps``; can be iterated once. text: the words. recording: the video's or the audio's
-    name below the dataset's folder; start, end: seconds in it, None = its begin or end.
+    audio: (samples,) float32, mono, 16 kHz; empty unless needed. pictures: RGB pictures (height, width, 3) uint8,
+    ``fps`` per second (an option); can be iterated once. text: the words. recording: name of the video or audio file
+    below the dataset's folder. start, end: seconds in it, None = its start or end.
     """
 
     id: str
@@ -75,7 +75,7 @@ class Segment:
 
 
 class Extracted(NamedTuple):
-    """What an extractor returns: values (frames, dim) float32, and counts for the report, such as ``faces``."""
+    """The result of an extractor: values (frames, dim) float32, and counts for the report, such as ``faces``."""
 
     values: NDArray[np.float32]
     counts: dict[str, int]
@@ -85,9 +85,9 @@ class Extracted(NamedTuple):
 class Utterance:
     """One row of the table of utterances.
 
-    audio, video: file names below the dataset's folder, empty = none. start, end: seconds, None = from the begin or to
-    the end. audio_is_cut: whether the span concerns the video only. side: ``left``, ``right`` or empty = the whole
-    picture. speaker, split, fold: empty = not given.
+    audio, video: file names below the dataset's folder, empty = none. start, end: seconds, None = start or end of the
+    file. audio_is_cut: whether the audio file contains the utterance only, so the span applies to the video alone.
+    side: ``left``, ``right`` or empty = the whole picture. speaker, split, fold: empty = unknown.
     """
 
     id: str
@@ -105,7 +105,7 @@ class Utterance:
 
     @property
     def recording(self) -> str:
-        """What decides on the chunk of an utterance: utterances of one recording are extracted together."""
+        """Return the name that determines the chunk: utterances of one recording are extracted together."""
         return self.video or self.audio or self.id
 
 
@@ -113,8 +113,8 @@ class Utterance:
 class Listing:
     """The utterances of a dataset.
 
-    skipped: reason -> how many lines or utterances of the source were left out for it. columns: which of ``speaker``,
-    ``split`` and ``fold`` are given. speaker_folds: whether folds follow from speakers by the protocol of IEMOCAP.
+    skipped: reason -> number of lines or utterances of the source that were skipped. columns: which of ``speaker``,
+    ``split`` and ``fold`` the source provides. speaker_folds: whether folds follow the speaker protocol of IEMOCAP.
     """
 
     utterances: list[Utterance]

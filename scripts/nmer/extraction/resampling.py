@@ -1,4 +1,4 @@
-"""Fewer frames per second, as the published acoustic features were made."""
+"""Down-sampling of frames, as in the published acoustic features."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from scipy.signal import resample_poly
 
 
 def downsampled(values: NDArray[np.float64], factor: int) -> NDArray[np.float64]:
-    """Values (frames, dim) low-pass filtered and thinned out to ceil(frames / factor) rows; zeros beyond the ends.
+    """Low-pass filter values (frames, dim) and down-sample them to ceil(frames / factor) rows, with zeros at the ends.
 
     Source: MMIN's ``preprocess/IEMOCAP/make_comparE.py``, ``scipy.signal.resample_poly(up=1, down=10)``.
     """
     if factor == 1:
         return values
-    thinned: NDArray[np.float64] = resample_poly(values, up=1, down=factor, axis=0)
-    return thinned
+    resampled: NDArray[np.float64] = resample_poly(values, up=1, down=factor, axis=0)
+    return resampled

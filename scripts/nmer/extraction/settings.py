@@ -1,4 +1,4 @@
-"""Settings of the steps of extraction, and checks of an extractor's declaration and options, for the plan and steps."""
+"""Settings of the extraction steps, and checks of the declaration and options of an extractor."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nmer.errors import ConfigError, DataError
-from nmer.extraction.lists import chunk_of
+from nmer.errors import ConfigError, DataError, NmerError
+from nmer.extraction.lists import chunk_number
 from nmer.extraction.registry import NEEDS, Listing, Utterance, sources
-from nmer.plugins import Declaration
+from nmer.plugins import Declaration, describe_failure
 
 SECTION_KEYS = ("extractor", "file")
-"""Keys of a modality's section that are no options of its extractor."""
+"""Keys of a modality's section that are not options of its extractor."""
 
 LICENCES = ("free", "research", "unclear")
 
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """Where the utterances of a dataset come from. source: name of a plug-in; file: a custom one.
+    """The source of a dataset's utterances. source: name of a plug-in. file: file of a custom plug-in.
 
-    state: changes with rows and media; the records beside the results keep it, so that the plan can compare it.
+    state: digest of rows and media, kept in the records next to the results for comparison by the plan.
     """
 
     dataset: str
@@ -35,10 +35,10 @@ class SourceSettings:
 
 @dataclass(frozen=True)
 class ExtractSettings:
-    """How a modality of a chunk is extracted.
+    """Settings of the extraction of one modality of one chunk.
 
-    source: settings of the source, as a mapping. chunk: number from 0. state: as of :class:`SourceSettings`, of the
-    chunk's rows, media and models.
+    source: settings of the source, as a mapping. chunk: number from 0. state: digest of the chunk's rows, media and
+    models, as in :class:`SourceSettings`.
     """
 
     dataset: str
@@ -51,15 +51,15 @@ class ExtractSettings:
     state: str = ""
 
     def utterances(self, root: Path) -> list[Utterance]:
-        """The utterances of the chunk."""
+        """Return the utterances of the chunk."""
         source = SourceSettings(self.dataset, **self.source)
         listed = list_utterances(source, root).utterances
-        return [each for each in listed if chunk_of(each, source.chunks) == self.chunk]
+        return [each for each in listed if chunk_number(each, source.chunks) == self.chunk]
 
 
 @dataclass(frozen=True)
 class JoinSettings:
-    """How a corpus is put together. on_failure: ``drop`` or ``zeros``. max_failed: share of utterances in 0..1."""
+    """Settings of joining a corpus. on_failure: ``drop`` or ``zeros``. max_failed: share of utterances in 0..1."""
 
     dataset: str
     modalities: tuple[str, ...]
@@ -69,34 +69,50 @@ class JoinSettings:
 
 
 def list_utterances(settings: SourceSettings, root: Path) -> Listing:
-    """The utterances of a dataset. Raises DataError if there are none or the source cannot be read."""
-    listing = sources.load(settings.source, settings.file)(root, **settings.options)
+    """List the utterances of a dataset.
+
+    Raises DataError if there are none or the source cannot be read, ConfigError if a custom source fails.
+    """
+    read = sources.load(settings.source, settings.file)
+    try:
+        listing = read(root, **settings.options)
+    except (NmerError, OSError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:  # any error of code that is not ours
+        file = sources.path(settings.source, settings.file)
+        raise ConfigError(f"{file}: failed for {root}: {describe_failure(file, error)}. Correct the source.") from None
     if not listing.utterances:
-        raise DataError(f"{root}: the source '{settings.source}' lists no utterance of these classes.")
+        raise DataError(
+            f"{root}: the source '{settings.source}' lists no utterances of these classes. Correct the table."
+        )
     return listing
 
 
 def check_declaration(declaration: Declaration, modality: str, where: str) -> None:
-    """Raise ConfigError if an extractor is declared wrongly or is of another modality. where: its key."""
+    """Raise ConfigError if a declaration is invalid or of another modality. where: the key of the extractor."""
     attributes = declaration.attributes
-    if (own := attributes.get("modality")) != modality:
+    if (declared := attributes.get("modality")) != modality:
         raise ConfigError(
-            f"{where}: extractor '{declaration.name}' is of modality {own}, not {modality}. Choose another."
+            f"{where}: extractor '{declaration.name}' is of modality {declared}, not {modality}. Choose another."
         )
     needs = attributes.get("needs", ())
     if not set(needs) <= set(NEEDS) or {"audio", "video"} <= set(needs):
-        raise ConfigError(f"{declaration.file}: needs may hold audio or video, and text; found {needs!r}.")
+        raise ConfigError(
+            f"{declaration.file}: needs can contain audio or video, and text; found {needs!r}. Correct it."
+        )
     if "video" in needs and "fps" not in declaration.options:
-        raise ConfigError(f"{declaration.file}: an extractor of video needs an option fps, pictures a second.")
+        raise ConfigError(
+            f"{declaration.file}: an extractor of video needs an option fps, pictures per second. Add it."
+        )
     if attributes.get("licence") not in LICENCES:
-        raise ConfigError(f"{declaration.file}: licence must be one of {', '.join(LICENCES)}.")
+        raise ConfigError(f"{declaration.file}: licence must be one of {', '.join(LICENCES)}. Correct it.")
 
 
 def resolved_options(declaration: Declaration, options: Mapping[str, Any], data: Path, where: str) -> dict[str, Any]:
-    """The options of an extractor with paths as they are from here.
+    """Resolve the paths among the options of an extractor.
 
-    data: what paths are relative to. Raises ConfigError, naming the key below ``where``, if a required one is absent or
-    a path leads to nothing.
+    data: folder that paths are relative to. Raises ConfigError that names the key below ``where`` if a required option
+    is absent or a path does not exist.
     """
     resolved = dict(options)
     for name in declaration.attributes.get("required", ()):
@@ -114,7 +130,7 @@ def resolved_options(declaration: Declaration, options: Mapping[str, Any], data:
 
 
 def path_files(declaration: Declaration, options: Mapping[str, Any]) -> list[Path]:
-    """Every file behind the paths among the (resolved) options of an extractor, sorted."""
+    """Return all files behind the resolved path options of an extractor, sorted."""
     files: list[Path] = []
     for name in declaration.attributes.get("paths", ()):
         path = Path(options.get(name) or "")

@@ -1,1 +1,1 @@
-"""Noise: how much (schedule, calibration), of which kind (kinds), and how it is added (corruption, features)."""
+"""Noise: its level (schedule, calibration), its kind (kinds) and its application (corruption, features)."""

@@ -1,4 +1,4 @@
-"""From a target SNR in dB to the noise level of one modality: T, or the exact alpha_bar (SPEC 2.5, 2.6)."""
+"""Calibration of one modality: from a target SNR in dB to T, or to the exact alpha_bar (SPEC 2.5, 2.6)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ MODES = ("integer_T", "exact_abar")
 MATCHES = ("nominal", "effective")
 LONGEST_CHAIN = 5000
 EXACT_TARGET_DB = 0
-"""The one target that small variances miss with a whole T, so that it is solved for exactly there (SPEC 2.6)."""
+"""The only target for which alpha_bar is solved exactly where no integer T comes close: small variances miss it
+(SPEC 2.6)."""
 
 TOLERANCE_DB = 1.0
 """An attained SNR further than this from its target is reported as a warning."""
@@ -21,11 +22,11 @@ TOLERANCE_DB = 1.0
 
 @dataclass(frozen=True)
 class CalibrationSettings:
-    """What a calibration depends on.
+    """Settings of a calibration.
 
-    noise, kind, file: as in ``CorruptionSettings``. snr_db: the target, None for a kind without an SNR. options: of the
-    kind. schedule: keys of ``Schedule`` other than the default. mode: see :func:`calibrate`. scope: of the feature
-    store's variances (SPEC 2.6). match: see :func:`nominal_target`.
+    noise, kind, file: as in ``CorruptionSettings``. snr_db: the target, None for a kind without an SNR. options: the
+    kind's options. schedule: keys of ``Schedule`` that differ from their default. mode: see :func:`calibrate`. scope:
+    which variances of the feature store are used (SPEC 2.6). match: see :func:`calibration_target`.
     """
 
     dataset: str
@@ -42,7 +43,7 @@ class CalibrationSettings:
 
 @dataclass(frozen=True)
 class Level:
-    """A calibrated noise level. ``steps`` is T, or None where alpha_bar was solved for exactly."""
+    """A calibrated noise level. ``steps`` is T, or None where alpha_bar was solved exactly."""
 
     steps: int | None
     alpha_bar: float
@@ -54,23 +55,23 @@ class Level:
 
 
 def snr_db(alpha_bar: float, variance: float) -> float:
-    """SNR in dB of features of this variance at this alpha_bar (paper Eq. 4 and 5)."""
+    """Return the SNR in dB of features of this variance at this alpha_bar (paper Eq. 4 and 5)."""
     return 10 * math.log10(alpha_bar * variance / (1 - alpha_bar))
 
 
 def exact_alpha_bar(target_db: float, variance: float) -> float:
-    """The alpha_bar that meets a target SNR exactly: the inverse of :func:`snr_db`."""
+    """Return the alpha_bar that meets a target SNR exactly: the inverse of :func:`snr_db`."""
     snr = 10 ** (target_db / 10)
     return snr / (snr + variance)
 
 
 def calibrate(target_db: float, variance: float, schedule: Schedule, mode: str = "integer_T") -> Level:
-    """The noise level of one modality.
+    """Calibrate the noise level of one modality.
 
-    target_db: target SNR in dB. variance: of the modality's features, in the corruption space (SPEC 2.6).
-    mode: ``integer_T`` takes the whole T whose SNR is nearest to the target (the smaller T of two equally near),
-    ``exact_abar`` solves for alpha_bar. Raises ConfigError for a variance that is not positive, an unknown mode,
-    or a target that no chain, of up to ``schedule.chain`` or LONGEST_CHAIN steps, reaches.
+    target_db: target SNR in dB. variance: variance of the modality's features in the corruption space (SPEC 2.6).
+    mode: ``integer_T`` chooses the integer T whose SNR is nearest to the target (the smaller T in a tie),
+    ``exact_abar`` solves for alpha_bar. Raises ConfigError if the variance is not positive, the mode is unknown, or
+    no chain of up to ``schedule.chain`` or LONGEST_CHAIN steps reaches the target.
     """
     if not variance > 0:
         raise ConfigError(f"Cannot calibrate noise for features of variance {variance}: the modality is constant.")
@@ -89,12 +90,12 @@ def calibrate(target_db: float, variance: float, schedule: Schedule, mode: str =
     raise ConfigError(f"No T up to {longest} brings variance {variance:.4g} down to {target_db} dB.")
 
 
-def nominal_target(target_db: float, power: float, match: str) -> float:
-    """The SNR to calibrate to, of noise as if it had unit power.
+def calibration_target(target_db: float, power: float, match: str) -> float:
+    """Return the SNR to calibrate to, as if the noise had unit power.
 
-    power: mean square of the kind's eps. ``nominal`` takes the target as it is, so that all kinds share their T and a
-    kind of lower power is milder than its label (the paper's way; SPEC 2.4). ``effective`` makes kinds equally strong:
-    their noise has the power that the target says. Raises ConfigError for another ``match``.
+    power: mean square of the kind's eps. ``nominal`` keeps the target, so all kinds share their T and a kind of lower
+    power is milder than its label (as in the paper; SPEC 2.4). ``effective`` corrects for the power, so all kinds are
+    equally strong. Raises ConfigError for any other ``match``.
     """
     if match not in MATCHES:
         raise ConfigError(f"noise.calibration.match: unknown choice '{match}'. Choose from {', '.join(MATCHES)}.")
@@ -109,12 +110,12 @@ def calibrate_row(
     power: float = 1.0,
     match: str = "nominal",
 ) -> tuple[Level, float]:
-    """The level of one row of a table, and the SNR it was calibrated to (:func:`nominal_target`).
+    """Return the level of one table row and the SNR that it was calibrated to (:func:`calibration_target`).
 
-    At EXACT_TARGET_DB it is solved for exactly where a whole T misses it by more than TOLERANCE_DB: the first row of
-    Table 4 (SPEC 2.6, quantisation trap).
+    At EXACT_TARGET_DB, alpha_bar is solved exactly if every integer T misses the target by more than TOLERANCE_DB: the
+    first row of Table 4 (SPEC 2.6, quantisation trap).
     """
-    target = nominal_target(label_db, power, match)
+    target = calibration_target(label_db, power, match)
     level = calibrate(target, variance, schedule, mode)
     if label_db == EXACT_TARGET_DB and level.misses(target):
         level = calibrate(target, variance, schedule, "exact_abar")

@@ -1,6 +1,6 @@
-"""Noise at a given SNR for features in memory, without the workflow: what the workflow's cache holds, bit for bit.
+"""Noise at a given SNR for features in memory, bit for bit equal to the workflow's noisy embeddings.
 
-Everything that decides about a value is a name or a setting, so the same call gives the same noise anywhere.
+Names and settings alone determine every value, so the same call gives the same noise on any machine.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from nmer.noise.schedule import Schedule
 
 @dataclass(frozen=True)
 class Corrupted:
-    """Noisy features and how they came about.
+    """Noisy features and their noise level.
 
-    utterances: id -> (frames, dim) float32. variance: of the clean features, the one that the level is calibrated with.
-    steps, alpha_bar: the level (None for a kind without an SNR; steps also where alpha_bar was solved for exactly).
-    attained_db: SNR of noise of unit power at this level; target_db: what that should be (``match``); effective_db:
-    with the kind's own power; measured_db: with the power that this noise happened to have, infinite if it had none.
+    utterances: id -> (frames, dim) float32. variance: variance of the clean features, used for calibration.
+    steps, alpha_bar: the level (None for a kind without an SNR; steps is also None where alpha_bar was solved exactly).
+    attained_db: SNR at this level of noise with unit power. target_db: the target of attained_db (``match``).
+    effective_db: SNR with the nominal power of the kind. measured_db: SNR with the power of the noise drawn, infinite
+    if that power is 0.
     """
 
     utterances: dict[str, np.ndarray]
@@ -57,13 +58,13 @@ def corrupt_features(
 ) -> Corrupted:
     """Corrupt one modality of a corpus (paper Eq. 3 to 5; SPEC 2).
 
-    utterances: id -> (frames, dim) of any real type, all of the modality, since the level is calibrated with the
-    variance over all of their elements. kind, options, file: the noise kind, its options, a user's own file.
-    target_db: SNR in dB; ignored by kinds without one. dataset, modality, seed, draw: names that key the noise besides
-    each id. schedule, mode, match: as in ``noise.calibration``. standardise: whether the noise acts in units of each
-    dimension's spread (SPEC 2.6, corruption space).
-    Raises ConfigError for an unknown kind, an option that is unknown or out of its bounds, noise without power and a
-    level out of reach, DataError for features that are not finite or differ in width.
+    utterances: id -> (frames, dim) of any real type. Pass all utterances of the modality: calibration uses the variance
+    over all elements. kind, options, file: the noise kind, its options, the file of a custom kind.
+    target_db: SNR in dB; ignored by kinds without one. dataset, modality, seed, draw: names that seed the noise, in
+    addition to each id. schedule, mode, match: as in ``noise.calibration``. standardise: whether the noise acts in
+    units of each dimension's standard deviation (SPEC 2.6, corruption space).
+    Raises ConfigError for an unknown kind, an option that is unknown or out of bounds, noise without power, or a level
+    out of reach; DataError for features that are not finite or differ in width.
     """
     noise_kinds.declaration(kind, file).check_options(dict(options or {}), f"options of noise kind '{kind}'")
     source = NoiseSource.load(kind, dataset, seed, dict(options or {}), file)
@@ -78,7 +79,7 @@ def corrupt_features(
         raise ConfigError(f"Noise kind '{kind}' has an SNR: give its target in dB.")
     nominal = noise_power(source.kind, source.options)
     if not 0 < nominal < math.inf:
-        raise ConfigError(f"Noise kind '{kind}' with these options has no power, so it has no SNR. Correct them.")
+        raise ConfigError(f"Noise kind '{kind}' with these options has no power, so no SNR. Change the options.")
     level, target = calibrate_row(target_db, variance, schedule or Schedule(), mode, nominal, match)
     noisy, power = {}, 0.0
     for name, values in clean.items():
@@ -92,14 +93,14 @@ def corrupt_features(
 
 
 def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Space | None, float]:
-    """The corruption space, if asked for, and the variance over all elements in it."""
+    """Return the corruption space, if ``standardise`` is set, and the variance over all elements in it."""
     widths = {values.shape[1:] for values in clean.values()}
     if len(widths) != 1 or any(values.ndim != 2 for values in clean.values()):
-        raise DataError(f"Utterances must be arrays (frames, dim) of one width; found {sorted(map(str, widths))}.")
+        raise DataError(f"Utterances must be arrays (frames, dim) with the same dim; found {sorted(map(str, widths))}.")
     if not all(map(all_finite, clean.values())):
         raise DataError(
-            "Features hold NaN or infinities (the largest value of a float type counts as one). Replace them first, as "
-            "the workflow does (by 0)."
+            "Features contain NaN or infinities (the largest value of a float type counts as infinite). Replace them "
+            "first; the workflow replaces them by 0."
         )
     frames = np.concatenate(list(clean.values())).astype(np.float64)
     if not standardise:

@@ -1,4 +1,4 @@
-"""Whether noise is as strong as its label: the measured SNR of every calibrated level against its target."""
+"""Calibrated levels whose SNR misses the target, and the reasons."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Any
 from nmer.noise.calibration import TOLERANCE_DB
 
 COARSE, WEAK, DRAWN = "coarse_T", "power", "noise_drawn"
-"""Why a level misses its target: no whole T is near enough; the noise has not unit power, and is not calibrated for it
-(``match: nominal``); the noise that was drawn has another power than the one its kind states or was found to have."""
+"""Reasons why a level misses its target. COARSE: no integer T is near enough. WEAK: the noise does not have unit power
+and the calibration ignores that (``match: nominal``). DRAWN: the noise drawn does not have the nominal power of its
+kind."""
 
 
 def miss(row: Mapping[str, Any]) -> str:
-    """COARSE, WEAK or DRAWN if the SNR of a level is further than TOLERANCE_DB from its target, else an empty text.
+    """Return COARSE, WEAK or DRAWN if the SNR of a level misses its target by more than TOLERANCE_DB, else "".
 
     row: ``snr_db``, ``attained_db``, ``effective_db``, ``target_db`` and, once noise was drawn, ``measured_db``, as
-    numbers or text. A row without an SNR, or without a measured one, misses nothing that can be known.
+    numbers or text. The result is empty for a row without an SNR. Without ``measured_db`` the other columns decide.
     """
     label, attained, effective, target = (
         _number(row.get(name)) for name in ("snr_db", "attained_db", "effective_db", "target_db")
@@ -34,8 +35,10 @@ def miss(row: Mapping[str, Any]) -> str:
 
 
 def miss_sentences(rows: Iterable[Mapping[str, Any]]) -> list[str]:
-    """A sentence per dataset, noise and reason on the levels that miss their target. rows: as :func:`miss` reads, with
-    ``dataset`` and ``noise``."""
+    """Describe the levels that miss their target in one sentence per dataset, noise and reason.
+
+    rows: those that :func:`miss` reads, with ``dataset`` and ``noise``.
+    """
     grouped: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         if _number(row.get("snr_db")) is not None:
@@ -43,23 +46,23 @@ def miss_sentences(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     sentences = []
     for (dataset, noise), levels in grouped.items():
         for reason in (DRAWN, COARSE, WEAK):
-            here = [row for row in levels if miss(row) == reason]
-            if here:
-                place = f"{dataset}, {noise}: {len(here)} of {len(levels)} levels"
-                sentences.append(f"{place} miss their target by {_span(here)}. {_REASONS[reason]}")
+            missed = [row for row in levels if miss(row) == reason]
+            if missed:
+                place = f"{dataset}, {noise}: {len(missed)} of {len(levels)} levels"
+                sentences.append(f"{place} miss their target by {_span(missed)}. {_REASONS[reason]}")
     return sentences
 
 
 _REASONS = {
-    DRAWN: "The noise that was drawn does not have the power that its level was calculated with: the power of a kind "
-    "must depend on its options only (in a very small corpus chance matters too).",
-    COARSE: "The nearest whole T is that far off. Consider noise.calibration.mode: exact_abar.",
+    DRAWN: "The power of the noise drawn differs from the power that its level was calibrated with. The power of a "
+    "kind must depend on its options only (in a very small corpus, chance also matters).",
+    COARSE: "No integer T is nearer. Consider noise.calibration.mode: exact_abar.",
     WEAK: "The noise does not have unit power, and noise.calibration.match is nominal, as in the paper.",
 }
 
 
 def _span(rows: Iterable[Mapping[str, Any]]) -> str:
-    """How far the found SNR of some rows is from their labels, from lowest to highest."""
+    """Return the range of the deviations of rows from their labels."""
     found = []
     for row in rows:
         snrs = (_number(row.get(name)) for name in ("measured_db", "effective_db", "attained_db"))
@@ -69,7 +72,7 @@ def _span(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _number(value: object) -> float | None:
-    """A number from a number or text; None for an empty field and for pandas' missing value. Infinities stay."""
+    """Return a number or text as a number; None for an empty field or pandas' missing value. Infinities are kept."""
     try:
         number = float(str(value))
     except ValueError:

@@ -10,7 +10,7 @@ import numpy as np
 from nmer.errors import ConfigError, nearest
 
 LARGEST_BETA = 0.999
-"""Cap of the cosine schedule, whose last beta would otherwise be 1."""
+"""Upper bound of the betas of the cosine schedule, whose last beta would otherwise be 1."""
 
 
 def _linear(steps: int, start: float, end: float) -> np.ndarray:
@@ -36,16 +36,17 @@ SHAPES: dict[str, Callable[[int, float, float], np.ndarray]] = {
     "squaredcos_cap_v2": _squared_cosine,
     "sigmoid": _sigmoid,
 }
-"""Shapes by the names that the official code and the library diffusers give them."""
+"""Shapes, named as in the official code and in the library diffusers."""
 
 
 @dataclass(frozen=True)
 class Schedule:
     """The betas of a chain of T steps.
 
-    beta_start, beta_end: first and last beta. shape: one of ``SHAPES``; ``linear`` is the paper's (Eq. 1),
-    ``squaredcos_cap_v2`` takes no betas. chain: None lays the betas anew for every T, so that the last one is
-    always ``beta_end`` (SPEC 2.1); a number makes one fixed chain of that many betas, of which the first T are applied.
+    beta_start, beta_end: first and last beta. shape: one of ``SHAPES``; ``linear`` is the shape in the paper
+    (Eq. 1), ``squaredcos_cap_v2`` ignores beta_start and beta_end. chain: with None the betas are spaced anew for every
+    T, so the last one is always ``beta_end`` (SPEC 2.1); a number fixes one chain of that length, of which the first T
+    betas are applied.
     Raises ConfigError for an unknown shape.
     """
 
@@ -60,9 +61,9 @@ class Schedule:
             raise ConfigError(f"noise.schedule: unknown schedule '{self.shape}'. {nearest(self.shape, SHAPES)}")
 
     def betas(self, steps: int) -> np.ndarray:
-        """The betas of a chain of ``steps`` steps: (steps,) float64."""
+        """Return the betas of a chain of ``steps`` steps: (steps,) float64."""
         return SHAPES[self.shape](self.chain or steps, self.beta_start, self.beta_end)[:steps]
 
     def alpha_bar(self, steps: int) -> float:
-        """Product of 1 - beta over the chain (paper Eq. 2), summed as logarithms to keep its precision."""
+        """Return the product of 1 - beta over the chain (paper Eq. 2), summed as logarithms for precision."""
         return float(np.exp(np.log1p(-self.betas(steps)).sum()))

@@ -1,1 +1,1 @@
-"""Noisy embeddings: a dataset's cache, noise for a user's own features, noise drawn anew."""
+"""Noisy embeddings: those of a whole dataset, of a user's features, and noise drawn anew in training."""

@@ -1,4 +1,4 @@
-"""Noise that is drawn anew for every epoch of a training (``noise.train_draws: fresh``; SPEC 2.7)."""
+"""Noise drawn anew in every training epoch (``noise.train_draws: fresh``; SPEC 2.7)."""
 
 from __future__ import annotations
 
@@ -28,16 +28,17 @@ class Replaceable(Protocol):
 
 
 class FreshNoise:
-    """Draws training noise as the noisy embeddings were drawn, under other names.
+    """Draws training noise in the same way as the noisy embeddings, under other names.
 
-    The name of a draw holds repeat and epoch, so that a resumed training sees what an uninterrupted one sees, and every
-    system the same.
+    The name of a draw contains repeat and epoch. A resumed training therefore uses the same noise as an uninterrupted
+    one, and so do all systems.
     """
 
     def __init__(self, features: Path, noisy: Path) -> None:
-        """features: the feature store. noisy: its noisy embeddings, which know their settings and levels.
+        """features: the feature store. noisy: its noisy embeddings, with settings and levels as attributes.
 
-        Raises DataError if they are damaged."""
+        Raises DataError if the noisy embeddings are damaged.
+        """
         with FeatureStore(features) as store:
             self._space = {m: store.corruption_space(m) for m in store.modalities}
         try:
@@ -45,12 +46,12 @@ class FreshNoise:
                 settings = CorruptionSettings(**json.loads(file.attrs["settings"]))
                 self._alpha_bar = {m: file[m].attrs.get("alpha_bar") for m in self._space}
         except (OSError, KeyError, TypeError, ValueError) as error:
-            otherwise = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
-            raise unreadable(noisy, error, otherwise) from None
-        self._source = NoiseSource.of(settings)
+            problem = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
+            raise unreadable(noisy, error, problem) from None
+        self._source = NoiseSource.from_settings(settings)
 
     def draw(self, data: Replaceable, copy: int, repeat: int, epoch: int) -> None:
-        """Put new noise on the given copy of every training utterance."""
+        """Replace the given copy of every training utterance by one with new noise."""
         name = f"repeat {repeat}, epoch {epoch}"
         for row in data.training_rows.tolist():
             for m in self._space:

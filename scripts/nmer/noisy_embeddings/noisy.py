@@ -1,4 +1,4 @@
-"""The noisy embeddings of a whole corpus, made block by block, and the SNR that they turn out to have."""
+"""Noisy embeddings of a whole corpus, computed block by block, and their measured SNR."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from nmer.names import values_name
 from nmer.noise.corruption import NoiseSource, Space, add_noise
 
 MEASURES = ("measured_db", "utterance_low_db", "utterance_median_db", "utterance_high_db", "utterances_without_snr")
-"""Columns of what is measured: over all elements, percentiles 5, 50 and 95 over utterances, and how many utterances
-have no SNR: those without variance, all-zero ones among them, or without noise. The percentiles are of the others."""
+"""Columns of the measured SNR: over all elements; percentiles 5, 50 and 95 over the utterances that have an SNR; number
+of utterances without one. An utterance without variance (such as an all-zero one) or without noise has no SNR."""
 
 
 Result = TypeVar("Result")
@@ -35,10 +35,10 @@ def corrupt_modality(
     advance: Callable[[int], object] = lambda size: None,
     threads: int = 1,
 ) -> dict[str, float]:
-    """Write the noisy values of one modality, every draw of them, and how they came about as attributes.
+    """Write all draws of the noisy values of one modality, with kind, seed and level as attributes.
 
-    level: a row of the calibration. advance: called with the number of bytes done. threads: how many draw noise at
-    once; they change no value. Returns MEASURES of the first draw; nothing for a kind without an SNR.
+    level: a row of the calibration. advance: called with the number of bytes done. threads: number of threads, which
+    does not affect the values. Returns MEASURES of the first draw; empty for a kind without an SNR.
     """
     (frames, dim), offset = store.values(modality).shape, store.offset(modality)
     space = store.corruption_space(modality)
@@ -50,9 +50,8 @@ def corrupt_modality(
         noisy = create_values(output, modality, frames, dim, name=values_name(draw))
         power = np.zeros((len(store.ids), 3))
         block = partial(_corrupt_block, store, modality, source, alpha_bar, space, draw)
-        for (first, last), (values, powers) in _in_order(
-            block, utterance_blocks(offset, frames_per_block(dim)), threads
-        ):
+        tasks = utterance_blocks(offset, frames_per_block(dim))
+        for (first, last), (values, powers) in _ordered_map(block, tasks, threads):
             noisy[offset[first] : offset[last]] = values
             power[first:last] = powers
             advance(values.nbytes)
@@ -72,7 +71,7 @@ def _corrupt_block(
     draw: int,
     utterances: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The noisy values (frames, dim) of utterances ``first`` to ``last`` (excluded), and what :func:`_power` says."""
+    """Corrupt utterances ``first`` to ``last`` (excluded). Returns values (frames, dim) and their :func:`_power`."""
     first, last = utterances
     offset = store.offset(modality)
     starts = offset[first : last + 1] - offset[first]
@@ -88,12 +87,13 @@ def _corrupt_block(
     return add_noise(values, result, alpha_bar, space), _power(values, result, starts, space)
 
 
-def _in_order(
+def _ordered_map(
     function: Callable[[tuple[int, int]], Result], tasks: Iterable[tuple[int, int]], threads: int
 ) -> Iterator[tuple[tuple[int, int], Result]]:
-    """Every task with its result, computed by threads that are at most one task each ahead, so that memory is bounded.
+    """Yield tasks with their results, in order. Each thread is at most one task ahead, which bounds memory.
 
-    NumPy lets other threads run while it draws and calculates."""
+    NumPy releases the global interpreter lock while it draws and computes.
+    """
     if threads == 1:
         yield from ((task, function(task)) for task in tasks)
         return
@@ -108,8 +108,10 @@ def _in_order(
 
 
 def _power(values: np.ndarray, eps: np.ndarray, starts: np.ndarray, space: Space | None) -> np.ndarray:
-    """(utterances, 3) float64: sums over each utterance of its values in the corruption space, of their squares, and of
-    the squares of its noise. starts: (utterances + 1,) first frames."""
+    """Return sums per utterance: values in the corruption space, their squares, squares of the noise.
+
+    starts: (utterances + 1,) first frames. Returns (utterances, 3) float64.
+    """
     if space is not None:
         mean, std = (np.asarray(part, np.float32) for part in space)
         values = (values - mean) / std
@@ -118,15 +120,18 @@ def _power(values: np.ndarray, eps: np.ndarray, starts: np.ndarray, space: Space
 
 
 def _measures(power: np.ndarray, elements: np.ndarray, alpha_bar: float, variance: float) -> dict[str, float]:
-    """MEASURES in dB. power: (utterances, 3), see :func:`_power`. elements: (utterances,) numbers of values.
-    variance: the one that the level was calibrated with."""
+    """Return MEASURES in dB.
+
+    power: (utterances, 3), see :func:`_power`. elements: (utterances,) numbers of values. variance: the variance used
+    for calibration.
+    """
     ratio = alpha_bar / (1 - alpha_bar)
     signal, squares, noise = (power / elements[:, None]).T
     spread = squares - np.square(signal)
-    # An utterance of one value throughout has no signal, and noise that never struck has no power: no ratio.
-    told = (spread > 0) & (noise > 0)
-    utterances = 10 * np.log10(ratio * spread[told] / noise[told])
-    low, median, high = np.percentile(utterances, (5, 50, 95)) if told.any() else (np.nan,) * 3
-    with np.errstate(divide="ignore"):  # noise that never struck leaves an infinite SNR
+    # A constant utterance has no signal, and noise that is zero throughout has no power.
+    has_snr = (spread > 0) & (noise > 0)
+    utterances = 10 * np.log10(ratio * spread[has_snr] / noise[has_snr])
+    low, median, high = np.percentile(utterances, (5, 50, 95)) if has_snr.any() else (np.nan,) * 3
+    with np.errstate(divide="ignore"):  # noise that is zero throughout gives an infinite SNR
         whole = 10 * np.log10(ratio * variance / (power[:, 2].sum() / elements.sum()))
-    return dict(zip(MEASURES, (whole, low, median, high, int((~told).sum())), strict=True))
+    return dict(zip(MEASURES, (whole, low, median, high, int((~has_snr).sum())), strict=True))

@@ -15,7 +15,7 @@ from nmer.digests import DIGEST_SUFFIX
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.extraction.generated import PACKAGES as GENERATOR_PACKAGES
 from nmer.extraction.generated import MediaSettings, generated_utterances
-from nmer.extraction.lists import MediaMemory, chunk_of, media_names, rows_digest, text_digest
+from nmer.extraction.lists import MediaDigests, chunk_number, media_names, rows_digest, text_digest
 from nmer.extraction.packages import check_modules, check_packages
 from nmer.extraction.registry import Listing, Utterance, extractors, sources
 from nmer.extraction.settings import (
@@ -249,7 +249,7 @@ class RawDataset:
     def _chunks(self) -> dict[int, list[Utterance]]:
         chunks: dict[int, list[Utterance]] = {}
         for utterance in self._rows:
-            chunks.setdefault(chunk_of(utterance, self.chunks), []).append(utterance)
+            chunks.setdefault(chunk_number(utterance, self.chunks), []).append(utterance)
         return chunks
 
     @property
@@ -281,7 +281,7 @@ class RawDataset:
     def _tokens(self) -> dict[str, str]:
         if self.generated:  # their digests are an input of the jobs
             return dict.fromkeys(media_names(self._rows), "")
-        memory = MediaMemory(self.memory, self.root)
+        memory = MediaDigests(self.memory, self.root)
         tokens = {name: memory.token(name) for name in media_names(self._rows)}
         memory.save()
         return tokens

@@ -1,1 +1,1 @@
-"""Trained systems on features that the workflow has not seen."""
+"""Predictions of trained systems on new features."""

@@ -1,7 +1,7 @@
-"""Features that a trained system is applied to: an HDF5 file of ragged arrays, or a folder of ``.npy`` files.
+"""Reading features for prediction: an HDF5 file of ragged arrays, or a folder of ``.npy`` files.
 
-Both are those of the layouts ``ragged_hdf5`` and ``npy_folder`` without labels, splits and folds, which no prediction
-needs.
+Both follow the layouts ``ragged_hdf5`` and ``npy_folder``, without labels, splits and folds, which prediction does not
+need.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from nmer.names import SPLITS
 
 @dataclass(frozen=True)
 class NewFeatures:
-    """ids: n utterances. features: modality -> n arrays (frames, dim)."""
+    """Features of n utterances. ids: their ids. features: modality -> n arrays (frames, dim)."""
 
     ids: list[str]
     features: dict[str, list[np.ndarray]]
@@ -30,12 +30,12 @@ class NewFeatures:
 def read_new_features(
     path: str | Path, modalities: tuple[str, ...], split: str | None = None, fold: int = 1
 ) -> NewFeatures:
-    """Read the modalities of every utterance, or of those of one split of a fold.
+    """Read the modalities of all utterances, or of one split of a fold.
 
-    path: an HDF5 file with ``utterance/id`` and, per modality, ``values`` (total frames, dim) and ``offset`` (n + 1); a
-    feature store of the workflow is one. Or a folder with ``a/{id}.npy`` and so on, and ``utterances.csv`` (column
-    ``id``) where not every file is meant. split: only in a file that has ``fold/{k}/{split}``.
-    Raises DataError or ConfigError naming the file and what is missing.
+    path: an HDF5 file with ``utterance/id`` and, per modality, ``values`` (total frames, dim) and ``offset`` (n + 1),
+    such as a feature store. Or a folder with ``a/{id}.npy`` and so on; ``utterances.csv`` (column ``id``) selects
+    utterances. split: only for a file that has ``fold/{k}/{split}``.
+    Raises DataError or ConfigError that name the file and what is missing.
     """
     path = Path(path)
     if not path.exists():
@@ -46,9 +46,9 @@ def read_new_features(
         return _from_folder(path, modalities)
     with open_hdf5(path) as file:
         ids = read_column(dataset(file, "utterance/id", path), path)
-        chosen = range(len(ids)) if split is None else _rows(file, split, fold, len(ids), path)
-        features = {modality: _ragged(file, modality, len(ids), chosen, path) for modality in modalities}
-        return NewFeatures([ids[row] for row in chosen], features)
+        selected = range(len(ids)) if split is None else _rows(file, split, fold, len(ids), path)
+        features = {modality: _ragged(file, modality, len(ids), selected, path) for modality in modalities}
+        return NewFeatures([ids[row] for row in selected], features)
 
 
 def _rows(file: h5py.File, split: str, fold: int, count: int, path: Path) -> list[int]:
@@ -56,7 +56,7 @@ def _rows(file: h5py.File, split: str, fold: int, count: int, path: Path) -> lis
         raise ConfigError(f"--split: unknown split '{split}'. {nearest(split, SPLITS)}")
     rows = read_array(dataset(file, f"fold/{fold}/{split}", path), path)
     if rows.dtype.kind not in "iu" or rows.ndim != 1 or (len(rows) and not 0 <= rows.min() <= rows.max() < count):
-        raise DataError(f"{path}: fold/{fold}/{split} must hold numbers of utterances from 0 to {count - 1}.")
+        raise DataError(f"{path}: fold/{fold}/{split} must contain indices of utterances from 0 to {count - 1}.")
     return [int(row) for row in rows]
 
 

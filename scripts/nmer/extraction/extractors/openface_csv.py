@@ -1,4 +1,4 @@
-"""Facial action units, head pose and gaze from CSV files that the user made with OpenFace.
+"""Facial action units, head pose and gaze from a user's CSV files of OpenFace.
 
 Source: Baltrusaitis et al., OpenFace 2.0, FG 2018, whose licence forbids commercial use.
 """
@@ -21,14 +21,14 @@ UNITS_C = (*UNITS_R[:-1], "28", "45")
 COLUMNS = (
     *(f"AU{unit}_r" for unit in UNITS_R),
     *(f"AU{unit}_c" for unit in UNITS_C),
-    *(f"pose_{what}{axis}" for what in "TR" for axis in "xyz"),
+    *(f"pose_{kind}{axis}" for kind in "TR" for axis in "xyz"),
     *(f"gaze_{eye}_{axis}" for eye in "01" for axis in "xyz"),
     "gaze_angle_x",
     "gaze_angle_y",
 )
-"""The 49 features: 17 intensities and 18 presences of action units, 6 of the head, 8 of gaze."""
+"""The 49 features: 17 intensities and 18 presences of action units, 6 values of head pose, 8 of gaze."""
 
-NEEDED = ("timestamp", "success")
+REQUIRED = ("timestamp", "success")
 
 
 @extractor(
@@ -43,54 +43,54 @@ NEEDED = ("timestamp", "success")
 def openface_csv(
     segment: Segment, *, folder: str = "", files: str = "recording", fps: float = 10.0, pad_to: int = 0
 ) -> Extracted:
-    """49 features a picture, at ``fps`` pictures a second; a picture without a face gives a row of zeros.
+    """Return 49 features per picture, at ``fps`` pictures per second; a picture without a face gives a row of zeros.
 
-    folder: of the CSV files. files: ``recording``, a file named as each film, cut by the utterance's span; or
-    ``utterance``, a file named by each id. Where several faces are tracked the one seen longest counts. pad_to: frames
-    to cut or zero-pad to, 0 = none. Counts ``frames`` and ``faces``. Raises UnusableError if there is no file or no row
-    of the span, DataError for a file of another kind.
+    folder: folder of the CSV files. files: ``recording`` for one file per video, named after it and cut at the span of
+    the utterance; ``utterance`` for one file per utterance, named by its id. Of several faces the one tracked longest
+    is used. pad_to: number of frames to cut or zero-pad to, 0 = no change. Counts ``frames`` and ``faces``. Raises
+    UnusableError if the file or rows of the span are missing, DataError if the file is not OpenFace output.
     """
     stem = segment.id if files == "utterance" else str(PurePosixPath(segment.recording).with_suffix(""))
     path = Path(folder, f"{stem}.csv")
     if not path.is_file():
-        raise UnusableError("missing_file", f"{path.name}: no such file of OpenFace")
+        raise UnusableError("missing_file", f"{path.name}: no such OpenFace file")
     times, values = _read(path)
     start = 0.0 if files == "utterance" or segment.start is None else segment.start
     end = None if files == "utterance" else segment.end
     until = float(times[-1]) + 1 / fps if end is None else end
     if end is not None and not end > start:
-        raise UnusableError("bad_span", f"from {start} to {end} s is no span")
+        raise UnusableError("bad_span", f"from {start} to {end} s is not a span")
     moments = start + (np.arange(max(1, int(np.floor(round((until - start) * fps, 6))))) + 0.5) / fps
-    place = np.searchsorted(times, moments, side="right") - 1
-    # Rows may be missing in the middle: what was shown long before is not shown any longer.
-    shown = (place >= 0) & (moments - times[place.clip(0)] <= 1 / fps)
-    if not shown.any():
+    index = np.searchsorted(times, moments, side="right") - 1
+    # Rows may be missing in the middle: a row is used for at most one interval.
+    present = (index >= 0) & (moments - times[index.clip(0)] <= 1 / fps)
+    if not present.any():
         raise UnusableError("bad_span", f"{path.name} has no rows from {start:g} to {until:g} s")
-    chosen = np.where(shown[:, None], values[place.clip(0)], 0).astype(np.float32)
-    faces = int((chosen != 0).any(axis=1).sum())
-    return Extracted(padded(chosen, pad_to), {"frames": len(chosen), "faces": faces})
+    features = np.where(present[:, None], values[index.clip(0)], 0).astype(np.float32)
+    faces = int((features != 0).any(axis=1).sum())
+    return Extracted(padded(features, pad_to), {"frames": len(features), "faces": faces})
 
 
 @cache
 def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Times (n,) in seconds, ascending, and features (n, 49), zero where no face was tracked."""
+    """Return times (n,) in seconds, ascending, and features (n, 49), zero where no face was tracked."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             rows = list(csv.reader(stream, strict=True))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path}: is no CSV file of OpenFace ({error}). Make it again.") from None
+        raise DataError(f"{path}: is not an OpenFace CSV file ({error}). Create it again.") from None
     header = [name.strip() for name in rows[0]] if rows else []
-    missing = [name for name in (*NEEDED, *COLUMNS) if name not in header]
+    missing = [name for name in (*REQUIRED, *COLUMNS) if name not in header]
     if missing:
-        told = ", ".join(missing[:5]) + ", …" * (len(missing) > 5)
-        raise DataError(f"{path}: lacks the columns {told}. Run OpenFace with -aus -pose -gaze, or correct the folder.")
+        names = ", ".join(missing[:5]) + ", …" * (len(missing) > 5)
+        raise DataError(f"{path}: lacks the columns {names}. Run OpenFace with -aus -pose -gaze or correct the folder.")
     if len(rows) < 2:
         raise UnusableError("unreadable", f"{path.name} has no rows")
     try:
         table = np.array(rows[1:], np.float64)
     except ValueError:
         raise DataError(
-            f"{path}: a row has another number of cells, or one that is no number. Make it again."
+            f"{path}: a row has the wrong number of cells, or a cell is not a number. Create it again."
         ) from None
     column = {name: table[:, number] for number, name in enumerate(header)}
     if "face_id" in column:
@@ -102,5 +102,5 @@ def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     values = np.column_stack([column[name] for name in COLUMNS])[order]
     values[column["success"][order] <= 0] = 0
     if not np.isfinite(values).all() or not np.isfinite(column["timestamp"]).all():
-        raise DataError(f"{path}: holds values that are no numbers. Make it again.")
+        raise DataError(f"{path}: contains values that are not finite. Create it again.")
     return column["timestamp"][order], values

@@ -1,7 +1,7 @@
-"""openSMILE's low-level descriptors, as the published acoustic features of IEMOCAP were made.
+"""openSMILE's low-level descriptors, extracted like the published acoustic features of IEMOCAP.
 
 Source: Eyben et al., openSMILE, ACM Multimedia 2010; ComParE 2016, Schuller et al., Interspeech 2016; MMIN's
-``preprocess/IEMOCAP/make_comparE.py``. openSMILE's licence forbids commercial use, of its features too.
+``preprocess/IEMOCAP/make_comparE.py``. openSMILE's licence forbids commercial use, including its features.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from nmer.extraction.resampling import downsampled
 
 COMPARE = "core/config/compare/ComParE_2016_core.lld.conf.inc"
 LEVELS = ("is13_lld_nzsmo", "is13_lldA_smo", "is13_lldB_smo")
-"""Levels of that file whose descriptors, then whose deltas, are the 130 features."""
+"""Levels of that file whose descriptors, followed by their deltas, are the 130 features."""
 
 CONFIGURATION = """\
 [componentInstances:cComponentManager]
@@ -39,7 +39,7 @@ writer.dmLevel = lld
 includeSingleElementFields = 1
 \\{{\\cm[sink{{?}}:include external sink]}}
 """
-"""Descriptors and deltas in one pass: as two levels of the wheel's own they have different numbers of rows."""
+"""Descriptors and deltas in one pass: read as two levels of the wheel they have different numbers of rows."""
 
 
 @extractor(
@@ -52,11 +52,11 @@ includeSingleElementFields = 1
     minimum={"downsample": 1, "pad_to": 0},
 )
 def opensmile(segment: Segment, *, set: str = "ComParE_2016", downsample: int = 10, pad_to: int = 0) -> Extracted:
-    """130 features (ComParE_2016: 65 descriptors, 65 deltas) or 25 (eGeMAPSv02) at 100 Hz / ``downsample``.
+    """Return 130 features (ComParE_2016: 65 descriptors, 65 deltas) or 25 (eGeMAPSv02) at 100 Hz / ``downsample``.
 
-    set: the feature set. downsample: keep one frame of so many after a low-pass filter, as published; 1 = all.
-    pad_to: frames to cut or zero-pad to, 0 = none. Counts ``frames``. Raises UnusableError for audio that gives no more
-    rows than ``downsample`` (about 0.16 s).
+    set: the feature set. downsample: factor of the down-sampling after a low-pass filter, as published; 1 = none.
+    pad_to: number of frames to cut or zero-pad to, 0 = no change. Counts ``frames``. Raises UnusableError for audio
+    with at most ``downsample`` rows (about 0.16 s).
     """
     rows = _process(set, segment.audio)
     if len(rows) <= (downsample if downsample > 1 else 0):
@@ -66,13 +66,13 @@ def opensmile(segment: Segment, *, set: str = "ComParE_2016", downsample: int = 
 
 
 def _process(name: str, audio: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Rows (n, dim) of a feature set; none where the audio is too short for its windows."""
+    """Return the rows (n, dim) of a feature set; none if the audio is shorter than a window."""
     if not len(audio):
         return np.zeros((0, 1))
-    # The library turns samples into 16 bits, in which 1.0 would become the lowest number.
+    # The library converts samples to 16 bits, where 1.0 would wrap around to the lowest number.
     signal = audio.clip(-1, 32767 / 32768)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what is too short, which is told here
+        warnings.simplefilter("ignore")  # about short audio, which the caller handles
         values = np.asarray(_smile(name).process_signal(signal, SAMPLE_RATE).to_numpy(), np.float64)
     # A signal shorter than a window gives one row of NaN.
     return values[:0] if not np.isfinite(values).all() else values

@@ -24,16 +24,16 @@ COEFFICIENTS = 20
 PITCH_WINDOW = SAMPLE_RATE * 40 // 1000
 LOWEST_PITCH, HIGHEST_PITCH = 60.0, 400.0
 HIGHEST_HARMONIC = 1000.0
-"""Hz up to which the pitch is looked for."""
+"""Cut-off in Hz of the low-pass filter before the pitch search."""
 
 VOICED_FROM = 0.5
-"""Height of the autocorrelation's peak from which a frame counts as voiced."""
+"""Smallest autocorrelation peak of a voiced frame."""
 
 NEARLY_HIGHEST = 0.85
 """Share of the highest peak that a peak at a shorter lag must reach to be the period."""
 
 SILENCE = 1e-10
-"""Power below which energies are not told apart, -100 dB."""
+"""Lower bound of power, -100 dB."""
 
 
 @extractor(
@@ -45,12 +45,12 @@ SILENCE = 1e-10
     minimum={"downsample": 1, "pad_to": 0},
 )
 def prosody(segment: Segment, *, downsample: int = 1, pad_to: int = 0) -> Extracted:
-    """25 features and their slopes per 10 ms: 50 at 100 Hz.
+    """Return 25 features and their slopes every 10 ms: 50 at 100 Hz.
 
-    In order: 20 MFCC, pitch in Hz (0 = unvoiced), height of its autocorrelation, log energy, zero-crossing rate,
-    spectral centroid in Hz; then the slope of each over five frames. downsample: keep one frame of so many, after a
-    low-pass filter. pad_to: frames to cut or zero-pad to, 0 = none. Counts ``frames`` and ``voiced``. Raises
-    UnusableError for audio shorter than one window of 25 ms.
+    In order: 20 MFCC, pitch in Hz (0 = unvoiced), height of its autocorrelation peak, log energy, zero-crossing rate,
+    spectral centroid in Hz; then the slope of each over five frames. downsample: factor of the down-sampling after a
+    low-pass filter. pad_to: number of frames to cut or zero-pad to, 0 = no change. Counts ``frames`` and ``voiced``.
+    Raises UnusableError for audio shorter than one window of 25 ms.
     """
     audio = segment.audio.astype(np.float64)
     if len(audio) < WINDOW:
@@ -72,7 +72,7 @@ def prosody(segment: Segment, *, downsample: int = 1, pad_to: int = 0) -> Extrac
 
 
 def _frames(audio: NDArray[np.float64], length: int, count: int) -> NDArray[np.float64]:
-    """(count, length) frames, a hop apart; zeros after the end."""
+    """Return (count, length) frames, one hop apart; zeros after the end."""
     needed = (count - 1) * HOP + length
     extended = np.pad(audio, (0, max(0, needed - len(audio))))
     return np.lib.stride_tricks.sliding_window_view(extended, length)[::HOP][:count]
@@ -80,7 +80,7 @@ def _frames(audio: NDArray[np.float64], length: int, count: int) -> NDArray[np.f
 
 @cache
 def _mel_filters() -> NDArray[np.float64]:
-    """(MELS, FFT / 2 + 1) triangles of height 1, equally wide in mel from 0 Hz to half the sample rate."""
+    """Return (MELS, FFT / 2 + 1) triangles of height 1, equally wide in mel from 0 Hz to half the sample rate."""
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + SAMPLE_RATE / 2 / 700), MELS + 2) / 2595) - 1)
     hertz = np.arange(FFT // 2 + 1) * SAMPLE_RATE / FFT
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
@@ -89,22 +89,22 @@ def _mel_filters() -> NDArray[np.float64]:
 
 
 def _pitch(audio: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pitch in Hz, 0 where unvoiced, and the height of its peak in 0..1, of every frame.
+    """Return pitch in Hz (0 where unvoiced) and the height of its peak in 0..1, for every frame.
 
-    The autocorrelation of a windowed frame is divided by that of the window, so that it does not fall with the lag.
+    The autocorrelation of a windowed frame is divided by that of the window, which removes its decay with the lag.
     """
     window = np.hanning(PITCH_WINDOW)
-    size = 4 * FFT  # at least two windows long, so that the correlation does not wrap around
+    size = 4 * FFT  # at least two windows, else the correlation wraps around
     frames = _frames(audio, PITCH_WINDOW, count)
     centred = (frames - frames.mean(axis=1, keepdims=True)) * window
-    # Without what lies above the first harmonics, so that the peaks are wider than a sample.
+    # Keep the first harmonics only: peaks are then wider than a sample.
     low = np.arange(size // 2 + 1) * SAMPLE_RATE / size <= HIGHEST_HARMONIC
     correlation = irfft(np.abs(rfft(centred, size)) ** 2 * low)[:, : PITCH_WINDOW // 2 + 1]
     of_window = irfft(np.abs(rfft(window, size)) ** 2)[: PITCH_WINDOW // 2 + 1]
     normalised = correlation / np.maximum(correlation[:, :1], SILENCE) / (of_window / of_window[0])
     shortest, longest = int(SAMPLE_RATE / HIGHEST_PITCH), int(SAMPLE_RATE / LOWEST_PITCH)
     searched = normalised[:, shortest : longest + 1]
-    # A period's multiples correlate as well: the shortest lag whose peak is about as high as the highest is taken.
+    # Multiples of the period correlate too: take the shortest lag whose peak is nearly as high as the highest.
     inner = searched[:, 1:-1]
     peaks = (inner >= searched[:, :-2]) & (inner >= searched[:, 2:])
     chosen = peaks & (inner >= NEARLY_HIGHEST * inner.max(axis=1, keepdims=True))
@@ -115,7 +115,7 @@ def _pitch(audio: NDArray[np.float64], count: int) -> tuple[NDArray[np.float64],
 
 
 def _slopes(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slope of the regression over five frames, per frame; the first and last frames are repeated at the ends."""
+    """Return the regression slope over five frames, per frame; the ends repeat the first and last frames."""
     extended = np.pad(values, ((2, 2), (0, 0)), mode="edge")
     count = len(values)
     weighted = sum(n * (extended[2 + n :][:count] - extended[2 - n :][:count]) for n in (1, 2))

@@ -1,7 +1,7 @@
 """Hidden states of a language model from a local folder, such as bert-large-uncased: one vector per token.
 
-Source: Devlin et al., BERT, NAACL 2019; as the published lexical features were made, by MMIN's
-``preprocess/tools/bert_extractor.py``: the last hidden state, one utterance a call. Nothing is downloaded.
+Source: Devlin et al., BERT, NAACL 2019. As for the published lexical features (MMIN's
+``preprocess/tools/bert_extractor.py``): the last hidden state, one utterance per call. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def transformer(
     max_tokens: int = 512,
     pad_to: int = 0,
 ) -> Extracted:
-    """A row per token, as wide as the model's hidden states.
+    """Return one hidden state per token.
 
-    model: folder with ``config.json``, a tokenizer and ``model.safetensors``. layer: number of the hidden state, -1 =
-    the last. special_tokens: keep or drop the marks that the tokenizer puts around a text; with ``drop`` an empty text
-    is unusable. max_tokens: tokens that are read, the rest is cut. pad_to: frames to cut or zero-pad to, 0 = none.
-    Counts ``tokens`` and ``cut_texts``. Raises ConfigError for a folder that is no such model.
+    model: folder with ``config.json``, a tokenizer and ``model.safetensors``. layer: index of the hidden state, -1 =
+    the last. special_tokens: keep or drop the tokens that the tokenizer adds around a text; with ``drop`` an empty text
+    is unusable. max_tokens: longest text in tokens, the rest is cut. pad_to: number of frames to cut or zero-pad to, 0
+    = no change. Counts ``tokens`` and ``cut_texts``. Raises ConfigError if the folder is not such a model.
     """
     import torch
 
@@ -73,42 +73,44 @@ def transformer(
     if not len(values):
         from nmer.extraction.registry import UnusableError
 
-        raise UnusableError("no_text", "the text holds no tokens")
+        raise UnusableError("no_text", "the text contains no tokens")
     cut = len(whole["input_ids"]) > limit
     return Extracted(padded(values, pad_to), {"tokens": len(special), "cut_texts": int(cut)})
 
 
 @cache
 def _loaded(folder: Path) -> tuple[Any, Any]:
-    """Tokenizer and model. Raises ConfigError, saying what the folder lacks."""
+    """Load tokenizer and model. Raises ConfigError that names what the folder lacks."""
     check_folder(folder)
     os.environ["HF_HUB_OFFLINE"] = "1"
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    given = {"local_files_only": True, "trust_remote_code": False}
+    options = {"local_files_only": True, "trust_remote_code": False}
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **given)
-        network = transformers.AutoModel.from_pretrained(str(folder), use_safetensors=True, **given)
-    except Exception as error:  # the library raises of many sorts for files that it cannot read
+        tokenizer = transformers.AutoTokenizer.from_pretrained(str(folder), **options)
+        network = transformers.AutoModel.from_pretrained(str(folder), use_safetensors=True, **options)
+    except Exception as error:  # the library raises many types for unreadable files
         reason = " ".join(str(error).split())[:200]
-        raise ConfigError(f"{folder}: cannot be loaded as a model ({reason}). Get the folder again.") from None
+        raise ConfigError(f"{folder}: cannot be loaded as a model ({reason}). Download the folder again.") from None
     return tokenizer, network.eval()
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ConfigError if a folder is no model of Transformers that can be read safely and without a network."""
+    """Raise ConfigError if a folder is not a Transformers model that can be read safely and offline."""
     get = "Get it, e.g. the files of huggingface.co/google-bert/bert-large-uncased"
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"{folder}: holds no config.json, so it is no model of Transformers. {get}.")
+        raise ConfigError(f"{folder}: has no config.json, so it is not a Transformers model. {get}.")
     if not list(folder.glob("*.safetensors")):
-        raise ConfigError(f"{folder}: holds no weights in *.safetensors; others (.bin) are not read. {get}.")
+        raise ConfigError(f"{folder}: has no weights in *.safetensors; other formats (.bin) are not read. {get}.")
     if not any((folder / name).is_file() for name in TOKENIZERS):
-        raise ConfigError(f"{folder}: holds no tokenizer ({', '.join(TOKENIZERS)}). {get}.")
+        raise ConfigError(f"{folder}: has no tokenizer ({', '.join(TOKENIZERS)}). {get}.")
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError:
-        raise ConfigError(f"{folder / 'config.json'}: is no JSON. {get}.") from None
+        raise ConfigError(f"{folder / 'config.json'}: is not valid JSON. {get}.") from None
     if "auto_map" in config:
-        raise ConfigError(f"{folder}: needs code of its own (auto_map in config.json), which is not run. Use another.")
+        raise ConfigError(
+            f"{folder}: needs custom code (auto_map in config.json), which is not executed. Use another model."
+        )

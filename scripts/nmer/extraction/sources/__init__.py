@@ -1,1 +1,1 @@
-"""Sources of utterances that are shipped, one file each, named as they are."""
+"""Built-in sources of utterances, one file each, named after the source."""

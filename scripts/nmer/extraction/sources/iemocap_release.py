@@ -1,8 +1,8 @@
-"""IEMOCAP as its owners ship it: ``IEMOCAP_full_release`` with sessions, labels, transcripts, sound and films.
+"""The original release of IEMOCAP: ``IEMOCAP_full_release`` with sessions, labels, transcripts, audio and video.
 
-Utterances come from ``EmoEvaluation``, words from ``transcriptions``, sound from ``sentences/wav``, pictures from the
-half of the dialogue's film that shows the speaker.
-Source: Busso et al., IEMOCAP, Language Resources and Evaluation 2008, and the release's README.
+Utterances come from ``EmoEvaluation``, words from ``transcriptions``, audio from ``sentences/wav``, and pictures from
+the half of the dialogue's video that shows the speaker. Source: Busso et al., IEMOCAP, Language Resources and
+Evaluation 2008, and the release's README.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from nmer.errors import DataError
-from nmer.extraction.paths import inside
+from nmer.extraction.paths import relative_name
 from nmer.extraction.registry import Listing, Utterance, source
 from nmer.listing import read_listing
 
@@ -40,7 +40,7 @@ CLASSES = {
         "oth": "other",
     },
 }
-"""Names of the classes by the label of the release. Utterances without a majority, ``xxx``, are in none."""
+"""Class names by label of the release. Utterances without a majority label (``xxx``) have no class."""
 
 NO_MAJORITY = "xxx"
 PUBLISHED_DIALOGUES = 151
@@ -49,7 +49,7 @@ PUBLISHED_COUNTS = {
     "neu": 1708, "ang": 1103, "sad": 1084, "hap": 595, "exc": 1041, "fru": 1849, "xxx": 2507, "sur": 107, "fea": 40,
     "oth": 3, "dis": 2,
 }  # fmt: skip
-"""Utterances of every label in the whole release."""
+"""Number of utterances per label in the whole release."""
 
 _HEAD = re.compile(r"\s*\[\s*([\d.]+)\s*-\s*([\d.]+)\s*\]\s+(\S+)\s+(\S+)\s+\[")
 _LINE = re.compile(r"\s*(\S+)\s+\[\s*[\d.]+\s*-\s*[\d.]+\s*\]:(.*)")
@@ -62,8 +62,8 @@ CORRECTED = ("label", "speaker", "start", "end", "side", "text", "audio", "video
 
 
 @dataclass
-class _Found:
-    """What was counted on the way."""
+class _Counts:
+    """Counts and warnings collected while reading."""
 
     skipped: Counter[str] = field(default_factory=Counter)
     labels: Counter[str] = field(default_factory=Counter)
@@ -83,15 +83,15 @@ class _Found:
 def read(
     root: Path, *, classes: str = "four", side: str = "marker_left", events: str = "keep", table: str = ""
 ) -> Listing:
-    """List the utterances of the release in folder ``root``, whose sub-folders are ``Session1`` to ``Session5``.
+    """List the utterances of the release in folder ``root``, which contains ``Session1`` to ``Session5``.
 
-    classes: ``four`` counts excited as happy, ``six`` and ``all`` do not. side: whose half of a film is the left one.
-    events: keep or drop marks such as [LAUGHTER] in transcripts. table: a CSV below ``root`` that corrects the release,
-    in the format of the list that extraction writes: only its ids are used, and cells that it fills in count.
-    Counts other than the published ones are warned of. Raises DataError if ``root`` is another folder.
+    classes: ``four`` counts excited as happy, ``six`` and ``all`` do not. side: which actor is in the left half of a
+    video. events: keep or drop marks such as [LAUGHTER] in transcripts. table: a CSV below ``root`` with corrections,
+    in the format of the list that extraction writes: only its ids are used, and its non-empty cells replace values.
+    Counts that differ from the published ones give warnings. Raises DataError if ``root`` is not the release.
     """
     sessions = _sessions(root)
-    found = _Found()
+    found = _Counts()
     labelled: dict[str, tuple[str, float, float, str]] = {}
     dialogues = 0
     words: dict[str, str] = {}
@@ -102,7 +102,9 @@ def read(
         for path in _files(root / session / "dialog/transcriptions"):
             _read_words(path, words, found)
     if not labelled:
-        raise DataError(f"{root / sessions[0] / EVALUATION}: holds no labels of utterances. Get the release again.")
+        raise DataError(
+            f"{root / sessions[0] / EVALUATION}: contains no labels of utterances. Download the release again."
+        )
     if unlabelled := words.keys() - labelled.keys():
         found.skipped["in transcripts without a label"] += len(unlabelled)
     if wordless := labelled.keys() - words.keys():
@@ -135,10 +137,10 @@ def read(
 
 
 def speaker_side(identifier: str, rule: str) -> str:
-    """The half of the film that shows the speaker of an utterance.
+    """Return the half of the video that shows the speaker of an utterance.
 
-    The letter after the session names the actor who wears the markers, the last one the speaker. rule: ``marker_left``
-    (the code of MMIN's group), ``marker_right``, or ``female_left``.
+    In an id, the letter after the session is the actor who wears the markers, the last letter the speaker. rule:
+    ``marker_left`` (as in the code of MMIN's group), ``marker_right``, or ``female_left``.
     """
     speaker, wearer = identifier[-4], identifier[5]
     on_left = speaker == "F" if rule == "female_left" else (speaker == wearer) == (rule == "marker_left")
@@ -149,17 +151,17 @@ def _sessions(root: Path) -> list[str]:
     sessions = sorted(path.name for path in root.glob("Session[1-5]") if (path / EVALUATION).is_dir())
     if sessions:
         return sessions
-    looked = f"folders Session1 to Session5 with {EVALUATION} in them were looked for"
+    expected = f"it has no folders Session1 to Session5 with {EVALUATION}"
     hint = "Correct the path."
     for candidate in (root.parent, root.parent.parent, *sorted(path for path in root.glob("*") if path.is_dir())):
         if any((candidate / f"Session{number}" / EVALUATION).is_dir() for number in range(1, 6)):
             hint = f"They are in {candidate}; set the path to it."
             break
-    raise DataError(f"{root}: is not the IEMOCAP release: {looked}. {hint}")
+    raise DataError(f"{root}: is not the IEMOCAP release: {expected}. {hint}")
 
 
 def _files(folder: Path) -> list[Path]:
-    """The text files directly in a folder, hidden ones left out: some systems leave copies named ``._Ses…``."""
+    """Return the text files of a folder. Hidden files, such as copies named ``._Ses…``, are ignored."""
     return sorted(path for path in folder.glob("Ses*.txt") if path.is_file())
 
 
@@ -175,7 +177,7 @@ def _dialogue(identifier: str) -> str:
     return identifier.rpartition("_")[0]
 
 
-def _read_labels(path: Path, session: str, labelled: dict[str, tuple[str, float, float, str]], found: _Found) -> None:
+def _read_labels(path: Path, session: str, labelled: dict[str, tuple[str, float, float, str]], found: _Counts) -> None:
     for line in _text(path).splitlines():
         if not (head := _HEAD.match(line)):
             continue
@@ -183,16 +185,16 @@ def _read_labels(path: Path, session: str, labelled: dict[str, tuple[str, float,
         if not _ID.fullmatch(identifier) or _dialogue(identifier) != path.stem:
             found.skipped["with an id of another form or dialogue"] += 1
         elif identifier in labelled:
-            found.warnings.append(f"{path.name}: '{identifier}' has two labels; the first one counts.")
+            found.warnings.append(f"{path.name}: '{identifier}' has two labels; the first one is used.")
         elif label not in PUBLISHED_COUNTS:
             found.skipped["with an unknown label"] += 1
-            found.warnings.append(f"{path.name}: '{identifier}' has the unknown label '{label}' and is left out.")
+            found.warnings.append(f"{path.name}: '{identifier}' has the unknown label '{label}' and is skipped.")
         else:
             labelled[identifier] = (label, start, end, session)
             found.labels[label] += 1
 
 
-def _read_words(path: Path, words: dict[str, str], found: _Found) -> None:
+def _read_words(path: Path, words: dict[str, str], found: _Counts) -> None:
     for line in _text(path).splitlines():
         if not line.strip():
             continue
@@ -202,23 +204,23 @@ def _read_words(path: Path, words: dict[str, str], found: _Found) -> None:
         elif _UNLABELLED.fullmatch(parts[1]):
             found.skipped["in transcripts without a number (XX)"] += 1
         elif parts[1] in words:
-            found.warnings.append(f"{path.name}: '{parts[1]}' is transcribed twice; the first one counts.")
+            found.warnings.append(f"{path.name}: '{parts[1]}' is transcribed twice; the first transcript is used.")
         else:
             words[parts[1]] = parts[2].strip()
 
 
-def _compare_counts(sessions: list[str], dialogues: int, found: _Found) -> None:
-    """Warn of what differs from the release as it was published."""
+def _compare_counts(sessions: list[str], dialogues: int, found: _Counts) -> None:
+    """Add warnings about differences from the published release."""
     if len(sessions) < 5:
         absent = sorted({f"Session{number}" for number in range(1, 6)} - set(sessions))
-        found.warnings.append(f"The release has five sessions; absent: {', '.join(absent)}.")
+        found.warnings.append(f"The release has five sessions; missing: {', '.join(absent)}.")
     total = found.labels.total()
-    for what, number, published in (
+    for items, number, published in (
         ("dialogues", dialogues, PUBLISHED_DIALOGUES),
         ("labelled utterances", total, PUBLISHED_UTTERANCES),
     ):
         if number != published:
-            found.warnings.append(f"{number} {what}; the release has {published}.")
+            found.warnings.append(f"{number} {items}; the release has {published}.")
     differing = [
         f"{label} {found.labels[label]} (published {count})"
         for label, count in PUBLISHED_COUNTS.items()
@@ -229,7 +231,7 @@ def _compare_counts(sessions: list[str], dialogues: int, found: _Found) -> None:
 
 
 def _corrected(utterances: list[Utterance], root: Path, path: Path) -> list[Utterance]:
-    """The utterances that a table of corrections lists, with the cells that it fills in."""
+    """Return the utterances in a table of corrections, with its non-empty cells applied."""
     columns = read_listing(path, ("id",), CORRECTED)
     known = {utterance.id: utterance for utterance in utterances}
     kept = []
@@ -240,12 +242,14 @@ def _corrected(utterances: list[Utterance], root: Path, path: Path) -> list[Utte
         changes: dict[str, object] = {name: cell for name, cell in cells.items() if cell}
         for name in ("audio", "video"):
             if name in changes:
-                changes[name] = inside(cells[name], root, f"{path}, utterance '{identifier}'")
+                changes[name] = relative_name(cells[name], root, f"{path}, utterance '{identifier}'")
         for name in ("start", "end"):
             if name in changes:
                 try:
                     changes[name] = float(cells[name])
                 except ValueError:
-                    raise DataError(f"{path}: {name} '{cells[name]}' of '{identifier}' is no number.") from None
+                    raise DataError(
+                        f"{path}: {name} '{cells[name]}' of '{identifier}' is not a number. Correct it."
+                    ) from None
         kept.append(replace(known[identifier], **changes))  # type: ignore[arg-type]
     return kept

@@ -1,7 +1,7 @@
-"""Noise that is correlated in time: a first-order autoregressive process, AR(1), in every dimension.
+"""Noise correlated in time: a first-order autoregressive process, AR(1), in every dimension.
 
-Sensors and rooms disturb neighbouring frames alike, which independent noise does not: a maximum or a mean over time
-averages independent noise away, but not this one.
+Disturbances of sensors and rooms affect neighbouring frames alike. A mean over time removes independent noise, but not
+noise correlated in time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def autoregressive(
 ) -> NDArray[np.float32]:
     """eps_t = correlation * eps_(t-1) + sqrt(1 - correlation^2) * n_t, n_t ~ N(0, 1), stationary from the first frame.
 
-    Every element has mean 0 and variance 1, whatever the correlation of neighbouring frames.
+    Every element has mean 0 and variance 1 for any correlation.
     shape: (frames, dim). Returns float32.
     """
     innovations = generator.standard_normal(shape)
@@ -31,7 +31,7 @@ def autoregressive(
 
 
 def power(*, correlation: float = 0.9) -> float:
-    """Mean square of eps."""
+    """Return the mean square of eps."""
     return 1.0
 
 

@@ -1,4 +1,4 @@
-"""Channels lost: a share of a modality's dimensions set to zero for a whole utterance. Has no SNR."""
+"""Lost channels: a share of a modality's dimensions is zero throughout an utterance. Has no SNR."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nmer.noise.registry import noise_kind
 def drop_channels(
     values: NDArray[np.float32], generator: np.random.Generator, *, share: float = 0.5
 ) -> NDArray[np.float32]:
-    """Each dimension is zero in all frames with probability ``share``, independently.
+    """Set each dimension to zero in all frames with probability ``share``, independently.
 
     values: (frames, dim) float32. Returns float32.
     """

@@ -1,4 +1,4 @@
-"""Frames lost: a share of an utterance's frames set to zero, all dimensions together. Has no SNR."""
+"""Lost frames: a share of an utterance's frames is zero in all dimensions. Has no SNR."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from nmer.noise.registry import noise_kind
 def drop_frames(
     values: NDArray[np.float32], generator: np.random.Generator, *, share: float = 0.5
 ) -> NDArray[np.float32]:
-    """Each frame is zero with probability ``share``, independently. values: (frames, dim) float32. Returns float32."""
+    """Set each frame to zero with probability ``share``, independently.
+
+    values: (frames, dim) float32. Returns float32.
+    """
     kept = generator.random((len(values), 1)) >= share
     return values * kept.astype(np.float32)

@@ -10,12 +10,12 @@ from nmer.noise.registry import noise_kind
 
 @noise_kind("gaussian")
 def gaussian(shape: tuple[int, int], generator: np.random.Generator) -> NDArray[np.float32]:
-    """eps ~ N(0, 1), independent per element. shape: (frames, dim). Returns float32."""
+    """Draw eps ~ N(0, 1), independent per element. shape: (frames, dim). Returns float32."""
     return generator.standard_normal(shape, dtype=np.float32)
 
 
 def power() -> float:
-    """Mean square of eps."""
+    """Return the mean square of eps."""
     return 1.0
 
 

@@ -1,4 +1,4 @@
-"""Impulse noise: rare +-1 impulses, nothing elsewhere (SPEC 2.4)."""
+"""Impulse noise: rare impulses of +1 or -1, 0 elsewhere (SPEC 2.4)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from nmer.noise.registry import noise_kind
 
 @noise_kind("impulse", minimum={"frequency": 0.0}, maximum={"frequency": 1.0})
 def impulse(shape: tuple[int, int], generator: np.random.Generator, *, frequency: float = 0.3) -> NDArray[np.float32]:
-    """eps is +1 or -1, each with probability frequency / 2, else 0, independent per element.
+    """Draw eps: +1 or -1, each with probability frequency / 2, else 0, independent per element.
 
     shape: (frames, dim). frequency: the paper's appearance frequency. Returns float32.
     """
@@ -19,7 +19,7 @@ def impulse(shape: tuple[int, int], generator: np.random.Generator, *, frequency
 
 
 def power(*, frequency: float = 0.3) -> float:
-    """Mean square of eps: at frequency 0.3 the noise is 5.23 dB weaker than its nominal SNR says."""
+    """Return the mean square of eps: at frequency 0.3 the noise is 5.23 dB weaker than its nominal SNR."""
     return frequency
 
 

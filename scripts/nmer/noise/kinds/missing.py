@@ -1,7 +1,7 @@
-"""The modality missing as MMIN has it: its model's input is zero, after normalisation. Has no SNR.
+"""A missing modality as in MMIN: the input of the model is zero after normalisation. Has no SNR.
 
-Differs from ``zero`` where a modality is standardised: MMIN multiplies the normalised features by 0, which in the
-features' own units is their mean.
+Differs from ``zero`` for a standardised modality: MMIN multiplies the normalised features by 0, so the features before
+normalisation are equal to their mean.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from nmer.noise.registry import noise_kind
 
 @noise_kind("missing", additive=False, standardised=True, level="rate", minimum={"rate": 0.0}, maximum={"rate": 1.0})
 def missing(values: NDArray[np.float32], generator: np.random.Generator, *, rate: float = 1.0) -> NDArray[np.float32]:
-    """Zeros in standardised units with probability ``rate``, else the features unchanged.
+    """Return zeros in standardised units with probability ``rate``, else the features unchanged.
 
-    An utterance and modality that is missing at one rate is missing at every higher one. values: (frames, dim)
+    A modality of an utterance that is missing at one rate is missing at every higher rate. values: (frames, dim)
     float32. Returns float32 of the same shape.
     """
     return np.zeros_like(values) if generator.random() < rate else values

@@ -1,4 +1,4 @@
-"""Uniform noise of unit power (SPEC 2.8's example of another kind)."""
+"""Uniform noise of unit power (the example of another kind in SPEC 2.8)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ WIDTH = math.sqrt(3)
 
 @noise_kind("uniform")
 def uniform(shape: tuple[int, int], generator: np.random.Generator) -> NDArray[np.float32]:
-    """eps uniform between -sqrt(3) and sqrt(3), independent per element. shape: (frames, dim). Returns float32."""
+    """Draw eps uniformly between -sqrt(3) and sqrt(3), independent per element.
+
+    shape: (frames, dim). Returns float32.
+    """
     return (2 * generator.random(shape, dtype=np.float32) - 1) * np.float32(WIDTH)
 
 
 def power() -> float:
-    """Mean square of eps."""
+    """Return the mean square of eps."""
     return 1.0
 
 

@@ -1,4 +1,4 @@
-"""The modality set to zero: the field's oldest way to make data incomplete. Has no SNR."""
+"""A modality set to zero, the oldest simulation of incomplete data in the field. Has no SNR."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from nmer.noise.registry import noise_kind
 
 @noise_kind("zero", additive=False)
 def zero(values: NDArray[np.float32], generator: np.random.Generator) -> NDArray[np.float32]:
-    """Zeros in the features' own units. values: (frames, dim) float32. Returns float32 of the same shape."""
+    """Return zeros in the units of the features. values: (frames, dim) float32. Returns float32 of the same shape."""
     return np.zeros_like(values)

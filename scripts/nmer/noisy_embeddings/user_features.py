@@ -1,4 +1,4 @@
-"""Noise for a user's own features, outside the workflow: the work of ``scripts/add_noise.py``."""
+"""Noise for a user's features outside the workflow: the work of ``nmer noise``."""
 
 from __future__ import annotations
 
@@ -34,8 +34,10 @@ from nmer.noisy_embeddings.noisy import corrupt_modality
 
 
 def corrupt(arguments: argparse.Namespace) -> None:
-    """Corrupt a NumPy file or a corpus as the arguments say; prints the calibration. Raises ConfigError or DataError
-    naming argument or file."""
+    """Corrupt a NumPy file or a corpus and print the calibration.
+
+    arguments: those of ``nmer noise``. Raises ConfigError or DataError that name the argument or file.
+    """
     options = command.settings(arguments.options, "--options")
     noise_kinds.declaration(arguments.noise, arguments.file).check_options(options, "--options")
     schedule = command.fill(Schedule, command.settings(arguments.schedule, "--schedule"), "--schedule")
@@ -43,20 +45,20 @@ def corrupt(arguments: argparse.Namespace) -> None:
 
 
 def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedule: Schedule) -> None:
-    """Corrupt a NumPy file of one modality, (utterances, steps, dim) or (frames, dim); prints the calibration.
+    """Corrupt a NumPy file of one modality, (utterances, steps, dim) or (frames, dim), and print the calibration.
 
-    arguments: those of ``scripts/add_noise.py``. Raises ConfigError or DataError naming argument or file.
+    arguments: those of ``nmer noise``. Raises ConfigError or DataError that name the argument or file.
     """
     if not arguments.modality:
-        raise ConfigError("--modality: a .npy file holds one modality. Say which: a, v or l.")
+        raise ConfigError("--modality: a .npy file contains one modality. Give a, v or l.")
     values = load_array(arguments.input)
     if values.dtype.kind not in "biuf" or values.ndim not in (2, 3):
         raise DataError(
-            f"{arguments.input}: holds {values.dtype} {values.shape}; numbers (utterances, steps, dim) needed."
+            f"{arguments.input}: contains {values.dtype} {values.shape}, not numbers (utterances, steps, dim)."
         )
     utterances = values if values.ndim == 3 else values[None]
     ids = _ids(arguments.ids, len(utterances))
-    found = corrupt_features(
+    corrupted = corrupt_features(
         dict(zip(ids, utterances, strict=True)),
         arguments.noise,
         arguments.snr_db,
@@ -71,20 +73,20 @@ def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedu
         standardise=arguments.standardise,
     )
     _warn(_outliers(utterances, arguments.modality, arguments.standardise))
-    noisy = np.stack([found.utterances[identifier] for identifier in ids]).reshape(values.shape)
+    noisy = np.stack([corrupted.utterances[identifier] for identifier in ids]).reshape(values.shape)
     with atomic_path(arguments.output) as temporary, temporary.open("wb") as stream:
         np.save(stream, noisy, allow_pickle=False)
-    level = {name: getattr(found, name) for name in ("attained_db", "effective_db", "target_db", "measured_db")}
+    level = {name: getattr(corrupted, name) for name in ("attained_db", "effective_db", "target_db", "measured_db")}
     _warn(
         miss_sentences([{"dataset": arguments.dataset, "noise": arguments.noise, "snr_db": arguments.snr_db} | level])
     )
     for name in ("variance", "steps", "alpha_bar", "attained_db", "effective_db", "measured_db"):
-        if getattr(found, name) is not None:
-            print(f"{name}: {getattr(found, name):.6g}")
+        if getattr(corrupted, name) is not None:
+            print(f"{name}: {getattr(corrupted, name):.6g}")
 
 
 def _outliers(utterances: np.ndarray, modality: str, standardised: bool) -> list[str]:
-    """Warnings of values that make most of the variance. utterances: (n, steps, dim) of any real type."""
+    """Return warnings about values that dominate the variance. utterances: (n, steps, dim) of any real type."""
     frames = utterances.reshape(-1, utterances.shape[-1]).astype(np.float32)
     outliers = Outliers()
     outliers.add(frames)
@@ -97,29 +99,29 @@ def _ids(path: Path | None, count: int) -> list[str]:
     try:
         ids = path.read_text(encoding="utf-8").split()
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: is not UTF-8 text ({error}). Save it as such.") from None
+        raise DataError(f"{path}: is not UTF-8 text ({error}). Save it as UTF-8.") from None
     if len(ids) != count or len(set(ids)) < count:
-        raise DataError(f"{path}: must hold {count} different utterance ids, one a line; it has {len(set(ids))}.")
+        raise DataError(f"{path}: must contain {count} different utterance ids, one per line; it has {len(set(ids))}.")
     return ids
 
 
 def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], schedule: Schedule) -> None:
-    """Corrupt a corpus in one of the workflow's layouts, by way of a feature store as the workflow has it.
+    """Corrupt a corpus in one of the workflow's layouts, by way of a temporary feature store.
 
-    arguments: those of ``scripts/add_noise.py``. Raises ConfigError or DataError naming argument or file.
+    arguments: those of ``nmer noise``. Raises ConfigError or DataError that name the argument or file.
     """
     named = {"dataset": arguments.dataset, "layout": arguments.layout}
-    given = CorpusSettings.from_mapping(command.settings(arguments.layout_settings, "--layout-settings") | named)
-    dataset = replace(given, needs_folds=False)
+    settings = CorpusSettings.from_mapping(command.settings(arguments.layout_settings, "--layout-settings") | named)
+    dataset = replace(settings, needs_folds=False)
     source = NoiseSource.load(arguments.noise, arguments.dataset, arguments.seed, options, arguments.file)
     if source.additive and arguments.snr_db is None:
         raise ConfigError(f"--snr-db: noise kind '{arguments.noise}' has an SNR. Give its target in dB.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         with read_corpus(arguments.input, dataset) as corpus:
-            found = write_store(corpus, dataset, path)  # not checked for training
+            store_warnings = write_store(corpus, dataset, path)  # without the checks for training
         with FeatureStore(path, needs_folds=False) as store, create_file(arguments.output) as output:
-            settings = CalibrationSettings(
+            calibration = CalibrationSettings(
                 arguments.dataset,
                 arguments.noise,
                 arguments.snr_db if source.additive else None,
@@ -128,7 +130,7 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
                 mode=arguments.mode,
                 match=arguments.match,
             )
-            rows, warnings = calibration_rows(settings, {m: store.variance(m) for m in store.modalities}, schedule)
+            rows, warnings = calibration_rows(calibration, {m: store.variance(m) for m in store.modalities}, schedule)
             output.create_dataset("utterance/id", data=store.ids, dtype=h5py.string_dtype())
             print("\t".join((*COLUMNS, "measured_db")))
             measured_rows: list[dict[str, Any]] = []
@@ -138,7 +140,7 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
                 measured_rows.append({**row, **measured})
                 output[f"{modality}/offset"] = store.offset(modality)
                 print("\t".join(str(value) for value in (*row.values(), measured.get("measured_db", ""))))
-    _warn([*found, *warnings, *miss_sentences(measured_rows)])
+    _warn([*store_warnings, *warnings, *miss_sentences(measured_rows)])
 
 
 def _warn(warnings: Iterable[str]) -> None:
