@@ -23,7 +23,7 @@ from nmer.corpora.demo import DemoSettings
 from nmer.corpora.download_list import download_list
 from nmer.corpora.registry import check_classes, check_target, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
-from nmer.figures import figures, sources
+from nmer.figures import figures, sources, unread
 from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
 from nmer.noise.registry import has_snr
 from nmer.plan.levels import OWN_KEYS, check_levels, check_studies, declaration_of
@@ -178,6 +178,7 @@ def _check_figures(section: dict[str, Any], wanted: Sequence[str], where: str) -
             raise ConfigError(f"{where if name in wanted else 'figures'}: {error}") from None
         declaration.check_options({key: value for key, value in given.items() if key != "file"}, f"figures.{name}")
         sources(declaration)
+        unread(declaration)
 
 
 def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) -> None:
