@@ -57,7 +57,7 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
         write_text(collected, ",".join(SCORE_COLUMNS) + "\n")
         write_text(verdicts, ",".join(TRAINING_COLUMNS) + "\n")
     given = ["--scores", collected, "--chance", verdicts]
-    results = results_of(plan, folder, shown, reports, given) if shown else []
+    results = results_of(plan, folder, shown, reports) if shown else []
     drawn = figures(plan, folder)
     if shown:
         results += ["--claims", folder / "tables" / "claims"]
@@ -72,11 +72,11 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
     return folder / "report.html"
 
 
-def results_of(plan: Plan, folder: Path, scores: list[Path], reports: list[Path], given: list[object]) -> list[object]:
+def results_of(plan: Plan, folder: Path, scores: list[Path], reports: list[Path]) -> list[object]:
     """Make tables and comparisons from the scores that exist; returns the arguments that name them to the page."""
-    tables = table_steps(plan, folder, given, reports)
-    for stem, arguments in tables.items():
-        step("make_table.py", *arguments, "--output-stem", stem)
+    tables = table_steps(plan, folder, reports)
+    for stem, (script, *arguments) in tables.items():
+        step(str(script), *arguments, "--output-stem", stem)
     comparisons = folder / "statistics" / "comparisons.csv"
     stores = [plan.features(name) for name in plan.datasets if plan.features(name).exists()]
     read = ("--scores", *scores, "--features", *stores)

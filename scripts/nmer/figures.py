@@ -10,6 +10,8 @@ Arguments of the decorator: ``sources``, names from :data:`SOURCES`, each handed
 ``per_dataset``, whether every dataset has its own figure and the function an argument ``dataset`` (default false);
 ``needs``, keys of an experiment without all of which it shows nothing and is not drawn by default;
 ``target``, ``classes`` or ``score``, where it can show one of them alone;
+``reads``, which names of :data:`READABLE` it reads of the source ``settings`` (default: all): a change of another one
+does not redraw it;
 ``title``, ``caption`` and ``alternative``, the texts of the report; ``position`` in the report (default: last).
 Keyword-only arguments with a default are options, set in the section ``figures`` of the configuration.
 """
@@ -38,6 +40,9 @@ calibration: one file a dataset. points, distances: one file each per panel of F
 
 VALUES = ("settings", "schedule")
 """Sources that are no files: the settings of tables and figures, and the keys of the noise schedule."""
+
+READABLE = ("metrics", "conditions", "reference", "rates")
+"""Fields of ``ReportSettings`` that only some figures read."""
 
 SOURCES = (*FILES, *LISTS, *VALUES)
 
@@ -69,6 +74,15 @@ def sources(declaration: Declaration) -> tuple[str, ...]:
         if source not in SOURCES:
             raise ConfigError(f"{declaration.file}: unknown source '{source}'. {nearest(source, SOURCES)}")
     return named
+
+
+def unread(declaration: Declaration) -> tuple[str, ...]:
+    """The settings in READABLE that a figure does not read. Raises ConfigError for a name that is not among them."""
+    read = tuple(declaration.attributes.get("reads", READABLE))
+    for name in read:
+        if name not in READABLE:
+            raise ConfigError(f"{declaration.file}: unknown name '{name}' in reads. {nearest(name, READABLE)}")
+    return tuple(name for name in READABLE if name not in read)
 
 
 def per_dataset(declaration: Declaration) -> bool:

@@ -271,6 +271,13 @@ def test_each_fault_of_a_system_is_one_sentence(tmp_path, capsys, name):
     assert all(line.startswith("error: " if status else "warning: ") for line in lines)
 
 
+def test_an_option_that_no_configuration_can_set_is_refused(tmp_path, capsys):
+    file = write_system(tmp_path)
+    file.write_text(file.read_text().replace("options={", 'options={"title": "", '))
+    said = f"error: {file}: 'own' has an option 'title', a name that the configuration reserves"
+    assert failure(capsys, "check-system", "own", "--file", file).startswith(said)
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [

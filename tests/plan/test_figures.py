@@ -165,3 +165,42 @@ def test_the_code_of_one_figure_says_nothing_of_another(mine):
     fingerprint.forget()
     after = {name: again.code("draw_figure.py", w(name)) for name in again.drawings}
     assert {name for name in before if before[name] != after[name]} == {"mine"}
+
+
+def test_a_figure_is_not_redrawn_for_settings_that_it_does_not_read():
+    def settings(**changes: object) -> dict[str, str]:
+        config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+        config["experiments"]["tiny"].pop("figures")
+        config["experiments"]["tiny"] |= changes
+        plan = Plan(config)
+        return {drawing.figure: plan.figure_settings(w(name)) for name, drawing in plan.drawings.items()}
+
+    before = settings()
+    redrawn = {
+        key: {name for name, given in settings(**{key: value}).items() if given != before[name]}
+        for key, value in {"metrics": ["F1", "WA"], "conditions": ["l", "al"], "reference": "men"}.items()
+    }
+    assert redrawn == {
+        "metrics": {"robustness", "ranks", "conditions"},
+        "conditions": {"conditions"},
+        "reference": {"ranks"},
+    }
+
+
+def test_a_custom_figure_is_redrawn_for_every_setting_unless_it_declares_what_it_reads(tmp_path):
+    file = tmp_path / "mine.py"
+
+    def settings(declared: str) -> dict:
+        arguments = f'sources=("intervals", "settings"), {declared}'
+        file.write_text(MINE.format(declared=arguments, arguments="intervals, settings"))
+        config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+        config["figures"] = {"mine": {"file": str(file)}}
+        config["experiments"]["tiny"] |= {"figures": ["mine"], "metrics": ["F1"], "reference": "men"}
+        return json.loads(Plan(config).figure_settings(w("mine")))["settings"]
+
+    every, some = settings(""), settings('reads=("metrics",), ')
+    assert every["metrics"] == ["F1"]
+    assert every.pop("reference") == "men"
+    assert some == every
+    with pytest.raises(ConfigError, match=r"mine\.py: unknown name 'metric' in reads\. Did you mean 'metrics'\?"):
+        settings('reads=("metric",), ')

@@ -196,3 +196,10 @@ def test_the_steps_write_the_same_three_files_the_second_time(tmp_path, figure):
     make = confusion_matrices if figure == "confusion" else recall
     written = pd.read_csv(tmp_path / "one.csv").astype({"snr_db": "Int64"})
     pd.testing.assert_frame_equal(written, make(counts, settings, "mosi"), check_dtype=False, atol=1e-6)
+
+
+def test_matrices_and_recall_do_not_depend_on_what_their_figures_do_not_read():
+    counts, _ = make_counts()
+    others = replace(SETTINGS, metrics=("F1",), conditions=("l",), reference="men")
+    for compute in (confusion_matrices, recall):
+        pd.testing.assert_frame_equal(compute(counts, others, "mosi"), compute(counts, SETTINGS, "mosi"))

@@ -126,3 +126,12 @@ def test_the_step_writes_the_same_three_files_the_second_time(tmp_path):
         draw_figure("training", tmp_path / name, "mosi", SETTINGS, histories=order)
     assert_same_files(tmp_path / "one", tmp_path / "two")
     assert len(pd.read_csv(tmp_path / "one.csv")) == 2 * 2 * 3 * EPOCHS
+
+
+def test_curves_do_not_depend_on_the_settings_that_the_figure_does_not_read(tmp_path):
+    files, others = (
+        list(write_histories(tmp_path)),
+        replace(SETTINGS, metrics=("F1",), conditions=("l",), reference="men"),
+    )
+    own, other = (training_curves(read_histories(files, each), each, "mosi") for each in (SETTINGS, others))
+    pd.testing.assert_frame_equal(other, own)

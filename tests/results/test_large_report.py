@@ -210,7 +210,7 @@ def test_curves_show_their_values_and_files_come_out_of_the_page(chromium, large
     with visit(chromium, large_report) as visited:
         page = visited.page
         image = page.locator("figure[data-name=robustness] img")
-        page.locator("#robustness").evaluate("heading => heading.scrollIntoView()")
+        page.locator("#figure-robustness").evaluate("heading => heading.scrollIntoView()")
         x, y, _place, value = page.evaluate(
             "JSON.parse(document.querySelector('figure[data-name=robustness] script').textContent)[0].points[0]"
         )

@@ -5,6 +5,7 @@ import gzip
 import html
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -307,3 +308,18 @@ def test_the_legend_has_a_line_on_every_metric_and_system(mixed_settings):
     assert {"WA", "UA", "SNR", "a, v, l", "Conditions", "MEN", "NMER", "acoustic only"} < set(rows)
     assert rows["my_system"] == "Attention over the modalities."
     assert dict(legend(mixed_settings))["my_system"] == "user-defined system"
+
+
+@pytest.mark.parametrize("name", ["table2", "summary"])
+def test_a_figure_may_have_the_name_of_a_table_or_of_a_section(experiment, tmp_path, name):
+    folder, settings = experiment
+    shutil.copytree(folder, tmp_path / "copy")
+    for file in (tmp_path / "copy/figures").glob("robustness.*"):
+        file.rename(file.with_stem(name))
+    figure = tmp_path / "copy/figures" / name
+    tables = ("--tables", folder / "tables/table2", "--figures", figure)
+    given = ("--settings", settings.to_json(), "--scores", folder / "scores.csv", *tables)
+    run_step("render_report.py", *given, "--commit", "0123abc", "--output", tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert {name, f"figure-{name}"} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))

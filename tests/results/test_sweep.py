@@ -83,3 +83,19 @@ def test_the_figure_shows_both_lines_and_names_the_choice(table, tmp_path):
     lines = {line.get_label(): line.get_ydata().tolist() for line in drawn.figure.axes[1].lines}
     assert lines["test"] == pytest.approx([0.6, 0.5])
     assert lines["validation"] == pytest.approx([0.75, 0.8])
+
+
+def test_where_validation_chooses_no_shown_value_the_figure_names_none(table, tmp_path):
+    table[table["value"] == "8"].to_csv(tmp_path / "sweep.csv", index=False)
+    assert draw(tmp_path / "sweep.csv", SETTINGS).note == ""
+
+
+def test_a_value_without_scores_is_left_out_and_changes_no_other(table, tmp_path):
+    tested = scores().query("system != 'low'")
+    files = [path for path in tmp_path.rglob("history.csv") if "low" not in path.parts]
+    part = sweep_table(tested, read_histories(files, SETTINGS, ABOUT.history_columns()), ABOUT)
+    whole = table[table["value"] == "64"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(part, whole)
+    assert "| 64 | **0.5000" in to_markdown(arrange_sweep(part, ABOUT))
+    trained = read_histories(tmp_path.rglob("history.csv"), SETTINGS, ABOUT.history_columns())
+    pd.testing.assert_frame_equal(sweep_table(tested, trained, ABOUT), whole)

@@ -161,7 +161,7 @@ def test_a_partial_report_shows_what_there_is_and_says_what_is_missing(partial):
     names = {path.name for path in added}
     assert {"figure3_tiny_iemocap.png", "calibration_tiny_mosei.png", "robustness.png"} <= names
     assert "figure3_tiny_mosei.png" not in names, "its panel is gone"
-    assert re.findall(r'<h3 id="(figure3\w+)"', text) == ["figure3_tiny_iemocap"]
+    assert re.findall(r'<h3 id="figure-(figure3\w+)"', text) == ["figure3_tiny_iemocap"]
 
 
 def test_the_cells_of_a_partial_report_are_those_of_the_whole_one_or_dashes(partial, finished_workflow):
@@ -212,7 +212,7 @@ def test_before_anything_is_evaluated_the_status_and_the_page_show_the_training_
     made = call(folder, "partial_report.py", *TINY)
     assert made.returncode == 0, made.stderr
     page = (folder / made.stdout.strip()).read_text()
-    assert re.findall('<h3 id="(training_.+?)">', page) == ["training_tiny_mosei"]
+    assert re.findall('<h3 id="figure-(training_.+?)">', page) == ["training_tiny_mosei"]
     curves = pd.read_csv(results / "partial/figures/training_tiny_mosei.csv")
     scores = curves.query("quantity == 'val_UA' and system == 'nmer'")["mean"].tolist()
     assert scores == pytest.approx(shown["val_UA"].tolist(), abs=1e-5)

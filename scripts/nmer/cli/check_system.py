@@ -29,6 +29,9 @@ def run(arguments: argparse.Namespace) -> None:
     from nmer import command
     from nmer.errors import ConfigError
     from nmer.names import MODALITIES, modality_set
+    from nmer.plan.reserved import refuse_reserved
+    from nmer.plan.variants import OWN_KEYS
+    from nmer.systems.registry import systems
     from nmer.training.system_checks import DIMS, check_system
 
     dims = command.settings(arguments.dims, "--dims") if arguments.dims else DIMS
@@ -39,14 +42,10 @@ def run(arguments: argparse.Namespace) -> None:
     dims = {modality: dims[modality] for modality in modality_set(dims)}
     if arguments.classes < 2:
         raise ConfigError("--classes: a system tells at least 2 classes apart.")
-    findings = check_system(
-        arguments.system,
-        dims,
-        arguments.classes,
-        command.settings(arguments.options, "--options"),
-        str(arguments.file) if arguments.file else None,
-        arguments.target,
-    )
+    file = str(arguments.file) if arguments.file else None
+    refuse_reserved(systems.declaration(arguments.system, file), OWN_KEYS)
+    options = command.settings(arguments.options, "--options")
+    findings = check_system(arguments.system, dims, arguments.classes, options, file, arguments.target)
     for finding in findings:
         print(f"{'error' if finding.fatal else 'warning'}: {arguments.system}: {finding.sentence}", file=sys.stderr)
     if any(finding.fatal for finding in findings):

@@ -23,10 +23,11 @@ from nmer.corpora.demo import DemoSettings
 from nmer.corpora.download_list import download_list
 from nmer.corpora.registry import check_classes, check_target, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
-from nmer.figures import figures, sources
+from nmer.figures import figures, sources, unread
 from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
 from nmer.noise.registry import has_snr
-from nmer.plan.levels import check_levels, check_studies, declaration_of
+from nmer.plan.levels import OWN_KEYS, check_levels, check_studies, declaration_of
+from nmer.plan.reserved import refuse_reserved
 from nmer.plan.settings import merged_training, training_settings
 from nmer.plan.sweeps import TRAINING, expanded
 from nmer.plan.targets import check_targets
@@ -172,11 +173,12 @@ def _check_figures(section: dict[str, Any], wanted: Sequence[str], where: str) -
     for name in dict.fromkeys([*wanted, *section]):
         given = section.get(name, {})
         try:
-            declaration = figures.declaration(name, given.get("file"))
+            declaration = refuse_reserved(figures.declaration(name, given.get("file")), ("file",))
         except ConfigError as error:
             raise ConfigError(f"{where if name in wanted else 'figures'}: {error}") from None
         declaration.check_options({key: value for key, value in given.items() if key != "file"}, f"figures.{name}")
         sources(declaration)
+        unread(declaration)
 
 
 def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) -> None:
@@ -198,7 +200,7 @@ def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str
         except ConfigError as error:
             hint = "" if name in section else " Or describe it in noise.kinds."
             raise ConfigError(f"{key}: {error}{hint}") from None
-        options = {option: value for option, value in given.items() if option not in ("file", "kind")}
+        options = {option: value for option, value in given.items() if option not in OWN_KEYS}
         declaration.check_options(options, key)
     with_snr = [name for name in experiment["noise"] if has_snr(declaration_of(section, name))]
     alone = UNIMODAL_SYSTEMS.keys() & set(experiment["systems"])

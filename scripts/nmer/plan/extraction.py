@@ -27,6 +27,7 @@ from nmer.extraction.settings import (
     resolved_options,
 )
 from nmer.names import MODALITIES, modality_set
+from nmer.plan.reserved import refuse_reserved
 from nmer.plan.sources import MEMORY, source_digests
 from nmer.plugins import Declaration
 
@@ -86,7 +87,7 @@ def _with_defaults(name: str, section: dict[str, Any]) -> dict[str, Any]:
 
 def _source_declaration(raw: dict[str, Any], where: str) -> Declaration:
     try:
-        return sources.declaration(raw.get("source", "table"), raw.get("file"))
+        return refuse_reserved(sources.declaration(raw.get("source", "table"), raw.get("file")), OWN_KEYS)
     except ConfigError as error:
         raise ConfigError(f"{where}.raw.source: {error}") from None
 
@@ -169,7 +170,7 @@ class RawDataset:
         """The declaration of a modality's extractor. Raises ConfigError, naming the key, if there is none."""
         section = self.raw[modality]
         try:
-            return extractors.declaration(section["extractor"], section.get("file"))
+            return refuse_reserved(extractors.declaration(section["extractor"], section.get("file")), SECTION_KEYS)
         except ConfigError as error:
             raise ConfigError(f"{self.where}.{modality}.extractor: {error}") from None
 

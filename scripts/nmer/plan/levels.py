@@ -12,8 +12,12 @@ from typing import Any
 from nmer.errors import ConfigError, nearest
 from nmer.names import FRESH, MIXED, corruption_name, plain_number
 from nmer.noise.registry import has_snr, level_option, noise_kinds
+from nmer.plan.reserved import refuse_reserved
 from nmer.plugins import Declaration
 from nmer.references.registry import REFERENCES
+
+OWN_KEYS = ("file", "kind")
+"""Keys of a noise in ``noise.kinds`` that are no options of its plug-in."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Levels:
 def declaration_of(section: Mapping[str, Any], kind: str) -> Declaration:
     """The declaration of the plug-in behind a noise. section: ``noise.kinds`` of the configuration."""
     given = section.get(kind, {})
-    return noise_kinds.declaration(given.get("kind", kind), given.get("file"))
+    return refuse_reserved(noise_kinds.declaration(given.get("kind", kind), given.get("file")), OWN_KEYS)
 
 
 def check_levels(section: Mapping[str, Any], experiment: Mapping[str, Any], where: str) -> None:

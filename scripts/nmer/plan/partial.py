@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from nmer.files import read_table_rows, write_rows
+from nmer.plan.paths import LEVELS
 from nmer.plan.plan import Plan, source_arguments
 from nmer.plan.running import running
 
@@ -41,17 +42,26 @@ def copy_histories(plan: Plan, made: Path) -> list[Path]:
     return copies
 
 
-def table_steps(plan: Plan, made: Path, given: list[object], reports: list[Path]) -> dict[Path, list[object]]:
-    """The arguments of the step that makes each table, by the stem of its files below ``made``.
+def table_steps(plan: Plan, made: Path, reports: list[Path]) -> dict[Path, list[object]]:
+    """The step that makes each table and its arguments, by the stem of the table's files below ``made``.
 
-    given: the arguments that name scores and verdicts. reports: of the datasets that have been read.
+    reports: of the datasets that have been read. A sweep has no table before all folds of one of its trainings ended.
     """
+    scores: list[object] = ["--scores", made / "scores.csv"]
+    chance: list[object] = ["--chance", made / "statistics" / plan.chance().name]
     steps: dict[Path, list[object]] = {}
     for number, stem in zip(plan.tables, plan.table_stems(), strict=True):
-        source = ["--reports", *reports] if stem.name == SIZES else given
+        source = ["--reports", *reports] if stem.name == SIZES else [*scores, *chance]
         settings = _sizes_settings(plan, reports) if stem.name == SIZES else plan.tables_settings(number)
-        steps[made / "tables" / stem.name] = ["--table", number, "--settings", settings, *source]
-    return steps
+        steps[stem] = ["make_table.py", "--table", number, "--settings", settings, *source]
+    for stem in plan.study_stems():
+        if stem.name == LEVELS:
+            steps[stem] = ["tabulate_levels.py", "--settings", plan.tables_settings(), *scores]
+        elif histories := _finished(plan.sweep_histories()):
+            settings = plan.sweep_settings()
+            source = [*scores, *chance, "--histories", *histories]
+            steps[stem] = ["tabulate_sweep.py", "--settings", settings, *source]
+    return {made / stem.relative_to(plan.folder): arguments for stem, arguments in steps.items()}
 
 
 def claims_arguments(plan: Plan, made: Path, drawn: list[Path]) -> list[object]:
@@ -65,6 +75,12 @@ def claims_arguments(plan: Plan, made: Path, drawn: list[Path]) -> list[object]:
         statistics / "contributions.h5",
     ]
     return [*arguments, "--chance", statistics / plan.chance().name, "--distances", *distances]
+
+
+def _finished(histories: list[Path]) -> list[Path]:
+    """The histories of trainings of which every fold has ended: validation scores are compared over the same folds."""
+    unfinished = {path.parents[1] for path in histories if not path.exists()}
+    return [path for path in histories if path.parents[1] not in unfinished]
 
 
 def _sizes_settings(plan: Plan, reports: list[Path]) -> str:

@@ -124,8 +124,11 @@ class Paths(Grid):
 
     def all_table_stems(self) -> list[Path]:
         """The tables of the paper, then those of the experiment's own studies, without suffix."""
-        studies = [name for name, run in ((SWEEP, self.sweep), (LEVELS, self.has_curves)) if run]
-        return [*self.table_stems(), *(self.folder / "tables" / name for name in studies)]
+        return [*self.table_stems(), *self.study_stems()]
+
+    def study_stems(self) -> list[Path]:
+        """The tables of the experiment's sweep and of its scores over levels, without suffix."""
+        return [self.folder / "tables" / name for name, run in ((SWEEP, self.sweep), (LEVELS, self.has_curves)) if run]
 
     def sweep_histories(self) -> list[Path]:
         """The histories of the trainings that the sweep makes."""

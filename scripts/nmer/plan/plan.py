@@ -21,7 +21,7 @@ from nmer import planned_code
 from nmer.corpora.demo import MOSEI_FILE
 from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
-from nmer.figures import sources
+from nmer.figures import sources, unread
 from nmer.metrics import CLASSES, SELECTING, SHOWN_BY_DEFAULT
 from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, CLEAN, FRESH, MIXED, MODALITIES, TRAINED, UNIMODAL_SYSTEMS
 from nmer.noise.registry import noise_kinds
@@ -317,6 +317,8 @@ class Plan(Paths):
         drawing = self.drawings[w.figure]
         declaration, given = self._figure(drawing.figure), self.config.get("figures", {}).get(drawing.figure, {})
         read = sources(declaration)
+        default = {"metrics": SHOWN_BY_DEFAULT[self.target], "conditions": (), "reference": "", "rates": {}}
+        shown = replace(self.shown(), **{name: default[name] for name in unread(declaration)})
         return _json(
             {
                 "figure": drawing.figure,
@@ -324,7 +326,7 @@ class Plan(Paths):
                 "options": non_default(given, declaration.options) or None,
                 "dataset": drawing.dataset or None,
                 "about": asdict(self._printed(drawing.dataset)) if drawing.dataset else None,
-                "settings": self.shown().to_mapping() if "settings" in read else None,
+                "settings": shown.to_mapping() if "settings" in read else None,
                 "schedule": self.schedule if "schedule" in read else None,
                 "titles": self.titles() or None,
             }

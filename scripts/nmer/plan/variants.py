@@ -13,6 +13,7 @@ from typing import Any
 
 from nmer.errors import ConfigError, nearest
 from nmer.names import UNIMODAL_SYSTEMS
+from nmer.plan.reserved import refuse_reserved
 from nmer.plan.settings import merged_training, training_settings
 from nmer.plugins import Declaration
 from nmer.references.registry import REFERENCES, references
@@ -35,9 +36,14 @@ def file_of(sections: Mapping[str, Any], name: str) -> str | None:
 
 
 def declared(sections: Mapping[str, Any], name: str) -> Declaration:
-    """The declaration of the plug-in, or of the reference row, behind a system's name."""
+    """The declaration of the plug-in, or of the reference row, behind a system's name.
+
+    Raises ConfigError if there is none, or if one of its options has the name of a key in OWN_KEYS.
+    """
     kind = kind_of(sections, name)
-    return references.declaration(kind) if kind in REFERENCES else systems.declaration(kind, file_of(sections, name))
+    if kind in REFERENCES:
+        return references.declaration(kind)
+    return refuse_reserved(systems.declaration(kind, file_of(sections, name)), OWN_KEYS)
 
 
 def check_kinds(sections: Mapping[str, Any]) -> None:
@@ -49,6 +55,7 @@ def check_kinds(sections: Mapping[str, Any]) -> None:
             raise ConfigError(f"{where}: a reference row has no options. Remove it.")
         if kind == name:
             continue
+        _check_own(name, sections[name])
         if name in taken:
             raise ConfigError(f"{where}.kind: '{name}' is itself a system. Choose another name for the variant.")
         if (base := kind_of(sections, kind)) != kind:
@@ -88,6 +95,16 @@ def check_section(
 def options_in(section: Mapping[str, Any]) -> dict[str, Any]:
     """The options of the plug-in in a system's section."""
     return {key: value for key, value in section.items() if key not in OWN_KEYS}
+
+
+def _check_own(name: str, section: Mapping[str, Any]) -> None:
+    """Refuse ``kind`` as an option of a system that the section's own file declares under the section's name."""
+    try:
+        declaration = systems.declaration(name, section["file"]) if "file" in section else None
+    except ConfigError:  # the file declares another system, of which this is a variant
+        return
+    if declaration:
+        refuse_reserved(declaration, OWN_KEYS)
 
 
 @dataclass(frozen=True)
@@ -271,7 +288,7 @@ class Systems:
 
 def non_default(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
     """The options of a plug-in that are not at their default."""
-    return {key: value for key, value in given.items() if key not in OWN_KEYS and value != default[key]}
+    return {key: value for key, value in given.items() if key in default and value != default[key]}
 
 
 def _changed(given: Mapping[str, Any], general: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,6 +37,7 @@ ABSENT_SHADE = "#eeeeee"
     position=3,
     per_dataset=True,
     sources=("scores", "chance", "settings"),
+    reads=("metrics", "conditions", "rates"),
     title="Conditions",
     caption=(
         "Scores of every system in each condition, named by its clean modalities, and on average; the scale names the "

@@ -31,6 +31,7 @@ LETTER = 0.085  # inches, of a title
     per_dataset=True,
     target="classes",
     sources=("confusion", "settings"),
+    reads=("rates",),
     title="Confusion",
     caption=(
         "Percent of each true class that is taken for each class, mean over the incomplete conditions, reference noise "

@@ -31,6 +31,7 @@ ROW = 0.24  # inches of a row
     per_dataset=True,
     needs=("levels", "train_at", "test_at"),
     sources=("scores", "settings"),
+    reads=("metrics", "rates"),
     title="Trained at, tested at",
     caption=(
         "The first metric of every training (rows: system, and what it was trained at) at every level of a noise kind "

@@ -36,6 +36,7 @@ SIGNIFICANT = 0.05
     "ranks",
     position=2,
     sources=("ranks", "settings"),
+    reads=("metrics", "reference"),
     title="Ranks",
     caption=(
         "Average ranks, 1 is best, and Nemenyi's critical difference. A bar joins systems whose ranks differ by less: "

@@ -27,6 +27,7 @@ MOST_COLUMNS = 4
     per_dataset=True,
     target="classes",
     sources=("confusion", "settings"),
+    reads=(),
     title="Recall per class",
     caption="Recall of every class against the SNR, mean over the incomplete conditions.",
     alternative="Line charts of recall against the SNR, one for each class.",

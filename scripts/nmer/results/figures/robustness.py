@@ -36,6 +36,7 @@ _INTERVALS = {
     "robustness",
     position=1,
     sources=("intervals", "chance", "settings"),
+    reads=("metrics",),
     title="Robustness",
     caption=(
         "Each metric, averaged over the incomplete conditions, against the SNR; at one level a bar per system. Upright "

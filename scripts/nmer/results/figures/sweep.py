@@ -33,6 +33,7 @@ TEST, VALIDATION = ("#D55E00", "D", "-"), ("#0072B2", "o", "--")
     position=3,
     needs=("sweep",),
     sources=("sweep", "settings"),
+    reads=("metrics",),
     title="Sweep",
     caption=(
         "Test scores (averaged as in the table of the sweep) and validation scores of the selected epochs over the "
@@ -69,15 +70,19 @@ def draw_sweep(table: pd.DataFrame, settings: ReportSettings) -> Figure:
 
 
 def choice_note(table: pd.DataFrame, settings: ReportSettings) -> str:
-    """Which value validation would choose in each place, and the one with the best test score of the first metric."""
+    """Which value validation would choose in each place, and the one with the best test score of the first metric.
+
+    Empty where validation chooses none, as in an unfinished experiment whose best value has no test scores yet.
+    """
     if table.empty:
         return ""
     metric = settings.metrics[0] if settings.metrics[0] in set(table["metric"]) else table["metric"].iloc[0]
     parts = []
-    for row in rows_of(choices(table, metric)):
+    chosen = choices(table, metric)
+    for row in rows_of(chosen[chosen["chosen"] != ""]):
         place = f"{row.dataset}, {place_title(row.regime, row.noise, row.snr_db)}"
         parts.append(f"{row.chosen} on {place} (best test {metric}: {row.best})")
-    return f"Validation would choose {'; '.join(parts)}."
+    return f"Validation would choose {'; '.join(parts)}." if parts else ""
 
 
 def _draw_panel(axis: Axes, part: pd.DataFrame) -> None:

@@ -38,6 +38,7 @@ _HISTORY = {"repeat": "Int64", "epoch": "Int64"}
     position=6,
     per_dataset=True,
     sources=("histories", "chance", "settings"),
+    reads=("rates",),
     title="Training",
     caption=(
         "Validation UA, of a score target MAE, which selects the epoch by default, and training loss per epoch, "

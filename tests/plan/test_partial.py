@@ -1,0 +1,45 @@
+"""The partial report in the plan: which steps make its tables, from what exists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from nmer.plan.partial import table_steps
+from nmer.plan.plan import Plan
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+MADE = Path("results/tiny/partial")
+
+
+@pytest.fixture
+def plan(monkeypatch, tmp_path) -> Plan:
+    """An experiment with a sweep and test levels, in an empty folder."""
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    sweep = {"system": "men", "over": {"training.dropout": [0.1, 0.5]}}
+    config["experiments"]["tiny"] |= {"sweep": sweep, "train_at": "mixed", "tables": [1, 2], "folds": 2}
+    monkeypatch.chdir(tmp_path)
+    return Plan(config)
+
+
+def finish(history: Path) -> None:
+    history.parent.mkdir(parents=True)
+    history.touch()
+
+
+def test_the_tables_of_levels_and_of_a_sweep_are_made_below_the_partial_report(plan):
+    first, second, *_ = plan.sweep_histories()
+    assert first.parents[1] == second.parents[1], "two folds of one training"
+    finish(first)
+    steps = table_steps(plan, MADE, [])
+    assert list(steps) == [MADE / "tables" / name for name in ("table1", "table2", "levels")]
+    finish(second)
+    steps = table_steps(plan, MADE, [])
+    assert list(steps) == [MADE / "tables" / name for name in ("table1", "table2", "sweep", "levels")]
+    scores, chance = ["--scores", MADE / "scores.csv"], ["--chance", MADE / "statistics" / "chance.csv"]
+    levels = ["tabulate_levels.py", "--settings", plan.tables_settings(), *scores]
+    assert steps[MADE / "tables" / "levels"] == levels
+    sweep = ["tabulate_sweep.py", "--settings", plan.sweep_settings(), *scores, *chance, "--histories", first, second]
+    assert steps[MADE / "tables" / "sweep"] == sweep
