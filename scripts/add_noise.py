@@ -1,12 +1,12 @@
-"""Add noise at a given SNR to features of your own, without running the workflow.
+"""Add noise at a given SNR to custom features, without running the workflow.
 
-Two sorts of input:
-  - a NumPy file, (utterances, steps, dim) or, of one utterance, (frames, dim), of one modality; the output is the same,
-    noisy. Utterances are named by their numbers, or by the lines of --ids;
-  - with --layout, a corpus in any layout the workflow reads (docs/data.md); the output is an HDF5 file with, per
-    modality, the values that the workflow's cache holds, bit for bit, and their offsets. Neither folds nor speakers are
-    needed: columns, lists and splits that only they are read from may be absent.
-Prints the calibration. The noise of an utterance depends on --seed, --dataset, its id, modality and kind alone.
+Two kinds of input:
+  - a NumPy file of one modality, (utterances, steps, dim), or (frames, dim) for a single utterance. The output has the
+    same shape. Utterances are named by number, or by the lines of --ids;
+  - with --layout, a corpus in any layout the workflow reads (docs/data.md). The output is an HDF5 file that holds, per
+    modality, the offsets and the same values, bit for bit, as the workflow's cache. Folds and speakers are not needed:
+    the columns, lists and splits that define them may be absent.
+Prints the calibration. The noise of an utterance depends only on --seed, --dataset, its id, modality and kind.
 
 Examples:
   python scripts/add_noise.py --input audio.npy --modality a --snr-db -10 --output noisy.npy

@@ -1,9 +1,9 @@
-"""Hold the paper's claims against its own numbers and against an experiment's.
+"""Check the paper's claims against its own numbers and against an experiment's scores.
 
-Every claim of the claims file is computed from the paper's tables and from the experiment's scores, and tested on the
-latter: it holds, does not hold, or is undecided at this sample size; what was not run is marked so. The claim about
-Figure 3 is judged by the distances behind the figure. Writes one row per case (.csv) and the same for people (.md,
-.html). The head of the claims file says how to add a claim.
+Every claim in the claims file is computed from the paper's tables and from the experiment's scores, and tested on the
+latter: it holds, does not hold, or is undecided at this sample size. Cases that were not run are marked. The claim
+about Figure 3 is judged by the distances behind the figure. Writes one row per case (.csv) and formatted tables (.md,
+.html). The head of the claims file explains how to add a claim.
 
 Settings: those of make_table.py.
 """
@@ -26,12 +26,12 @@ from nmer.results.printed_claims import FORMATS
 def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
-    parser.add_argument("--contributions", required=True, help="scores and what contributes to them, HDF5")
-    parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them nothing is marked at chance")
+    parser.add_argument("--contributions", required=True, help="scores and the contributions of utterances, HDF5")
+    parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them no result is marked at chance")
     parser.add_argument("--distances", nargs="*", default=[], metavar="FILE", help="the data of Figure 3, CSV")
     parser.add_argument("--claims", default="workflow/reference/claims.toml", help="the claims, TOML")
     parser.add_argument("--reference", default="workflow/reference", help="folder of the paper's numbers")
-    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    parser.add_argument("--output-stem", required=True, help="path of the outputs, without suffix")
     arguments = parser.parse_args()
 
     check_digests(arguments.contributions, arguments.chance, *arguments.distances)

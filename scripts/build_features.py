@@ -1,10 +1,10 @@
-"""Read a corpus, check it, and store its features once for every later step.
+"""Read and check a corpus, and store its features for all later steps.
 
-Reads the corpus in the layout it is distributed in (SPEC section 5), replaces not-a-number and infinite values by 0,
-checks ids, labels, dimensions and folds, and writes
-  - the feature store: all utterances and their folds in one HDF5 file, with the variance of each modality that
-    calibrates the noise (SPEC 2.6), and a file with its SHA-256 beside it;
-  - a report in JSON: sizes, class counts, repairs and warnings beside the figures of the paper's Table 1.
+Reads the corpus in the layout it is distributed in (SPEC section 5), replaces NaN and infinite values by 0, checks ids,
+labels, dimensions and folds, and writes
+  - the feature store: all utterances and their folds in one HDF5 file, with the variance of each modality, which
+    calibrates the noise (SPEC 2.6), and next to it a file with its SHA-256;
+  - a report in JSON: sizes, class counts, repairs and warnings, next to the figures of the paper's Table 1.
 
 Example:
   python scripts/build_features.py --settings '{"dataset": "mosi", "layout": "mosei_pickle"}' \\
@@ -33,7 +33,9 @@ def main() -> None:
     """Parse the arguments, read, check, write."""
     parser = command.parser(__doc__)
     parser.add_argument("--settings", required=True, help="the dataset's settings as JSON: dataset, layout, dims, …")
-    parser.add_argument("--source", required=True, type=Path, help="the corpus: a folder or a file, as its layout says")
+    parser.add_argument(
+        "--source", required=True, type=Path, help="the corpus, a folder or a file as its layout requires"
+    )
     parser.add_argument("--output", required=True, type=Path, help="feature store to write (.h5)")
     parser.add_argument("--report", required=True, type=Path, help="report to write (.json)")
     arguments = parser.parse_args()

@@ -1,10 +1,10 @@
 """Calibrate the noise level of every modality of a dataset to one target SNR.
 
-For each modality: the T (or the exact alpha_bar) at which features of its variance, corrupted by the closed form
-(paper Eq. 3), have the SNR nearest to the target (paper Eq. 4 and 5; SPEC 2.6). Calibrated once per dataset, so that
-all folds share the noisy embeddings. A level that misses its target by more than 1 dB is recorded and warned of;
-0 dB, which small variances cannot meet with a whole T, is then solved for exactly. A kind without an SNR (settings
-without snr_db) has a row per modality too, with the variance alone.
+For each modality, finds the T (or the exact alpha_bar) at which features of its variance, corrupted by the closed form
+(paper Eq. 3), have the SNR nearest to the target (paper Eq. 4 and 5; SPEC 2.6). Calibration is per dataset, so all
+folds share the noisy embeddings. A level that misses its target by more than 1 dB is recorded with a warning. At small
+variances no integer T reaches 0 dB; it is then solved exactly. A kind without an SNR (settings without snr_db) also has
+a row per modality, which holds only the variance.
 """
 
 from __future__ import annotations

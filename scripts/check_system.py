@@ -1,7 +1,7 @@
-"""Try a system in a file of the user's own on random batches, before it is trained for hours.
+"""Test a user-defined system on random batches before it is trained.
 
-Runs the user's code, which the plan never does. Whatever would fail in a training ends the step in one line; what only
-costs time is a warning in its log.
+Runs the user's code, which the plan never does. Anything that would fail in training ends the step with an error;
+anything that only costs time is a warning in the log.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nmer.training.system_checks import DIMS, check_system
 
 
 def main() -> None:
-    """Check, write what was checked."""
+    """Check the system and write the result."""
     parser = command.parser(__doc__)
     parser.add_argument("--settings", required=True, help="JSON: system, file, options, modalities, target")
-    parser.add_argument("--output", required=True, type=Path, help="text to write where nothing is wrong")
+    parser.add_argument("--output", required=True, type=Path, help="text file to write if nothing is wrong")
     arguments = parser.parse_args()
     given = command.settings(arguments.settings)
     named = {"options": given.get("options", {}), "file": given.get("file"), "target": given.get("target", CLASSES)}

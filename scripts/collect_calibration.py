@@ -1,6 +1,6 @@
 """Collect the calibration and the measured SNR of every noise kind and level of a dataset in one table.
 
-The column ``miss`` says why the SNR of a level is more than 1 dB from its target; warnings say it too.
+The column ``miss`` gives the reason if the SNR of a level is more than 1 dB from its target, as do the warnings.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ KEY = ["dataset", "modality", "noise", "snr_db"]
 
 
 def main() -> None:
-    """Join the CSVs row by row and write them one below the other."""
+    """Join calibrated and measured rows, and write all levels to one CSV."""
     parser = command.parser(__doc__)
     parser.add_argument("--calibrated", required=True, type=Path, nargs="+", help="calibration CSVs of one dataset")
-    parser.add_argument("--measured", required=True, type=Path, nargs="+", help="CSVs of the measured SNR, likewise")
+    parser.add_argument("--measured", required=True, type=Path, nargs="+", help="CSVs of its measured SNR")
     parser.add_argument("--output", required=True, type=Path, help="CSV to write")
     arguments = parser.parse_args()
     check_digests(*arguments.calibrated, *arguments.measured)
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def read_texts(path: Path) -> pd.DataFrame:
-    """A CSV with the columns KEY, as text. Raises DataError if it is none."""
+    """Read a CSV as text, with the columns KEY first. Raises DataError if it is not a CSV or lacks one of them."""
     with converting(path, "Delete it and run again."):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         return table[[*KEY, *(column for column in table if column not in KEY)]]

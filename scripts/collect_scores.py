@@ -1,8 +1,8 @@
 """Collect the scores of every run of an experiment in one table.
 
-Each run (dataset, system, regime, noise kind, SNR) leaves one CSV of scores, one row per fold, repeat, condition and
-metric. This step puts them together; tables and figures are made from the result alone. The order of the rows does
-not depend on the order of the files.
+Each run (dataset, system, regime, noise kind, SNR) has one CSV of scores, with one row per fold, repeat, condition and
+metric. This step concatenates them; tables and figures read only the result. The order of the rows does not depend on
+the order of the files.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Intervals, paired comparisons, ranks and confusion counts of an experiment, from its predictions.
+"""Compute intervals, paired comparisons, ranks and confusion counts of an experiment from its predictions.
 
-All systems are tested on the same utterances, so differences are paired. The units of the variance are folds, or on one
-fold the speakers or videos of the feature stores. Writes into the output folder: contributions.h5 (what each unit
-contributes to each score), intervals.csv, comparisons.csv (NMER with every other system), ranks.csv and confusion.csv.
+All systems are tested on the same utterances, so differences are paired. The units of the variance are folds; with one
+fold, the speakers or videos of the feature stores. Writes into the output folder: contributions.h5 (the contribution of
+each unit to each score), intervals.csv, comparisons.csv (NMER with every other system), ranks.csv and confusion.csv.
 
 Settings: those of the tables (see make_table.py --help)
 """
@@ -31,14 +31,14 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
     parser.add_argument(
-        "--scores", nargs="+", required=True, metavar="FILE", help="scores of the runs, CSV; predictions stand beside"
+        "--scores", nargs="+", required=True, metavar="FILE", help="scores of the runs, CSV, next to their predictions"
     )
     parser.add_argument(
         "--features",
         nargs="*",
         default=[],
         metavar="FILE",
-        help="feature stores, for speakers or videos",
+        help="feature stores, read for speakers or videos",
     )
     parser.add_argument("--output", type=Path, required=True, help="folder to write into")
     arguments = parser.parse_args()
@@ -61,7 +61,7 @@ def main() -> None:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table with six digits, enough for probabilities of any smallness."""
+    """Write a table with six significant digits, so that small probabilities stay exact enough."""
     write_text(path, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 

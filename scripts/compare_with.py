@@ -1,9 +1,9 @@
-"""Set the scores of an experiment beside those of another one, for its report.
+"""Compare the scores of an experiment with those of another one, for its report.
 
-Writes CSV (every condition and metric), Markdown and HTML. Refused where runs of both were not scored on the same
+Writes CSV (every condition and metric), Markdown and HTML. Raises an error if runs of both were not scored on the same
 utterances.
 
-Settings: "first" and "second": the experiments; differences are second minus first; "metrics": those printed;
+Settings: "first" and "second": the experiments; differences are second minus first; "metrics": those to print;
           "titles": printed names of systems
 """
 

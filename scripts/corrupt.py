@@ -1,8 +1,8 @@
-"""Make the noisy embeddings of a dataset at one noise kind and level, once for all folds and systems.
+"""Make the noisy embeddings of a dataset at one noise kind and level, shared by all folds and systems.
 
 Applies the closed form x_T = sqrt(alpha_bar_T) x_0 + sqrt(1 - alpha_bar_T) eps (paper Eq. 3; SPEC 2.3 to 2.7) to every
-utterance and modality, streaming; a kind without an SNR puts something else in their place. The noise of an utterance
-is keyed by names: it depends neither on the order nor on which other utterances exist. Writes the measured SNR beside.
+utterance and modality, streaming. A kind without an SNR replaces the features instead. The noise of an utterance is
+keyed by names, so it depends neither on the order nor on the other utterances. Also writes the measured SNR.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--calibration", required=True, type=Path, help="calibration CSV of this noise and level")
     parser.add_argument("--output", required=True, type=Path, help="HDF5 file of noisy embeddings to write")
     parser.add_argument("--measured", required=True, type=Path, help="CSV of the measured SNR to write")
-    parser.add_argument("--threads", type=int, default=1, help="how many draw noise at once; they change no value")
+    parser.add_argument("--threads", type=int, default=1, help="threads that draw noise; their number changes no value")
     arguments = parser.parse_args()
     settings = command.fill(CorruptionSettings, command.settings(arguments.settings))
     check_digests(arguments.features, arguments.calibration)

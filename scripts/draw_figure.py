@@ -1,12 +1,12 @@
-"""Draw one figure: a plug-in of ``nmer/results/figures/`` or a user's own, from the sources that it declares.
+"""Draw one figure, shipped in ``nmer/results/figures/`` or user-defined, from the sources that it declares.
 
-Writes .png, .pdf, the data as .csv, and as .json what the report shows: title, caption,
-alternative text and the values of curves.
+Writes .png, .pdf, the data as .csv, and a .json for the report: title, caption, alternative text and the values of
+curves.
 
 Settings: {"figure": "conditions", "file": "mine.py", "options": {}, "dataset": "mosi",
            "about": {"paper_name": null, "synthetic": false}}
-          file: of a user's own figure. dataset, about: of a figure that each dataset has its own of
-          and, for a figure that reads them, "settings" (see make_table.py --help) and "schedule" (of the noise)
+          file: of a user-defined figure. dataset, about: of a figure that is drawn per dataset.
+          A figure that reads them also has "settings" (see make_table.py --help) and "schedule" (of the noise).
           titles: printed names that the configuration gives to systems
 """
 
@@ -30,7 +30,7 @@ from nmer.results.wording import short_title
 
 
 def main() -> None:
-    """Load the plug-in, hand it its sources, save what it drew."""
+    """Load the plug-in, call it with its sources, save the figure."""
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
     parser.add_argument(
@@ -39,7 +39,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar=("NAME", "FILE"),
-        help="a source and its files; repeat for each",
+        help="a source and its files; may be repeated",
     )
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def _handed(declaration: Declaration, settings: dict[str, Any], given: dict[str, list[Path]]) -> dict[str, Any]:
-    """The arguments of the figure's function by name."""
+    """Return the arguments of the figure's function by name."""
     handed: dict[str, Any] = {"dataset": settings["dataset"]} if per_dataset(declaration) else {}
     for source in sources(declaration):
         if source == "settings":
@@ -79,7 +79,7 @@ def _handed(declaration: Declaration, settings: dict[str, Any], given: dict[str,
 
 
 def _texts(declaration: Declaration, drawn: Drawn, dataset: str) -> dict[str, str]:
-    """What the report prints of the figure. dataset: printed name of its dataset, if it has one."""
+    """Return the title, caption and alternative text. dataset: printed name of the figure's dataset, if it has one."""
     about = declaration.attributes
     title = about.get("title", declaration.name)
     alternative = about.get("alternative") or f"Figure {title}; its data are in the CSV file."
@@ -93,7 +93,7 @@ def _texts(declaration: Declaration, drawn: Drawn, dataset: str) -> dict[str, st
 
 
 def _shown(drawn: Drawn) -> dict[str, Any]:
-    """What the report adds to the image: the values of its curves; whether it is but a sentence, which has no axes."""
+    """Return the values of curves, and whether the figure is only a sentence without axes."""
     return {"curves": read_curves(drawn.figure), "empty": not drawn.figure.axes}
 
 

@@ -2,9 +2,9 @@
 
 For each modality: up to 128 test utterances of fold 1, sequences of fixed length flattened, PCA to 50 dimensions, one
 joint t-SNE fit on originals and noisy copies, mean distance between pairs. The raw distance is the mean distance of
-the flattened sequences divided by the square root of their dimension: it is free of t-SNE's arbitrary scale.
+the flattened sequences divided by the square root of their dimension. It does not depend on t-SNE's arbitrary scale.
 
-Settings: {"dataset": "iemocap", "noise": "gaussian", "snr_db": -10} and, if other than the paper's,
+Settings: {"dataset": "iemocap", "noise": "gaussian", "snr_db": -10} and, if they differ from the paper's,
           "samples": 128, "perplexity": 30, "seed": 0, "frames": {"a": 50, "v": 50, "l": 22}
 """
 

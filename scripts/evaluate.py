@@ -1,8 +1,8 @@
 """Score one trained system at one noise kind and level on the test splits of all its folds (SPEC 5.4, 6.1).
 
-Tests the incomplete conditions, the all-noisy one and, for reference, the all-clean one; a system of the
-uni-modality benchmark with its modality noisy. Without a noise kind in the settings, clean features alone are tested.
-Writes tidy scores and, beside them, the class probabilities of every utterance, from which scores can be recomputed.
+Tests the incomplete conditions, the all-noisy one and, for reference, the all-clean one. A system of the uni-modality
+benchmark is tested with its modality noisy. Without a noise kind in the settings, only clean features are tested.
+Writes tidy scores and the class probabilities of every utterance, from which the scores can be recomputed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--settings", required=True, help="JSON: dataset, system, regime, folds, repeats, noise, ...")
     parser.add_argument("--features", required=True, type=Path, help="feature store of the dataset")
     parser.add_argument(
-        "--noisy", type=Path, nargs="?", help="noisy embeddings to test on; none for clean features alone"
+        "--noisy", type=Path, nargs="?", help="noisy embeddings to test on; omit to test on clean features"
     )
     parser.add_argument("--models", required=True, type=Path, nargs="+", help="weights, one file per fold, in order")
     parser.add_argument("--scores", required=True, type=Path, help="scores CSV to write")
@@ -49,7 +49,7 @@ def main() -> None:
         for fold, model in zip(settings.folds, arguments.models, strict=True):
             data = FoldData(arguments.features, arguments.noisy, fold, device, resident=False)
             if system is None:
-                # Once: drawing initial weights that are replaced takes longer than testing.
+                # Build the system once: drawing initial weights, which are then replaced, takes longer than testing.
                 shape = (data.dims, data.outputs, 0.0)
                 system = build_system(settings.system, *shape, settings.options, settings.file).to(device)
             for repeat in range(1, settings.repeats + 1):

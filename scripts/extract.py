@@ -1,7 +1,7 @@
 """Extract the features of one modality from the media of one chunk of utterances.
 
-Every utterance gets features or a state that says why not; each of the latter is named in the log, and none stops the
-others. What is done is kept in a cache, so that a job that was stopped continues.
+Every utterance gets features, or a state that gives the reason for their absence. The log names each utterance without
+features; none stops the others. Finished utterances are cached, so an interrupted job resumes.
 
 Example:
   python scripts/extract.py --settings '{"dataset": "clips", "modality": "a", "extractor": "prosody"}' \\
@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--settings", required=True, help="JSON: dataset, modality, extractor, chunk, source, …")
     parser.add_argument("--root", required=True, type=Path, help="folder of the media")
     parser.add_argument("--data", default=".", type=Path, help="folder that paths in options are relative to")
-    parser.add_argument("--cache", required=True, type=Path, help="HDF5 file of features that are done; need not exist")
+    parser.add_argument("--cache", required=True, type=Path, help="HDF5 cache of finished features; need not exist")
     parser.add_argument("--output", required=True, type=Path, help="HDF5 file of features to write")
     arguments = parser.parse_args()
     settings = command.fill(ExtractSettings, command.settings(arguments.settings))

@@ -1,8 +1,8 @@
-"""Join the extracted features of all chunks and modalities into one corpus, and report what was lost.
+"""Join the extracted features of all chunks and modalities into one corpus, and report the losses.
 
-Writes the features of all utterances per modality, and a corpus in the layout ragged_hdf5 of those that have
-features in every modality (or, with on_failure zeros, of all of them), with labels, speakers and folds. Ends in an
-error if more than a share max_failed of the utterances lacks features.
+Writes one file of features per modality, and a corpus in the layout ragged_hdf5 with labels, speakers and folds. The
+corpus contains the utterances that have features in every modality (or, with on_failure zeros, all utterances). Fails
+if the share of utterances without features exceeds max_failed.
 
 Example:
   python scripts/extract_join.py --settings '{"dataset": "clips", "modalities": ["a"], "max_failed": 0.1}' \\
@@ -29,10 +29,10 @@ def main() -> None:
     parser.add_argument("--settings", required=True, help="JSON: dataset, modalities, on_failure, max_failed, …")
     parser.add_argument("--utterances", required=True, type=Path, help="table of all utterances")
     parser.add_argument("--summary", required=True, type=Path, help="counts of the list of utterances")
-    parser.add_argument("--chunks", required=True, type=Path, nargs="+", help="chunks, one modality after another")
+    parser.add_argument("--chunks", required=True, type=Path, nargs="+", help="chunks, grouped by modality")
     parser.add_argument("--joined", required=True, type=Path, nargs="+", help="file per modality to write, in order")
     parser.add_argument("--output", required=True, type=Path, help="corpus to write (.h5)")
-    parser.add_argument("--report", required=True, type=Path, help="account of what was lost to write (.json)")
+    parser.add_argument("--report", required=True, type=Path, help="report of losses to write (.json)")
     arguments = parser.parse_args()
     settings = command.fill(JoinSettings, command.settings(arguments.settings))
     check_digests(arguments.utterances, arguments.summary, *arguments.chunks)
@@ -67,7 +67,7 @@ def main() -> None:
 
 
 def _consecutive_folds(speakers: list[str]) -> joining.Folds:
-    """The folds of the speaker protocol; sessions that are absent are left out of the numbering."""
+    """Return the folds of the speaker protocol, numbered without gaps if sessions are absent."""
     sessions = sorted({speaker[:-1] for speaker in speakers}, key=int)
     return speaker_folds([f"{sessions.index(speaker[:-1]) + 1}{speaker[-1]}" for speaker in speakers])
 

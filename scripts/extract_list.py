@@ -1,8 +1,8 @@
-"""List the utterances of a dataset of raw media, with their labels, files and spans, and what was left out.
+"""List the utterances of a dataset of raw media with their labels, files and spans, and count those left out.
 
-Reads the dataset's table of clips or its release, and every media file once for its digest, which is remembered, so
-that later calls notice changed files without reading the others. The list holds no words; it can be corrected and given
-back to the source.
+Reads the dataset's table of clips or its release, and each media file once to compute its digest. Digests are
+remembered, so later calls read only changed files. The list contains no words. It can be corrected and passed back to
+the source.
 
 Example:
   python scripts/extract_list.py --settings '{"dataset": "clips", "source": "table", "chunks": 2}' --root data/clips \\

@@ -1,8 +1,8 @@
 """Fetch the files of a corpus from a list of addresses, check their digests, and unpack archives.
 
-A broken connection is taken up where it broke off, also by the next call. A file takes its name only when it is whole
-and has the digest of the list. One that stands there already is kept, or refused if its digest is another one; nothing
-is ever overwritten. A file without a digest in the list is not checked; its digest is said.
+Interrupted downloads resume, also in the next call. A file gets its name only when it is complete and matches the
+digest in the list. An existing file is kept; if its digest differs, the step fails. Nothing is ever overwritten. A file
+without a digest in the list is not checked; its digest is printed.
 
 Example:
   python scripts/fetch_corpus.py --folder data \\
@@ -29,10 +29,10 @@ def main() -> None:
         "--settings", required=True, help="settings as JSON: dataset, download [{url, file, sha256, …}]"
     )
     parser.add_argument("--folder", required=True, type=Path, help="folder of all corpora, to which files are relative")
-    parser.add_argument("--log", type=Path, help="file to write what is said into too, progress left out")
+    parser.add_argument("--log", type=Path, help="file that also receives the messages, without progress")
     arguments = parser.parse_args()
     settings = command.fill(FetchSettings, command.settings(arguments.settings))
-    with _said_and_logged(arguments.log) as say:
+    with _printed_and_logged(arguments.log) as say:
         for wanted in download_list(settings.download, settings.dataset):
             _fetch(wanted, arguments.folder / wanted.file, say)
 
@@ -49,8 +49,8 @@ def _fetch(wanted: Download, path: Path, say: Callable[[str], None]) -> None:
 
 
 @contextmanager
-def _said_and_logged(log: Path | None) -> Iterator[Callable[[str], None]]:
-    """A function that says a line on standard error and logs it. An error is logged here, and said by the caller."""
+def _printed_and_logged(log: Path | None) -> Iterator[Callable[[str], None]]:
+    """Yield a function that prints a line on standard error and logs it. An error is logged here and printed later."""
     if log:
         log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") if log else nullcontext() as stream:

@@ -1,9 +1,10 @@
 """Find the trainings of an experiment that are at chance, from the predictions of its runs.
 
 A training is at chance if at least 99 % of its predictions are one class, or if the 95 % interval of its UA reaches
-1 / classes; that its WA is not above the share of the largest class is a separate sign (docs/statistics.md). Writes one
-row per training and cell: its items, WA, UA with the interval's lower end, and both verdicts. A training that predicts
-scores is at chance if its MAE is not below that of the training median, or its correlation is undefined.
+1 / classes. A WA that does not exceed the share of the largest class is a separate sign (docs/statistics.md). A
+training that predicts scores is at chance if its MAE is not below that of the training median, or its correlation is
+undefined. Writes one row per training and cell: its number of items, WA, UA with the lower end of its interval, and
+both verdicts.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from nmer.results.predictions import read_runs
 
 
 def main() -> None:
-    """Judge every training, write the table."""
+    """Judge every training and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument(
         "--scores",
         nargs="+",
         required=True,
         metavar="FILE",
-        help="scores of the runs, CSV; predictions beside them",
+        help="scores of the runs, CSV, next to their predictions",
     )
     parser.add_argument("--output", required=True, help="where to write the verdicts, CSV")
     arguments = parser.parse_args()

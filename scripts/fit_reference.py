@@ -1,8 +1,8 @@
 """Train a reference row and score it on the test splits of all its folds, at one noise kind and level.
 
-A reference row (``majority``, ``logistic_regression``) is a simple classifier on the same noisy features: means over
-frames, the same splits and conditions as the systems. It draws nothing at random, so it has one training per fold and
-keeps no weights. Writes scores and predictions as evaluate.py does.
+A reference row (``majority``, ``logistic_regression``) is a simple classifier on the same noisy features, averaged over
+frames, with the same splits and conditions as the systems. It is deterministic, so it is trained once per fold. Its
+weights are not saved. Writes scores and predictions in the format of evaluate.py.
 """
 
 from __future__ import annotations

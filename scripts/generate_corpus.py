@@ -1,10 +1,10 @@
-"""Make a synthetic corpus in a real corpus' layout, so that the workflow runs without licensed data.
+"""Generate a synthetic corpus in the layout of a real one, so that the workflow runs without licensed data.
 
 Two layouts: ``iemocap_mmin`` (ten speakers in five sessions, four emotions, ten folds) and ``mosei_pickle`` (videos,
-negative and positive sentiment, one fixed split). Text carries the emotion most clearly, then audio, then video. The
-scores that systems reach on it say nothing about real speech. Equal settings make equal files.
+negative and positive sentiment, one fixed split). Text carries the emotion most clearly, then audio, then video. Scores
+on this corpus say nothing about real speech. The same settings give the same files.
 
-Writes a folder, and beside it a file with the SHA-256 of every file in it.
+Writes a folder, and next to it a file with the SHA-256 of every file in the folder.
 
 Example:
   python scripts/generate_corpus.py \\

@@ -1,10 +1,10 @@
-"""Generate short films of a talking face in three classes, with a table and word vectors: raw media to try extraction.
+"""Generate short films of a talking face in three classes, with a table and word vectors, to test extraction.
 
-Voices are made by espeak-ng where it is installed, else by a formant synthesiser in NumPy. The face is a public-domain
-portrait that moves slowly. Equal settings make equal files on one machine. Scores on them say nothing about real
-speech.
+Voices are synthesised by espeak-ng if it is installed, otherwise by a formant synthesiser in NumPy. The face is a
+public-domain portrait that moves slowly. The same settings give the same files on one machine. Scores on them say
+nothing about real speech.
 
-Writes a folder, and beside it a file with the SHA-256 of every file in it.
+Writes a folder, and next to it a file with the SHA-256 of every file in the folder.
 
 Example:
   python scripts/generate_media.py --settings '{"dataset": "demo_media", "generate": {"utterances": 90}}' \\

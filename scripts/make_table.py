@@ -1,10 +1,10 @@
-"""Make one table of the paper from an experiment's scores, beside the paper's own numbers.
+"""Make one table of the paper from an experiment's scores, next to the paper's numbers.
 
 Table 1 gives the sizes of the datasets, Table 2 every system under every noise, averaged over the incomplete
-conditions, Table 3 NMER in each condition, Table 4 systems that read one modality alone, Table 5 every system with all
-modalities noisy. A score is averaged over conditions, then folds, each with equal weight; mean and standard deviation
-are those over repeats. A cell that was not run stays empty; one with trainings at chance is marked. Writes tidy data
-(.csv) and the paper's arrangement (.md, .tex, .html).
+conditions, Table 3 NMER in each condition, Table 4 the uni-modal systems, Table 5 every system with all modalities
+noisy. A score is averaged over conditions, then folds, with equal weights; mean and standard deviation are over
+repeats. A cell that was not run is empty; one with trainings at chance is marked. Writes tidy data (.csv) and the
+paper's arrangement (.md, .tex, .html).
 
 Settings: {"datasets": {"mosei": {"paper_name": "CMU-MOSEI", "synthetic": false, "evaluation": "one_condition"}},
            "systems": ["men", "nmer"], "snr_db": {"gaussian": [-10, -40]}, "reference_noise": "gaussian"}
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them no cell is marked")
     parser.add_argument("--reports", nargs="*", default=[], metavar="FILE", help="validation reports, JSON (Table 1)")
     parser.add_argument("--reference", default="workflow/reference", help="folder of the paper's numbers")
-    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    parser.add_argument("--output-stem", required=True, help="path of the outputs, without suffix")
     arguments = parser.parse_args()
 
     settings, number = ReportSettings.from_mapping(arguments.settings), arguments.table

@@ -1,8 +1,8 @@
-"""Render the report of an unfinished experiment from what has finished so far; the page says what is missing.
+"""Render the report of an unfinished experiment from the results so far; the page lists what is missing.
 
-Writes to results/{experiment}/partial/ and nowhere else, and can be called while Snakemake runs: the tables and figures
-there are made anew by the same steps, from the scores that exist; before there are any, it shows the training curves.
---config and --configfile name the experiment as they do for Snakemake. Call it in the folder that holds results/.
+Writes only to results/{experiment}/partial/ and can be called while Snakemake runs. The steps of the workflow make its
+tables and figures from the scores that exist; before the first scores, it shows the training curves. --config and
+--configfile select the experiment as in Snakemake. Call it in the folder that contains results/.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def render(plan: Plan, missing: dict[str, Any]) -> Path:
-    """Make the page and what it shows; returns where it is. Raises DataError if no training has shown an epoch yet."""
+    """Make the page with its tables and figures; return its path. Raises DataError before the first finished epoch."""
     folder = plan.folder / "partial"
     shown = [path for path in plan.shown_scores() if path.exists()]
     shutil.rmtree(folder / "runs", ignore_errors=True)
@@ -73,7 +73,7 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
 
 
 def results_of(plan: Plan, folder: Path, scores: list[Path], reports: list[Path]) -> list[object]:
-    """Make tables and comparisons from the scores that exist; returns the arguments that name them to the page."""
+    """Make tables and comparisons from the scores that exist; return the matching arguments of render_report.py."""
     tables = table_steps(plan, folder, reports)
     for stem, (script, *arguments) in tables.items():
         step(str(script), *arguments, "--output-stem", stem)
@@ -85,7 +85,7 @@ def results_of(plan: Plan, folder: Path, scores: list[Path], reports: list[Path]
 
 
 def figures(plan: Plan, folder: Path) -> list[Path]:
-    """Draw every figure of which something is there; returns their stems."""
+    """Draw every figure that has data; return their paths without suffix."""
     drawn = []
     for name in plan.drawings:
         if drawing := figure_step(plan, name, folder):
@@ -96,9 +96,9 @@ def figures(plan: Plan, folder: Path) -> list[Path]:
 
 
 def step(script: str, *arguments: object, code: str = "") -> None:
-    """Run a step as a rule would. A step says itself what is wrong; then this program ends too.
+    """Run a step as a rule would. If it fails, it has printed its error, and this program exits with its status.
 
-    code: the fingerprint of its code and plug-ins; default that of a step without plug-ins.
+    code: the fingerprint of its code and plug-ins, by default that of a step without plug-ins.
     """
     planned = (planned_code.OPTION, code or planned_code.hand_over(script))
     finished = subprocess.run([sys.executable, STEPS / script, *planned, *map(str, arguments)], check=False)

@@ -1,9 +1,9 @@
-"""Give the results of an earlier version the names of today's regimes: `six` is now `incomplete`, `all` is `all_noisy`.
+"""Rename the regimes in results of an earlier version: `six` becomes `incomplete`, `all` becomes `all_noisy`.
 
-Renames folders, columns and records of one experiment, so that nothing is computed again because of the names; the
-averaged row `avg6` becomes `average`. Weights, figures and pages stay as they are. Checkpoints of trainings that were
-not finished are not renamed: these start from the beginning. Call it in the folder that holds results/, while nothing
-runs. --config and --configfile name the experiment as they do for Snakemake.
+Renames folders, columns and records of one experiment, so that nothing is recomputed because of the names. The averaged
+row `avg6` becomes `average`. Weights, figures and pages do not change. Checkpoints of unfinished trainings are not
+renamed; these trainings restart. Call it in the folder that contains results/ while no job runs. --config and
+--configfile select the experiment as in Snakemake.
 
 Example:
   python scripts/rename_regimes.py --config experiment=paper
@@ -19,13 +19,13 @@ from nmer.plan.renaming import rename
 
 
 def main() -> None:
-    """Parse the arguments, rename, say what was done."""
+    """Parse the arguments, rename, print a summary."""
     parser = command.parser(__doc__, planned=False)
     add_config_arguments(parser)
     parser.add_argument(
         "--accept-code",
         action="store_true",
-        help="also keep results whose code has changed since: you vouch that it computed the same",
+        help="also keep results whose code has changed since; use it only if the changes affect no value",
     )
     arguments = parser.parse_args()
     plan = plan_of(arguments)

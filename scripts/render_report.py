@@ -1,10 +1,10 @@
 """Write the report of an experiment: one page with its data, noise, tables, figures, configuration and versions.
 
-The page is self-contained (style, script, images and files for download inside): it opens offline and can be mailed.
+The page is self-contained, with embedded style, script, images and downloads: it opens offline and can be e-mailed.
 
 Settings: those of the tables (see make_table.py --help), "experiment": "demo", "config": the effective configuration
           and, if known, "jobs": the number of training jobs
-Missing: "done" and "of", numbers of jobs, and "stages": a sentence on what is missing of each stage
+Missing: "done" and "of": numbers of jobs; "stages": for each stage, a sentence that states what is missing
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
     parser.add_argument("--scores", required=True, help="collected scores, CSV")
-    parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them nothing is called at chance")
+    parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them no result is marked at chance")
     parser.add_argument("--reports", nargs="*", default=[], metavar="FILE", help="validation reports, JSON")
     parser.add_argument("--calibration", nargs="*", default=[], metavar="FILE", help="calibrations, CSV")
     parser.add_argument("--tables", nargs="*", default=[], metavar="STEM", help="tables, without suffix")
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--figures", nargs="*", default=[], metavar="STEM", help="figures, without suffix")
     parser.add_argument("--missing", type=command.settings, help="JSON, for the page of an unfinished experiment")
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), help="folder of all results: for cost, versions"
+        "--results", type=Path, default=Path("results"), help="folder of all results, read for cost and versions"
     )
     parser.add_argument("--commit", default=None, help="git commit of the workflow (default: ask git)")
     parser.add_argument("--output", required=True, help="the page, HTML")
@@ -93,7 +93,7 @@ def main() -> None:
 
 
 def as_yaml(configuration: dict[str, Any]) -> str:
-    """A configuration in its own order, the innermost lists and mappings on one line each."""
+    """Return a configuration as YAML in its given order, with the innermost lists and mappings on one line each."""
     text: str = yaml.safe_dump(configuration, sort_keys=False, allow_unicode=True, default_flow_style=None)
     return text
 

@@ -1,4 +1,4 @@
-"""Print the validation reports of feature stores in a few lines each: what was read, beside the paper's figures."""
+"""Summarise the validation reports of feature stores, next to the paper's figures."""
 
 from __future__ import annotations
 

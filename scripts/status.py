@@ -1,7 +1,7 @@
 """Show progress: jobs done in every stage, time spent, estimated time left, and how many cells are at chance.
 
-Reads the plan and the files on disk, and can be called while Snakemake runs. --config and --configfile name the
-experiment as they do for Snakemake. Call it in the folder that holds results/.
+Reads the plan and the files on disk, and can be called while Snakemake runs. --config and --configfile select the
+experiment as in Snakemake. Call it in the folder that contains results/.
 """
 
 from __future__ import annotations

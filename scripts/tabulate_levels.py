@@ -1,8 +1,8 @@
 """Make the table of curves over noise levels: the mean height (AUILC) and the effective robustness of every training.
 
-A curve is the score of one training at every level of a noise kind, SNRs or rates, averaged over the incomplete
-conditions, or with all modalities noisy in the regime all_noisy. Writes tidy data (.csv) and the table for print (.md,
-.tex, .html).
+A curve is the score of one training at every level (SNR or rate) of a noise kind, averaged over the incomplete
+conditions, or with all modalities noisy in the regime all_noisy. Writes tidy data (.csv) and printed tables (.md, .tex,
+.html).
 
 Settings: those of make_table.py.
 """
@@ -20,11 +20,11 @@ from nmer.results.scores import read_all_scores
 
 
 def main() -> None:
-    """Read the scores, write the table."""
+    """Read the scores and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
     parser.add_argument("--scores", required=True, help="collected scores, CSV")
-    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    parser.add_argument("--output-stem", required=True, help="path of the outputs, without suffix")
     arguments = parser.parse_args()
     check_digests(arguments.scores)
     settings = ReportSettings.from_mapping(arguments.settings)

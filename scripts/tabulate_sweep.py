@@ -1,8 +1,7 @@
 """Make the table of a sweep: test and validation scores of every value of the swept options.
 
-Test scores are averaged over the incomplete conditions, then folds; validation scores are those of the epochs that the
-trainings selected. The value that validation would choose is marked. Writes tidy data (.csv) and the table for print
-(.md, .tex, .html).
+Test scores are averaged over the incomplete conditions, then folds. Validation scores are those of the selected epochs.
+The value with the best validation score is marked. Writes tidy data (.csv) and printed tables (.md, .tex, .html).
 
 Settings: {"settings": those of make_table.py, "system": "nmer", "sweep": {"nmer_latent_8": {"latent": 8}},
            "trained_as": {"nmer_latent_8": "nmer_latent_8"}, "selection": {"nmer_latent_8": "UA"}}
@@ -22,13 +21,13 @@ from nmer.results.sweep import SweepSettings, arrange_sweep, sweep_table
 
 
 def main() -> None:
-    """Read scores and histories, write the table."""
+    """Read scores and histories, and write the table."""
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
     parser.add_argument("--scores", required=True, help="collected scores, CSV")
     parser.add_argument("--chance", help="verdicts of find_chance.py, CSV; without them no cell is marked")
     parser.add_argument("--histories", nargs="+", required=True, metavar="FILE", help="histories of the trainings, CSV")
-    parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
+    parser.add_argument("--output-stem", required=True, help="path of the outputs, without suffix")
     arguments = parser.parse_args()
     check_digests(arguments.scores, arguments.chance, *arguments.histories)
     about = SweepSettings.from_mapping(arguments.settings)

@@ -1,9 +1,9 @@
-"""Train one system, or one stage-A pretraining, on one fold of a dataset: all repeats in one job (SPEC 3, 4).
+"""Train all repeats of one system, or of one stage-A pretraining, on one fold of a dataset (SPEC 3, 4).
 
-On a GPU the repeats are computed together, elsewhere one after another; ``training.repeats_together`` decides. Every
-repeat trains on the same data with seeds of its own, is selected on the validation split, and leaves a row per epoch in
-the history. Progress is checkpointed in a folder keyed by settings, code and inputs, and resumed from it; the folder
-goes when the job succeeds.
+Repeats are trained jointly on a GPU and one after another on a CPU; ``training.repeats_together`` overrides this. They
+share the data and differ in their seeds. The validation split selects the epoch of each repeat. The history has a row
+per repeat and epoch. Progress is checkpointed in a folder keyed by settings, code and inputs, and resumed from it; the
+folder is removed when the job succeeds.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def main() -> None:
         raise ConfigError(f"--teacher: system '{settings.system}' starts from '{stage}'. Give its model file.")
     if stage:
         taught_by = systems.declaration(stage, settings.teacher.get("file"))
-        # The settings say how to build the teacher, the file how it was trained: both must agree with the system.
+        # The settings define how the teacher is built, the file how it was trained. Both must agree with the system.
         for described in (settings.teacher, load_settings(arguments.teacher)):
             check_teacher(declaration, settings.options, taught_by, described.get("options", {}))
     with compute_device(arguments.gpus, arguments.threads) as device:
@@ -81,7 +81,8 @@ def main() -> None:
 
 
 def fresh_noise(settings: RunSettings, arguments: Namespace) -> FreshNoise | None:
-    """What draws fresh training noise, or None. Imported by name: its code counts for the trainings that use it."""
+    """Return the source of fresh training noise, or None. Imported by name, so only the trainings that use it depend
+    on its code."""
     if settings.train_draws != FRESH:
         return None
     noise: FreshNoise = import_module("nmer.noisy_embeddings.fresh_noise").FreshNoise(
@@ -91,12 +92,12 @@ def fresh_noise(settings: RunSettings, arguments: Namespace) -> FreshNoise | Non
 
 
 def checkpoint_key(arguments: Namespace) -> str:
-    """Digest of everything that the training depends on: a checkpoint of anything else is never resumed."""
+    """Return a digest of all settings, code and inputs, so that no other training's checkpoint is resumed."""
     inputs = [path for path in (arguments.features, *arguments.noisy, arguments.teacher) if path]
     try:
         digests = [digest_path(path).read_text() for path in inputs]
     except OSError as error:
-        raise DataError(f"{error.filename}: no such file. It stands beside each input; make both again.") from None
+        raise DataError(f"{error.filename}: no such file. Delete the input it belongs to and run again.") from None
     parts = [arguments.settings, arguments.code, *digests]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

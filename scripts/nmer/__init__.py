@@ -1,7 +1,7 @@
 """Noise-robust multimodal emotion recognition: the library behind the NMER workflow.
 
-The names below are the public interface. Each is imported from its module when it is first used, so that importing
-``nmer`` takes neither PyTorch nor pandas.
+The names below are the public interface. Each is imported from its module on first use, so importing ``nmer`` loads
+neither PyTorch nor pandas.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""A canonical form of Python source: equal for two sources that compute the same in every version of Python.
+"""A canonical form of Python source that is the same in every version of Python and ignores what affects no result.
 
-What does not count:
-  - comments, layout, docstrings and imports for types alone;
-  - the words of messages: textual arguments of ``raise``, of our errors and of progress bars, messages of ``assert``,
-    what is printed, warned of or logged, local names that hold nothing else, and the ``help`` of command-line
-    arguments. A call inside counts, for it may do something;
-  - how long is waited (``time.sleep``), and the names in :data:`UNCOUNTED`.
-Every other string counts. The form is our own because ``ast.unparse`` differs between versions of Python. The standard
-library alone is imported, so that any Python can compute it.
+Ignored:
+  - comments, layout, docstrings and imports for type checking;
+  - the text of messages: string arguments of ``raise``, of the project's errors and of progress bars, messages of
+    ``assert``, text that is printed, warned of or logged, local variables that hold only such text, and the ``help`` of
+    command-line arguments. Calls inside messages count, because they may have side effects;
+  - waiting times (``time.sleep``), and the names in :data:`UNCOUNTED`.
+Every other string counts. ``ast.unparse`` cannot be used because its output differs between versions of Python. This
+module imports only the standard library, so any Python can compute the form.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ SILENT_CALLS = frozenset(
     {"print", "warnings.warn", "time.sleep", "sys.stderr.write", "sys.stderr.flush", "sys.stdout.flush"}
     | {f"logging.{level}" for level in LOGGING}
 )
-"""Calls of which no argument counts but for the calls in it."""
+"""Calls whose arguments do not count, except for calls inside them."""
 
 ERRORS = "nmer.errors."
 LABELLED_CALLS = frozenset(
     {"nmer.progress.progress", "nmer.content.converting", "nmer.content.unreadable"}
     | {"tqdm.tqdm", "tqdm.auto.tqdm", "tqdm.trange", "tqdm.auto.trange"}
 )
-"""Calls whose textual arguments do not count; nor do those of our errors, which may be raised elsewhere."""
+"""Calls whose string arguments do not count, like those of the project's errors, which may be raised elsewhere."""
 
 HELP = frozenset({"help", "metavar", "description", "epilog", "title", "usage"})
-"""Arguments of command-line parsers that are only shown."""
+"""Arguments of command-line parsers that are only displayed."""
 PARSERS = frozenset({"add_argument", "add_argument_group", "add_parser", "add_subparsers", "ArgumentParser"})
 
 _PURE = frozenset(
@@ -59,17 +59,17 @@ _PURE = frozenset(
         "zip",
     ]
 )
-"""Built-in functions that only look at their arguments."""
+"""Built-in functions without side effects."""
 _TERMINAL = ("sys.stderr", "sys.stdout")
 _IGNORED = ("ctx", "type_comment", "type_ignores", "kind")
 _LOGGER = "<logger>"
 
 
 def read(source: bytes | str) -> tuple[str, set[str]]:
-    """The canonical form of a source, and the modules that it imports at run time, relative ones with their dots.
+    """Return the canonical form of a source and the modules it imports at run time, relative ones with their dots.
 
-    ``from package import name`` imports both ``package`` and ``package.name``, of which the second may be no module.
-    Raises SyntaxError if it is not valid Python.
+    ``from package import name`` yields both ``package`` and ``package.name``; the second need not be a module.
+    Raises SyntaxError if the source is not valid Python.
     """
     tree = ast.parse(source)
     return _Form(tree).of(tree), set(_imports(tree))
@@ -87,15 +87,15 @@ def _imports(node: ast.AST) -> Iterator[str]:
 
 
 class _Form:
-    """Writes the nodes of one source as text."""
+    """Writes the syntax tree of one source as text."""
 
     def __init__(self, tree: ast.Module) -> None:
         self._origins = _origins(tree)
         self._messages = self._find_messages(tree)
-        """Assignments to names that hold words of messages, by identity, and those names where they are raised."""
+        """Identities of assignments to names that hold text of messages, and of these names where they are raised."""
 
     def of(self, value: object) -> str:
-        """The form of a node, of a list of nodes or of a plain value."""
+        """Return the form of a node, a list of nodes or a plain value."""
         if isinstance(value, ast.Constant):
             return f"{type(value.value).__name__}:{_plain(value.value)}"
         if isinstance(value, ast.JoinedStr):
@@ -113,7 +113,7 @@ class _Form:
         return _plain(value)
 
     def _node(self, node: ast.AST, **instead: object) -> str:
-        # Fields that are empty are left out, as newer versions of Python add some.
+        # Leave out empty fields, because newer versions of Python add some.
         fields = dict(ast.iter_fields(node)) | instead
         written = (
             f"{name}={form}" for name in sorted(fields) if name not in _IGNORED if (form := self.of(fields[name]))
@@ -130,7 +130,7 @@ class _Form:
                 yield item
 
     def _only_talks(self, item: object) -> bool:
-        """Whether a statement is a docstring, or a call that shows something and does nothing else."""
+        """Whether a statement is a docstring, or a call that only displays something."""
         if not isinstance(item, ast.Expr):
             return False
         value = item.value
@@ -154,7 +154,7 @@ class _Form:
             return error
         args = [value for value in error.args if not self._is_message(value)]
         keywords = [keyword for keyword in error.keywords if not self._is_message(keyword.value)]
-        # An error that is raised as a class is the same as one without arguments.
+        # Raising an error class is the same as raising an instance without arguments.
         return ast.Call(error.func, args, keywords) if args or keywords else error.func
 
     def _is_message(self, value: ast.expr) -> bool:
@@ -168,7 +168,7 @@ class _Form:
         return found
 
     def _messages_of(self, function: ast.AST) -> set[int]:
-        """The assignments in a function to names that are only assigned words and only raised or shown."""
+        """Find the assignments in a function to names that only hold text and are only raised or displayed."""
         if any(isinstance(node, ast.ClassDef | ast.Global | ast.Nonlocal) for node in ast.walk(function)):
             return set()  # its names may be read elsewhere
         names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
@@ -196,7 +196,7 @@ class _Form:
         return raised | {id(node) for nodes in words.values() for node in nodes}
 
     def _shown_names(self, node: ast.AST) -> Iterator[ast.Name]:
-        """The names in what is raised or shown."""
+        """Yield the names in a raised error or a displayed message."""
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             values = _arguments(node.exc)
         elif isinstance(node, ast.Call) and self._is_silent(node):
@@ -214,7 +214,7 @@ class _Form:
         return all(self._name(file) in _TERMINAL for file in files)
 
     def _doing(self, values: Iterable[ast.expr]) -> list[ast.expr]:
-        """What in some values may do something beside showing them: calls, assignments, waiting."""
+        """Find the parts of some values that may have side effects: calls, assignments, awaits."""
         found: list[ast.expr] = []
         for value in values:
             if isinstance(value, ast.NamedExpr | ast.Await | ast.Yield | ast.YieldFrom) or (
@@ -231,14 +231,14 @@ class _Form:
         return self._name(call.func) in _PURE
 
     def _name(self, function: ast.expr) -> str:
-        """The dotted name of a function with its module, e.g. ``warnings.warn``; empty if it has none."""
+        """Return the dotted name of a function with its module, e.g. ``warnings.warn``; empty if it has none."""
         if isinstance(function, ast.Attribute):
             owner = self._name(function.value)
             return f"{owner}.{function.attr}" if owner else ""
         return self._origins.get(function.id, function.id) if isinstance(function, ast.Name) else ""
 
     def _joined(self, text: ast.JoinedStr) -> str:
-        # Versions of Python differ in how they cut the constant parts of an f-string.
+        # Versions of Python split the constant parts of an f-string differently.
         parts: list[str] = []
         constant = ""
         for value in text.values:
@@ -251,7 +251,7 @@ class _Form:
 
 
 def _origins(tree: ast.Module) -> dict[str, str]:
-    """Where the names of a source come from: imported names with their module, loggers, and names of its own."""
+    """Map the names in a source to their origin: imported names to their module, loggers, and local names."""
     origins: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -281,7 +281,7 @@ def _arguments(call: ast.Call) -> list[ast.expr]:
 
 
 def _inner(value: ast.AST) -> list[ast.expr]:
-    """The expressions right inside a node; those of a comprehension's clauses too."""
+    """Return the direct child expressions of a node, including those in the clauses of a comprehension."""
     inner: list[ast.expr] = []
     for child in ast.iter_child_nodes(value):
         inner += [child] if isinstance(child, ast.expr) else _inner(child)
@@ -289,7 +289,7 @@ def _inner(value: ast.AST) -> list[ast.expr]:
 
 
 def _is_text(value: ast.expr) -> bool:
-    """Whether a value is words: an f-string, a string, or strings joined, formatted or chosen between."""
+    """Whether a value is text: a string, an f-string, or a concatenation, formatting or choice of strings."""
     if isinstance(value, ast.JoinedStr):
         return True
     if isinstance(value, ast.Constant):
@@ -322,7 +322,7 @@ def _uncounted(item: object) -> bool:
 
 
 def _plain(value: object) -> str:
-    # ``repr`` of text depends on what a version of Python can print, and very long numbers have no decimal form.
+    # ``repr`` of text depends on the characters a version of Python can print. Very long numbers have no decimal form.
     if isinstance(value, int) and not isinstance(value, bool):
         return hex(value)
     return ascii(value)

@@ -1,4 +1,4 @@
-"""What every step script shares: settings from one JSON string, one clear message on a user's error."""
+"""The shared command line of the step scripts: settings from one JSON string, one clear message for a user's error."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ class _Dataclass(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
 
-# A notebook's, inherited by what it starts, exists only there.
+# A process started from a notebook inherits the notebook's backend, which does not exist here.
 os.environ["MPLBACKEND"] = "agg"
 
 GPU_MEMORY = r"(CUDA|HIP)( error:)? out of memory|CU(BLAS|DNN|SPARSE|SOLVER|FFT)_STATUS_ALLOC_FAILED"
-"""How torch reports that a GPU's memory is used up: its allocator, the driver, or a library of kernels."""
+"""Messages of torch when GPU memory runs out: from its allocator, the driver, or a kernel library."""
 
 Settings = TypeVar("Settings", bound=_Dataclass)
 
 
 def parser(description: str, planned: bool = True) -> argparse.ArgumentParser:
-    """An argument parser whose description is the step's docstring.
+    """Create an argument parser whose description is the step's docstring.
 
-    planned: whether the program is a step of the workflow, which is handed the fingerprint of its code.
+    planned: whether the program is a step of the workflow, which receives the fingerprint of its code.
     """
     made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if planned:
         made.add_argument(
-            planned_code.OPTION, default="", help="the code that the run was planned with; any other is refused"
+            planned_code.OPTION, default="", help="code fingerprint of the plan; the step refuses to run any other code"
         )
     return made
 
 
 def settings(text: str, option: str = "--settings") -> dict[str, Any]:
-    """Parse an argument that holds a JSON object. Raises ConfigError, naming the option, if it is none."""
+    """Parse an argument that holds a JSON object. Raises ConfigError, naming the option, if it does not."""
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -57,7 +57,7 @@ def settings(text: str, option: str = "--settings") -> dict[str, Any]:
 
 
 def fill(cls: type[Settings], mapping: dict[str, Any], where: str = "settings") -> Settings:
-    """A dataclass filled from a JSON object. Raises ConfigError for an unknown or a missing key."""
+    """Create a dataclass from a JSON object. Raises ConfigError for an unknown or a missing key."""
     known = {item.name: item for item in fields(cls)}
     for key in mapping:
         if key not in known:
@@ -69,33 +69,35 @@ def fill(cls: type[Settings], mapping: dict[str, Any], where: str = "settings") 
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a step; an error that a user can cause, or being asked to end, is said in one line. Exit status 1, or as for
-    the signal."""
+    """Run a step. For a user's error or a signal, print one line and exit with status 1 or that of the signal."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # whatever a terminal cannot show stops nothing
+            stream.reconfigure(errors="backslashreplace")  # characters that a terminal cannot print must not raise
     try:
         with stoppable():
-            planned_code.confirm()  # what was imported until here
+            planned_code.confirm()  # the modules imported so far
             main()
             provenance.write(sys.argv)
     except (NmerError, OSError) as error:
         _end(sentence(error))
     except (MemoryError, RuntimeError) as error:
-        # torch reports both in the text of a RuntimeError.
+        # torch reports both kinds of memory only in the text of a RuntimeError.
         if not isinstance(error, MemoryError) and re.search(GPU_MEMORY, str(error)):
             _end(NO_GPU_MEMORY)
         if not isinstance(error, MemoryError) and not re.search("(allocate|out of) memory", str(error)):
             raise
         _end(NO_MEMORY)
     except Stopped:
-        _end("stopped by SIGTERM, or with the process it worked for. Run again to go on.", status=128 + signal.SIGTERM)
+        _end(
+            "stopped by SIGTERM, or because the process that started it ended. Run again to resume.",
+            status=128 + signal.SIGTERM,
+        )
     except KeyboardInterrupt:
-        _end("stopped by Ctrl-C. Run again to go on.", status=128 + signal.SIGINT)
+        _end("stopped by Ctrl-C. Run again to resume.", status=128 + signal.SIGINT)
 
 
 def _begin() -> None:
-    """Check the code of a step before it imports more of it; refuse in one line, also where that import then fails."""
+    """Check the code of a step before it imports more modules; report changed code in one line, not a traceback."""
     try:
         planned_code.begin(sys.argv)
     except NmerError as error:

@@ -1,4 +1,4 @@
-"""What a file holds is converted under one guard: a fault names file, key and split, what was found, what is needed."""
+"""Turn errors in the content of files into messages that name file, key and split, the fault and the remedy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _OF_CONTENT = (ArithmeticError, AttributeError, LookupError, RecursionError, Typ
 
 @contextmanager
 def converting(place: str | Path, needed: str) -> Iterator[None]:
-    """Turn an error of the block, which converts what a file holds, into one DataError.
+    """Turn an error in the block, which converts the content of a file, into a DataError.
 
-    place: the file and, within it, key and split. needed: what must be there, or what to do, as whole sentences.
+    place: the file and, within it, key and split. needed: the required content or the remedy, as full sentences.
     """
     try:
         yield
@@ -25,15 +25,15 @@ def converting(place: str | Path, needed: str) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """What an error says, in one line without a final stop."""
+    """Return the message of an error on one line, without a final full stop."""
     if isinstance(error, KeyError) and error.args:
         return f"has no '{error.args[0]}'"
     return (" ".join(str(error).split()) or type(error).__name__).rstrip(".")
 
 
 def unreadable(path: str | Path, error: Exception, otherwise: str) -> DataError:
-    """The error of an HDF5 file that cannot be opened or read. otherwise: what is said unless another program locks it,
-    with ``{reason}`` in the place of the cause."""
+    """Return the error for an HDF5 file that cannot be opened or read. otherwise: the message unless another program
+    locks the file, with ``{reason}`` for the cause."""
     if isinstance(error, OSError) and error.errno in (errno.EAGAIN, errno.EWOULDBLOCK):
         return DataError(f"{path}: is locked by another program that has it open. Close it there and run again.")
     return DataError(f"{path}: {otherwise.format(reason=reason(error))}")

@@ -1,4 +1,4 @@
-"""Digests of files: written beside what a step makes, and compared by the steps that read it."""
+"""Digests of files: written next to the outputs of a step and compared by the steps that read them."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from nmer.files import write_text
 DIGEST_SUFFIX = ".sha256"
 
 REMEMBERED_FROM_BYTES = 2**20
-"""A smaller file is read again each time: that takes no longer than looking it up."""
+"""Smaller files are read every time, which takes no longer than looking them up."""
 
 compared: dict[str, str] = {}
-"""The digests of all inputs that this process has compared, by path."""
+"""Digests of all inputs that this process has compared, by path."""
 
 
 def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file's content, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's content, as 64 hexadecimal digits."""
     with Path(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digest_path(path: str | Path) -> Path:
-    """Where the digest of a large output stands: beside it, in ``sha256sum`` format."""
+    """Return the path of the digest file of a large output, which is next to it and in ``sha256sum`` format."""
     path = Path(path)
     return path.with_name(path.name + DIGEST_SUFFIX)
 
 
 def write_digest(path: str | Path) -> None:
-    """Write the digest of a file, or of every file of a folder, beside it (checked by ``sha256sum -c``)."""
+    """Write the digest of a file, or of every file in a folder, next to it (checked by ``sha256sum -c``)."""
     path = Path(path)
     members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
     lines = [f"{file_digest(member)}  {member.relative_to(path.parent)}\n" for member in members]
@@ -42,13 +42,13 @@ def write_digest(path: str | Path) -> None:
 
 
 def record_path(path: str | Path) -> Path:
-    """Where the record of what made a file is (:mod:`nmer.provenance`)."""
+    """Return the path of a file's provenance record (:mod:`nmer.provenance`)."""
     path = Path(path)
     return path.with_name(f".{path.name}.made.json")
 
 
 def recorded(path: str | Path) -> dict[str, Any] | None:
-    """The record of what made a file; None if there is none that can be read."""
+    """Read a file's provenance record; None if there is none or it cannot be read."""
     try:
         record = json.loads(record_path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -60,7 +60,7 @@ def recorded(path: str | Path) -> dict[str, Any] | None:
 
 
 def stated_digest(path: str | Path) -> str | None:
-    """The digest that a file had when it was made, from the file of digests beside it or from its record."""
+    """Return the digest that a file had when it was made, from its digest file or its record."""
     try:
         return digest_path(path).read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -71,11 +71,10 @@ def stated_digest(path: str | Path) -> str | None:
 
 
 def check_digests(*paths: str | Path | None) -> None:
-    """Compare files, or all files of a folder, with the digests noted when they were made.
+    """Compare files, or all files in a folder, with the digests recorded when they were made.
 
-    A file without one is not checked. What was compared is not read again while size, times and place on the disk of
-    all of it stay the same: a hidden file beside it remembers them. Raises DataError for a file that is not the one
-    that was made.
+    A file without a digest is not checked. A hidden file next to a checked one remembers its size, times and path; it
+    is not read again until one of them changes. Raises DataError for a file that differs from the one that was made.
     """
     for path in [Path(path) for path in paths if path]:
         stated = stated_digest(path)
@@ -95,23 +94,23 @@ def check_digests(*paths: str | Path | None) -> None:
             if not member.exists():
                 raise DataError(f"{member}: is missing {refusal}")
         memory, state = path.with_name(f".{path.name}.checked"), "\n".join([stated, *map(file_state, digests)])
-        # Hashed, for what lies in results/ shall not say where on whose disk it was made.
+        # Hashed, because files in results/ must not reveal the paths of the machine that made them.
         state = hashlib.sha256(state.encode()).hexdigest() + "\n"
         remembers = sum(member.stat().st_size for member in digests) >= REMEMBERED_FROM_BYTES
         if remembers and _remembered(memory) == state.encode():
             continue
         for member, digest in digests.items():
             if file_digest(member) != digest:
-                raise DataError(f"{member}: is damaged, or was changed after it was made {refusal}")
+                raise DataError(f"{member}: is damaged or was changed after it was made {refusal}")
         if remembers:
-            # Where nothing can be written it is compared every time.
+            # In a read-only folder the file is compared every time.
             with suppress(OSError):
                 write_text(memory, state)
 
 
 def file_state(path: Path) -> str:
-    """What changes when a file is changed, replaced or moved: its place, size and times."""
-    # The time of the last change too (ctime): a copy that keeps the other time does not keep this one.
+    """Return the path, size and times of a file, which change when it is modified, replaced or moved."""
+    # Include ctime, because copies can preserve mtime but not ctime.
     state = path.stat()
     return f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
 

@@ -1,7 +1,7 @@
-"""How a step ends before its time: when it is asked to, or when the process that it works for has died.
+"""End a step early, on SIGTERM or when the process that started it has died.
 
-A killed Snakemake leaves its steps running, and they would go on writing where the next call writes too. So a step
-watches the process that started the work and ends with it. However it ends, its temporary files go.
+A killed Snakemake leaves its steps running, and they would overwrite the files of the next run. So a step watches the
+process that started it and ends with it. Its temporary files are removed in either case.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from contextlib import contextmanager
 from pathlib import Path
 
 OWNER_VARIABLE = "NMER_OWNER"
-"""Environment variable that names the process which steps work for, as :func:`owner` writes it."""
+"""Environment variable that names the process that started the steps, as returned by :func:`owner`."""
 
 GRACE_SECONDS = 20
-"""Time to tidy up after being asked to end; schedulers kill after 30 seconds."""
+"""Time to clean up after SIGTERM; schedulers kill after 30 seconds."""
 
 
 SECONDS_BETWEEN_LOOKS = 1.0
-"""How often is looked whether the process still lives, where the kernel cannot report its end."""
+"""Interval of checks whether the owner is alive, if the kernel cannot report its end."""
 
 
 class Stopped(BaseException):
-    """The step was asked to end. Not an Exception, so that nothing takes it for a fault that can be handled."""
+    """The step was asked to end. Not an Exception, so that no handler of errors catches it."""
 
 
 def owner() -> str:
-    """The name of this process, to be given to the steps that work for it."""
+    """Return the name of this process, to be passed to the steps it starts."""
     return f"{os.getpid()} {_namespace()}"
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Let SIGTERM, and the death of the owner, end the block with Stopped. For the main thread of a process."""
+    """End the block with Stopped on SIGTERM or when the owner dies. Call in the main thread of a process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -51,7 +51,7 @@ def stoppable() -> Iterator[None]:
 
 
 def _stop(_signal: int, _frame: object) -> None:
-    # Once is enough: a second signal would interrupt the tidying up. Should it hang, the alarm ends the process.
+    # Ignore further signals, which would interrupt the cleanup. If it hangs, the alarm ends the process.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.alarm(GRACE_SECONDS)
     raise Stopped
@@ -60,7 +60,7 @@ def _stop(_signal: int, _frame: object) -> None:
 def _end_with(name: str) -> None:
     number, _, namespace = name.partition(" ")
     if not number or namespace != _namespace():
-        return  # nobody is named, or the number means another process here, as in a container
+        return  # no owner is named, or the number names another process here, as in a container
     if _has_died(int(number)):  # while this process started
         raise Stopped
     threading.Thread(target=_wait, args=(int(number),), daemon=True).start()
@@ -72,14 +72,14 @@ def _wait(number: int) -> None:
     except ProcessLookupError:
         pass
     except (AttributeError, OSError, ValueError):
-        # Old kernels and the filters of some containers have no such call, which is no reason not to run.
+        # Old kernels and some containers do not allow this call. Poll instead.
         while not _has_died(number):
             time.sleep(SECONDS_BETWEEN_LOOKS)
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _has_died(number: int) -> bool:
-    """Whether a process is gone, or is dead and only waited for by its parent."""
+    """Whether a process has ended, including a zombie that its parent has not reaped."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:
@@ -95,6 +95,6 @@ def _has_died(number: int) -> bool:
 
 def _namespace() -> str:
     try:
-        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - no path, but a name
+        return os.readlink("/proc/self/ns/pid")  # noqa: PTH115 - a name, not a path
     except OSError:
         return ""

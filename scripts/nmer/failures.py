@@ -1,4 +1,4 @@
-"""Why jobs failed, from the logs of their steps: one line each, shown at the end however quiet Snakemake is."""
+"""Reasons of failed jobs, from the logs of their steps: one line each, printed at the end even in quiet mode."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections import defaultdict
 from pathlib import Path
 
 SHOWN = 20
-"""Different reasons that are shown; more are counted."""
+"""Number of distinct reasons that are printed; the others are only counted."""
 
 
 def reasons(logs: Path, since: float) -> list[str]:
-    """The reasons in log files that were written since a time (seconds since the epoch), equal ones together.
+    """Return the reasons in log files written since a time (seconds since the epoch), with equal ones grouped.
 
     A reason is the last line that begins with ``error:``, or the last line of a log that ends in a traceback.
     """
@@ -24,8 +24,8 @@ def reasons(logs: Path, since: float) -> list[str]:
             continue
         if reason := _reason([line for line in lines if line.strip()]):
             found[reason].append(path)
-    told = [f"{paths[0]}{_and_more(len(paths))}: {reason}" for reason, paths in found.items()]
-    return told[:SHOWN] + ([f"… and {len(told) - SHOWN} other reasons."] if len(told) > SHOWN else [])
+    grouped = [f"{paths[0]}{_and_more(len(paths))}: {reason}" for reason, paths in found.items()]
+    return grouped[:SHOWN] + ([f"… and {len(grouped) - SHOWN} other reasons."] if len(grouped) > SHOWN else [])
 
 
 def _reason(lines: list[str]) -> str | None:

@@ -1,18 +1,18 @@
-"""Figures by name, one file each in ``results/figures/`` or a user's own: their registry and what they can read.
+"""The registry of figures, shipped in ``results/figures/`` (one file each) or user-defined, and their possible sources.
 
-A figure is one function from its sources to its data and a matplotlib figure. The decorator announces it in plain
-literals, which the plan reads without importing the file::
+A figure is one function from its sources to its data and a matplotlib figure. The decorator declares it with literals,
+which the plan reads without importing the file::
 
     @figure("ranks", position=2, sources=("ranks",), title="Ranks", caption="Average ranks.", alternative="Diagrams.")
     def draw(ranks: Path) -> Drawn: ...
 
-Arguments of the decorator: ``sources``, names from :data:`SOURCES`, each handed over as an argument of that name;
+Arguments of the decorator: ``sources``, names from :data:`SOURCES`, each passed as an argument of that name;
 ``per_dataset``, whether every dataset has its own figure and the function an argument ``dataset`` (default false);
-``needs``, keys of an experiment without all of which it shows nothing and is not drawn by default;
-``target``, ``classes`` or ``score``, where it can show one of them alone;
-``reads``, which names of :data:`READABLE` it reads of the source ``settings`` (default: all): a change of another one
+``needs``, keys of an experiment that the figure requires; if one is missing it is not drawn by default;
+``target``, ``classes`` or ``score``, if it supports only one of them;
+``reads``, the names of :data:`READABLE` that it reads of the source ``settings`` (default: all); a change of any other
 does not redraw it;
-``title``, ``caption`` and ``alternative``, the texts of the report; ``position`` in the report (default: last).
+``title``, ``caption`` and ``alternative``, the texts in the report; ``position`` in the report (default: last).
 Keyword-only arguments with a default are options, set in the section ``figures`` of the configuration.
 """
 
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILES = ("scores", "chance", "intervals", "comparisons", "ranks", "confusion", "contributions", "sweep")
-"""Sources that are one file, handed over as a Path: scores, files in ``statistics/``, the table of the sweep."""
+"""Sources that are one file, passed as a Path: scores, files in ``statistics/``, the table of the sweep."""
 
 LISTS = ("predictions", "histories", "calibration", "points", "distances")
-"""Sources that are a list of Paths: of the figure's dataset, or of all datasets where it has none.
+"""Sources that are a list of Paths: of the figure's dataset, or of all datasets if it has none.
 
 predictions: of every evaluation. histories: of the trainings under the reference noise at its outermost levels.
-calibration: one file a dataset. points, distances: one file each per panel of Figure 3.
+calibration: one file per dataset. points, distances: one file each per panel of Figure 3.
 """
 
 VALUES = ("settings", "schedule")
-"""Sources that are no files: the settings of tables and figures, and the keys of the noise schedule."""
+"""Sources that are not files: the settings of tables and figures, and the keys of the noise schedule."""
 
 READABLE = ("metrics", "conditions", "reference", "rates")
 """Fields of ``ReportSettings`` that only some figures read."""
@@ -47,14 +47,14 @@ READABLE = ("metrics", "conditions", "reference", "rates")
 SOURCES = (*FILES, *LISTS, *VALUES)
 
 LAST = 1000
-"""Position of a figure that declares none."""
+"""Position of a figure that does not declare one."""
 
 
 class Drawn(NamedTuple):
-    """What the function of a figure returns.
+    """The return value of a figure's function.
 
-    data: what the figure shows, written beside it as CSV. note: a sentence that follows the caption. spoken: a sentence
-    that follows the alternative text, for what only the data tell.
+    data: the data of the figure, written next to it as CSV. note: a sentence added to the caption. spoken: a sentence
+    added to the alternative text, for facts that depend on the data.
     """
 
     data: pd.DataFrame
@@ -68,7 +68,7 @@ figure = figures.register
 
 
 def sources(declaration: Declaration) -> tuple[str, ...]:
-    """What a figure reads. Raises ConfigError for a source that does not exist."""
+    """Return the sources of a figure. Raises ConfigError for a source that does not exist."""
     named = tuple(declaration.attributes.get("sources", ()))
     for source in named:
         if source not in SOURCES:
@@ -86,16 +86,16 @@ def unread(declaration: Declaration) -> tuple[str, ...]:
 
 
 def per_dataset(declaration: Declaration) -> bool:
-    """Whether every dataset has its own figure."""
+    """Whether the figure is drawn for each dataset."""
     return bool(declaration.attributes.get("per_dataset", False))
 
 
 def fits_target(declaration: Declaration, target: str) -> bool:
-    """Whether a figure can show experiments with this target, classes or a score."""
+    """Whether a figure supports experiments with this target, classes or a score."""
     return bool(declaration.attributes.get("target", target) == target)
 
 
 def position(declaration: Declaration) -> int:
-    """Place of a figure in the report."""
+    """Return the position of a figure in the report."""
     place: int = declaration.attributes.get("position", LAST)
     return place

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Read and write small files; writing is atomic."""
 
 from __future__ import annotations
 
@@ -20,19 +20,18 @@ from nmer import planned_code
 from nmer.errors import DataError
 
 written: list[Path] = []
-"""What this process has written, in order."""
+"""Paths that this process has written, in order."""
 
 _OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary neighbour of ``path`` that takes its name when the block ends without an error.
+    """Yield a temporary path next to ``path`` that is renamed to it when the block ends without an error.
 
-    Works for files and for folders (a folder that stands there already is replaced). On an error the
-    temporary is removed and ``path`` is left as it was. What a killed process left of its own is removed first.
-    Raises OSError with the name ``path`` where the disk is full or must not be written to, and CodeError in a step
-    whose code changed since the run was planned.
+    Works for files and for folders (an existing folder is replaced). On an error the temporary is removed and ``path``
+    is unchanged. Temporaries left by killed processes are removed first. Raises OSError that names ``path`` if the disk
+    is full or not writable, and CodeError in a step whose code changed since the run was planned.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +41,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield temporary
         planned_code.confirm()
         if path.is_dir():
-            # A folder cannot be replaced in one step: the old one steps aside and goes when the new one stands.
+            # A folder cannot be replaced in one call: rename the old one, and remove it once the new one is in place.
             old = path.with_name(f".{path.name}.{os.getpid()}.old")
             path.replace(old)
             temporary.replace(path)
@@ -51,7 +50,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
             temporary.replace(path)
         written.append(path)
     except OSError as error:
-        # Libraries do not all name the file, and nobody knows the temporary one.
+        # Some libraries do not name the file, and the temporary name would mean nothing to the user.
         if error.errno in _OF_WRITING and _is_within(error.filename, temporary):
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         raise
@@ -65,7 +64,7 @@ def _is_within(name: object, temporary: Path) -> bool:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove the temporaries of ``path`` whose processes are gone: killed, they could not do it themselves."""
+    """Remove the temporaries of ``path`` left by killed processes."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*"):
         number = re.fullmatch(r"\.(\d+)\.(?:tmp|old)", left.name.removeprefix(f".{path.name}"))
         if number and (int(number[1]) == os.getpid() or not _is_running(int(number[1]))):
@@ -90,13 +89,13 @@ def _remove(path: Path) -> None:
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write a text file atomically (UTF-8, ``\\n`` line ends)."""
+    """Write a text file atomically (UTF-8, ``\\n`` line endings)."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def write_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
-    """Write dictionaries of the same keys as CSV, atomically, with a header."""
+    """Write dictionaries with the same keys as CSV with a header, atomically."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
         writer.writeheader()
@@ -104,9 +103,9 @@ def write_rows(path: str | Path, rows: list[dict[str, Any]]) -> None:
 
 
 def read_table_rows(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a CSV that may be growing: one that is not complete yet is left out.
+    """Read the rows of a CSV that may be growing; an incomplete last row is left out.
 
-    Raises DataError if the file is missing or no table.
+    Raises DataError if the file is missing or is not a table.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -123,7 +122,7 @@ def write_json(path: str | Path, value: object) -> None:
 
 
 def read_json(path: str | Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object. Raises DataError if it is missing or damaged, or holds anything else."""
+    """Read a JSON object from a file. Raises DataError if it is missing or damaged, or holds anything else."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -134,7 +133,7 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def write_gzip(path: str | Path, text: str) -> None:
-    """Write gzip-compressed text atomically, with time stamp 0, so that equal text makes equal files."""
+    """Write gzip-compressed text atomically, with time stamp 0, so that equal texts give equal files."""
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as stream:
         stream.write(text.encode("utf-8"))

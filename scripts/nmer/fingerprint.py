@@ -1,7 +1,7 @@
-"""Digest the code that a step runs, so that Snakemake reruns exactly what an edit changes.
+"""Digest the code that a step runs, so that Snakemake reruns exactly the jobs that an edit affects.
 
-Code that computes counts. Comments, layout and docstrings do not, nor do words that are only shown to people
-(:mod:`nmer.canonical` lists them). Third-party libraries do not count either; their versions are recorded.
+Only code that computes counts. Comments, layout, docstrings and the text of messages do not (:mod:`nmer.canonical` has
+the list). Third-party libraries do not count either; their versions are recorded.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ ONLY_TALK = frozenset(
         "training/system_checks",
     )
 )
-"""Modules that affect no result: public names, messages, progress, locks, checks of code, provenance and systems."""
+"""Modules that affect no result: public names, messages, progress, locks, provenance, checks of code and systems."""
 
 _MOST_REMEMBERED = 5000
-"""Analysed sources kept between processes: some two hundred files, in many versions."""
+"""Analysed sources kept between processes: about two hundred files, in many versions."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """One source file as it was read: the digest of its canonical form and the modules that it imports."""
+    """One source file: the digest of its canonical form and the modules that it imports."""
 
     digest: str
     imports: tuple[str, ...]
@@ -52,8 +52,8 @@ class Source:
 def fingerprint(script: str, plugins: tuple[Path, ...] = ()) -> str:
     """Digest a step script, the local modules it imports (transitively) and other files that it loads.
 
-    script: file name in ``scripts/``. plugins: files that the step imports dynamically, and data of the project that it
-    reads. Returns 16 hexadecimal digits.
+    script: file name in ``scripts/``. plugins: files that the step imports dynamically, and data files of the project
+    that it reads. Returns 16 hexadecimal digits.
     Raises OSError if a file cannot be read and SyntaxError if one is not valid Python.
     """
     digest = hashlib.sha256()
@@ -65,12 +65,12 @@ def fingerprint(script: str, plugins: tuple[Path, ...] = ()) -> str:
 
 
 def sources(script: str, plugins: tuple[Path, ...] = ()) -> frozenset[Path]:
-    """The files behind a fingerprint: script, plug-ins and every local module that they import at run time."""
+    """Return the files behind a fingerprint: script, plug-ins and every local module that they import at run time."""
     return frozenset().union(*(local_imports(start.resolve()) for start in (SCRIPTS / script, *plugins)))
 
 
 def local_imports(start: Path) -> frozenset[Path]:
-    """A file and the files in ``scripts/`` that it imports, directly or not; imports for types alone are left out."""
+    """Return a file and the files in ``scripts/`` it imports (transitively), without imports for type checking."""
     found, waiting = {start}, [start]
     while waiting:
         path = waiting.pop()
@@ -83,7 +83,7 @@ def local_imports(start: Path) -> frozenset[Path]:
 
 
 def forget() -> None:
-    """Read every file again for the next fingerprint."""
+    """Clear the caches, so that the next fingerprint reads every file again."""
     fingerprint.cache_clear()
     analyse.cache_clear()
     _files_at.cache_clear()
@@ -91,7 +91,7 @@ def forget() -> None:
 
 @cache
 def analyse(path: Path) -> Source:
-    """Read one source file. What was analysed before is looked up by content, which takes a hundredth of the time."""
+    """Analyse one source file. Earlier analyses are looked up by content, which takes a hundredth of the time."""
     content = path.read_bytes()
     if path.suffix != ".py":  # data: every byte counts
         return Source(hashlib.sha256(content).hexdigest(), ())
@@ -105,7 +105,7 @@ def analyse(path: Path) -> Source:
 
 
 def _files_of(name: str, package: tuple[str, ...]) -> list[Path]:
-    """The local files that importing a dotted name runs: of every package on the way, and of the module."""
+    """Return the local files that importing a dotted name runs: those of its parent packages and of the module."""
     bare = name.lstrip(".")
     level = len(name) - len(bare)
     start = package[: len(package) - level + 1] if level else ()
@@ -129,7 +129,7 @@ _unsaved: set[str] = set()
 
 @cache
 def _remembered(scripts: Path) -> dict[str, Source]:
-    """Analysed sources of earlier processes by the digest of their content; empty where none can be read."""
+    """Return the analysed sources of earlier processes by content digest; empty if they cannot be read."""
     try:
         saved = json.loads(_memory(scripts).read_text(encoding="utf-8"))
         if saved["form"] != _form():
@@ -140,7 +140,7 @@ def _remembered(scripts: Path) -> dict[str, Source]:
 
 
 def _remember() -> None:
-    """Save newly analysed sources beside Python's own compiled files; where that is not possible, do without."""
+    """Save newly analysed sources next to Python's compiled files, if that folder is writable."""
     if not _unsaved:
         return
     known = _remembered(SCRIPTS)
@@ -164,5 +164,5 @@ def _memory(scripts: Path) -> Path:
 
 @cache
 def _form() -> str:
-    """The digest of the code that makes canonical forms: what another version of it analysed is analysed again."""
+    """Return the digest of the code that makes canonical forms. Analyses by another version of it are discarded."""
     return hashlib.sha256(Path(canonical.__file__).read_bytes()).hexdigest()

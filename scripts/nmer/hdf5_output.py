@@ -1,4 +1,4 @@
-"""HDF5 files written whole or not at all, and refused where the disk has no room for them."""
+"""Write HDF5 files atomically, and only if the disk has space for them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import h5py
 from nmer.files import atomic_path
 
 STRUCTURE_BYTES = 64 * 2**10
-"""Room for what stands in a file beside its values."""
+"""Space for the contents of a file other than its values."""
 
 
 @contextmanager
 def create_file(path: str | Path, size: int = 0) -> Iterator[h5py.File]:
-    """Yield a new HDF5 file that takes the name ``path`` when the block has ended and its content is on the disk.
+    """Yield a new HDF5 file that is synced and renamed to ``path`` when the block ends without an error.
 
-    size: bytes of its values. Raises OSError, before anything is written, if the disk has no room for them.
+    size: bytes of its values. Raises OSError, before anything is written, if the disk has no space for them.
     """
     with atomic_path(path) as temporary:
-        # HDF5 may crash the process where not even its own structures can be written.
+        # HDF5 may crash the process if it cannot even write its own structures.
         if shutil.disk_usage(temporary.parent).free < size + STRUCTURE_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         with h5py.File(temporary, "w") as file:

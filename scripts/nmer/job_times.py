@@ -1,4 +1,4 @@
-"""How long a job took, from the benchmark file that Snakemake leaves of it."""
+"""Run times of jobs, from the benchmark files of Snakemake."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def seconds_of(benchmark: Path) -> float | None:
-    """Wall time of a job from its benchmark; None if there is none, or if just now it is being written."""
+    """Return the wall time of a job from its benchmark; None if there is none, or if it is incomplete."""
     try:
         with benchmark.open(newline="", encoding="utf-8") as stream:
             return float(next(csv.DictReader(stream, delimiter="\t"))["s"])

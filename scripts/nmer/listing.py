@@ -1,4 +1,4 @@
-"""Tables of utterances in CSV."""
+"""Read tables of utterances in CSV."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from nmer.errors import DataError, nearest
 
 
 def read_listing(path: str | Path, required: Sequence[str], optional: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Column name -> values of a CSV file with a header, as text without surrounding blanks, at least one row.
+    """Read a CSV file with a header and at least one row: column name -> values, stripped text.
 
-    optional: further columns that are read where they exist; all others are ignored.
-    Raises DataError, naming file and line, if it cannot be read as UTF-8, lacks a column of ``required``, or a row
-    has another number of cells than the header or an empty cell in a required column.
+    optional: columns to read if they exist; all others are ignored.
+    Raises DataError, naming file and line, if the file is not UTF-8 or lacks a column of ``required``, or if the number
+    of cells in a row differs from the header or a required cell is empty.
     """
     path = Path(path)
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             first = stream.readline()
-            # Spreadsheets of many countries write semicolons.
+            # Spreadsheets write semicolons in many locales.
             delimiter = ";" if first.count(";") > first.count(",") else ","
             stream.seek(0)
             reader = csv.reader(stream, delimiter=delimiter, strict=True)

@@ -1,4 +1,4 @@
-"""GPU slots of one user on one machine: locked by files, so that jobs of any invocation share them out."""
+"""Lock GPU slots of one user on one machine with files, so that the jobs of all invocations share them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from filelock import FileLock, Timeout
 from nmer.errors import DataError
 
 LOCKS = Path(tempfile.gettempdir()) / f"nmer_gpus_{os.getuid()}"
-"""Where slots are locked: on the machine itself, as two machines of a cluster may have a device 0 each."""
+"""Folder of the locks, local to the machine, because each machine of a cluster may have a device 0."""
 
 SECONDS_BETWEEN_TRIES = 0.1
 SECONDS_OF_SILENCE = 10.0
-"""After so long a waiting job reports what it waits for."""
+"""Time after which a waiting job reports what it waits for."""
 
 
 @contextmanager
 def locked_slot(devices: list[str], slots: int, locks: Path = LOCKS) -> Iterator[int]:
-    """Wait for a free slot and hold it; yields the number of its device. More slots than devices share them evenly.
+    """Wait for a free slot, hold it and yield the number of its device. Surplus slots share the devices evenly.
 
-    Reports on standard error what it waits for. Raises DataError where other users can reach the folder of the locks.
+    Reports on standard error what it waits for. Raises DataError if the folder of the locks is not private.
     """
     _make_private(locks)
     places = [(slot % len(devices), slot // len(devices)) for slot in range(slots)]
@@ -36,7 +36,7 @@ def locked_slot(devices: list[str], slots: int, locks: Path = LOCKS) -> Iterator
     while True:
         for device, lock in candidates:
             if Path(lock.lock_file).is_dir():
-                raise DataError(f"{lock.lock_file}: is a folder in the place of a lock. Remove it and run again.")
+                raise DataError(f"{lock.lock_file}: is a folder, but must be a lock file. Remove it and run again.")
             try:
                 lock.acquire(blocking=False)
             except Timeout:
@@ -61,15 +61,15 @@ def _make_private(folder: Path) -> None:
     state = folder.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid():
         raise DataError(
-            f"{folder}: the locks of GPUs belong here, but it is not a folder of yours. "
-            "Remove it, or set TMPDIR to a folder of your own, and run again."
+            f"{folder}: the GPU locks belong here, but it is not a folder that you own. "
+            "Remove it, or set TMPDIR to another folder, and run again."
         )
     if stat.S_IMODE(state.st_mode) & 0o077:
         folder.chmod(0o700)
 
 
 def _sign(lock: Path) -> None:
-    """Write beside a lock who holds it, for those who wait."""
+    """Write the holder of a lock next to it, for jobs that wait."""
     with suppress(OSError):
         lock.with_suffix(".holder").write_text(f"process {os.getpid()} in {Path.cwd()}", encoding="utf-8")
 

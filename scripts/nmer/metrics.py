@@ -1,9 +1,9 @@
-"""Metrics by name: label, target, direction, and how each is computed (SPEC 6.1, 14).
+"""Metrics by name: label, target, direction and computation (SPEC 6.1, 14).
 
-Evaluation, statistics, tables and figures all take them from here. A metric of classes is a function of counts, rows
-the labels and columns the predictions; counts may be weighted, as those of a resampled test set are, and have leading
-axes. Its slope is what one more item in a cell adds to it, from which the variance of a score follows. Metrics of
-predicted scores are computed in :mod:`nmer.score_metrics`.
+Evaluation, statistics, tables and figures all use this module. A metric of classes is a function of a confusion matrix
+whose rows are labels and columns predictions. Its counts may be weighted, as for a resampled test set, and have leading
+axes. The slope of a metric is its derivative by each count, which gives the variance of a score. Metrics of predicted
+scores are computed in :mod:`nmer.score_metrics`.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ TARGETS = (CLASSES, SCORE)
 class Metric:
     """One metric.
 
-    name: as in files and configuration. label: as printed in full. target: what it is defined for. higher_is_better:
-    its direction. lowest, highest: its range.
+    name: as in files and configuration. label: printed in full. target: classes or score. higher_is_better: its
+    direction. lowest, highest: its range.
     """
 
     name: str
@@ -53,11 +53,11 @@ class Metric:
 
     @property
     def is_fraction(self) -> bool:
-        """Whether its values are shares, from 0 to 1."""
+        """Whether its values are fractions from 0 to 1."""
         return (self.lowest, self.highest) == (0.0, 1.0)
 
     def goodness(self, value: float) -> float:
-        """A value of the metric such that higher is better; an undefined one is the worst."""
+        """Return a value with its sign chosen so that higher is better; an undefined one is the worst."""
         if np.isnan(value):
             return -np.inf
         return value if self.higher_is_better else -value
@@ -65,8 +65,8 @@ class Metric:
 
 @dataclass(frozen=True, kw_only=True)
 class ClassMetric(Metric):
-    """A metric of classes. value: counts (..., classes, classes) -> (...), a fraction; NaN without an item. slope: the
-    derivative of ``value`` by each count, of a shape that broadcasts to that of the counts."""
+    """A metric of classes. value: counts (..., classes, classes) -> fractions (...), NaN without items. slope: the
+    derivative of ``value`` by each count, in a shape that broadcasts to that of the counts."""
 
     value: CountMetric
     slope: CountMetric
@@ -74,7 +74,7 @@ class ClassMetric(Metric):
     def score(
         self, labels: np.ndarray, predictions: np.ndarray, classes: int, weights: np.ndarray | None = None
     ) -> float:
-        """Score of class numbers (n,), each counted as often as its weight says (default once)."""
+        """Score class numbers (n,). weights: (n,), how often each counts, default once."""
         return float(self.value(confusion_matrix(labels, predictions, classes, weights)))
 
 
@@ -88,7 +88,7 @@ class ScoreMetric(Metric):
 def confusion_matrix(
     labels: np.ndarray, predictions: np.ndarray, classes: int, weights: np.ndarray | None = None
 ) -> np.ndarray:
-    """Counts, shape (classes, classes): rows are the labels, columns the predictions. weights: (n,), default ones."""
+    """Count pairs, shape (classes, classes): rows are labels, columns predictions. weights: (n,), default ones."""
     cells = np.asarray(labels, np.int64) * classes + np.asarray(predictions, np.int64)
     counts = np.bincount(cells, weights, minlength=classes * classes)
     matrix: np.ndarray = np.reshape(counts, (classes, classes))
@@ -102,12 +102,12 @@ def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def _sizes(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Items, predictions and correct ones of every class, (..., classes) each."""
+    """Return the numbers of items, predictions and correct predictions per class, (..., classes) each."""
     return counts.sum(axis=-1), counts.sum(axis=-2), np.diagonal(counts, axis1=-2, axis2=-1)
 
 
 def _mean_of_present(values: np.ndarray, present: np.ndarray) -> np.ndarray:
-    """Mean over the classes of which there is an item; NaN without any."""
+    """Return the mean over the classes that have items; NaN without any."""
     number = present.sum(axis=-1)
     return np.where(number > 0, _ratio((values * present).sum(axis=-1), number), np.nan)
 
@@ -149,7 +149,7 @@ def _wf1(counts: np.ndarray) -> np.ndarray:
 
 
 def _f1_slope_of_shares(counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Slope of the mean of the classes' F1 with fixed shares, (..., classes)."""
+    """Return the slope of the mean F1 over classes weighted by fixed shares, (..., classes)."""
     items, predicted, _correct = _sizes(counts)
     by_class = _ratio(shares, items + predicted)
     falling = by_class * _f1_of_classes(counts)
@@ -214,7 +214,7 @@ SCORE_METRICS = {
 """Metrics of scores: of the range -3..3 of CMU-MOSI and CMU-MOSEI, and of the range -1..1 of CH-SIMS."""
 
 METRICS: dict[str, Metric] = {**CLASS_METRICS, **SCORE_METRICS}
-"""Every metric by name, in the order of tables. Evaluation writes all that exist for its target."""
+"""Every metric by name, in the order of tables. Evaluation writes all metrics of its target."""
 
 SHOWN = ("WA", "UA")
 """Metrics of classes that tables, figures and comparisons show by default."""
@@ -227,28 +227,28 @@ SELECTING = {CLASSES: "UA", SCORE: "MAE"}
 
 
 def of_target(target: str = CLASSES) -> tuple[str, ...]:
-    """Names of the metrics that exist for a target."""
+    """Return the names of the metrics of a target."""
     return tuple(name for name, metric in METRICS.items() if metric.target == target)
 
 
 def check_metrics(names: Sequence[str], target: str, where: str) -> None:
-    """Raises ConfigError for a name that is no metric, or none of the target. where: the key that lists them."""
+    """Raises ConfigError for an unknown metric or one of another target. where: the key that lists them."""
     for name in names:
         if name not in METRICS:
             raise ConfigError(f"{where}: unknown metric '{name}'. {nearest(name, of_target(target))}")
         if METRICS[name].target != target:
-            told = "needs real-valued scores" if target == CLASSES else "needs classes"
+            need = "needs real-valued scores" if target == CLASSES else "needs classes"
             raise ConfigError(
-                f"{where}: metric '{name}' {told}, but the datasets have 'target: {target}'. Choose from: "
+                f"{where}: metric '{name}' {need}, but the datasets have 'target: {target}'. Choose from: "
                 f"{', '.join(of_target(target))}."
             )
 
 
 def score(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str, float]:
-    """Every metric of one test set, all fractions.
+    """Compute every metric of one test set, all as fractions.
 
-    labels, predictions: (n,) integers in 0..classes-1. Raises DataError if a class has no item, because its recall does
-    not exist.
+    labels, predictions: (n,) integers in 0..classes-1. Raises DataError if a class has no item, because its recall is
+    undefined.
     """
     counts = confusion_matrix(labels, predictions, classes)
     empty = np.flatnonzero(counts.sum(axis=1) == 0)
@@ -259,7 +259,7 @@ def score(labels: np.ndarray, predictions: np.ndarray, classes: int) -> dict[str
 
 
 def measure_scores(labels: np.ndarray, predictions: np.ndarray) -> dict[str, float]:
-    """Every metric of predicted scores, NaN where it is undefined. labels, predictions: (n,) real numbers."""
+    """Compute every metric of predicted scores, NaN if undefined. labels, predictions: (n,) real numbers."""
     labels, predictions = labels.astype(np.float64), predictions.astype(np.float64)
     tested = np.ones(len(labels), bool)
     return {name: float(metric.measure(labels, predictions, tested)[0]) for name, metric in SCORE_METRICS.items()}

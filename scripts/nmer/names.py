@@ -1,4 +1,4 @@
-"""The words of the field, spelt once: modalities, conditions, systems, files. Not for how they are printed."""
+"""Names of modalities, conditions, systems and files. Not for printed labels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 MODALITIES = ("a", "v", "l")
-"""Acoustic, visual, lexical: the order of arrays, names and columns."""
+"""Acoustic, visual, lexical, in the order of arrays, names and columns."""
 
 CONCATENATION_ORDER = ("a", "l", "v")
 """Order in which systems concatenate encodings (SPEC section 1: the code lineage's a, l, v)."""
@@ -22,22 +22,22 @@ CONDITIONS = (*SIX_CONDITIONS, ALL_NOISY, ALL_CLEAN)
 """Every possible condition. Which of them a corpus has depends on its modalities: :func:`conditions`."""
 
 MIXED = "mixed"
-"""What a training has seen whose utterances draw a level in each epoch (SPEC 15)."""
+"""Training level of a training whose utterances draw a level in each epoch (SPEC 15)."""
 
 CLEAN = "clean"
-"""What a training has seen whose noisy modalities were left clean (SPEC 15)."""
+"""Training level of a training whose noisy modalities were left clean (SPEC 15)."""
 
 TRAINED = "trained_"
-"""Start of the folder of a training that is tested at other levels than its own: ``trained_mixed``."""
+"""Prefix of the folder of a training that is tested at levels other than its own: ``trained_mixed``."""
 
 FRESH = "fresh"
-"""Value of ``noise.train_draws``: training noise is drawn anew in every epoch (SPEC 2.7)."""
+"""Value of ``noise.train_draws`` that draws training noise anew in every epoch (SPEC 2.7)."""
 
 ALL_CLEAN_SCORES = "clean"
-"""File stem of scores on clean features alone, which have no noise kind and no SNR."""
+"""File stem of scores on clean features, which have no noise kind and no SNR."""
 
 PREDICTIONS_SUFFIX = "_predictions.csv.gz"
-"""End of the name of the predictions that stand beside a file of scores, in the place of ``.csv``."""
+"""Suffix of a file of predictions, which replaces ``.csv`` of the scores next to it."""
 
 PREDICTION, MEDIAN = "prediction", "training_median"
 """Columns of predictions of scores: the predicted score, and the median of the fold's training scores, which is the
@@ -47,78 +47,78 @@ AVERAGE = "average"
 """Name of the average over the incomplete conditions in the tables."""
 
 PAPER_AVERAGE = "avg6"
-"""The same in the files of the paper's numbers, where it is the mean of six conditions."""
+"""The same in the files of the paper's numbers: the mean of six conditions."""
 
 REGIMES = ("clean", "incomplete", "all_noisy")
-"""What a system is trained on: clean data, the incomplete conditions, or every modality noisy."""
+"""Training regimes: clean data, the incomplete conditions, or every modality noisy."""
 
 SPLITS = ("train", "val", "test")
 
 PAPER_SYSTEMS = ("men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv")
-"""The paper's multimodal systems, in its row order."""
+"""The paper's multimodal systems in its row order."""
 
 UNIMODAL_SYSTEMS = {f"unimodal_{modality}": modality for modality in MODALITIES}
-"""The systems of the uni-modality benchmark (Table 4) and the modality that each of them reads."""
+"""The systems of the uni-modality benchmark (Table 4) and the modality that each reads."""
 
 
 def modality_set(names: Iterable[str]) -> tuple[str, ...]:
-    """The modalities among some names, in the order a, v, l."""
+    """Return the modalities among some names, in the order a, v, l."""
     given = set(names)
     return tuple(modality for modality in MODALITIES if modality in given)
 
 
 def clean_modalities(condition: str) -> tuple[str, ...]:
-    """Modalities that are clean under a condition, e.g. ``al`` -> ``("a", "l")``."""
+    """Return the modalities that are clean under a condition, e.g. ``al`` -> ``("a", "l")``."""
     return () if condition == ALL_NOISY else modality_set(condition)
 
 
 def noisy_modalities(condition: str, modalities: Iterable[str] = MODALITIES) -> tuple[str, ...]:
-    """Modalities of a corpus that are noisy under a condition, e.g. ``al`` -> ``("v",)`` (SPEC sections 1, 13)."""
+    """Return the modalities of a corpus that are noisy under a condition, e.g. ``al`` -> ``("v",)`` (SPEC 1, 13)."""
     clean = clean_modalities(condition)
     return tuple(modality for modality in modality_set(modalities) if modality not in clean)
 
 
 def all_clean(modalities: Iterable[str] = MODALITIES) -> str:
-    """The condition without noise of a corpus with these modalities: ``avl`` for all three, ``al`` for a and l."""
+    """Return the condition without noise of a corpus with these modalities: ``avl`` for all three, ``al`` for a, l."""
     return "".join(modality_set(modalities))
 
 
 def incomplete_conditions(modalities: Iterable[str] = MODALITIES) -> tuple[str, ...]:
-    """The conditions with both clean and noisy modalities: six of three modalities, two of two, none of one (SPEC 13).
+    """Return the conditions with both clean and noisy modalities (SPEC 13).
 
-    They are the non-empty proper subsets of the corpus' modalities.
+    They are the non-empty proper subsets of a corpus' modalities: six for three modalities, two for two, none for one.
     """
     own = modality_set(modalities)
     return tuple(name for name in SIX_CONDITIONS if set(name) < set(own))
 
 
 def conditions(modalities: Iterable[str] = MODALITIES) -> tuple[str, ...]:
-    """Every condition of a corpus with these modalities: the incomplete ones, all noisy, all clean."""
+    """Return every condition of a corpus with these modalities: the incomplete ones, all noisy, all clean."""
     own = modality_set(modalities)
     return (*incomplete_conditions(own), ALL_NOISY, all_clean(own))
 
 
 def corruption_name(noise: str, snr_db: float | None) -> str:
-    """File stem of a noise kind at a level, e.g. ``gaussian_-10dB``; a kind without an SNR stands alone."""
+    """Return the file stem of a noise kind at a level, e.g. ``gaussian_-10dB``; without an SNR, just the kind."""
     return noise if snr_db is None else f"{noise}_{plain_number(snr_db)}dB"
 
 
 def plain_number(value: float) -> int | float:
-    """A number as names and settings spell it: -10.0 as -10, -7.5 as it is."""
+    """Return a number as spelt in names and settings: -10.0 becomes -10, -7.5 is unchanged."""
     return int(value) if float(value).is_integer() else float(value)
 
 
 def predictions_path(scores: str | Path) -> Path:
-    """The file of predictions that stands beside a file of scores."""
+    """Return the path of the predictions next to a file of scores."""
     return Path(scores).with_name(Path(scores).stem + PREDICTIONS_SUFFIX)
 
 
 def values_name(draw: int) -> str:
-    """Name of the HDF5 dataset of one draw of noisy features: ``values``, ``values_draw1``, …."""
+    """Return the HDF5 dataset name of one draw of noisy features: ``values``, ``values_draw1``, …."""
     return f"values_draw{draw}" if draw else "values"
 
 
 def in_paper_order(systems: Iterable[str]) -> list[str]:
-    """Systems in the paper's row order, others after them in the order given."""
+    """Sort systems in the paper's row order, followed by the others in the given order."""
     order = {name: position for position, name in enumerate(PAPER_SYSTEMS)}
     return sorted(systems, key=lambda name: order.get(name, len(order)))

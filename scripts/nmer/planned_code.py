@@ -1,8 +1,8 @@
-"""Refuse to compute, or to write results, with other code than the run was planned with.
+"""Refuse to compute or to write results if the code changed since the run was planned.
 
-Snakemake plans a run once; its jobs start minutes or days later and run what is on disk then. So the plan hands every
-step the fingerprint of its code. The step compares it when it starts, before it imports anything else of ours, and
-again before it renames an output.
+Snakemake plans a run once. Its jobs start minutes or days later and run the code that is on disk then. So the plan
+passes the fingerprint of its code to every step. The step compares it when it starts, before it imports more of the
+package, and again before it renames an output.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from nmer import fingerprint
 from nmer.errors import CodeError
 
 OPTION = "--code"
-"""Argument of every step: what :func:`hand_over` returns."""
+"""Argument of every step; its value is returned by :func:`hand_over`."""
 
 WORKFLOW = fingerprint.SCRIPTS.parent / "workflow"
-"""Rules, schemas and the paper's numbers."""
+"""Folder of rules, schemas and the paper's numbers."""
 
 _State = tuple[int, int, int, int] | None
 
@@ -33,16 +33,16 @@ class _Planned:
     digest: str
     states: dict[Path, _State] = field(default_factory=dict)
     verified: set[Path] = field(default_factory=set)
-    """Files of modules that were loaded while their files were as planned."""
+    """Files of modules that were loaded while unchanged since the plan."""
 
 
 _planned: _Planned | None = None
 
 
 def hand_over(script: str, plugins: Iterable[Path] = ()) -> str:
-    """The fingerprint of a step's code, its plug-ins and the project's data that it reads, as one argument.
+    """Return the fingerprint of a step's code, its plug-ins and the project's data that it reads, as one argument.
 
-    Returns a JSON list of the digest and the files, the project's own as seen from ``scripts/``.
+    The argument is a JSON list of the digest and the files; files of the project are relative to ``scripts/``.
     """
     files = tuple(plugins)
     return json.dumps([fingerprint.fingerprint(script, files), *map(_name, files)])
@@ -54,7 +54,7 @@ def _name(file: Path) -> str:
 
 
 def begin(arguments: list[str]) -> None:
-    """Compare the code of a step with that of the plan, if its arguments (``sys.argv``) hold one.
+    """Compare the code of a step with the fingerprint in its arguments (``sys.argv``), if there is one.
 
     Raises CodeError if it differs.
     """
@@ -68,17 +68,17 @@ def begin(arguments: list[str]) -> None:
         raise CodeError(f"{OPTION}: not the fingerprint of a plan. Leave it out to run a step individually.") from None
     plugins = tuple(path if (path := fingerprint.SCRIPTS / name).is_file() else Path(name) for name in named)
     planned = _Planned(Path(arguments[0]).name, plugins, digest)
-    # States first: what changes while the files are read is noticed by the next comparison.
+    # Record states first, so that the next comparison detects changes made while the files are read.
     planned.states = {path: _state(path) for path in _files(planned)}
     _compare(planned)
     _planned = planned
 
 
 def confirm(loaded: Path | None = None) -> None:
-    """Compare again, reading only what was touched since. Does nothing for a step that was handed no fingerprint.
+    """Compare again, reading only files touched since. Does nothing for a step without a fingerprint.
 
-    loaded: a file that was loaded just now and that is no importable module. Raises CodeError if the code differs, or
-    if a module was loaded while its file was being changed.
+    loaded: a file that was just loaded and is not an importable module. Raises CodeError if the code differs, or if a
+    module was loaded while its file was being changed.
     """
     if _planned is None:
         return
@@ -95,7 +95,7 @@ def confirm(loaded: Path | None = None) -> None:
 
 
 def describe(error: BaseException) -> str | None:
-    """The refusal to print instead of a traceback where code cannot be loaded because it changed; None elsewhere."""
+    """Return the message to print instead of a traceback if code failed to load because it changed; otherwise None."""
     if _planned is None or not isinstance(error, ImportError | SyntaxError | AttributeError | NameError):
         return None
     try:

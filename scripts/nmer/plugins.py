@@ -1,12 +1,12 @@
-"""Systems, noise kinds and corpus layouts, found by name: one file each, shipped or the user's own.
+"""Find plug-ins (systems, noise kinds, layouts, figures) by name: one file each, shipped or user-defined.
 
-A plug-in announces itself with a decorator whose arguments are plain literals::
+A plug-in declares itself with a decorator whose arguments are literals::
 
     @system("nmer", pretraining="two_tower", options={"layers": 5})
     class NMER(System): ...
 
-The plan reads such a declaration from the source, without importing it (a system would import torch), and a
-step imports only the file that it needs. Extra files are named in the configuration by the key ``file``.
+The plan reads this declaration from the source without importing it, because a system would import torch. A step
+imports only the file that it needs. The key ``file`` of the configuration names user-defined files.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from nmer.errors import ConfigError, NmerError, nearest
 
 @dataclass(frozen=True)
 class Declaration:
-    """What a plug-in's source says of it: its file, its options with their defaults, other attributes.
+    """The declaration in a plug-in's source: its file, its options with their defaults, other attributes.
 
     summary: the first line of the docstring.
     """
@@ -39,10 +39,10 @@ class Declaration:
     summary: str = ""
 
     def check_options(self, given: Mapping[str, Any], where: str) -> None:
-        """Raises ConfigError for an unknown option, or a value unlike its default, not among its ``choices``, below its
-        ``minimum`` or above its ``maximum``.
+        """Raises ConfigError for an unknown option, or a value of a type other than its default's, not among its
+        ``choices``, below its ``minimum`` or above its ``maximum``.
 
-        where: the key of the configuration that gives the options.
+        where: the key of the configuration that contains the options.
         """
         for option, value in given.items():
             if option not in self.options:
@@ -55,7 +55,7 @@ class Declaration:
                 known = ", ".join(map(str, choices))
                 raise ConfigError(f"{where}.{option}: {value!r} is not possible. Choose from: {known}.")
             least, most = (self.attributes.get(bound, {}).get(option) for bound in ("minimum", "maximum"))
-            # Not-a-number is neither above nor below anything, so it is asked whether the value is within its bounds.
+            # "not >=" instead of "<", so that NaN is rejected.
             if least is not None and not value >= least:
                 raise ConfigError(f"{where}.{option}: {value!r} is too small. Give at least {least}.")
             if most is not None and not value <= most:
@@ -66,7 +66,7 @@ PlugIn = TypeVar("PlugIn")
 
 
 class Registry(Generic[PlugIn]):
-    """Plug-ins of one sort. Shipped ones stand in the folder of ``package``, one file a name."""
+    """Plug-ins of one sort. Shipped ones are in the folder of ``package``, one file per name."""
 
     def __init__(self, sort: str, decorator: str, package: str) -> None:
         self.sort = sort
@@ -77,7 +77,7 @@ class Registry(Generic[PlugIn]):
         self._from_files: dict[tuple[Path, int, str], PlugIn] = {}
 
     def register(self, name: str, **_attributes: object) -> Callable[[PlugIn], PlugIn]:
-        """The decorator: remembers the object under its name. Its keywords are read by :meth:`declaration`."""
+        """Decorate an object to register it by name. The keywords are read by :meth:`declaration`."""
 
         def remember(plug_in: PlugIn) -> PlugIn:
             self._objects[name] = plug_in
@@ -86,13 +86,13 @@ class Registry(Generic[PlugIn]):
         return remember
 
     def shipped(self) -> list[str]:
-        """Names of the plug-ins that come with the package."""
+        """List the names of the plug-ins that come with the package."""
         return sorted(
             path.stem for path in self._folder.glob("*.py") if f"@{self.decorator}(" in path.read_text(encoding="utf-8")
         )
 
     def path(self, name: str, file: str | None = None) -> Path:
-        """The file that holds a plug-in. Raises ConfigError, naming the known ones, if there is none."""
+        """Return the file of a plug-in. Raises ConfigError, listing known names, if there is none."""
         path = Path(file) if file else self._folder / f"{name}.py"
         if not path.is_file():
             hint = f"No such file: {path}." if file else nearest(name, self.shipped())
@@ -113,7 +113,7 @@ class Registry(Generic[PlugIn]):
         """Import a plug-in's file and return the registered object. Raises ConfigError if a custom file fails."""
         path = self.path(name, file)
         if file:
-            # Executed once per version of the file, so that every build of a system gives the same class.
+            # Execute each version of the file once, so that every build of a system gives the same class.
             key = (path.resolve(), path.stat().st_mtime_ns, name)
             if key not in self._from_files:
                 spec = importlib.util.spec_from_file_location(f"nmer_user_{path.stem}", path)
@@ -157,9 +157,9 @@ class Registry(Generic[PlugIn]):
 
 @lru_cache
 def _decorated(path: Path, written: int) -> list[tuple[ast.AST, ast.expr]]:
-    """Every decorator in a source file, with what it decorates. written: when the file was, in nanoseconds.
+    """Return every decorator in a source file with the object it decorates. written: modification time in ns.
 
-    A plan asks for the same declarations once a job, of which there may be thousands."""
+    Cached, because a plan reads the same declarations once per job, of which there may be thousands."""
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except SyntaxError as error:
@@ -186,7 +186,7 @@ def _fits(value: object, default: object) -> bool:
 
 
 def _plain_name(keyword: ast.keyword) -> str:
-    if keyword.arg is None:  # ``**{...}`` names nothing that can be read one by one
+    if keyword.arg is None:  # ``**{...}`` has no names that can be read
         raise ValueError
     return keyword.arg
 

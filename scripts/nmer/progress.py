@@ -1,6 +1,6 @@
-"""The progress of a long step, on standard error: a bar in a terminal, now and then a line in a log file.
+"""Report the progress of a long step on standard error: a bar in a terminal, occasional lines in a log file.
 
-What ends within a moment says nothing.
+Short steps report nothing.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from tqdm import tqdm
 
 TERMINAL_DELAY_SECONDS = 1.0
-"""A step that ends sooner shows no bar."""
+"""Delay before the bar appears."""
 
 LOG_INTERVAL_SECONDS = 10.0
-"""Time between two lines of a log file, and before the first."""
+"""Time between two lines in a log file, and before the first."""
 
 LOG_LINE = (
     "{desc}: {percentage:.0f} % ({n_fmt}{unit} of {total_fmt}{unit}) after {elapsed}, {remaining} to go, {rate_fmt}"
@@ -25,9 +25,9 @@ LOG_LINE = (
 
 @contextmanager
 def progress(label: str, total: int, unit: str = "B") -> Iterator[Callable[[int], object]]:
-    """Yield a function to be called with the number of bytes done since its last call, ``total`` in all.
+    """Yield a function to be called with the number of bytes done since its last call, of ``total``.
 
-    label: what is going on, e.g. "features of iemocap". unit: what is counted in the place of bytes, e.g. " files".
+    label: e.g. "features of iemocap". unit: counted unit if not bytes, e.g. " files".
     """
     if sys.stderr.isatty():
         with tqdm(desc=label, total=total, unit=unit, unit_scale=unit == "B", delay=TERMINAL_DELAY_SECONDS) as bar:
@@ -37,7 +37,7 @@ def progress(label: str, total: int, unit: str = "B") -> Iterator[Callable[[int]
 
 
 class _LogLines:
-    """Says in one line how far it is, at most every ``LOG_INTERVAL_SECONDS``."""
+    """Prints a line of progress at most every ``LOG_INTERVAL_SECONDS``."""
 
     def __init__(self, label: str, total: int, unit: str) -> None:
         self._label, self._total, self._unit, self._done = label, total, unit, 0

@@ -1,7 +1,7 @@
-"""Records of what made a file: step, code, settings and inputs, in a hidden JSON file beside every output of a job.
+"""Provenance records: step, code, settings and inputs, in a hidden JSON file next to every output of a job.
 
-They go where the results go, unlike Snakemake's own records in ``.snakemake/``. Nothing in them depends on time or
-machine: the same code and settings write the same record.
+They are copied with the results, unlike Snakemake's records in ``.snakemake/``. They do not depend on time or machine:
+the same code and settings write the same record.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import nmer
 from nmer import digests, files, planned_code
 
 SETTINGS = ("--settings", "--schedule")
-"""Arguments in which steps are given their settings, as JSON."""
+"""Arguments that pass settings to steps, as JSON."""
 
 _notes: dict[str, Any] = {}
 
 
 def note(**about: object) -> None:
-    """Add something to the records of this step."""
+    """Add fields to the records of this step."""
     _notes.update(about)
 
 
 def write(arguments: list[str]) -> None:
-    """Record what made the files that this step wrote. arguments: ``sys.argv``.
+    """Write the records of all files that this step wrote. arguments: ``sys.argv``.
 
     Does nothing for a step that was called without the fingerprint of a plan.
     """
@@ -48,14 +48,14 @@ def write(arguments: list[str]) -> None:
     for path in outputs:
         if path.suffix == digests.DIGEST_SUFFIX:
             continue
-        # A large file has its digest beside it.
+        # A large file has its digest next to it.
         with_digest = path.is_dir() or digests.digest_path(path).exists()
         record = about | ({} if with_digest else {"sha256": digests.file_digest(path)})
         files.write_json(digests.record_path(path), record)
 
 
 def records(paths: Iterable[Path]) -> list[dict[str, Any]]:
-    """The records of files, without those that have none."""
+    """Read the records of files; files without one are skipped."""
     return [record for path in paths if (record := digests.recorded(path)) is not None]
 
 

@@ -1,4 +1,4 @@
-"""What tables, figures and the report show of an experiment: one typed description, written by the plan, read by steps.
+"""Settings of tables, figures and the report of an experiment, written by the plan and read by the steps.
 
 Not for settings of trainings and evaluations: see ``nmer.plan.settings``.
 """
@@ -17,10 +17,11 @@ from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, in_pa
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """What is printed of a dataset. paper_name: the paper's name of the corpus, whose numbers are shown beside ours.
+    """A dataset in tables, figures and the report.
 
-    synthetic: whether it is generated. evaluation: whether every utterance is scored under all conditions or under one.
-    modalities: those of the corpus, in the order a, v, l.
+    paper_name: the paper's name of the corpus, whose numbers are shown next to ours. synthetic: whether it is
+    generated. evaluation: whether every utterance is scored under all conditions or under one. modalities: those of the
+    corpus, in the order a, v, l.
     """
 
     paper_name: str | None = None
@@ -31,7 +32,7 @@ class DatasetSettings:
 
 @dataclass(frozen=True)
 class UnimodalSettings:
-    """The uni-modality benchmark (Table 4): its datasets, levels in dB, and whether it is also run without noise."""
+    """The uni-modality benchmark (Table 4): its datasets, its SNRs in dB, and whether it is also run without noise."""
 
     datasets: list[str]
     snr_db: list[float]
@@ -40,16 +41,16 @@ class UnimodalSettings:
 
 @dataclass(frozen=True)
 class ReportSettings:
-    """What was run, as tables, figures and report show it.
+    """An experiment in tables, figures and the report.
 
-    datasets: name -> description. systems: in the order of the configuration. snr_db: noise kind -> levels in dB, none
-    for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None where no uni-modal system was
-    run. metrics: those shown. conditions: the incomplete conditions that were scored; none stands for all.
-    reference: the system that the others are compared with; empty: NMER, or the first.
+    datasets: name -> its settings. systems: in the order of the configuration. snr_db: noise kind -> SNRs in dB, empty
+    for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None if no uni-modal system was
+    run. metrics: those shown. conditions: the incomplete conditions that were scored; empty means all.
+    reference: the system that the others are compared with; empty means NMER, or the first.
     rates: noise kind -> the noises that are its rates, with the rates, ascending. titles: printed names that the
     configuration gives to systems.
     experiment, config, jobs, descriptions: name, effective configuration, number of training jobs, and a line on each
-    user-defined system and variant, for the page alone.
+    user-defined system and variant; used by the report only.
     """
 
     datasets: dict[str, DatasetSettings]
@@ -81,27 +82,27 @@ class ReportSettings:
         return cls(**mapping | {"datasets": datasets, "unimodal": unimodal} | lists)
 
     def to_mapping(self) -> dict[str, Any]:
-        """The settings as JSON holds them; keys at their default are left out."""
+        """Return the settings as a JSON object, without keys at their default."""
         values = asdict(self) | {"metrics": list(self.metrics), "conditions": list(self.conditions)}
         return {item.name: values[item.name] for item in fields(self) if getattr(self, item.name) != _default(item)}
 
     def to_json(self) -> str:
-        """One string with sorted keys, as Snakemake compares it."""
+        """Return a JSON string with sorted keys, as Snakemake compares it."""
         return json.dumps(self.to_mapping(), sort_keys=True)
 
     @property
     def target(self) -> str:
-        """What the systems predict: the target of the metrics."""
+        """The target of the metrics: what the systems predict."""
         return METRICS[self.metrics[0]].target
 
     @property
     def multimodal_systems(self) -> list[str]:
-        """The multimodal systems in the paper's row order; the uni-modal ones have another table."""
+        """The multimodal systems in the paper's row order."""
         return [system for system in in_paper_order(self.systems) if system not in UNIMODAL_SYSTEMS]
 
     @property
     def reference_system(self) -> str:
-        """The system that the others are compared with: as set, or NMER where it runs, or the first; else empty."""
+        """The system that the others are compared with: as set, else NMER if it runs, else the first; may be empty."""
         multimodal = [system for system in self.systems if system not in UNIMODAL_SYSTEMS]
         return self.reference or next(iter((["nmer"] if "nmer" in multimodal else []) + multimodal), "")
 
@@ -114,7 +115,7 @@ class ReportSettings:
     def unimodal_places(self) -> list[tuple[str, float | None, str]]:
         """Levels of Table 4 as (noise, SNR in dB, condition): clean if it was run, then least noise first.
 
-        The condition of the clean ones is that of three modalities, whatever a dataset has.
+        The condition of the clean level is always ``avl``, for any modalities of a dataset.
         """
         if self.unimodal is None:
             return []
@@ -124,34 +125,34 @@ class ReportSettings:
 
     @property
     def reference_levels(self) -> list[tuple[str, float | None]]:
-        """The reference noise at its levels, least noise first; all rates of its kind where it is a rate."""
+        """The levels of the reference noise, least noise first; if it is a rate, all rates of its kind."""
         own = (list(noises) for noises in self.rates.values() if self.reference_noise in noises)
         return [(noise, level) for noise in next(own, [self.reference_noise]) for level in self.levels(noise)]
 
     @property
     def reference_noises(self) -> list[str]:
-        """The reference noise, or all rates of its kind where it is a rate."""
+        """The reference noise, or all rates of its kind if it is a rate."""
         return list(dict.fromkeys(noise for noise, _level in self.reference_levels))
 
     def levels(self, noise: str) -> list[float | None]:
-        """SNRs of a noise kind in dB, least noise first; ``[None]`` for a kind without SNR, none for one not run."""
+        """Return the SNRs of a noise kind in dB, least noise first; ``[None]`` without an SNR, empty if not run."""
         if noise not in self.snr_db:
             return []
         given: list[float | None] = [*self.snr_db[noise]] or [None]
         return sorted(given, key=lambda snr_db: 0 if snr_db is None else -snr_db)
 
     def incomplete(self, modalities: Iterable[str]) -> tuple[str, ...]:
-        """The incomplete conditions of a corpus with these modalities that were scored."""
+        """Return the scored incomplete conditions of a corpus with these modalities."""
         possible = incomplete_conditions(modalities)
         return tuple(name for name in possible if not self.conditions or name in self.conditions)
 
     @property
     def averaged_over(self) -> str:
-        """What averages are over, in words."""
+        """The conditions that averages are over, in words."""
         return f"the conditions {', '.join(self.conditions)}" if self.conditions else "the incomplete conditions"
 
     def dataset(self, name: str) -> DatasetSettings:
-        """What is printed of a dataset; of one that was not run, nothing is known."""
+        """Return the settings of a dataset, with defaults for one that was not run."""
         return self.datasets.get(name, DatasetSettings())
 
 

@@ -1,7 +1,7 @@
-"""How predicted scores are measured: error, correlation, and accuracies of scores sorted into bins (SPEC 14).
+"""Compute metrics of predicted scores: error, correlation, and accuracies of binned scores (SPEC 14).
 
-Each function returns the metric and its influences, from which the variance of a score follows: an influence is what
-one utterance that counts a little more adds. Definitions as in MMSA's ``MetricsTop``. Names, labels and directions are
+Each function returns the metric and its influences, which give the variance of a score. An influence is the derivative
+of the metric by the weight of one utterance. Definitions as in MMSA's ``MetricsTop``. Names, labels and directions are
 in :mod:`nmer.metrics`.
 """
 
@@ -12,21 +12,22 @@ from collections.abc import Callable
 import numpy as np
 
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""From labels (n,), predictions (..., n) and which of them are tested, (..., n) bool, to the metric (...), NaN where it
-is undefined, and the influences (..., n), zero where an utterance is not tested."""
+"""From labels (n,), predictions (..., n) and a mask of the tested ones, (..., n) bool, to the metric (...), NaN where
+undefined, and the influences (..., n), zero for utterances that are not tested."""
 
 CountMetric = Callable[[np.ndarray], np.ndarray]
 """A function of confusion matrices, (..., bins, bins)."""
 
 SIMS_BOUNDS = {2: (0.0,), 3: (-0.1, 0.1), 5: (-0.7, -0.1, 0.1, 0.7)}
-"""Number of classes of CH-SIMS -> the scores that separate them; each belongs to the class below."""
+"""Number of classes of CH-SIMS -> the scores that separate them; each belongs to the lower class."""
 
 CONSTANT = 1e-6
-"""Values whose range is at most this share of the largest of them are constant but for rounding in single precision."""
+"""Values whose range is at most this share of the largest one are constant up to single-precision rounding."""
 
 
 def count_cells(cells: np.ndarray, tested: np.ndarray, bins: int) -> np.ndarray:
-    """Confusion matrices (..., bins, bins) of pairs: ``label * bins + prediction``, (..., n). tested: (..., n) bool."""
+    """Count pairs into confusion matrices (..., bins, bins). cells: ``label * bins + prediction``, (..., n). tested:
+    (..., n) bool."""
     counts = np.zeros((*cells.shape[:-1], bins * bins))
     for place in np.ndindex(cells.shape[:-1]):
         counts[place] = np.bincount(cells[place][tested[place]], minlength=bins * bins)
@@ -34,15 +35,15 @@ def count_cells(cells: np.ndarray, tested: np.ndarray, bins: int) -> np.ndarray:
 
 
 def influences_of_cells(slope: CountMetric, counts: np.ndarray, cells: np.ndarray, tested: np.ndarray) -> np.ndarray:
-    """Influences (..., n) of pairs on a metric of counts. slope: its derivative by each count. cells, tested: as for
-    :func:`count_cells`, which returned ``counts``."""
+    """Compute the influences (..., n) of pairs on a metric of counts. slope: its derivative by each count. cells,
+    tested: as for :func:`count_cells`, which returned ``counts``."""
     slopes = np.broadcast_to(slope(counts), counts.shape).reshape(*counts.shape[:-2], -1)
     influences: np.ndarray = np.take_along_axis(slopes, cells, axis=-1) * tested
     return influences
 
 
 def absolute_error(labels: np.ndarray, predictions: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean absolute error, a :data:`Measure`."""
+    """Compute the mean absolute error, a :data:`Measure`."""
     errors = np.where(tested, np.abs(predictions - labels), 0.0)
     count = tested.sum(axis=-1, keepdims=True)
     mean = errors.sum(axis=-1, keepdims=True) / np.maximum(count, 1)
@@ -51,7 +52,7 @@ def absolute_error(labels: np.ndarray, predictions: np.ndarray, tested: np.ndarr
 
 
 def correlation(labels: np.ndarray, predictions: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pearson's correlation, a :data:`Measure`. It is undefined where labels or predictions are constant."""
+    """Compute Pearson's correlation, a :data:`Measure`, undefined if labels or predictions are constant."""
     standard = []
     defined = np.ones(tested.shape[:-1], bool)
     count = np.maximum(tested.sum(axis=-1, keepdims=True), 1)
@@ -69,7 +70,7 @@ def correlation(labels: np.ndarray, predictions: np.ndarray, tested: np.ndarray)
 
 
 def clipped(measure: Measure, largest: float) -> Measure:
-    """A metric of labels and predictions that are first clipped to -largest..largest."""
+    """Return a metric of labels and predictions that are first clipped to -largest..largest."""
     return lambda labels, predictions, tested: measure(
         labels.clip(-largest, largest), predictions.clip(-largest, largest), tested
     )
@@ -82,10 +83,9 @@ def binned(
     bin_of: Callable[[np.ndarray], np.ndarray],
     without_zero: bool = False,
 ) -> Measure:
-    """A metric of counts, of scores sorted into bins.
+    """Return a metric of the confusion matrix of binned scores.
 
-    bin_of: from scores to numbers of bins, 0 to ``bins`` - 1. without_zero: whether utterances whose label is 0 are
-    left out.
+    bin_of: from scores to bin numbers, 0 to ``bins`` - 1. without_zero: whether utterances with label 0 are left out.
     """
 
     def measure(labels: np.ndarray, predictions: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,22 +99,22 @@ def binned(
 
 
 def from_zero(scores: np.ndarray) -> np.ndarray:
-    """Bin 1 for a score of at least 0, else bin 0."""
+    """Return bin 1 for a score of at least 0, else bin 0."""
     return (scores >= 0).astype(np.int64)
 
 
 def above_zero(scores: np.ndarray) -> np.ndarray:
-    """Bin 1 for a score above 0, else bin 0."""
+    """Return bin 1 for a score above 0, else bin 0."""
     return (scores > 0).astype(np.int64)
 
 
 def rounded(largest: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Bins of scores clipped to -largest..largest and rounded, halves to even numbers."""
+    """Return a function that clips scores to -largest..largest and rounds them to bins, halves to even."""
     return lambda scores: np.rint(scores.clip(-largest, largest)).astype(np.int64) + largest
 
 
 def sims_class(classes: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Bins of CH-SIMS, of so many classes."""
+    """Return a function from scores to the bins of CH-SIMS with this number of classes."""
     bounds = np.array(SIMS_BOUNDS[classes], np.float32)
-    # In single precision, in which the corpus keeps its labels: 0.1 there is above 0.1 in double precision.
+    # The corpus stores labels in single precision, in which 0.1 is above 0.1 in double precision.
     return lambda scores: np.searchsorted(bounds, scores.astype(np.float32), side="left")

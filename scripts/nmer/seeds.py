@@ -1,4 +1,4 @@
-"""Randomness derived from names: never from order, time or worker."""
+"""Seeds and generators derived from names, never from order, time or worker."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def derive_key(*names: str | int) -> int:
-    """A 128-bit key that depends on the names alone, e.g. ``derive_key("noise", 0, "iemocap", "Ses01F", "a")``."""
+    """Return a 128-bit key determined by the names, e.g. ``derive_key("noise", 0, "iemocap", "Ses01F", "a")``."""
     return int.from_bytes(_digest(names), "little")
 
 
 def derive_seed(*names: str | int) -> int:
-    """A 63-bit seed from names, for generators that take a signed 64-bit integer (torch)."""
+    """Return a 63-bit seed from names, for generators that take a signed 64-bit integer (torch)."""
     return derive_key(*names) >> 65
 
 
 def generator(*names: str | int) -> np.random.Generator:
-    """A NumPy generator (counter-based Philox) keyed by the names."""
-    # NumPy takes any ISeedSequence; its types name the one class that it brings.
+    """Return a NumPy generator (counter-based Philox) keyed by the names."""
+    # NumPy accepts any ISeedSequence, but its type stubs allow only its own class.
     return np.random.Generator(np.random.Philox(_Key(_digest(names))))  # type: ignore[arg-type]
 
 
 class _Key(ISeedSequence):
-    """Gives Philox its 128-bit key. Its argument ``key`` does the same, at three times the cost: it first gathers
-    entropy from the system, which is then thrown away."""
+    """Passes a 128-bit key to Philox. Its argument ``key`` does the same at three times the cost, because it first
+    gathers entropy from the system and discards it."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key

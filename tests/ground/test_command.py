@@ -73,7 +73,7 @@ def test_being_interrupted_is_said_in_one_line(capsys):
 
     with pytest.raises(SystemExit) as ending:
         command.run(step)
-    assert (ending.value.code, capsys.readouterr().err) == (130, "error: stopped by Ctrl-C. Run again to go on.\n")
+    assert (ending.value.code, capsys.readouterr().err) == (130, "error: stopped by Ctrl-C. Run again to resume.\n")
 
 
 def test_another_error_of_torch_keeps_its_traceback():

@@ -52,7 +52,7 @@ def test_a_file_is_compared_with_the_digest_beside_it(tmp_path):
     digests.write_digest(path)
     digests.check_digests(path)
     path.write_bytes(b"featurez")
-    with pytest.raises(DataError, match=r"x\.h5: is damaged, or was changed after .*Delete .*x\.h5 and run"):
+    with pytest.raises(DataError, match=r"x\.h5: is damaged or was changed after .*Delete .*x\.h5 and run"):
         digests.check_digests(path)
 
 
@@ -130,7 +130,7 @@ def test_a_file_without_a_digest_beside_it_is_compared_with_the_one_in_its_recor
     digests.check_digests(path)
     assert str(path) in digests.compared
     path.write_text("0.6\n")
-    with pytest.raises(DataError, match=r"scores.csv: is damaged, or was changed after it was made .* run again\."):
+    with pytest.raises(DataError, match=r"scores.csv: is damaged or was changed after it was made .* run again\."):
         digests.check_digests(path)
 
 

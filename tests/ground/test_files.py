@@ -197,7 +197,7 @@ def test_a_full_disk_is_said_in_one_line_that_names_the_file_and_leaves_none(ful
         command.run(lambda: WRITERS[kind](full_disk / kind))
     error = capfd.readouterr().err
     assert error.startswith(f"error: {full_disk / kind}")
-    assert error.endswith(": No space left on device. Make room and run again: what is finished is kept.\n")
+    assert error.endswith(": No space left on device. Free disk space and run again; finished results are kept.\n")
     assert error.count("\n") == 1
     assert names_in(full_disk) == {"filling"}
 
@@ -222,5 +222,5 @@ def test_a_folder_that_must_not_be_written_to_is_named_with_what_to_do(tmp_path,
             command.run(lambda: files.write_text(folder / "x.txt", "x"))
     finally:
         os.seteuid(user)
-    assert "Permission denied. Give yourself the permission (chmod, chown) and run again." in capsys.readouterr().err
+    assert "Permission denied. Set the permissions (chmod, chown) and run again." in capsys.readouterr().err
     assert list(folder.iterdir()) == []

@@ -37,7 +37,7 @@ def test_a_folder_that_someone_else_made_is_refused_in_one_line(tmp_path, place)
     else:
         pytest.skip("needs the right to give a folder away")
     with (
-        pytest.raises(DataError, match=r"locks: the locks of GPUs belong here, but it is not a folder of yours\. .*"),
+        pytest.raises(DataError, match=r"locks: the GPU locks belong here, but it is not a folder that you own\. .*"),
         locks.locked_slot(["0"], 1, folder),
     ):
         raise AssertionError
@@ -46,7 +46,9 @@ def test_a_folder_that_someone_else_made_is_refused_in_one_line(tmp_path, place)
 def test_a_folder_in_the_place_of_a_lock_is_not_waited_for(tmp_path):
     (tmp_path / "gpu0_0.lock").mkdir()
     with (
-        pytest.raises(DataError, match=r"gpu0_0\.lock: is a folder in the place of a lock\. Remove it and run again\."),
+        pytest.raises(
+            DataError, match=r"gpu0_0\.lock: is a folder, but must be a lock file\. Remove it and run again\."
+        ),
         locks.locked_slot(["0"], 1, tmp_path),
     ):
         raise AssertionError

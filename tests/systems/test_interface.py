@@ -186,7 +186,7 @@ def test_equal_seeds_build_equal_systems():
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("men", {"widht": 1}, r"systems\.men: unknown key 'widht'\. There is none to choose from\."),
+        ("men", {"widht": 1}, r"systems\.men: unknown key 'widht'\. There are none\."),
         ("nmer", {"feedforward": 1}, r"systems\.nmer: unknown key 'feedforward'\. Did you mean 'feed_forward'\?"),
         ("nmer", {"layers": 2.5}, r"systems\.nmer\.layers: 2\.5 is not like its default 5\. Correct it\."),
         ("nmer", {"residual": 1}, r"systems\.nmer\.residual: 1 is not like its default False\. Correct it\."),

@@ -104,7 +104,7 @@ def test_a_damaged_file_is_noticed_when_it_is_read_and_the_remedy_works(finished
     (finished.folder / due).unlink()
     output = said(run := finished.snakemake(due))
     assert run.returncode != 0
-    assert f"error: {damaged}: is damaged, or was changed after it was made" in output
+    assert f"error: {damaged}: is damaged or was changed after it was made" in output
     assert f"Delete {damaged} and run again." in output
     path.unlink()
     assert finished.snakemake(due).returncode == 0

@@ -30,7 +30,7 @@ EDITS = {
     "a docstring of a system": ("scripts/nmer/systems/nmer.py", '"""NMER: a', '"""The NMER: a', set()),
     "the version": ("scripts/nmer/__init__.py", '__version__ = "', '__version__ = "9.', set()),
     "an error text": ("scripts/nmer/training/models.py", "cannot be read as a model", "is no model", set()),
-    "the remedy of an error": ("scripts/nmer/errors.py", "Make room and run", "Delete something and run", set()),
+    "the remedy of an error": ("scripts/nmer/errors.py", "Free disk space and run", "Delete something and run", set()),
     "a help text": ("scripts/train.py", 'help="CPU threads"', 'help="threads on the CPU"', set()),
     "a poll interval": ("scripts/nmer/locks.py", "SECONDS_BETWEEN_TRIES = 0.1", "SECONDS_BETWEEN_TRIES = 0.2", set()),
     "how often progress is logged": (

@@ -160,5 +160,5 @@ def test_a_file_between_training_and_report_that_was_edited_is_refused(finished_
     assert path.read_bytes() != before
     finished = workflow.snakemake()
     assert finished.returncode != 0
-    assert f"error: results/tiny/{pattern}: is damaged, or was changed after it was made" in said(finished)
+    assert f"error: results/tiny/{pattern}: is damaged or was changed after it was made" in said(finished)
     assert "Traceback" not in said(finished)
