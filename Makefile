@@ -14,7 +14,7 @@ unexport MPLBACKEND PYTHONSAFEPATH PYTHONIOENCODING
 
 .DEFAULT_GOAL := demo
 .PHONY: demo environment cluster test test-slow test-demo test-tools test-slurm test-kubernetes tools status
-.PHONY: extraction demo-media test-extract partial-report test-kill test-seeds check format docs lock unlock clean help
+.PHONY: extraction demo-media test-extract partial-report test-kill test-ci check format docs lock unlock clean help
 
 demo: environment ## run the embedded demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
@@ -63,8 +63,8 @@ test: environment ## run the tests (minutes)
 test-slow: tools ## run every test
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile
 
-test-seeds: environment ## run one seed of every slow test that draws at random
-	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m seed
+test-ci: environment ## run the slow tests that continuous integration runs
+	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m ci
 
 test-kill: environment ## kill a small experiment five times at random; its results must be those of an undisturbed one
 	$(BIN)/python -m pytest tests/workflow/test_kill.py -k "[5]"

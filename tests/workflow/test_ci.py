@@ -17,7 +17,7 @@ PARTS = [
     "check",
     "docs",
     "test",
-    "test-seeds",
+    "test-ci",
     "test-kill",
     "test-tools",
     "test-extract",

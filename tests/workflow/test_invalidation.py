@@ -232,12 +232,8 @@ QUICK = (
     "a comment in a module",
     "a loss weight of one system",
     "a noise kind that is not run",
-    "a printed label",
     "a system's code",
-    "an activation of one system",
-    "an upgraded lock file",
     "the caption of a table",
-    "the code of a figure of one dataset each",
     "the learning rate of all",
     "the noise kind's code",
     "the paper's numbers",
@@ -333,6 +329,8 @@ def test_the_number_of_cores_and_gpus_reruns_nothing(finished_workflow):
     assert "Nothing to be done" in finished.stdout + finished.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_changed_raw_file_is_noticed_and_a_touched_one_is_not(tmp_path):
     workflow, source = Workflow(tmp_path / "nmer"), tmp_path / "generated"
     step = ["scripts/generate_corpus.py", "--output", str(source), "--settings"]

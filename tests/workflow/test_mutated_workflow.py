@@ -24,7 +24,7 @@ def mutations():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "seed", [pytest.param(seed, marks=pytest.mark.seed) if seed == 0 else seed for seed in range(SEEDS)]
+    "seed", [pytest.param(seed, marks=pytest.mark.ci) if seed == 0 else seed for seed in range(SEEDS)]
 )
 def test_snakemake_plans_a_mutated_configuration_or_refuses_it_in_one_line(fresh_workflow, seed, monkeypatch):
     module = mutations()

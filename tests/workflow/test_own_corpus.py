@@ -50,6 +50,8 @@ def test_the_pages_lines_are_the_examples(workflow):
     assert f"That is {steps} steps." in PAGE.read_text()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_features_prints_what_was_read_and_trains_nothing(workflow):
     finished = run(workflow, blocks("")[1].strip())
     assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -82,6 +84,8 @@ def test_the_whole_example_runs_and_learns(workflow):
     assert (folder / "figures/training_interviews.png").is_file(), "the page says to look at it"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_damaged_file_ends_in_one_message_and_leaves_nothing(workflow, tmp_path):
     path = workflow.folder / "data/interviews/v/anna_03.npy"
     content = path.read_bytes()

@@ -29,6 +29,8 @@ def test_snakemake_looks_for_ready_jobs_once_for_every_job_that_finishes(finishe
     assert said.count("Ready jobs: ") <= int(of)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_tables_and_scores_do_not_depend_on_the_number_of_cores(finished_workflow, tmp_path):
     again = Workflow(tmp_path / "nmer")
     finished = again.snakemake(cores=1)

@@ -73,6 +73,8 @@ def test_changed_settings_and_code_are_noticed_without_snakemakes_records(
     assert shared.due() == {}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_results_that_were_made_otherwise_can_be_accepted_and_the_report_goes_on_saying_how(shared):
     report = (shared.folder / "results/tiny/report.html").read_bytes()
     with shared.edited("config.yaml", "nmer: { layers: 1,", "nmer: { invariance_weight: 5.0, layers: 1,"):
@@ -82,6 +84,8 @@ def test_results_that_were_made_otherwise_can_be_accepted_and_the_report_goes_on
     assert (shared.folder / "results/tiny/report.html").read_bytes() == report
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_copy_that_lost_its_times_reruns_nothing_and_an_edit_in_it_is_noticed(shared, tmp_path):
     workflow = shared.copied(tmp_path / "nmer")
     shutil.rmtree(workflow.folder / ".snakemake")

@@ -56,6 +56,8 @@ def rename(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, text=True, capture_output=True, check=False)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_renamed_results_are_those_of_today_and_nothing_is_due(former):
     workflow, now = former
     finished = rename(workflow.folder)

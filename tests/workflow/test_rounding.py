@@ -48,6 +48,8 @@ def test_the_share_apart_counts_weights_of_all_parameters_alike(rounding):
     assert rounding.share_apart(weights, changed) == 3 / 8
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_four_steps_amplify_rounding_in_mmin_and_not_in_men(tmp_path):
     given = [
         "--folder",

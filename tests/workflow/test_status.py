@@ -187,6 +187,8 @@ def test_snakemake_goes_on_beside_a_partial_report(partial, unfinished):
     }
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_before_anything_is_evaluated_the_status_and_the_page_show_the_training_in_progress(
     finished_workflow, tmp_path
 ):

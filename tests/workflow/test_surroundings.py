@@ -59,6 +59,8 @@ def assert_nothing_was_executed(workflow: Workflow) -> None:
     assert sorted(path.name for path in workflow.folder.parent.iterdir()) == [FOLDER]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_no_name_reaches_the_shell(hostile):
     dry = hostile.snakemake("--dry-run", "--quiet", "rules", data=HOSTILE)
     assert dry.returncode == 0, said(dry)
