@@ -46,7 +46,7 @@ COLUMNS = (
     "step",
     "MB",
     "MB/s",
-    "input alone, MB/s",
+    "input only, MB/s",
     "plain write, MB/s",
     "share of the write rate (range)",
     "peak MB",

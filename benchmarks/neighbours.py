@@ -25,7 +25,7 @@ import training
 STEPS = 2
 PRODUCTS = 100
 WORKS = (*training.TEACHERS, "products")
-COLUMNS = ("corpus", "work", "beside another to alone, wall time", "CPU time")
+COLUMNS = ("corpus", "work", "parallel to single, wall time", "CPU time")
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ COLUMNS = (
     "two threads, MB/s",
     "one thread to loop (range)",
     "two threads to loop (range)",
-    "random numbers alone, MB/s",
+    "random numbers only, MB/s",
     "copy in memory, MB/s",
 )
 

@@ -85,17 +85,17 @@ COLUMNS = (
     "step to its floor",
     "validation, plain to ours",
     "epoch, plain to ours",
-    "GFLOP a step",
+    "GFLOP per step",
     "gradients differ by",
 )
-RATIO_COLUMNS = ("corpus", "system", "step, s", f"to {COMPARED_WITH}'s step", "GFLOP a step", "to its operations")
+RATIO_COLUMNS = ("corpus", "system", "step, s", f"to {COMPARED_WITH}'s step", "GFLOP per step", "to its operations")
 START_COLUMNS = (
     "corpus",
     "system",
     "features, MB",
     "to the first step, s",
     "to its end, s",
-    "plain reading alone to the latter",
+    "plain reading relative to the latter",
     "peak MB",
     "peak MB of two batches",
 )
