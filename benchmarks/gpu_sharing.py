@@ -26,7 +26,7 @@ import feature_store
 import gpu
 import training
 
-COLUMNS = ("jobs at once", "multi-process server", "seconds", "jobs an hour", "to one job")
+COLUMNS = ("jobs at once", "multi-process server", "seconds", "jobs per hour", "relative to one job")
 
 
 def main() -> None:
