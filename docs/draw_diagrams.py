@@ -1,8 +1,8 @@
-"""Draw the diagrams of the documentation as SVG files next to this script.
+"""Draw the diagrams of the noise and protocol pages as docs/pictures/schedule.svg and conditions.svg.
+
+    PYTHONPATH=scripts python docs/draw_diagrams.py
 
 Text has the size of the page and colours follow light or dark mode. The files need no fonts or scripts.
-
-Example: PYTHONPATH=scripts .venv/bin/python docs/pictures/draw.py
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from nmer.noise.calibration import calibrate, snr_db
 from nmer.noise.schedule import Schedule
 
-FOLDER = Path(__file__).parent
+FOLDER = Path(__file__).resolve().parent / "pictures"
 VARIANCES = {"acoustic": 150.8, "visual": 2.204, "lexical": 0.0300}
 """Variances of CMU-MOSEI's modalities (SPEC 11)."""
 LEVELS = (-10, -20, -30, -40)
@@ -40,21 +40,21 @@ def line(x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def box(x: float, y: float, side: float, state: str) -> str:
-    """A square for one modality; state: clean (filled) or noisy (dashed)."""
+    """Return a square for one modality; state: clean (filled) or noisy (dashed)."""
     filling = f'fill="var(--{state})"' if state == "clean" else 'fill="none" stroke-dasharray="4 3"'
     place = f'x="{x:.1f}" y="{y:.1f}" width="{side}" height="{side}" rx="4"'
     return f'<rect {place} stroke="var(--{state})" stroke-width="2" {filling}/>'
 
 
 def picture(width: int, height: int, title: str, parts: list[str]) -> str:
-    """The text of an SVG file."""
+    """Return the text of an SVG file."""
     size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
     opening = f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img">'
     return "\n".join([opening, f"<title>{title}</title>", STYLE, *parts, "</svg>", ""])
 
 
 def schedule() -> str:
-    """SNR against the number of steps T for three variances, with the T chosen at each level."""
+    """Return the SNR against the number of steps T for three variances, with the T chosen at each level."""
     width, height, left, right, top, bottom = 680, 380, 60, 100, 16, 50
     highest, lowest = 40.0, -60.0
 
@@ -89,7 +89,7 @@ def schedule() -> str:
 
 
 def conditions() -> str:
-    """One column per condition: which modalities are clean and which are noisy."""
+    """Return one column per condition that shows which modalities are clean and which are noisy."""
     left, top, side, row_height, column_width = 90, 52, 44, 52, 68
 
     def centre(column: float) -> float:
