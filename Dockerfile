@@ -4,13 +4,13 @@
 #   docker run --rm --gpus all -v "$PWD/results:/nmer/results" nmer run demo
 FROM python:3.11-slim-bookworm
 
-# git tells the report the commit.
+# The report reads the commit with git.
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends git make \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /nmer
-# The environment first: it changes less often than the code.
+# The environment comes first, because it changes less often than the code.
 COPY envs envs
 COPY Makefile pyproject.toml README.md LICENSE ./
 COPY scripts/nmer/__init__.py scripts/nmer/__init__.py

@@ -1,4 +1,4 @@
-# Two commands do everything: `make` (environment and demo) and `make test`. `make help` lists the rest.
+# The two main commands are `make` (environment and demo) and `make test`. `make help` lists all targets.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,20 +9,20 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 CPU_BUILDS ?= wheels
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
-# What a notebook or a shell may have set, and no step of ours can use.
+# Variables that a notebook or a shell may set, and that would break the steps.
 unexport MPLBACKEND PYTHONSAFEPATH PYTHONIOENCODING
 
 .DEFAULT_GOAL := demo
 .PHONY: demo environment cluster test test-slow test-demo test-tools test-slurm test-kubernetes tools status
 .PHONY: extraction demo-media test-extract partial-report test-kill test-ci check format docs lock unlock clean help
 
-demo: environment ## run the embedded demo; the report is results/demo/report.html
+demo: environment ## run the demo; the report is results/demo/report.html
 	$(SNAKEMAKE) --config experiment=demo --quiet rules
 	@echo "The report: results/demo/report.html"
 
 environment: $(VENV)/.installed ## create .venv from the lock file
 
-# Without a GPU, PyTorch's build for CPUs saves gigabytes; where no index has it, PyPI's build is installed.
+# Without a GPU, PyTorch's CPU build saves gigabytes. If no index has it, PyPI's build is installed.
 $(VENV)/.installed: envs/requirements.lock envs/torch_cpu.lock envs/torch_cuda.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	if [ $(GPUS) = 0 ] && $(INSTALL) --no-deps --requirement envs/torch_cpu.lock 2>/dev/null; then \
@@ -33,31 +33,31 @@ $(VENV)/.installed: envs/requirements.lock envs/torch_cpu.lock envs/torch_cuda.l
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
-# E.g. make status CONFIG="experiment=paper data=/my/corpora"; both can be called while Snakemake runs.
-status: environment ## say how far an experiment is: CONFIG="experiment=paper"
+# For example, make status CONFIG="experiment=paper data=/my/corpora". Both work while Snakemake runs.
+status: environment ## show progress and the estimated time left: CONFIG="experiment=paper"
 	@$(BIN)/python scripts/status.py --config $(CONFIG)
 
-partial-report: environment ## render what there is of an unfinished experiment: CONFIG="experiment=paper"
+partial-report: environment ## write the report of an unfinished experiment: CONFIG="experiment=paper"
 	@$(BIN)/python scripts/partial_report.py --config $(CONFIG)
 
-cluster: $(VENV)/.cluster ## add the plugins that the profiles for schedulers need
+cluster: $(VENV)/.cluster ## install the plugins for the profiles of schedulers
 
 $(VENV)/.cluster: envs/cluster.txt $(VENV)/.installed
 	$(INSTALL) --no-deps --requirement envs/cluster.txt
 	touch $@
 
-extraction: $(VENV)/.extraction ## add what extraction from raw media needs
+extraction: $(VENV)/.extraction ## install the packages for extraction from raw media
 
-# Without what they require: that is in the file as far as it is used, TensorFlow is not.
+# Without dependencies: the file lists those that are used, and leaves out TensorFlow.
 $(VENV)/.extraction: envs/extract.txt $(VENV)/.installed
 	$(INSTALL) --no-deps --requirement envs/extract.txt
 	touch $@
 
-demo-media: extraction ## from generated clips to results/demo_media/report.html
+demo-media: extraction ## run the demo of extraction; the report is results/demo_media/report.html
 	$(SNAKEMAKE) --config experiment=demo_media --quiet rules
 	@echo "The report: results/demo_media/report.html"
 
-test: environment ## run the tests (minutes)
+test: environment ## run the tests that are not slow (minutes)
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-slow: tools ## run every test
@@ -66,17 +66,17 @@ test-slow: tools ## run every test
 test-ci: environment ## run the slow tests that continuous integration runs
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m ci
 
-test-kill: environment ## kill a small experiment five times at random; its results must be those of an undisturbed one
+test-kill: environment ## kill a small experiment five times at random and compare its results with an uninterrupted run
 	$(BIN)/python -m pytest tests/workflow/test_kill.py -k "[5]"
 
 test-demo: export NMER_DEMO := required
 
-test-demo: environment ## check the scores of the finished demo; fails where `make` has not run
+test-demo: environment ## check the scores of the finished demo; fails if `make` has not run
 	$(BIN)/python -m pytest tests/workflow/test_demo_scores.py
 
 test-tools: export NMER_TOOLS := required
 
-test-tools: tools ## run the tests that need Chromium, LaTeX and axe-core; fails where one is missing
+test-tools: tools ## run the tests that need Chromium, LaTeX and axe-core; fails if one is missing
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile -m tools
 
 tools: environment ## install Chromium, LaTeX and axe-core for the tests, system packages only as root
@@ -84,22 +84,22 @@ tools: environment ## install Chromium, LaTeX and axe-core for the tests, system
 
 test-extract: export NMER_EXTRACTION := required
 
-test-extract: extraction ## run every test of extraction from raw media; installs what they need
+test-extract: extraction ## install the packages for extraction and run all its tests
 	$(INSTALL) --no-deps --requirement tests/extraction/requirements.txt
 	$(BIN)/python -m pytest --numprocesses $(CORES) --dist loadfile --no-loadscope-reorder tests/extraction
 
-test-slurm: cluster ## run the workflow on a real Slurm that lives on this machine for the tests (Debian, root)
+test-slurm: cluster ## run the workflow on a real Slurm, installed on this machine for the tests (Debian, root)
 	dpkg --status $(SLURM) >/dev/null 2>&1 || { apt-get update && apt-get install --yes --no-install-recommends $(SLURM); }
 	$(BIN)/python tests/slurm/cluster.py $(BIN)/python -m pytest tests/slurm
 
-test-kubernetes: cluster ## render jobs for Kubernetes, check them against its schemas and run them without it
+test-kubernetes: cluster ## render Kubernetes jobs, check them against its schemas and run them without a cluster
 	$(INSTALL) --no-deps --requirement tests/kubernetes/requirements.txt
 	$(BIN)/python -m pytest tests/kubernetes
 
-# snakefmt calls shfmt, which stands beside it.
+# snakefmt calls shfmt, which is in the same folder.
 check format: export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-check: environment ## what continuous integration checks besides the tests
+check: environment ## run the checks of continuous integration other than tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -119,13 +119,13 @@ $(VENV)-docs/.installed: envs/docs.txt
 	$(VENV)-docs/bin/python -m pip install --quiet --disable-pip-version-check --requirement envs/docs.txt
 	touch $@
 
-lock: ## pin the newest versions that envs/requirements.in allows (CPU_BUILDS: folder with PyTorch's wheels for CPUs)
+lock: ## pin the newest versions that envs/requirements.in allows (CPU_BUILDS: folder with PyTorch's CPU wheels)
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet uv
 	$(VENV)-lock/bin/python envs/lock.py --cpu-builds $(CPU_BUILDS)
 	rm -r $(VENV)-lock
 
-unlock: ## after a crash: remove the lock that a killed Snakemake left
+unlock: ## after a crash, remove the lock of a killed Snakemake
 	$(SNAKEMAKE) --unlock
 
 clean: ## remove results; the environment stays

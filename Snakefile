@@ -2,4 +2,4 @@
 include: "workflow/Snakefile"
 
 
-workflow.default_target = "all"  # an included file sets none
+workflow.default_target = "all"  # an included file sets no default target

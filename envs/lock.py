@@ -1,9 +1,9 @@
 """Pin every package of the environment with the SHA-256 of all its files (`make lock`).
 
-Writes, beside this file: ``requirements.lock``, everything but the CUDA libraries; ``torch_cuda.lock``, the CUDA
-libraries of PyTorch's builds for Linux; ``torch_cpu.lock``, its builds without them, which PyPI does not have;
-``extract.txt``, what extraction from raw media needs on top (`make extraction`).
-Resolves for all systems at once and asks the index for every file of a release, so that one lock serves all of them.
+Writes to the folder of this file: ``requirements.lock``, all packages except the CUDA libraries;
+``torch_cuda.lock``, the CUDA libraries of PyTorch's builds for Linux; ``torch_cpu.lock``, the CPU builds, which PyPI
+does not have; ``extract.txt``, the additional packages for extraction from raw media (`make extraction`).
+Resolves for all systems at once and pins every file of a release, so one lock serves all systems.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEADS = {
 
 
 def main() -> None:
-    """Resolve and write the three files."""
+    """Resolve and write the lock files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cpu-builds", required=True, type=Path, help="folder with PyTorch's wheels for CPUs")
     arguments = parser.parse_args()
@@ -36,7 +36,7 @@ def main() -> None:
     version = re.match(r"torch==([\w.]+)", torch)[1]
     wheels = sorted(arguments.cpu_builds.glob(f"torch-{version}+cpu-*.whl"))
     if not wheels:
-        sys.exit(f"error: {arguments.cpu_builds}: holds no torch-{version}+cpu-*.whl. Fetch them there and run again.")
+        sys.exit(f"error: {arguments.cpu_builds}: has no torch-{version}+cpu-*.whl. Download them there and run again.")
     digests = [f"    --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}" for wheel in wheels]
     cpu = [" \\\n".join([f"torch=={version}+cpu", *digests])]
     write("requirements.lock", [package for package in packages if not CUDA.match(package)])
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def extraction(packages: list[str]) -> list[str]:
-    """What extraction needs besides the packages of the environment, at the versions that these have."""
+    """Return the packages that extraction needs in addition to the environment, resolved with its versions."""
     known = {package.partition("==")[0] for package in packages}
     pins = [re.match(r"\S+==[^\s;]+", package)[0] for package in packages]
     added = resolve("\n".join([*pins, (HERE / "extract.in").read_text()]))
@@ -55,9 +55,9 @@ def extraction(packages: list[str]) -> list[str]:
 
 
 def resolve(requirements: str, *options: str) -> list[str]:
-    """The packages that requirements need, as lines of a lock file with their digests."""
+    """Resolve requirements to the lines of a lock file, with digests."""
     command = [sys.executable, "-m", "uv", "pip", "compile", "--universal", "--python-version", PYTHON]
-    # One version of each for every later Python too, so that nobody's results differ by their Python alone.
+    # One version of each package for all later Pythons, so results do not differ between Pythons.
     command += ["--fork-strategy", "fewest", "--no-config", "--index-url", "https://pypi.org/simple"]
     command += ["--generate-hashes", "--no-header", "--no-annotate", "--quiet", *options, "-"]
     output = subprocess.run(command, input=requirements, text=True, check=True, stdout=subprocess.PIPE).stdout

@@ -1,6 +1,6 @@
-"""Masked-attention fusion: a learnt query attends over the modalities and can turn away from noisy ones.
+"""Masked-attention fusion: a learned query attends over the modalities and can ignore noisy ones.
 
-A worked example of a system of one's own, not one of the paper's. docs/own_system.md walks through it.
+An example of a custom system, not one of the paper's; docs/own_system.md explains it.
 """
 
 import torch
@@ -22,8 +22,8 @@ from nmer.systems.registry import system
 class AttentionFusion(System):
     """Tokens t_m = LayerNorm(encoding of m); weights softmax_m(q . tanh(K t_m + b) / sqrt(128)); their weighted sum.
 
-    A weight is computed from the token that it weighs, so the query can learn what noise looks like. Modality
-    dropout: at this rate an utterance does without one modality in training, so that none becomes indispensable.
+    Each weight is computed from its token, so the query can learn to recognise noise. Modality dropout: at this rate,
+    training leaves out one modality of an utterance, so no modality becomes indispensable.
     """
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float, *, modality_dropout: float) -> None:
@@ -36,12 +36,12 @@ class AttentionFusion(System):
         self.modality_dropout = modality_dropout
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
-        """(batch, 128)."""
+        """Return the encoding of a modality: (batch, 128)."""
         return self.encoders[modality](sequences)
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits, and the weights of the modalities: (batch, modalities), each row summing to 1."""
-        # Encoders differ in the size of what they give. Unscaled, the largest token would take all the weight at once.
+        """Return the logits, and the weights of the modalities: (batch, modalities), each row summing to 1."""
+        # The encoders differ in scale. Without normalisation, the largest token would receive all the weight.
         tokens = self.norm(torch.stack([encodings[modality] for modality in self.modalities], dim=1))
         scores = self.query(self.key(tokens).tanh()).squeeze(dim=2) / HIDDEN**0.5
         if self.training:
@@ -51,7 +51,7 @@ class AttentionFusion(System):
         return {"logits": self.classifier(fused), "weights": weights}
 
     def _masked(self, scores: Tensor) -> Tensor:
-        """(batch, modalities) bool: at most one of each utterance, drawn from torch's generator, which is seeded."""
+        """Draw at most one modality per utterance from torch's seeded generator: (batch, modalities) bool."""
         drawn = torch.randint(len(self.modalities), (len(scores), 1), device=scores.device)
         without = torch.rand(len(scores), 1, device=scores.device) < self.modality_dropout
         return torch.zeros_like(scores, dtype=torch.bool).scatter(1, drawn, without)

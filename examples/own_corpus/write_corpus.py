@@ -1,6 +1,6 @@
-"""Write a tiny corpus in the layout npy_folder: five speakers, three classes, features that tell them apart a little.
+"""Write a tiny corpus in the layout npy_folder: five speakers, three classes, features that differ slightly by class.
 
-Replace the random numbers by your own features and labels; the rest can stay.
+Replace the random numbers with your own features and labels; keep the rest.
 
 Example: .venv/bin/python examples/own_corpus/write_corpus.py data/interviews
 """

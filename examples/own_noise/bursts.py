@@ -1,6 +1,7 @@
-"""Noise in bursts: some stretches of an utterance are noisy, the frames between them get no noise.
+"""Noise in bursts: some stretches of an utterance are noisy, the frames between them have no noise.
 
-A door, a cough or a hand before the camera disturbs all dimensions at once, for a while. Independent noise never does.
+A door, a cough or a hand in front of the camera disturbs all dimensions at once, for a while. Independent noise
+does not.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from nmer.noise.registry import noise_kind
 def bursts(
     shape: tuple[int, int], generator: np.random.Generator, *, share: float = 0.3, length: int = 5
 ) -> np.ndarray:
-    """eps ~ N(0, 1) within bursts, 0 between them.
+    """Draw eps ~ N(0, 1) within bursts, 0 between them.
 
-    The utterance is cut into stretches of ``length`` frames, the first of them shorter by chance; each is a burst with
+    The utterance is divided into stretches of ``length`` frames; the first may be shorter. Each is a burst with
     probability ``share``. shape: (frames, dim). Returns float32.
     """
     stretch = (np.arange(shape[0]) + generator.integers(length)) // length
@@ -25,7 +26,7 @@ def bursts(
 
 
 def power(*, share: float = 0.3, length: int = 5) -> float:
-    """Mean square of eps: the share of frames that are noisy, however long the bursts."""
+    """Return the mean square of eps: the share of noisy frames, for any length of the bursts."""
     return share
 
 

@@ -271,7 +271,7 @@ def test_an_edit_of_the_example_reruns_its_own_jobs_and_no_others(finished_examp
 
 
 def test_a_comment_in_the_example_reruns_nothing(finished_example):
-    with finished_example.edited(FILE, "# Encoders differ", "# The encoders differ"):
+    with finished_example.edited(FILE, "# The encoders differ", "# Encoders may differ"):
         assert finished_example.due() == {}
 
 

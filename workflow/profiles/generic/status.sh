@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Say of a job whether it is running (or waits), has ended in success, or failed: status.sh NUMBER
+# Print the state of a job, running (also while it waits), success or failed: status.sh NUMBER
 set -euo pipefail
 number=$1
 job=$(readlink "$PWD/.snakemake/jobs/$number")
 seconds_until_files_are_seen=10
 
-# ---- For another scheduler, change this function: succeed if the job waits or runs, or if nobody can say now. ----
+# ---- For another scheduler, change this function: succeed if the job waits or runs, or if its state is unknown. ----
 lives() {
     local answer code=0
     answer=$(qstat -f "$number" 2>/dev/null) || code=$?

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Submit a job to the scheduler and print its number: submit.sh THREADS MEGABYTES MINUTES GPUS SCRIPT
-# The job leaves its exit status in a file, for schedulers differ in how long and in what words they remember it.
+# The job writes its exit status to a file, because schedulers differ in how they report it and for how long.
 set -euo pipefail
 threads=$1 megabytes=$2 minutes=$3 gpus=$4 script=$5
 
