@@ -167,7 +167,7 @@ def test_a_kind_without_an_snr_has_matrices_and_no_curve():
     curves = recall(counts, settings, "mosi")
     assert curves.empty
     assert [text.get_text() for text in draw_recall(curves).texts] == [
-        "No prediction at an SNR was made in this experiment."
+        "No prediction at an SNR or a rate was made in this experiment."
     ]
 
 
@@ -203,3 +203,14 @@ def test_matrices_and_recall_do_not_depend_on_what_their_figures_do_not_read():
     others = replace(SETTINGS, metrics=("F1",), conditions=("l",), reference="men")
     for compute in (confusion_matrices, recall):
         pd.testing.assert_frame_equal(compute(counts, others, "mosi"), compute(counts, SETTINGS, "mosi"))
+
+
+def test_recall_at_rates_is_shown_against_the_rate_of_its_kind():
+    counts, _ = make_counts(levels=[("drop_frames_0.5", None), ("drop_frames_0", None), ("zero", None)])
+    rates = {"drop_frames": {"drop_frames_0": 0.0, "drop_frames_0.5": 0.5}}
+    settings = replace(SETTINGS, snr_db={"drop_frames_0.5": [], "drop_frames_0": [], "zero": []}, rates=rates)
+    curves = recall(counts, settings, "mosi")
+    assert set(zip(curves["noise"], curves["rate"], strict=True)) == {("drop_frames", 0), ("drop_frames", 0.5)}
+    first = draw_recall(curves).axes[0]
+    assert first.get_xlabel() == "rate"
+    assert [text.get_text() for text in first.get_xticklabels()] == ["0", "0.5"]

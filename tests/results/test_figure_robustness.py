@@ -1,5 +1,6 @@
 """The robustness curves: the cells of Table 2 with their intervals, legible whatever was run."""
 
+import json
 from dataclasses import replace
 
 import pandas as pd
@@ -67,7 +68,7 @@ def test_without_a_level_the_figure_is_a_sentence_and_not_an_error(small_setting
     curves = robustness(intervals, settings)
     assert curves.empty
     figure = draw_robustness(curves, settings)
-    assert [text.get_text() for text in figure.texts] == ["No score at an SNR was run in this experiment."]
+    assert [text.get_text() for text in figure.texts] == ["No score at an SNR or a rate was run in this experiment."]
 
 
 @pytest.mark.parametrize("name", ["mine", "a_rather_long_name_of_a_system_of_my_own"])
@@ -119,3 +120,38 @@ def test_only_a_system_trained_clean_has_a_clean_line_at_its_clean_score(small_s
     (line,) = [line for line in first.lines if line.get_linestyle() == "-."]
     assert list(line.get_ydata()) == pytest.approx([expected, expected])
     assert "MEN, clean" in [text.get_text() for text in first.texts]
+
+
+def test_rates_have_an_axis_of_their_own_and_rise_to_the_right(small_settings):
+    names = {"drop_frames_0.6": 0.6, "drop_frames_0": 0.0, "drop_frames_0.3": 0.3}
+    rates = {"drop_frames": dict(sorted(names.items(), key=lambda item: item[1])), "missing": {"missing_0.5": 0.5}}
+    run = {"gaussian": [-10, -40], **{name: [None] for name in (*names, "missing_0.5", "zero")}}
+    scores = make_scores(replace(small_settings, snr_db=run), folds=1)
+    shown = {noise: levels if levels != [None] else [] for noise, levels in run.items()}
+    settings = replace(small_settings, snr_db=shown, rates=rates)
+    curves = robustness(make_intervals(scores), settings)
+    own = curves.query("dataset == 'iemocap' and noise == 'drop_frames' and metric == 'WA' and system == 'nmer'")
+    assert own["rate"].tolist() == [0, 0.3, 0.6]
+    assert own["snr_db"].isna().all()
+    assert set(curves["noise"]) == {"gaussian", "drop_frames", "missing"}, "zero has no level"
+    figure = draw_robustness(curves, settings)
+    panels = {axis.get_title(loc="left").split(", ", 1)[1]: axis for axis in figure.axes[:6:2]}
+    assert set(panels) == {"Gaussian", "drop_frames", "missing, rate 0.5"}
+    line = lines(panels["drop_frames"])["NMER"]
+    assert line.get_ydata() == pytest.approx(own["value"].to_numpy())
+    assert line.get_xdata() == pytest.approx([0, 0.3, 0.6], abs=0.05)
+    assert [text.get_text() for text in panels["drop_frames"].get_xticklabels()] == ["0", "0.3", "0.6"]
+    low, high = panels["drop_frames"].get_xlim()
+    assert low < 0 < 0.6 < high
+    assert panels["Gaussian"].get_xlim()[0] > panels["Gaussian"].get_xlim()[1]
+    labels = {axis.get_xlabel() for axis in figure.axes} - {""}
+    assert labels == {"SNR in dB (more noise to the right)", "rate (more noise to the right)"}
+
+
+def test_the_caption_names_the_noises_without_a_level(tmp_path, small_settings):
+    settings = replace(small_settings, snr_db={"gaussian": [-10], "zero": []})
+    intervals = make_intervals(make_scores(replace(settings, snr_db={"gaussian": [-10], "zero": [None]}), folds=1))
+    intervals.to_csv(tmp_path / "intervals.csv", index=False)
+    draw_figure("robustness", tmp_path / "figure", settings=settings, intervals=tmp_path / "intervals.csv")
+    caption = json.loads((tmp_path / "figure.json").read_text())["caption"]
+    assert caption.endswith("Not shown, for want of a level: zero.")

@@ -151,7 +151,7 @@ def test_a_number_is_never_another_classs_name():
 def recalls(classes: list[str]) -> pd.DataFrame:
     return pd.DataFrame(
         [
-            {"noise": "gaussian", "snr_db": level, "system": "nmer", "label": name, "recall": 0.5}
+            {"noise": "gaussian", "snr_db": level, "rate": None, "system": "nmer", "label": name, "recall": 0.5}
             for name in classes
             for level in (-10, -20)
         ]

@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from nmer.report_settings import ReportSettings
+from nmer.results.levels import severity_of, with_rates
 from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import incomplete, of_regime
 from nmer.results.selection import corruptions, of_dataset, outermost, select
 
 CONFUSION_COLUMNS = ("dataset", "noise", "snr_db", "system", "label", "predicted", "share")
-RECALL_COLUMNS = ("dataset", "noise", "snr_db", "system", "label", "recall")
+RECALL_COLUMNS = ("dataset", "noise", "snr_db", "rate", "system", "label", "recall")
 
 _COUNTS = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
@@ -47,20 +48,23 @@ def confusion_matrices(counts: pd.DataFrame, settings: ReportSettings, dataset: 
 
 
 def recall(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
-    """Recall of every class of one dataset at every SNR, columns RECALL_COLUMNS: the diagonals of the matrices.
+    """Recall of every class of one dataset at every level, columns RECALL_COLUMNS: the diagonals of the matrices.
 
-    counts: as :func:`read_counts` gives them. Kinds without an SNR have no place on the axis and are left out.
+    counts: as :func:`read_counts` gives them. A rate is under the name of its kind; kinds without a level have no place
+    on an axis and are left out.
     Raises ConfigError for an unknown dataset.
     """
     shares = _shares(counts, settings, dataset)
-    hits = shares[(shares["label"] == shares["predicted"]) & shares["snr_db"].notna()]
+    hits = shares[shares["label"] == shares["predicted"]].rename(columns={"share": "recall"})
+    levels = with_rates(select(hits, {"corruption": corruptions(settings)}), settings)
+    levels = levels.assign(severity=severity_of(levels)).dropna(subset="severity")
     order = {
-        "noise": list(settings.snr_db),
+        "noise": list(dict.fromkeys(levels["noise"])),
         "label": list(dict.fromkeys(shares["label"])),
         "system": settings.multimodal_systems,
-        "corruption": corruptions(settings),
+        "severity": sorted(set(levels["severity"])),
     }
-    return select(hits.rename(columns={"share": "recall"}), order)[list(RECALL_COLUMNS)]
+    return select(levels, order)[list(RECALL_COLUMNS)]
 
 
 def _shares(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One line per system against the SNR: what several figures draw into their panels. Not for choosing the data."""
+"""One line per system against the noise level: drawn into panels of several figures. Not for choosing data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nmer.results.labels import system_label
+from nmer.results.levels import level_of
 from nmer.results.reading import rows_of
 from nmer.results.style import SystemStyle, wrapped
 from nmer.results.wording import decibels
@@ -33,16 +34,19 @@ def draw_chance(axis: Axes, curves: pd.DataFrame) -> None:
 
 def draw_clean(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) -> None:
     """Draw a dash-dotted line at each system's score on clean data. curves: columns ``system`` and ``clean``."""
-    for system, level in curves.groupby("system", sort=False)["clean"].first().dropna().items():
-        axis.axhline(level, color=styles[str(system)].color, linestyle="-.", linewidth=1, zorder=1)
+    clean = curves.groupby("system", sort=False)["clean"].first().dropna()
+    # Lines at the same height have one label.
+    for _height, systems in clean.groupby(clean.round(3), sort=False):
+        level, color = systems.iloc[0], styles[str(systems.index[0])].color
+        axis.axhline(level, color=color, linestyle="-.", linewidth=1, zorder=1)
         axis.annotate(
-            f"{system_label(str(system))}, clean",
+            ", ".join([*map(system_label, map(str, systems.index)), "clean"]),
             (0, level),
             xycoords=("axes fraction", "data"),
             xytext=(2, 1),
             textcoords="offset points",
             fontsize=6.5,
-            color=styles[str(system)].color,
+            color=color,
         )
 
 
@@ -62,17 +66,19 @@ def draw_bars(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) 
 def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle], places: list[float]) -> None:
     """Draw a line per system, noise growing to the right, and a bar per interval.
 
-    curves: columns system, snr_db, value and, for bars, low and high; in the order of ``places``, all SNRs of the
-    figure in dB, least noise first. styles: of every system of the figure, so that each keeps its place.
+    curves: columns system, snr_db, rate, value and, for bars, low and high; in the order of ``places``, all levels of
+    the axis, least noise first: SNRs in dB, falling, or rates, rising. styles: of every system of the figure, so that
+    each keeps its place.
     """
-    step = min((high - low for high, low in itertools.pairwise(places)), default=10)
+    step = min((abs(high - low) for high, low in itertools.pairwise(places)), default=10)
+    rightwards = 1 if places[-1] > places[0] else -1
     for index, (system, style) in enumerate(styles.items()):
         line = curves[curves["system"] == system]
         if line.empty:
             continue
         # Systems stand a little beside each other, so that no bar hides another; together they stay at their SNR.
         apart = min(0.05 * step, 0.5, 0.3 * step / max(len(styles) - 1, 1))
-        x = line["snr_db"].astype("float64") + ((len(styles) - 1) / 2 - index) * apart
+        x = level_of(line) + rightwards * (index - (len(styles) - 1) / 2) * apart
         if "low" in line:
             # From end to end: an interval of resampling need not hold the value itself.
             middle, half = (line["low"] + line["high"]) / 2, (line["high"] - line["low"]) / 2
@@ -87,6 +93,6 @@ def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]
             markersize=5,
             label=system_label(system),
         )
-    axis.set_xticks(places, [decibels(snr_db).removesuffix(" dB") for snr_db in places])
-    margin = min(step / 2, 5)
-    axis.set_xlim(places[0] + margin, places[-1] - margin)
+    axis.set_xticks(places, [decibels(level).removesuffix(" dB") for level in places])
+    margin = rightwards * min(step / 2, 5)
+    axis.set_xlim(places[0] - margin, places[-1] + margin)

@@ -11,10 +11,10 @@ from nmer.metrics import METRICS
 from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import noise_label, system_label
+from nmer.results.levels import level_of, severity_of, with_rates
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.scores import TRAINED_AT, average, of_regime
 from nmer.results.wording import ABSENT, dataset_title, level_title, signed
-from nmer.snr_column import snr_of
 
 OWN = "own"
 """Trained at the level at which it is tested."""
@@ -49,14 +49,9 @@ def curve_points(scores: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame
         return pd.DataFrame(columns=list(POINT_COLUMNS))
     points = pd.concat(parts, ignore_index=True)
     points = points[points["system"].isin(settings.multimodal_systems)]
-    rates = {noise: (kind, rate) for kind, noises in settings.rates.items() for noise, rate in noises.items()}
-    places = [
-        (*rates[noise], RATE_AXIS) if noise in rates else (noise, snr_of(snr_db), SNR_AXIS)
-        for noise, snr_db in zip(points["noise"], points["snr_db"], strict=True)
-    ]
-    named = pd.DataFrame(places, columns=["noise", "level", "axis"], index=points.index)
-    points = points.assign(noise=named["noise"], level=named["level"], axis=named["axis"])
-    points = points[points["level"].notna()].astype({"level": float})
+    points = with_rates(points, settings)
+    points = points.assign(level=level_of(points), axis=np.where(points["rate"].notna(), RATE_AXIS, SNR_AXIS))
+    points = points[points["level"].notna()]
     order = {
         "dataset": list(settings.datasets),
         "regime": list(SHOWN),
@@ -64,8 +59,7 @@ def curve_points(scores: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame
         "metric": list(settings.metrics),
     }
     keys = pd.DataFrame({column: points[column].map(values.index) for column, values in order.items()})
-    severity = points["level"].where(points["axis"] == RATE_AXIS, -points["level"])
-    ranked = points.assign(**{f"_{column}": keys[column] for column in keys}, _severity=severity)
+    ranked = points.assign(**{f"_{column}": keys[column] for column in keys}, _severity=severity_of(points))
     by = ["_dataset", "_regime", "_system", TRAINED_AT, "noise", "_metric", "_severity"]
     return ranked.sort_values(by, kind="stable", ignore_index=True)[list(POINT_COLUMNS)]
 

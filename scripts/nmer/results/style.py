@@ -102,9 +102,9 @@ def sentence_figure(sentence: str) -> Figure:
 
 def legend_below(figure: Figure, systems: Iterable[str]) -> None:
     """Name every system under all panels, each once, where some panel drew it under its label."""
-    found = {
-        label: handle for axis in figure.axes for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
-    }
+    # Of a label that several panels have, the first handle is shown: lines rather than the bars below them.
+    drawn = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in reversed(figure.axes)]
+    found = {label: handle for handles in drawn for handle, label in handles}
     labels = [label for label in map(system_label, systems) if label in found]
     columns = legend_columns(labels)
     figure.legend([found[label] for label in labels], labels, loc="outside lower center", ncols=columns)

@@ -10,12 +10,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
-from nmer.names import plain_number
 from nmer.report_settings import ReportSettings
 from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.confusion import read_counts, recall
 from nmer.results.curves import draw_curves
 from nmer.results.labels import noise_label
+from nmer.results.levels import ordered_levels
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
 
 MOST_COLUMNS = 4
@@ -27,10 +27,10 @@ MOST_COLUMNS = 4
     per_dataset=True,
     target="classes",
     sources=("confusion", "settings"),
-    reads=(),
+    reads=("rates",),
     title="Recall per class",
-    caption="Recall of every class against the SNR, mean over the incomplete conditions.",
-    alternative="Line charts of recall against the SNR, one for each class.",
+    caption="Recall of every class against the SNR or the rate, mean over the incomplete conditions.",
+    alternative="Line charts of recall against the SNR or the rate, one for each class.",
 )
 def draw(dataset: str, confusion: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the counts of predictions of an experiment."""
@@ -41,14 +41,14 @@ def draw(dataset: str, confusion: Path, settings: ReportSettings) -> Drawn:
 def draw_recall(curves: pd.DataFrame) -> Figure:
     """One panel per class, at most four beside each other, one line per system; a block of rows per noise kind.
 
-    curves: columns noise, snr_db, system, label, recall (0 to 1), in the order to be drawn.
+    curves: columns noise, snr_db, rate, system, label, recall (0 to 1), in the order to be drawn.
     """
     if curves.empty:
-        return sentence_figure("No prediction at an SNR was made in this experiment.")
+        return sentence_figure("No prediction at an SNR or a rate was made in this experiment.")
     classes = list(dict.fromkeys(curves["label"]))
     drawn = drawn_labels(classes)
     noises = list(dict.fromkeys(curves["noise"]))
-    places = sorted({plain_number(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
+    with_snr = curves[curves["rate"].isna()]
     styles = system_styles(list(dict.fromkeys(curves["system"])))
     # Five classes stand as three and two, not as four and one.
     rows_each = math.ceil(len(classes) / MOST_COLUMNS)
@@ -56,18 +56,21 @@ def draw_recall(curves: pd.DataFrame) -> Figure:
     rows = rows_each * len(noises)
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 2.2 * rows + 0.4 + legend_height(styles)), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+        axes = figure.subplots(rows, columns, squeeze=False, sharex="row", sharey=True)
         for block, noise in enumerate(noises):
             panels = axes[block * rows_each : (block + 1) * rows_each].flatten()
+            own = curves[curves["noise"] == noise]
+            has_rates = own["rate"].notna().all()
+            places = ordered_levels(own if has_rates else with_snr)
             for axis in panels[len(classes) :]:
                 axis.set_axis_off()
+            for axis in panels[-columns:]:
+                axis.set_xlabel("rate" if has_rates else "SNR in dB")
             for axis, label in zip(panels, classes, strict=False):
-                here = curves[(curves["noise"] == noise) & (curves["label"] == label)]
+                here = own[own["label"] == label]
                 draw_curves(axis, here.rename(columns={"recall": "value"}), styles, places)
                 axis.set_title(f"{drawn[label]}, {noise_label(noise)}" if len(noises) > 1 else drawn[label], loc="left")
                 axis.tick_params(labelbottom=True)
-        for axis in axes[-1]:
-            axis.set_xlabel("SNR in dB")
         for axis in axes[:, 0]:
             axis.set_ylabel("recall")
         legend_below(figure, styles)

@@ -11,18 +11,19 @@ from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
 from nmer.metrics import METRICS
-from nmer.names import AVERAGE, all_clean, plain_number
+from nmer.names import AVERAGE, all_clean
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_bars, draw_chance, draw_clean, draw_curves
 from nmer.results.labels import noise_label
+from nmer.results.levels import ordered_levels, severity_of, with_rates
 from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
 from nmer.results.wording import decibels, short_title
 
-COLUMNS = ("dataset", "noise", "snr_db", "system", "metric", "value", "low", "high", "chance", "clean")
+COLUMNS = ("dataset", "noise", "snr_db", "rate", "system", "metric", "value", "low", "high", "chance", "clean")
 
 _INTERVALS = {
     **dict.fromkeys(("dataset", "system", "regime", "noise"), "str"),
@@ -36,20 +37,20 @@ _INTERVALS = {
     "robustness",
     position=1,
     sources=("intervals", "chance", "settings"),
-    reads=("metrics",),
+    reads=("metrics", "rates"),
     title="Robustness",
     caption=(
-        "Each metric, averaged over the incomplete conditions, against the SNR; at one level a bar per system. Upright "
-        "lines: 95 % intervals. Dotted: chance, what a constant prediction attains (UA: 1 / classes; WA: the share of "
-        "the largest class; MAE: that of the median of the training scores). Dash-dotted: a system trained on clean "
-        "data, scored on clean data."
+        "Each metric, averaged over the incomplete conditions, against the SNR, or the rate of a noise kind that has "
+        "rates; at one level a bar per system. Upright lines: 95 % intervals. Dotted: chance, what a constant "
+        "prediction attains (UA: 1 / classes; WA: the share of the largest class; MAE: that of the median of the "
+        "training scores). Dash-dotted: a system trained on clean data, scored on clean data."
     ),
-    alternative="Line charts of the scores of Table 2 against the SNR, bar charts at a single level.",
+    alternative="Line charts of the scores of Table 2 against the SNR or the rate, bar charts at a single level.",
 )
 def draw(intervals: Path, chance: Path, settings: ReportSettings) -> Drawn:
     """The figure and its data from the files of an experiment."""
     curves = robustness(read_intervals(intervals), settings, read_trainings(chance))
-    return Drawn(curves, draw_robustness(curves, settings))
+    return Drawn(curves, draw_robustness(curves, settings), note="" if curves.empty else _left_out(settings))
 
 
 def read_intervals(path: str | Path) -> pd.DataFrame:
@@ -62,10 +63,11 @@ def robustness(
 ) -> pd.DataFrame:
     """What the robustness curves show, columns COLUMNS, least noise first.
 
-    intervals: as :func:`read_intervals` gives them; the cells are those of Table 2. Kinds without an SNR have no place
-    on the axis and are left out. chance: what a constant prediction attains, from ``trainings`` (verdicts of
-    ``nmer.results.chance``); missing without them. clean: the score of the same training on clean data, where it is
-    the same at every level, that is for a system trained on clean data; else missing.
+    intervals: as :func:`read_intervals` gives them; the cells are those of Table 2. A rate is under the name of its
+    kind; kinds without a level have no place on an axis and are left out. chance: what a constant prediction attains,
+    from ``trainings`` (verdicts of ``nmer.results.chance``); missing without them. clean: the score of the same
+    training on clean data, where it is the same at every level, that is for a system trained on clean data; else
+    missing.
     """
     cells = with_chance(of_regime(intervals, "incomplete"), trainings)
     without_noise = intervals["dataset"].map(
@@ -75,63 +77,79 @@ def robustness(
     key = ["dataset", "system", "metric"]
     clean = trained_clean.groupby(key)["value"].mean().rename("clean").reset_index()
     cells = cells.merge(clean, how="left", on=key)
+    run = select(cells, {"corruption": corruptions(settings), "condition": [AVERAGE]})
+    levels = with_rates(run, settings)
+    levels = levels.assign(severity=severity_of(levels)).dropna(subset="severity")
     order = {
         "dataset": list(settings.datasets),
-        "noise": list(settings.snr_db),
+        "noise": list(dict.fromkeys(levels["noise"])),
         "system": settings.multimodal_systems,
         "metric": settings.metrics,
-        "corruption": corruptions(settings),
-        "condition": [AVERAGE],
+        "severity": sorted(set(levels["severity"])),
     }
-    return select(cells[cells["snr_db"].notna()], order)[list(COLUMNS)]
+    return select(levels, order)[list(COLUMNS)]
 
 
 def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
-    """Each metric against SNR, two beside each other, one line per system with its 95 % intervals.
+    """Each metric against SNR or rate, two beside each other, one line per system with its 95 % intervals.
 
     curves: as ``robustness`` returns. Rows: datasets, noise kinds and, where there are more than two, metrics. Metrics
     that are fractions share the scale of their row. Noise grows to the right. A row with one level has a bar per
     system. Dotted: chance, where it is known. Dash-dotted: scores on clean data, where there are any.
     """
     if curves.empty:
-        return sentence_figure("No score at an SNR was run in this experiment.")
+        return sentence_figure("No score at an SNR or a rate was run in this experiment.")
     metrics = list(dict.fromkeys(curves["metric"]))
     run = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
     pairs = [metrics[first : first + 2] for first in range(0, len(metrics), 2)]
     rows = [(place, beside) for place in run for beside in pairs]
     styles = system_styles(list(dict.fromkeys(curves["system"])))
-    levels = {row: _levels(curves[(curves["dataset"] == row[0]) & (curves["noise"] == row[1])]) for row in run}
-    places = _levels(curves)
+    parts = {row: curves[(curves["dataset"] == row[0]) & (curves["noise"] == row[1])] for row in run}
+    levels = {row: ordered_levels(part) for row, part in parts.items()}
+    kinds = {noise: part for noise, part in curves.groupby("noise", sort=False) if part["rate"].notna().all()}
+    with_snr = curves[curves["rate"].isna()]
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 2.6 * len(rows) + 0.3 + legend_height(styles)), layout="constrained")
         axes = figure.subplots(len(rows), min(len(metrics), 2), squeeze=False)
         for row, ((dataset, noise), beside) in zip(axes, rows, strict=True):
             single = len(levels[dataset, noise]) == 1
-            level = f", {decibels(levels[dataset, noise][0])}" if single else ""
+            level = _level(levels[dataset, noise][0], noise in kinds) if single else ""
             for axis in row[len(beside) :]:
                 axis.set_axis_off()
             if all(METRICS[metric].is_fraction for metric in beside):
                 for axis in row[1 : len(beside)]:
                     axis.sharey(row[0])
             for axis, metric in zip(row, beside, strict=False):
-                here = (curves["dataset"] == dataset) & (curves["noise"] == noise) & (curves["metric"] == metric)
+                here = parts[dataset, noise][parts[dataset, noise]["metric"] == metric]
                 if single:
-                    draw_bars(axis, curves[here], styles)
+                    draw_bars(axis, here, styles)
                 else:
-                    draw_curves(axis, curves[here], styles, places)
-                draw_chance(axis, curves[here])
-                draw_clean(axis, curves[here], styles)
+                    draw_curves(axis, here, styles, ordered_levels(kinds.get(noise, with_snr)))
+                draw_chance(axis, here)
+                draw_clean(axis, here, styles)
                 name = short_title(dataset, settings.datasets[dataset])
                 axis.set_title(f"{name}, {noise_label(noise)}{level}", loc="left")
                 axis.set_ylabel(f"{metric} ({METRICS[metric].label})")
                 axis.tick_params(labelleft=True)
-        lowest = [row for row, (about, _beside) in zip(axes, rows, strict=True) if len(levels[about]) > 1][-1:]
-        for axis in itertools.chain(*lowest):
-            axis.set_xlabel("SNR in dB (more noise to the right)")
+        for has_rates, quantity in ((False, "SNR in dB"), (True, "rate")):
+            several = [
+                row
+                for row, (about, _beside) in zip(axes, rows, strict=True)
+                if len(levels[about]) > 1 and (about[1] in kinds) == has_rates
+            ]
+            for axis in itertools.chain(*several[-1:]):
+                axis.set_xlabel(f"{quantity} (more noise to the right)")
         legend_below(figure, styles)
     return figure
 
 
-def _levels(curves: pd.DataFrame) -> list[float]:
-    """SNRs in dB, least noise first."""
-    return sorted({plain_number(snr_db) for snr_db in curves["snr_db"]}, reverse=True)
+def _level(level: float, is_rate: bool) -> str:
+    """The only level of a row, as its title ends."""
+    return f", rate {level:g}" if is_rate else f", {decibels(level)}"
+
+
+def _left_out(settings: ReportSettings) -> str:
+    """A sentence on the noises that have no level; none where every noise has one."""
+    rates = {noise for noises in settings.rates.values() for noise in noises}
+    names = [noise_label(noise) for noise, levels in settings.snr_db.items() if not levels and noise not in rates]
+    return f"Not shown, for want of a level: {', '.join(names)}." if names else ""
