@@ -15,7 +15,7 @@ from synthetic_results import run_step
 
 from nmer.errors import DataError
 from nmer.report_settings import DatasetSettings, ReportSettings
-from nmer.results.chance import COLUMNS, judge, judge_runs, levels, per_cell, read_trainings
+from nmer.results.chance import COLUMNS, chance_levels, judge, judge_runs, per_cell, read_trainings
 from nmer.results.chance_texts import status_line, warnings
 from nmer.results.curves import CHANCE_COLOR
 from nmer.results.figures.conditions import condition_scores, draw_conditions
@@ -218,9 +218,9 @@ def counts(table: pd.DataFrame, **where: object) -> tuple[int, int]:
 def test_the_step_writes_what_the_functions_find(runs, trainings):
     assert list(trainings) == list(COLUMNS)
     pd.testing.assert_frame_equal(trainings, judge_runs(read_runs(runs)), check_dtype=False, atol=1e-6)
-    assert levels(trainings)["corpus", "UA"] == pytest.approx(1 / 3)
+    assert chance_levels(trainings)["corpus", "UA"] == pytest.approx(1 / 3)
     labels = all_noisy(make_predictions(1, 1, utterances=42))["label"]
-    assert levels(trainings)["corpus", "WA"] == pytest.approx(labels.value_counts().max() / 42)
+    assert chance_levels(trainings)["corpus", "WA"] == pytest.approx(labels.value_counts().max() / 42)
 
 
 def test_each_training_is_judged_by_itself(trainings):
@@ -423,7 +423,7 @@ def lines_at(axis: object) -> list[float]:
 def test_curves_of_wa_and_ua_have_a_line_of_chance(statistics, trainings):
     intervals = read_intervals(statistics / "intervals.csv")
     figure = draw_robustness(robustness(intervals, SETTINGS, trainings), SETTINGS)
-    level = levels(trainings)
+    level = chance_levels(trainings)
     assert [lines_at(axis) for axis in figure.axes] == [
         [level[dataset, metric]] for dataset in SETTINGS.datasets for metric in ("WA", "UA")
     ]

@@ -495,25 +495,25 @@ def test_a_claim_is_added_by_a_few_lines(tmp_path, reference, papers, paper_sett
 
 FAULTS = {
     "not toml": ("[[claim]\n", "cannot be read as claims"),
-    "no claims": ("claims = 3\n", r"must hold entries \[\[claim\]\]"),
+    "no claims": ("claims = 3\n", r"may contain only \[\[claim\]\] entries"),
     "unknown key": (LEAD.replace("metric", "metrik"), "'lead': unknown key 'metrik'. Did you mean 'metric'"),
     "no id": (LEAD.replace('id = "lead"', ""), "'number 1': lacks the key 'id'"),
     "same id": (LEAD + LEAD, "'lead': another claim has this id"),
-    "relation": (LEAD.replace('"gap"', '"gaps"'), "'lead': there is no relation 'gaps' here. Did you mean 'gap'"),
-    "growth of a table": (LEAD.replace('"gap"', '"growth"'), "'lead': there is no relation 'growth'"),
-    "table": (LEAD.replace("table = 2", "table = 1"), "'lead': there are no claims of Table 1"),
-    "figure": (GROWTH.replace("= 3", "= 2"), "'grows': there are no claims of Figure 2"),
-    "system": (LEAD.replace('"nmer"', '"nmr"'), "'lead': there is no system 'nmr'. Did you mean 'nmer'"),
-    "level": (LEAD.replace("-10", "[-10, -15]"), "'lead': there is no snr_db '-15'"),
+    "relation": (LEAD.replace('"gap"', '"gaps"'), "'lead': unknown relation 'gaps'. Did you mean 'gap'"),
+    "growth of a table": (LEAD.replace('"gap"', '"growth"'), "'lead': unknown relation 'growth'"),
+    "table": (LEAD.replace("table = 2", "table = 1"), "'lead': table 1 is not possible"),
+    "figure": (GROWTH.replace("= 3", "= 2"), "'grows': figure 2 is not possible"),
+    "system": (LEAD.replace('"nmer"', '"nmr"'), "'lead': unknown system 'nmr'. Did you mean 'nmer'"),
+    "level": (LEAD.replace("-10", "[-10, -15]"), "'lead': unknown snr_db '-15'"),
     "empty": (LEAD.replace("-10", "[]"), "'lead': snr_db is an empty list"),
-    "itself": (LEAD.replace('"mmin"', '"nmer"'), "'lead': 'nmer' stands in both"),
-    "gap to whom": (LEAD.replace('others = "mmin"', ""), "'lead': must say which systems"),
-    "origin": (LEAD.replace('"paper"', '"us"'), "'lead': origin must be 'paper' or 'tables'"),
+    "itself": (LEAD.replace('"mmin"', '"nmer"'), "'lead': 'nmer' is in both"),
+    "gap to whom": (LEAD.replace('others = "mmin"', ""), "'lead': names no systems to compare"),
+    "origin": (LEAD.replace('"paper"', '"us"'), "'lead': origin must be 'paper'"),
     "section": (LEAD + "section = 3\n", "'lead': id, text and section must be text"),
     "of": (LEAD + 'of = "some"\n', "'lead': of must be 'all' or 'most'"),
     "most between": (
         LEAD.replace("more_than = 0", 'between = [1, 2]\nof = "most"'),
-        "'lead': of must be 'all' or 'most', and 'most' takes",
+        "'lead': of must be 'all' or 'most', and 'most' needs",
     ),
     "others of a drop": (LEAD.replace('"gap"', '"drop"'), "'lead': the relation 'drop' compares levels"),
     "one level": (
@@ -529,11 +529,11 @@ FAULTS = {
     "no number": (LEAD.replace("= 0", '= "0"'), "'lead': more_than must be a number"),
     "about": (LEAD.replace("more_than = 0", "about = 9"), "'lead': about needs a tolerance"),
     "useless tolerance": (LEAD + "tolerance = 1\n", "'lead': about needs a tolerance in points; more_than"),
-    "between": (LEAD.replace("more_than = 0", "between = [5, 2]"), "'lead': between goes from the smaller"),
+    "between": (LEAD.replace("more_than = 0", "between = [5, 2]"), "'lead': between needs the smaller number first"),
     "each": (LEAD + 'each = ["snr"]\n', "'lead': each must be a list of some of dataset, system"),
     "best at most": (
         LEAD.replace('"gap"', '"best"').replace("more_than", "at_most"),
-        "'lead': the relation 'best' takes more_than",
+        "'lead': the relation 'best' needs more_than",
     ),
     "compared": (LEAD + 'compared_with = {dataset = "IEMOCAP"}\n', "'lead': compared_with must be a table"),
 }
@@ -568,7 +568,7 @@ def test_the_step_writes_a_table_for_machines_and_two_for_people(tmp_path, refer
     assert page.find(".//caption/span").text.startswith("The paper's claims")
     assert {head.get("scope") for head in page.iter("th")} == {"col", "row", "rowgroup"}
     origins = [row.find("th").text for row in page.iter("tr") if row.get("class") == "origin"]
-    assert origins == ["The paper says", "Follows from the paper's tables, but is not said"]
+    assert origins == ["The paper says", "Follows from the paper's tables, but is not stated"]
     body = [row for row in page.iter("tr") if row.find("td") is not None]
     assert len(body) == len(audited)
     words = [row.findall("td")[-1].text for row in body]
@@ -592,7 +592,7 @@ def test_the_step_ends_in_one_line_on_a_faulty_claim(tmp_path, reference, paper_
         run_step("audit_claims.py", *arguments, "--reference", reference, "--output-stem", tmp_path / "claims")
     error = capsys.readouterr().err
     assert error.startswith("error: ")
-    assert "mine.toml: claim 'lead': there is no system 'nmr'" in error
+    assert "mine.toml: claim 'lead': unknown system 'nmr'" in error
     assert error.count("\n") == 1
     assert not list(tmp_path.glob("claims*"))
 

@@ -122,7 +122,7 @@ TWENTY = [f"u{number:02d}" for number in range(20)]
 @pytest.mark.parametrize(
     ("folds", "clusters", "units", "text"),
     [
-        ({1: TWENTY}, {}, 20, "20 utterances (speakers or videos are not known)"),
+        ({1: TWENTY}, {}, 20, "20 utterances (speakers or videos are unknown)"),
         ({1: TWENTY}, {name: name[-1] for name in TWENTY}, 10, "10 speakers or videos"),
         (
             {1: TWENTY},
@@ -130,8 +130,8 @@ TWENTY = [f"u{number:02d}" for number in range(20)]
             20,
             "20 utterances (fewer than 8 speakers or videos: 7)",
         ),
-        ({1: TWENTY}, dict.fromkeys(TWENTY[1:], "x"), 20, "20 utterances (speakers or videos are not known)"),
-        ({1: TWENTY[:10], 2: TWENTY[10:]}, {}, 2, "2 folds (speakers or videos are not known)"),
+        ({1: TWENTY}, dict.fromkeys(TWENTY[1:], "x"), 20, "20 utterances (speakers or videos are unknown)"),
+        ({1: TWENTY[:10], 2: TWENTY[10:]}, {}, 2, "2 folds (speakers or videos are unknown)"),
         (
             {1: TWENTY[:10], 2: TWENTY[10:]},
             {name: name[:2] + str(int(name[-1]) // 2) for name in TWENTY},

@@ -123,7 +123,7 @@ def test_wrong_calls_are_refused_in_one_line(tmp_path, capsys):
     assert "no run in common" in failure(capsys, tmp_path, "first", "second")
     assert "--metrics: unknown metric 'UAR'" in failure(capsys, tmp_path, "first", "third", "--metrics", "UAR")
     said = failure(capsys, tmp_path, "first", "third", "--metrics", "F1")
-    assert "the scores hold none of F1. Choose from: WA, UA." in said
+    assert "the scores contain none of F1. Choose from: WA, UA." in said
     (tmp_path / "third" / "scores.csv").unlink()
     assert "nmer run third" in failure(capsys, tmp_path, "first", "third")
     write_experiment(tmp_path, "third", 3)

@@ -11,7 +11,7 @@ from synthetic_predictions import make_predictions, write_run
 
 from nmer.errors import DataError
 from nmer.report_settings import DatasetSettings, ReportSettings, UnimodalSettings
-from nmer.results.chance import judge_runs, levels
+from nmer.results.chance import chance_levels, judge_runs
 from nmer.results.chance_texts import shown_cells, warnings
 from nmer.results.contributions import measure
 from nmer.results.figures.calibration import draw_calibration
@@ -135,7 +135,7 @@ def test_averages_behind_intervals_are_those_of_the_tables(runs, scores):
 def test_chance_is_judged_for_the_average_of_each_corpus(runs):
     trainings = judge_runs(runs)
     assert set(trainings.loc[trainings["condition"] == "average", "dataset"]) == {"three", "two"}
-    assert all(levels(trainings)[dataset, "UA"] == pytest.approx(1 / 3) for dataset in TESTED)
+    assert all(chance_levels(trainings)[dataset, "UA"] == pytest.approx(1 / 3) for dataset in TESTED)
     shown = shown_cells(trainings, SETTINGS)
     nmer = shown[(shown["dataset"] == "two") & (shown["system"] == "nmer")]
     assert set(nmer["condition"]) == {"a", "l", "average", "none"}

@@ -13,7 +13,7 @@ from nmer.errors import DataError
 from nmer.plan.settings import EvaluationSettings
 from nmer.report_settings import DatasetSettings, ReportSettings
 from nmer.results import statistics
-from nmer.results.chance import judge_runs, judge_scores, levels, read_trainings
+from nmer.results.chance import chance_levels, judge_runs, judge_scores, read_trainings
 from nmer.results.contrasts import UNDEFINED, Contrasts
 from nmer.results.contributions import measure
 from nmer.results.experiments import compare_experiments, to_markdown
@@ -132,7 +132,7 @@ def test_a_training_is_at_chance_where_the_median_is_not_worse_or_it_says_the_sa
     assert cell(trainings, system="mmin", condition="v", repeat=2)["at_chance"] == 1
     assert cell(trainings, system="mmin", condition="average", repeat=2)["at_chance"] == 1
     assert cell(trainings, system="mmin", condition="v", repeat=1)["at_chance"] == 0
-    assert levels(trainings) == {("corpus", "MAE"): pytest.approx(found["median_mae"])}
+    assert chance_levels(trainings) == {("corpus", "MAE"): pytest.approx(found["median_mae"])}
     trainings.to_csv(tmp_path / "chance.csv", index=False)
     pd.testing.assert_frame_equal(read_trainings(tmp_path / "chance.csv"), trainings, check_dtype=False)
 

@@ -63,7 +63,7 @@ def test_a_comparison_is_paired():
     assert (row.low, row.high) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half))
     assert row.effect == pytest.approx(2 * math.asin(math.sqrt(0.5)) - 2 * math.asin(math.sqrt(0.4)))
     assert row.p_value < 1e-11
-    assert row.units == f"{UNITS} utterances (speakers or videos are not known)"
+    assert row.units == f"{UNITS} utterances (speakers or videos are unknown)"
 
 
 def test_p_values_are_adjusted_by_holm_over_what_is_tested():
@@ -236,7 +236,7 @@ def test_the_step_takes_speakers_from_the_store(tmp_path, known):
     given = ("--settings", SETTINGS.to_json(), "--scores", *paths, "--output", tmp_path / "statistics")
     run_step("compare_systems.py", *given, "--features", make_store(tmp_path / "corpus.h5", speakers))
     units = set(pd.read_csv(tmp_path / "statistics" / "comparisons.csv")["units"])
-    assert units == {"10 speakers or videos" if known else "40 utterances (speakers or videos are not known)"}
+    assert units == {"10 speakers or videos" if known else "40 utterances (speakers or videos are unknown)"}
 
 
 def test_the_step_writes_every_file(tmp_path):

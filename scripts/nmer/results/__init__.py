@@ -1,1 +1,1 @@
-"""From scores and noisy embeddings to tables, figures and the report; nothing here trains or corrupts."""
+"""Make tables, figures and the report from scores and noisy embeddings. Does not train or corrupt."""

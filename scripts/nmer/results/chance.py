@@ -1,9 +1,9 @@
-"""Which trainings are at chance: the one definition that tables, figures, the report and ``make status`` use.
+"""Find trainings at chance. Tables, figures, the report and ``make status`` all use this definition.
 
-A training (one fold and repeat of a run) is judged for every cell it contributes to, by its own items alone, so that
-one repeat is enough. Its items are the test utterances of its fold. An utterance that is tested under several
-conditions of the cell is one item, correct to the share of these conditions in which it is classified correctly: six
-answers about one utterance are not six independent observations. Not for marking a table: see ``tables`` and
+A training (one fold and repeat of a run) is judged for every cell it contributes to, using only its own items, so one
+repeat is enough. Its items are the test utterances of its fold. An utterance tested under several conditions of the
+cell is one item; its value is the share of these conditions in which it is classified correctly, because six
+predictions for one utterance are not six independent observations. For marks in tables, see ``tables`` and
 ``chance_texts``.
 """
 
@@ -27,10 +27,10 @@ from nmer.snr_column import merged_by_level, with_snr
 
 CONFIDENCE = 0.95
 ONE_CLASS = 0.99
-"""With at least this share of its predictions in one class, a training has learnt nothing."""
+"""A training with at least this share of its predictions in one class is at chance."""
 
 CELL = (*RUN, "condition")
-"""What a training is judged for; ``average`` is the incomplete conditions together."""
+"""Keys of a judged cell; ``average`` combines the incomplete conditions."""
 
 MARKS = ("trainings", "at_chance", "wa_at_majority")
 _TYPES = {
@@ -67,13 +67,13 @@ class Verdict(NamedTuple):
 
     @property
     def at_chance(self) -> bool:
-        """Whether nearly all predictions are one class, or UA is not shown to be above 1 / classes."""
+        """Whether nearly all predictions are one class, or UA is not significantly above 1 / classes."""
         return self.most_predicted >= ONE_CLASS or self.ua_low <= 1 / self.classes
 
     @property
     def wa_at_majority(self) -> bool:
-        """Whether WA is not above that of predicting the largest class always. Without UA's verdict it proves little:
-        on imbalanced classes a system that finds the small ones may lose WA by it."""
+        """Whether WA does not exceed that of always predicting the largest class. On its own it proves little: on
+        imbalanced classes, a system that detects the small classes may lose WA."""
         return self.wa <= self.majority
 
 
@@ -81,11 +81,11 @@ def judge(labels: np.ndarray, predicted: np.ndarray) -> Verdict:
     """Judge one training for one cell.
 
     labels: (n,) class numbers. predicted: (conditions, n) class numbers, -1 where an utterance is not tested under a
-    condition; an utterance that is tested under none is no item. Raises ValueError without an item.
-    The interval is an adjusted Wald interval for a mean of proportions, as UA is one of recalls: 4 / classes items are
-    added to each class, answered as a guess would, one in ``classes`` correctly. It keeps its width where a recall is
-    0 or 1, as those of a constant prediction are. For two classes it is Agresti and Caffo's (2000); for more, Price and
-    Bonett (2004) add the same number, half of it correct, which would pull the interval up from chance.
+    condition; an utterance tested under none is not an item. Raises ValueError if there is no item.
+    The interval is an adjusted Wald interval for a mean of proportions (UA is the mean of recalls): 4 / classes items
+    are added to each class, of which one in ``classes`` is correct, as for a guess. It keeps its width if a recall is 0
+    or 1, as for a constant prediction. For two classes it is Agresti and Caffo's (2000). For more, Price and Bonett
+    (2004) add the same number with half of it correct, which would shift the interval above chance.
     """
     tested = predicted >= 0
     is_item = tested.any(axis=0)
@@ -116,7 +116,7 @@ class ScoreVerdict(NamedTuple):
     """One training that predicts scores, judged for one cell.
 
     items: utterances. mae: mean absolute error. median_mae: that of the median of the training scores. corr: mean
-    correlation over the conditions, NaN where it is undefined in one.
+    correlation over the conditions, NaN if it is undefined in one.
     """
 
     items: int
@@ -126,7 +126,7 @@ class ScoreVerdict(NamedTuple):
 
     @property
     def at_chance(self) -> bool:
-        """Whether a constant is not worse, or the predictions are constant themselves."""
+        """Whether a constant prediction is at least as good, or the predictions are constant."""
         return not self.mae < self.median_mae or bool(np.isnan(self.corr))
 
 
@@ -134,7 +134,7 @@ def judge_scores(labels: np.ndarray, predicted: np.ndarray, median: float) -> Sc
     """Judge one training that predicts scores for one cell.
 
     labels: (n,). predicted: (conditions, n), NaN where an utterance is not tested under a condition. median: of the
-    training scores. An utterance counts once, by its mean error over the conditions. Raises ValueError without an item.
+    training scores. An utterance counts once, with its mean error over conditions. Raises ValueError without any item.
     """
     tested = ~np.isnan(predicted)
     is_item = tested.any(axis=0)
@@ -153,10 +153,10 @@ def judge_scores(labels: np.ndarray, predicted: np.ndarray, median: float) -> Sc
 
 
 def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
-    """Every training of these runs, judged for each condition and the incomplete ones together. Columns COLUMNS, or of
-    scores SCORE_COLUMNS.
+    """Judge every training of these runs for each condition and for the incomplete ones combined.
 
-    References with a constant prediction are not judged: they are what others are held against.
+    Returns the columns COLUMNS, or SCORE_COLUMNS for scores. References with a constant prediction are not judged,
+    because they define chance.
     """
     rows: list[tuple[object, ...]] = []
     columns: tuple[str, ...] = COLUMNS
@@ -180,8 +180,8 @@ def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def read_trainings(path: str | Path) -> pd.DataFrame:
-    """What ``find_chance.py`` wrote: columns COLUMNS or SCORE_COLUMNS, typed. Raises DataError if the file is missing
-    or damaged."""
+    """Read the output of ``find_chance.py``: columns COLUMNS or SCORE_COLUMNS, typed. Raises DataError if the file is
+    missing or damaged."""
     try:
         with Path(path).open(encoding="utf-8") as stream:
             of_scores = "median_mae" in stream.readline()
@@ -191,9 +191,9 @@ def read_trainings(path: str | Path) -> pd.DataFrame:
 
 
 def per_cell(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Marks of every cell, columns CELL and MARKS: how many trainings it has, and how many of them are at chance.
+    """Count the trainings of every cell, and those at chance, in the columns CELL and MARKS.
 
-    trainings: as of :func:`judge_runs`.
+    trainings: as returned by :func:`judge_runs`.
     """
     if "wa_at_majority" not in trainings:  # scores have no WA
         trainings = trainings.assign(wa_at_majority=0)
@@ -203,10 +203,10 @@ def per_cell(trainings: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_marks(cells: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:
-    """Cells of scores with the columns MARKS, missing where no training was judged.
+    """Add the columns MARKS to cells of scores, missing where no training was judged.
 
-    cells: columns CELL. trainings: as of :func:`judge_runs`, or None. A mark belongs to the whole cell, so that its
-    rows of all metrics have the same.
+    cells: columns CELL. trainings: as returned by :func:`judge_runs`, or None. A mark applies to the whole cell, so the
+    rows of all its metrics have the same marks.
     """
     if trainings is None:
         return cells.assign(**{name: pd.array([pd.NA] * len(cells), dtype="Int64") for name in MARKS})
@@ -214,24 +214,24 @@ def with_marks(cells: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFr
 
 
 def with_chance(scores: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:
-    """Rows of scores with the column ``chance``: the level of :func:`levels`, missing where it is not known.
+    """Add the column ``chance`` to rows of scores: the level from :func:`chance_levels`, missing if unknown.
 
-    scores: columns dataset and metric. trainings: as of :func:`judge_runs`, or None.
+    scores: columns dataset and metric. trainings: as returned by :func:`judge_runs`, or None.
     """
-    known = {} if trainings is None else levels(trainings)
+    known = {} if trainings is None else chance_levels(trainings)
     places = zip(scores["dataset"], scores["metric"], strict=True)
     return scores.assign(chance=pd.array([known.get(place) for place in places], dtype="Float64").astype("float64"))
 
 
-def levels(trainings: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """(dataset, metric) -> what a constant prediction attains: UA 1 / classes, WA the share of the largest class,
-    MAE that of the median of the training scores.
+def chance_levels(trainings: pd.DataFrame) -> dict[tuple[str, str], float]:
+    """Return (dataset, metric) -> the score of a constant prediction: UA 1 / classes, WA the share of the largest
+    class, MAE that of the median of the training scores.
 
-    trainings: as of :func:`judge_runs`. The share is that of a fold's test utterances, averaged over the trainings.
+    trainings: as returned by :func:`judge_runs`. The share is that of a fold's test utterances, a mean over trainings.
     """
     found = {}
     for dataset, tested in trainings.groupby("dataset", sort=False):
-        # Under an incomplete condition alone, only some of the utterances may be tested.
+        # A single incomplete condition may test only some of the utterances.
         of_all_utterances = (AVERAGE, ALL_NOISY, all_clean(modalities_of(tested["condition"].unique())))
         rows = tested[tested["condition"].isin(of_all_utterances)]
         if "median_mae" in rows:

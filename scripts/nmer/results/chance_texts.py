@@ -1,4 +1,4 @@
-"""What the report and ``make status`` say of trainings at chance. Not for the definition: that is ``chance``."""
+"""Texts on trainings at chance for the report and ``make status``. The definition is in ``chance``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nmer.snr_column import snr_of
 
 
 def shown_cells(trainings: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
-    """Marks of the cells that Tables 2 to 5 show, each once. Columns CELL and MARKS.
+    """Return the marks of the cells in Tables 2 to 5, each once. Columns CELL and MARKS.
 
     trainings: verdicts of ``nmer.results.chance``. settings: those of the tables.
     """
@@ -40,7 +40,7 @@ def shown_cells(trainings: pd.DataFrame, settings: ReportSettings) -> pd.DataFra
 
 
 def warnings(trainings: pd.DataFrame, settings: ReportSettings) -> list[str]:
-    """One sentence per dataset, noise kind and level that has a cell at chance, naming its systems."""
+    """Return one sentence per dataset, noise kind and level with a cell at chance, naming its systems."""
     cells = shown_cells(trainings, settings)
     cells = cells[cells["at_chance"] > 0].sort_values("snr_db", ascending=False, kind="stable")
     sentences = []
@@ -58,9 +58,9 @@ def warnings(trainings: pd.DataFrame, settings: ReportSettings) -> list[str]:
 
 
 def status_line(scores: Iterable[Path], verdicts: Path, settings: ReportSettings) -> str:
-    """How many cells of the tables have a training at chance, of those evaluated so far; empty if none is.
+    """Return a line on how many of the evaluated cells have a training at chance; empty if none has.
 
-    scores: of the evaluations. verdicts: the table of ``find_chance.py``, read where it is newer than all of them;
+    scores: files of the evaluations. verdicts: the table of ``find_chance.py``, read if it is newer than all of them;
     otherwise the predictions are judged. Raises DataError if a file is damaged.
     """
     found = [path for path in scores if path.exists() and predictions_path(path).exists()]

@@ -1,7 +1,7 @@
-"""The paper's claims as data: what an entry of ``workflow/reference/claims.toml`` says. Not for judging one.
+"""Read the paper's claims from ``workflow/reference/claims.toml``. For verdicts, see ``claims_audit``.
 
-A claim selects scores of one of the paper's tables and says what a relation between them has to be; the head of the
-file lists the keys. A claim of Figure 3 has no numbers of the paper: there every distance has to grow.
+A claim selects scores from one of the paper's tables and bounds a relation between them; the head of the file lists the
+keys. The paper gives no numbers for the claim on Figure 3: every distance must grow.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ RELATIONS = {
     "acceleration": "loss from each level to the next, less the loss before it",
 }
 OVER_LEVELS = {"drop": 2, "steps": 2, "acceleration": 3}
-"""Relations that compare levels of a system, and how many levels they need."""
+"""Relations that compare levels of a system, and the number of levels they need."""
 
 PAPER, TABLES = "paper", "tables"
-ORIGINS = {PAPER: "The paper says", TABLES: "Follows from the paper's tables, but is not said"}
+ORIGINS = {PAPER: "The paper says", TABLES: "Follows from the paper's tables, but is not stated"}
 ALL, MOST = "all", "most"
 EXPECTATIONS = ("more_than", "at_most", "about", "between")
 REQUIRED = ("id", "text", "origin", "relation")
@@ -52,7 +52,7 @@ FIGURE_KEYS = (*REQUIRED, "section", "figure", *DISTANCE_VALUES)
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a quantity has to be, in points: from ``low`` (itself excluded if ``strict``) to ``high``."""
+    """The bounds of a quantity, in points: from ``low`` (excluded if ``strict``) to ``high``."""
 
     text: str
     low: float = -math.inf
@@ -70,10 +70,10 @@ GROWS = Bounds("above 0", low=0, strict=True)
 
 @dataclass(frozen=True)
 class Claim:
-    """One claim: ``selection`` and ``compared_with`` hold a tuple of values for each field, all of ``each`` by itself.
+    """One claim: ``selection`` and ``compared_with`` have a tuple of values per field; those of ``each`` are separate.
 
-    A claim of Figure 3 has no table, and its distances have to grow. origin: whether the paper says it, in ``section``
-    if that is known, or it follows from its tables. of: whether all quantities have to be within the bounds, or most.
+    A claim on Figure 3 has no table, and its distances must grow. origin: whether the paper states it (in ``section``,
+    if known) or it follows from its tables. of: whether all quantities must be within the bounds, or most.
     """
 
     name: str
@@ -90,13 +90,13 @@ class Claim:
 
     @property
     def source(self) -> str:
-        """Where the paper shows it."""
+        """The section and the table or figure of the paper."""
         shown = "Figure 3" if self.table is None else f"Table {self.table}"
         return f"section {self.section}, {shown}" if self.section else shown
 
     @property
     def expected(self) -> str:
-        """What is computed and what it has to be, in words."""
+        """The computed relation and its bounds, in words."""
         if self.table is None:
             return f"growth from each level to the next: {self.bounds.text}"
         other = ", ".join(values_text(name, values) for name, values in self.compared_with.items())
@@ -104,21 +104,21 @@ class Claim:
         return f"{RELATIONS[self.relation]}{f', less the same with {other}' if other else ''}: {self.bounds.text}{most}"
 
     def cases(self) -> Iterator[Selection]:
-        """A selection for every combination of the values of ``each``."""
+        """Yield a selection for every combination of the values of ``each``."""
         for values in product(*(self.selection[name] for name in self.each)):
             yield self.selection | {name: (value,) for name, value in zip(self.each, values, strict=True)}
 
 
 def read_papers(folder: str | Path) -> dict[int, pd.DataFrame]:
-    """The paper's Tables 2 to 5 with our names of systems. Raises DataError if one is missing or damaged."""
+    """Read the paper's Tables 2 to 5, with the project's system names. Raises DataError if one is missing or bad."""
     return {number: in_our_names(read_paper(folder, number)) for number in SCORE_TABLES}
 
 
 def read_claims(path: str | Path, papers: dict[int, pd.DataFrame]) -> list[Claim]:
-    """The claims of a TOML file, checked against the tables they speak of (``papers``, see :func:`read_papers`).
+    """Read the claims of a TOML file and check them against their tables (``papers``, see :func:`read_papers`).
 
-    Raises ConfigError, naming the file and the claim, if the file cannot be read, an entry lacks something, or it
-    names what its table does not have.
+    Raises ConfigError, naming file and claim, if the file cannot be read, or if an entry lacks a key or names a value
+    that its table does not have.
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -126,13 +126,13 @@ def read_claims(path: str | Path, papers: dict[int, pd.DataFrame]) -> list[Claim
         raise ConfigError(f"{path}: cannot be read as claims ({error}).") from None
     entries = content.get("claim")
     if set(content) != {"claim"} or not isinstance(entries, list) or not all(isinstance(e, dict) for e in entries):
-        raise ConfigError(f"{path}: must hold entries [[claim]] and nothing else.")
+        raise ConfigError(f"{path}: may contain only [[claim]] entries. Remove the others.")
     claims: dict[str, Claim] = {}
     for number, entry in enumerate(entries, start=1):
         try:
             claim = _figure_claim(entry) if "figure" in entry else _table_claim(entry, papers)
             if claim.name in claims:
-                raise ConfigError("another claim has this id. Give it one of its own.")
+                raise ConfigError("another claim has this id. Choose another id.")
         except ConfigError as error:
             raise ConfigError(f"{path}: claim '{entry.get('id', f'number {number}')}': {error}") from None
         claims[claim.name] = claim
@@ -140,13 +140,13 @@ def read_claims(path: str | Path, papers: dict[int, pd.DataFrame]) -> list[Claim
 
 
 def values_text(name: str, values: Iterable[Any]) -> str:
-    """Values of a field as printed, e.g. ``−10 dB and −40 dB``."""
+    """Return values of a field as printed, e.g. ``−10 dB and −40 dB``."""
     text = " and ".join(value_text(name, value) for value in values)
     return f"against {text}" if name == "others" else text
 
 
 def value_text(name: str, value: Any) -> str:
-    """One value of a field as printed."""
+    """Return one value of a field as printed."""
     if name == "condition" and value in CONDITIONS:
         return f"condition {value}"
     if name == "modality":
@@ -161,7 +161,7 @@ def value_text(name: str, value: Any) -> str:
 def _table_claim(entry: dict[str, Any], papers: dict[int, pd.DataFrame]) -> Claim:
     _check_keys(entry, (*REQUIRED, "table"), TABLE_KEYS, tuple(RELATIONS))
     if entry["table"] not in list(papers):
-        raise ConfigError(f"there are no claims of Table {entry['table']}, only of {', '.join(map(str, papers))}.")
+        raise ConfigError(f"table {entry['table']} is not possible. Choose from: {', '.join(map(str, papers))}.")
     paper = papers[entry["table"]]
     known = {name: tuple(paper[name].drop_duplicates().tolist()) for name in KEY}
     selection = {name: _values(name, entry.get(name), known[name]) for name in KEY}
@@ -172,13 +172,13 @@ def _table_claim(entry: dict[str, Any], papers: dict[int, pd.DataFrame]) -> Clai
         raise ConfigError(f"compared_with must be a table with some of the keys {', '.join(KEY[1:])}.")
     compared = {name: _values(name, value, known[name]) for name, value in compared.items()}
     if entry["relation"] == "best" and (compared or "more_than" not in entry):
-        raise ConfigError("the relation 'best' takes more_than, and no compared_with.")
+        raise ConfigError("the relation 'best' needs more_than and must not have compared_with.")
     fewest = OVER_LEVELS.get(entry["relation"], 0)
     if len((selection | compared)["snr_db"]) < fewest:
         raise ConfigError(f"the relation '{entry['relation']}' needs at least {fewest} levels. Name them in snr_db.")
     of = entry.get("of", ALL)
     if of not in (ALL, MOST) or (of == MOST and not {"more_than", "at_most"} & set(entry)):
-        raise ConfigError(f"of must be '{ALL}' or '{MOST}', and '{MOST}' takes more_than or at_most.")
+        raise ConfigError(f"of must be '{ALL}' or '{MOST}', and '{MOST}' needs more_than or at_most.")
     return Claim(
         name=entry["id"],
         text=entry["text"],
@@ -197,7 +197,7 @@ def _table_claim(entry: dict[str, Any], papers: dict[int, pd.DataFrame]) -> Clai
 def _figure_claim(entry: dict[str, Any]) -> Claim:
     _check_keys(entry, (*REQUIRED, "figure", "noise"), FIGURE_KEYS, (GROWTH,))
     if entry["figure"] != 3:
-        raise ConfigError(f"there are no claims of Figure {entry['figure']}, only of 3.")
+        raise ConfigError(f"figure {entry['figure']} is not possible. Only 3 is.")
     selection = {name: _values(name, entry.get(name), known) for name, known in DISTANCE_VALUES.items()}
     about = {"origin": entry["origin"], "section": entry.get("section", "")}
     return Claim(entry["id"], entry["text"], GROWTH, selection, tuple(DISTANCE_VALUES), **about)
@@ -213,35 +213,33 @@ def _check_keys(entry: dict[str, Any], required: Iterable[str], known: Iterable[
     if not all(isinstance(entry.get(key, ""), str) for key in ("id", "text", "section")):
         raise ConfigError("id, text and section must be text.")
     if entry["origin"] not in ORIGINS:
-        raise ConfigError(f"origin must be '{PAPER}' or '{TABLES}': does the paper say it, or do its tables?")
+        raise ConfigError(f"origin must be '{PAPER}' (the paper states it) or '{TABLES}' (it follows from its tables).")
     if entry["relation"] not in relations:
-        raise ConfigError(
-            f"there is no relation '{entry['relation']}' here. {nearest(str(entry['relation']), relations)}"
-        )
+        raise ConfigError(f"unknown relation '{entry['relation']}'. {nearest(str(entry['relation']), relations)}")
 
 
 def _values(name: str, given: object, known: tuple[Any, ...] | None) -> tuple[Any, ...]:
-    """The values given for a field, or all that are known (None: any) if none is given; least noise first."""
+    """Return the given values of a field, or all known ones (None: any) if none are given; least noise first."""
     values = known if given is None else tuple(given) if isinstance(given, list) else (given,)
     if not values:
-        raise ConfigError(f"{name} is an empty list. Name a value, or leave the key out.")
+        raise ConfigError(f"{name} is an empty list. Add a value or omit the key.")
     for value in values:
         if known is not None and value not in known:
-            raise ConfigError(f"there is no {name} '{value}'. {nearest(str(value), map(str, known))}")
+            raise ConfigError(f"unknown {name} '{value}'. {nearest(str(value), map(str, known))}")
     return tuple(sorted(set(values), reverse=True)) if name == "snr_db" else tuple(dict.fromkeys(values))
 
 
 def _others(entry: dict[str, Any], systems: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
-    """The systems that a relation compares with; empty for a relation that compares levels."""
+    """Return the systems that a relation compares with; empty for a relation that compares levels."""
     if entry["relation"] not in ("best", "gap"):
         if "others" in entry:
-            raise ConfigError(f"the relation '{entry['relation']}' compares levels, not systems. Take out others.")
+            raise ConfigError(f"the relation '{entry['relation']}' compares levels, not systems. Remove others.")
         return ()
     if "system" not in entry or (entry["relation"] == "gap" and "others" not in entry):
-        raise ConfigError("must say which systems are compared: system, and for a gap also others.")
+        raise ConfigError("names no systems to compare. Add system, and for a gap also others.")
     others = _values("others", entry.get("others", [name for name in known if name not in systems]), known)
     if both := set(others) & set(systems):
-        raise ConfigError(f"'{min(both)}' stands in both system and others. A system leads over others only.")
+        raise ConfigError(f"'{min(both)}' is in both system and others. Remove it from one of them.")
     return others
 
 
@@ -263,9 +261,9 @@ def _bounds(entry: dict[str, Any]) -> Bounds:
     if len(ends) != (2 if kind == "between" else 1) or not all(map(_is_number, [*ends, tolerance])):
         raise ConfigError(f"{kind} must be {'a list of two numbers' if kind == 'between' else 'a number'} of points.")
     if ends != sorted(ends) or tolerance < 0:
-        raise ConfigError("between goes from the smaller to the larger number, and a tolerance is not negative.")
+        raise ConfigError("between needs the smaller number first, and a tolerance must not be negative.")
     if ("tolerance" in entry) != (kind == "about") and kind != "between":
-        raise ConfigError("about needs a tolerance in points; more_than and at_most have none.")
+        raise ConfigError("about needs a tolerance in points; more_than and at_most must not have one.")
     if kind == "more_than":
         return Bounds(f"more than {value} points", low=value, strict=True)
     if kind == "at_most":

@@ -1,6 +1,6 @@
-"""The paper's claims judged: computed from the paper's numbers and from ours, and tested on ours.
+"""Judge the paper's claims: compute them from the paper's numbers and from ours, and test them on ours.
 
-Not for printing. The same lines compute a claim from both. A claim of Figure 3 is judged by our distances alone.
+The same code computes a claim from both. A claim on Figure 3 is judged only by our distances. Not for printing.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ COLUMNS = (
 )
 
 REGIMES = {2: "incomplete", 3: "incomplete", 4: "all_noisy", 5: "all_noisy"}
-"""Which trainings a table shows; a system trained on clean data alone counts in each (see ``of_regime``)."""
+"""Table -> the regime of its trainings; a system trained only on clean data counts in each (see ``of_regime``)."""
 
 POINT = 0.01
 DECIMALS = 4
-"""Of a quantity in points before it is judged: scores that are equal but for rounding must count as equal."""
+"""Digits of a quantity in points before it is judged, so that scores equal up to rounding count as equal."""
 
 
 class Place(NamedTuple):
-    """Where one score stands, in the order of KEY."""
+    """The key of one score, in the order of KEY."""
 
     dataset: str
     system: str
@@ -55,19 +55,19 @@ class Place(NamedTuple):
 
 
 Weights = dict[Place, float]
-"""A sum of scores: each score's factor."""
+"""A weighted sum of scores: place -> factor."""
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """What a claim speaks of: a sum of scores, less the highest of others. cases: the others in words."""
+    """The quantity in a claim: a sum of scores, less the highest of others. cases: the others in words."""
 
     upper: Weights
     lower: tuple[Weights, ...]
     cases: tuple[str, ...]
 
     def differences(self) -> list[Weights]:
-        """The upper sum less each of the others."""
+        """Return the upper sum minus each of the others."""
         return [add(self.upper, other, -1.0) for other in self.lower]
 
 
@@ -87,16 +87,16 @@ class Scores:
         self.at_chance = {place for place, is_marked in zip(self.rows, marked, strict=True) if is_marked}
 
     def total(self, weights: Weights) -> float:
-        """A sum of scores, in points."""
+        """Return a sum of scores, in points."""
         return float(sum(factor * self.values[self.rows[place]] for place, factor in weights.items())) / POINT
 
     def by_row(self, weights: Weights) -> dict[int, float]:
-        """The weights of rows in place of places, in points."""
+        """Return weights by row instead of by place, in points."""
         return {self.rows[place]: factor / POINT for place, factor in weights.items()}
 
 
 def read_distances(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """The distances of Figure 3, all datasets in one table. Raises DataError if a file is missing or damaged."""
+    """Read the distances of Figure 3 into one table. Raises DataError if a file is missing or damaged."""
     needed = ["dataset", "noise", "snr_db", "modality", *DISTANCES.values()]
     tables = [pd.DataFrame(columns=needed)]
     for path in paths:
@@ -118,18 +118,18 @@ def audit(
     distances: pd.DataFrame,
     trainings: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Every claim, case by case, by the paper's numbers and by ours. Columns COLUMNS.
+    """Judge every case of every claim by the paper's numbers and by ours. Columns COLUMNS.
 
-    papers: of :func:`read_papers`. settings: those of the tables. distances: of :func:`read_distances`.
-    trainings: verdicts of ``nmer.results.chance``. Of our ``scores`` that a case reads, the cells of ``at_chance`` have
-    a training at chance; both are missing where nothing was read or no training was judged.
-    Every claim is computed for every dataset in the place of the paper's, and of Figure 3 for every dataset; column
-    ``synthetic`` marks those whose verdict means nothing. See :func:`judge` for the verdicts; one of Figure 3 rests on
-    a single fit per panel, so it is never undecided.
+    papers: from :func:`read_papers`. settings: those of the tables. distances: from :func:`read_distances`.
+    trainings: verdicts of ``nmer.results.chance``. Column ``scores`` counts our scores that a case reads, ``at_chance``
+    those with a training at chance; both are missing if nothing was read or no training was judged.
+    Every claim is computed with each of our datasets substituted for the paper's, and on Figure 3 for every dataset.
+    Column ``synthetic`` marks meaningless verdicts on synthetic data. See :func:`judge` for the verdicts; a claim on
+    Figure 3 depends on a single fit per panel, so it is never undecided.
     """
     published = {number: Scores(paper) for number, paper in papers.items()}
     marked = with_marks(contrasts.cells, trainings)
-    if settings.conditions:  # our average is of fewer conditions than the paper's
+    if settings.conditions:  # our average is over fewer conditions than the paper's
         marked = marked[marked["condition"] != AVERAGE]
     ours = {number: Scores(of_regime(marked, REGIMES[number])) for number in papers}
     rows = []
@@ -230,7 +230,7 @@ def _row(claim: Claim, selection: Selection) -> dict[str, Any]:
 
 
 def _stand_ins(of_the_paper: tuple[str, ...], settings: ReportSettings) -> Iterator[tuple[str, ...]]:
-    """Every way to put our datasets in the place of the paper's."""
+    """Yield every substitution of our datasets for the paper's."""
     return product(
         *(
             [dataset for dataset, about in settings.datasets.items() if about.paper_name == name]
@@ -240,12 +240,12 @@ def _stand_ins(of_the_paper: tuple[str, ...], settings: ReportSettings) -> Itera
 
 
 def _leads(found: list[Quantity], scores: Scores) -> np.ndarray:
-    """Every quantity in points, (quantities,)."""
+    """Compute every quantity in points, (quantities,)."""
     return np.round([min(scores.total(each) for each in quantity.differences()) for quantity in found], DECIMALS)
 
 
 def _value_text(claim: Claim, found: list[Quantity], scores: Scores) -> str:
-    """The numbers of a case in words."""
+    """Return the numbers of a case in words."""
     values = _leads(found, scores)
     if len(values) > 1:
         held = claim.bounds.hold(values).sum()
@@ -261,11 +261,11 @@ def _points(value: float) -> str:
     return f"{round(float(value), 2) + 0.0:.2f}".replace("-", "−")
 
 
-# What is computed ------------------------------------------------------------------------------------------
+# Quantities ------------------------------------------------------------------------------------------------
 
 
 def add(first: Weights, second: Weights, factor: float) -> Weights:
-    """The first sum plus ``factor`` times the second."""
+    """Return the first sum plus ``factor`` times the second."""
     total = dict(first)
     for place, each in second.items():
         total[place] = total.get(place, 0.0) + factor * each
@@ -315,7 +315,7 @@ def _drop(selection: Selection) -> list[Quantity]:
 
 
 QUANTITIES = {"best": _best, "gap": _gap, "drop": _drop, "steps": _steps, "acceleration": _acceleration}
-"""Relation -> its quantities in a selection."""
+"""Relation -> function from a selection to its quantities."""
 
 
 def _quantity(first: Place, others: list[Place]) -> Quantity:
@@ -324,7 +324,7 @@ def _quantity(first: Place, others: list[Place]) -> Quantity:
 
 
 def _case(first: Place, other: Place) -> str:
-    """A difference in words: what is the same on both sides, then what is not."""
+    """Return a difference in words: the fields both sides share, then those that differ."""
     both = zip(Place._fields, first, other, strict=True)
     named = {
         name: value_text(name, left) if left == right else f"{value_text(name, left)} less {value_text(name, right)}"
@@ -335,9 +335,9 @@ def _case(first: Place, other: Place) -> str:
 
 
 def quantities(claim: Claim, selection: Selection) -> list[Quantity]:
-    """What a claim speaks of in a selection.
+    """Return the quantities of a claim in a selection.
 
-    Where a selection is compared with another one, there is one quantity, between the mean differences of the two.
+    If a selection is compared with another one, the only quantity is between their mean differences.
     """
     found = QUANTITIES[claim.relation](selection)
     if not claim.compared_with:
@@ -355,16 +355,16 @@ def _mean(found: list[Quantity]) -> Weights:
 
 
 def needed(found: list[Quantity]) -> list[Place]:
-    """Every score that some quantities need, each once."""
+    """Return every score that some quantities need, each once."""
     return list(dict.fromkeys(place for each in found for side in (each.upper, *each.lower) for place in side))
 
 
-# What is tested --------------------------------------------------------------------------------------------
+# Tests -----------------------------------------------------------------------------------------------------
 
 
 class Judged(NamedTuple):
-    """p_value: of the clearest violation of a claim, corrected for the number of tests; 1 if nothing violates it, NaN
-    if nothing could be tested. evidence: that violation, or why there is no test."""
+    """A verdict. p_value: of the clearest violation of a claim, corrected for the number of tests; 1 without a
+    violation, NaN without a test. evidence: that violation, or the reason why there is no test."""
 
     p_value: float
     verdict: str
@@ -372,12 +372,12 @@ class Judged(NamedTuple):
 
 
 def judge(bounds: Bounds, tested: list[tuple[str, Contrast]]) -> Judged:
-    """The verdict on a claim, from every difference that it speaks of, each with its name; in points.
+    """Judge a claim by all its differences, each with its name, in points.
 
-    It does not hold if a difference is out of bounds, significantly so at the 5 % level after Bonferroni's correction
-    over all of them: for a claim that a system is best, if a rival is better, over rivals and columns. It holds if
-    every difference and its 95 % interval lie within the bounds (all of them must, so that no correction is needed).
-    Otherwise it is undecided.
+    It does not hold if a difference is significantly out of bounds at the 5 % level after Bonferroni's correction over
+    all differences; for a claim that a system is best, these are over rivals and columns. It holds if every difference
+    and its 95 % interval are within the bounds; as all of them must be, no correction is needed. Otherwise it is
+    undecided.
     """
     violations = [(_violation(bounds, each), name, each) for name, each in tested]
     untested = next((each.untested for _name, each in tested if each.untested), "")
@@ -392,10 +392,10 @@ def judge(bounds: Bounds, tested: list[tuple[str, Contrast]]) -> Judged:
 
 
 def judge_most(bounds: Bounds, tested: list[tuple[str, Contrast]]) -> Judged:
-    """The verdict on a claim that most differences are within bounds, which are open on one side.
+    """Judge a claim that most differences are within one-sided bounds.
 
     Each difference is tested against the bound, with Holm's correction over all of them. The claim holds if more than
-    half are within the bounds significantly, and does not if half or more are out of them significantly.
+    half are significantly within the bounds, and does not hold if at least half are significantly out of them.
     """
     untested = next((each.untested for _name, each in tested if each.untested), "")
     limit = bounds.low if np.isfinite(bounds.low) else bounds.high
@@ -411,7 +411,7 @@ def judge_most(bounds: Bounds, tested: list[tuple[str, Contrast]]) -> Judged:
 
 
 def _violation(bounds: Bounds, tested: Contrast) -> float:
-    """p value of a difference being within the bounds that it is out of; 1 if it is within, NaN if untested."""
+    """Return the p value of a difference being within bounds it is out of; 1 if it is within, NaN if untested."""
     if tested.untested:
         return np.nan
     value = round(tested.value, DECIMALS)

@@ -1,7 +1,7 @@
-"""Class names in figures: as text where the figures' font can draw them, else as numbers with a legend.
+"""Labels of classes in figures: their names if the figures' font can draw them, else numbers with a legend.
 
-Class names are the only names that may hold any text; the others are plain ASCII by the configuration's schema. The
-font ships with matplotlib, so that a figure is the same on every machine; it lacks most scripts of the world.
+Only class names may contain any text; the schema of the configuration restricts the other names to ASCII. The font
+ships with matplotlib, so a figure is the same on every machine, but it lacks most scripts.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from matplotlib.ft2font import FT2Font
 from nmer.results.style import SETTINGS
 
 LONGEST = 40
-"""Letters of a name beyond which it would leave no room for the figure."""
+"""Longest name, in letters, that leaves space for the figure."""
 
 
 def drawn_labels(classes: Iterable[str]) -> dict[str, str]:
-    """Class name -> what a figure draws for it, for matplotlib. classes: in label order.
+    """Return class name -> its label for matplotlib. classes: in label order.
 
-    A name that cannot be drawn becomes its number, ``#1`` for the first class.
+    The label of a name that cannot be drawn is its number, ``#1`` for the first class.
     """
     names = list(classes)
     mark = "#"
     while any(name.startswith(mark) for name in names):
         mark += "#"
-    # A pair of dollar signs would be read as mathematics.
+    # Matplotlib would parse a pair of dollar signs as mathematics.
     return {
         name: name.replace("$", r"\$") if _can_be_drawn(name) else f"{mark}{number}"
         for number, name in enumerate(names, start=1)
@@ -36,20 +36,20 @@ def drawn_labels(classes: Iterable[str]) -> dict[str, str]:
 
 
 def legend(classes: Iterable[str]) -> str:
-    """A sentence on the numbers that a figure draws in place of names; empty if it draws none."""
+    """Return a sentence that explains the numbers in a figure; empty if it has none."""
     numbered = [f"{label} is {name}" for name, label in drawn_labels(classes).items() if not _can_be_drawn(name)]
     return f"Class names that the figure's font cannot draw are numbered: {'; '.join(numbered)}." if numbered else ""
 
 
 def _can_be_drawn(name: str) -> bool:
-    """Whether the font has every character, and none has to be joined, reordered or placed on another."""
+    """Whether the font has every character and none must be joined, reordered or combined."""
     plain = unicodedata.normalize("NFC", name)
     return plain == name and len(name) <= LONGEST and all(_is_simple(character) for character in name)
 
 
 @cache
 def _is_simple(character: str) -> bool:
-    # matplotlib draws one character after the other, from left to right.
+    # Matplotlib draws one character after another, from left to right.
     joined = unicodedata.category(character) in ("Mn", "Mc", "Me", "Cf", "Cc", "Cs", "Co", "Cn")
     reordered = unicodedata.bidirectional(character) in ("R", "AL", "AN")
     return not joined and not reordered and _font().get_char_index(ord(character)) != 0

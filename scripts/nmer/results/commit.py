@@ -1,4 +1,4 @@
-"""The git commit of the workflow's code: its own, and whether files were changed since."""
+"""The git commit of the workflow's code, and whether files differ from it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ UNKNOWN = "unknown"
 
 
 def commit_of(folder: Path) -> str:
-    """The commit of a repository, followed by ``, modified`` if tracked files differ from it.
+    """Return the commit of a repository, followed by ``, modified`` if tracked files differ from it.
 
-    folder: the top folder of the repository. ``unknown`` without git, and for a folder that is no repository itself,
-    even if it is inside another one.
+    folder: the top folder of the repository. Returns ``unknown`` without git, and for a folder that is not the top
+    folder of a repository.
     """
     try:
         top = _git(folder, "rev-parse", "--show-toplevel")
@@ -27,7 +27,7 @@ def commit_of(folder: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    # What git's own hooks set would name another repository.
+    # Variables set by git hooks would name another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     asked = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
     finished = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True, timeout=30)

@@ -1,4 +1,4 @@
-"""What is taken for what: counts of predictions as shares of each class. Not for how they are drawn."""
+"""Confusion matrices, normalised by true class, and recall per class. Not for drawing."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ _RUN = ["dataset", "noise", "snr_db", "system"]
 
 
 def read_counts(path: str | Path) -> pd.DataFrame:
-    """How often each class was taken for each, over folds and repeats. Raises DataError if the file holds no counts."""
+    """Read confusion counts summed over folds and repeats. Raises DataError if the file holds no counts."""
     return read_columns(path, _COUNTS)
 
 
 def confusion_matrices(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
-    """Confusion matrices of one dataset under the reference noise at its outermost levels, columns CONFUSION_COLUMNS.
+    """Compute confusion matrices of one dataset under the reference noise at its mildest and hardest level.
 
-    counts: as :func:`read_counts` gives them; classes keep their order. share: of the utterances of class ``label``,
-    the part taken for ``predicted``; the mean over incomplete conditions, as in Table 2, each counting the same. A
-    class without an utterance under a condition has no share there. Raises ConfigError for an unknown dataset.
+    counts: as returned by :func:`read_counts`; classes keep their order. Returns the columns CONFUSION_COLUMNS. share:
+    the fraction of utterances of class ``label`` predicted as ``predicted``, averaged over incomplete conditions with
+    equal weights, as in Table 2. A class without utterances under a condition has no share there. Raises ConfigError
+    for an unknown dataset.
     """
     shares = _shares(counts, settings, dataset)
     classes = list(dict.fromkeys(shares["label"]))
@@ -48,10 +49,10 @@ def confusion_matrices(counts: pd.DataFrame, settings: ReportSettings, dataset: 
 
 
 def recall(counts: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
-    """Recall of every class of one dataset at every level, columns RECALL_COLUMNS: the diagonals of the matrices.
+    """Compute the recall of every class of one dataset at every level, columns RECALL_COLUMNS.
 
-    counts: as :func:`read_counts` gives them. A rate is under the name of its kind; kinds without a level have no place
-    on an axis and are left out.
+    counts: as returned by :func:`read_counts`. A rate has the name of its kind. Kinds without a level have no place on
+    an axis and are left out.
     Raises ConfigError for an unknown dataset.
     """
     shares = _shares(counts, settings, dataset)

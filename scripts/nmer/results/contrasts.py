@@ -1,17 +1,17 @@
 """Intervals and tests of any sum of scores: a single score, a difference of two systems, a difference of differences.
 
 On a fixed split the variance of a contrast has two parts. Trainings: per system, the variance between repeats divided
-by their number; it holds how much trainings differ and the noise of the items within one. Test material: the variance
-over units (speakers or videos, utterances) of the mean over the repeats, less that noise. Over several folds each fold
-has trainings of its own, so the variance over folds holds everything.
+by their number, which includes the differences between trainings and the noise of the items within one. Test material:
+the variance over units (speakers or videos, utterances) of the mean over the repeats, less that noise. With several
+folds each fold has its own trainings, so the variance over folds contains both parts.
 
-A few repeats estimate a variance badly, many units well. One t distribution with Satterthwaite's degrees of freedom
-for the sum is too narrow where the repeats happen to lie close: with two repeats, simulated coverage of a score fell
-to .86, and false rejections in a family of 12 rose to .21. So each part keeps its own quantile: the squared half-width
-of an interval is the sum of the squared half-widths of both (method of variance estimates recovery; Zou and Donner,
-Statistics in Medicine 27, 2008; Graybill and Wang, JASA 75, 1980). Satterthwaite's degrees of freedom combine the
-trainings of several systems. It is never less than that of the test material with its noise, which repeats that lie
-close by luck could otherwise undercut. A p value is the level at which the interval just reaches the tested value.
+A few repeats give a poor estimate of a variance, many units a good one. One t distribution with Satterthwaite's degrees
+of freedom for the sum is too narrow if the repeats happen to be close: with two repeats, simulated coverage of a score
+fell to .86, and false rejections in a family of 12 rose to .21. So each part has its own quantile: the squared
+half-width of an interval is the sum of the squared half-widths of both (method of variance estimates recovery; Zou and
+Donner, Statistics in Medicine 27, 2008; Graybill and Wang, JASA 75, 1980). Satterthwaite's degrees of freedom combine
+the trainings of several systems. The half-width is at least that of the test material with its noise; repeats that are
+close by chance could otherwise give less. A p value is the level at which the interval just reaches the tested value.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from nmer.results.contributions import Contributions, DatasetContributions, Desi
 from nmer.snr_column import snr_of
 
 CONFIDENCE = 0.95
-ONE_REPEAT = "one repeat: how much trainings differ is not known"
-ONE_UNIT = "one test unit: how much others would differ is not known"
-UNDEFINED = "a score is undefined, as the correlation of a constant is"
+ONE_REPEAT = "only one repeat, so the variance between trainings is unknown"
+ONE_UNIT = "only one test unit, so the variance between units is unknown"
+UNDEFINED = "a score is undefined, such as the correlation of a constant"
 NO_VARIATION = "no variation between the units"
 NOTHING = 1e-20
-"""A variance that is due to rounding."""
+"""Largest variance that can be due to rounding."""
 
 SMALLEST = 1e-12
 """Smallest p value that is computed; quantiles further out are not accurate."""
@@ -44,8 +44,8 @@ Part = tuple[float, float]
 
 @dataclass(frozen=True)
 class Contrast:
-    """A sum of scores. parts: its independent sources of variance. least: those of the test material alone, with the
-    noise of the items, below which no interval goes. untested: why it has no interval, or empty."""
+    """A sum of scores. parts: its independent sources of variance. least: those of the test material with the noise of
+    the items, a lower bound for every interval. untested: why it has no interval, or empty."""
 
     value: float
     parts: tuple[Part, ...] = ()
@@ -53,14 +53,14 @@ class Contrast:
     untested: str = ""
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Both ends; NaN where the design supports none."""
+        """Return both ends of the interval; NaN if the design supports none."""
         if self.untested:
             return np.nan, np.nan
         half = np.sqrt(self._squared_half_width(1 - confidence))
         return self.value - half, self.value + half
 
     def p_value(self, against: float = 0.0) -> float:
-        """Two-sided, of the contrast being ``against``; NaN where the design supports no test."""
+        """Return the two-sided p value of the contrast being ``against``; NaN if the design supports no test."""
         distance = (self.value - against) ** 2
         if abs(self.value - against) < 1e-12:
             return 1.0 if not self.untested or self.untested == NO_VARIATION else np.nan
@@ -90,15 +90,15 @@ class Contrasts:
 
     @property
     def cells(self) -> pd.DataFrame:
-        """As of :class:`Contributions`."""
+        """The cells of :class:`Contributions`."""
         return self.measured.cells
 
     def design(self, dataset: str) -> Design:
-        """How the test material of a dataset is divided."""
+        """Return the division of a dataset's test material into units."""
         return self.measured.datasets[dataset].design
 
     def of(self, weights: Mapping[int, float]) -> Contrast:
-        """The sum of scores with these weights. weights: row of ``cells`` -> its factor."""
+        """Return the weighted sum of scores. weights: row of ``cells`` -> factor."""
         rows = np.array(list(weights), np.int64)
         factors = np.array(list(weights.values()), np.float64)
         value = float(self._columns["value"][rows] @ factors)
@@ -120,8 +120,8 @@ class Contrasts:
     def _of_dataset(
         self, here: DatasetContributions, rows: np.ndarray, factors: np.ndarray
     ) -> tuple[Part, list[Part]] | str:
-        """What a dataset contributes, or why nothing: the variance over the test material with the noise of the items,
-        and the parts of the variance, that of the material without the noise and that of the trainings."""
+        """Return the variances of a dataset, or the reason why it has none: over the test material with the noise of
+        the items, and the two parts, of the material without that noise and of the trainings."""
         units = np.zeros(len(here.design.fold_of))
         if len(units) < 2:
             return ONE_UNIT
@@ -146,7 +146,7 @@ class Contrasts:
 
 
 def _trainings(cells: pd.DataFrame) -> np.ndarray:
-    """A number for the trainings behind each cell: a system trained on clean data has the same ones at every level."""
+    """Number the trainings behind each cell; a system trained on clean data has the same ones at every level."""
     places = zip(cells["noise"], cells["snr_db"], strict=True)
     names = pd.Series([corruption_name(noise, snr_of(level)) for noise, level in places], cells.index, dtype=str)
     level = names.where(cells["regime"] != "clean", "")
@@ -154,8 +154,8 @@ def _trainings(cells: pd.DataFrame) -> np.ndarray:
 
 
 def _over_units(units: np.ndarray, design: Design) -> Part:
-    """Variance of a sum over units. Where clusters are spread over folds it is two-way cluster-robust (Cameron, Gelbach
-    and Miller, Journal of Business & Economic Statistics 29, 2011)."""
+    """Return the variance of a sum over units, two-way cluster-robust if clusters span folds (Cameron, Gelbach and
+    Miller, Journal of Business & Economic Statistics 29, 2011)."""
     if design.folds == 1:
         return _sum_of_squares(units), len(units) - 1
     over_folds = np.bincount(design.fold_of, units)
@@ -173,7 +173,7 @@ def _sum_of_squares(units: np.ndarray) -> float:
 
 
 def _pooled(trainings: list[Part]) -> list[Part]:
-    """The trainings of all systems as one part, with Satterthwaite's degrees of freedom; none if nothing is left."""
+    """Combine the trainings of all systems into one part, with Satterthwaite's degrees of freedom; may be empty."""
     total = sum(variance for variance, _freedom in trainings)
     if not total:
         return []
@@ -181,6 +181,6 @@ def _pooled(trainings: list[Part]) -> list[Part]:
 
 
 def _summed_squares(parts: tuple[Part, ...], level: float) -> float:
-    """The squared half-width that independent parts give together."""
-    # The quantile itself: the checks of scipy.stats.t take fifty times as long, and a p value asks for some twenty.
+    """Return the squared half-width of independent parts combined."""
+    # stdtrit is fifty times as fast as scipy.stats.t, which checks its arguments; a p value needs about twenty calls.
     return float(sum(variance * special.stdtrit(freedom, level / 2) ** 2 for variance, freedom in parts))

@@ -1,10 +1,9 @@
-"""What every test unit contributes to every score: all that intervals and tests of any difference need.
+"""Contributions of test units to scores, the input of all intervals and tests.
 
-A metric is a smooth function of counts, so the change of a score when one utterance counts a little more is known in
-closed form: it is the metric's slope (influence function, or infinitesimal jackknife; Efron and Tibshirani, An
-Introduction to the Bootstrap, 1993, chapter 22). Contributions are summed over the units that a new test would draw:
-folds, speakers or videos, utterances. Nothing is drawn at random here. Not for combining them: that is
-``nmer.results.contrasts``.
+A metric is a smooth function of counts, so the derivative of a score by the weight of one utterance has a closed form,
+the slope of the metric (influence function, or infinitesimal jackknife; Efron and Tibshirani, An Introduction to the
+Bootstrap, 1993, chapter 22). Contributions are summed over the units that a new test would draw: folds, speakers or
+videos, utterances. Nothing is random here. ``nmer.results.contrasts`` combines the contributions.
 """
 
 from __future__ import annotations
@@ -31,15 +30,15 @@ from nmer.snr_column import with_snr
 CELL = (*RUN, "condition", "metric")
 COLUMNS = (*CELL, "value")
 FEWEST_CLUSTERS = 8
-"""With fewer speakers or videos a variance over them says too little, and utterances are the units."""
+"""With fewer speakers or videos, utterances are the units, because a variance over so few is a poor estimate."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """How the test material of a dataset is divided.
+    """The division of a dataset's test material into units.
 
-    folds, utterances: how many are tested. clusters: speakers or videos among them, 0 if they are not known.
-    fold_of, cluster_of: (units,) fold and cluster of each unit; a unit is what lies in one fold and one cluster. Over
+    folds, utterances: numbers tested. clusters: number of speakers or videos among them, 0 if unknown.
+    fold_of, cluster_of: (units,) fold and cluster of each unit; a unit is the part of a cluster in one fold. With
     several folds that share no cluster, a unit is a fold.
     """
 
@@ -51,7 +50,7 @@ class Design:
 
     @property
     def has_clusters(self) -> bool:
-        """Whether speakers or videos are known, and enough of them to be the units."""
+        """Whether enough speakers or videos are known to be the units."""
         return self.clusters >= FEWEST_CLUSTERS
 
     @property
@@ -63,7 +62,7 @@ class Design:
 @dataclass(frozen=True)
 class DatasetContributions:
     """Scores of a dataset. scores: (cells, repeats), means over folds. contributions: (cells, repeats, units) float32,
-    which add up to zero over the units. Both are NaN where a cell has fewer repeats than another one."""
+    which sum to zero over the units. Both are NaN where a cell has fewer repeats than another one."""
 
     design: Design
     scores: np.ndarray
@@ -74,9 +73,9 @@ class DatasetContributions:
 class Contributions:
     """All scores of an experiment.
 
-    cells: a row per run, condition (the average of the six among them) and metric: COLUMNS, ``value`` as in the tables,
-    ``repeats``, ``varies`` (whether another training would give another model) and ``position`` in its dataset's
-    arrays. datasets: name -> its contributions.
+    cells: a row per run, condition (including the average of the six) and metric: COLUMNS, ``value`` as in the tables,
+    ``repeats``, ``varies`` (whether training is random) and ``position`` in its dataset's arrays. datasets: name -> its
+    contributions.
     """
 
     cells: pd.DataFrame
@@ -88,10 +87,10 @@ def measure(
     clusters: Mapping[str, Mapping[str, str]] | None = None,
     deterministic: Collection[str] = (),
 ) -> Contributions:
-    """The contributions to every score of these runs.
+    """Compute the contributions to every score of these runs.
 
     clusters: dataset -> utterance -> its speaker or video; see :func:`read_clusters`. deterministic: systems whose
-    training draws nothing at random. Raises DataError if runs of a dataset were not tested on the same utterances.
+    training is not random. Raises DataError if runs of a dataset were not tested on the same utterances.
     """
     cells: list[tuple[object, ...]] = []
     datasets = {}
@@ -119,10 +118,10 @@ def measure(
 
 
 def read_clusters(stores: Iterable[str | Path]) -> dict[str, dict[str, str]]:
-    """Dataset -> utterance -> its speaker or video, from the feature stores, each named after its dataset.
+    """Read dataset -> utterance -> its speaker or video from the feature stores, each named after its dataset.
 
-    A store that knows none gives every utterance its own id; such a dataset is left out. Raises DataError if a store
-    is missing or damaged.
+    A dataset without speakers is left out; its store has the utterance's id instead. Raises DataError if a store is
+    missing or damaged.
     """
     found = {}
     for path in stores:
@@ -149,7 +148,7 @@ def write_contributions(path: str | Path, measured: Contributions) -> None:
 
 
 def read_contributions(path: str | Path) -> Contributions:
-    """What :func:`write_contributions` wrote. Raises DataError if the file is missing or damaged."""
+    """Read contributions from HDF5. Raises DataError if the file is missing or damaged."""
     try:
         with h5py.File(path) as file:
             texts = {name: file[f"cell/{name}"].asstr()[()] for name in CELL}
@@ -168,7 +167,7 @@ def _read_dataset(group: h5py.Group) -> DatasetContributions:
 
 
 def _design(runs: list[Run], clusters: Mapping[str, str]) -> tuple[Design, dict[int, np.ndarray]]:
-    """The division of a dataset's test material, and fold -> the unit of each of its utterances."""
+    """Return the division of a dataset's test material, and fold -> the unit of each of its utterances."""
     folds = runs[0].folds
     for run in runs:
         for fold in sorted(folds.keys() | run.folds.keys()):
@@ -187,7 +186,7 @@ def _design(runs: list[Run], clusters: Mapping[str, str]) -> tuple[Design, dict[
         cluster_in = {fold: np.arange(*ends[place : place + 2]) for place, fold in enumerate(sorted(folds))}
     pairs = [(place, cluster) for place, fold in enumerate(sorted(folds)) for cluster in np.unique(cluster_in[fold])]
     if len(folds) > 1 and len({cluster for _place, cluster in pairs}) == len(pairs):
-        # No cluster is in two folds: a fold holds all of its clusters, and is the unit.
+        # No cluster is in two folds, so a fold is the unit.
         units = {fold: np.full(len(cluster_in[fold]), place) for place, fold in enumerate(sorted(folds))}
         pairs = [(place, place) for place in range(len(folds))]
     else:
@@ -201,12 +200,12 @@ def _design(runs: list[Run], clusters: Mapping[str, str]) -> tuple[Design, dict[
 
 
 def _measure_run(run: Run, units: Mapping[int, np.ndarray], count: int) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Conditions, scores (metrics, conditions, repeats) and contributions (metrics, conditions, repeats, units)."""
+    """Return conditions, scores (metrics, conditions, repeats) and contributions (…, repeats, units)."""
     parts = {fold: _scores(here, len(run.classes)) for fold, here in run.folds.items()}
     means = np.mean([values for values, _influence, _share in parts.values()], axis=0)
     contributions = np.zeros((*means.shape, count))
     for fold, (values, influence, share) in parts.items():
-        # Of the whole material: what an utterance adds to its fold's score, and what its fold adds to the mean.
+        # An utterance contributes to the score of its fold, and its fold to the mean over folds.
         of_items = (influence + (values - means)[..., None] * share) / len(parts)
         order = np.argsort(units[fold], kind="stable")
         here, starts = np.unique(units[fold][order], return_index=True)
@@ -221,9 +220,9 @@ def _measure_run(run: Run, units: Mapping[int, np.ndarray], count: int) -> tuple
 
 
 def _scores(fold: FoldPredictions, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores (metrics, conditions, repeats) of a fold, influences of its utterances (metrics, conditions, repeats, n),
-    and their shares (conditions, repeats, n) of the utterances tested. Without an utterance a metric of classes counts
-    as 0; a metric of scores that is undefined is NaN. classes: their number, 0 of scores."""
+    """Return the scores (metrics, conditions, repeats) of a fold, the influences of its utterances (metrics,
+    conditions, repeats, n), and their shares (conditions, repeats, n) of the tested utterances. Without utterances a
+    metric of classes is 0; an undefined metric of scores is NaN. classes: their number, 0 for scores."""
     predicted, tested = fold.predicted.swapaxes(0, 1), fold.tested.swapaxes(0, 1)
     share = tested / np.maximum(tested.sum(axis=-1, keepdims=True), 1)
     if not classes:

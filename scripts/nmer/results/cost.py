@@ -1,4 +1,4 @@
-"""What an experiment cost: jobs and hours per stage, from the benchmark files that Snakemake leaves of every job."""
+"""Cost of an experiment: jobs and hours per stage, from the benchmark files that Snakemake writes for every job."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ SHARED = {
     "calibration": "noise",
     "noisy": "noise",
 }
-"""Folders that experiments on the same data share, and the stage each belongs to."""
+"""Folders shared by experiments on the same data, and their stages."""
 OWN = {"teachers": "pretraining", "runs": "training", "scores": "evaluation"}
 STAGES = ("extraction", "features", "noise", "pretraining", "training", "evaluation", "results")
 
 
 def read_cost(folder: str | Path, experiment: str, datasets: Iterable[str]) -> list[tuple[str, int, float]]:
-    """Rows (stage, jobs, hours), then their sum; nothing if there is no benchmark.
+    """Return rows (stage, jobs, hours) and their sum; empty if there is no benchmark.
 
-    folder: ``results/benchmarks``. Of what experiments share, the jobs of ``datasets`` alone count. Hours are those
-    that jobs took one by one. A file that cannot be read, or is not there yet, is no job.
+    folder: ``results/benchmarks``. Of the shared stages, only the jobs of ``datasets`` count. Hours are summed over
+    jobs. A file that is missing or cannot be read does not count.
     """
     folder, names = Path(folder), set(datasets)
     found = [

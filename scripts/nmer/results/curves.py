@@ -1,4 +1,4 @@
-"""One line per system against the noise level: drawn into panels of several figures. Not for choosing data."""
+"""Draw lines and bars per system and noise level into the panels of figures. Not for choosing the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHANCE_COLOR = "#333333"
 
 
 def draw_chance(axis: Axes, curves: pd.DataFrame) -> None:
-    """Draw a dotted line at the chance level of a panel. curves: column ``chance``, missing where it is not known."""
+    """Draw a dotted line at the chance level of a panel. curves: column ``chance``, missing where unknown."""
     for level in curves["chance"].dropna().unique():
         axis.axhline(level, color=CHANCE_COLOR, linestyle=(0, (1, 2)), linewidth=1, zorder=1)
         axis.annotate(
@@ -76,11 +76,11 @@ def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]
         line = curves[curves["system"] == system]
         if line.empty:
             continue
-        # Systems stand a little beside each other, so that no bar hides another; together they stay at their SNR.
+        # Offset the systems slightly around their SNR, so that no bar hides another.
         apart = min(0.05 * step, 0.5, 0.3 * step / max(len(styles) - 1, 1))
         x = level_of(line) + rightwards * (index - (len(styles) - 1) / 2) * apart
         if "low" in line:
-            # From end to end: an interval of resampling need not hold the value itself.
+            # Draw the interval from end to end, because it need not contain the value.
             middle, half = (line["low"] + line["high"]) / 2, (line["high"] - line["low"]) / 2
             axis.errorbar(x, middle, yerr=half, fmt="none", ecolor=style.color, elinewidth=1.2, capsize=2)
         axis.plot(

@@ -1,4 +1,4 @@
-"""Over what a dataset's variances are taken, in words. Not for how its test material is divided: ``contributions``."""
+"""The units of a dataset's variances, in words. The division into units is in ``contributions``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from nmer.results.contributions import FEWEST_CLUSTERS, Design
 
 
 def unit_text(design: Design) -> str:
-    """The units that a new test would draw, e.g. ``31 speakers or videos``."""
+    """Return the units that a new test would draw, e.g. ``31 speakers or videos``."""
     if design.folds > 1:
         text = f"{design.folds} folds"
         if design.is_crossed:
@@ -19,5 +19,5 @@ def unit_text(design: Design) -> str:
 
 def _why(design: Design) -> str:
     if not design.clusters:
-        return " (speakers or videos are not known)"
+        return " (speakers or videos are unknown)"
     return f" (fewer than {FEWEST_CLUSTERS} speakers or videos: {design.clusters})"

@@ -1,4 +1,4 @@
-"""Files inside the page, as data URIs: a page that is mailed keeps them. Not for what the page shows."""
+"""Embed files in the page as data URIs, so that the page can be e-mailed with its downloads."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from nmer.errors import DataError
 
 LARGEST_PLAIN = 100_000
-"""Bytes above which a text file is compressed: scores of the paper's grid are 10 MB plain."""
+"""Size in bytes above which a text file is compressed. The scores of the paper's grid have 10 MB."""
 
 TYPES = {
     ".csv": "text/csv",
@@ -25,7 +25,7 @@ TYPES = {
 
 
 class File(NamedTuple):
-    """A file for download. label: in print. name: on the reader's disk. address: a data URI."""
+    """A file for download. label: printed text. name: name of the downloaded file. address: a data URI."""
 
     label: str
     name: str
@@ -33,7 +33,7 @@ class File(NamedTuple):
 
 
 def embed(path: str | Path, label: str = "") -> File:
-    """Put a file into the page. label: default its suffix. Raises DataError if it cannot be read."""
+    """Embed a file. label: by default its suffix. Raises DataError if it cannot be read."""
     path = Path(path)
     try:
         content = path.read_bytes()
@@ -41,20 +41,20 @@ def embed(path: str | Path, label: str = "") -> File:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Make it again.") from None
     label = label or path.suffix[1:].upper()
     if path.suffix != ".pdf" and len(content) > LARGEST_PLAIN:
-        # Without a time inside, equal data make an equal page.
+        # Without a time stamp, equal data give equal pages.
         return File(f"{label} (gzip)", f"{path.name}.gz", data_uri(gzip.compress(content, mtime=0), "application/gzip"))
     return File(label, path.name, data_uri(content, TYPES.get(path.suffix, "application/octet-stream")))
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """Bytes as an address that holds them."""
+    """Return bytes as a data URI."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def embed_image(path: str | Path) -> str:
-    """A PNG as an address, in at most 256 colours: a third of the size, and charts have few colours.
+    """Return a PNG as a data URI, reduced to 256 colours, which charts do not exceed, at a third of the size.
 
-    Raises OSError if the file is missing or no image.
+    Raises OSError if the file is missing or is not an image.
     """
     packed = io.BytesIO()
     with Image.open(path) as image:

@@ -1,7 +1,7 @@
 """Algorithm 2: how far noise moves utterances, measured in a joint t-SNE plane and in feature space (SPEC 6.5).
 
-Not for drawing. t-SNE distances compare the two sets within one fit; across fits their scale is arbitrary, and they
-need not grow with noise where noise shrinks the features. The raw distance has neither defect.
+t-SNE distances compare the two sets within one fit. Their scale is arbitrary across fits, and they need not grow with
+noise if noise shrinks the features. The raw distance has neither problem. Not for drawing.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Embedding:
 
 
 def choose(positions: np.ndarray, dataset: str, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
-    """A sample without replacement of ``positions``, ascending; all of them if there are no more than ``samples``.
+    """Sample ``positions`` without replacement, ascending; return all of them if there are at most ``samples``.
 
-    The choice depends on seed and dataset alone, so every panel shows the same utterances.
+    The choice depends only on seed and dataset, so every panel shows the same utterances.
     """
     if len(positions) <= samples:
         return positions
@@ -43,7 +43,7 @@ def choose(positions: np.ndarray, dataset: str, samples: int = SAMPLES, seed: in
 
 
 def flatten(sequences: list[np.ndarray], frames: int) -> np.ndarray:
-    """Sequences (frames_i, dim), padded with zeros or cut to ``frames``, as rows: (N, frames * dim) float64."""
+    """Pad with zeros or cut sequences (frames_i, dim) to ``frames`` and flatten them: (N, frames * dim) float64."""
     flat = np.zeros((len(sequences), frames, sequences[0].shape[1]))
     for row, sequence in zip(flat, sequences, strict=True):
         row[: len(sequence)] = sequence[:frames]
@@ -51,14 +51,14 @@ def flatten(sequences: list[np.ndarray], frames: int) -> np.ndarray:
 
 
 def pair_distance(x: np.ndarray, y: np.ndarray) -> float:
-    """Mean Euclidean distance between corresponding rows of x and y, both (N, dim). Source: Algorithm 2."""
+    """Return the mean Euclidean distance between corresponding rows of x and y, both (N, dim). Source: Algorithm 2."""
     return float(np.linalg.norm(x - y, axis=1).mean())
 
 
 def embed(x: np.ndarray, y: np.ndarray, perplexity: float = PERPLEXITY, seed: int = 0) -> Embedding:
-    """Put originals x and their noisy copies y, both (N, dim), in one plane: PCA, then one t-SNE fit on all 2N points.
+    """Embed originals x and noisy copies y, both (N, dim), in one plane: PCA, then one t-SNE fit on all 2N points.
 
-    The perplexity is lowered to what 2N points allow. Raises DataError if N < 2. Source: SPEC 6.5, openTSNE.
+    The perplexity is reduced if 2N points require it. Raises DataError if N < 2. Source: SPEC 6.5, openTSNE.
     """
     if len(x) < 2:
         raise DataError("t-SNE needs at least two test utterances in fold 1. Leave this dataset out of the figure.")
@@ -72,7 +72,7 @@ def embed(x: np.ndarray, y: np.ndarray, perplexity: float = PERPLEXITY, seed: in
             initialization="pca",
             neighbors="exact",
             negative_gradient_method="bh",
-            n_jobs=1,  # more threads would add in another order and so change the last digits
+            n_jobs=1,  # more threads would sum in another order, which changes the last digits
             random_state=derive_seed("t-sne", seed) % 2**31,
         ).fit(reduced)
     )

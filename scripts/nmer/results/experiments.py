@@ -1,4 +1,4 @@
-"""Two experiments side by side: the cells that both scored, on the same utterances. Not a test of their difference."""
+"""Compare two experiments: the cells that both scored, on the same utterances. Does not test differences."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _STATISTICS = {"mean": "mean", "std": "std", "n": "repeats"}
 
 
 def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.DataFrame, list[str]]:
-    """The averages of two experiments, one row per cell that both scored, and what only one of them scored.
+    """Return the averages of two experiments, one row per cell that both scored, and a list of runs in only one.
 
-    results: the folder of the experiments' folders. Columns: those of ``CELL``; ``first`` and ``second``, the names;
-    ``first_mean``, ``first_std``, ``first_repeats`` and the same of the second, fractions as in ``average``;
-    ``difference``, second minus first. The list names each run that is in one experiment only.
+    results: the folder that contains the experiments. Columns: those of ``CELL``; ``first`` and ``second``, the names;
+    ``first_mean``, ``first_std``, ``first_repeats`` and the same for the second, fractions as in ``average``;
+    ``difference``, second minus first.
     Raises ConfigError for an unknown experiment or the same one twice; DataError if no run is in both, or if a run of
     both was not scored on the same utterances, folds, conditions and labels.
     """
@@ -62,15 +62,15 @@ def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.Data
 
 
 def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, float | None]]:
-    """The run of every row: values of RUN, None for no SNR."""
+    """Return the run of every row: values of RUN, None for no SNR."""
     return [(row.dataset, row.system, row.regime, row.noise, snr_of(row.snr_db)) for row in rows_of(scores)]
 
 
 def shown_rows(table: pd.DataFrame, metrics: Collection[str] | None) -> pd.DataFrame:
-    """What is printed of a comparison: the average of the incomplete conditions where there is one, else each of them.
+    """Return the printed rows of a comparison: the average of the incomplete conditions if it exists, else each one.
 
-    metrics: those to show, by default the default ones of the target. Raises ConfigError for an unknown metric, and if
-    the scores hold none of the metrics.
+    metrics: by default those of the target. Raises ConfigError for an unknown metric, and if the scores contain none of
+    the metrics.
     """
     metrics = metrics or SHOWN_BY_DEFAULT[METRICS[table["metric"].iloc[0]].target]
     for metric in metrics:
@@ -85,12 +85,12 @@ def shown_rows(table: pd.DataFrame, metrics: Collection[str] | None) -> pd.DataF
     ]
     if not shown:
         held = ", ".join(dict.fromkeys(table["metric"]))
-        raise ConfigError(f"--metrics: the scores hold none of {', '.join(metrics)}. Choose from: {held}.")
+        raise ConfigError(f"--metrics: the scores contain none of {', '.join(metrics)}. Choose from: {held}.")
     return pd.concat(shown)
 
 
 def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> PrintedTable:
-    """The comparison as the report prints it: a block per dataset, rows of :func:`shown_rows`, scores as fractions."""
+    """Lay out the comparison for the report: a grid per dataset, rows of :func:`shown_rows`, scores as fractions."""
     first, second = table["first"].iloc[0], table["second"].iloc[0]
     heads = ("System", "Regime", "Noise", "Condition", "Metric")
     header = (((first, 1), (second, 1), ("Difference", 1)),)
@@ -106,15 +106,15 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
         grids.append(Grid(str(dataset), heads, header, tuple(rows)))
     note = (
         f"Mean ± standard deviation over repeats; difference: {second} minus {first}. Both were scored on the same "
-        "utterances. A difference is no test."
+        "utterances. The differences are not tested."
     )
     if only:
-        note += f" In one experiment only: {'; '.join(only)}."
+        note += f" Only in one experiment: {'; '.join(only)}."
     return PrintedTable(0, f"{second} beside {first}.", note, tuple(grids))
 
 
 def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None = None) -> str:
-    """The comparison as Markdown, fractions in percent. Rows and errors are those of :func:`shown_rows`."""
+    """Return the comparison as Markdown, fractions in percent. Rows and errors are those of :func:`shown_rows`."""
     first, second = table["first"].iloc[0], table["second"].iloc[0]
     lines = [
         f"| dataset | system | regime | noise | SNR (dB) | condition | metric | {first} | {second} | difference |",
@@ -134,15 +134,16 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None 
     lines += [
         "",
         f"{unit}, mean ± standard deviation over repeats; difference: {second} minus {first}, in points. Both were "
-        "scored on the same utterances. A difference is no test: see the comparisons in the experiments' statistics.",
+        "scored on the same utterances. The differences are not tested; comparisons within each experiment are in its "
+        "statistics.",
     ]
     if only:
-        lines += ["", "In one experiment only, and not compared:", "", *(f"- {name}" for name in only)]
+        lines += ["", "Only in one experiment, not compared:", "", *(f"- {name}" for name in only)]
     return "\n".join(lines) + "\n"
 
 
 def _printed(mean: float, std: float, digits: int) -> tuple[str, str]:
-    """A mean and its standard deviation; the second is empty where there is none."""
+    """Format a mean and its standard deviation, which is empty if missing."""
     if pd.isna(mean):
         return UNDEFINED, ""
     return f"{mean:.{digits}f}", "" if pd.isna(std) else f"± {std:.{digits}f}"
@@ -154,12 +155,12 @@ def _named(run: tuple[str, str, str, str, float | None]) -> str:
 
 
 def _scores(results: Path, experiment: str) -> pd.DataFrame:
-    """The collected scores of an experiment."""
+    """Read the collected scores of an experiment."""
     path = results / experiment / "scores.csv"
     if not path.is_file():
         known = [found.parent.name for found in results.glob("*/scores.csv")]
         if experiment in {found.name for found in results.glob("*/") if (found / "scores").is_dir()}:
-            raise DataError(f"{path}: not there yet. Finish the experiment: nmer run {experiment}")
+            raise DataError(f"{path}: does not exist yet. Finish the experiment: nmer run {experiment}")
         raise ConfigError(f"experiment '{experiment}' has no scores in {results}. {nearest(experiment, known)}")
     return read_scores(path)
 
@@ -172,8 +173,8 @@ def _check_same_utterances(
     if one != other:
         raise DataError(
             f"{_named(run)}: '{first}' and '{second}' were not scored on the same utterances ({len(one - other)} and "
-            f"{len(other - one)} of {len(one)} and {len(other)} tests are in one only, by utterance, condition, fold "
-            "and label). Give both the same corpus, folds, classes and evaluation."
+            f"{len(other - one)} of {len(one)} and {len(other)} tests are in only one, by utterance, condition, fold "
+            "and label). Use the same corpus, folds, classes and evaluation for both."
         )
 
 
@@ -181,7 +182,7 @@ def _tested(scores: Path, run: tuple[str, str, str, str, float | None]) -> set[t
     dataset, system, regime, noise, snr_db = run
     stem = corruption_name(noise, snr_db) if noise else ALL_CLEAN_SCORES
     folder = scores / dataset / system / regime
-    # Of a training that is tested at several levels, any tests the same utterances.
+    # All tests of a training that is tested at several levels use the same utterances.
     own = [folder / f"{stem}.csv", *sorted(folder.glob(f"{TRAINED}*/{stem}.csv"))]
     path = next((path for path in map(predictions_path, own) if path.is_file()), predictions_path(own[0]))
     try:

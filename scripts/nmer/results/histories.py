@@ -1,4 +1,4 @@
-"""Histories of trainings, read with what their folders say of them."""
+"""Read histories of trainings; their folders name the run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nmer.results.reading import read_columns
 from nmer.snr_column import with_snr
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db", "fold")
-"""What a history is of; the system is the one under which the training was made."""
+"""Keys of a history; the system is the one that was trained."""
 
 _FOLDERS = re.compile(
     r"(?P<dataset>[^/]+)/(?P<system>[^/]+)/(?P<regime>clean|incomplete|all_noisy)/((?P<corruption>[^/]+)/)?fold(?P<fold>\d+)/[^/]+$"
@@ -23,12 +23,11 @@ _FOLDERS = re.compile(
 
 
 def read_histories(paths: Iterable[str | Path], settings: ReportSettings, columns: Mapping[str, str]) -> pd.DataFrame:
-    """One row per run, repeat and epoch: the columns RUN and those named. columns: as of ``read_columns``.
+    """Read one row per run, repeat and epoch: the columns RUN and those named. columns: as for ``read_columns``.
 
-    What a file is the history of, its folders say: ``{dataset}/{system}/{regime}/[{noise}_{snr}dB/]fold{n}/``. Without
-    a noise kind (trained clean), ``noise`` is empty and ``snr_db`` missing; it is MIXED or CLEAN, without a level, of a
-    training that is tested at several levels and has none of its own. Raises DataError if the folders name no run
-    or the file holds no history.
+    The folders name the run: ``{dataset}/{system}/{regime}/[{noise}_{snr}dB/]fold{n}/``. If trained clean, ``noise`` is
+    empty and ``snr_db`` missing. For a training that is tested at several levels and has no level, ``noise`` is MIXED
+    or CLEAN. Raises DataError if the folders name no run or the file is not a history.
     """
     frames = [_read_history(Path(path), settings, columns) for path in paths]
     if not frames:

@@ -1,4 +1,4 @@
-"""Printed names of modalities, systems and noise kinds. An edit here remakes what prints them and nothing else."""
+"""Printed names of modalities, systems and noise kinds. An edit here remakes only the outputs that print them."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ REFERENCE_LABELS = {
 }
 
 SYSTEM_DESCRIPTIONS = {
-    "men": "encoders of the three modalities and a classifier, trained on clean data; the baseline of the paper",
+    "men": "encoders of the three modalities and a classifier, trained on clean data; the paper's baseline",
     "mctn": "cyclic translation between modalities (multimodal cyclic translation network)",
-    "mmin": "imagines the missing modalities with a cascade of autoencoders (missing modality imagination network)",
-    "if_mmin": "MMIN that imagines from a feature shared by the modalities (invariant feature)",
-    "nmer": "the system of the paper: invariant feature and a variational autoencoder that denoises the joint one",
-    "nmer_no_vae": "NMER without its variational autoencoder",
+    "mmin": "imagines missing modalities with a cascade of autoencoders (missing modality imagination network)",
+    "if_mmin": "MMIN whose imagination also uses a feature shared by the modalities (invariant feature)",
+    "nmer": "the paper's system: invariant feature, and a variational autoencoder that denoises the joint one",
+    "nmer_no_vae": "NMER without the variational autoencoder",
     "nmer_no_inv": "NMER without the loss on the invariant feature",
     "emt_dlfr": "global tokens exchange information with frames of all modalities (efficient multimodal transformer)",
-    "momke": "every modality passes through the experts of all (mixture of modality knowledge experts)",
-    "lnln": "language dominates; a proxy made of the others replaces what it lacks (language-dominated network)",
-    "cif_mmin": "IF-MMIN whose invariant feature is learned by contrast between modalities",
+    "momke": "every modality passes through the experts of all modalities (mixture of modality knowledge experts)",
+    "lnln": "language dominates; a proxy from the other modalities completes it (language-dominated network)",
+    "cif_mmin": "IF-MMIN whose invariant feature is learned by contrastive learning between modalities",
     "majority": "always predicts the most frequent class of the training split; needs no features",
     "logistic_regression": "logistic regression on statistics of the same noisy features; learns no sequence",
     "median": "always predicts the median score of the training split; needs no features",
@@ -54,13 +54,13 @@ _TITLES: dict[str, str] = {}
 
 
 def use_titles(titles: Mapping[str, str]) -> None:
-    """Print systems under these names from now on: those that the configuration gives. Replaces earlier ones."""
+    """Set the printed names of systems given by the configuration. Replaces those set before."""
     _TITLES.clear()
     _TITLES.update(titles)
 
 
 def system_label(system: str) -> str:
-    """Printed name of a system: its title in the configuration (:func:`use_titles`), else a user-defined system's own
+    """Return the printed name of a system: its title in the configuration (:func:`use_titles`), its label, or its
     name."""
     if system in _TITLES:
         return _TITLES[system]
@@ -70,5 +70,5 @@ def system_label(system: str) -> str:
 
 
 def noise_label(noise: str) -> str:
-    """Printed name of a noise kind; a user-defined kind is printed under its own name."""
+    """Return the printed name of a noise kind; for a user-defined kind, its name."""
     return NOISE_LABELS.get(noise, noise)

@@ -1,4 +1,4 @@
-"""The report's legend: one line each on the metrics, the SNR, the modalities, the conditions and every system."""
+"""The legend of the report: one line on each metric, the SNR, the modalities, the conditions and each system."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from nmer.results.labels import MODALITY_LABELS, SYSTEM_DESCRIPTIONS, system_lab
 
 METRIC_DESCRIPTIONS = {
     "WA": "the share of all utterances that are classified correctly",
-    "UA": "the mean over the classes of the share that is classified correctly",
-    "F1": "the mean of the classes' F1 scores",
-    "WF1": "the mean of the classes' F1 scores, weighted by their number of utterances",
+    "UA": "the mean recall over classes",
+    "F1": "the mean F1 score over classes",
+    "WF1": "the mean F1 score over classes, weighted by their numbers of utterances",
     "MAE": "the mean absolute error of the predicted scores; lower is better",
-    "Corr": "of the predicted scores with the labels; undefined where one of them is constant",
-    "Acc-2-has0": "the share with the right sign, where 0 counts as positive",
-    "Acc-2-non0": "the share of the utterances whose label is not 0 that are rightly above 0 or not",
-    "Acc-5": "the share that is right once scores are clipped to -2..2 and rounded",
-    "Acc-7": "the share that is right once scores are clipped to -3..3 and rounded",
+    "Corr": "between predicted scores and labels; undefined if either is constant",
+    "Acc-2-has0": "the share with the correct sign, where 0 counts as positive",
+    "Acc-2-non0": "the share with the correct sign among the utterances whose label is not 0",
+    "Acc-5": "the share that is correct after scores are clipped to -2..2 and rounded",
+    "Acc-7": "the share that is correct after scores are clipped to -3..3 and rounded",
     "SIMS-MAE": "of scores clipped to -1..1; lower is better",
-    "SIMS-Corr": "of scores clipped to -1..1; undefined where they are constant",
+    "SIMS-Corr": "of scores clipped to -1..1; undefined if they are constant",
 }
 
 
 def legend(settings: ReportSettings) -> list[tuple[str, str]]:
-    """Rows (term, description) of everything that the page abbreviates and this experiment has."""
+    """Return rows (term, description) for all abbreviations on the page that this experiment uses."""
     rows = [(name, _metric(name)) for name in settings.metrics]
     if any(settings.snr_db.values()):
         rows.append(("SNR", "signal-to-noise ratio of the corrupted features in decibels; lower is noisier"))
@@ -34,7 +34,7 @@ def legend(settings: ReportSettings) -> list[tuple[str, str]]:
         rows.append(
             (
                 "Conditions",
-                f"{', '.join(settings.incomplete(modalities))}: named by the modalities that are clean; the others "
+                f"{', '.join(settings.incomplete(modalities))}: named by their clean modalities; the others "
                 f"are noisy. {ALL_NOISY}: all are noisy. {all_clean(modalities)}: all are clean. Avg.: the mean over "
                 "the incomplete ones" + (" that were scored." if settings.conditions else "."),
             )

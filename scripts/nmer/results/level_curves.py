@@ -1,4 +1,4 @@
-"""Scores over noise levels: curves of what a training attains at every level, and one number for each (SPEC 15)."""
+"""Curves of scores over noise levels, and their summaries AUILC and effective robustness (SPEC 15)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OWN = "own"
 """Trained at the level at which it is tested."""
 
 SHOWN = {"incomplete": AVERAGE, "all_noisy": ALL_NOISY}
-"""Regime -> the condition whose scores stand for it."""
+"""Regime -> the condition whose scores are used."""
 
 POINT_COLUMNS = ("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "level", "metric", "mean", "std", "n")
 CURVE = ("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "metric")
@@ -29,7 +29,7 @@ SNR_AXIS, RATE_AXIS = "SNR in dB", "rate"
 
 
 def curve_points(scores: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
-    """The score of every training at every level, columns POINT_COLUMNS; noise kinds without a level have none.
+    """Return the score of every training at every level, columns POINT_COLUMNS, without noise kinds that have no level.
 
     scores: all collected ones. level: SNR in dB, or rate. trained_at: name of a level, ``mixed``, ``clean``, or OWN.
     Curves are in the order of the settings, levels from the mildest.
@@ -65,7 +65,7 @@ def curve_points(scores: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame
 
 
 def area(levels: np.ndarray, values: np.ndarray) -> float:
-    """AUILC, the area under a curve divided by the range of its levels: its mean height by the trapezoidal rule.
+    """Return AUILC, the area under a curve divided by the range of its levels, by the trapezoidal rule.
 
     levels, values: (n,), levels ascending or descending. NaN with fewer than two levels. Source: SPEC 15.
     """
@@ -75,7 +75,7 @@ def area(levels: np.ndarray, values: np.ndarray) -> float:
 
 
 def effective_robustness(values: np.ndarray, reference: np.ndarray) -> float:
-    """Sum over common levels, the mildest first, of f - (lf + (f[0] - lf[0])): what a curve loses less than another.
+    """Return the sum over common levels, mildest first, of f - (lf + (f[0] - lf[0])): how much less a curve f loses.
 
     values, reference: (n,) scores where higher is better. NaN with fewer than two levels. Source: SPEC 15.
     """
@@ -85,10 +85,10 @@ def effective_robustness(values: np.ndarray, reference: np.ndarray) -> float:
 
 
 def curve_table(points: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
-    """One row per curve, columns CURVE_COLUMNS. points: as :func:`curve_points` gives them.
+    """Return one row per curve, columns CURVE_COLUMNS. points: as returned by :func:`curve_points`.
 
-    reference: what the reference system, with which curves are compared, was trained at; empty where it has no curve
-    of the same kind, or several and none trained at the same.
+    Column reference: the training level of the reference system's curve; empty if it has no curve of this noise kind,
+    or several and none with the same training level.
     """
     curves = dict(_groups(points))
     rows = []
@@ -107,7 +107,7 @@ def curve_table(points: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
 
 
 def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
-    """The table for print: a grid per dataset, regime and noise kind; systems and what they were trained at in rows."""
+    """Lay out the printed table: a grid per dataset, regime and noise kind; systems and training levels in rows."""
     grids = []
     groups: Any = table.groupby(["dataset", "regime", "noise"], sort=False)
     for (dataset, regime, noise), part in groups:
@@ -125,15 +125,15 @@ def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTabl
         grids.append(Grid(title, ("System", "Trained at"), header, tuple(rows)))
     reference = system_label(settings.reference_system)
     note = (
-        "AUILC: area under the scores over the levels, divided by the range of the levels, so a mean height. Effective "
-        f"robustness: what a curve loses less than that of {reference} from the mildest level on, summed over the "
+        "AUILC: area under the curve of scores over levels, divided by the range of the levels. Effective robustness: "
+        f"how much less a curve loses than that of {reference}, measured from the mildest level and summed over the "
         "levels that both have. Metrics where lower is better are negated."
     )
-    return PrintedTable("levels", "Scores over the noise levels in one number each.", note, tuple(grids))
+    return PrintedTable("levels", "Summaries of the curves over noise levels.", note, tuple(grids))
 
 
 def trained_title(trained_at: str) -> str:
-    """What a training has seen, as printed."""
+    """Return the printed name of a training level."""
     titles = {OWN: "each level", MIXED: "mixed levels", CLEAN: "clean data"}
     if trained_at in titles:
         return titles[trained_at]
@@ -149,7 +149,7 @@ def _groups(points: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
 def _reference(
     curves: dict[tuple[Any, ...], pd.DataFrame], key: tuple[Any, ...], settings: ReportSettings
 ) -> pd.DataFrame | None:
-    """The curve of the reference system, trained at the same, or the only one that it has."""
+    """Return the curve of the reference system with the same training level, or its only one."""
     about = dict(zip(CURVE, key, strict=True)) | {"system": settings.reference_system}
     same = curves.get(tuple(about.values()))
     if same is not None:
