@@ -6,19 +6,14 @@ An example of a custom system, not one of the paper's; docs/own_system.md explai
 import torch
 from torch import Tensor, nn
 
+from nmer.options import Share
 from nmer.systems.blocks.encoders import HIDDEN, encoder_tower
 from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.interface import Sequences, System
 from nmer.systems.registry import system
 
 
-@system(
-    "attention_fusion",
-    pretraining="none",
-    regimes=("incomplete", "all_noisy"),
-    fewest_modalities=2,
-    options={"modality_dropout": 0.2},
-)
+@system("attention_fusion", pretraining="none", regimes=("incomplete", "all_noisy"), fewest_modalities=2)
 class AttentionFusion(System):
     """Tokens t_m = LayerNorm(encoding of m); weights softmax_m(q . tanh(K t_m + b) / sqrt(128)); their weighted sum.
 
@@ -26,14 +21,15 @@ class AttentionFusion(System):
     training leaves out one modality of an utterance, so no modality becomes indispensable.
     """
 
-    def __init__(self, dims: dict[str, int], classes: int, dropout: float, *, modality_dropout: float) -> None:
-        super().__init__(dims, classes, dropout)
+    modality_dropout: Share = 0.2
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options) -> None:
+        super().__init__(dims, classes, dropout, **options)
         self.encoders = encoder_tower(dims)
         self.norm = nn.LayerNorm(HIDDEN)
         self.key = nn.Linear(HIDDEN, HIDDEN)
         self.query = nn.Linear(HIDDEN, 1, bias=False)
         self.classifier = classifier_head(HIDDEN, (128, 128), classes, dropout)
-        self.modality_dropout = modality_dropout
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """Return the encoding of a modality: (batch, 128)."""

@@ -6,14 +6,21 @@ does not.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 
 from nmer.noise.registry import noise_kind
+from nmer.options import Bounds, Count
 
 
-@noise_kind("bursts", minimum={"share": 0.01, "length": 1}, maximum={"share": 1.0})
+@noise_kind("bursts")
 def bursts(
-    shape: tuple[int, int], generator: np.random.Generator, *, share: float = 0.3, length: int = 5
+    shape: tuple[int, int],
+    generator: np.random.Generator,
+    *,
+    share: Annotated[float, Bounds(0.01, 1.0)] = 0.3,
+    length: Count = 5,
 ) -> np.ndarray:
     """Draw eps ~ N(0, 1) within bursts, 0 between them.
 

@@ -1,9 +1,11 @@
-"""Find plug-ins (systems, noise kinds, layouts, figures) by name: one file each, shipped or user-defined.
+"""Find plug-ins (systems, noise kinds, layouts, figures, extractors) by name, shipped or user-defined.
 
-A plug-in declares itself with a decorator whose arguments are literals::
+A plug-in registers with a decorator whose arguments are literals, and declares its options with defaults and
+limits (:mod:`nmer.options`)::
 
-    @system("nmer", pretraining="two_tower", options={"layers": 5})
-    class NMER(System): ...
+    @system("my_system", pretraining="two_tower")
+    class MySystem(System):
+        layers: Annotated[int, Bounds(1)] = 5
 
 The plan reads this declaration from the source without importing it, because a system would import torch. A step
 imports only the file that it needs. The key ``file`` of the configuration names user-defined files.
@@ -14,6 +16,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.util
+import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,52 +24,46 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeGuard, TypeVar
 
-from nmer import planned_code
+from nmer import planned_code, source
 from nmer.errors import ConfigError, NmerError, nearest
+from nmer.options import Option
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """The declaration in a plug-in's source: its file, its options with their defaults, other attributes.
+    """A plug-in as its source declares it: its file, its options, the arguments of its decorator.
 
     summary: the first line of the docstring.
     """
 
     name: str
     file: Path
-    options: dict[str, Any] = field(default_factory=dict)
+    declared: dict[str, Option] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     summary: str = ""
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The default of every option."""
+        return {name: option.default for name, option in self.declared.items()}
+
     def check_options(self, given: Mapping[str, Any], where: str) -> None:
-        """Raises ConfigError for an unknown option, or a value of a type other than its default's, not among its
-        ``choices``, below its ``minimum`` or above its ``maximum``.
+        """Raises ConfigError for an unknown option, or a value of another type than its default or beyond its limits.
 
         where: the key of the configuration that contains the options.
         """
         for option, value in given.items():
-            if option not in self.options:
-                raise ConfigError(f"{where}: unknown key '{option}'. {nearest(option, self.options)}")
-            if not _fits(value, self.options[option]):
-                default = self.options[option]
-                raise ConfigError(f"{where}.{option}: {value!r} is not like its default {default!r}. Correct it.")
-            choices = self.attributes.get("choices", {}).get(option, (value,))
-            if value not in choices:
-                known = ", ".join(map(str, choices))
-                raise ConfigError(f"{where}.{option}: {value!r} is not possible. Choose from: {known}.")
-            least, most = (self.attributes.get(bound, {}).get(option) for bound in ("minimum", "maximum"))
-            # "not >=" instead of "<", so that NaN is rejected.
-            if least is not None and not value >= least:
-                raise ConfigError(f"{where}.{option}: {value!r} is too small. Give at least {least}.")
-            if most is not None and not value <= most:
-                raise ConfigError(f"{where}.{option}: {value!r} is too large. Give at most {most}.")
+            if option not in self.declared:
+                raise ConfigError(f"{where}: unknown key '{option}'. {nearest(option, self.declared)}")
+            if reason := self.declared[option].reject(value):
+                raise ConfigError(f"{where}.{option}: {reason}")
 
 
 PlugIn = TypeVar("PlugIn")
 
 
 class Registry(Generic[PlugIn]):
-    """Plug-ins of one sort. Shipped ones are in the folder of ``package``, one file per name."""
+    """Plug-ins of one sort. Shipped ones are in the folder of ``package``."""
 
     def __init__(self, sort: str, decorator: str, package: str) -> None:
         self.sort = sort
@@ -87,14 +84,12 @@ class Registry(Generic[PlugIn]):
 
     def shipped(self) -> list[str]:
         """List the names of the plug-ins that come with the package."""
-        return sorted(
-            path.stem for path in self._folder.glob("*.py") if f"@{self.decorator}(" in path.read_text(encoding="utf-8")
-        )
+        return sorted(self._shipped_files())
 
     def path(self, name: str, file: str | None = None) -> Path:
         """Return the file of a plug-in. Raises ConfigError, listing known names, if there is none."""
-        path = Path(file) if file else self._folder / f"{name}.py"
-        if not path.is_file():
+        path = Path(file) if file else self._shipped_files().get(name)
+        if path is None or not path.is_file():
             hint = f"No such file: {path}." if file else nearest(name, self.shipped())
             raise ConfigError(f"Unknown {self.sort} '{name}'. {hint}")
         if path.suffix != ".py":
@@ -104,10 +99,15 @@ class Registry(Generic[PlugIn]):
     def declaration(self, name: str, file: str | None = None) -> Declaration:
         """Read a plug-in's declaration from its source. Raises ConfigError if the file does not declare it."""
         path = self.path(name, file)
-        for node, call in _decorated(path, path.stat().st_mtime_ns):
+        module = source.read(path)
+        for node, call in module.decorated:
             if _declares(call, self.decorator, name):
-                return self._read(node, call, name, path)
+                return self._read(node, call, name, module)
         raise ConfigError(f"{path}: declares no {self.sort} '{name}'. Put @{self.decorator}(\"{name}\") above it.")
+
+    def declares(self, file: Path, name: str) -> bool:
+        """Whether a file declares a plug-in of this name."""
+        return any(_declares(call, self.decorator, name) for _node, call in source.read(file).decorated)
 
     def load(self, name: str, file: str | None = None) -> PlugIn:
         """Import a plug-in's file and return the registered object. Raises ConfigError if a custom file fails."""
@@ -131,7 +131,7 @@ class Registry(Generic[PlugIn]):
                 planned_code.confirm(path)
                 self._from_files[key] = self._registered(name, path)
             return self._from_files[key]
-        importlib.import_module(f"{self.package}.{name}")
+        importlib.import_module(f"{self.package}.{path.stem}")
         return self._registered(name, path)
 
     def _registered(self, name: str, path: Path) -> PlugIn:
@@ -139,32 +139,39 @@ class Registry(Generic[PlugIn]):
             raise ConfigError(f"{path}: declares no {self.sort} '{name}'.")
         return self._objects[name]
 
-    def _read(self, node: ast.AST, call: ast.Call, name: str, path: Path) -> Declaration:
+    def _shipped_files(self) -> dict[str, Path]:
+        """Name of every shipped plug-in -> its file, which may hold several."""
+        files = [(path, path.stat().st_mtime_ns) for path in sorted(self._folder.glob("*.py"))]
+        return {name: path for path, written in files for name in _registered_names(path, written, self.decorator)}
+
+    def _read(self, node: ast.AST, call: ast.Call, name: str, module: source.Module) -> Declaration:
+        where = f"{module.path}, line {call.lineno}"
         try:
             attributes = {_plain_name(keyword): ast.literal_eval(keyword.value) for keyword in call.keywords}
-            options = attributes.pop("options", {})
-            if isinstance(node, ast.FunctionDef):
-                arguments = zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-                options |= {argument.arg: ast.literal_eval(default) for argument, default in arguments if default}
         except ValueError:
-            raise ConfigError(
-                f"{path}, line {call.lineno}: the declaration of '{name}' must consist of plain values."
-            ) from None
+            raise ConfigError(f"{where}: the declaration of '{name}' must consist of plain values.") from None
+        if former := next((keyword for keyword in FORMER if keyword in attributes), None):
+            raise ConfigError(f"{where}: @{self.decorator} takes no '{former}'. {FORMER[former]}")
         documented = isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node)
         summary = documented.strip().splitlines()[0] if documented else ""
-        return Declaration(name, path, options, attributes, summary)
+        return Declaration(name, module.path, source.options(node, module), attributes, summary)
+
+
+FORMER = {
+    "options": "Declare the option in the class, such as 'width: int = 128'.",
+    "choices": 'Annotate the option, such as \'form: Literal["ring", "hier"] = "ring"\'.',
+} | dict.fromkeys(
+    ("minimum", "maximum"),
+    "Annotate the option, such as 'rate: Annotated[float, Bounds(0.0, 1.0)] = 0.5', with Bounds of nmer.options.",
+)
+"""Arguments of decorators until version 0.2 -> what to write today."""
 
 
 @lru_cache
-def _decorated(path: Path, written: int) -> list[tuple[ast.AST, ast.expr]]:
-    """Return every decorator in a source file with the object it decorates. written: modification time in ns.
-
-    Cached, because a plan reads the same declarations once per job, of which there may be thousands."""
-    try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    except SyntaxError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: not valid Python ({error.msg}).") from None
-    return [(node, call) for node in ast.walk(tree) for call in getattr(node, "decorator_list", [])]
+def _registered_names(path: Path, _written: int, decorator: str) -> tuple[str, ...]:
+    """List the names under which plug-ins of one sort register in a file."""
+    text = path.read_text(encoding="utf-8")
+    return tuple(re.findall(rf"""^@{decorator}\(\s*["']([^"']+)["']""", text, flags=re.MULTILINE))
 
 
 def describe_failure(file: Path, error: BaseException) -> str:
@@ -177,12 +184,6 @@ def describe_failure(file: Path, error: BaseException) -> str:
 
 def _same_file(name: str, file: Path) -> bool:
     return Path(name).resolve() == file.resolve()
-
-
-def _fits(value: object, default: object) -> bool:
-    if default is None or type(value) is type(default):
-        return True
-    return isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool)
 
 
 def _plain_name(keyword: ast.keyword) -> str:

@@ -184,12 +184,14 @@ from nmer.systems.interface import System
 from nmer.systems.registry import system
 
 
-@system("own", options={{"width": 8}})
+@system("own")
 class Own(System):
-    def __init__(self, dims, classes, dropout, *, width{extra}):
-        super().__init__(dims, classes, dropout)
-        self.encoders = nn.ModuleDict({{m: nn.Linear(dim, width) for m, dim in dims.items()}})
-        self.head = nn.Linear(3 * width, classes)
+    width: int = 8
+
+    def __init__(self, dims, classes, dropout{extra}, **options):
+        super().__init__(dims, classes, dropout, **options)
+        self.encoders = nn.ModuleDict({{m: nn.Linear(dim, self.width) for m, dim in dims.items()}})
+        self.head = nn.Linear(3 * self.width, classes)
         {init}
 
     def encode(self, modality, sequences):
@@ -221,7 +223,7 @@ BROKEN = {
         1,
     ),
     "an error of its own": ({"fuse": "logits = encodings['x']"}, "fuse(…) fails: KeyError", 1),
-    "an undeclared option": ({"extra": ", depth=2"}, "takes 'depth', which its decorator does not declare", 1),
+    "an undeclared option": ({"extra": ", depth=2"}, "takes 'depth', which is not declared as an option", 1),
     "a loss that is no dictionary": (
         {"more": "def loss(self, outputs, batch): return outputs['logits'].sum()"},
         "loss(…) must return a dictionary",
@@ -237,7 +239,7 @@ BROKEN = {
         "the term 'all' of its loss is not finite",
         1,
     ),
-    "buffers": ({"init": "self.norm = nn.BatchNorm1d(3 * width, affine=False)"}, "has buffers", 0),
+    "buffers": ({"init": "self.norm = nn.BatchNorm1d(3 * self.width, affine=False)"}, "has buffers", 0),
     "what no stack can compute": (
         {"fuse": "logits = logits * float(logits.detach().abs().max() > -1)"},
         "cannot be trained as one",
@@ -273,7 +275,7 @@ def test_each_fault_of_a_system_is_one_sentence(tmp_path, capsys, name):
 
 def test_an_option_that_no_configuration_can_set_is_refused(tmp_path, capsys):
     file = write_system(tmp_path)
-    file.write_text(file.read_text().replace("options={", 'options={"title": "", '))
+    file.write_text(file.read_text().replace("width: int = 8", 'width: int = 8\n    title: str = ""'))
     said = f"error: {file}: 'own' has an option 'title', a name that the configuration reserves"
     assert failure(capsys, "check-system", "own", "--file", file).startswith(said)
 

@@ -16,9 +16,10 @@ from nmer.systems.registry import regimes, systems
 RAISING = """
 raise RuntimeError("imported")
 
-@system("mine", pretraining="men", regimes=("incomplete",), options={"width": 3, "name": "x"})
+@system("mine", pretraining="men", regimes=("incomplete",))
 class Mine:
-    pass
+    width: int = 3
+    name: str = "x"
 """
 
 NOISE = """
@@ -113,7 +114,7 @@ def test_a_file_that_is_not_python_is_refused_with_its_line(file):
 
 
 def test_a_declaration_that_must_be_computed_is_refused_with_its_line(file):
-    text = '@system("mine", options={"width": 2 * undefined})\nclass Mine:\n    pass\n'
+    text = '@system("mine", pretraining=2 * undefined)\nclass Mine:\n    pass\n'
     with pytest.raises(ConfigError, match=r"line 1: the declaration of 'mine' must consist of plain values"):
         systems.declaration("mine", file(text))
 

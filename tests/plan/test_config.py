@@ -230,7 +230,7 @@ def test_what_a_users_system_declares_is_checked_before_any_job(config, tmp_path
 
 def test_a_choice_need_not_be_text(config, tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("@system('mine', options={'k': 1}, choices={'k': (1, 2)})\nclass Mine: pass\n")
+    file.write_text("@system('mine')\nclass Mine:\n    k: Literal[1, 2] = 1\n")
     config |= {"experiment": "tiny", "systems": {"mine": {"file": str(file), "k": 3}}}
     with pytest.raises(ConfigError, match=r"systems\.mine\.k: 3 is not possible\. Choose from: 1, 2\."):
         check_config(config)

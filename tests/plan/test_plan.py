@@ -228,7 +228,7 @@ def test_a_job_reads_what_the_plan_says(make_plan, tmp_path):
     file = tmp_path / "taught.py"
     file.write_text(
         '@system("taught", pretraining="pupil_teacher")\nclass Taught:\n    pass\n\n\n'
-        '@system("pupil_teacher", regimes=(), options={"width": 3})\nclass Teacher:\n    pass\n'
+        '@system("pupil_teacher", regimes=())\nclass Teacher:\n    width: int = 3\n'
     )
 
     def change(config):
@@ -380,8 +380,8 @@ def test_a_users_system_is_planned_from_its_file_without_importing_it(make_plan,
     file = tmp_path / "mine.py"
     file.write_text(
         "raise RuntimeError('imported')\n"
-        "@system('mine', pretraining='men', regimes=('incomplete',), options={'width': 8})\n"
-        "class Mine: pass\n"
+        "@system('mine', pretraining='men', regimes=('incomplete',))\n"
+        "class Mine:\n    width: int = 8\n"
     )
 
     def change(config):

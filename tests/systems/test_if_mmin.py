@@ -21,6 +21,7 @@ from small_systems import (
     squared_error,
 )
 
+from nmer.options import Bounds
 from nmer.systems.blocks.cascade import GuidedCascadeAutoencoder
 from nmer.systems.registry import pretraining, systems
 
@@ -31,9 +32,9 @@ def test_the_defaults_are_the_specifications():
         "pretraining": "shared",
         "regimes": ("incomplete", "all_noisy"),
         "fewest_modalities": 2,
-        "choices": {"invariant_features": ("raw", "sigmoid", "tanh")},
-        "minimum": dict.fromkeys(WEIGHTS, 0.0),
     }
+    assert declared.declared["invariant_features"].choices == ("raw", "sigmoid", "tanh")
+    assert all(declared.declared[weight].bounds == Bounds(0.0) for weight in WEIGHTS)
     assert declared.options == {
         "invariant_features": "raw",
         "classification_weight": 1.0,

@@ -22,6 +22,7 @@ from small_systems import (
 from torch import nn
 
 from nmer.errors import ConfigError
+from nmer.options import Weight
 from nmer.systems.building import build_system
 from nmer.systems.interface import System, concatenate, halves
 from nmer.systems.registry import check_teacher, pretraining, systems
@@ -235,14 +236,55 @@ def test_a_users_own_system_is_built_from_its_file(tmp_path):
     path.write_text(
         "from torch import nn\nfrom nmer.systems.interface import System\n"
         "from nmer.systems.registry import system\n\n\n"
-        '@system("mine", pretraining="none", regimes=("incomplete",), options={"width": 4})\n'
+        '@system("mine", pretraining="none", regimes=("incomplete",))\n'
         "class Mine(System):\n"
-        "    def __init__(self, dims, classes, dropout, *, width):\n"
-        "        super().__init__(dims, classes, dropout)\n"
-        "        self.layer = nn.Linear(width, classes)\n"
+        "    width: int = 4\n\n"
+        "    def __init__(self, dims, classes, dropout, **options):\n"
+        "        super().__init__(dims, classes, dropout, **options)\n"
+        "        self.layer = nn.Linear(self.width, classes)\n"
     )
     assert build_system("mine", DIMS, 3, 0.5, {}, str(path)).layer.in_features == 4
     assert build_system("mine", DIMS, 3, 0.5, {"width": 9}, str(path)).layer.in_features == 9
+
+
+class Weighted(System):
+    """Two terms, one of them with a weight."""
+
+    penalty_weight: Weight = 2.0
+
+    def loss_terms(self, outputs, batch):
+        return {"penalty": outputs["logits"].sum(), "plain": outputs["logits"].mean()}
+
+
+def test_an_option_that_ends_in_weight_weights_the_term_of_its_name():
+    outputs = {"logits": torch.tensor([[1.0, 2.0]])}
+    assert Weighted(DIMS, 2, 0.0).loss(outputs, None) == {"penalty": 6.0, "plain": 1.5}
+    assert Weighted(DIMS, 2, 0.0, penalty_weight=0.5).loss(outputs, None) == {"penalty": 1.5, "plain": 1.5}
+
+
+def test_a_weight_of_no_term_is_refused():
+    class Misspelt(Weighted):
+        penality_weight: Weight = 1.0
+
+    with pytest.raises(ConfigError, match=r"^Misspelt: its option penality_weight weights no term of the loss\. Name"):
+        Misspelt(DIMS, 2, 0.0).loss({"logits": torch.ones(1, 2)}, None)
+
+
+def test_an_option_that_no_class_declares_is_refused():
+    with pytest.raises(TypeError, match="Weighted declares no option 'width'"):
+        Weighted(DIMS, 2, 0.0, width=3)
+
+
+def test_a_constructor_that_keeps_its_options_to_itself_is_refused(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from nmer.systems.interface import System\nfrom nmer.systems.registry import system\n\n\n"
+        '@system("mine")\nclass Mine(System):\n    width: int = 4\n\n'
+        "    def __init__(self, dims, classes, dropout, **options):\n        super().__init__(dims, classes, dropout)\n"
+    )
+    build_system("mine", DIMS, 3, 0.5, {}, str(path))
+    with pytest.raises(ConfigError, match=r"^systems\.mine: its constructor does not pass 'width' on\. Take"):
+        build_system("mine", DIMS, 3, 0.5, {"width": 9}, str(path))
 
 
 WITH_INVARIANT_FEATURES = ("if_mmin", "nmer", "nmer stacked", "nmer_no_vae", "nmer_no_vae stacked", "nmer_no_inv")

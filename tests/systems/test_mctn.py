@@ -8,6 +8,7 @@ from small_systems import CLASSES, DEVIATIONS, DIMS, batch_of, disturbed, logits
 from torch import Tensor, nn
 
 from nmer.errors import ConfigError
+from nmer.options import Bounds
 from nmer.systems.blocks import translation
 from nmer.systems.blocks.translation import (
     AttentionDecoder,
@@ -193,15 +194,16 @@ def test_targets_are_pooled_over_an_utterances_own_frames(asked):
 
 def test_the_defaults_are_the_specifications():
     declared = systems.declaration("mctn")
-    choices = {"form": ("ring", "hier"), "targets": ("clean", "observed")}
     assert declared.attributes == {
         "pretraining": "none",
         "regimes": ("incomplete", "all_noisy"),
         "fewest_modalities": 2,
         "modalities": {"form": {"ring": (), "hier": ("a", "v", "l")}},
-        "minimum": {"steps": 1, "translation_weight": 0.0, "cycle_weight": 0.0},
-        "choices": choices,
     }
+    assert declared.declared["form"].choices == ("ring", "hier")
+    assert declared.declared["targets"].choices == ("clean", "observed")
+    assert declared.declared["steps"].bounds == Bounds(1)
+    assert declared.declared["translation_weight"].bounds == declared.declared["cycle_weight"].bounds == Bounds(0.0)
     assert declared.options == {
         "form": "ring",
         "targets": "clean",

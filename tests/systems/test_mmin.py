@@ -21,6 +21,7 @@ from small_systems import (
 )
 from torch import Tensor, nn
 
+from nmer.options import Bounds
 from nmer.systems.blocks.cascade import CascadeAutoencoder
 from nmer.systems.interface import Batch, System
 from nmer.systems.registry import pretraining, systems
@@ -40,8 +41,8 @@ def test_the_defaults_are_the_specifications():
         "pretraining": "men",
         "regimes": ("incomplete", "all_noisy"),
         "fewest_modalities": 2,
-        "minimum": dict.fromkeys(declared.options, 0.0),
     }
+    assert all(option.bounds == Bounds(0.0) for option in declared.declared.values())
     assert declared.options == {"classification_weight": 1.0, "imagination_weight": 4.0, "cycle_weight": 2.0}
     assert pretraining(declared) == "men"
 

@@ -22,6 +22,7 @@ from small_systems import (
 from torch import nn
 
 from nmer.errors import ConfigError
+from nmer.options import Bounds
 from nmer.systems.building import build_system
 from nmer.systems.nmer import OneTokenLayer, VaeEncoder, kl_divergence
 from nmer.systems.registry import pretraining, systems
@@ -73,20 +74,22 @@ def test_one_token_attention_drops_whole_heads_at_its_rate():
 def test_the_defaults_are_the_papers():
     declared = systems.declaration("nmer")
     weights = ("divergence_weight", "generation_weight", "invariance_weight", "classification_weight")
-    sizes = {"layers": 1, "feed_forward": 1, "latent": 1}
     assert declared.attributes == {
         "pretraining": {"invariance": {"two_tower": "two_tower", "stacked": "shared"}},
         "regimes": ("incomplete", "all_noisy"),
         "fewest_modalities": 2,
         "divisors_per_modality": {"heads": 256},
-        "choices": {
-            "invariance": ("two_tower", "stacked"),
-            "invariant_features": ("raw", "sigmoid", "tanh"),
-            "heads": tuple(heads for heads in range(1, 129) if WIDTH % heads == 0),
-            "divergence_reduction": ("mean", "batch_mean", "sum"),
-        },
-        "minimum": sizes | dict.fromkeys(("transformer_dropout", *weights), 0.0),
-        "maximum": {"transformer_dropout": 0.99},
+    }
+    assert {name: option.choices for name, option in declared.declared.items() if option.choices} == {
+        "invariance": ("two_tower", "stacked"),
+        "invariant_features": ("raw", "sigmoid", "tanh"),
+        "heads": tuple(heads for heads in range(1, 129) if WIDTH % heads == 0),
+        "divergence_reduction": ("mean", "batch_mean", "sum"),
+    }
+    assert {name: option.bounds for name, option in declared.declared.items() if option.bounds != Bounds()} == {
+        **dict.fromkeys(("layers", "feed_forward", "latent"), Bounds(1)),
+        **dict.fromkeys(weights, Bounds(0.0)),
+        "transformer_dropout": Bounds(0.0, 0.99),
     }
     assert declared.options == {
         "invariance": "two_tower",

@@ -107,7 +107,7 @@ def test_a_system_that_needs_a_modality_is_not_built_without_it():
 
 def test_heads_must_divide_the_width_of_the_token():
     declared = systems.declaration("nmer")
-    for heads in declared.attributes["choices"]["heads"]:
+    for heads in declared.declared["heads"].choices:
         for modalities in ("avl", "al"):
             refused = unfit(declared, {"heads": heads}, modalities) != ""
             assert refused == (256 * len(modalities) % heads > 0)

@@ -12,8 +12,8 @@ needed where the dataset has that modality. ``optional_files`` (patterns too) ma
 labels can be: ``("classes", "score")`` where the layout also reads real-valued scores, default classes alone.
 ``standardize`` names the modalities that are normalised by default, ``folds`` how many folds the corpus has unless the
 configuration says otherwise. ``classes`` names the classes in label order where the layout defines them. Keyword-only
-arguments are the layout's options (the dataset's key ``options``), bounded by ``choices``, ``minimum`` and ``maximum``
-(:meth:`nmer.plugins.Declaration.check_options`).
+arguments are the layout's options (the dataset's key ``options``), limited by their annotations
+(:mod:`nmer.options`).
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ without importing the file::
 reads files of the user itself. ``licence``: ``free``, ``research`` or ``unclear``, for the report. ``packages``:
 modules that must be installed. ``weights``: packages needed only for a file of weights, each with that file.
 ``paths``: options that name files or folders of the user; ``get``: what to download if one is absent. ``required``:
-options without a usable default. Keyword-only arguments are options, limited by ``choices``, ``minimum`` and
-``maximum``.
+options without a usable default. Keyword-only arguments are options, limited by their annotations
+(:mod:`nmer.options`).
 
 A source lists the utterances of a folder of media::
 
@@ -25,12 +25,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmer.errors import NmerError
+from nmer.options import Bounds
 from nmer.plugins import Registry
 
 SAMPLE_RATE = 16000
@@ -40,6 +41,12 @@ STATES = ("ok", "partly", "no_face", "too_short", "unreadable", "missing_file", 
 """States of an utterance in one modality. Only the first two have features."""
 
 USABLE = STATES[:2]
+
+FramesPerSecond = Annotated[float, Bounds(0.1, 240.0)]
+"""How many pictures of a video an extractor reads a second."""
+
+PadTo = Annotated[int, Bounds(0)]
+"""Frames to which an utterance is cut or zero-padded; 0 = none."""
 
 NEEDS = ("audio", "video", "text")
 """Inputs that an extractor can need."""

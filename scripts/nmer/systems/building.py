@@ -30,7 +30,12 @@ def build_system(
     declaration.check_options(options, f"systems.{name}")
     if reason := unfit(declaration, options, dims):
         raise ConfigError(f"systems.{name}: it cannot read the modalities {', '.join(dims)}: {reason}.")
-    built = constructor(dims=dims, classes=classes, dropout=dropout, **(declaration.options | options))
+    built = constructor(dims=dims, classes=classes, dropout=dropout, **options)
+    if lost := next((option for option, value in options.items() if getattr(built, option, value) != value), None):
+        raise ConfigError(
+            f"systems.{name}: its constructor does not pass '{lost}' on. Take **options, and call "
+            "super().__init__(dims, classes, dropout, **options)."
+        )
     if built.initialisation == "kaiming":
         initialise(built)
     return built

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Literal
 
 from torch import Tensor
 
+from nmer.options import Weight
 from nmer.systems.blocks.cascade import GuidedResidualCascade
 from nmer.systems.blocks.encoders import joint_width
 from nmer.systems.blocks.layers import classifier_head
@@ -14,30 +16,18 @@ from nmer.systems.interface import Batch, halves
 from nmer.systems.registry import system
 
 
-@system(
-    "cif_mmin",
-    pretraining="contrastive",
-    regimes=("incomplete", "all_noisy"),
-    fewest_modalities=2,
-    choices={"target": ("reversed", "clean")},
-    minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "invariance_weight": 0.0},
-    options={
-        "classification_weight": 1.0,
-        "imagination_weight": 8.0,
-        "invariance_weight": 100.0,
-        "target": "reversed",
-    },
-)
+@system("cif_mmin", pretraining="contrastive", regimes=("incomplete", "all_noisy"), fewest_modalities=2)
 class CifMmin(InvariantImagination):
     """The imagined encodings of the reversed observation are added to the observed ones and classified."""
 
-    def __init__(self, dims: dict[str, int], classes: int, dropout: float, *, target: str, **weights: float) -> None:
-        """weights: of the terms of the loss, as :class:`InvariantImagination` takes them."""
-        super().__init__(dims, classes, dropout, **weights)
+    imagination_weight: Weight = 8.0
+    target: Literal["reversed", "clean"] = "reversed"
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
         self.towers = ContrastiveTowers(dims)
         self.imagination = GuidedResidualCascade(joint_width(dims))
         self.classifier = classifier_head(joint_width(dims), (128, 128), classes, dropout)
-        self.target = target
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of h + I, what is imagined (I), and the invariant features H."""

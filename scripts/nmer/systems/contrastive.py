@@ -37,14 +37,14 @@ class Contrastive(TowerSystem):
         }
         return projected | {"logits": self.classifier(specific)}
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy and the weighted mean of the contrasts of the pairs of modalities."""
         pairs = {pair: weight for pair, weight in PAIRS.items() if set(pair) <= set(self.modalities)}
         contrasts = [
             weight / sum(pairs.values()) * contrast(outputs[f"projected_{one}"], outputs[f"projected_{other}"])
             for (one, other), weight in pairs.items()
         ]
-        return super().loss(outputs, batch) | {"contrast": summed(contrasts)}
+        return super().loss_terms(outputs, batch) | {"contrast": summed(contrasts)}
 
 
 def projection_head() -> nn.Sequential:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmer.options import Count, Share, Weight
 from nmer.systems.blocks.attention import Block, attention, blocks_of_length, in_order
 from nmer.systems.blocks.encoders import HIDDEN
 from nmer.systems.blocks.encodings import join
@@ -37,47 +38,25 @@ class Frames(NamedTuple):
     pretraining="none",
     regimes=("incomplete", "all_noisy"),
     fewest_modalities=2,
-    minimum={
-        "layers": 1,
-        "attention_dropout": 0.0,
-        "feed_forward_dropout": 0.0,
-        "attraction_weight": 0.0,
-        "reconstruction_weight": 0.0,
-    },
-    maximum={"attention_dropout": 1.0, "feed_forward_dropout": 1.0},
-    options={
-        "layers": 3,
-        "attention_dropout": 0.3,
-        "feed_forward_dropout": 0.1,
-        "attraction_weight": 1.0,
-        "reconstruction_weight": 1.0,
-        "scaled_targets": True,
-    },
 )
 class EmtDlfr(System):
     """The observed utterance is drawn to its clean self, and the clean features are reconstructed from noisy frames."""
 
     initialisation = "framework"
 
-    def __init__(
-        self,
-        dims: dict[str, int],
-        classes: int,
-        dropout: float,
-        *,
-        layers: int,
-        attention_dropout: float,
-        feed_forward_dropout: float,
-        attraction_weight: float,
-        reconstruction_weight: float,
-        scaled_targets: bool,
-    ) -> None:
-        super().__init__(dims, classes, dropout)
+    layers: Count = 3
+    attention_dropout: Share = 0.3
+    feed_forward_dropout: Share = 0.1
+    attraction_weight: Weight = 1.0
+    reconstruction_weight: Weight = 1.0
+    scaled_targets: bool = True
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
         self.order = tuple(modality for modality in ORDER if modality in self.modalities)
-        self.layers, self.scaled_targets = layers, scaled_targets
         self.encoders = nn.ModuleDict({m: nn.LSTM(dims[m], HIDDEN, batch_first=True) for m in self.modalities})
         # One exchange and one pooling serve all directions, modalities and layers.
-        self.exchange = Exchange(attention_dropout, feed_forward_dropout)
+        self.exchange = Exchange(self.attention_dropout, self.feed_forward_dropout)
         width = len(self.order) * HIDDEN
         self.pooling = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
         self.classifier = nn.Sequential(
@@ -91,12 +70,7 @@ class EmtDlfr(System):
         self.attraction = nn.ModuleDict({GLOBAL: Attraction(width, HIDDEN)})
         self.attraction.update({modality: Attraction(HIDDEN, HIDDEN // 2) for modality in self.modalities})
         self.reconstruction = nn.ModuleDict({m: nn.Linear(HIDDEN, dims[m]) for m in self.modalities})
-        self.weights = {
-            "classification": 1.0,
-            "attraction": attraction_weight,
-            "clean_classification": attraction_weight,
-            "reconstruction": reconstruction_weight,
-        }
+        self.weights["clean_classification"] = self.attraction_weight
 
     def encode(self, modality: str, sequences: Sequences) -> Frames:
         """Outputs of the modality's LSTM, and the last of each utterance as its summary."""
@@ -150,17 +124,16 @@ class EmtDlfr(System):
         rebuilt = {f"rebuilt_{m}": self.reconstruction[m](outputs[f"frames_{m}"]) for m in self.modalities}
         return outputs | rebuilt
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the observed and of the clean view, attraction between both, reconstruction, weighted."""
+    def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the observed and of the clean view, attraction between both and reconstruction."""
         drawn = [part(outputs[name], outputs[f"clean_{name}"]) for name, part in self.attraction.items()]
         rebuilt = [self._reconstruction(modality, outputs, batch) for modality in self.modalities]
-        terms = {
+        return {
             "classification": self.target_loss(outputs, batch),
             "attraction": summed(drawn),
             "clean_classification": self.target_loss({"logits": outputs["clean_logits"]}, batch),
             "reconstruction": summed(rebuilt),
         }
-        return self.weighted(terms)
 
     def _reconstruction(self, modality: str, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Smooth L1 distance from the clean features, mean over the frames and dimensions of noisy utterances."""

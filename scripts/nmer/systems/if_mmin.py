@@ -2,39 +2,27 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from nmer.systems.blocks.cascade import CODES_WIDTH, GuidedCascadeAutoencoder
 from nmer.systems.blocks.encoders import joint_width
 from nmer.systems.blocks.layers import classifier_head
-from nmer.systems.blocks.towers import InvariantImagination, StackedTower
+from nmer.systems.blocks.towers import InvariantFeatures, InvariantImagination, StackedTower
 from nmer.systems.interface import halves
 from nmer.systems.registry import system
 
 
-@system(
-    "if_mmin",
-    pretraining="shared",
-    regimes=("incomplete", "all_noisy"),
-    fewest_modalities=2,
-    choices={"invariant_features": ("raw", "sigmoid", "tanh")},
-    minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "invariance_weight": 0.0},
-    options={
-        "invariant_features": "raw",
-        "classification_weight": 1.0,
-        "imagination_weight": 1.0,
-        "invariance_weight": 100.0,
-    },
-)
+@system("if_mmin", pretraining="shared", regimes=("incomplete", "all_noisy"), fewest_modalities=2)
 class IfMmin(InvariantImagination):
     """Invariant features guide every block on the way to the teacher's encodings of the reversed observation."""
 
-    def __init__(
-        self, dims: dict[str, int], classes: int, dropout: float, *, invariant_features: str, **weights: float
-    ) -> None:
-        """weights: of the terms of the loss, as :class:`InvariantImagination` takes them."""
-        super().__init__(dims, classes, dropout, **weights)
-        self.towers = StackedTower(dims, invariant_features)
+    invariant_features: InvariantFeatures = "raw"
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
+        self.towers = StackedTower(dims, self.invariant_features)
         self.imagination = GuidedCascadeAutoencoder(joint_width(dims))
         self.classifier = classifier_head(CODES_WIDTH, (128, 128), classes, dropout)
 

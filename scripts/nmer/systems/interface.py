@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from nmer.errors import ConfigError
 from nmer.names import CONCATENATION_ORDER, modality_set
+
+WEIGHT = "_weight"
+"""End of the name of an option that is the weight of a term of the loss."""
 
 L1, MSE = "L1", "MSE"
 """Losses of a score: mean absolute error, mean squared error."""
@@ -74,7 +78,8 @@ class System(nn.Module):
     """Base of every system.
 
     A subclass implements :meth:`encode` (one modality at a time) and :meth:`fuse`; that split lets evaluation encode
-    every modality once and recombine the encodings for all conditions.
+    every modality once and recombine the encodings for all conditions. Its options are annotated class attributes
+    (:mod:`nmer.options`), which the constructor takes as keywords.
     """
 
     modalities: tuple[str, ...] = ()
@@ -83,22 +88,29 @@ class System(nn.Module):
     inherited: tuple[str, ...] = ()
     """Names of the submodules that start from the teacher's weights."""
 
-    score_loss: str = L1
+    score_loss = L1
     """What :meth:`target_loss` is where the target is a score; set by the training."""
 
     weights: dict[str, float]
-    """Weight of every term of the loss by name, for a system whose loss calls :meth:`weighted`."""
+    """Weights of terms of the loss by name, from the options that end in ``_weight``. Other terms count as they are."""
 
-    initialisation: Literal["kaiming", "framework"] = "kaiming"
+    initialisation: ClassVar[Literal["kaiming", "framework"]] = "kaiming"
     """Initial weights of the linear layers: Kaiming normal with zero biases (SPEC 3.2), or PyTorch's default."""
 
     noise_flags = False
     """Whether :meth:`fuse` takes ``noisy``, per modality (batch,) bool: which utterances are noisy. Only oracles do."""
 
-    def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
         """dims: input width of each of the corpus' modalities. classes: number of classes, or 1 where the
-        target is a score. dropout: rate of the classifier heads."""
+        target is a score. dropout: rate of the classifier heads. options: values of options that are not at their
+        default. Raises TypeError for an option that the class does not declare."""
         super().__init__()
+        for name, value in options.items():
+            if not hasattr(type(self), name):
+                raise TypeError(f"{type(self).__name__} declares no option '{name}'.")
+            setattr(self, name, value)
+        named = [name for name in dir(type(self)) if name.endswith(WEIGHT)]
+        self.weights = {name.removesuffix(WEIGHT): getattr(self, name) for name in named}
         self.dims = dims
         self.modalities = self.modalities or modality_set(dims)
         self.classes = classes
@@ -122,17 +134,26 @@ class System(nn.Module):
             return self.fuse(encodings, noisy=noisy)  # type: ignore[call-arg]
         return self.fuse(encodings)
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of the loss by name; their sum is minimised. Default: :meth:`target_loss` alone."""
+    def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """The terms of the loss by name, not yet weighted. Default: :meth:`target_loss` alone."""
         return {"classification": self.target_loss(outputs, batch)}
+
+    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of the loss by name; their sum is minimised.
+
+        Raises ConfigError if a weight belongs to no term.
+        """
+        terms = self.loss_terms(outputs, batch)
+        if unused := next((name for name in self.weights if name not in terms), None):
+            raise ConfigError(
+                f"{type(self).__name__}: its option {unused}{WEIGHT} weights no term of the loss. Name a term of "
+                f"loss_terms '{unused}', or remove '{unused}' from self.weights in the constructor."
+            )
+        return {name: self.weights[name] * term if name in self.weights else term for name, term in terms.items()}
 
     def target_loss(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Cross-entropy of the classes; of scores the mean absolute error, or the mean squared one (SPEC 14)."""
         return target_loss(outputs["logits"], batch.labels, self.score_loss)
-
-    def weighted(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The terms of a loss, each times its weight in ``weights``."""
-        return {name: self.weights[name] * term for name, term in terms.items()}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Outputs for the batch as observed."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from functools import cache
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmer.options import Count, Weight
 from nmer.systems.blocks.attention import LearnedTokens, attention, encode_in_blocks
 from nmer.systems.blocks.encodings import join
 from nmer.systems.interface import Batch, Sequences, System, summed
@@ -34,67 +36,38 @@ DOMINANT = "l"
     regimes={"noise_flags": {False: ("incomplete", "all_noisy"), True: ("incomplete",)}},
     fewest_modalities=2,
     modalities=("l",),
-    choices={"reversal": ("discriminator", "released")},
-    minimum={
-        "fusion_layers": 1,
-        "max_frames": 1,
-        "completeness_weight": 0.0,
-        "adversarial_weight": 0.0,
-        "reconstruction_weight": 0.0,
-    },
-    options={
-        "fusion_layers": 4,
-        "max_frames": 512,
-        "completeness_weight": 0.9,
-        "adversarial_weight": 0.8,
-        "reconstruction_weight": 0.1,
-        "reversal": "discriminator",
-        "detach_targets": False,
-        "noise_flags": False,
-    },
 )
 class Lnln(System):
     """The completeness of language weighs it against its proxy; the corrected language then queries the others."""
 
     initialisation = "framework"
 
-    def __init__(
-        self,
-        dims: dict[str, int],
-        classes: int,
-        dropout: float,
-        *,
-        fusion_layers: int,
-        max_frames: int,
-        completeness_weight: float,
-        adversarial_weight: float,
-        reconstruction_weight: float,
-        reversal: str,
-        detach_targets: bool,
-        noise_flags: bool,
-    ) -> None:
-        super().__init__(dims, classes, dropout)
-        self.max_frames, self.reversal, self.detach_targets = max_frames, reversal, detach_targets
-        self.noise_flags = noise_flags
+    fusion_layers: Count = 4
+    max_frames: Count = 512
+    completeness_weight: Weight = 0.9
+    adversarial_weight: Weight = 0.8
+    reconstruction_weight: Weight = 0.1
+    reversal: Literal["discriminator", "released"] = "discriminator"
+    detach_targets: bool = False
+    noise_flags: bool = False
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
         self.others = tuple(modality for modality in self.modalities if modality != DOMINANT)
-        self.encoders = nn.ModuleDict({m: ModalityEncoder(dims[m], max_frames) for m in self.modalities})
-        if not noise_flags:
+        self.encoders = nn.ModuleDict({m: ModalityEncoder(dims[m], self.max_frames) for m in self.modalities})
+        if self.noise_flags:
+            del self.weights["completeness"]
+        else:
             self.completeness = Completeness()
         self.proxy_start = LearnedTokens(TOKENS, WIDTH, "ones")
         self.generator = TokenEncoder(inputs=TOKENS * len(self.modalities), tokens=TOKENS)
         self.language = TokenEncoder(inputs=TOKENS)
         self.hyper_start = LearnedTokens(TOKENS, WIDTH, "ones")
         self.hyper = nn.ModuleList(HyperLayer(len(self.others)) for _ in range(HYPER_LAYERS))
-        self.fusion = Fusion(fusion_layers)
+        self.fusion = Fusion(self.fusion_layers)
         self.classifier = nn.Linear(WIDTH, classes)
         self.reconstructors = nn.ModuleDict({m: TokenEncoder(inputs=TOKENS) for m in self.modalities})
         self.discriminator = nn.Sequential(nn.Linear(WIDTH, 64), nn.LeakyReLU(0.1), nn.Linear(64, 2))
-        self.weights = {
-            "classification": 1.0,
-            "completeness": completeness_weight,
-            "adversarial": adversarial_weight,
-            "reconstruction": reconstruction_weight,
-        }
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """The modality's eight tokens one after another: (batch, 1024). Frames beyond ``max_frames`` are cut."""
@@ -155,8 +128,8 @@ class Lnln(System):
             "discriminated": self.discriminator(torch.cat([corrected, target]).flatten(0, 1)),
         }
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, completeness of language, adversarial and reconstruction terms, weighted."""
+    def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, completeness of language, adversarial and reconstruction terms."""
         found, clean = outputs["discriminated"], outputs["clean"]
         corrected = torch.arange(len(found), device=found.device) < len(found) // 2
         terms = {
@@ -169,7 +142,7 @@ class Lnln(System):
         if not self.noise_flags:
             target = flags_of_clean(batch.noisy, found.dtype)
             terms["completeness"] = functional.mse_loss(outputs["completeness"], target)
-        return self.weighted(terms)
+        return terms
 
 
 def flags_of_clean(noisy: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from nmer.errors import ConfigError
 from nmer.names import modality_set
+from nmer.options import Count, Weight
 from nmer.systems.blocks.encoders import HIDDEN, joint_width
 from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.blocks.translation import (
@@ -51,33 +52,21 @@ class Mctn(System):
     cycled: tuple[str, ...]
     """The modalities that are decoded a second time, from their own translation."""
 
-    def __init__(
-        self,
-        dims: dict[str, int],
-        classes: int,
-        dropout: float,
-        *,
-        targets: str,
-        steps: int,
-        translation_weight: float,
-        cycle_weight: float,
-    ) -> None:
-        super().__init__(dims, classes, dropout)
-        self.targets = targets
-        self.steps = steps
-        self.translation_weight = translation_weight
-        self.cycle_weight = cycle_weight
+    targets: Literal["clean", "observed"] = "clean"
+    steps: Count = 20
+    translation_weight: Weight = 0.1
+    cycle_weight: Weight = 0.1
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, and the weighted sums of the translations' and of the cycles' mean squared errors."""
+    def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, and the sums of the translations' and of the cycles' mean squared errors."""
         targets = {modality: self._target(modality, batch) for modality in modality_set(self.dims)}
 
         def error(kind: str, modalities: tuple[str, ...]) -> Tensor:
             return summed(functional.mse_loss(outputs[f"{kind}_{m}"], targets[m]) for m in modalities)
 
-        return super().loss(outputs, batch) | {
-            "translation": self.translation_weight * error("translation", self.translated),
-            "cycle": self.cycle_weight * error("cycle", self.cycled),
+        return super().loss_terms(outputs, batch) | {
+            "translation": error("translation", self.translated),
+            "cycle": error("cycle", self.cycled),
         }
 
     def _target(self, modality: str, batch: Batch) -> Tensor:
@@ -89,7 +78,6 @@ class Ring(Mctn):
     """Translators on a ring: each modality is the source of one and the target of another (``mctn_ring``)."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
-        """options: as :class:`Mctn`."""
         super().__init__(dims, classes, dropout, **options)
         self.translated = self.cycled = self.modalities
         self.ring = ring(dims)
@@ -147,7 +135,7 @@ class Hierarchy(Mctn):
     cycled = ("l",)
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
-        """options: as :class:`Mctn`. Raises ConfigError for observed targets, which it does not read."""
+        """Raises ConfigError for observed targets, which it does not read."""
         super().__init__(dims, classes, dropout, **options)
         if self.targets == "observed":
             raise ConfigError(
@@ -198,10 +186,9 @@ FORMS = {"ring": Ring, "hier": Hierarchy}
     regimes=("incomplete", "all_noisy"),
     fewest_modalities=2,
     modalities={"form": {"ring": (), "hier": ("a", "v", "l")}},
-    minimum={"steps": 1, "translation_weight": 0.0, "cycle_weight": 0.0},
-    choices={"form": ("ring", "hier"), "targets": ("clean", "observed")},
-    options={"form": "ring", "targets": "clean", "steps": 20, "translation_weight": 0.1, "cycle_weight": 0.1},
 )
-def mctn(dims: dict[str, int], classes: int, dropout: float, *, form: str, **options: Any) -> Mctn:
+def mctn(
+    dims: dict[str, int], classes: int, dropout: float, *, form: Literal["ring", "hier"] = "ring", **options: Any
+) -> Mctn:
     """MCTN in one of its forms. options: as :class:`Mctn`."""
     return FORMS[form](dims, classes, dropout, **options)

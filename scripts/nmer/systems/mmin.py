@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional
 
+from nmer.options import Weight
 from nmer.systems.blocks.cascade import CODES_WIDTH, CascadeAutoencoder
 from nmer.systems.blocks.encoders import encoder_tower, joint_width
 from nmer.systems.blocks.layers import classifier_head
@@ -17,34 +20,22 @@ from nmer.systems.registry import system
     pretraining="men",
     regimes=("incomplete", "all_noisy"),
     fewest_modalities=2,
-    minimum={"classification_weight": 0.0, "imagination_weight": 0.0, "cycle_weight": 0.0},
-    options={"classification_weight": 1.0, "imagination_weight": 4.0, "cycle_weight": 2.0},
 )
 class Mmin(System):
     """The noisy observation's encodings are turned into the teacher's of the reversed one, and back."""
 
     inherited = ("encoders",)
 
-    def __init__(
-        self,
-        dims: dict[str, int],
-        classes: int,
-        dropout: float,
-        *,
-        classification_weight: float,
-        imagination_weight: float,
-        cycle_weight: float,
-    ) -> None:
-        super().__init__(dims, classes, dropout)
+    classification_weight: Weight = 1.0
+    imagination_weight: Weight = 4.0
+    cycle_weight: Weight = 2.0
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
         self.encoders = encoder_tower(dims)
         self.imagination = CascadeAutoencoder(joint_width(dims))
         self.cycle = CascadeAutoencoder(joint_width(dims))
         self.classifier = classifier_head(CODES_WIDTH, (128, 128), classes, dropout)
-        self.weights = {
-            "classification": classification_weight,
-            "imagination": imagination_weight,
-            "cycle": cycle_weight,
-        }
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """h_m: (batch, 128)."""
@@ -62,12 +53,11 @@ class Mmin(System):
         outputs = super().forward(batch)
         return outputs | {"returned": self.cycle(outputs["imagined"])[0]}
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, imagination of the teacher's reversed observation, and cycle, weighted."""
+    def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, imagination of the teacher's reversed observation, and cycle."""
         target = concatenate(batch.teacher_reversed())
-        terms = {
+        return {
             "classification": self.target_loss(outputs, batch),
             "imagination": functional.mse_loss(outputs["imagined"], target),
             "cycle": functional.mse_loss(outputs["returned"], outputs["features"].detach()),
         }
-        return self.weighted(terms)

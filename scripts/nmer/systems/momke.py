@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
-from nmer.systems.blocks.attention import encode_in_blocks, frame_means
-from nmer.systems.blocks.experts import WIDTH, experts, mean_frame, mlp, projections
-from nmer.systems.interface import Sequences, System, concatenate, summed
+from nmer.systems.blocks.experts import WIDTH, ExpertSystem, mlp
+from nmer.systems.interface import Sequences, concatenate, summed
 from nmer.systems.registry import system
 
 
@@ -18,31 +18,16 @@ from nmer.systems.registry import system
     # A noisy modality that is known to be noisy is left out; with all noisy nothing would remain.
     regimes={"noise_flags": {False: ("incomplete", "all_noisy"), True: ("incomplete",)}},
     fewest_modalities=2,
-    choices={"heads": (1, 2, 4, 8), "tokens": ("frames", "mean")},
-    minimum={"depth": 1},
-    options={"depth": 4, "heads": 2, "tokens": "frames", "noise_flags": False},
 )
-class Momke(System):
+class Momke(ExpertSystem):
     """A mixture of the modalities' experts for each modality, then a joint representation; cross-entropy."""
 
-    initialisation = "framework"
     inherited = ("projections", "experts")
 
-    def __init__(
-        self,
-        dims: dict[str, int],
-        classes: int,
-        dropout: float,
-        *,
-        depth: int,
-        heads: int,
-        tokens: str,
-        noise_flags: bool,
-    ) -> None:
-        super().__init__(dims, classes, dropout)
-        self.tokens, self.noise_flags = tokens, noise_flags
-        self.projections = projections(dims, dropout)
-        self.experts = experts(dims, depth, heads, dropout)
+    noise_flags: bool = False
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
         count = len(self.modalities)
         self.routers = nn.ModuleDict({modality: mlp(count, dropout) for modality in self.modalities})
         width = count * WIDTH
@@ -57,14 +42,12 @@ class Momke(System):
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
         """Mean over the frames of the mixture of all experts: (batch, 256)."""
 
-        def of_frames(own: Sequences) -> Tensor:
-            frames, valid = self.projections[modality](own.values), own.valid()
+        def mixed(frames: Tensor, valid: Tensor) -> Tensor:
             shares = self.mixture(modality, frames).unbind(dim=-1)
             parts = [self.experts[expert](frames, valid) for expert in self.modalities]
-            mixed = summed(share[:, :, None] * part for share, part in zip(shares, parts, strict=True))
-            return frame_means(mixed, valid)
+            return summed(share[:, :, None] * part for share, part in zip(shares, parts, strict=True))
 
-        return encode_in_blocks(of_frames, mean_frame(sequences) if self.tokens == "mean" else sequences)
+        return self.mean_over_frames(modality, sequences, mixed)
 
     def fuse(self, encodings: dict[str, Tensor], noisy: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Logits. noisy: given with ``noise_flags``; the encoding of a noisy modality is then 0."""

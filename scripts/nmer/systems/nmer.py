@@ -1,16 +1,29 @@
-"""NMER: a variational joint representation guided by modality-invariant features (the paper's model; SPEC 4.4)."""
+"""NMER: a variational joint representation guided by modality-invariant features (the paper's model; SPEC 4.4).
+
+Two towers encode the noisy observation in specific features h and invariant features H. A VAE generates the joint
+representation r from them, which is classified::
+
+    mean, log variance = VAE encoder([h; H])    z ~ N(mean, variance)    r = VAE decoder([z; H])
+
+    loss = generation_weight (divergence_weight KL(N(mean, variance), N(0, 1)) + |r - h*|^2)
+           + invariance_weight |H - H*|^2 + classification_weight CE(classifier(r), label)
+
+h* and H* are the features that the frozen teacher gives to the clean observation.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmer.options import Bounds, Count, Weight
 from nmer.systems.blocks.encoders import joint_width
 from nmer.systems.blocks.layers import classifier_head
-from nmer.systems.blocks.towers import TOWERS, TowerSystem
+from nmer.systems.blocks.towers import InvariantSystem
 from nmer.systems.interface import Batch, halves
 from nmer.systems.registry import system
 
@@ -23,84 +36,30 @@ LOGVAR_BOUND = 10.0
     regimes=("incomplete", "all_noisy"),
     fewest_modalities=2,
     divisors_per_modality={"heads": 256},
-    choices={
-        "invariance": ("two_tower", "stacked"),
-        "invariant_features": ("raw", "sigmoid", "tanh"),
-        "heads": (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
-        "divergence_reduction": ("mean", "batch_mean", "sum"),
-    },
-    minimum={
-        "layers": 1,
-        "feed_forward": 1,
-        "transformer_dropout": 0.0,
-        "latent": 1,
-        "divergence_weight": 0.0,
-        "generation_weight": 0.0,
-        "invariance_weight": 0.0,
-        "classification_weight": 0.0,
-    },
-    maximum={"transformer_dropout": 0.99},
-    options={
-        "invariance": "two_tower",
-        "invariant_features": "raw",
-        "layers": 5,
-        "heads": 16,
-        "feed_forward": 2048,
-        "transformer_dropout": 0.1,
-        "latent": 64,
-        "residual": False,
-        "divergence_reduction": "mean",
-        "divergence_weight": 1.0,
-        "generation_weight": 1.0,
-        "invariance_weight": 10.0,
-        "classification_weight": 1.0,
-    },
 )
-class Nmer(TowerSystem):
+class Nmer(InvariantSystem):
     """Two towers encode the noisy observation; a VAE reconstructs the clean teacher's representation from them."""
 
-    inherited = ("towers",)
+    layers: Count = 5
+    heads: Literal[1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128] = 16
+    feed_forward: Count = 2048
+    transformer_dropout: Annotated[float, Bounds(0.0, 0.99)] = 0.1
+    latent: Count = 64
+    residual: bool = False
+    divergence_reduction: Literal["mean", "batch_mean", "sum"] = "mean"
+    divergence_weight: Weight = 1.0
+    generation_weight: Weight = 1.0
 
-    def __init__(
-        self,
-        dims: dict[str, int],
-        classes: int,
-        dropout: float,
-        *,
-        invariance: str,
-        invariant_features: str,
-        layers: int,
-        heads: int,
-        feed_forward: int,
-        transformer_dropout: float,
-        latent: int,
-        residual: bool,
-        divergence_reduction: str,
-        divergence_weight: float,
-        generation_weight: float,
-        invariance_weight: float,
-        classification_weight: float,
-    ) -> None:
-        super().__init__(dims, classes, dropout)
-        self.towers = TOWERS[invariance](dims, invariant_features)
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
         width = joint_width(dims)
-        self.vae_encoder = VaeEncoder(2 * width, layers, heads, feed_forward, transformer_dropout, latent)
-        self.vae_decoder = nn.Sequential(
-            nn.Linear(latent + width, 128),
-            nn.LeakyReLU(0.01),
-            nn.Linear(128, 256),
-            nn.LeakyReLU(0.01),
-            nn.Linear(256, width),
+        self.vae_encoder = VaeEncoder(
+            2 * width, self.layers, self.heads, self.feed_forward, self.transformer_dropout, self.latent
         )
+        self.vae_decoder = vae_decoder(self.latent, width)
         self.classifier = classifier_head(width, (384, 128), classes, dropout)
-        self.residual = residual
-        self.divergence_reduction = divergence_reduction
-        self.weights = {
-            "divergence": generation_weight * divergence_weight,
-            "reconstruction": generation_weight,
-            "invariance": invariance_weight,
-            "classification": classification_weight,
-        }
+        generation = self.weights.pop("generation")
+        self.weights |= {"divergence": generation * self.divergence_weight, "reconstruction": generation}
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits, joint representation, invariant features H and the latent's mean and log-variance.
@@ -119,17 +78,16 @@ class Nmer(TowerSystem):
             "latent_logvar": logvar,
         }
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """KL divergence (Eq. 6), reconstruction (Eq. 7), invariance and cross-entropy terms, weighted."""
+    def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """KL divergence (Eq. 6), reconstruction (Eq. 7), invariance and cross-entropy."""
         target, target_invariant = halves(batch.teacher_clean)
         divergence = kl_divergence(outputs["latent_mean"], outputs["latent_logvar"])
-        terms = {
+        return {
             "divergence": REDUCTIONS[self.divergence_reduction](divergence),
             "reconstruction": functional.mse_loss(outputs["joint_representation"], target),
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
             "classification": self.target_loss(outputs, batch),
         }
-        return self.weighted(terms)
 
 
 class VaeEncoder(nn.Module):
@@ -150,6 +108,17 @@ class VaeEncoder(nn.Module):
         for layer in self.layers:
             features = layer(features)
         return self.mean(features), self.logvar(features).clamp(-LOGVAR_BOUND, LOGVAR_BOUND)
+
+
+def vae_decoder(latent: int, width: int) -> nn.Sequential:
+    """From [z; H], (batch, latent + width), to the joint representation, (batch, width)."""
+    return nn.Sequential(
+        nn.Linear(latent + width, 128),
+        nn.LeakyReLU(0.01),
+        nn.Linear(128, 256),
+        nn.LeakyReLU(0.01),
+        nn.Linear(256, width),
+    )
 
 
 class OneTokenLayer(nn.TransformerEncoderLayer):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from nmer.errors import ConfigError
 from nmer.names import incomplete_conditions, modality_set
@@ -12,7 +13,28 @@ from nmer.plugins import Declaration, Registry
 if TYPE_CHECKING:
     from nmer.systems.interface import System
 
-systems: Registry[Callable[..., System]] = Registry("system", "system", "nmer.systems")
+
+Constructor: TypeAlias = "Callable[..., System]"
+"""What builds a system: its class, or a function that chooses a class."""
+
+
+class SystemRegistry(Registry[Constructor]):
+    """Systems by name. An ablation, ``ablation_of="nmer"``, has the attributes of its system that it does not give."""
+
+    def declaration(self, name: str, file: str | None = None) -> Declaration:
+        """As :meth:`Registry.declaration`. The system of an ablation is looked for in its file, then in the package."""
+        own = super().declaration(name, file)
+        whole = own.attributes.get("ablation_of")
+        if whole is None or not (self.declares(own.file, whole) or whole in self.shipped()):
+            return own
+        base = self.declaration(whole, file if self.declares(own.file, whole) else None)
+        divisors = base.attributes.get("divisors_per_modality", {})
+        kept = {option: number for option, number in divisors.items() if option in own.options}
+        inherited = {key: value for key, value in base.attributes.items() if key != "divisors_per_modality"}
+        return replace(own, attributes=inherited | ({"divisors_per_modality": kept} if kept else {}) | own.attributes)
+
+
+systems = SystemRegistry("system", "system", "nmer.systems")
 system = systems.register
 
 

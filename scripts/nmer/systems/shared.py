@@ -6,16 +6,7 @@ from nmer.systems.blocks.pretraining import Pretraining
 from nmer.systems.registry import system
 
 
-@system(
-    "shared",
-    pretraining="none",
-    regimes=(),
-    fewest_modalities=2,
-    passed_on=("invariant_features",),
-    choices={"invariant_features": ("raw", "sigmoid", "tanh")},
-    minimum={"discrepancy_weight": 0.0},
-    options={"invariant_features": "raw", "discrepancy_scaling": False, "discrepancy_weight": 1.0},
-)
+@system("shared", pretraining="none", regimes=(), fewest_modalities=2, passed_on=("invariant_features",))
 class Shared(Pretraining):
     """h_m from the encoders, H_m from the invariance MLP on the same encodings."""
 

@@ -129,12 +129,12 @@ class _Checks:
         return system
 
     def _undeclared(self) -> list[str]:
-        """Options of the constructor that the decorator does not declare: no configuration can set them."""
+        """Arguments of the constructor that are no options: no configuration can set them."""
         constructor = inspect.signature(systems.load(self.name, self.file))
         known = {"dims", "classes", "dropout", *self.declaration.options}
         named = [p.name for p in constructor.parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
         return [
-            f"it takes '{name}', which its decorator does not declare in options."
+            f"its constructor takes '{name}', which is not declared as an option."
             for name in named
             if name not in known
         ]

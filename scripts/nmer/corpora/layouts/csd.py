@@ -25,6 +25,7 @@ from nmer.corpora.repair import repair
 from nmer.corpora.sentiment import LARGEST_SENTIMENT, understand_sentiment
 from nmer.errors import DataError
 from nmer.finite import restore_infinities
+from nmer.options import Count
 
 STREAMS = {"a": "*COVAREP*.csd", "v": "*Facet*.csd", "l": "*Vectors*.csd"}
 LABELS = "*Labels*.csd"
@@ -51,9 +52,8 @@ EMPTY_TEXT = "text sums to 0"
     targets=("classes", "score"),
     standardize=(),
     folds=1,
-    minimum={"steps": 1},
 )
-def read(source: Path, settings: CorpusSettings, *, steps: int = 50) -> Corpus:
+def read(source: Path, settings: CorpusSettings, *, steps: Count = 50) -> Corpus:
     """Read the folder ``source``; see the module. Files stay open until the corpus is closed.
 
     steps: length of every utterance in words; of a longer one the last are kept. Positive is a sentiment >= 0;

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import h5py
 import numpy as np
@@ -48,9 +49,8 @@ PUBLISHED_SIZES = (1708, 1636, 1103, 1084)
     optional_files=("A/comparE_mean_std.h5",),
     standardize=("a",),
     folds=10,
-    choices={"norm": ("trn", "utt")},
 )
-def read(source: Path, settings: CorpusSettings, *, norm: str = "trn") -> Corpus:
+def read(source: Path, settings: CorpusSettings, *, norm: Literal["trn", "utt"] = "trn") -> Corpus:
     """Read the release in folder ``source``; see the module. The files stay open until the corpus is closed.
 
     norm: ``trn`` standardises the audio with the statistics of each fold's training split, ``utt`` with those of each

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -82,10 +82,14 @@ class Split:
     targets=("classes", "score"),
     standardize=(),
     folds=1,
-    choices={"variant": ("auto", "multibench", "mmsa")},
 )
 def read(
-    source: Path, settings: CorpusSettings, *, variant: str = "auto", limit_gib: int = 16, scores: str = ""
+    source: Path,
+    settings: CorpusSettings,
+    *,
+    variant: Literal["auto", "multibench", "mmsa"] = "auto",
+    limit_gib: int = 16,
+    scores: str = "",
 ) -> Corpus:
     """Read the pickle ``source`` and clean it in SPEC 5.2's order; values are repaired when stored.
 

@@ -8,6 +8,7 @@ any dims, any lengths.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -28,9 +29,13 @@ LISTING = "utterances.csv"
     targets=("classes", "score"),
     standardize=(),
     folds=1,
-    choices={"protocol": ("column", "leave_one_group_out", "stratified")},
 )
-def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") -> Corpus:
+def read(
+    source: Path,
+    settings: CorpusSettings,
+    *,
+    protocol: Literal["column", "leave_one_group_out", "stratified"] = "column",
+) -> Corpus:
     """Read the folder ``source``; see the module. Arrays are read when asked for.
 
     protocol: where the folds come from, see :func:`nmer.corpora.utterances.understand`.

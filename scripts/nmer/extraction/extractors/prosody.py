@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.fft import dct, irfft, rfft
 
 from nmer.extraction.padding import padded
-from nmer.extraction.registry import SAMPLE_RATE, Extracted, Segment, UnusableError, extractor
+from nmer.extraction.registry import SAMPLE_RATE, Extracted, PadTo, Segment, UnusableError, extractor
 from nmer.extraction.resampling import downsampled
+from nmer.options import Count
 
 WINDOW = SAMPLE_RATE * 25 // 1000
 HOP = SAMPLE_RATE * 10 // 1000
@@ -42,9 +43,8 @@ SILENCE = 1e-10
     needs=("audio",),
     licence="free",
     packages=("av",),
-    minimum={"downsample": 1, "pad_to": 0},
 )
-def prosody(segment: Segment, *, downsample: int = 1, pad_to: int = 0) -> Extracted:
+def prosody(segment: Segment, *, downsample: Count = 1, pad_to: PadTo = 0) -> Extracted:
     """Return 25 features and their slopes every 10 ms: 50 at 100 Hz.
 
     In order: 20 MFCC, pitch in Hz (0 = unvoiced), height of its autocorrelation peak, log energy, zero-crossing rate,

@@ -10,13 +10,14 @@ import json
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
 from nmer.errors import ConfigError
 from nmer.extraction.padding import padded
-from nmer.extraction.registry import Extracted, Segment, extractor
+from nmer.extraction.registry import Extracted, PadTo, Segment, extractor
+from nmer.options import Bounds
 
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model")
 
@@ -30,17 +31,15 @@ TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sent
     paths=("model",),
     get={"model": "a model, e.g. the files of huggingface.co/google-bert/bert-large-uncased"},
     required=("model",),
-    choices={"special_tokens": ("keep", "drop")},
-    minimum={"max_tokens": 3, "pad_to": 0},
 )
 def transformer(
     segment: Segment,
     *,
     model: str = "",
     layer: int = -1,
-    special_tokens: str = "keep",
-    max_tokens: int = 512,
-    pad_to: int = 0,
+    special_tokens: Literal["keep", "drop"] = "keep",
+    max_tokens: Annotated[int, Bounds(3)] = 512,
+    pad_to: PadTo = 0,
 ) -> Extracted:
     """Return one hidden state per token.
 

@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 from nmer.errors import DataError
 from nmer.extraction.paths import relative_name
@@ -74,14 +75,14 @@ class _Counts:
     "iemocap_release",
     folds=10,
     layout_options={"protocol": "given"},
-    choices={
-        "classes": ("four", "six", "all"),
-        "side": ("marker_left", "marker_right", "female_left"),
-        "events": ("keep", "drop"),
-    },
 )
 def read(
-    root: Path, *, classes: str = "four", side: str = "marker_left", events: str = "keep", table: str = ""
+    root: Path,
+    *,
+    classes: Literal["four", "six", "all"] = "four",
+    side: Literal["marker_left", "marker_right", "female_left"] = "marker_left",
+    events: Literal["keep", "drop"] = "keep",
+    table: str = "",
 ) -> Listing:
     """List the utterances of the release in folder ``root``, which contains ``Session1`` to ``Session5``.
 

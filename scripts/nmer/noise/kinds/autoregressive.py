@@ -7,17 +7,19 @@ noise correlated in time.
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from nmer.noise.registry import noise_kind
+from nmer.options import Bounds
 
 
-@noise_kind("autoregressive", minimum={"correlation": 0.0}, maximum={"correlation": 0.999})
+@noise_kind("autoregressive")
 def autoregressive(
-    shape: tuple[int, int], generator: np.random.Generator, *, correlation: float = 0.9
+    shape: tuple[int, int], generator: np.random.Generator, *, correlation: Annotated[float, Bounds(0.0, 0.999)] = 0.9
 ) -> NDArray[np.float32]:
     """eps_t = correlation * eps_(t-1) + sqrt(1 - correlation^2) * n_t, n_t ~ N(0, 1), stationary from the first frame.
 

@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmer.noise.registry import noise_kind
+from nmer.options import Share
 
 
-@noise_kind("drop_frames", additive=False, level="share", minimum={"share": 0.0}, maximum={"share": 1.0})
+@noise_kind("drop_frames", additive=False, level="share")
 def drop_frames(
-    values: NDArray[np.float32], generator: np.random.Generator, *, share: float = 0.5
+    values: NDArray[np.float32], generator: np.random.Generator, *, share: Share = 0.5
 ) -> NDArray[np.float32]:
     """Set each frame to zero with probability ``share``, independently.
 

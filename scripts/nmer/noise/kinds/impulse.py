@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmer.noise.registry import noise_kind
+from nmer.options import Share
 
 
-@noise_kind("impulse", minimum={"frequency": 0.0}, maximum={"frequency": 1.0})
-def impulse(shape: tuple[int, int], generator: np.random.Generator, *, frequency: float = 0.3) -> NDArray[np.float32]:
+@noise_kind("impulse")
+def impulse(shape: tuple[int, int], generator: np.random.Generator, *, frequency: Share = 0.3) -> NDArray[np.float32]:
     """Draw eps: +1 or -1, each with probability frequency / 2, else 0, independent per element.
 
     shape: (frames, dim). frequency: the paper's appearance frequency. Returns float32.

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmer.noise.registry import noise_kind
+from nmer.options import Share
 
 
-@noise_kind("missing", additive=False, standardised=True, level="rate", minimum={"rate": 0.0}, maximum={"rate": 1.0})
-def missing(values: NDArray[np.float32], generator: np.random.Generator, *, rate: float = 1.0) -> NDArray[np.float32]:
+@noise_kind("missing", additive=False, standardised=True, level="rate")
+def missing(values: NDArray[np.float32], generator: np.random.Generator, *, rate: Share = 1.0) -> NDArray[np.float32]:
     """Return zeros in standardised units with probability ``rate``, else the features unchanged.
 
     A modality of an utterance that is missing at one rate is missing at every higher rate. values: (frames, dim)

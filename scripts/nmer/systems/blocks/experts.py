@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, Literal
+
 from torch import Tensor, nn
 
 from nmer.names import modality_set
-from nmer.systems.blocks.attention import attention, frame_means
-from nmer.systems.interface import Sequences
+from nmer.options import Count
+from nmer.systems.blocks.attention import attention, encode_in_blocks, frame_means
+from nmer.systems.interface import Sequences, System
 
 WIDTH = 256
 
@@ -56,6 +60,35 @@ def projections(dims: dict[str, int], dropout: float) -> nn.ModuleDict:
 def experts(dims: dict[str, int], depth: int, heads: int, dropout: float) -> nn.ModuleDict:
     """One expert per modality."""
     return nn.ModuleDict({modality: Expert(depth, heads, dropout) for modality in modality_set(dims)})
+
+
+class ExpertSystem(System):
+    """A system with a projection and an expert per modality, whose encodings are means over frames."""
+
+    initialisation = "framework"
+
+    depth: Count = 4
+    heads: Literal[1, 2, 4, 8] = 2
+    tokens: Literal["frames", "mean"] = "frames"
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
+        self.projections = projections(dims, dropout)
+        self.experts = experts(dims, self.depth, self.heads, dropout)
+
+    def mean_over_frames(
+        self, modality: str, sequences: Sequences, encode: Callable[[Tensor, Tensor], Tensor]
+    ) -> Tensor:
+        """Mean over the frames that ``encode`` makes of the projected ones, or of their mean: (batch, 256).
+
+        encode: from frames, (batch, longest, 256), and their mask, (batch, longest) bool, to frames.
+        """
+
+        def of_frames(own: Sequences) -> Tensor:
+            frames, valid = self.projections[modality](own.values), own.valid()
+            return frame_means(encode(frames, valid), valid)
+
+        return encode_in_blocks(of_frames, mean_frame(sequences) if self.tokens == "mean" else sequences)
 
 
 def mean_frame(sequences: Sequences) -> Sequences:

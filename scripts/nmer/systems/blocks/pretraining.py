@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from nmer.options import Weight
 from nmer.systems.blocks.discrepancy import mean_cmd
 from nmer.systems.blocks.encoders import HIDDEN, joint_width
 from nmer.systems.blocks.layers import classifier_head
-from nmer.systems.blocks.towers import TOWERS, TowerSystem
+from nmer.systems.blocks.towers import TOWERS, InvariantFeatures, TowerSystem
 from nmer.systems.interface import Batch, halves
 
 
@@ -18,35 +21,27 @@ class Pretraining(TowerSystem):
     form: str
     """Name of its towers."""
 
-    def __init__(
-        self,
-        dims: dict[str, int],
-        classes: int,
-        dropout: float,
-        *,
-        invariant_features: str,
-        discrepancy_scaling: bool,
-        discrepancy_weight: float,
-    ) -> None:
-        super().__init__(dims, classes, dropout)
-        self.towers = TOWERS[self.form](dims, invariant_features)
+    invariant_features: InvariantFeatures = "raw"
+    discrepancy_scaling: bool = False
+    discrepancy_weight: Weight = 1.0
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
+        self.towers = TOWERS[self.form](dims, self.invariant_features)
         self.classifier = classifier_head(2 * joint_width(dims), (128, 128), classes, dropout)
-        self.invariant_features = invariant_features
-        self.discrepancy_scaling = discrepancy_scaling
-        self.weights = {"classification": 1.0, "discrepancy": discrepancy_weight}
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of [h; H], and the invariant features per modality for the discrepancy."""
         outputs = {f"invariant_{modality}": encodings[modality][:, HIDDEN:] for modality in self.modalities}
         return outputs | {"logits": self.classifier(torch.cat(halves(encodings), dim=1))}
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy plus the mean central moment discrepancy of the invariant features, weighted."""
+    def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy plus the mean central moment discrepancy of the invariant features."""
         invariant = {modality: outputs[f"invariant_{modality}"] for modality in self.modalities}
         if self.discrepancy_scaling:
             length = interval_length(self.invariant_features, invariant)
             invariant = {modality: features / length for modality, features in invariant.items()}
-        return self.weighted(super().loss(outputs, batch) | {"discrepancy": mean_cmd(invariant)})
+        return super().loss_terms(outputs, batch) | {"discrepancy": mean_cmd(invariant)}
 
 
 INTERVALS = {"sigmoid": 1.0, "tanh": 2.0}

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from nmer.names import modality_set
+from nmer.options import Weight
 from nmer.systems.blocks.encoders import LstmEncoder, encoder_tower
 from nmer.systems.blocks.layers import invariance_mlp
 from nmer.systems.interface import Batch, Sequences, System, halves
+
+InvariantFeatures = Literal["raw", "sigmoid", "tanh"]
+"""Form of the invariant features H: the invariance MLP's output unchanged, or bounded."""
 
 BOUNDS: dict[str, Callable[[], nn.Module]] = {"raw": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 """What is applied to the invariance MLP's output to give H, by the name of the form of H."""
@@ -105,39 +109,40 @@ class TowerSystem(System):
         return encoding
 
 
+class InvariantSystem(TowerSystem):
+    """A system on the towers of its teacher, in either form: NMER and its ablations (SPEC 4.4, 4.5)."""
+
+    inherited = ("towers",)
+
+    invariance: Literal["two_tower", "stacked"] = "two_tower"
+    invariant_features: InvariantFeatures = "raw"
+    invariance_weight: Weight = 10.0
+    classification_weight: Weight = 1.0
+
+    def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
+        super().__init__(dims, classes, dropout, **options)
+        self.towers = TOWERS[self.invariance](dims, self.invariant_features)
+
+
 class InvariantImagination(TowerSystem):
     """The loss of systems that imagine the teacher's encodings, guided by invariant features (SPEC 4.3)."""
 
     inherited = ("towers",)
 
-    def __init__(
-        self,
-        dims: dict[str, int],
-        classes: int,
-        dropout: float,
-        *,
-        classification_weight: float,
-        imagination_weight: float,
-        invariance_weight: float,
-    ) -> None:
-        super().__init__(dims, classes, dropout)
-        self.weights = {
-            "classification": classification_weight,
-            "imagination": imagination_weight,
-            "invariance": invariance_weight,
-        }
+    classification_weight: Weight = 1.0
+    imagination_weight: Weight = 1.0
+    invariance_weight: Weight = 100.0
 
     def imagined_from(self, batch: Batch) -> Mapping[str, Tensor]:
         """The teacher's encodings that are imagined: those of the reversed observation."""
         return batch.teacher_reversed()
 
-    def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy, imagination of the teacher's encodings, invariance to its clean ones, weighted."""
+    def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy, imagination of the teacher's encodings, and invariance to its clean ones."""
         target, _ = halves(self.imagined_from(batch))
         _, target_invariant = halves(batch.teacher_clean)
-        terms = {
+        return {
             "classification": self.target_loss(outputs, batch),
             "imagination": functional.mse_loss(outputs["imagined"], target),
             "invariance": functional.mse_loss(outputs["invariant"], target_invariant),
         }
-        return self.weighted(terms)
