@@ -335,7 +335,7 @@ def test_a_constant_prediction_is_never_called_the_best(tmp_path):
     assert "(1 with a training at chance not counted)" in sentence
     both = judge_runs(read_runs(paths[1:]))
     (sentence,) = headlines(scores[scores["system"] == "nmer"], settings, both)
-    assert "every system has a training at chance, so none is called the best" in sentence
+    assert "every system has a training at chance, so none is named the best" in sentence
 
 
 def test_the_reports_warnings_name_system_dataset_noise_and_level(trainings):
@@ -384,7 +384,7 @@ def test_comparisons_with_a_system_at_chance_are_marked_and_not_counted(statisti
     (men,) = [cells for (stub,), cells in grid.rows if stub == "MEN"]
     assert (men[0].mark, men[0].best) == ("† 2/2 † NMER 1/2", False)
     assert "of 4 comparisons" in summary(table, SETTINGS)[0]
-    assert "3 are not counted, as one of the two is at chance there" in summary(table, SETTINGS)[0]
+    assert "3 are not counted because one of the two is at chance" in summary(table, SETTINGS)[0]
 
 
 def test_a_claim_that_rests_on_cells_at_chance_says_so(statistics, trainings, reference, tmp_path):

@@ -409,7 +409,7 @@ def test_synthetic_data_in_the_papers_place_are_computed_and_marked(claims_of, p
     audited = audit(claims_of(LEAD), papers, small_settings, ours, NO_DISTANCES).set_index("dataset")
     assert audited["verdict"].to_dict() == {"IEMOCAP": "does not hold", "demo_iemocap (synthetic)": "holds"}
     assert audited["synthetic"].to_dict() == {"IEMOCAP": False, "demo_iemocap (synthetic)": True}
-    assert to_html(audited.reset_index()).count("holds (synthetic data: means nothing)") == 1
+    assert to_html(audited.reset_index()).count("holds (synthetic data: meaningless)") == 1
 
 
 @pytest.mark.parametrize(("table", "regime"), [(2, "incomplete"), (5, "all_noisy")])

@@ -167,7 +167,7 @@ def test_a_kind_without_an_snr_has_matrices_and_no_curve():
     curves = recall(counts, settings, "mosi")
     assert curves.empty
     assert [text.get_text() for text in draw_recall(curves).texts] == [
-        "No prediction at an SNR or a rate was made in this experiment."
+        "This experiment has no predictions at an SNR or a rate."
     ]
 
 
@@ -175,13 +175,13 @@ def test_without_a_multimodal_system_there_is_a_sentence(made):
     shares = confusion_matrices(made[0], replace(SETTINGS, systems=["unimodal_a"]), "mosi")
     assert shares.empty
     assert [text.get_text() for text in draw_confusion(shares).texts] == [
-        "No prediction of a multimodal system was made in this experiment."
+        "This experiment has no predictions of multimodal systems."
     ]
 
 
 def test_an_unknown_dataset_is_an_error(made):
     for make in (confusion_matrices, recall):
-        with pytest.raises(ConfigError, match="'mosy' is none of mosi, mosei"):
+        with pytest.raises(ConfigError, match="'mosy' is not one of mosi, mosei"):
             make(made[0], SETTINGS, "mosy")
 
 

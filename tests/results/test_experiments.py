@@ -139,7 +139,7 @@ def test_the_report_sets_another_experiment_beside_its_own(tmp_path):
     run_step("compare_with.py", "--settings", json.dumps(settings), "--scores", *files, *where, "--output-stem", stem)
     first, second = (part[part["metric"] == "UA"]["value"].mean() for part in scores)
     shown = read_compared(str(stem))
-    assert shown["title"] == "Beside the experiment one"
+    assert shown["title"] == "Comparison with experiment one"
     rows = ET.fromstring(f"<div>{shown['html']}</div>").findall(".//tr")
     heads, cells = ([" ".join("".join(cell.itertext()).split()) for cell in row] for row in rows)
     row = dict(zip(heads, cells, strict=True))

@@ -86,11 +86,11 @@ def test_an_experiment_of_unimodal_systems_alone_gets_a_sentence(unimodal_settin
     shown = condition_scores(unimodal_scores, unimodal_settings, "iemocap")
     assert shown.empty
     (text,) = draw_conditions(shown).texts
-    assert text.get_text() == "No score of a multimodal system was made in this experiment."
+    assert text.get_text() == "This experiment has no scores of multimodal systems."
 
 
 def test_an_unknown_dataset_is_named_with_those_that_are_known(small_settings, small_scores):
-    with pytest.raises(ConfigError, match="'iemocp' is none of iemocap, demo_iemocap, mosi"):
+    with pytest.raises(ConfigError, match="'iemocp' is not one of iemocap, demo_iemocap, mosi"):
         condition_scores(small_scores, small_settings, "iemocp")
 
 

@@ -91,7 +91,7 @@ def test_markers_stand_where_the_ticks_say():
 
 def test_a_friedman_test_that_finds_nothing_says_so():
     axis = draw_ranks(with_bars(make_ranks(["men", "mctn", "nmer"], [1.8, 2.0, 2.2], 2.34, p=0.213))).axes[0]
-    title = "WA: Friedman test over 24 blocks, p = 0.213: no difference between the systems is shown"
+    title = "WA: Friedman test over 24 blocks, p = 0.213: no significant difference between the systems"
     assert title in [text.get_text() for text in axis.texts]
 
 
@@ -122,7 +122,7 @@ def test_too_few_systems_get_a_sentence_and_a_table_with_its_head(tmp_path, smal
     draw_figure("ranks", tmp_path / "figure", settings=small_settings, ranks=tmp_path / "ranks.csv")
     assert list(pd.read_csv(tmp_path / "figure.csv")) == list(COLUMNS)
     (text,) = draw_ranks(with_bars(make_ranks([], []))).texts
-    assert text.get_text() == "Ranks are compared where at least three systems were tested on the same data."
+    assert text.get_text() == "Ranks need at least three systems that were tested on the same data."
 
 
 def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_settings):

@@ -68,7 +68,7 @@ def test_without_a_level_the_figure_is_a_sentence_and_not_an_error(small_setting
     curves = robustness(intervals, settings)
     assert curves.empty
     figure = draw_robustness(curves, settings)
-    assert [text.get_text() for text in figure.texts] == ["No score at an SNR or a rate was run in this experiment."]
+    assert [text.get_text() for text in figure.texts] == ["This experiment has no scores at an SNR or a rate."]
 
 
 @pytest.mark.parametrize("name", ["mine", "a_rather_long_name_of_a_system_of_my_own"])

@@ -101,7 +101,7 @@ def test_whatever_was_run_stays_on_the_page(tmp_path, systems, kind):
 def test_without_a_history_there_is_a_sentence():
     curves = training_curves(read_histories([], SETTINGS), SETTINGS, "mosi")
     (text,) = draw_training(curves).texts
-    assert text.get_text() == "No multimodal system was trained in this experiment."
+    assert text.get_text() == "This experiment has no training of a multimodal system."
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ def test_every_table_compiles_fits_the_page_and_shows_all_its_numbers(printed_ta
     assert len(NUMBER.findall(stated)) > 1000
     assert sorted(NUMBER.findall(text)) == sorted(NUMBER.findall(stated))
     assert re.search(r"w/o\s+L\s*inv", text)
-    assert re.search(r"my.?mosei \(synthetic; in the place of CMU-MOSEI\)", re.sub(r"-\n|\s+", " ", text))
+    assert re.search(r"my.?mosei \(synthetic; in place of CMU-MOSEI\)", re.sub(r"-\n|\s+", " ", text))
 
 
 def test_a_table_with_many_columns_is_set_large_enough_to_be_read(printed_tables, tmp_path):

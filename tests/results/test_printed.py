@@ -125,7 +125,7 @@ def test_a_modality_that_was_not_run_at_a_level_is_a_dash_beside_the_papers_valu
 def test_ours_and_the_papers_value_are_printed_with_four_decimals(second, small_settings):
     text = to_markdown(arrange(2, second, small_settings))
     assert re.search(r"0\.\d{4} ± 0\.\d{4}(\*\*)? \(0\.7120, [+−]0\.\d{4}\)", text)
-    assert "in the place of IEMOCAP" in text
+    assert "in place of IEMOCAP" in text
     assert re.search(r"0\.\d{4} ± 0\.\d{4}(\*\*)? \(0\.7120\) ", text), "synthetic: no difference"
 
 
@@ -237,4 +237,4 @@ def test_a_reference_row_has_one_training_and_no_standard_deviation(reference, s
     table = table_2(pd.concat([small_scores, rows]), settings, read_paper(reference, 2))
     printed = arrange(2, table, settings)
     assert {cell.spread for cell in dict(printed.grids[0].rows)[("majority class (reference)",)]} == {""}
-    assert "standard deviation over 3 repeats. References are trained once: nothing in them is random." in printed.note
+    assert "standard deviation over 3 repeats. References are deterministic and trained once." in printed.note

@@ -168,7 +168,7 @@ def test_a_reader_sees_where_the_linear_reference_is_ahead(small_settings):
     sentence = summary(pd.concat([wa, ua])[list(COMPARISON_COLUMNS)], small_settings)[1]
     assert sentence == (
         "IEMOCAP: a logistic regression (reference) on the same noisy features scores higher than NMER, and than every "
-        "system, at so many noise kinds and levels over the incomplete conditions: WA: 3 of 4 and 2 of 4; "
+        "system, at this many noise kinds and levels over the incomplete conditions: WA: 3 of 4 and 2 of 4; "
         "UA: 1 of 4 and 1 of 4."
     )
 

@@ -52,8 +52,8 @@ def test_files_without_a_record_and_mixed_code_are_warned_of(scores, made):
     made("model2", "train.py", {"system": "nmer", "dataset": "mosi"}, ("noisy.h5",), code="c2")
     record_path("noisy.h5").unlink()
     missing, mixed = Recorded(scores).warnings()
-    assert missing == "1 files behind these scores have no record of what made them: noisy.h5."
-    assert mixed.startswith("Results of several versions of the code are mixed here (train.py).")
+    assert missing == "1 file behind these scores has no provenance record: noisy.h5."
+    assert mixed.startswith("These results were made with several versions of the code (train.py)")
 
 
 def test_scores_without_any_record_say_nothing(tmp_path):

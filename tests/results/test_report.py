@@ -124,7 +124,7 @@ def test_the_report_says_what_matters(experiment):
     folder, settings = experiment
     text = render(folder, settings, folder / "report.html")
     assert "Synthetic data." in text
-    assert "mean nothing about the paper" in text
+    assert "say nothing about the paper" in text
     assert "tiny &lt;&amp;&gt;" in text
     assert "&lt;script&gt;" in text
     assert "−5.73 (off)" in text
@@ -191,12 +191,12 @@ def test_table_4_stands_between_the_others_and_the_summary_names_its_modalities(
     folder, settings = experiment
     page = render(folder, settings, folder / "four.html")
     assert page.index('<h3 id="table2">Table 2') < page.index('<h3 id="table4">Table 4') < page.index('id="figures"')
-    assert "Clean: trained and tested without noise, for reference; the paper has no such row." in page
+    assert "Clean: trained and tested without noise, for reference; not in the paper." in page
     summary = dict(re.findall("<dt>(.+?)</dt><dd>(.+?)</dd>", page))
     assert summary["Systems"] == "MEN, NMER, my_system"
     assert summary["Uni-modal"] == (
         "acoustic, visual, lexical on IEMOCAP, demo_iemocap (synthetic); Gaussian (0, −10, −40 dB); trained on equally "
-        "noisy data; for reference also trained and tested without noise, which the paper does not show"
+        "noisy data; also trained and tested without noise for reference, which the paper does not report"
     )
 
 

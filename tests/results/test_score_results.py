@@ -155,7 +155,7 @@ def test_the_lowest_error_is_bold_and_the_undefined_is_named(paths, settings):
     assert rows["NMER"].count("**") == 2 * len(METRICS)
     assert "– undefined † 1/2" in rows["MMIN"]
     assert "– undefined" in rows["training median (reference)"]
-    assert "Lower is better in MAE." in text
+    assert "Lower is better for MAE." in text
     assert "the median of the training scores" in text
 
 

@@ -79,7 +79,7 @@ def test_validation_chooses_and_the_test_scores_do_not(table):
 def test_the_figure_shows_both_lines_and_names_the_choice(table, tmp_path):
     table.to_csv(tmp_path / "sweep.csv", index=False)
     drawn = draw(tmp_path / "sweep.csv", SETTINGS)
-    assert drawn.note == "Validation would choose 64 on mosi, Gaussian, −10 dB (best test WA: 8)."
+    assert drawn.note == "Best validation score: 64 on mosi, Gaussian, −10 dB (best test WA: 8)."
     lines = {line.get_label(): line.get_ydata().tolist() for line in drawn.figure.axes[1].lines}
     assert lines["test"] == pytest.approx([0.6, 0.5])
     assert lines["validation"] == pytest.approx([0.75, 0.8])

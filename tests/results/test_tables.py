@@ -246,7 +246,7 @@ def test_table_1_counts_what_the_paper_counts(reference, paper_settings):
     table = table_1(reports, paper_settings, read_paper(reference, 1)).set_index(["dataset", "quantity"])
     assert table["paper"].notna().sum() == 10
     assert table.loc[("iemocap", "sad"), "value"] == 30, "all data where folds rotate"
-    assert table.loc[("mosei", "positive"), "value"] == 130, "train and test of a fixed split"
+    assert table.loc[("mosei", "positive"), "value"] == 130, "the train and test splits if fixed"
     assert table.loc[("iemocap", "test size"), "value"] == 180, "each test utterance under six conditions"
     assert table.loc[("mosei", "test size"), "value"] == 30, "each test utterance under one"
     assert table.loc[("mosei", "train size"), "difference"] == 100 - 16265

@@ -117,7 +117,7 @@ def test_results_without_any_record_are_named(shared, tmp_path):
 def test_the_report_prints_what_the_files_say_and_not_what_the_configuration_says(finished_workflow, tmp_path):
     workflow = finished_workflow.copied(tmp_path / "nmer")
     report = workflow.folder / "results/tiny/report.html"
-    assert "As recorded in the files behind these scores." in report.read_text()
+    assert "As recorded with the files behind these scores" in report.read_text()
     record = next(workflow.folder.glob("results/tiny/runs/tiny_mosei/nmer/incomplete/*/fold1/.history.csv.made.json"))
     assert json.loads(record.read_text())["settings"]["training"]["constant_epochs"] == 1
     with workflow.edited("config.yaml", "constant_epochs: 1\n      decay", "constant_epochs: 77\n      decay"):

@@ -1,7 +1,4 @@
-"""Predictions of all runs of an experiment as arrays, so that scores can be resampled.
-
-Not for scores as such: those are read by ``nmer.results.scores``.
-"""
+"""Read the predictions of all runs of an experiment as arrays. Scores are read by ``nmer.results.scores``."""
 
 from __future__ import annotations
 
@@ -24,11 +21,11 @@ RUN = ("dataset", "system", "regime", "noise", "snr_db")
 
 @dataclass(frozen=True)
 class FoldPredictions:
-    """What the models of one run and fold say of its test utterances.
+    """Predictions of the models of one run and fold for its test utterances.
 
     utterances: (n,) ids, ascending. labels: (n,) class numbers, or scores. predicted: (repeats, conditions, n) of the
-    same sort; where an utterance is not tested under a condition, -1, or NaN among scores. training_median: of the
-    fold's training scores; NaN of classes.
+    same kind; -1, or NaN for scores, where an utterance is not tested under a condition. training_median: median of the
+    fold's training scores; NaN for classes.
     """
 
     utterances: np.ndarray
@@ -38,7 +35,7 @@ class FoldPredictions:
 
     @property
     def tested(self) -> np.ndarray:
-        """(repeats, conditions, n) bool: what ``predicted`` holds."""
+        """(repeats, conditions, n) bool: which entries of ``predicted`` are predictions."""
         is_score = self.predicted.dtype.kind == "f"
         tested: np.ndarray = ~np.isnan(self.predicted) if is_score else self.predicted >= 0
         return tested
@@ -46,9 +43,9 @@ class FoldPredictions:
 
 @dataclass(frozen=True)
 class Run:
-    """One evaluated run. key: values of RUN, None for no SNR. conditions: tested ones, in the order of the names.
+    """One evaluated run. key: values of RUN, None for no SNR. conditions: those tested, in the order of their names.
 
-    folds: fold number -> its predictions. classes: none of scores.
+    folds: fold number -> its predictions. classes: empty for scores.
     """
 
     key: tuple[Any, ...]
@@ -58,16 +55,16 @@ class Run:
 
     @property
     def target(self) -> str:
-        """What was predicted: classes or scores."""
+        """The predicted target: classes or scores."""
         return CLASSES if self.classes else SCORE
 
     def averaged(self) -> list[int]:
-        """Positions in ``conditions`` of the incomplete ones, over which scores are averaged."""
+        """Positions in ``conditions`` of the incomplete ones, which scores are averaged over."""
         return [self.conditions.index(name) for name in tested_incomplete(self.conditions)]
 
 
 def read_runs(paths: Iterable[str | Path]) -> list[Run]:
-    """The runs whose scores are at ``paths``. Raises DataError if scores or predictions are missing or damaged."""
+    """Read the runs whose scores are at ``paths``. Raises DataError if scores or predictions are missing or damaged."""
     return [_read_run(Path(path)) for path in paths]
 
 

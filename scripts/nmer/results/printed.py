@@ -1,4 +1,4 @@
-"""Printed tables as Markdown, LaTeX (booktabs) and HTML. Not for what is in them: see ``printed_tables``."""
+"""Format printed tables as Markdown, LaTeX (booktabs) and HTML. Their contents are laid out in ``printed_tables``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nmer.files import write_text
 from nmer.results.wording import ABSENT
 
 STACKED_COLUMNS = 10
-"""With more columns than this, a LaTeX cell is set in lines: shrunk to the page in one line, nobody could read it."""
+"""With more columns, a LaTeX cell is set on several lines. On one line, the table shrunk to the page is illegible."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Grid:
-    """One block of a table: heading rows of (text, columns spanned), body rows of (stub texts, cells)."""
+    """One block of a table: header rows of (text, columns spanned), body rows of (row labels, cells)."""
 
     title: str
     stubs: tuple[str, ...]
@@ -47,7 +47,7 @@ class PrintedTable:
 
 
 def to_markdown(printed: PrintedTable) -> str:
-    """GitHub-flavoured Markdown; spanning heads are written out in every column."""
+    """Return GitHub-flavoured Markdown; spanning headers are repeated in every column."""
     lines = [f"**{printed.caption}**", ""]
     for grid in printed.grids:
         heads = [*grid.stubs, *_column_heads(grid)]
@@ -59,7 +59,7 @@ def to_markdown(printed: PrintedTable) -> str:
 
 
 def to_latex(printed: PrintedTable) -> str:
-    """One floating LaTeX table per grid; needs the packages booktabs, graphicx and xcolor."""
+    """Return one floating LaTeX table per grid; needs the packages booktabs, graphicx and xcolor."""
     if not printed.grids:
         return f"% {_nothing(printed)}\n"
     floats = [_latex_float(printed, grid, position) for position, grid in enumerate(printed.grids, start=1)]
@@ -72,12 +72,12 @@ _OTHER_ENGINE = "% needs XeLaTeX or LuaLaTeX and a font with the characters of t
 
 
 def _in_latin_fonts(character: str) -> bool:
-    """Whether pdfLaTeX has a character without further packages: letters of Latin alphabets, quotation marks."""
+    """Whether pdfLaTeX supports a character without additional packages: Latin letters, quotation marks."""
     return ord(character) < 0x180 or character in "‘’“”–—…"
 
 
 def to_html(printed: PrintedTable) -> str:
-    """An HTML fragment: one table per grid, with caption and scoped heads; styled by the page that takes it in."""
+    """Return an HTML fragment: one table per grid, with caption and scoped headers, styled by the page around it."""
     if not printed.grids:
         return f"<p>{html.escape(_nothing(printed))}</p>\n"
     parts = [_html_grid(printed, grid) for grid in printed.grids]
@@ -86,17 +86,17 @@ def to_html(printed: PrintedTable) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text with Markdown's special characters escaped."""
+    """Escape Markdown's special characters."""
     return re.sub(r"([\\|*_`<>\[\]&~$])", r"\\\1", text)
 
 
 def markdown_row(texts: list[str]) -> str:
-    """One row of a Markdown table."""
+    """Return one row of a Markdown table."""
     return "| " + " | ".join(texts) + " |"
 
 
 def latex_text(text: str) -> str:
-    """Text with LaTeX's special characters escaped, signs and the name of a loss in mathematics."""
+    """Escape LaTeX's special characters; set signs and the name of a loss in mathematics."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     special |= {character: f"\\{character}" for character in "&%$#_{}"}
     special |= {
@@ -117,7 +117,7 @@ FORMATS: dict[str, Callable[[PrintedTable], str]] = {".md": to_markdown, ".tex":
 
 
 def write_printed(stem: str, printed: PrintedTable, suffixes: Iterable[str] = tuple(FORMATS)) -> None:
-    """Write a table in some formats, each to the stem with its suffix."""
+    """Write a table in several formats, each to the stem with its suffix."""
     for suffix in suffixes:
         write_text(f"{stem}{suffix}", FORMATS[suffix](printed))
 
@@ -127,7 +127,7 @@ def _nothing(printed: PrintedTable) -> str:
 
 
 def _beside(cell: Cell) -> str:
-    """The paper's value and the difference, e.g. ``(0.7598, −0.0323)``."""
+    """Return the paper's value and the difference, e.g. ``(0.7598, −0.0323)``."""
     inside = ", ".join(part for part in (cell.paper, cell.difference) if part)
     return f"({inside})" if inside else ""
 
@@ -147,19 +147,19 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def _latex_float(printed: PrintedTable, grid: Grid, position: int) -> str:
-    # The document class numbers its floats itself, so the leading "Table k." goes.
+    # The document class numbers floats, so the leading "Table k." is removed.
     caption = re.sub(r"^Table \d+\. ", "", f"{printed.caption} {grid.title}. {printed.note}".strip())
     numbers = sum(span for _, span in grid.header[-1])
     stacked = numbers > STACKED_COLUMNS
     lines = [
         r"\begin{table*}",
         r"  \centering",
-        # Many classes set a caption below its table and so leave no room under it.
+        # Many classes expect captions below tables and leave no space under them.
         r"  \setlength{\belowcaptionskip}{6pt}",
         *([r"  \setlength{\tabcolsep}{3pt}"] if stacked else []),
         f"  \\caption{{{latex_text(caption)}}}",
         f"  \\label{{tab:{printed.number}-{position}}}",
-        # Shrinks a table that is wider than the page and leaves the others as they are.
+        # Shrink only tables that are wider than the page.
         r"  \resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         f"  \\begin{{tabular}}{{{'l' * len(grid.stubs)}{'r' * numbers}}}",
         r"  \toprule",
@@ -192,7 +192,7 @@ def _latex_rules(row: tuple[tuple[str, int], ...], first: int) -> str:
 
 
 def _latex_body(grid: Grid, stacked: bool) -> list[str]:
-    """Rows of lines; a row of several lines stands apart from the next, and a level is named once."""
+    """Return the lines of all rows; rows of several lines are separated, and a level is named once."""
     rows: list[list[str]] = []
     above: tuple[str, ...] = ()
     for stubs, cells in grid.rows:
@@ -204,7 +204,7 @@ def _latex_body(grid: Grid, stacked: bool) -> list[str]:
 
 
 def _latex_row(stubs: tuple[str, ...], cells: tuple[Cell, ...], stacked: bool) -> list[str]:
-    """The lines of one row: the value, and what stands under it, each in a line of its own where room is scarce."""
+    """Return the lines of one row; if stacked, the value and the texts under it have separate lines."""
     if stacked:
         first = [cell.value for cell in cells]
         under = [[cell.spread for cell in cells], [cell.paper and f"({cell.paper})" for cell in cells]]

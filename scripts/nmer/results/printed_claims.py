@@ -1,4 +1,4 @@
-"""The audit of the paper's claims as Markdown and HTML. Not for computing anything."""
+"""Format the audit of the paper's claims as Markdown and HTML. Computes nothing."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from nmer.results.printed import markdown_row, markdown_text
 from nmer.results.reading import rows_of
 from nmer.results.wording import ABSENT, AT_CHANCE
 
-CAPTION = "The paper's claims, by its own numbers and by those of this experiment."
+CAPTION = "The paper's claims, judged by its own numbers and by those of this experiment."
 NOTE = (
     "Each claim is computed in the same way from the paper's tables and from the scores here. It does not hold if one "
     "of its differences is out of bounds at the 5 % level, corrected for their number (for “best”: if a named rival is "
     "better, over all rivals and columns). It holds if every difference and its 95 % interval are within the bounds. "
-    "Otherwise it is undecided. p: of the clearest violation, corrected. Of Figure 3 the paper prints no numbers, and "
-    "a panel is one fit: there a claim holds or does not by the distances alone. Points are hundredths of WA or UA. "
-    "The code that the paper grew from chooses its epoch by test scores, so the paper's scores may be higher for it; "
-    "those here are of the epoch with the best validation UA."
+    "Otherwise it is undecided. p: of the clearest violation, corrected. The paper gives no numbers for Figure 3, and "
+    "each panel is a single fit, so this claim is judged by the distances without a test. Points are hundredths of WA "
+    "or UA. The code that the paper is based on selects the epoch by test scores, which may raise the paper's scores; "
+    "the scores here are from the epoch with the best validation UA."
 )
 CHANCE_NOTE = (
-    f"{AT_CHANCE} k/n: of the n scores here that the case reads, k have a training at chance; their differences are no "
-    "differences between systems that have learnt."
+    f"{AT_CHANCE} k/n: k of the n scores in the case have a training at chance; their differences do not compare "
+    "trained systems."
 )
 HEADS = ("Dataset", "Case", "Paper", "By the paper", "Here", "p", "Verdict")
 WORDS = {UNDECIDED: "undecided at this sample size"}
 
 
 def to_markdown(audit: pd.DataFrame) -> str:
-    """One table per claim, in GitHub-flavoured Markdown."""
+    """Return one table per claim, in GitHub-flavoured Markdown."""
     lines = [f"**{CAPTION}**", "", markdown_text(summary(audit)), ""]
     for origin, heading, rows in _claims(audit):
         lines += [f"**{markdown_text(origin)}**", ""] if origin else []
@@ -44,7 +44,7 @@ def to_markdown(audit: pd.DataFrame) -> str:
 
 
 def to_html(audit: pd.DataFrame) -> str:
-    """An HTML fragment: one table, its rows grouped by claim; styled by the page that takes it in."""
+    """Return an HTML fragment: one table, with rows grouped by claim, styled by the page around it."""
     lines = [
         f"<p>{html.escape(summary(audit))}</p>",
         f'<div class="scroll" role="region" tabindex="0" aria-label="{html.escape(CAPTION)}">',
@@ -68,16 +68,18 @@ def to_html(audit: pd.DataFrame) -> str:
 
 
 def summary(audit: pd.DataFrame) -> str:
-    """How many cases have which verdict, in one sentence or two; those on synthetic data apart."""
+    """Summarise the number of cases per verdict; cases on synthetic data are counted separately."""
     counts = audit.loc[~audit["synthetic"], "verdict"].value_counts()
     parts = [f"{counts.get(verdict, 0)} {_word(verdict)}" for verdict in (HOLDS, FAILS, UNDECIDED, NOT_RUN)]
     sentence = f"Cases of {audit['claim'].nunique()} claims: {', '.join(parts)}."
     synthetic = int(audit["synthetic"].sum())
-    return f"{sentence} Another {synthetic} are computed on synthetic data and mean nothing." if synthetic else sentence
+    return (
+        f"{sentence} Another {synthetic} are computed on synthetic data and are meaningless." if synthetic else sentence
+    )
 
 
 def _claims(audit: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
-    """Each claim's heading and rows, what the paper says first; the first of an origin also has its title."""
+    """Return each claim's heading and rows, the paper's statements first; the first of an origin also has its title."""
     found = []
     for origin, title in ORIGINS.items():
         for place, (_, rows) in enumerate(audit[audit["origin"] == origin].groupby("claim", sort=False)):
@@ -89,7 +91,7 @@ def _claims(audit: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
 def _texts(row: Any) -> list[str]:
     p_value = ABSENT if pd.isna(row.p_value) else f"{row.p_value:.2g}"
     verdict = _word(row.verdict) + (f" ({row.evidence})" if row.evidence else "")
-    verdict += " (synthetic data: means nothing)" if row.synthetic else ""
+    verdict += " (synthetic data: meaningless)" if row.synthetic else ""
     if not pd.isna(row.at_chance) and row.at_chance > 0:
         verdict += f" {AT_CHANCE} {row.at_chance}/{row.scores}"
     dataset, detail = row.dataset or ABSENT, row.detail or ABSENT

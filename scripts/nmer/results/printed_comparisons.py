@@ -1,4 +1,4 @@
-"""The reference system against every other one, printed like the tables: differences, intervals, what is certain."""
+"""Lay out the comparisons of the reference system with every other one: differences, intervals, significance."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ LINEAR = {CLASSES: "logistic_regression", SCORE: "ridge"}
 CAPTION = "{reference} minus each other system."
 NOTE = (
     "In brackets: 95 % intervals of the difference on the same utterances, for new test material and trainings. Bold: "
-    "different from zero at p < 0.05 after Holm's correction over all systems, noise kinds and levels of the same "
-    "dataset, conditions and metric."
+    "significantly different from zero (p < 0.05 after Holm's correction over all systems, noise kinds and levels of "
+    "the same dataset, conditions and metric)."
 )
 CHANCE_NOTE = (
-    f"{AT_CHANCE} k/n: k of n trainings of the system or, after its name, of {{reference}} are at chance; such a "
-    "difference is never bold, for it compares with a system that has learnt nothing."
+    f"{AT_CHANCE} k/n: k of n trainings of the system or, after its name, of {{reference}} are at chance; the "
+    "difference is then never bold, because one of the systems has learnt nothing."
 )
 
 
 def read_comparisons(path: str) -> pd.DataFrame:
-    """The comparisons that compare_systems.py wrote. Raises DataError if the file is missing or damaged."""
+    """Read the comparisons of compare_systems.py. Raises DataError if the file is missing or damaged."""
     return read_columns(path, _PRINTED)
 
 
 def arrange_comparisons(table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
-    """Lay out comparisons, one grid per dataset and set of conditions, systems in rows, noise and level in columns."""
+    """Lay out comparisons: a grid per dataset and set of conditions, systems in rows, noise and level in columns."""
     reference, grids = system_label(settings.reference_system), []
     for dataset, about in settings.datasets.items():
         for condition in (AVERAGE, ALL_NOISY):
@@ -54,7 +54,7 @@ def arrange_comparisons(table: pd.DataFrame, settings: ReportSettings) -> Printe
     lower = [name for name in settings.metrics if not METRICS[name].higher_is_better]
     notes = [
         NOTE,
-        *([f"Lower is better in {' and '.join(lower)}: a negative difference favours {reference}."] if lower else []),
+        *([f"Lower is better for {' and '.join(lower)}: a negative difference favours {reference}."] if lower else []),
         *_designs(table, settings),
         *([CHANCE_NOTE.format(reference=reference)] if _at_chance(table).any() else []),
     ]
@@ -63,7 +63,7 @@ def arrange_comparisons(table: pd.DataFrame, settings: ReportSettings) -> Printe
 
 
 def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
-    """One sentence per dataset: how many comparisons on the incomplete conditions the reference wins or loses."""
+    """Return a sentence per dataset: how many comparisons on the incomplete conditions the reference wins or loses."""
     sentences, metric, reference = [], settings.metrics[0], system_label(settings.reference_system)
     for dataset, about in settings.datasets.items():
         part = table[(table["dataset"] == dataset) & (table["condition"] == AVERAGE) & (table["metric"] == metric)]
@@ -77,7 +77,7 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
             sentences.append(f"{title}: no difference is tested ({part['untested'].iloc[0]}).")
             continue
         aside = f" {untested} are not tested." if untested else ""
-        aside += f" {at_chance.sum()} are not counted, as one of the two is at chance there." if at_chance.any() else ""
+        aside += f" {at_chance.sum()} are not counted because one of the two is at chance." if at_chance.any() else ""
         sentences.append(
             f"{title}: of {len(part)} comparisons of {reference} with another system in {metric}, over the "
             f"incomplete conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost significantly.{aside}"
@@ -87,11 +87,11 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
 
 
 def _linear_ahead(of_dataset: pd.DataFrame, title: str, settings: ReportSettings) -> list[str]:
-    """How often the linear reference row is ahead of the reference system and of every system, or none without it."""
+    """Return how often the linear reference row beats the reference system and every system; empty without it."""
     counts, linear = [], LINEAR[settings.target]
     for metric in settings.metrics:
         part = of_dataset[(of_dataset["condition"] == AVERAGE) & (of_dataset["metric"] == metric)]
-        # The reference minus a system: the smaller, the better the system.
+        # Differences are the reference minus a system, so smaller is better for the system.
         part = part.assign(difference=_gain(part["difference"], metric))
         wide = part.pivot_table(index=["noise", "snr_db"], columns="system", values="difference", dropna=False)
         if linear not in wide:
@@ -105,17 +105,17 @@ def _linear_ahead(of_dataset: pd.DataFrame, title: str, settings: ReportSettings
     return [
         f"{title}: a {system_label(linear)} on the same noisy features scores {better} than "
         f"{system_label(settings.reference_system)}, and than every system, "
-        f"at so many noise kinds and levels over the incomplete conditions: {'; '.join(counts)}."
+        f"at this many noise kinds and levels over the incomplete conditions: {'; '.join(counts)}."
     ]
 
 
 def _gain(difference: pd.Series, metric: str) -> pd.Series:
-    """Differences of a metric such that positive is better."""
+    """Return differences of a metric with positive values for improvements."""
     return difference if METRICS[metric].higher_is_better else -difference
 
 
 def _designs(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
-    """One sentence per dataset: over what its variance is taken, and why differences have no test."""
+    """Return sentences per dataset: the units of its variance, and why some differences have no test."""
     sentences = []
     for dataset, about in settings.datasets.items():
         part = table[table["dataset"] == dataset]
@@ -162,5 +162,5 @@ def _cell(row: Any, settings: ReportSettings) -> Cell:
 
 
 def _at_chance(table: pd.DataFrame) -> pd.Series:
-    """Comparisons in which the system or the reference has a training at chance."""
+    """Select comparisons in which the system or the reference has a training at chance."""
     return (table[["at_chance", "reference_at_chance"]].fillna(0) > 0).any(axis=1).astype(bool)

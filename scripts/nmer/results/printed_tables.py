@@ -1,4 +1,4 @@
-"""Tables 1 to 5 in the paper's own arrangement. Not for computing a number, nor for a format."""
+"""Lay out Tables 1 to 5 in the paper's arrangement. Neither computes numbers nor formats them."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ CAPTIONS = {
     1: "Table 1. Classes and sizes of the datasets.",
     2: "Table 2. {metrics}, averaged over {conditions}.",
     3: "Table 3. NMER in each condition, named by its clean modalities (a acoustic, v visual, l lexical).",
-    4: "Table 4. One modality alone, under noise. {metrics}.",
+    4: "Table 4. Uni-modal systems under noise. {metrics}.",
     5: "Table 5. {metrics} with all modalities noisy.",
 }
 CHANCE_NOTE = (
     f"{AT_CHANCE} k/n: k of n trainings are at chance (at least 99 % of the predictions are one class, or the 95 % "
-    "interval of UA reaches 1 / classes). Under strong noise this can be the right answer."
+    "interval of UA reaches 1 / classes). Under strong noise this can be the best possible result."
 )
 SCORE_CHANCE_NOTE = (
     f"{AT_CHANCE} k/n: k of n trainings are at chance (MAE not below that of the median of the training scores, or "
-    "predictions that are constant in a condition). Under strong noise this can be the right answer."
+    "predictions that are constant in a condition). Under strong noise this can be the best possible result."
 )
-UNDEFINED_NOTE = f"{ABSENT} {UNDEFINED}: predictions of a training are constant, whose correlation does not exist."
-MAJORITY_NOTE = f"{WA_AT_MAJORITY} k/n: in k of n trainings WA is not above the share of the largest class."
-SCORE_SIZES_NOTE = "Sizes are those of fold 1; a test utterance counts once per condition under which it is tested."
-SIZES_NOTE = f"Classes are counted over all data, or over train and test of a fixed split. {SCORE_SIZES_NOTE}"
+UNDEFINED_NOTE = f"{ABSENT} {UNDEFINED}: the correlation is undefined because predictions of a training are constant."
+MAJORITY_NOTE = f"{WA_AT_MAJORITY} k/n: in k of n trainings WA does not exceed the share of the largest class."
+SCORE_SIZES_NOTE = "Sizes are those of fold 1; a test utterance counts once per condition it is tested under."
+SIZES_NOTE = f"Classes are counted over all data, or over the train and test splits if fixed. {SCORE_SIZES_NOTE}"
 
 
 def arrange(number: int, table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
-    """Lay out a tidy table as the paper prints it.
+    """Lay out a tidy table as in the paper.
 
-    number: 1 to 5. table: of the function of the same number in ``nmer.results.tables``.
-    Datasets without a cell are left out.
+    number: 1 to 5. table: from the function with this number in ``nmer.results.tables``.
+    Datasets without cells are left out.
     """
     if number == 1:
         grids, note = _sizes(table, settings), SCORE_SIZES_NOTE if settings.target == SCORE else SIZES_NOTE
@@ -62,7 +62,7 @@ def arrange(number: int, table: pd.DataFrame, settings: ReportSettings) -> Print
 
 
 def _named_metrics(settings: ReportSettings) -> str:
-    """The metrics shown, e.g. ``Weighted accuracy (WA) and unweighted accuracy (UA)``."""
+    """Return the names of the metrics, e.g. ``Weighted accuracy (WA) and unweighted accuracy (UA)``."""
     names = [f"{METRICS[name].label} ({name})" for name in settings.metrics]
     listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
     return listed[0].upper() + listed[1:]
@@ -84,9 +84,9 @@ def _sizes(table: pd.DataFrame, settings: ReportSettings) -> list[Grid]:
 
 
 class Arrangement(NamedTuple):
-    """How a table is laid out. stubs, header: as in Grid. rows: stub texts and key of each; columns: keys.
+    """The layout of a table. stubs, header: as in Grid. rows: labels and key of each row. columns: their keys.
 
-    A key is a part of KEY with its values; those of a row and a column make a whole one, but for the dataset.
+    A key is a part of KEY with values; the keys of a row and a column form a complete one, except for the dataset.
     """
 
     stubs: tuple[str, ...]
@@ -161,7 +161,7 @@ def _layout_5(settings: ReportSettings) -> Arrangement:
 
 
 def _level_head(noise: str, snr_db: float | None, settings: ReportSettings) -> str:
-    """A level of the reference noise: its SNR, or the name of its rate."""
+    """Return the header of a level of the reference noise: its SNR, or the name of its rate."""
     is_rate = any(noise in noises for noises in settings.rates.values())
     return noise_label(noise) if is_rate else decibels(snr_db)
 
@@ -186,7 +186,7 @@ def _score_grids(table: pd.DataFrame, settings: ReportSettings, arrangement: Arr
             places = [tuple((named | columns[number])[name] for name in KEY) for number in shown]
             if any(place in cells for place in places):
                 body.append((labels, tuple(cells.get(place, Cell()) for place in places)))
-        # Only heads of conditions, which are one column wide, are left out.
+        # Only headers of conditions are omitted; they are one column wide.
         heads = header if len(shown) == len(columns) else (tuple(header[0][number] for number in shown),)
         if body:
             grids.append(Grid(dataset_title(dataset, about), stubs, heads, tuple(body)))
@@ -198,13 +198,13 @@ def _place(row: Any) -> tuple[Any, ...]:
 
 
 def _best(table: pd.DataFrame) -> set[int]:
-    """Rows that hold the best mean, as printed, among the systems compared at their level.
+    """Return the rows with the best mean, as printed, among the systems compared at their level.
 
-    Systems stand in rows, so that this is the best of a column; only in Table 4 they stand in columns. A cell with a
-    training at chance is never the best: the best of the others is.
+    Systems are in rows, so this is the best of a column; in Table 4 they are in columns. Cells with a training at
+    chance are excluded.
     """
     run = table[table["mean"].notna()]
-    # Such that higher is better.
+    # Signed so that higher is better.
     printed = run["mean"].round(4) * [1 if METRICS[name].higher_is_better else -1 for name in run["metric"]]
     column = [run[name] for name in KEY if name != "system"]
     learnt = ~_at_chance(run)
@@ -225,26 +225,26 @@ def _score_cell(row: Any, *, best: bool) -> Cell:
 
 
 def _at_chance(table: pd.DataFrame) -> pd.Series:
-    """Rows of a score table whose cell has a training at chance."""
+    """Select rows of a score table whose cell has a training at chance."""
     return (table["at_chance"].fillna(0) > 0).astype(bool)
 
 
 def _mark(row: Any) -> str:
-    """The signs of a cell with the trainings they stand for, e.g. ``† 1/2``; the second sign is one of WA alone."""
+    """Return the marks of a cell and their numbers of trainings, e.g. ``† 1/2``; the second mark applies only to WA."""
     signs = [(AT_CHANCE, row.at_chance)] + [(WA_AT_MAJORITY, row.wa_at_majority)] * (row.metric == "WA")
     marks = [f"{sign} {count}/{row.trainings}" for sign, count in signs if not pd.isna(count) and count > 0]
     return " ".join([UNDEFINED] * _is_undefined(row) + marks)
 
 
 def _is_undefined(row: Any) -> bool:
-    """Whether a cell was run, but its metric does not exist."""
+    """Whether a cell was run, but its metric is undefined."""
     return bool(pd.isna(row.mean) and not pd.isna(row.n))
 
 
 def _score_notes(number: int, table: pd.DataFrame, settings: ReportSettings) -> list[str]:
     notes = [_spread_note(table)]
     if number == 4 and (table["noise"] == "").any():
-        notes.append("Clean: trained and tested without noise, for reference; the paper has no such row.")
+        notes.append("Clean: trained and tested without noise, for reference; not in the paper.")
     marked = _at_chance(table[table["mean"].notna()]).any()
     if _best(table):
         best = "best modality of its row and metric" if number == 4 else "best of its column"
@@ -256,14 +256,14 @@ def _score_notes(number: int, table: pd.DataFrame, settings: ReportSettings) -> 
     if any(_is_undefined(row) for row in rows_of(table)):
         notes.append(UNDEFINED_NOTE)
     if lower := [name for name in settings.metrics if not METRICS[name].higher_is_better]:
-        notes.append(f"Lower is better in {' and '.join(lower)}.")
+        notes.append(f"Lower is better for {' and '.join(lower)}.")
     return notes
 
 
 def _spread_note(table: pd.DataFrame) -> str:
     is_reference = table["system"].isin(REFERENCES)
     repeats = sorted({int(n) for n in table.loc[~is_reference, "n"].dropna()})
-    once = " References are trained once: nothing in them is random." if is_reference.any() else ""
+    once = " References are deterministic and trained once." if is_reference.any() else ""
     if not repeats:
         return once.strip()
     if repeats == [1]:
@@ -277,11 +277,11 @@ def _paper_notes(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
     notes = []
     if settings.conditions and "condition" in table and (table["condition"] == AVERAGE).any():
         notes.append(
-            f"Of the incomplete conditions only {', '.join(settings.conditions)} were scored; the paper's averages, "
-            "over all of them, are not shown."
+            f"Only the incomplete conditions {', '.join(settings.conditions)} were scored, so the paper's averages, "
+            "which are over all of them, are not shown."
         )
     if shown and "mean" in table:
         notes.append("In parentheses: the paper's value" + (", difference." if shown - synthetic else "."))
     if synthetic:
-        notes.append("Synthetic data cannot be compared with the paper, so no difference is given for them.")
+        notes.append("Synthetic data cannot be compared with the paper, so they have no difference.")
     return notes

@@ -1,4 +1,4 @@
-"""CSV files that an earlier step wrote, read with the types they were written with, and the rows of such tables."""
+"""Read CSV files of earlier steps with their original types, and iterate over the rows of tables."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from nmer.errors import DataError
 from nmer.snr_column import snr_typed
 
 SNR = "snr_db"
-"""Kind of the column of levels in dB (:mod:`nmer.snr_column`)."""
+"""Type of the column of SNRs in dB (:mod:`nmer.snr_column`)."""
 
 
 def read_columns(path: str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
-    """The named columns of a CSV, typed, in the order named.
+    """Read the named columns of a CSV, typed, in the given order.
 
-    columns: name -> ``str``, ``Int64``, ``int64``, ``float64`` or SNR. An empty field is a missing number, of which
-    ``int64`` has none, but an empty text: a system called NA keeps its name.
-    Raises DataError if the file is missing or damaged, lacks a column, or holds what is no number.
+    columns: name -> ``str``, ``Int64``, ``int64``, ``float64`` or SNR. An empty field is a missing number (not allowed
+    for ``int64``), or an empty string, so a system called NA keeps its name.
+    Raises DataError if the file is missing or damaged, lacks a column, or has text in a column of numbers.
     """
     try:
         text = pd.read_csv(path, dtype=str, keep_default_na=False)
@@ -46,14 +46,14 @@ NAMES = (
     *("dataset", "system", "regime", "noise", "modality", "condition", "metric"),
     *("label", "predicted", "utterance", "kind", "part", "quantity"),
 )
-"""Columns of names. A name may look like anything else: ``nan``, ``null``, ``inf``, ``true``, ``007``."""
+"""Columns of names. A name may look like another type: ``nan``, ``null``, ``inf``, ``true``, ``007``."""
 
 
 def read_csv(path: str | Path) -> pd.DataFrame:
-    """A CSV whose columns are not all known. Columns of NAMES are text, of the others those that hold numbers alone are
-    numbers, and those that hold True and False alone are bool. An empty field is missing everywhere.
+    """Read a CSV whose columns are not all known. An empty field is missing in every column.
 
-    Raises OSError or ValueError if it is missing or damaged.
+    Columns in NAMES are text. Others are numeric if they hold only numbers, bool if they hold only True and False, and
+    otherwise text. Raises OSError or ValueError if the file is missing or damaged.
     """
     text = pd.read_csv(path, dtype=str, keep_default_na=False)
     missing = text.mask(text == "")
@@ -74,5 +74,5 @@ def _typed(column: pd.Series) -> pd.Series:
 
 
 def rows_of(table: pd.DataFrame) -> Iterable[Any]:
-    """The rows of a table with its columns as attributes, and ``Index``; their types stand in the data, not here."""
+    """Iterate over the rows of a table, with columns and ``Index`` as attributes, untyped for the type checker."""
     return table.itertuples()

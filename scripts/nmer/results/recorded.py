@@ -1,4 +1,4 @@
-"""What the files behind a report say of how they were made; never what the configuration says now."""
+"""Provenance of the files behind a report, from their records, never from the current configuration."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ STAGES = {
     "train.py": "training",
     "evaluate.py": "evaluation",
 }
-"""Steps whose settings are shown, and the heading of each."""
+"""Steps whose settings are shown, with their headings."""
 
 
 class Recorded:
-    """The records of the files behind some file, found from input to input."""
+    """The records of all files that a file was made from, directly or indirectly."""
 
     def __init__(self, start: str | Path) -> None:
-        """start: the file to begin with, e.g. the collected scores."""
+        """start: the final file, e.g. the collected scores."""
         self.missing: list[str] = []
         """Files without a record."""
         self.records: dict[str, dict[str, Any]] = {}
@@ -41,15 +41,15 @@ class Recorded:
             waiting += new
 
     def of_step(self, step: str) -> list[dict[str, Any]]:
-        """The records of the jobs of one step, each job once."""
+        """Return the records of the jobs of one step, each job once."""
         of_step = {path: record for path, record in self.records.items() if record.get("step") == step}
         jobs = {tuple(record.get("outputs", [path])): record for path, record in of_step.items()}
         return [jobs[outputs] for outputs in sorted(jobs)]
 
     def settings(self) -> dict[str, Any]:
-        """The settings of every stage by dataset, or by system where there is one; keys at their default are absent.
+        """Return the settings of every stage by dataset, or by system if there is one, without keys at their default.
 
-        A key that differs between jobs has the list of its values.
+        A key that differs between jobs has a list of its values.
         """
         shown: dict[str, Any] = {}
         for step, stage in STAGES.items():
@@ -63,17 +63,17 @@ class Recorded:
         return shown
 
     def noise_seeds(self) -> list[int]:
-        """The seeds of the noise, ascending."""
+        """Return the seeds of the noise, ascending."""
         return sorted({record.get("settings", {}).get("seed", 0) for record in self.of_step("corrupt.py")})
 
     def warnings(self) -> list[str]:
-        """Sentences on files without a record, and on jobs of one kind that ran different versions of the code."""
+        """Return warnings about files without a record, and about jobs of one step with different code versions."""
         sentences = []
         if self.missing and self.records:
             named = ", ".join(sorted(self.missing)[:3]) + (", …" if len(self.missing) > 3 else "")
-            sentences.append(
-                f"{len(self.missing):,} files behind these scores have no record of what made them: {named}."
-            )
+            number = len(self.missing)
+            files = "1 file behind these scores has" if number == 1 else f"{number:,} files behind these scores have"
+            sentences.append(f"{files} no provenance record: {named}.")
         versions: dict[tuple[str, ...], set[str]] = defaultdict(set)
         for record in self.records.values():
             digest, *plugins = record.get("code") or [""]
@@ -81,8 +81,8 @@ class Recorded:
         several = sorted({step for (step, *_), digests in versions.items() if len(digests) > 1})
         if several:
             sentences.append(
-                f"Results of several versions of the code are mixed here ({', '.join(several)}). Differences may be "
-                "theirs. To make all with one version, run with --forceall."
+                f"These results were made with several versions of the code ({', '.join(several)}), which may cause "
+                "differences. To make all of them with one version, run with --forceall."
             )
         return sentences
 

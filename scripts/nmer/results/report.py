@@ -1,4 +1,4 @@
-"""The report: one page that opens offline, made from what the other steps wrote. Computes only averages of scores."""
+"""Make the report, one page that opens offline, from the outputs of other steps. Computes only averages of scores."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ TEMPLATE = "report.html.j2"
 TABLE_SUFFIXES = (".csv", ".md", ".tex")
 FIGURE_SUFFIXES = (".csv", ".pdf", ".png")
 DATA_SUFFIXES = (".csv", ".pdf")
-"""Files of a figure that are embedded for download; the PNG is the shown image, which the page offers by itself."""
+"""Files of a figure that are embedded for download. The PNG is the displayed image, which browsers can save."""
 STATISTICS = ("comparisons", "intervals", "ranks", "confusion")
 LIBRARIES = ("numpy", "pandas", "h5py", "scikit-learn", "openTSNE", "matplotlib", "jinja2", "torch", "snakemake")
 
@@ -60,9 +60,9 @@ def render(**sections: object) -> str:
 def what_was_run(
     scores: pd.DataFrame, settings: ReportSettings, recorded: Recorded | None = None
 ) -> list[tuple[str, str]]:
-    """Rows (term, description) that say what the scores stand for.
+    """Return rows (term, description) that describe the experiment.
 
-    recorded: the records of the files behind them. Without these, seeds and number of trainings are those configured.
+    recorded: the records of the files behind the scores. Without them, seeds and number of trainings are as configured.
     """
     trainings = recorded.of_step("train.py") if recorded else []
     seeds = recorded.noise_seeds() if recorded else []
@@ -83,10 +83,10 @@ def what_was_run(
 
 
 def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.DataFrame | None = None) -> list[str]:
-    """A few sentences on the outcome: per dataset, who is best where, and what the loss from noise is.
+    """Summarise the results: per dataset, the best systems and the losses from noise.
 
-    Averages over incomplete conditions, reference noise. Nothing is said of a dataset without such scores. A system
-    with a training at chance there (trainings: verdicts of ``nmer.results.chance``) is not compared.
+    Uses averages over incomplete conditions under the reference noise; datasets without these have no sentence. A
+    system with a training at chance there (trainings: verdicts of ``nmer.results.chance``) is not compared.
     """
     noise, metric = settings.reference_noise, settings.metrics[0]
     cells = with_marks(average(of_regime(scores, "incomplete")), trainings)
@@ -105,7 +105,7 @@ def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.Data
         ]
         if len(run) > 1:
             mild, hard = table.loc[run[0]], table.loc[run[-1]]
-            # A system that is at chance under little noise has nothing to lose.
+            # A system that is at chance under little noise cannot lose more.
             learnt = mild.index[~mild["at_chance"]]
             lost = (mild["mean"] - hard["mean"]).reindex(learnt).dropna()
             lost = lost.sort_values(ascending=METRICS[metric].higher_is_better, kind="stable")
@@ -118,20 +118,20 @@ def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.Data
 
 
 def comparison(tables: list[pd.DataFrame]) -> list[str]:
-    """One sentence on the distance from the paper, over all cells that have a difference; none if no cell has."""
+    """Return one sentence on the differences from the paper over all cells that have one; empty if none has."""
     score_tables = [table for table in tables if "mean" in table]
     differences = pd.concat([table["difference"] for table in score_tables]).dropna() if score_tables else pd.Series()
     if differences.empty:
         return []
     largest = differences.iloc[differences.abs().argmax()]
     return [
-        f"Against the paper: {len(differences)} cells can be compared; mean absolute difference "
+        f"Compared with the paper: {len(differences)} cells; mean absolute difference "
         f"{differences.abs().mean():.4f}, mean difference {signed(differences.mean())}, largest {signed(largest)}."
     ]
 
 
 def read_dataset(path: str, settings: ReportSettings) -> dict[str, Any]:
-    """What the page shows of the validation report at ``path``; quantities that the report lacks are left out."""
+    """Describe a dataset from its validation report at ``path``; quantities that the report lacks are left out."""
     report = read_json(path)
     with converting(path, "Delete it and run again."):
         return _describe_dataset(report, settings) | {"files": [embed(path)]}
@@ -169,10 +169,10 @@ def _describe_dataset(report: dict[str, Any], settings: ReportSettings) -> dict[
 
 
 def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
-    """Rows of the calibration table, as text.
+    """Read the rows of the calibration table, as text.
 
-    ``off`` marks a level whose SNR misses its target by more than 1 dB, ``exact`` an alpha_bar solved for in the place
-    of a whole T (SPEC 2.6). ``numbers`` is the row as stored. Raises DataError if a file is damaged.
+    ``off`` marks a level whose SNR misses its target by more than 1 dB, ``exact`` an alpha_bar solved for instead of an
+    integer T (SPEC 2.6). ``numbers`` is the row as stored. Raises DataError if a file is damaged.
     """
     rows = []
     for path in paths:
@@ -185,31 +185,31 @@ def read_calibration(paths: list[str]) -> list[dict[str, Any]]:
 
 
 def warnings(datasets: list[dict[str, Any]], calibration: list[dict[str, Any]]) -> list[str]:
-    """What a reader should know before believing a number: faults of the data, and noise unlike its label.
+    """Return warnings about the data and about noise levels that miss their target.
 
-    datasets: as of :func:`read_dataset`; calibration: as of :func:`read_calibration`.
+    datasets: from :func:`read_dataset`. calibration: from :func:`read_calibration`.
     """
     found = [f"{about['title']}: {warning}" for about in datasets for warning in about["warnings"]]
     return found + miss_sentences(row["numbers"] for row in calibration)
 
 
 def table_files(stems: Iterable[str]) -> list[Path]:
-    """All files of tables: what the page shows of them, and what it holds for download."""
+    """List all files of tables, displayed or embedded for download."""
     return [Path(f"{stem}{suffix}") for stem in stems for suffix in (".html", *TABLE_SUFFIXES)]
 
 
 def figure_files(stems: Iterable[str]) -> list[Path]:
-    """All files of figures: what the page shows of them, and what it holds for download."""
+    """List all files of figures, displayed or embedded for download."""
     return [Path(f"{stem}{suffix}") for stem in stems for suffix in (*FIGURE_SUFFIXES, ".json")]
 
 
 def statistics_files(comparisons: str | None) -> list[Path]:
-    """The comparisons and the other statistics that the page holds for download."""
+    """List the files of comparisons and other statistics."""
     return [Path(comparisons).with_name(f"{name}.csv") for name in STATISTICS] if comparisons else []
 
 
 def read_table(stem: str) -> dict[str, Any] | None:
-    """A table's printed form, its tidy data and its files; None if nothing of it was run."""
+    """Read a table's printed form, its tidy data and its files; None if none of it was run."""
     try:
         fragment, data = Path(f"{stem}.html").read_text(encoding="utf-8"), read_csv(f"{stem}.csv")
     except (OSError, ValueError) as error:
@@ -228,9 +228,9 @@ def read_table(stem: str) -> dict[str, Any] | None:
 
 
 def read_claims(stem: str, settings: ReportSettings) -> dict[str, Any] | None:
-    """The audit of the paper's claims as :func:`read_table` gives it.
+    """Read the audit of the paper's claims, in the format of :func:`read_table`.
 
-    None if no system of the paper ran on a corpus of the paper or on one in its place, or no claim could be computed.
+    None if no system of the paper ran on a corpus of the paper or a substitute, or if no claim could be computed.
     """
     ours = set(settings.systems) & {*PAPER_SYSTEMS, *UNIMODAL_SYSTEMS}
     if not ours or not any(about.paper_name for about in settings.datasets.values()):
@@ -240,7 +240,7 @@ def read_claims(stem: str, settings: ReportSettings) -> dict[str, Any] | None:
 
 
 def read_comparisons_table(path: str, settings: ReportSettings) -> dict[str, Any] | None:
-    """The comparisons in print, sentences that sum them up, and the files; None if nothing was compared."""
+    """Read the printed comparisons, sentences that summarise them, and the files; None if nothing was compared."""
     table = read_comparisons(path)
     printed = arrange_comparisons(table, settings)
     if not printed.grids:
@@ -254,12 +254,12 @@ def read_comparisons_table(path: str, settings: ReportSettings) -> dict[str, Any
 
 
 def compared_files(stems: Iterable[str]) -> list[Path]:
-    """The files of tables that set another experiment beside this one."""
+    """List the files of comparisons with other experiments."""
     return [Path(f"{stem}{suffix}") for stem in stems for suffix in (".csv", ".md", ".html")]
 
 
 def read_compared(stem: str) -> dict[str, Any]:
-    """The table that sets another experiment beside this one, and its files. Raises DataError if it cannot be read."""
+    """Read a comparison with another experiment and its files. Raises DataError if it cannot be read."""
     table, *others = compared_files([stem])
     try:
         fragment = others[-1].read_text(encoding="utf-8")
@@ -268,14 +268,14 @@ def read_compared(stem: str) -> dict[str, Any]:
     name = table.stem
     return {
         "id": name,
-        "title": f"Beside the experiment {name.removeprefix('beside_')}",
+        "title": f"Comparison with experiment {name.removeprefix('beside_')}",
         "html": Markup(fragment),
         "files": [embed(file, name) for file in (table, others[0])],
     }
 
 
 def read_figure(stem: str) -> dict[str, Any] | None:
-    """A figure's image as a data URI, its texts, the values of its curves and its files; None if it shows nothing.
+    """Read a figure's image as a data URI, its texts, the values of its curves and its files; None if it is empty.
 
     Raises DataError if its files are missing or damaged.
     """
@@ -297,12 +297,12 @@ def read_figure(stem: str) -> dict[str, Any] | None:
 
 
 def embed_all(paths: Iterable[str]) -> list[File]:
-    """Files for download, each under its own name."""
+    """Embed files for download, each under its name."""
     return [embed(path, Path(path).name) for path in paths]
 
 
 def versions(commit: str) -> list[tuple[str, str]]:
-    """Names and versions of what made the page: commit, workflow, Python and the libraries that are installed here."""
+    """Return names and versions: commit, machine, workflow, Python and the installed libraries."""
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
     found = [("Commit", commit), ("Page made on", machine), ("nmer", nmer.__version__)]
     found += [("Python", platform.python_version())]
@@ -310,7 +310,7 @@ def versions(commit: str) -> list[tuple[str, str]]:
         try:
             found.append((library, metadata.version(library)))
         except metadata.PackageNotFoundError:
-            continue  # the report's environment need not hold what training uses
+            continue  # the report's environment may lack libraries of the training
     return found
 
 
@@ -324,7 +324,7 @@ def _noise_text(noise: str, snrs: list[float | None]) -> str:
 
 
 def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
-    """Which modalities were run alone, where, at which levels, and what these systems were trained on."""
+    """Describe the uni-modal systems: modalities, datasets, levels and training data."""
     about, systems = settings.unimodal, settings.unimodal_systems
     assert about, "called where uni-modal systems were run"
     modalities = ", ".join(MODALITY_LABELS[UNIMODAL_SYSTEMS[system]] for system in systems)
@@ -334,7 +334,7 @@ def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
     regimes = [trained[regime] for regime in trained if (noisy & (scores["regime"] == regime)).any()]
     parts = [f"{modalities} on {_titles(about.datasets, settings)}", noise, *regimes[:1]]
     if about.clean_reference:
-        parts.append("for reference also trained and tested without noise, which the paper does not show")
+        parts.append("also trained and tested without noise for reference, which the paper does not report")
     return "; ".join(parts)
 
 
@@ -342,7 +342,7 @@ def _best_sentence(name: str, snr_db: float | None, systems: pd.DataFrame, metri
     learnt = systems[~systems["at_chance"] & systems["mean"].notna()]
     marked = len(systems) - len(learnt)
     if learnt.empty:
-        return f"{name}, {decibels(snr_db)}: every system has a training at chance, so none is called the best."
+        return f"{name}, {decibels(snr_db)}: every system has a training at chance, so none is named the best."
     best = str(learnt["mean"].idxmax() if METRICS[metric].higher_is_better else learnt["mean"].idxmin())
     mean, deviation = learnt["mean"][best], learnt["std"][best]
     spread = "" if pd.isna(deviation) else f"\u00a0±\u00a0{deviation:.4f}"  # kept on one line
@@ -353,7 +353,7 @@ def _best_sentence(name: str, snr_db: float | None, systems: pd.DataFrame, metri
 
 
 def _calibration_row(row: Any) -> dict[str, Any]:
-    # A kind without an SNR has neither a level nor steps: nothing was solved for.
+    # A kind without an SNR has neither a level nor steps.
     exact = not pd.isna(row.snr_db) and pd.isna(row.T)
     return {
         "dataset": row.dataset,
@@ -374,7 +374,7 @@ def _calibration_row(row: Any) -> dict[str, Any]:
 
 
 def _utterance_range(row: Any) -> str:
-    """SNRs of single utterances, and how many have none."""
+    """Return the range of SNRs of utterances, and how many have none."""
     known = not pd.isna(getattr(row, "utterance_low_db", None))
     text = " to ".join(_decibels_or_none(row, f"utterance_{end}_db") for end in ("low", "high")) if known else "–"
     without = getattr(row, "utterances_without_snr", None)

@@ -1,4 +1,4 @@
-"""Scores as tidy tables: reading, collecting and averaging them (SPEC 6.2). Not for computing a score."""
+"""Read, collect and average scores as tidy tables (SPEC 6.2). Does not compute scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _TYPES = {
 }
 COLUMNS = tuple(_TYPES)
 CELL = ("dataset", "system", "regime", "noise", "snr_db", "condition", "metric")
-"""What one average stands for; folds and repeats are averaged over."""
+"""Keys of one average over folds and repeats."""
 
 _ORDER = {"condition": CONDITIONS, "metric": tuple(METRICS)}
 
@@ -37,18 +37,18 @@ TRAINED_AT = "trained_at"
 
 
 def read_scores(path: str | Path) -> pd.DataFrame:
-    """Read one scores CSV as tables show it: of trainings at several levels, each at its own (:func:`at_own_level`).
+    """Read the scores that tables show: trainings tested at several levels count at their own (:func:`at_own_level`).
 
-    Columns COLUMNS, else as :func:`read_all_scores`.
+    Columns COLUMNS; otherwise like :func:`read_all_scores`.
     """
     return at_own_level(read_all_scores(path))
 
 
 def at_own_level(scores: pd.DataFrame) -> pd.DataFrame:
-    """The scores that tables show, without the column TRAINED_AT.
+    """Return the scores that tables show, without the column TRAINED_AT.
 
-    Of several trainings those that are tested at the level of their training; all of a single one, and those without
-    a training of their own level: trained on clean data, or tested at their own level only.
+    If a system has several trainings, only tests at the level of the training are kept. All scores are kept if it has
+    one training, or trainings without a level: trained on clean data, or tested only at their own level.
     """
     if TRAINED_AT not in scores:
         return scores
@@ -61,28 +61,28 @@ def at_own_level(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_all_scores(path: str | Path) -> pd.DataFrame:
-    """Read one scores CSV (columns COLUMNS, and TRAINED_AT where it has that), typed; a level is missing without SNR.
+    """Read one scores CSV, typed: columns COLUMNS, and TRAINED_AT if it exists; ``snr_db`` is missing without an SNR.
 
-    An empty noise kind (clean data) is an empty string. Raises DataError if the file is missing, damaged or
-    lacks a column, or if a value is outside the range of its metric. A metric of scores may be undefined (NaN).
+    The noise kind of clean data is an empty string. Raises DataError if the file is missing, damaged or lacks a column,
+    or if a value is outside the range of its metric. A metric of scores may be undefined (NaN).
     """
     try:
         has_column = TRAINED_AT in pd.read_csv(path, nrows=0).columns
     except (OSError, ValueError):
-        has_column = False  # what is wrong is said below
+        has_column = False  # read_columns reports the error
     scores = read_columns(path, _TYPES | ({TRAINED_AT: "str"} if has_column else {}))
     for name, part in scores.groupby("metric", sort=False)["value"]:
         metric = METRICS.get(str(name), METRICS["WA"])
         possible = part.between(metric.lowest, metric.highest) & (part < np.inf)
         possible |= part.isna() & (metric.target == SCORE)
         if not possible.all():
-            told = "fractions from 0 to 1" if metric.is_fraction else f"from {metric.lowest:g} to {metric.highest:g}"
-            raise DataError(f"{path}: scores must be {told}. Delete the file and run again.")
+            span = "fractions from 0 to 1" if metric.is_fraction else f"from {metric.lowest:g} to {metric.highest:g}"
+            raise DataError(f"{path}: scores must be {span}. Delete the file and run again.")
     return scores
 
 
 def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """All scores of an experiment in one table, in an order that depends on their content alone.
+    """Collect all scores of an experiment in one table, in an order that depends only on their content.
 
     Raises DataError if two files give different values for the same score.
     """
@@ -102,9 +102,9 @@ def collect(paths: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def average(scores: pd.DataFrame) -> pd.DataFrame:
-    """Mean and standard deviation over repeats of every cell, the average of the incomplete conditions among them.
+    """Compute mean and standard deviation over repeats of every cell, including averages over incomplete conditions.
 
-    scores: rows as in COLUMNS. Each (repeat, fold, condition) counts once, whatever its number of items ``n``: mean
+    scores: rows as in COLUMNS. Each (repeat, fold, condition) has equal weight, regardless of its number of items: mean
     over conditions (for ``average``), then over folds, then mean and std (ddof 1, missing for one repeat) over repeats.
     Returns the columns CELL, ``mean``, ``std``, ``n`` (number of repeats).
     Raises DataError if conditions or folds are missing for some repeat. Source: SPEC 6.2.
@@ -113,11 +113,11 @@ def average(scores: pd.DataFrame) -> pd.DataFrame:
     by_repeat = (
         rows.groupby([*CELL, "repeat"], dropna=False, sort=False)["value"].agg(["mean", "size", "count"]).reset_index()
     )
-    # The mean of what is undefined in part is undefined, not the mean of the rest.
+    # A mean with an undefined part is undefined.
     by_repeat["mean"] = by_repeat["mean"].where(by_repeat["count"] == by_repeat["size"])
     cells = by_repeat.groupby(list(CELL), dropna=False, sort=False)
     if (cells["size"].nunique() > 1).any():
-        raise DataError(f"Some repeats lack folds ({_first(cells['size'].nunique() > 1)}). Run what is missing first.")
+        raise DataError(f"Some repeats lack folds ({_first(cells['size'].nunique() > 1)}). Run the missing ones first.")
     found: pd.DataFrame = cells["mean"].agg(mean="mean", std="std", n="size").reset_index()
     undefined = (cells["mean"].count() < cells.size()).to_numpy()
     found.loc[undefined, ["mean", "std"]] = np.nan
@@ -125,15 +125,15 @@ def average(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def defined_mean(groups: SeriesGroupBy[Any, Any]) -> pd.Series:
-    """Mean of each group, missing where a value of it is."""
+    """Return the mean of each group, missing if one of its values is."""
     found: pd.Series = groups.mean().where(groups.count() == groups.size())
     return found
 
 
 def of_regime(scores: pd.DataFrame, regime: str) -> pd.DataFrame:
-    """Scores of the models trained in a regime; a system trained on clean data alone (MEN) counts with that (SPEC 4.1).
+    """Return the scores of models trained in a regime, including systems trained only on clean data (MEN; SPEC 4.1).
 
-    Such a system has one training for all noise, so its ``clean`` rows stand in both Table 2 and Table 5.
+    These have one training for all noise, so their ``clean`` rows are in both Table 2 and Table 5.
     """
     regimes = scores.groupby("system")["regime"].agg(set)
     clean_only = [system for system, found in regimes.items() if found == {"clean"}]
@@ -141,27 +141,27 @@ def of_regime(scores: pd.DataFrame, regime: str) -> pd.DataFrame:
 
 
 def modalities_of(conditions: Iterable[str]) -> tuple[str, ...]:
-    """The modalities of a corpus, in the order a, v, l, by the conditions under which it was tested: those that are
-    clean in any. Every multimodal test includes the condition in which all of them are (SPEC 13)."""
+    """Return the modalities of a corpus, in the order a, v, l: those that are clean in any tested condition. Every
+    multimodal test includes the all-clean condition (SPEC 13)."""
     return modality_set("".join(set(conditions) & (set(CONDITIONS) - {ALL_NOISY})))
 
 
 def incomplete(table: pd.DataFrame) -> pd.Series:
-    """Which rows are of an incomplete condition of their dataset, bool. table: columns dataset and condition, of every
-    condition that was tested."""
+    """Return a mask of the rows with an incomplete condition of their dataset. table: columns dataset and condition,
+    with every tested condition."""
     possible = _tested_incomplete(table)
     pairs = zip(table["dataset"], table["condition"], strict=True)
     return pd.Series([condition in possible[dataset] for dataset, condition in pairs], table.index, dtype=bool)
 
 
 def tested_incomplete(conditions: Iterable[str]) -> tuple[str, ...]:
-    """The incomplete ones among the conditions under which a corpus was tested, over which scores are averaged."""
+    """Return the incomplete ones among the tested conditions of a corpus, which scores are averaged over."""
     tested = set(conditions)
     return tuple(name for name in incomplete_conditions(modalities_of(tested)) if name in tested)
 
 
 def _tested_incomplete(table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
-    """Dataset -> its incomplete conditions that were tested. table: as for :func:`incomplete`."""
+    """Return dataset -> its tested incomplete conditions. table: as for :func:`incomplete`."""
     by_dataset = table.groupby("dataset", sort=False)["condition"]
     return {str(dataset): tested_incomplete(tested.unique()) for dataset, tested in by_dataset}
 
@@ -174,7 +174,7 @@ def _mean_of_incomplete(scores: pd.DataFrame) -> pd.DataFrame:
     lacking = sizes != [wanted[dataset] for dataset in sizes.index.get_level_values("dataset")]
     if lacking.any():
         raise DataError(
-            f"The scores do not hold each incomplete condition once ({_first(lacking)}). Run the evaluation again."
+            f"The scores do not contain each incomplete condition once ({_first(lacking)}). Run the evaluation again."
         )
     return defined_mean(groups["value"]).reset_index().assign(condition=AVERAGE)
 
@@ -188,5 +188,5 @@ def _rank(column: pd.Series) -> pd.Series:
     if column.name in _ORDER:
         position = {name: rank for rank, name in enumerate(_ORDER[column.name])}
         return column.map(lambda name: position.get(name, len(position)))
-    # Least noise first: a smaller SNR is a stronger corruption.
+    # Least noise first; a smaller SNR is more noise.
     return -column if column.name == "snr_db" else column

@@ -1,4 +1,4 @@
-"""Which rows of a tidy table a figure shows, and in what order: the experiment's own. Not for computing them."""
+"""Select and order the rows of tidy tables for figures, in the order of the experiment's settings."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from nmer.snr_column import snr_of
 
 
 def of_dataset(table: pd.DataFrame, settings: ReportSettings, dataset: str) -> pd.DataFrame:
-    """The rows of one dataset. Raises ConfigError if the settings do not have it."""
+    """Return the rows of one dataset. Raises ConfigError if the settings do not contain it."""
     if dataset not in settings.datasets:
-        raise ConfigError(f"--dataset: '{dataset}' is none of {', '.join(settings.datasets)}.")
+        raise ConfigError(f"--dataset: '{dataset}' is not one of {', '.join(settings.datasets)}.")
     return table[table["dataset"] == dataset]
 
 
 def corruptions(settings: ReportSettings) -> list[str]:
-    """Names of the noise kinds at their levels, kind by kind, least noise first."""
+    """Return the names of the noise kinds at their levels, kind by kind, least noise first."""
     return [corruption_name(noise, level) for noise in settings.snr_db for level in settings.levels(noise)]
 
 
 def outermost_levels(settings: ReportSettings) -> list[tuple[str, float | None]]:
-    """The reference noise at its mildest and at its hardest level, with the level in dB; one where it has one."""
+    """Return the reference noise at its mildest and hardest level, with the SNR in dB; one entry for one level."""
     run = settings.reference_levels
     return list(dict.fromkeys((run[0], run[-1])))
 
 
 def outermost(settings: ReportSettings) -> list[str]:
-    """Names of the reference noise at its mildest and at its hardest level."""
+    """Return the names of the reference noise at its mildest and hardest level."""
     return [corruption_name(noise, level) for noise, level in outermost_levels(settings)]
 
 
 def by_level(table: pd.DataFrame) -> list[tuple[str, float | None, pd.DataFrame]]:
-    """Each noise kind at a level, with its SNR in dB (None without one) and its rows, in the order of the table."""
+    """Return each noise kind at a level, with its SNR in dB (or None) and its rows, in the order of the table."""
     found = []
     for _, rows in table.groupby(["noise", "snr_db"], dropna=False, sort=False):
         noise, snr_db = rows["noise"].iloc[0], rows["snr_db"].iloc[0]
@@ -45,10 +45,10 @@ def by_level(table: pd.DataFrame) -> list[tuple[str, float | None, pd.DataFrame]
 
 
 def select(table: pd.DataFrame, order: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """The rows whose values are all listed, in the order of the lists, the first list first.
+    """Return the rows whose values are all listed, sorted by the lists in the given order.
 
-    table: columns noise and snr_db, and those named. order: column -> its values; a column ``corruption`` is a noise
-    kind at a level, as :func:`corruptions` names it.
+    table: columns noise and snr_db, and those named. order: column -> its values; the column ``corruption`` is a noise
+    kind at a level, as named by :func:`corruptions`.
     """
     pairs = zip(table["noise"], table["snr_db"], strict=True)
     chosen = table.assign(corruption=[corruption_name(kind, snr_of(level)) for kind, level in pairs])

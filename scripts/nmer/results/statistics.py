@@ -1,7 +1,7 @@
-"""Intervals, paired comparisons, ranks and confusion counts of an experiment.
+"""Compute intervals, paired comparisons, ranks and confusion counts of an experiment.
 
-Every comparison is of the experiment's reference system with another one of the same dataset, noise and level, tested
-on the same utterances. Not for how a variance is estimated: that is ``nmer.results.contrasts``.
+Every comparison is between the experiment's reference system and another one at the same dataset, noise and level, on
+the same utterances. Variances are estimated in ``nmer.results.contrasts``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from nmer.results.scores import defined_mean, incomplete, of_regime
 from nmer.snr_column import with_snr
 
 COMPARED = {AVERAGE: "incomplete", ALL_NOISY: "all_noisy"}
-"""What systems are compared on, and the regime whose models count there: Tables 2 and 5."""
+"""Conditions on which systems are compared, and the regime of their models: Tables 2 and 5."""
 
 FEWEST_BLOCKS = 6
-"""With fewer blocks neither Friedman's nor Nemenyi's test is made."""
+"""With fewer blocks, neither Friedman's nor Nemenyi's test is run."""
 
 INTERVAL_COLUMNS = (*COLUMNS, "low", "high")
 COMPARISON_COLUMNS = (
@@ -45,7 +45,7 @@ CONFUSION_COLUMNS = (*RUN, "condition", "label", "predicted", "count")
 
 
 def intervals(contrasts: Contrasts) -> pd.DataFrame:
-    """95 % intervals of every cell, missing where the design supports none. Columns INTERVAL_COLUMNS."""
+    """Compute 95 % intervals of every cell, missing if the design supports none. Columns INTERVAL_COLUMNS."""
     ends = [contrasts.of({row: 1.0}).interval() for row in contrasts.cells.index]
     bounds = [(METRICS[name].lowest, METRICS[name].highest) for name in contrasts.cells["metric"]]
     lowest, highest = np.array(bounds, np.float64).reshape(-1, 2).T[..., None]
@@ -56,15 +56,13 @@ def intervals(contrasts: Contrasts) -> pd.DataFrame:
 def comparisons(
     contrasts: Contrasts, systems: list[str], trainings: pd.DataFrame | None = None, reference: str = "nmer"
 ) -> pd.DataFrame:
-    """The reference system minus each other system, wherever both were run. Columns COMPARISON_COLUMNS.
+    """Compute the reference system minus each other system in cells that both have. Columns COMPARISON_COLUMNS.
 
-    low, high, p_value: of the difference on the same utterances, missing where the design supports no test; then
-    ``untested`` gives the reason. p_adjusted: by Holm's method within a dataset, condition and metric, over all
-    systems, noise kinds and levels. effect: Cohen's h of the two scores taken as proportions, missing of
-    metrics that are none. units: over what the
-    variance is taken.
-    at_chance, reference_at_chance: how many of the system's and of the reference's trainings are at chance there, from
-    ``trainings`` (verdicts of ``nmer.results.chance``); missing without them.
+    low, high, p_value: of the difference on the same utterances, missing if the design supports no test; ``untested``
+    then gives the reason. p_adjusted: by Holm's method within a dataset, condition and metric, over all systems, noise
+    kinds and levels. effect: Cohen's h of the two scores as proportions, missing for other metrics. units: units of the
+    variance. at_chance, reference_at_chance: numbers of trainings of the system and of the reference that are at chance
+    in the cell, from ``trainings`` (verdicts of ``nmer.results.chance``); missing without them.
     """
     rows = []
     cells = contrasts.cells.assign(row=contrasts.cells.index)
@@ -96,7 +94,7 @@ def comparisons(
 
 
 def holm(p_values: pd.Series) -> pd.Series:
-    """p values corrected by Holm's method over those that are not missing."""
+    """Correct the p values that are not missing by Holm's method."""
     adjusted = p_values.astype(np.float64).copy()
     tested = adjusted.notna()
     if tested.any():
@@ -105,13 +103,13 @@ def holm(p_values: pd.Series) -> pd.Series:
 
 
 def ranks(scores: pd.DataFrame, systems: list[str]) -> pd.DataFrame:
-    """Average rank of each system, 1 = best, and the critical difference of Nemenyi's test. Columns RANK_COLUMNS.
+    """Compute the average rank of each system, 1 = best, and Nemenyi's critical difference. Columns RANK_COLUMNS.
 
-    A block is a dataset and fold; in it each system has its mean over the noise kinds, levels, incomplete
-    conditions and repeats: levels of a fold share their utterances, so they are no blocks of their own. Noise kinds and
-    levels that a system lacks are left out, then blocks, and so is a table of fewer than three systems. With fewer than
-    FEWEST_BLOCKS there is no test, and ``friedman_p`` and ``critical_difference`` are missing. Constant
-    predictions have no rank. scores: tidy scores of the experiment. Source: Demsar 2006, sections 3.2.2 and 3.2.3.
+    A block is a dataset and fold. A system's value in a block is its mean over noise kinds, levels, incomplete
+    conditions and repeats; levels of a fold share utterances, so they are not separate blocks. Noise kinds and levels
+    that a system lacks are left out, then blocks. With fewer than three systems the result is empty. With fewer than
+    FEWEST_BLOCKS there is no test, and ``friedman_p`` and ``critical_difference`` are missing. Constant predictions
+    have no rank. scores: tidy scores of the experiment. Source: Demsar 2006, sections 3.2.2 and 3.2.3.
     """
     of_six = of_regime(scores, "incomplete")
     ranked = [system for system in systems if system not in CONSTANT]
@@ -123,7 +121,7 @@ def ranks(scores: pd.DataFrame, systems: list[str]) -> pd.DataFrame:
             continue
         groups = own.groupby(["dataset", "fold", "noise", "snr_db", "system"], dropna=False)["value"]
         places = defined_mean(groups).unstack("system")
-        # Equal but for rounding is equal: a tie.
+        # Values equal up to rounding are ties.
         blocks = places.dropna().groupby(["dataset", "fold"]).mean().round(9)
         count, k = blocks.shape
         if not count or k < 3:
@@ -143,9 +141,9 @@ def ranks(scores: pd.DataFrame, systems: list[str]) -> pd.DataFrame:
 
 
 def confusion(runs: Iterable[Run]) -> pd.DataFrame:
-    """How often each class was taken for each, summed over folds and repeats. Columns CONFUSION_COLUMNS.
+    """Count predictions by true and predicted class, summed over folds and repeats. Columns CONFUSION_COLUMNS.
 
-    Runs that predict scores have no classes and are left out."""
+    Runs that predict scores are left out."""
     rows = []
     for run in (run for run in runs if run.target != SCORE):
         for position, condition in enumerate(run.conditions):
@@ -163,7 +161,7 @@ def confusion(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def _difference(reference: Any, other: Any, contrasts: Contrasts) -> dict[str, float | str]:
-    """The figures of one comparison; reference and other are rows of the cells."""
+    """Return the numbers of one comparison. reference, other: rows of the cells."""
     found = contrasts.of({reference.row: 1.0, other.row: -1.0})
     metric = METRICS[reference.metric]
     largest = metric.highest - metric.lowest

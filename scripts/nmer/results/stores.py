@@ -1,4 +1,4 @@
-"""Reads what Figure 3 needs from a feature store and its noisy copy. Writes nothing."""
+"""Read pairs of clean and noisy sequences for Figure 3 from a feature store and its noisy embeddings."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from nmer.names import modality_set
 
 @dataclass(frozen=True)
 class Pairs:
-    """Sequences of some utterances, clean and noisy, each (frames, dim) float32, in corruption space (SPEC 2.6)."""
+    """Clean and noisy sequences of some utterances, each (frames, dim) float32, in corruption space (SPEC 2.6)."""
 
     original: list[np.ndarray]
     noisy: list[np.ndarray]
 
 
 def read_test_utterances(features: str | Path, fold: int = 1) -> tuple[np.ndarray, list[str]]:
-    """Positions (ascending, int64) and names of the test utterances of a fold. Raises DataError if unreadable."""
+    """Read positions (ascending, int64) and names of the test utterances of a fold. Raises DataError if unreadable."""
     with _open(features) as store:
         try:
             positions = np.sort(store[f"fold/{fold}/test"][:].astype(np.int64))
@@ -33,7 +33,7 @@ def read_test_utterances(features: str | Path, fold: int = 1) -> tuple[np.ndarra
 
 
 def read_modalities(features: str | Path) -> tuple[str, ...]:
-    """The modalities of a feature store, in the order a, v, l. Raises DataError if it is unreadable."""
+    """Read the modalities of a feature store, in the order a, v, l. Raises DataError if it is unreadable."""
     with _open(features) as store:
         return modality_set(store)
 
@@ -41,10 +41,10 @@ def read_modalities(features: str | Path) -> tuple[str, ...]:
 def read_pairs(
     features: str | Path, noisy: str | Path, modality: str, positions: np.ndarray, max_frames: int
 ) -> tuple[Pairs, int]:
-    """Clean and noisy sequences of some utterances, cut to ``max_frames``, and the frames of the longest utterance.
+    """Read clean and noisy sequences of some utterances, cut to ``max_frames``, and the largest number of frames.
 
-    The longest is that of the whole store, cut to ``max_frames``. A modality that is corrupted in units of its own
-    spread is returned in these units, ``(x - mean) / std``. Raises DataError if the two files do not belong together.
+    That number is over the whole store, at most ``max_frames``. A modality that is corrupted in standardised units is
+    returned in these units, ``(x - mean) / std``. Raises DataError if the two files do not belong together.
     """
     with _open(features) as store, _open(noisy) as copy:
         try:

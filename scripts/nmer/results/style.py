@@ -1,4 +1,4 @@
-"""How every figure looks, and how it is saved so that equal data make equal files. Holds no data of its own."""
+"""Style of all figures, and saving them so that equal data give equal files."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ WIDTH = 7.2  # inches, of a figure with several panels: a page of text
 RESOLUTION = 160  # dots per inch of the PNG: sharp on a screen, small inside the report
 
 ORIGINAL, NOISY = "#0072B2", "#E69F00"
-"""Figure 3's two kinds of points: far apart in lightness as well, so that they differ in grey."""
+"""Colours of the two kinds of points in Figure 3; they also differ in lightness, for greyscale."""
 
 SHADES = LinearSegmentedColormap.from_list("shades", ("#f7fbff", "#deebf7", "#c6dbef", "#9ecae1", "#6baed6", "#4292c6"))
-"""Colours of cells: darker is more, in grey and to colour-blind eyes as well, and none too dark for black numbers.
+"""Colours of cells: darker is more, also in greyscale and for colour-blind readers; all contrast with black numbers.
 
 Source: the lighter part of ColorBrewer's Blues.
 """
@@ -71,7 +71,7 @@ _PAPER = {
     "nmer_no_vae": SystemStyle("#CC79A7", "P", "--"),
     "nmer_no_inv": SystemStyle("#0072B2", "X", "--"),
 }
-# Systems that are compared with the paper's are dash-dotted, in colours of Tol's muted palette.
+# Systems that are not in the paper are dash-dotted, in colours of Tol's muted palette.
 _COMPARED = {
     "emt_dlfr": SystemStyle("#AA4499", "d", "-."),
     "momke": SystemStyle("#44AA99", "8", "-."),
@@ -79,13 +79,13 @@ _COMPARED = {
     "cif_mmin": SystemStyle("#CC6677", "x", "-."),
 }
 _SHIPPED = _PAPER | _COMPARED
-# A user's own systems are dotted. Four colours and five markers, taken in turn, make twenty styles.
+# User-defined systems are dotted. Four colours and five markers in turn give twenty styles.
 _OWN_COLORS = ("#332288", "#117733", "#882255", "#000000")
 _OWN_MARKERS = ("*", "<", ">", "h", "p")
 
 
 def system_styles(systems: list[str]) -> dict[str, SystemStyle]:
-    """Style of each system. Shipped ones are fixed; custom ones follow in the order given, repeating after twenty."""
+    """Return the style of each system. Shipped ones are fixed; custom ones follow in order and repeat after twenty."""
     others = [system for system in in_paper_order(systems) if system not in _SHIPPED]
     styles = map(SystemStyle, cycle(_OWN_COLORS), cycle(_OWN_MARKERS), repeat(":"))
     own = dict(zip(others, styles, strict=False))
@@ -93,7 +93,7 @@ def system_styles(systems: list[str]) -> dict[str, SystemStyle]:
 
 
 def sentence_figure(sentence: str) -> Figure:
-    """A figure that says in words why it shows nothing."""
+    """Return a figure with a sentence that explains why it has no data."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 1.2))
         figure.text(0.5, 0.5, sentence, ha="center", va="center")
@@ -101,8 +101,8 @@ def sentence_figure(sentence: str) -> Figure:
 
 
 def legend_below(figure: Figure, systems: Iterable[str]) -> None:
-    """Name every system under all panels, each once, where some panel drew it under its label."""
-    # Of a label that several panels have, the first handle is shown: lines rather than the bars below them.
+    """Add a legend below all panels, with each system once that a panel drew under its label."""
+    # If several panels have a label, use the first handle: lines rather than the bars below them.
     drawn = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in reversed(figure.axes)]
     found = {label: handle for handles in drawn for handle, label in handles}
     labels = [label for label in map(system_label, systems) if label in found]
@@ -111,19 +111,19 @@ def legend_below(figure: Figure, systems: Iterable[str]) -> None:
 
 
 def legend_columns(labels: Sequence[str]) -> int:
-    """At most four columns of a legend, fewer where a user's long names would run over the figure's edge."""
+    """Return the number of columns of a legend: at most four, fewer if long names would exceed the figure."""
     widest = 0.6 + 0.075 * max(map(len, labels), default=0)  # inches: line and gaps, and letters of this font size
     return max(min(int(WIDTH / widest), 4), 1)
 
 
 def legend_height(systems: Iterable[str]) -> float:
-    """Inches that :func:`legend_below` takes."""
+    """Return the height of :func:`legend_below` in inches."""
     labels = list(map(system_label, systems))
     return 0.2 * max(-(-len(labels) // legend_columns(labels)), 1)
 
 
 def wrapped(name: str, width: int = 14) -> str:
-    """A name on lines of at most ``width`` letters, broken after underscores and between words where it has any."""
+    """Wrap a name to lines of at most ``width`` letters, after underscores and between words if possible."""
     lines = [""]
     for piece in re.findall(rf"[^_ ]{{1,{width - 1}}}[_ ]?|[_ ]", name):
         if len((lines[-1] + piece).rstrip()) > width:
@@ -133,17 +133,17 @@ def wrapped(name: str, width: int = 14) -> str:
 
 
 def read_curves(figure: Figure) -> list[dict[str, Any]]:
-    """Every named point and bar of a figure, for the values that the page shows on hover.
+    """Return every named point and bar of a figure, for the values that the page shows on hover.
 
-    Returns one entry per line or set of bars with a name: ``label`` and ``points``, each [x, y, place, value]: x and y
-    as fractions of the image from its top left, place as the axis names it, empty where it is the label.
+    One entry per line or set of bars with a name: ``label`` and ``points``, each [x, y, place, value]. x and y are
+    fractions of the image from its top left; place is the text of the axis, empty if it equals the label.
     """
     with matplotlib.rc_context(SETTINGS):
         figure.set_dpi(RESOLUTION)
-        figure.draw_without_rendering()  # the layout is computed when the figure is drawn, as that of the PNG was
+        figure.draw_without_rendering()  # computes the layout, as for the PNG
     width, height = figure.bbox.width, figure.bbox.height
     found = []
-    # An axis without ticks has places, but no values: the panels of Figure 3.
+    # Axes without ticks, the panels of Figure 3, have no values.
     for axis in (axis for axis in figure.axes if len(axis.get_xticks()) and len(axis.get_yticks())):
         for label, line_points in _named_points(axis):
             at = axis.transData.transform(line_points).tolist() if line_points else []
@@ -156,7 +156,7 @@ def read_curves(figure: Figure) -> list[dict[str, Any]]:
 
 
 def _named_points(axis: Axes) -> Iterable[tuple[str, list[tuple[float, float]]]]:
-    """Name and points in data units of every line and every set of upright bars that has a name."""
+    """Yield name and points, in data units, of every named line and set of vertical bars."""
     for line in axis.lines:
         if not str(line.get_label()).startswith("_"):
             points = np.column_stack([np.asarray(values, float) for values in line.get_data()])
@@ -168,7 +168,7 @@ def _named_points(axis: Axes) -> Iterable[tuple[str, list[tuple[float, float]]]]
 
 
 def _place(axis: Axes, x: float, label: str) -> str:
-    """Where a point is: the text at the nearest tick where ticks have fixed texts, else the number; empty if label."""
+    """Return the place of a point: the nearest tick's text if ticks have fixed texts, else x; empty if it is label."""
     if isinstance(axis.xaxis.get_major_locator(), FixedLocator):
         ticks = zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
         _distance, name = min((abs(tick - x), text.get_text()) for tick, text in ticks)
@@ -176,14 +176,14 @@ def _place(axis: Axes, x: float, label: str) -> str:
             return ""
     else:
         name = f"{x:.4g}"
-    # Panels above each other name their common axis once.
+    # Only the lowest panel of a column names the common axis.
     named = {other.get_xlabel() for other in axis.figure.axes if other.get_xlabel()}
     axis_name = axis.get_xlabel() or (named.pop() if len(named) == 1 else "")
     return " ".join(filter(None, (axis_name.split(" (")[0], name)))
 
 
 def save_figure(figure: Figure, data: pd.DataFrame, stem: str | Path) -> None:
-    """Write a figure as ``{stem}.png`` and ``.pdf``, without dates or versions inside, and its data as ``.csv``."""
+    """Write a figure as ``{stem}.png`` and ``.pdf``, without dates or versions, and its data as ``.csv``."""
     metadata = {"png": {"Software": None}, "pdf": {"CreationDate": None, "Creator": None, "Producer": None}}
     with matplotlib.rc_context(SETTINGS):
         for suffix, without in metadata.items():

@@ -1,4 +1,4 @@
-"""The table of a sweep: test and validation scores of every value, and which value validation chooses."""
+"""The table of a sweep: test and validation scores of every value, and the value with the best validation score."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from nmer.results.wording import ABSENT, AT_CHANCE, dataset_title, level_title
 from nmer.snr_column import merged_by_level
 
 LOSS = "loss"
-"""The validation cross-entropy, where that selects the epoch."""
+"""The validation cross-entropy, if it selects the epoch."""
 
 PLACE = ("dataset", "regime", "noise", "snr_db")
-"""Where values are compared with each other."""
+"""Keys within which values are compared."""
 
 COLUMNS = (
     *PLACE,
@@ -40,15 +40,15 @@ COLUMNS = (
     "chosen",
     *MARKS,
 )
-"""option, value: the swept options and their values as text. chosen: whether validation chooses the value there."""
+"""option, value: the swept options and their values as text. chosen: whether the validation score is the best."""
 
 
 @dataclass(frozen=True)
 class SweepSettings:
-    """What was swept.
+    """Settings of a sweep.
 
     settings: of the tables. system: the one that is varied. sweep: variant -> option -> value.
-    trained_as: variant -> the name of its training. selection: variant -> what selects its epoch, a metric or ``loss``.
+    trained_as: variant -> name of its training. selection: variant -> metric that selects its epoch, or ``loss``.
     """
 
     settings: ReportSettings
@@ -64,17 +64,17 @@ class SweepSettings:
 
     @property
     def chosen_by(self) -> str:
-        """The validation score that chooses a value: what selects epochs, or the first metric where that is swept."""
+        """The validation score that chooses a value: the one that selects epochs, or the first metric if swept."""
         found = set(self.selection.values())
         return found.pop() if len(found) == 1 else self.settings.metrics[0]
 
     @property
     def options(self) -> str:
-        """The options that are swept, as printed."""
+        """The swept options, as printed."""
         return ", ".join(next(iter(self.sweep.values())))
 
     def history_columns(self) -> dict[str, str]:
-        """Columns of a history that the table reads, for ``read_histories``."""
+        """Return the columns of a history that the table reads, for ``read_histories``."""
         scores = [*self.settings.metrics, self.chosen_by, *self.selection.values()]
         return {"repeat": "Int64", "epoch": "Int64", **{f"val_{name}": "float64" for name in dict.fromkeys(scores)}}
 
@@ -82,12 +82,12 @@ class SweepSettings:
 def sweep_table(
     scores: pd.DataFrame, histories: pd.DataFrame, about: SweepSettings, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Scores of every value, columns COLUMNS, values in the order of the configuration.
+    """Return the scores of every value, columns COLUMNS, values in the order of the configuration.
 
-    scores: collected ones. histories: of the trainings, as ``read_histories`` gives them with ``history_columns``.
-    Test scores are averaged as in Table 2, or those of all noisy modalities in the regime ``all_noisy``; validation
-    scores are those of the selected epoch, the mean over folds, then mean and standard deviation over repeats.
-    trainings: verdicts of ``nmer.results.chance``, for the columns MARKS.
+    scores: collected scores. histories: from ``read_histories`` with ``history_columns``. trainings: verdicts of
+    ``nmer.results.chance``, for the columns MARKS.
+    Test scores are averaged as in Table 2; in the regime ``all_noisy`` they are those with all modalities noisy.
+    Validation scores are those of the selected epoch: mean over folds, then mean and standard deviation over repeats.
     """
     tested = with_marks(average(scores[scores["system"].isin(about.sweep)]), trainings)
     shown = {"incomplete": AVERAGE, "clean": AVERAGE, "all_noisy": ALL_NOISY}
@@ -96,7 +96,7 @@ def sweep_table(
     found = [_validation(histories, system, about) for system in about.sweep]
     validated = _with_choice(pd.concat(found, ignore_index=True), about)
     several = validated["noise"].isin((MIXED, CLEAN))
-    if (~several & (validated["noise"] != "")).any():  # of several trainings, each is shown at its own level
+    if (~several & (validated["noise"] != "")).any():  # with several trainings, each counts at its own level
         validated, several = validated[~several], several[~several]
     everywhere = several | (validated["noise"] == "")  # one training for every level
     key = ["dataset", "regime", "system", "metric"]
@@ -122,27 +122,27 @@ def sweep_table(
 
 
 def by_place(table: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
-    """The rows of each place, in the order of the table."""
+    """Group the rows by place, in the order of the table."""
     groups: Any = table.groupby(list(PLACE), dropna=False, sort=False)
     return [(tuple(place), part) for place, part in groups]
 
 
 def place_title(regime: str, noise: str, snr_db: float | None) -> str:
-    """The level of a place as printed, with its regime where that is not the incomplete conditions."""
+    """Return the printed level of a place, with its regime unless it is ``incomplete``."""
     of_regime = {"all_noisy": ", all noisy", "clean": ", trained clean"}.get(regime, "")
     return f"{level_title(noise, snr_db)}{of_regime}"
 
 
 def value_text(values: Mapping[str, Any]) -> str:
-    """The values of a variant as printed, without the name of a single option."""
+    """Return the printed values of a variant, without the name if there is only one option."""
     texts = {key: f"{value:g}" if isinstance(value, float) else str(value) for key, value in values.items()}
     return next(iter(texts.values())) if len(texts) == 1 else ", ".join(f"{k} {text}" for k, text in texts.items())
 
 
 def choices(table: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Per place the value that validation chooses and the one with the best test score of a metric.
+    """Return per place the value with the best validation score and the one with the best test score of a metric.
 
-    Returns the columns PLACE, ``chosen`` and ``best``. A test score chooses nothing: it shows what the choice costs.
+    Columns PLACE, ``chosen`` and ``best``. Test scores do not choose a value; they show the cost of the choice.
     """
     rows = []
     for place, part in by_place(table[table["metric"] == metric]):
@@ -154,7 +154,7 @@ def choices(table: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def arrange_sweep(table: pd.DataFrame, about: SweepSettings) -> PrintedTable:
-    """The table for print: values in rows, test and validation scores in columns, a grid per dataset and noise."""
+    """Lay out the printed table: values in rows, test and validation scores in columns, grids by dataset and noise."""
     metrics, grids = about.settings.metrics, []
     for (dataset, regime, noise, snr_db), part in by_place(table):
         rows = []
@@ -171,9 +171,9 @@ def arrange_sweep(table: pd.DataFrame, about: SweepSettings) -> PrintedTable:
     caption = f"{system_label(about.system)} over {about.options}."
     chosen_by = "loss" if about.chosen_by == LOSS else about.chosen_by
     note = (
-        f"Mean ± standard deviation over repeats. In bold: the value that validation chooses, by {chosen_by}. The test "
-        "scores of the other values only show what that choice costs. Validation scores are those of the selected "
-        f"epoch. {AT_CHANCE} k/n: k of n trainings are at chance."
+        f"Mean ± standard deviation over repeats. Bold: the value with the best validation score, by {chosen_by}. The "
+        "test scores of the other values only show the cost of this choice. Validation scores are those of the "
+        f"selected epoch. {AT_CHANCE} k/n: k of n trainings are at chance."
     )
     return PrintedTable("sweep", caption, note, tuple(grids))
 
@@ -195,13 +195,13 @@ def _spread(value: float) -> str:
 
 
 def _validation(histories: pd.DataFrame, system: str, about: SweepSettings) -> pd.DataFrame:
-    """Validation scores of one variant at its selected epochs: a row per place and score, mean and standard deviation
-    over repeats."""
+    """Return the validation scores of one variant at its selected epochs: a row per place and score, with mean and
+    standard deviation over repeats."""
     own = histories[histories["system"] == about.trained_as[system]]
     selection = f"val_{about.selection[system]}"
     signed = own[selection] if _higher_is_better(about.selection[system]) else -own[selection]
     run = ["dataset", "regime", "noise", "snr_db", "fold", "repeat"]
-    # The earliest of equal epochs is the one that training keeps.
+    # Training keeps the earliest of equal epochs.
     order = own.assign(_selection=signed).sort_values(["_selection", "epoch"], ascending=[False, True], kind="stable")
     selected = order.drop_duplicates(run)
     names = [name for name in about.history_columns() if name.startswith("val_")]
@@ -213,10 +213,10 @@ def _validation(histories: pd.DataFrame, system: str, about: SweepSettings) -> p
 
 
 def _with_choice(validated: pd.DataFrame, about: SweepSettings) -> pd.DataFrame:
-    """The column ``chosen``: whether a variant has the best validation score at its place, the first of equals."""
+    """Add the column ``chosen``: whether a variant has the best validation score at its place, the first if equal."""
     deciding = validated[(validated["metric"] == about.chosen_by) & validated["validation"].notna()]
     score = deciding["validation"] if _higher_is_better(about.chosen_by) else -deciding["validation"]
-    # Variants are in the order of the configuration, and idxmax takes the first of equals.
+    # Variants are in the order of the configuration, and idxmax returns the first maximum.
     best = score.groupby([deciding[name] for name in PLACE], dropna=False, sort=False).idxmax()
     chosen = {_key(row) for row in rows_of(deciding.loc[best])}
     return validated.assign(chosen=[_key(row) in chosen for row in rows_of(validated)])

@@ -1,4 +1,4 @@
-"""Tables 1 to 5 as tidy data beside the paper's numbers (SPEC 6.3). Not for how they are printed."""
+"""Tables 1 to 5 as tidy data with the paper's numbers (SPEC 6.3). Not for printing."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ PAPER_NAMES = {
     "nmer_no_vae": "w/o VAE",
     "nmer_no_inv": "w/o L_inv",
 }
-"""Our names of systems and those in the column ``system`` of ``workflow/reference``."""
+"""The project's system names -> those in the column ``system`` of ``workflow/reference``."""
 
 
 def read_paper(folder: str | Path, number: int) -> pd.DataFrame:
-    """The paper's numbers of one table, as ``workflow/reference/paper_table{number}.csv`` holds them.
+    """Read the paper's numbers of one table from ``workflow/reference/paper_table{number}.csv``.
 
     Raises DataError if the file is missing or damaged.
     """
@@ -58,7 +58,7 @@ def read_paper(folder: str | Path, number: int) -> pd.DataFrame:
 
 
 def in_our_names(paper: pd.DataFrame) -> pd.DataFrame:
-    """The paper's numbers of a score table with our names of systems, and Table 4's condition said as ours is."""
+    """Translate the paper's numbers to the project's names of systems and, for Table 4, of the condition."""
     if "modality" in paper:
         ours = {modality: system for system, modality in UNIMODAL_SYSTEMS.items()}
         return paper.assign(system=paper["modality"].map(ours), condition=ALL_NOISY)
@@ -67,10 +67,10 @@ def in_our_names(paper: pd.DataFrame) -> pd.DataFrame:
 
 
 def table_1(reports: Iterable[dict[str, Any]], settings: ReportSettings, paper: pd.DataFrame) -> pd.DataFrame:
-    """Class counts and split sizes of each dataset, from the validation reports. Columns SIZE_COLUMNS.
+    """Return class counts and split sizes of each dataset, from the validation reports. Columns SIZE_COLUMNS.
 
     Classes are counted over the whole corpus, or over train and test if it has one fixed split. Sizes are those of
-    fold 1; each test utterance counts once per condition under which it is tested. Source: SPEC 6.3.
+    fold 1; each test utterance counts once per condition it is tested under. Source: SPEC 6.3.
     """
     by_name = {report["dataset"]: report for report in reports}
     published = {(row.dataset, row.quantity): row.value for row in paper.itertuples()}
@@ -89,9 +89,9 @@ def table_1(reports: Iterable[dict[str, Any]], settings: ReportSettings, paper: 
 def table_2(
     scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Every system under every noise kind and level, averaged over the incomplete conditions. Columns COLUMNS.
+    """Return every system under every noise kind and level, averaged over the incomplete conditions. Columns COLUMNS.
 
-    trainings: the verdicts of ``nmer.results.chance``, for the columns MARKS; without them these are empty.
+    trainings: verdicts of ``nmer.results.chance``, for the columns MARKS, which are empty without them.
     """
     places = [(noise, snr_db, AVERAGE) for noise in settings.snr_db for snr_db in settings.levels(noise)]
     return _compare(
@@ -106,7 +106,7 @@ def table_2(
 def table_3(
     scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """NMER under the reference noise, each incomplete condition and their average. Columns and marks as Table 2."""
+    """Return NMER under the reference noise in each incomplete condition and on average. Columns as :func:`table_2`."""
     systems = [system for system in settings.multimodal_systems if system == TABLE_3_SYSTEM]
     places = _reference_places(settings, [*SIX_CONDITIONS, AVERAGE])
     return _compare(_grid(settings, systems, places), of_regime(scores, "incomplete"), settings, paper, trainings)
@@ -115,11 +115,11 @@ def table_3(
 def table_4(
     scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Every uni-modal system, its modality noisy, reference noise, and clean where it was run so.
+    """Return every uni-modal system under the reference noise, and on clean data if that was run.
 
-    Columns and marks as Table 2. Noisy rows have the condition ``none``, clean ones that of all the corpus' modalities
-    (``avl``), with an empty noise kind and no SNR. Systems are trained on equally noisy data or, if the experiment says
-    so, once on clean data. Source: SPEC 4.7, 6.3.
+    Columns as :func:`table_2`. Noisy rows have the condition ``none``, clean ones ``avl``, an empty noise kind and no
+    SNR. Systems are trained on equally noisy data or, if the experiment sets it, once on clean data. Source: SPEC 4.7,
+    6.3.
     """
     noisy = of_regime(scores, "all_noisy")
     clean = scores[(scores["regime"] == "clean") & (scores["condition"] != ALL_NOISY)]
@@ -131,9 +131,9 @@ def table_4(
 def table_5(
     scores: pd.DataFrame, settings: ReportSettings, paper: pd.DataFrame, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """Every system with all modalities noisy, trained so (MEN: trained clean), reference noise.
+    """Return every system trained and tested with all modalities noisy (MEN: trained clean) under the reference noise.
 
-    Columns and marks as Table 2.
+    Columns as :func:`table_2`.
     """
     places = _reference_places(settings, [ALL_NOISY])
     return _compare(
@@ -182,19 +182,19 @@ def _compare(
     paper: pd.DataFrame,
     trainings: pd.DataFrame | None,
 ) -> pd.DataFrame:
-    """The cells of ``grid`` with their scores, the paper's and their marks."""
+    """Add scores, the paper's values and marks to the cells of ``grid``."""
     names = {dataset: about.paper_name for dataset, about in settings.datasets.items()}
-    # Matching by plain tuples: a missing SNR or a dataset unknown to the paper is then an ordinary value.
+    # Match by plain tuples, in which a missing SNR or dataset is an ordinary value.
     published = dict(zip(_keys(in_our_names(paper)), paper["value"], strict=True))
-    if settings.conditions:  # our average is of fewer conditions than the paper's
+    if settings.conditions:  # our average is over fewer conditions than the paper's
         published = {place: value for place, value in published.items() if AVERAGE not in place}
     paper_keys = _keys(grid.assign(dataset=grid["dataset"].map(names.get)))
-    # Only the table's own systems are averaged: whatever the scores hold of others is no concern of it.
+    # Average only the systems of the table, so that incomplete scores of others raise no error.
     measured = with_snr(average(scores[scores["system"].isin(grid["system"])]))
     table = merged_by_level(grid, with_marks(measured, trainings).drop(columns="regime"), list(KEY), "left")
     table["n"] = table["n"].astype("Int64")
     table["paper"] = pd.Series([published.get(place) for place in paper_keys], dtype="float64")
-    # A cell that was neither run nor published is no cell of the table. One that was run may be undefined.
+    # Drop cells that were neither run nor published. A cell that was run may be undefined.
     table = table[table["n"].notna() | table["paper"].notna()].reset_index(drop=True)
     return _with_difference(table, "mean", settings)[list(COLUMNS)]
 
@@ -207,5 +207,5 @@ def _keys(table: pd.DataFrame) -> list[tuple[Any, ...]]:
 def _with_difference(table: pd.DataFrame, column: str, settings: ReportSettings) -> pd.DataFrame:
     synthetic = [name for name, about in settings.datasets.items() if about.synthetic]
     difference = table[column] - table["paper"]
-    # Synthetic data share a layout with the paper's corpora, not a meaning: no difference is defined.
+    # Synthetic data only share the layout of the paper's corpora, so a difference would be meaningless.
     return table.assign(difference=difference.mask(table["dataset"].isin(synthetic)))

@@ -1,4 +1,4 @@
-"""Warns of results that were trained with several versions of the libraries: an upgrade reruns nothing by itself."""
+"""Warn of results trained with several versions of the libraries, because an upgrade reruns no job."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from nmer.results.reading import rows_of
 from nmer.snr_column import snr_of
 
 VERSIONS = "versions"
-"""Column of a history that says what each epoch was trained with."""
+"""Column of a history with the library versions of each epoch."""
 
 
 def version_warnings(histories: Iterable[Path]) -> list[str]:
-    """One sentence if the trainings behind scores were made with more than one set of versions, else none.
+    """Return one sentence if the trainings behind scores used more than one set of versions; otherwise empty.
 
-    histories: see :func:`histories_behind`. Those from before versions were noted, or that are gone, say nothing.
+    histories: see :func:`histories_behind`. Histories that are missing or have no versions are ignored.
     """
     counts: Counter[str] = Counter()
     for history in histories:
@@ -29,15 +29,15 @@ def version_warnings(histories: Iterable[Path]) -> list[str]:
         return []
     parts = "; ".join(f"{count:,} with {versions}" for versions, count in counts.most_common())
     return [
-        f"The trainings behind these results were made with several versions of the libraries: {parts}. Differences "
-        "between systems may be theirs. To make all with one, delete the folders runs and teachers and run again."
+        f"The trainings behind these results used several versions of the libraries: {parts}. This may cause "
+        "differences between systems. To use one version, delete the folders runs and teachers and run again."
     ]
 
 
 def histories_behind(scores: pd.DataFrame, folder: str | Path) -> list[Path]:
-    """The histories of the runs behind scores, and of the pretrained systems that they started from.
+    """Return the histories of the runs behind scores, and of the pretrained systems that they started from.
 
-    scores: collected scores, whose runs are looked at and no others. folder: that of the experiment.
+    scores: collected scores. folder: that of the experiment.
     """
     folder = Path(folder)
     runs = scores[["dataset", "system", "regime", "noise", "snr_db", "fold"]].drop_duplicates()
@@ -47,7 +47,7 @@ def histories_behind(scores: pd.DataFrame, folder: str | Path) -> list[Path]:
         if run.regime != "clean":
             place /= corruption_name(run.noise, snr_of(run.snr_db))
         found[place / f"fold{run.fold}" / "history.csv"] = None
-        # One that is tested at several levels stands apart from the level of its scores.
+        # A training that is tested at several levels has a separate folder.
         of_run = (folder / "runs" / run.dataset / run.system / run.regime).glob(f"trained_*/fold{run.fold}/history.csv")
         found |= dict.fromkeys(sorted(of_run))
     for dataset, fold in runs[["dataset", "fold"]].drop_duplicates().itertuples(index=False):

@@ -1,4 +1,4 @@
-"""The calibration as a figure: SNR against T for every modality, with the levels that were chosen."""
+"""Calibration figure: SNR against T for every modality, with the chosen levels."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from nmer.snr_column import with_snr
 COLUMNS = ("dataset", "modality", "part", "noise", "snr_db", "T", "attained_db")
 COLORS = dict(zip(MODALITIES, ("#0072B2", "#D55E00", "#009E73"), strict=True))
 FURTHER = 1.15
-"""How much further than the largest chosen T the curves go."""
+"""Range of the curves relative to the largest chosen T."""
 SHORTEST = 20
 
 
@@ -33,20 +33,20 @@ SHORTEST = 20
     sources=("calibration", "schedule"),
     title="Calibration",
     caption=(
-        "SNR against T, the steps of the noise schedule, for every modality. Marks are the chosen levels, dotted "
-        "lines the SNRs that were asked for."
+        "SNR against T, the steps of the noise schedule, for every modality. Markers: chosen levels. Dotted lines: "
+        "target SNRs."
     ),
     alternative="Line chart of SNR against T; the chosen levels are those of the calibration table.",
 )
 def draw(dataset: str, calibration: list[Path], schedule: Schedule) -> Drawn:
-    """The figure and its data from the calibration of one dataset."""
+    """Draw the figure from the calibration of one dataset."""
     del dataset  # the calibration is that of the dataset
     curves = calibration_curves(pd.concat(map(read_levels, calibration), ignore_index=True), schedule)
     return Drawn(curves, draw_calibration(curves))
 
 
 def read_levels(path: str | Path) -> pd.DataFrame:
-    """The collected calibration of one dataset. Raises DataError if it is none."""
+    """Read the collected calibration of one dataset. Raises DataError if the file is not one."""
     try:
         return with_snr(read_csv(path).astype({"T": "Int64"}))
     except (OSError, ValueError, KeyError) as error:
@@ -54,10 +54,10 @@ def read_levels(path: str | Path) -> pd.DataFrame:
 
 
 def calibration_curves(levels: pd.DataFrame, schedule: Schedule) -> pd.DataFrame:
-    """What the figure shows, columns COLUMNS: ``part`` is ``curve``, one row per T, or ``chosen``, one per level.
+    """Return the data of the figure, columns COLUMNS: ``part`` is ``curve``, a row per T, or ``chosen``, one per level.
 
-    levels: the collected calibration of a dataset. A kind without an SNR has no place here; a level that was solved for
-    exactly (no T) stands on the curve at a fraction of T.
+    levels: the collected calibration of a dataset. Kinds without an SNR are left out. A level that was solved exactly
+    (no T) is placed on the curve at a fractional T.
     """
     chosen = levels[levels["attained_db"].notna()]
     most = chosen["T"].max()
@@ -70,7 +70,7 @@ def calibration_curves(levels: pd.DataFrame, schedule: Schedule) -> pd.DataFrame
         attained = np.array([snr_db(alpha_bar, of_modality["variance"].iloc[0]) for alpha_bar in kept])
         steps = np.arange(1, longest + 1)
         parts.append(pd.DataFrame({**named, "part": "curve", "T": steps.astype(float), "attained_db": attained}))
-        # The curve falls with T, and np.interp wants it to rise.
+        # The curve falls with T, but np.interp needs increasing values.
         between = np.interp(-of_modality["attained_db"], -attained, steps)
         placed = of_modality["T"].astype("Float64").fillna(pd.Series(between, of_modality.index)).astype(float)
         parts.append(
@@ -82,7 +82,7 @@ def calibration_curves(levels: pd.DataFrame, schedule: Schedule) -> pd.DataFrame
 
 
 def draw_calibration(curves: pd.DataFrame) -> Figure:
-    """One line per modality, a mark per chosen level. curves: as :func:`calibration_curves` returns."""
+    """Draw a line per modality and a marker per chosen level. curves: from :func:`calibration_curves`."""
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         if curves.empty:

@@ -1,4 +1,4 @@
-"""Scores condition by condition as heat maps: which modalities a system misses, and how much, at every noise level."""
+"""Heat maps of scores per condition and noise level, which show the modalities that a system depends on."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nmer.snr_column import with_snr
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "condition", "metric", "mean", "std", "n", *MARKS, "chance")
 HEADS = {**{condition: condition for condition in SIX_CONDITIONS}, AVERAGE: "avg.", ALL_NOISY: ALL_NOISY}
-"""Columns of a panel and what is printed over them."""
+"""Columns of a panel and their headers."""
 
 LINE_HEIGHT = 0.135  # inches, of one of the numbers of a cell
 ABSENT_SHADE = "#eeeeee"
@@ -40,14 +40,14 @@ ABSENT_SHADE = "#eeeeee"
     reads=("metrics", "conditions", "rates"),
     title="Conditions",
     caption=(
-        "Scores of every system in each condition, named by its clean modalities, and on average; the scale names the "
-        "metric of the shade and of the uppermost number. “none”: trained and tested with all modalities noisy (MEN: "
-        "trained clean). †: a training is at chance there. Dotted on the scale: chance."
+        "Scores of every system in each condition, named by its clean modalities, and on average. The scale names the "
+        "metric of the shade and of the top number. “none”: trained and tested with all modalities noisy (MEN: trained "
+        "clean). †: a training is at chance. Dotted line on the scale: chance."
     ),
     alternative="Heat maps of the scores of Tables 2, 3 and 5.",
 )
 def draw(dataset: str, scores: Path, chance: Path, settings: ReportSettings) -> Drawn:
-    """The figure and its data from the files of an experiment."""
+    """Draw the figure from the files of an experiment."""
     cells = condition_scores(read_scores(scores), settings, dataset, read_trainings(chance))
     return Drawn(cells, draw_conditions(cells))
 
@@ -55,17 +55,17 @@ def draw(dataset: str, scores: Path, chance: Path, settings: ReportSettings) -> 
 def condition_scores(
     scores: pd.DataFrame, settings: ReportSettings, dataset: str, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """What the heat maps of one dataset show, columns COLUMNS: least noise first, systems in the paper's order.
+    """Return the data of one dataset's heat maps, columns COLUMNS: least noise first, systems in the paper's order.
 
     Incomplete conditions and their average are the cells of Tables 2 and 3, ``none`` those of Table 5. MARKS and chance
-    are from ``trainings`` (verdicts of ``nmer.results.chance``), and missing without them.
-    Raises ConfigError if the settings do not know the dataset, DataError if conditions or folds are missing.
+    come from ``trainings`` (verdicts of ``nmer.results.chance``) and are missing without them.
+    Raises ConfigError for an unknown dataset, DataError if conditions or folds are missing.
     """
     systems = settings.multimodal_systems
     own = of_dataset(scores, settings, dataset)
     own = own[own["system"].isin(systems)]
     six, none = average(of_regime(own, "incomplete")), average(of_regime(own, "all_noisy"))
-    # Trained on clean data alone, a system is scored all noisy under every kind; Table 5 has the reference noise.
+    # Systems trained on clean data are scored all noisy under every kind; Table 5 has only the reference noise.
     none = none[(none["condition"] == ALL_NOISY) & (none["noise"].isin(settings.reference_noises))]
     cells = with_snr(pd.concat([six[six["condition"] != ALL_NOISY], none]))
     cells = with_chance(with_marks(cells, trainings), trainings)
@@ -79,13 +79,13 @@ def condition_scores(
 
 
 def draw_conditions(cells: pd.DataFrame) -> Figure:
-    """One panel per noise kind and level, at most two beside each other: systems in rows, conditions in columns.
+    """Draw a panel per noise kind and level, at most two per row: systems in rows, conditions in columns.
 
-    cells: as :func:`condition_scores` returns. The shade is the first metric; all metrics are printed, one above the
-    other. A cell that was not run has a dash, one with a training at chance a dagger. Dotted on the scale: chance.
+    cells: from :func:`condition_scores`. The shade is the first metric; all metrics are printed, one above the other.
+    A cell that was not run has a dash, one with a training at chance a dagger. A dotted line on the scale is chance.
     """
     if cells.empty:
-        return sentence_figure("No score of a multimodal system was made in this experiment.")
+        return sentence_figure("This experiment has no scores of multimodal systems.")
     panels = by_level(cells)
     systems = list(dict.fromkeys(cells["system"]))
     heads = {condition: head for condition, head in HEADS.items() if (cells["condition"] == condition).any()}
@@ -144,7 +144,7 @@ def _draw_panel(
 
 
 def _separate(axis: Axes, rows: int, heads: list[str]) -> None:
-    """White lines between cells, wider ones beside the average: what it is over stands to its left."""
+    """Draw white lines between cells, wider ones next to the average, which covers the columns to its left."""
     for row in range(1, rows):
         axis.axhline(row - 0.5, color="white", linewidth=1)
     for column in range(1, len(heads)):

@@ -1,4 +1,4 @@
-"""Confusion matrices: which class each system takes for which, with little and with much noise."""
+"""Confusion matrices of each system at the mildest and hardest noise level, normalised by true class."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from nmer.results.selection import by_level
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import level_title
 
-NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix: seven and four beside each other on a page
-PER_CLASS, GAP, LABELS = 0.36, 0.12, 1.0  # inches, of a class, between matrices and to the left of them
+NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix: seven or four per row
+PER_CLASS, GAP, LABELS = 0.36, 0.12, 1.0  # inches, of a class, between matrices and to their left
 LETTER = 0.085  # inches, of a title
 
 
@@ -34,25 +34,25 @@ LETTER = 0.085  # inches, of a title
     reads=("rates",),
     title="Confusion",
     caption=(
-        "Percent of each true class that is taken for each class, mean over the incomplete conditions, reference noise "
-        "at its mildest and hardest level. The diagonal is the recall."
+        "Confusion matrices in percent of each true class: mean over the incomplete conditions, reference noise at its "
+        "mildest and hardest level. The diagonal is the recall."
     ),
     alternative="Confusion matrices; the numbers are in the CSV.",
 )
 def draw(dataset: str, confusion: Path, settings: ReportSettings) -> Drawn:
-    """The figure and its data from the counts of predictions of an experiment."""
-    shown = confusion_matrices(read_counts(confusion), settings, dataset)
-    return Drawn(shown, draw_confusion(shown), note=legend(dict.fromkeys(shown["label"])))
+    """Draw the figure from the confusion counts of an experiment."""
+    shares = confusion_matrices(read_counts(confusion), settings, dataset)
+    return Drawn(shares, draw_confusion(shares), note=legend(dict.fromkeys(shares["label"])))
 
 
 def draw_confusion(shares: pd.DataFrame) -> Figure:
-    """One block of matrices per noise level, one matrix per system: true classes in rows, what they were taken for.
+    """Draw a block of matrices per noise level, with a matrix per system: true classes in rows, predicted in columns.
 
-    shares: columns noise, snr_db, system, label, predicted, share (0 to 1), in the order to be drawn. Numbers are
-    percent of the true class; the diagonal is each class's recall.
+    shares: columns noise, snr_db, system, label, predicted, share (0 to 1), in drawing order. Numbers are percent of
+    the true class; the diagonal is the recall.
     """
     if shares.empty:
-        return sentence_figure("No prediction of a multimodal system was made in this experiment.")
+        return sentence_figure("This experiment has no predictions of multimodal systems.")
     classes = list(dict.fromkeys(shares["label"]))
     labels = list(drawn_labels(classes).values())
     blocks = by_level(shares)
@@ -88,7 +88,7 @@ def _draw_matrix(axis: Axes, shares: pd.DataFrame, classes: list[str]) -> None:
     numbers = matrix.to_numpy()
     colors = SHADES(numbers)
     axis.imshow(colors, interpolation="nearest")
-    size = min(8, 42 / len(classes))  # points: three digits and their margins fit into a cell
+    size = min(8, 42 / len(classes))  # points: three digits with margins fit into a cell
     for row, column in np.ndindex(colors.shape[:2]):
         share = numbers[row, column]
         if not np.isnan(share):

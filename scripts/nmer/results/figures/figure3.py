@@ -1,4 +1,4 @@
-"""Figure 3: noise moves utterances in the t-SNE plane, original and noisy at every level. Computes nothing."""
+"""Figure 3: original and noisy utterances in the t-SNE plane at every level. Computes nothing."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ DISTANCES = ["dataset", "noise", "snr_db", "modality", "samples", "tsne_distance
     title="Figure 3",
     caption=(
         "Original and noisy test utterances in one t-SNE plane per modality and noise level. Lines join an utterance "
-        "with its noisy copy; below each panel stands their mean length. Raw distances are per dimension of the "
-        "feature space and comparable across panels, t-SNE distances are not strictly so."
+        "and its noisy copy; their mean length is below each panel. Raw distances are per dimension of the feature "
+        "space and comparable across panels; t-SNE distances are not strictly comparable."
     ),
     alternative="Scatter plots of original and noisy utterances.",
 )
 def draw(dataset: str, points: list[Path], distances: list[Path]) -> Drawn:
-    """The figure, and its distances as data, from the panels of one dataset."""
+    """Draw the figure from the panels of one dataset; its data are the distances."""
     del dataset  # the panels are those of the dataset
     lengths = read_panels(distances, DISTANCES)
     return Drawn(lengths[DISTANCES], draw_figure_3(read_panels(points, POINTS), lengths), spoken=_spoken(lengths))
 
 
 def read_panels(paths: list[Path], key: list[str]) -> pd.DataFrame:
-    """One table from the files of several corruptions, least noise first. Raises DataError if one is unreadable."""
+    """Read the files of several corruptions into one table, least noise first. Raises DataError if unreadable."""
     try:
         table = pd.concat([read_csv(path) for path in paths], ignore_index=True)
         table["snr_db"] = snr_typed(table["snr_db"])
@@ -60,7 +60,7 @@ def read_panels(paths: list[Path], key: list[str]) -> pd.DataFrame:
 
 
 def draw_figure_3(points: pd.DataFrame, distances: pd.DataFrame) -> Figure:
-    """One row per corruption, one column per modality: originals, noisy copies, lines between pairs, mean distances.
+    """Draw a row per corruption and a column per modality: originals, noisy copies, lines between pairs, distances.
 
     points: columns noise, snr_db, modality, kind, utterance, x, y. distances: noise, snr_db, modality (also ``mean``),
     tsne_distance, raw_distance. Source: paper Figure 3, SPEC 6.5.

@@ -1,4 +1,4 @@
-"""Trained-at against tested-at: the score of every training at every level of its noise."""
+"""Matrices of the score of every training at every test level of its noise."""
 
 from __future__ import annotations
 
@@ -32,26 +32,26 @@ ROW = 0.24  # inches of a row
     needs=("levels", "train_at", "test_at"),
     sources=("scores", "settings"),
     reads=("metrics", "rates"),
-    title="Trained at, tested at",
+    title="Scores by training and test level",
     caption=(
-        "The first metric of every training (rows: system, and what it was trained at) at every level of a noise kind "
-        "(columns, the mildest first): averaged over the incomplete conditions, or with all modalities noisy. The data "
-        "hold all metrics."
+        "The first metric of every training (rows: system and training level) at every level of a noise kind (columns, "
+        "mildest first), averaged over the incomplete conditions, or with all modalities noisy. The data contain all "
+        "metrics."
     ),
     alternative="Matrices of scores: trainings in rows, test levels in columns.",
 )
 def draw(dataset: str, scores: Path, settings: ReportSettings) -> Drawn:
-    """The figure and its data from the collected scores."""
+    """Draw the figure from the collected scores."""
     points = curve_points(read_all_scores(scores), settings)
     here = points[points["dataset"] == dataset].reset_index(drop=True)
     return Drawn(here, draw_levels(here, settings))
 
 
 def draw_levels(points: pd.DataFrame, settings: ReportSettings) -> Figure:
-    """One panel per regime and noise kind. points: of one dataset, as ``curve_points`` gives them."""
+    """Draw a panel per regime and noise kind. points: from ``curve_points``, of one dataset."""
     shown = points[points["metric"] == settings.metrics[0]]
     if shown.empty:
-        return sentence_figure("No score at a level was made in this experiment.")
+        return sentence_figure("This experiment has no scores at a noise level.")
     groups: Any = shown.groupby(["regime", "noise"], sort=False)
     panels = [(tuple(key), part) for key, part in groups]
     heights = [len(part[["system", TRAINED_AT]].drop_duplicates()) for _key, part in panels]

@@ -1,4 +1,4 @@
-"""Critical-difference diagram (Demsar 2006): the average rank of every system, and which ranks cannot be told apart.
+"""Critical-difference diagram (Demsar 2006): average ranks of the systems, and bars across insignificant differences.
 
 Source: J. Demsar, Statistical Comparisons of Classifiers over Multiple Data Sets, JMLR 7 (2006), section 3.2.2.
 """
@@ -39,27 +39,27 @@ SIGNIFICANT = 0.05
     reads=("metrics", "reference"),
     title="Ranks",
     caption=(
-        "Average ranks, 1 is best, and Nemenyi's critical difference. A bar joins systems whose ranks differ by less: "
-        "the data do not tell them apart. With fewer than 6 blocks (datasets and folds) there is no test."
+        "Average ranks, 1 is best, and Nemenyi's critical difference. A bar joins systems whose ranks differ by less, "
+        "which is not significant. With fewer than 6 blocks (datasets and folds) there is no test."
     ),
     alternative="Critical-difference diagrams.",
 )
 def draw(ranks: Path, settings: ReportSettings) -> Drawn:
-    """The figure and its data from the average ranks of an experiment."""
+    """Draw the figure from the average ranks of an experiment."""
     table = read_ranks(ranks)
-    shown = with_bars(table[table["metric"].isin(settings.metrics)])
-    return Drawn(shown, draw_ranks(shown, settings.reference_system), spoken=_spoken(shown))
+    ranked = with_bars(table[table["metric"].isin(settings.metrics)])
+    return Drawn(ranked, draw_ranks(ranked, settings.reference_system), spoken=_spoken(ranked))
 
 
 def read_ranks(path: str | Path) -> pd.DataFrame:
-    """Average ranks with their critical difference, best first. Raises DataError if the file holds none."""
+    """Read average ranks and their critical difference, best first. Raises DataError if the file holds none."""
     return read_columns(path, _RANKS)
 
 
 def with_bars(table: pd.DataFrame) -> pd.DataFrame:
-    """What the diagram shows, columns COLUMNS: the best system first, metrics in the order of the table.
+    """Return the data of the diagram, columns COLUMNS: best system first, metrics in the order of the table.
 
-    table: as :func:`read_ranks` gives it. bars: numbers, joined by spaces, of the bars that a system is joined by.
+    table: from :func:`read_ranks`. bars: numbers of the bars that join a system, separated by spaces.
     """
     parts = []
     for _, rows in table.groupby("metric", sort=False):
@@ -71,25 +71,25 @@ def with_bars(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def joined(ordered: list[float], critical_difference: float) -> list[tuple[int, int]]:
-    """Positions (first, last) of the largest groups of systems whose ranks all differ by less than the difference.
+    """Return positions (first, last) of the largest groups of systems whose ranks differ by less than the difference.
 
     ordered: average ranks, best first. A system that differs from all others is in no group.
     """
     groups: list[tuple[int, int]] = []
     for first, best in enumerate(ordered):
         last = first + sum(rank - best < critical_difference for rank in ordered[first + 1 :])
-        # A group that ends where the one before it ends is part of it.
+        # A group that ends with the previous one is part of it.
         if last > max([first, *(end for _, end in groups)]):
             groups.append((first, last))
     return groups
 
 
-def draw_ranks(shown: pd.DataFrame, reference: str = "nmer") -> Figure:
-    """One diagram per metric, the best rank on the left. shown: as :func:`with_bars` returns."""
-    if shown.empty:
-        return sentence_figure("Ranks are compared where at least three systems were tested on the same data.")
-    styles = system_styles(list(dict.fromkeys(shown["system"])))
-    diagrams = [(str(metric), rows.reset_index(drop=True)) for metric, rows in shown.groupby("metric", sort=False)]
+def draw_ranks(table: pd.DataFrame, reference: str = "nmer") -> Figure:
+    """Draw a diagram per metric, with the best rank on the left. table: from :func:`with_bars`."""
+    if table.empty:
+        return sentence_figure("Ranks need at least three systems that were tested on the same data.")
+    styles = system_styles(list(dict.fromkeys(table["system"])))
+    diagrams = [(str(metric), rows.reset_index(drop=True)) for metric, rows in table.groupby("metric", sort=False)]
     heights = [_names_at(rows) + _line(rows) * math.ceil(len(rows) / 2) + 0.15 for _, rows in diagrams]
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         figure = Figure(figsize=(WIDTH, sum(heights)))
@@ -102,16 +102,16 @@ def draw_ranks(shown: pd.DataFrame, reference: str = "nmer") -> Figure:
     return figure
 
 
-def _spoken(shown: pd.DataFrame) -> str:
+def _spoken(table: pd.DataFrame) -> str:
     lines = [
         f"{metric}: " + ", ".join(f"{system_label(row.system)} {row.rank:.2f}" for row in rows_of(part))
-        for metric, part in shown.groupby("metric", sort=False)
+        for metric, part in table.groupby("metric", sort=False)
     ]
     return f"{'; '.join(lines) or 'Nothing was ranked'}."
 
 
 def _bars(rows: pd.DataFrame) -> dict[str, list[float]]:
-    """Ranks of the systems that each bar joins."""
+    """Return the ranks of the systems that each bar joins."""
     ends: dict[str, list[float]] = {}
     for rank, bars in zip(rows["rank"], rows["bars"], strict=True):
         for bar in bars.split():
@@ -124,12 +124,12 @@ def _names(rows: pd.DataFrame) -> list[str]:
 
 
 def _line(rows: pd.DataFrame) -> float:
-    """Inches from one name to the next."""
+    """Return the distance between names in inches."""
     return LINE * max(name.count("\n") + 1 for name in _names(rows))
 
 
 def _names_at(rows: pd.DataFrame) -> float:
-    """How far down the names begin, in inches: below the axis and its bars."""
+    """Return the position of the first name in inches from the top, below the axis and its bars."""
     return AXIS_AT + 0.2 + BAR * len(_bars(rows))
 
 
@@ -159,7 +159,7 @@ def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str,
     left = math.ceil(len(rows) / 2)
     for place, (row, name) in enumerate(zip(rows_of(rows), names, strict=True)):
         style = styles[row.system]
-        # The best stands highest on the left, the worst highest on the right: lines do not cross.
+        # The best is at the top left and the worst at the top right, so that lines do not cross.
         on_left = place < left
         height = _names_at(rows) + _line(rows) * ((place if on_left else len(rows) - 1 - place) + 0.5)
         edge = margin - 0.15 if on_left else WIDTH - margin + 0.15
@@ -176,5 +176,5 @@ def _test(row: pd.Series) -> str:
     if math.isnan(p):
         return f"{row['blocks']} blocks (datasets and folds), too few for a test: {FEWEST_BLOCKS} are needed"
     found = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    verdict = "" if p < SIGNIFICANT else ": no difference between the systems is shown"
+    verdict = "" if p < SIGNIFICANT else ": no significant difference between the systems"
     return f"Friedman test over {row['blocks']} blocks, {found}{verdict}"

@@ -1,4 +1,4 @@
-"""Recall of every class against the SNR: which emotions a system still hears through the noise."""
+"""Recall of every class against the SNR."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ MOST_COLUMNS = 4
     alternative="Line charts of recall against the SNR or the rate, one for each class.",
 )
 def draw(dataset: str, confusion: Path, settings: ReportSettings) -> Drawn:
-    """The figure and its data from the counts of predictions of an experiment."""
-    shown = recall(read_counts(confusion), settings, dataset)
-    return Drawn(shown, draw_recall(shown), note=legend(dict.fromkeys(shown["label"])))
+    """Draw the figure from the confusion counts of an experiment."""
+    curves = recall(read_counts(confusion), settings, dataset)
+    return Drawn(curves, draw_recall(curves), note=legend(dict.fromkeys(curves["label"])))
 
 
 def draw_recall(curves: pd.DataFrame) -> Figure:
-    """One panel per class, at most four beside each other, one line per system; a block of rows per noise kind.
+    """Draw a panel per class, at most four per row, with a line per system; a block of rows per noise kind.
 
-    curves: columns noise, snr_db, rate, system, label, recall (0 to 1), in the order to be drawn.
+    curves: columns noise, snr_db, rate, system, label, recall (0 to 1), in drawing order.
     """
     if curves.empty:
-        return sentence_figure("No prediction at an SNR or a rate was made in this experiment.")
+        return sentence_figure("This experiment has no predictions at an SNR or a rate.")
     classes = list(dict.fromkeys(curves["label"]))
     drawn = drawn_labels(classes)
     noises = list(dict.fromkeys(curves["noise"]))
     with_snr = curves[curves["rate"].isna()]
     styles = system_styles(list(dict.fromkeys(curves["system"])))
-    # Five classes stand as three and two, not as four and one.
+    # Arrange five classes as three and two, not as four and one.
     rows_each = math.ceil(len(classes) / MOST_COLUMNS)
     columns = math.ceil(len(classes) / rows_each)
     rows = rows_each * len(noises)

@@ -1,4 +1,4 @@
-"""The robustness curves: how each system's accuracy, averaged over incomplete conditions, falls with noise."""
+"""Robustness curves: the scores of each system, averaged over incomplete conditions, against the SNR."""
 
 from __future__ import annotations
 
@@ -41,33 +41,32 @@ _INTERVALS = {
     title="Robustness",
     caption=(
         "Each metric, averaged over the incomplete conditions, against the SNR, or the rate of a noise kind that has "
-        "rates; at one level a bar per system. Upright lines: 95 % intervals. Dotted: chance, what a constant "
-        "prediction attains (UA: 1 / classes; WA: the share of the largest class; MAE: that of the median of the "
-        "training scores). Dash-dotted: a system trained on clean data, scored on clean data."
+        "rates; bars if there is only one level. Vertical lines: 95 % intervals. Dotted: chance, the score of a "
+        "constant prediction (UA: 1 / classes; WA: the share of the largest class; MAE: that of the median of the "
+        "training scores). Dash-dotted: a system trained and scored on clean data."
     ),
     alternative="Line charts of the scores of Table 2 against the SNR or the rate, bar charts at a single level.",
 )
 def draw(intervals: Path, chance: Path, settings: ReportSettings) -> Drawn:
-    """The figure and its data from the files of an experiment."""
+    """Draw the figure from the files of an experiment."""
     curves = robustness(read_intervals(intervals), settings, read_trainings(chance))
     return Drawn(curves, draw_robustness(curves, settings), note="" if curves.empty else _left_out(settings))
 
 
 def read_intervals(path: str | Path) -> pd.DataFrame:
-    """The 95 % intervals of an experiment's scores. Raises DataError if the file is none."""
+    """Read the 95 % intervals of an experiment's scores. Raises DataError if the file does not hold them."""
     return read_columns(path, _INTERVALS)
 
 
 def robustness(
     intervals: pd.DataFrame, settings: ReportSettings, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """What the robustness curves show, columns COLUMNS, least noise first.
+    """Return the data of the robustness curves, columns COLUMNS, least noise first.
 
-    intervals: as :func:`read_intervals` gives them; the cells are those of Table 2. A rate is under the name of its
-    kind; kinds without a level have no place on an axis and are left out. chance: what a constant prediction attains,
-    from ``trainings`` (verdicts of ``nmer.results.chance``); missing without them. clean: the score of the same
-    training on clean data, where it is the same at every level, that is for a system trained on clean data; else
-    missing.
+    intervals: from :func:`read_intervals`; the cells are those of Table 2. A rate has the name of its kind; kinds
+    without a level have no place on an axis and are left out. chance: the score of a constant prediction, from
+    ``trainings`` (verdicts of ``nmer.results.chance``); missing without them. clean: for a system trained on clean
+    data, its score on clean data, which is the same at every level; otherwise missing.
     """
     cells = with_chance(of_regime(intervals, "incomplete"), trainings)
     without_noise = intervals["dataset"].map(
@@ -91,14 +90,14 @@ def robustness(
 
 
 def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
-    """Each metric against SNR or rate, two beside each other, one line per system with its 95 % intervals.
+    """Draw each metric against SNR or rate, two per row, with a line per system and its 95 % intervals.
 
-    curves: as ``robustness`` returns. Rows: datasets, noise kinds and, where there are more than two, metrics. Metrics
-    that are fractions share the scale of their row. Noise grows to the right. A row with one level has a bar per
-    system. Dotted: chance, where it is known. Dash-dotted: scores on clean data, where there are any.
+    curves: from ``robustness``. Rows: datasets, noise kinds and, if there are more than two, metrics. Metrics that are
+    fractions share the scale of their row. Noise increases to the right. A row with one level has a bar per system.
+    Dotted lines: chance, if known. Dash-dotted lines: scores on clean data, if any.
     """
     if curves.empty:
-        return sentence_figure("No score at an SNR or a rate was run in this experiment.")
+        return sentence_figure("This experiment has no scores at an SNR or a rate.")
     metrics = list(dict.fromkeys(curves["metric"]))
     run = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
     pairs = [metrics[first : first + 2] for first in range(0, len(metrics), 2)]
@@ -144,12 +143,12 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
 
 
 def _level(level: float, is_rate: bool) -> str:
-    """The only level of a row, as its title ends."""
+    """Return the end of the title of a row with a single level."""
     return f", rate {level:g}" if is_rate else f", {decibels(level)}"
 
 
 def _left_out(settings: ReportSettings) -> str:
-    """A sentence on the noises that have no level; none where every noise has one."""
+    """Return a sentence on the noises without a level; empty if every noise has one."""
     rates = {noise for noises in settings.rates.values() for noise in noises}
     names = [noise_label(noise) for noise, levels in settings.snr_db.items() if not levels and noise not in rates]
-    return f"Not shown, for want of a level: {', '.join(names)}." if names else ""
+    return f"Not shown because they have no level: {', '.join(names)}." if names else ""

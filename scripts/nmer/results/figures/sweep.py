@@ -1,4 +1,4 @@
-"""The sweep: test and validation scores over the values of an option, with the value that validation chooses."""
+"""Sweep figure: test and validation scores over the values of an option, with the best validation score marked."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COLUMNS = {
     "chosen": "str",
 }
 TEST, VALIDATION = ("#D55E00", "D", "-"), ("#0072B2", "o", "--")
-"""Colour, marker and dash of the two lines."""
+"""Colour, marker and dash pattern of the two lines."""
 
 
 @figure(
@@ -37,22 +37,22 @@ TEST, VALIDATION = ("#D55E00", "D", "-"), ("#0072B2", "o", "--")
     title="Sweep",
     caption=(
         "Test scores (averaged as in the table of the sweep) and validation scores of the selected epochs over the "
-        "values of the swept options, in the order of the configuration. Upright lines: standard deviation over "
-        "repeats. Grey band: the value that validation chooses."
+        "values of the swept options, in the order of the configuration. Vertical lines: standard deviation over "
+        "repeats. Grey band: the value with the best validation score."
     ),
     alternative="Line charts of test and validation scores over the values of an option.",
 )
 def draw(sweep: Path, settings: ReportSettings) -> Drawn:
-    """The figure and its data from the table of the sweep."""
+    """Draw the figure from the table of the sweep."""
     table = read_columns(sweep, COLUMNS)
     table["chosen"] = table["chosen"] == "True"
     return Drawn(table, draw_sweep(table, settings), note=choice_note(table, settings))
 
 
 def draw_sweep(table: pd.DataFrame, settings: ReportSettings) -> Figure:
-    """One row per dataset, regime and noise level, one column per metric; values have equal distances."""
+    """Draw a row per dataset, regime and noise level and a column per metric; values are equally spaced."""
     if table.empty:
-        return sentence_figure("No value of the sweep was scored in this experiment.")
+        return sentence_figure("This experiment has no scores of the sweep.")
     metrics = list(dict.fromkeys(table["metric"]))
     places = by_place(table)
     with matplotlib.rc_context(SETTINGS):
@@ -70,9 +70,9 @@ def draw_sweep(table: pd.DataFrame, settings: ReportSettings) -> Figure:
 
 
 def choice_note(table: pd.DataFrame, settings: ReportSettings) -> str:
-    """Which value validation would choose in each place, and the one with the best test score of the first metric.
+    """Return a sentence on the values with the best validation score and the best test score of the first metric.
 
-    Empty where validation chooses none, as in an unfinished experiment whose best value has no test scores yet.
+    Empty if no value is chosen, as in an unfinished experiment whose best value has no test scores yet.
     """
     if table.empty:
         return ""
@@ -82,7 +82,7 @@ def choice_note(table: pd.DataFrame, settings: ReportSettings) -> str:
     for row in rows_of(chosen[chosen["chosen"] != ""]):
         place = f"{row.dataset}, {place_title(row.regime, row.noise, row.snr_db)}"
         parts.append(f"{row.chosen} on {place} (best test {metric}: {row.best})")
-    return f"Validation would choose {'; '.join(parts)}." if parts else ""
+    return f"Best validation score: {'; '.join(parts)}." if parts else ""
 
 
 def _draw_panel(axis: Axes, part: pd.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""Training curves: how the validation score and the training loss went, epoch by epoch, with little and much noise."""
+"""Training curves: validation score and training loss per epoch, at the mildest and hardest noise level."""
 
 from __future__ import annotations
 
@@ -26,10 +26,9 @@ from nmer.snr_column import with_snr
 
 COLUMNS = ("dataset", "noise", "snr_db", "system", "quantity", "epoch", "mean", "low", "high", "n", "chance")
 QUANTITIES = {"val_UA": "validation UA", "val_MAE": "validation MAE", "loss": "training loss"}
-"""Columns of a history and what they are called. The validation score of the experiment's target is what selects the
-epoch that is tested by default."""
+"""Columns of a history and their labels. By default, the validation score of the target selects the tested epoch."""
 
-MARKERS = 6  # on each curve, spread over the epochs
+MARKERS = 6  # per curve, spread over the epochs
 _HISTORY = {"repeat": "Int64", "epoch": "Int64"}
 
 
@@ -41,37 +40,34 @@ _HISTORY = {"repeat": "Int64", "epoch": "Int64"}
     reads=("rates",),
     title="Training",
     caption=(
-        "Validation UA, of a score target MAE, which selects the epoch by default, and training loss per epoch, "
-        "reference noise at its mildest and hardest level. Lines: mean over folds and repeats; bands: lowest to "
-        "highest. With early "
-        "stopping, an epoch shows the "
-        "trainings that reached it (column n of the data). Losses have other terms in each "
-        "system: compare their course, not their height. A system trained clean is the same in both columns. Dotted: "
-        "chance; a curve that is still on it has not begun to learn."
+        "Validation UA (MAE for score targets), which selects the epoch by default, and training loss per epoch, under "
+        "the reference noise at its mildest and hardest level. Lines: mean over folds and repeats; bands: lowest to "
+        "highest. With early stopping, an epoch includes only the trainings that reached it (column n of the data). "
+        "Losses have different terms in each system, so only their trends can be compared. A system trained on clean "
+        "data is the same in both columns. Dotted: chance; a curve on this line has not begun to learn."
     ),
     alternative="Line charts of the validation score and the training loss against the epoch.",
 )
 def draw(dataset: str, histories: list[Path], chance: Path, settings: ReportSettings) -> Drawn:
-    """The figure and its data from the histories of an experiment."""
+    """Draw the figure from the histories of an experiment."""
     curves = training_curves(read_histories(histories, settings), settings, dataset, read_trainings(chance))
     return Drawn(curves, draw_training(curves))
 
 
 def read_histories(paths: Iterable[str | Path], settings: ReportSettings) -> pd.DataFrame:
-    """One row per run, repeat and epoch, with what the figure shows (:func:`nmer.results.histories.read_histories`)."""
+    """Read a row per run, repeat and epoch with the plotted columns (:func:`nmer.results.histories.read_histories`)."""
     return written.read_histories(paths, settings, _HISTORY | dict.fromkeys(_quantities(settings), "float64"))
 
 
 def training_curves(
     histories: pd.DataFrame, settings: ReportSettings, dataset: str, trainings: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """What the figure shows, columns COLUMNS: mean, lowest and highest of the n runs (folds and repeats) of an epoch.
+    """Return the data of the figure, columns COLUMNS: mean, lowest and highest of n runs (folds, repeats) per epoch.
 
-    histories: as :func:`read_histories` gives them. Systems are those trained for incomplete conditions under the
-    reference noise at its outermost levels; one trained on clean data alone has one training, and stands at both.
-    chance: of the validation UA, from ``trainings`` (verdicts of ``nmer.results.chance``); else missing. That of MAE is
-    known for the test split alone, and is missing too.
-    Raises ConfigError for an unknown dataset.
+    histories: from :func:`read_histories`. Systems are those trained for incomplete conditions under the reference
+    noise at its mildest and hardest level; one trained on clean data has one training, which is shown at both.
+    chance: of the validation UA, from ``trainings`` (verdicts of ``nmer.results.chance``); otherwise missing. Chance of
+    MAE is known only for the test split, and is also missing. Raises ConfigError for an unknown dataset.
     """
     own = of_regime(of_dataset(histories, settings, dataset), "incomplete")
     anywhere = (own["regime"] == "clean") | own["noise"].isin((MIXED, CLEAN))
@@ -95,12 +91,12 @@ def training_curves(
 
 
 def draw_training(curves: pd.DataFrame) -> Figure:
-    """The validation score above, training loss below, one column per noise level; lines and bands from low to high.
+    """Draw the validation score above the training loss, with a column per noise level; bands from lowest to highest.
 
-    curves: as :func:`training_curves` returns.
+    curves: from :func:`training_curves`.
     """
     if curves.empty:
-        return sentence_figure("No multimodal system was trained in this experiment.")
+        return sentence_figure("This experiment has no training of a multimodal system.")
     panels, quantities = by_level(curves), list(dict.fromkeys(curves["quantity"]))
     styles = system_styles(list(dict.fromkeys(curves["system"])))
     with matplotlib.rc_context(SETTINGS):
@@ -123,7 +119,7 @@ def draw_training(curves: pd.DataFrame) -> Figure:
 
 
 def _quantities(settings: ReportSettings) -> list[str]:
-    """The columns of a history that are shown: the validation score of the target, and the loss."""
+    """Return the plotted columns of a history: the validation score of the target, and the loss."""
     return [f"val_{SELECTING[settings.target]}", "loss"]
 
 
@@ -140,7 +136,7 @@ def _draw_runs(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle])
             line["mean"],
             color=style.color,
             marker=style.marker,
-            # Apart from each other, so that lines on top of each other are told apart.
+            # Offset the markers of each line, so that overlapping lines can be distinguished.
             markevery=(index * every // len(styles), every),
             markersize=4.5,
             linestyle=style.dash,
