@@ -1,4 +1,4 @@
-"""The files of an evaluation: predictions per utterance, and the scores computed from them. Needs no torch."""
+"""The files of an evaluation: predictions per utterance, and their scores. Does not import torch."""
 
 from __future__ import annotations
 

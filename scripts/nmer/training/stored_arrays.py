@@ -1,4 +1,4 @@
-"""Arrays of frames in HDF5 files, clean and noisy, read by runs of rows. Needs no torch."""
+"""Reading of runs of rows from arrays of frames in HDF5 files, clean and noisy. Does not import torch."""
 
 from __future__ import annotations
 
@@ -49,14 +49,16 @@ def noisy_values(path: Path, modality: str, shape: tuple[int, int]) -> np.ndarra
 
 
 def noisy_array(path: Path, modality: str, shape: tuple[int, int], draw: int) -> StoredArray:
-    """One draw of the noisy embeddings of one modality. Raises DataError as :func:`noisy_values`."""
+    """Open one draw of the noisy embeddings of one modality. Raises DataError as in :func:`noisy_values`."""
     try:
         with h5py.File(path) as file:
             values = file[modality][values_name(draw)]
-            found, array = values.shape, StoredArray(values)
+            stored_shape, array = values.shape, StoredArray(values)
     except (OSError, KeyError) as error:
-        otherwise = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
-        raise unreadable(path, error, otherwise) from None
-    if found != shape:
-        raise DataError(f"{path}: '{modality}' has shape {found}, the features {shape}. Delete it and run again.")
+        problem = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
+        raise unreadable(path, error, problem) from None
+    if stored_shape != shape:
+        raise DataError(
+            f"{path}: '{modality}' has shape {stored_shape}, the features {shape}. Delete it and run again."
+        )
     return array
