@@ -38,7 +38,7 @@ def main() -> None:
 
 
 def _fetch(wanted: Download, path: Path, say: Callable[[str], None]) -> None:
-    fetched = download(wanted.url, path, wanted.sha256, say=say)
+    fetched = download(wanted.url, path, wanted.sha256, log=say)
     line = f"{path}: {'fetched' if fetched.new else 'kept'}, {readable(fetched.size)}, SHA-256 {fetched.sha256}"
     if wanted.unpack:
         unpacked = unpack(path, path.parent)

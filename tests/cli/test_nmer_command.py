@@ -214,8 +214,8 @@ BROKEN = {
     "a wrong encoding": ({"encode": "return encoded.sum(1)"}, "encode('a', …) must have the shape (24, width)", 1),
     "infinite logits": ({"fuse": "logits = logits / 0"}, "'logits' is not finite", 1),
     "neighbours": ({"encode": "encoded = encoded - encoded.mean(0)"}, "depends on the other utterances", 1),
-    "padding": ({"encode": "encoded = self.encoders[modality](sequences.values).mean(1)"}, "padded", 1),
-    "a draw in evaluation": ({"fuse": "logits = logits + torch.randn_like(logits)"}, "may be drawn", 1),
+    "padding": ({"encode": "encoded = self.encoders[modality](sequences.values).mean(1)"}, "depends on padding", 1),
+    "a draw in evaluation": ({"fuse": "logits = logits + torch.randn_like(logits)"}, "in evaluation mode", 1),
     "an unused parameter": ({"init": "self.unused = nn.Linear(2, 2)"}, "'unused.weight' has no gradient", 1),
     "a bare parameter": (
         {"init": "self.bias = nn.Parameter(torch.zeros(classes))", "fuse": "logits = logits + self.bias"},
@@ -242,7 +242,7 @@ BROKEN = {
     "buffers": ({"init": "self.norm = nn.BatchNorm1d(3 * self.width, affine=False)"}, "has buffers", 0),
     "what no stack can compute": (
         {"fuse": "logits = logits * float(logits.detach().abs().max() > -1)"},
-        "cannot be trained as one",
+        "cannot be trained jointly",
         0,
     ),
 }

@@ -34,7 +34,7 @@ def test_the_report_describes_the_corpus(tiny, step):
     assert [fold["fold"] for fold in described["folds"]] == list(range(1, 11))
     assert described["lengths"]["v"] == {"min": 4, "mean": 4.0, "max": 4}
     assert described["published"] is None
-    assert described["warnings"] == ["Modality v: 1 of 100 utterances hold zeros only."]
+    assert described["warnings"] == ["Modality v: 1 of 100 utterances contain only zeros."]
     assert len(described["sources"]) == 64
     assert step.output.with_name("x.h5.sha256").read_text().split()[1] == "x.h5"
 
@@ -82,7 +82,7 @@ def test_a_missing_target_list_is_named(iemocap, step):
 def test_a_truncated_hdf5_file_is_named(iemocap, step):
     path = iemocap / "A/comparE.h5"
     path.write_bytes(path.read_bytes()[:-2000])
-    assert "A/comparE.h5: not a whole HDF5 file" in step.refuse(iemocap, "iemocap_mmin")
+    assert "A/comparE.h5: cannot be read as HDF5" in step.refuse(iemocap, "iemocap_mmin")
 
 
 def test_a_truncated_list_is_named(iemocap, step):
@@ -93,13 +93,13 @@ def test_a_truncated_list_is_named(iemocap, step):
 
 def test_a_list_of_python_objects_is_refused(iemocap, step):
     np.save(iemocap / "target/1/trn_int2name.npy", np.array([{}], dtype=object), allow_pickle=True)
-    assert "trn_int2name.npy: holds Python objects" in step.refuse(iemocap, "iemocap_mmin")
+    assert "trn_int2name.npy: contains Python objects" in step.refuse(iemocap, "iemocap_mmin")
 
 
 def test_a_truncated_pickle_is_named(tiny, tmp_path, step):
     path = tmp_path / "cut.pkl"
     path.write_bytes(tiny["mosei_pickle"].read_bytes()[:-5000])
-    assert "cut.pkl: not a whole pickle" in step.refuse(path, "mosei_pickle")
+    assert "cut.pkl: damaged pickle" in step.refuse(path, "mosei_pickle")
 
 
 @pytest.mark.parametrize(("layout", "place"), [("iemocap_mmin", "V/denseface.h5"), ("mosei_pickle", ".pkl")])

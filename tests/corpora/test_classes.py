@@ -12,7 +12,7 @@ from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.layouts import iemocap_mmin
 from nmer.corpora.layouts.iemocap_mmin import CLASSES_BY_SIZE, PUBLISHED_SIZES
 from nmer.corpora.registry import layouts
-from nmer.corpora.sentiment import understand_sentiment
+from nmer.corpora.sentiment import sentiment_labels
 from nmer.errors import ConfigError
 
 WRONG = [["positive", "negative"], ["negative", "neutral", "positive"], ["Negative", "Positive"], ["sad", "happy"]]
@@ -33,7 +33,7 @@ def test_a_layouts_own_names_may_be_repeated(tiny, step):
 
 
 def test_declarations_name_the_classes_that_the_readers_give():
-    _labels, classes, _note = understand_sentiment(np.array([-1.0, 1.0]), "classes")
+    _labels, classes, _note = sentiment_labels(np.array([-1.0, 1.0]), "classes")
     for layout in ("csd", "mosei_pickle"):
         assert list(layouts.declaration(layout).attributes["classes"]) == list(classes)
 

@@ -247,7 +247,7 @@ def test_the_default_keeps_the_last_fifty_words(streams, tmp_path):
         text = [corpus.features("l", corpus.ids.index(f"d2[{row}]"))[:, 0] for row in range(2)]
         assert text[0].tolist() == list(range(21, 71))
         assert text[1].tolist() == [*range(60, 71), *[0] * 39]
-        assert "the last 50 of them where there are more (1 utterances)" in corpus.notes[1]
+        assert "at most the last 50 (1 utterances have more)" in corpus.notes[1]
 
 
 def test_text_that_is_only_broken_or_cancels_out_is_no_text(streams, tmp_path):
@@ -493,8 +493,8 @@ BAD = {
         copy_facet,
         "*Facet*.csd: 2 files match, CMU_X_VisualFacet41.csd, CMU_X_VisualFacet42.csd. Keep one",
     ),
-    "a truncated file": (truncate, f"{FILES['a']}: not a whole HDF5 file"),
-    "an empty HDF5 file": (empty_hdf5, f"{FILES['v']}: holds no computational sequence"),
+    "a truncated file": (truncate, f"{FILES['a']}: cannot be read as HDF5"),
+    "an empty HDF5 file": (empty_hdf5, f"{FILES['v']}: contains no computational sequence"),
     "no group of videos": (without_data, f"{FILES['v']}: has no 'FACET 4.2/data'"),
     "an array for the group of videos": (array_for_data, f"{FILES['v']}: 'FACET 4.2/data' is an array"),
     "features of one axis": (
@@ -569,7 +569,7 @@ BAD = {
         lists("test", b"d2\nd10\nzeta\n"),
         "folds/test.txt: video 'zeta' is also in folds/train.txt",
     ),
-    "an empty list": (lists("valid", b"# none\n\n"), "folds/valid.txt: lists no video"),
+    "an empty list": (lists("valid", b"# none\n\n"), "folds/valid.txt: lists no videos"),
     "a list that is not UTF-8": (lists("valid", b"caf\xe9\n"), "folds/valid.txt: not UTF-8 text"),
     "a split none of whose videos has labels": (lists("valid", b"ghost\n"), "the val split is empty"),
 }
@@ -586,12 +586,12 @@ def test_files_of_different_corpora_are_refused(folder, step):
     for name, video in (("train", "x1"), ("valid", "x2"), ("test", "x3")):
         (folder / f"folds/{name}.txt").write_text(f"{video}\n")
     said = step.refuse(folder, "csd")
-    assert f"{FILES['labels']}: no utterance is left (video in no fold list: 70)" in said
+    assert f"{FILES['labels']}: no utterances are left (video in no fold list: 70)" in said
 
 
 def test_a_stream_of_other_videos_is_refused(folder, step):
     write_stream(folder / FILES["v"], "FACET 4.2", {"other": (np.zeros((2, 3)), np.array([[0.0, 1.0], [1.0, 2.0]]))})
-    assert "no utterance is left" in step.refuse(folder, "csd")
+    assert "no utterances are left" in step.refuse(folder, "csd")
 
 
 def test_an_external_link_for_a_whole_stream_is_refused(whole, folder, step):

@@ -119,10 +119,10 @@ def test_when_every_attempt_fails_what_arrived_stays_and_the_next_call_goes_on(f
     server.cuts = [CHUNK] * 3
     said = []
     with pytest.raises(DataError) as raised:
-        fetch(attempts=3, say=said.append)
+        fetch(attempts=3, log=said.append)
     assert str(raised.value) == (
-        f"{server.url}: the connection was cut, at the last of 3 attempts. "
-        f"96.0 KiB of {readable(len(CONTENT))} are in {part(target)}, and the same command goes on from there."
+        f"{server.url}: the connection was interrupted, at the last of 3 attempts. "
+        f"96.0 KiB of {readable(len(CONTENT))} are in {part(target)}. Run the same command to resume."
     )
     assert len(said) == 2
     assert left(target) == ["corpus.pkl.part", "corpus.pkl.part.json"]
@@ -139,9 +139,9 @@ def test_a_busy_server_is_asked_again_after_waits_that_grow(fetch, server, targe
     waits, said = [], []
     monkeypatch.setattr(module, "time", SimpleNamespace(sleep=waits.append))
     server.statuses = [500, 503, 429]
-    assert fetch(wait=1.0, say=said.append).new
+    assert fetch(wait=1.0, log=said.append).new
     assert waits == [1.0, 2.0, 4.0]
-    assert said[1] == "corpus.pkl: the server answers 503 Service Unavailable (0 bytes are here). Trying again in 2 s."
+    assert said[1] == "corpus.pkl: the server answers 503 Service Unavailable (0 bytes fetched). Trying again in 2 s."
 
 
 def test_a_server_that_stays_busy_ends_in_one_sentence_and_leaves_nothing(fetch, server, target):
@@ -165,7 +165,7 @@ def test_a_server_that_keeps_silent_is_asked_again(fetch, server, target):
 
     server.before = stall_once
     said = []
-    assert fetch(timeout=0.2, say=said.append).new
+    assert fetch(timeout=0.2, log=said.append).new
     assert said[0].startswith("corpus.pkl: no answer from 127.0.0.1 within 0.2 s")
 
 
@@ -186,14 +186,14 @@ def test_a_file_that_is_gone_when_it_is_resumed_does_not_take_what_arrived_with_
 
 
 def test_redirects_in_a_circle_end_in_one_sentence(server, target):
-    with pytest.raises(DataError, match=r"cannot be asked for .*30 redirects"):
+    with pytest.raises(DataError, match=r"cannot be requested .*30 redirects"):
         download(f"{server.root}/loop", target)
     assert left(target) == []
 
 
 def test_a_web_page_in_place_of_the_file_is_refused(fetch, server, target):
     server.headers["Content-Type"] = "text/html; charset=utf-8"
-    with pytest.raises(DataError, match=r"sends a web page, not a file\. It may ask for a login"):
+    with pytest.raises(DataError, match=r"sends a web page, not a file\. It may require a login"):
         fetch(None)
     assert left(target) == []
     assert download(f"{server.root}/x.html", target.with_name("x.html")).new
@@ -297,14 +297,14 @@ def leave_part(server, target: Path, content: bytes) -> None:
 @pytest.mark.parametrize("sha256", [None, digest(CONTENT)])
 def test_fewer_bytes_than_stated_are_no_file(fetch, server, target, sha256):
     server.stated_length = len(CONTENT) + 10
-    with pytest.raises(DataError, match="the connection was cut, at the last of 5 attempts"):
+    with pytest.raises(DataError, match="the connection was interrupted, at the last of 5 attempts"):
         fetch(sha256)
     assert not target.exists()
 
 
 def test_more_bytes_than_stated_are_another_file(fetch, server, target):
     server.stated_length = len(CONTENT) - 10
-    with pytest.raises(DataError, match="what arrived has the SHA-256"):
+    with pytest.raises(DataError, match="the file has the SHA-256"):
         fetch()
     assert left(target) == []
 
@@ -314,13 +314,13 @@ def test_other_bytes_than_the_digest_asks_for_are_deleted_and_both_digests_said(
     with pytest.raises(DataError) as raised:
         fetch()
     assert str(raised.value).startswith(
-        f"{server.url}: what arrived has the SHA-256 {digest(OTHER)}, not {digest(CONTENT)}, and was deleted."
+        f"{server.url}: the file has the SHA-256 {digest(OTHER)}, not {digest(CONTENT)}, and was deleted."
     )
     assert "\n" not in str(raised.value)
     assert left(target) == []
 
 
-# What stands there already
+# What exists already
 
 
 def test_a_file_with_the_right_digest_is_not_fetched_again(fetch, server, target):
@@ -350,14 +350,14 @@ def test_without_a_digest_whatever_stands_there_is_kept(fetch, server, target):
 def test_what_is_no_file_is_left_alone(fetch, server, target, make):
     target.parent.mkdir()
     make(target)
-    with pytest.raises(DataError, match="is no file"):
+    with pytest.raises(DataError, match="exists and is not a file"):
         fetch()
     assert server.asked == []
 
 
 def test_a_file_that_appears_during_the_download_is_not_overwritten(fetch, server, target):
     server.before = lambda number: target.write_bytes(b"mine")
-    with pytest.raises(DataError, match="came to stand there during the download"):
+    with pytest.raises(DataError, match="was created during the download"):
         fetch()
     assert target.read_bytes() == b"mine"
 
@@ -475,21 +475,24 @@ def test_an_entry_says_what_goes_where(given, expected):
         ({"url": "https://example.org/..%2F..%2Fevil"}, "datasets.mine.download.0.file: '../../evil' leads out"),
         ({"url": "https://example.org/%2Fetc%2Fpasswd"}, "is an absolute path"),
         ({"url": "https://example.org/.."}, "leads out"),
-        (entry(file="folder/"), "names no file"),
-        (entry(file="."), "names no file"),
-        (entry(file=""), "names no file"),
-        (entry(file="two\nlines"), "names no file"),
-        ({"url": "https://example.org/folder/"}, "does not end in the name of a file. Add the key 'file'"),
-        ({"url": "https://example.org"}, "does not end in the name of a file. Add the key 'file'"),
+        (entry(file="folder/"), "is not a file name"),
+        (entry(file="."), "is not a file name"),
+        (entry(file=""), "is not a file name"),
+        (entry(file="two\nlines"), "is not a file name"),
+        ({"url": "https://example.org/folder/"}, "does not end in a file name. Add the key 'file'"),
+        ({"url": "https://example.org"}, "does not end in a file name. Add the key 'file'"),
         ({"url": "ftp://example.org/a"}, "datasets.mine.download.0.url: 'ftp://example.org/a' is not possible. Give"),
         ({"url": "file:///etc/passwd"}, "is not possible. Give an address that starts with https://."),
         ({"url": "corpus.zip"}, "is not possible"),
         ({"url": "https://"}, "is not possible"),
-        ({"url": "https://example.org:port/a"}, "is no address"),
+        ({"url": "https://example.org:port/a"}, "is not a valid address"),
         ({"url": "https://me:secret@example.org/a"}, "a password in an address ends up in logs"),
-        (entry(sha256="abc"), "datasets.mine.download.0.sha256: 'abc' is no SHA-256. Give its 64 hexadecimal digits."),
-        (entry(sha256="g" * 64), "is no SHA-256"),
-        (entry(file="corpus.pkl", unpack=True), "datasets.mine.download.0.unpack: 'corpus.pkl' is no known archive."),
+        (entry(sha256="abc"), "datasets.mine.download.0.sha256: 'abc' is not a SHA-256. Give 64 hexadecimal digits."),
+        (entry(sha256="g" * 64), "is not a SHA-256"),
+        (
+            entry(file="corpus.pkl", unpack=True),
+            "datasets.mine.download.0.unpack: 'corpus.pkl' is not a known archive.",
+        ),
         (entry(unpak=True), "datasets.mine.download.0: unknown key 'unpak'. Did you mean 'unpack'?"),
         (entry(unpack="yes"), "datasets.mine.download.0.unpack: 'yes' is not possible"),
         ({}, "datasets.mine.download.0: missing key 'url'"),
@@ -504,7 +507,7 @@ def test_a_fault_in_an_entry_is_named_with_its_key(given, message):
 
 
 def test_two_entries_do_not_share_a_file():
-    with pytest.raises(ConfigError, match=r"download\.1: 'corpus.zip' is the file of entry 0 too"):
+    with pytest.raises(ConfigError, match=r"download\.1: 'corpus.zip' is also the file of entry 0"):
         download_list([entry(), entry(file="./corpus.zip")], "mine")
 
 
@@ -565,7 +568,7 @@ def test_the_step_unpacks_and_does_so_once(step, server, target):
     status, said, logged = step(wanted)
     assert status == 1
     assert said == logged
-    assert said[0].startswith(f"error: {target.parent / 'inner' / 'corpus' / 'b.txt'}: stands there already")
+    assert said[0].startswith(f"error: {target.parent / 'inner' / 'corpus' / 'b.txt'}: exists and differs")
 
 
 def test_a_fault_ends_the_step_in_one_line_that_is_logged_too(step, server, target):
@@ -574,5 +577,5 @@ def test_a_fault_ends_the_step_in_one_line_that_is_logged_too(step, server, targ
     assert status == 1
     assert said == logged
     assert len(said) == 1
-    assert said[0].startswith(f"error: {server.url}: what arrived has the SHA-256")
+    assert said[0].startswith(f"error: {server.url}: the file has the SHA-256")
     assert left(target) == []

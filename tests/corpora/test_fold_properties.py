@@ -93,7 +93,7 @@ SPELT = {name: split for split, names in SPLITS.items() for name in names}
 @given(st.lists(st.sampled_from([*SPELT, "holdout"]), min_size=1, max_size=20))
 def test_a_column_of_splits_is_one_fold_whatever_the_spelling(column):
     if "holdout" in column:
-        with pytest.raises(DataError, match="list: 'holdout' is no split"):
+        with pytest.raises(DataError, match="list: 'holdout' is not a split"):
             fixed_split(column, "list")
         return
     (fold,) = fixed_split(column, "list").values()

@@ -84,7 +84,7 @@ def test_without_speakers_stratified_folds_are_exactly_stratified_and_repeatable
 
 def test_settings_made_by_hand_ask_for_a_number_of_stratified_folds(tmp_path, arrays):
     path = write_folder(tmp_path / "corpus", arrays)
-    with pytest.raises(DataError, match="key 'folds', their number"):
+    with pytest.raises(DataError, match="key 'folds' with at least 3"):
         read_corpus(path, CorpusSettings("own", "npy_folder", options={"protocol": "stratified"}))
 
 
@@ -158,12 +158,12 @@ TABLES = {
     "short row": ("id,label,split\nu,x\n", "line 2: 2 cells where the header has 3"),
     "empty cell": ("id,label,split\nu,,train\n", "line 2: the column 'label' is empty"),
     "same column twice": ("id,label,id\nu,x,v\n", "two columns have the name 'id'"),
-    "unknown split": ("id,label,split\nu,x,dev2\n", "column split: 'dev2' is no split"),
+    "unknown split": ("id,label,split\nu,x,dev2\n", "column split: 'dev2' is not a split"),
     "split and fold": ("id,label,split,fold\nu,x,train,1\n", "one of the columns 'split'"),
     "neither": ("id,label\nu,x\n", "one of the columns 'split'"),
-    "fold not a number": ("id,label,fold\nu,x,one\n", "'one' is no number of a fold"),
+    "fold not a number": ("id,label,fold\nu,x,one\n", "'one' is not a fold number"),
     "folds with a gap": ("id,label,fold\nu,x,1\nv,x,3\n", "without gaps; found 1, 3"),
-    "two folds": ("id,label,fold\nu,x,1\nv,x,2\n", "2 parts; at least 3"),
+    "two folds": ("id,label,fold\nu,x,1\nv,x,2\n", "2 parts; training, validation and test need at least 3"),
     "id as a path": ("id,label,split\n../u,x,train\n", "id '../u' cannot be the name of a file"),
     "quotes": ('id,label,split\n"u,x,train\n', "is not a CSV file"),
 }
@@ -183,7 +183,7 @@ def test_protocols_that_need_a_speaker_or_a_number_ask_for_it(tmp_path, step, ar
     del arrays.columns["speaker"]
     path = write_folder(tmp_path / "corpus", arrays)
     assert "needs a column 'speaker'" in step.refuse(path, "npy_folder", options={"protocol": "leave_one_group_out"})
-    assert "key 'folds', their number" in step.refuse(path, "npy_folder", options={"protocol": "stratified"})
+    assert "key 'folds' with at least 3" in step.refuse(path, "npy_folder", options={"protocol": "stratified"})
     assert "cannot be divided" in step.refuse(path, "npy_folder", folds=11, options={"protocol": "stratified"})
     assert "Choose from: column" in step.refuse(path, "npy_folder", options={"protocol": "given"})
 
@@ -228,7 +228,7 @@ def test_given_folds_outside_the_corpus_are_refused(tmp_path, step, arrays, inde
     with h5py.File(path, "r+") as file:
         for split, value in (("train", [0, 1]), ("val", index), ("test", [3])):
             file[f"fold/1/{split}"] = value
-    assert "fold/1/val must hold numbers of utterances, from 0 to 29" in step.refuse(
+    assert "fold/1/val must contain indices of utterances, from 0 to 29" in step.refuse(
         path, "ragged_hdf5", options={"protocol": "given"}
     )
 

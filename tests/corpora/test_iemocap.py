@@ -67,10 +67,10 @@ def test_generated_folds_are_those_of_the_release(tiny, iemocap):
 def test_the_class_order_is_identified_and_reported(tiny, step):
     described = step.build(tiny["iemocap_mmin"], "iemocap_mmin")
     told = ", ".join(f"{number} = {name}" for number, name in enumerate(IEMOCAP_CLASSES))
-    assert any(f"told by their sizes: label {told}." in note for note in described["notes"])
+    assert any(f"identified by their sizes: label {told}." in note for note in described["notes"])
     named = step.build(tiny["iemocap_mmin"], "iemocap_mmin", classes=["w", "x", "y", "z"])
     assert named["classes"] == ["w", "x", "y", "z"]
-    assert not any("told by their sizes" in note for note in named["notes"])
+    assert not any("identified by their sizes" in note for note in named["notes"])
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32, np.float16])
@@ -106,7 +106,7 @@ def test_statistics_are_those_of_the_release_or_of_the_training_split(iemocap, s
         np.testing.assert_array_equal(std, [1, 1, 2, 3, 4, 5])
     given.unlink()
     described = step.build(iemocap, "iemocap_mmin")
-    assert any("computed here" in note for note in described["notes"])
+    assert any("computed by the workflow" in note for note in described["notes"])
     with FeatureStore(step.output) as store:
         for number in (3, 10):
             frames = training_frames(iemocap, number)
@@ -121,7 +121,7 @@ def test_utterance_norm_standardises_each_utterance_and_nothing_else(iemocap, st
         file[name][:, 2] = 4.0
         raw = {name: file[name][()] for name in file}
     described = step.build(iemocap, "iemocap_mmin", options={"norm": "utt"})
-    assert any("each utterance's own" in note for note in described["notes"])
+    assert any("of each utterance" in note for note in described["notes"])
     with FeatureStore(step.output) as store:
         assert store.normalisation(1, "a") is None
         assert store.corruption_space("a") is None

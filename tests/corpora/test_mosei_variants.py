@@ -52,7 +52,7 @@ def test_seven_columns_of_labels_and_byte_rows_as_ids(tmp_path, step):
         "Variant multibench: labels from 'labels'; aligned, 6 steps, cut where the text starts and padded with zeros "
         "on the right.",
         "Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above); "
-        f"sentiments run from {found.min():g} to {found.max():g}.",
+        f"sentiments range from {found.min():g} to {found.max():g}.",
     ]
 
 
@@ -111,7 +111,7 @@ def test_mmsa_unaligned_keeps_each_modalitys_own_length(tmp_path, step):
                 index += 1
     warnings = " ".join(described["warnings"])
     assert "test.audio: 1 utterances have length 0" in warnings
-    assert "valid.vision: 1 utterances hold values beyond their length" in warnings
+    assert "valid.vision: 1 utterances have values beyond their length" in warnings
     assert "not aligned" in described["notes"][0]
 
 

@@ -29,7 +29,7 @@ def test_a_split_of_one_class_comes_with_the_rule_of_its_labels(mosei, tmp_path,
     mosei["train"]["labels"][0] = -1
     said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
     assert "the val split has fewer than 2 classes: all of its 15 utterances are positive." in said
-    assert "0 = negative (sentiment below 0), 1 = positive (0 and above); sentiments run from -1 to 1." in said
+    assert "0 = negative (sentiment below 0), 1 = positive (0 and above); sentiments range from -1 to 1." in said
 
 
 def test_a_corpus_of_one_class_comes_with_it_too(mosei, tmp_path, step):
@@ -37,7 +37,7 @@ def test_a_corpus_of_one_class_comes_with_it_too(mosei, tmp_path, step):
         split["labels"] = (split["labels"] >= 0).astype(float)
     said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
     assert "no utterance is labelled negative" in said or "fewer than 2 classes" in said
-    assert "sentiments run from 0 to 1." in said
+    assert "sentiments range from 0 to 1." in said
 
 
 @pytest.mark.parametrize(("other", "place"), [("train", "train"), ("valid", "val"), ("test", "test")])
@@ -58,7 +58,7 @@ def test_ids_that_are_twice_in_a_table_come_with_their_rows(tmp_path, step, arra
     path = writer(tmp_path / "corpus", arrays)
     said = step.refuse(path, "npy_folder" if writer is write_folder else "ragged_hdf5")
     assert f"({path}): utterance id 'u02é' occurs more than once, as number 3 (train) and as number 8 (train)" in said
-    assert "(2 such ids in all)" in said
+    assert "(2 such ids)" in said
 
 
 def test_missing_folds_come_with_how_folds_were_made(tmp_path, step, arrays):

@@ -82,9 +82,9 @@ def test_stratified_folds_have_alike_scores(tmp_path, scored):
 
 
 BROKEN = {
-    "text": ("good", "'good' in the column 'label' is no finite number"),
-    "nan": ("nan", "'nan' in the column 'label' is no finite number"),
-    "infinite": ("inf", "'inf' in the column 'label' is no finite number"),
+    "text": ("good", "'good' in the column 'label' is not a finite number"),
+    "nan": ("nan", "'nan' in the column 'label' is not a finite number"),
+    "infinite": ("inf", "'inf' in the column 'label' is not a finite number"),
 }
 
 
@@ -112,7 +112,7 @@ def test_the_sentiment_of_both_variants_of_a_pickle_is_the_score(tmp_path, step,
     with FeatureStore(step.output) as store:
         expected = np.concatenate([sentiments(count) for count in SPLITS.values()])
         np.testing.assert_array_equal(store.labels, expected.astype(np.float64))
-    assert described["notes"][-1] == "Target: a score, here from -3 to 3."
+    assert described["notes"][-1] == "Target: a score from -3 to 3."
 
 
 def table(path: Path, rows: dict[str, object], header: tuple[str, str] = ("id", "sentiment")) -> None:
@@ -135,7 +135,7 @@ def test_a_table_replaces_the_labels_and_keeps_the_split(tmp_path, step):
     path, rows = two_valued(tmp_path)
     table(tmp_path / "s.csv", rows)
     own = step.build(path, "mosei_pickle", target="score")
-    assert any("take 2 values only (-1, 1)" in warning for warning in own["warnings"])
+    assert any("have only 2 values (-1, 1)" in warning for warning in own["warnings"])
     with FeatureStore(step.output) as store:
         folds = store.fold(1)
     described = step.build(path, "mosei_pickle", target="score", options={"scores": "s.csv"})

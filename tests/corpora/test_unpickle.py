@@ -110,7 +110,7 @@ def test_the_stand_ins_cannot_be_altered_or_returned(tmp_path):
     "content", [b"", b"not a pickle", pickle.dumps(np.arange(1000.0))[:-500], b"\x80\x04]\x94h\x00a."]
 )
 def test_damaged_pickles_are_named(tmp_path, content):
-    with pytest.raises(DataError, match=r"file[.]pkl: not a whole pickle"):
+    with pytest.raises(DataError, match=r"file[.]pkl: damaged pickle"):
         load(tmp_path, content)
 
 

@@ -1,4 +1,4 @@
-"""A feature store and noisy embeddings of a few hand-made utterances, and small trainings on them."""
+"""A feature store and noisy embeddings of a few generated utterances, and small trainings on them."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ CLASSES = ["low", "middle", "high"]
 IDS = [f"u{number}" for number in range(21)]
 LABELS = np.arange(21) % 3
 SCORES = np.round(LABELS - 1.2 + 0.03 * np.arange(21), 2)
-"""Labels where the target is a score: near the class numbers, all different."""
+"""Labels for the target score: near the class numbers, all different."""
 FOLDS = {
     1: {"train": np.arange(9), "val": np.arange(9, 15), "test": np.arange(15, 21)},
     2: {"train": np.arange(20, 9, -1), "val": np.arange(3), "test": np.arange(3, 9)},
 }
 SMALL_NMER = {"layers": 1, "heads": 2, "feed_forward": 16}
 NO_DROPOUT = {"dropout": 0.0}
-"""Of frames: masks depend on how far a batch is padded, and stacked repeats are padded further."""
+"""Systems with masks over frames: masks depend on padding, and stacked repeats are padded further."""
 
 SMALL = {"nmer": SMALL_NMER, "experts": {"depth": 1}}
 CPU = torch.device("cpu")
@@ -72,7 +72,7 @@ SYSTEMS = {
 
 
 def utterance(modality: str, number: int, noisy: bool = False) -> np.ndarray:
-    """(frames, dim) float32; a varies in length and is far from zero mean."""
+    """Return (frames, dim) float32; a varies in length and has a large mean."""
     generator = np.random.default_rng([number, "avl".index(modality), noisy])
     frames = 1 + number * 5 % 7 if modality == "a" else 6
     values = generator.standard_normal((frames, DIMS[modality]))
@@ -82,7 +82,7 @@ def utterance(modality: str, number: int, noisy: bool = False) -> np.ndarray:
 
 
 def make_files(folder: Path, target: str = "classes") -> tuple[Path, Path]:
-    """Write the feature store and the noisy embeddings with their digests; returns both paths."""
+    """Write the feature store and the noisy embeddings with their digests; return both paths."""
     is_score = target == "score"
     features, noisy = folder / "small.h5", folder / "noisy.h5"
     corpus = Corpus(
@@ -110,7 +110,7 @@ def fold_data(files: tuple[Path, Path], fold: int = 1) -> FoldData:
 
 
 def normalised(modality: str, number: int, noisy: bool, fold: int = 1) -> np.ndarray:
-    """An utterance as a system sees it: a in units of the fold's training split, clean or noisy alike."""
+    """Return an utterance, clean or noisy, with a normalised by the statistics of the training split."""
     values = utterance(modality, number, noisy).astype(np.float64)
     if modality == "a":
         training = np.concatenate([utterance("a", n) for n in FOLDS[fold]["train"]]).astype(np.float64)
@@ -126,7 +126,7 @@ def run_settings(system: str = "men", regime: str = "clean", epochs: int = 2, **
 
 
 def builder(system: str = "men", dropout: float = 0.5, **options):
-    """What a learner calls to make the system."""
+    """Return the function that a learner calls to create the system."""
     given = SMALL.get(system, {}) | options
     return lambda: build_system(system, DIMS, len(CLASSES), dropout, given)
 
@@ -140,7 +140,7 @@ def train_one(
     checkpoint: Path | None = None,
     fresh=None,
 ) -> Trained:
-    """Train one repeat; its best weights and its history."""
+    """Train one repeat; return its best weights and its history."""
     return fit(OneByOne(build, data, settings, repeat, teacher, fresh), settings, checkpoint)[repeat]
 
 
@@ -152,17 +152,17 @@ def train_stacked(
     teachers: dict[int, System],
     checkpoint: Path | None = None,
 ) -> dict[int, Trained]:
-    """Train repeats stacked; the best weights and the history of each."""
+    """Train repeats stacked; return the best weights and the history of each."""
     return fit(Stacked(build, data, settings, repeats, teachers), settings, checkpoint)
 
 
 def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    """Whether two sets of weights are the same bit for bit."""
+    """Return whether two sets of weights are equal bit for bit."""
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
 class Bare(System):
-    """The least of a system: the mean frame of every modality, two linear sub-networks in a row; keeps its batches."""
+    """A minimal system: mean frames, two linear sub-networks. It records its batches."""
 
     def __init__(self) -> None:
         super().__init__(DIMS, len(CLASSES), 0.0)
@@ -192,7 +192,7 @@ def run_step(step, settings: dict, **arguments) -> None:
 
 
 class Plain(System):
-    """The least of a system that learns."""
+    """A minimal system that learns."""
 
     def __init__(self) -> None:
         super().__init__(DIMS, len(CLASSES), 0.0)
@@ -206,19 +206,19 @@ class Plain(System):
 
 
 def make_teachers(stage: str | None, repeats: list[int]) -> dict[int, System]:
-    """A frozen teacher of every repeat, or none."""
+    """Return a frozen teacher per repeat, or none."""
     return {repeat: builder(stage)().requires_grad_(False) for repeat in repeats} if stage else {}
 
 
 class RestorableGenerator(torch.Generator):
-    """A generator of a CPU with the method that only those of GPUs have."""
+    """A CPU generator with the method that only GPU generators have."""
 
     def graphsafe_set_state(self, other: torch.Generator) -> None:
         self.set_state(other.get_state())
 
 
 class FakeCaptures:
-    """Stands for CUDA graphs on a CPU: a replay runs the captured function on the tensors that it was captured with.
+    """Fake CUDA graphs on a CPU: a replay runs the captured function on its captured tensors.
 
     As on a GPU, replays share one output, and a capture itself computes nothing. fail_with: raised by a capture after
     it has drawn from every generator. default: stands for the default generator of the GPU.

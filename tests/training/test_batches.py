@@ -1,4 +1,4 @@
-"""What a batch offers to a system and its losses."""
+"""The content of a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def data(files):
     return fold_data(files)
 
 
-def test_a_batch_offers_the_clean_sequences_of_noisy_utterances_and_the_modalities_deviations(data):
+def test_a_batch_provides_clean_sequences_and_standard_deviations(data):
     rows = data.splits["train"][[3, 0, 5]]
     batch = make_batch(data, rows, torch.ones(3, 3, dtype=torch.bool))
     for modality in DIMS:
@@ -32,11 +32,11 @@ def test_a_batch_offers_the_clean_sequences_of_noisy_utterances_and_the_modaliti
                 assert len(expected) == frames
                 np.testing.assert_allclose(sequences.values[place, :frames], expected, atol=1e-4)
         everything = np.concatenate([utterance(modality, number) for number in range(len(IDS))]).astype(np.float64)
-        # A standardised modality is in units of its own spread (SPEC 2.6).
+        # A standardised modality is in units of its standard deviation (SPEC 2.6).
         deviation = 1.0 if modality == "a" else everything.std()
         assert batch.deviations[modality] == pytest.approx(deviation, rel=1e-5)
 
 
-def test_a_system_is_given_the_modalities_that_it_reads_and_no_others(data):
+def test_a_system_receives_only_the_modalities_that_it_reads(data):
     flags = torch.zeros(2, 3, dtype=torch.bool)
     assert set(make_batch(data, data.splits["train"][:2], flags, modalities=("v",)).observed) == {"v"}

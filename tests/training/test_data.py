@@ -1,4 +1,4 @@
-"""A fold in memory serves padded sequences, clean or noisy, normalised by one and the same function."""
+"""The data of a fold: padded sequences, clean or noisy, with the same normalisation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_a_fold_has_its_utterances_labels_and_splits(files, fold):
 
 @pytest.mark.parametrize("fold", [1, 2])
 @pytest.mark.parametrize("modality", DIMS)
-def test_sequences_equal_those_padded_one_by_one_with_the_folds_training_statistics(files, modality, fold):
+def test_sequences_are_padded_and_normalised_with_the_training_statistics_of_the_fold(files, modality, fold):
     rows, noisy = [20, 3, 0, 7, 3], [True, False, True, False, True]
     sequences = fold_data(files, fold).sequences(modality, torch.tensor(rows), torch.tensor(noisy))
     expected = [normalised(modality, row, flag, fold) for row, flag in zip(rows, noisy, strict=True)]
@@ -40,12 +40,12 @@ def test_sequences_equal_those_padded_one_by_one_with_the_folds_training_statist
     assert sequences.lengths.tolist() == [len(frames) for frames in expected]
     for values, frames in zip(sequences.values.numpy(), expected, strict=True):
         np.testing.assert_allclose(values[: len(frames)], frames, rtol=1e-4, atol=1e-4)
-        # Exactly zero, noise and normalisation notwithstanding.
+        # Exactly zero, despite noise and normalisation.
         assert not values[len(frames) :].any()
     assert modality != "a" or len(set(sequences.lengths.tolist())) > 2
 
 
-def test_the_training_split_of_a_standardised_modality_has_mean_zero_and_spread_one(files):
+def test_the_training_split_of_a_standardised_modality_has_mean_zero_and_deviation_one(files):
     data = fold_data(files, 2)
     rows = data.splits["train"]
     sequences = data.sequences("a", rows, torch.zeros(len(rows), dtype=torch.bool))
@@ -54,7 +54,7 @@ def test_the_training_split_of_a_standardised_modality_has_mean_zero_and_spread_
     torch.testing.assert_close(frames.std(dim=0, correction=0), torch.ones(3, dtype=torch.float64), rtol=0, atol=1e-5)
 
 
-def test_clean_data_alone_need_no_noisy_embeddings(files):
+def test_clean_data_need_no_noisy_embeddings(files):
     rows, clean = torch.arange(4), torch.zeros(4, dtype=torch.bool)
     alone = FoldData(files[0], None, 1, CPU)
     for modality in DIMS:
@@ -87,7 +87,7 @@ def test_a_fold_that_does_not_exist_is_refused(files):
         fold_data(files, 3)
 
 
-def test_deviations_are_of_the_scope_that_is_asked_for(files, tmp_path):
+def test_deviations_have_the_configured_scope(files, tmp_path):
     features = tmp_path / "x.h5"
     shutil.copy(files[0], features)
     with h5py.File(features, "r+") as file:

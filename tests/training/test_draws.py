@@ -1,4 +1,4 @@
-"""Further draws of training noise: one of several cached copies per utterance and epoch, or fresh noise (SPEC 2.7)."""
+"""Additional draws of training noise: one of several stored copies per epoch, or fresh noise (SPEC 2.7)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def space() -> dict[str, tuple]:
 
 @pytest.fixture
 def files(tmp_path):
-    """The small corpus with three cached draws: draw k of an utterance holds its number plus 100 k everywhere."""
+    """The small corpus with three draws: every value of draw k of an utterance is its number plus 100 k."""
     features, noisy = make_files(tmp_path)
     with h5py.File(noisy, "r+") as file:
         file.attrs["settings"] = json.dumps({"dataset": "small", "noise": "gaussian"})
@@ -43,7 +43,7 @@ def files(tmp_path):
     return features, noisy
 
 
-def test_every_copy_is_served_where_it_is_asked_for(files):
+def test_every_copy_can_be_read(files):
     data = FoldData(*files, 1, CPU, draws=3)
     rows, copies = torch.tensor([3, 3, 3, 3]), torch.tensor([0, 1, 2, 3])
     found = data.sequences("v", rows, copies).values
@@ -53,7 +53,7 @@ def test_every_copy_is_served_where_it_is_asked_for(files):
     assert (found[3] == 203).all()
 
 
-def test_copies_are_drawn_evenly_anew_each_epoch_and_alike_for_every_system():
+def test_copies_are_drawn_uniformly_every_epoch_and_equal_for_every_system():
     drawn = np.array([training_copies(4, 3000, "small", 1, 1, epoch) for epoch in range(5)])
     assert set(np.unique(drawn)) == {1, 2, 3, 4}
     assert np.bincount(drawn.ravel())[1:] / drawn.size == pytest.approx([0.25] * 4, abs=0.02)
@@ -63,7 +63,7 @@ def test_copies_are_drawn_evenly_anew_each_epoch_and_alike_for_every_system():
     assert set(training_copies("fresh", 50, "small", 1, 1, 0)) == {FRESH_COPY}
 
 
-def test_a_batch_shows_the_chosen_copy_of_noisy_modalities_and_the_teachers_encoding_of_it(files):
+def test_a_batch_contains_the_drawn_copy_of_noisy_modalities_and_its_teacher_encoding(files):
     data = FoldData(*files, 1, CPU, draws=3)
     teacher = builder()().eval()
     targets = TeacherTargets(teacher, data)
@@ -82,7 +82,7 @@ def test_a_batch_shows_the_chosen_copy_of_noisy_modalities_and_the_teachers_enco
             torch.testing.assert_close(batch.teacher_noisy[m][position], expected, rtol=1e-3, atol=1e-3)
 
 
-def test_fresh_noise_is_the_closed_form_under_the_epochs_own_name(files):
+def test_fresh_noise_is_the_closed_form_under_the_name_of_the_epoch(files):
     data = FoldData(*files, 1, CPU, spare=1)
     fresh = FreshNoise(*files)
     fresh.draw(data, FRESH_COPY, repeat=2, epoch=7)
@@ -100,7 +100,7 @@ def test_fresh_noise_is_the_closed_form_under_the_epochs_own_name(files):
             np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_fresh_noise_changes_with_epoch_and_repeat_and_touches_nothing_else(files):
+def test_fresh_noise_changes_with_epoch_and_repeat_and_nothing_else_changes(files):
     data = FoldData(*files, 1, CPU, spare=1)
     rows = torch.arange(len(IDS))
     before = {m: data.sequences(m, rows, torch.ones_like(rows)).values.clone() for m in MODALITIES}
@@ -116,7 +116,7 @@ def test_fresh_noise_changes_with_epoch_and_repeat_and_touches_nothing_else(file
 
 
 @pytest.mark.parametrize("draws", [3, "fresh"])
-def test_validation_sees_the_first_draw_whatever_training_sees(files, draws):
+def test_validation_always_uses_the_first_draw(files, draws):
     copies, spare = (1, 1) if draws == "fresh" else (3, 0)
     system = builder()().eval()
     settings = run_settings(regime="incomplete", train_draws=draws)
@@ -126,7 +126,7 @@ def test_validation_sees_the_first_draw_whatever_training_sees(files, draws):
 
 
 @pytest.mark.parametrize("draws", [3, "fresh"])
-def test_a_training_with_further_draws_differs_and_resumes_to_the_same_weights(files, tmp_path, draws, monkeypatch):
+def test_a_training_with_additional_draws_differs_and_resumes_to_the_same_weights(files, tmp_path, draws, monkeypatch):
     copies, spare = (1, 1) if draws == "fresh" else (3, 0)
     fresh = FreshNoise(*files) if draws == "fresh" else None
 

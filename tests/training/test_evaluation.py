@@ -1,4 +1,4 @@
-"""Predictions are those of a naive loop over utterances and conditions, and scores can be recomputed from them."""
+"""Predictions equal a naive loop over utterances and conditions, and scores can be recomputed from them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def system():
 
 
 def naive(system, number: int, condition: str, fold: int = 1) -> np.ndarray:
-    """Class probabilities of one utterance by itself."""
+    """Return class probabilities of one utterance, computed individually."""
     clean = "" if condition == "none" else condition
     encodings = {}
     with torch.no_grad():
@@ -71,7 +71,7 @@ def test_every_test_utterance_is_predicted_under_every_condition(files, system):
     check_rows(found, system, 2)
 
 
-def test_under_one_condition_each_utterance_has_its_own_and_all_noisy_and_all_clean(files, system):
+def test_one_condition_tests_each_utterance_under_one_condition_all_noisy_and_all_clean(files, system):
     settings = EvaluationSettings(**GIVEN, evaluation="one_condition")
     found = predict(system, fold_data(files), settings, fold=1, repeat=2)
     for number in FOLDS[1]["test"]:
@@ -82,7 +82,7 @@ def test_under_one_condition_each_utterance_has_its_own_and_all_noisy_and_all_cl
     check_rows(found, system, 1)
 
 
-def test_scores_are_those_of_scikit_learn_per_condition_fold_and_repeat():
+def test_scores_equal_scikit_learn_per_condition_fold_and_repeat():
     generator = np.random.default_rng(0)
     parts = []
     for condition in ("a", "none"):
@@ -118,7 +118,7 @@ def test_a_condition_in_which_a_class_is_missing_is_refused():
         score_predictions(part, EvaluationSettings(**GIVEN))
 
 
-def test_a_clean_reference_has_neither_noise_nor_level():
+def test_a_clean_reference_has_no_noise_and_no_level():
     part = pd.DataFrame({"condition": "avl", "fold": 1, "repeat": 1, "label": [0, 1], "prob_x": 0.4, "prob_y": 0.6})
     scores = score_predictions(part, EvaluationSettings(**GIVEN | {"noise": None, "snr_db": None}))
     line = scores.to_csv(index=False).splitlines()[1]
@@ -138,7 +138,7 @@ def test_a_system_of_one_modality_is_tested_with_that_modality_noisy(files):
         np.testing.assert_allclose([getattr(row, f"prob_{name}") for name in CLASSES], expected, atol=1e-4)
 
 
-def test_a_multimodal_system_that_reads_the_text_alone_is_tested_under_every_condition(files):
+def test_a_multimodal_system_that_reads_only_text_is_tested_under_every_condition(files):
     system = builder("mctn", form="hier", steps=2)()
     found = predict(system, fold_data(files), EvaluationSettings(**GIVEN | {"system": "mctn"}), fold=1, repeat=1)
     columns = [f"prob_{name}" for name in CLASSES]
@@ -150,7 +150,7 @@ def test_a_multimodal_system_that_reads_the_text_alone_is_tested_under_every_con
 
 
 @pytest.mark.parametrize("name", ["men", "unimodal_l"])
-def test_without_a_noise_kind_clean_features_alone_are_tested(files, tmp_path, name):
+def test_without_a_noise_kind_only_clean_features_are_tested(files, tmp_path, name):
     single = builder(name)()
     save_models(tmp_path / "m.safetensors", {1: single.state_dict()}, {})
     settings = {"system": name, "folds": [1], "repeats": 1}
@@ -162,7 +162,7 @@ def test_without_a_noise_kind_clean_features_alone_are_tested(files, tmp_path, n
     assert set(scores["noise"]) == set(scores["snr_db"]) == {""}
 
 
-def test_noisy_embeddings_are_asked_for_where_a_noise_kind_is_named(files, tmp_path, capsys, models):
+def test_a_noise_kind_requires_noisy_embeddings(files, tmp_path, capsys, models):
     given = {"features": files[0], "models": models[1]}
     with pytest.raises(SystemExit):
         run_step(evaluate, GIVEN, **given, scores=tmp_path / "s.csv", predictions=tmp_path / "p.csv.gz")
@@ -171,7 +171,7 @@ def test_noisy_embeddings_are_asked_for_where_a_noise_kind_is_named(files, tmp_p
 
 @pytest.fixture
 def models(tmp_path):
-    """A model file per fold with two untrained repeats, and the systems in them."""
+    """A model file per fold with two untrained repeats, and their systems."""
     systems, paths = {}, []
     for fold in (1, 2):
         states = {}
@@ -190,7 +190,7 @@ def run(files, folder, models, **settings) -> None:
     run_step(evaluate, GIVEN | settings, **given, **outputs)
 
 
-def test_the_step_writes_predictions_of_all_folds_and_repeats_and_scores_that_follow_from_them(files, tmp_path, models):
+def test_the_step_writes_predictions_of_all_folds_and_repeats_and_their_scores(files, tmp_path, models):
     systems, paths = models
     run(files, tmp_path, paths)
     content = (tmp_path / "out" / "p.csv.gz").read_bytes()
@@ -230,7 +230,7 @@ def test_equal_runs_write_equal_files(files, tmp_path, models):
     ],
     ids=str,
 )
-def test_the_step_refuses_in_one_line_what_it_cannot_do(files, tmp_path, capsys, models, settings, few, words):
+def test_an_impossible_job_ends_in_one_message(files, tmp_path, capsys, models, settings, few, words):
     with pytest.raises(SystemExit) as ending:
         run(files, tmp_path, models[1][:1] if few else models[1], **settings)
     said = capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Frames read from files and frames in a device's memory are the same batches, and files are not trusted."""
+"""Frames from files and from device memory give the same batches, and files are validated."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def copies(folder, count: int = 2) -> tuple[list[np.ndarray], list[StoredArray]]
         return arrays, [StoredArray(file[f"values{number}"]) for number in range(count)]
 
 
-@pytest.mark.parametrize("normalisation", [None, NORMALISATION], ids=["as they are", "normalised"])
+@pytest.mark.parametrize("normalisation", [None, NORMALISATION], ids=["unchanged", "normalised"])
 @pytest.mark.parametrize("kind", [FileFrames, lambda *given: DeviceFrames(*given, torch.device("cpu"))])
-def test_batches_hold_the_copies_that_are_asked_for_padded_with_zeros(tmp_path, kind, normalisation):
+def test_batches_contain_the_given_copies_padded_with_zeros(tmp_path, kind, normalisation):
     arrays, stored = copies(tmp_path)
     frames = kind(stored, OFFSET, normalisation, 1)
     frames.replace(2, 2, lambda clean: 2 * clean)
@@ -43,7 +43,7 @@ def test_batches_hold_the_copies_that_are_asked_for_padded_with_zeros(tmp_path, 
         assert not values[stop - start :].any()
 
 
-def test_a_file_that_was_cut_short_is_refused_by_name(tmp_path):
+def test_a_truncated_file_is_refused_by_name(tmp_path):
     _arrays, stored = copies(tmp_path, 1)
     path = tmp_path / "frames.h5"
     path.write_bytes(path.read_bytes()[:-4000])
@@ -54,7 +54,7 @@ def test_a_file_that_was_cut_short_is_refused_by_name(tmp_path):
 @pytest.mark.parametrize(
     "given", [{"chunks": (2, 2)}, {"compression": "gzip"}, {"dtype": np.float64}], ids=lambda given: next(iter(given))
 )
-def test_an_array_that_cannot_be_read_straight_from_its_file_is_refused(tmp_path, given):
+def test_an_array_that_cannot_be_read_directly_from_its_file_is_refused(tmp_path, given):
     with h5py.File(tmp_path / "odd.h5", "w") as file:
         dataset = file.create_dataset("values", data=np.zeros((4, 2)), **({"dtype": np.float32} | given))
         with pytest.raises(DataError, match=r"odd\.h5: /values is not a plain float32 array"):

@@ -21,13 +21,13 @@ def captures(monkeypatch):
 
 
 def capturing_graphs(generators=()) -> Graphs:
-    graphs = Graphs(CPU, list(generators), enabled=True, what="men")
+    graphs = Graphs(CPU, list(generators), enabled=True, label="men")
     graphs.capturing = True
     return graphs
 
 
 class Doubling:
-    """Notes on which tensors it is called."""
+    """Records the tensors that it is called with."""
 
     def __init__(self) -> None:
         self.inputs = []
@@ -37,7 +37,7 @@ class Doubling:
         return 2 * values
 
 
-def test_the_first_call_of_a_key_is_plain_and_the_second_captured_and_replayed_from_then_on(captures):
+def test_the_first_call_of_a_key_runs_normally_and_the_second_is_captured(captures):
     graphs, function = capturing_graphs(), Doubling()
     given = [torch.tensor([float(number)]) for number in range(4)]
     with graphs.stream():
@@ -45,13 +45,13 @@ def test_the_first_call_of_a_key_is_plain_and_the_second_captured_and_replayed_f
     assert [float(output) for output in found] == [0.0, 2.0, 4.0, 6.0]
     assert captures.captured == 1
     assert captures.replays == 3
-    # The first call sees its own input, a replay the tensor that was captured, with the input's values.
+    # The first call receives its own input, a replay the captured tensor with the values of the input.
     assert function.inputs[0] is given[0]
     assert len({id(values) for values in function.inputs[1:]}) == 1
     assert not any(function.inputs[1] is values for values in given)
 
 
-def test_every_key_has_a_capture_of_its_own(captures):
+def test_every_key_has_a_separate_capture(captures):
     graphs, function = capturing_graphs(), Doubling()
     for _round in range(3):
         assert graphs.call((4, 10), function, torch.ones(4)).shape == (4,)
@@ -66,7 +66,7 @@ def test_a_later_replay_does_not_change_an_earlier_output(captures):
     assert [float(output) for output in found] == [0.0, 2.0, 4.0, 6.0]
 
 
-def test_a_call_without_inputs_is_replayed_too(captures):
+def test_a_call_without_inputs_is_replayed(captures):
     graphs, state = capturing_graphs(), torch.zeros(1)
     found = [float(graphs.call("validation", lambda: state.add_(1))) for _call in range(3)]
     assert found == [1.0, 2.0, 3.0]
@@ -74,8 +74,8 @@ def test_a_call_without_inputs_is_replayed_too(captures):
 
 
 @pytest.mark.parametrize("enabled", [True, False])
-def test_on_a_cpu_every_call_is_plain(captures, enabled):
-    graphs, function = Graphs(CPU, [], enabled=enabled, what="men"), Doubling()
+def test_on_a_cpu_every_call_runs_normally(captures, enabled):
+    graphs, function = Graphs(CPU, [], enabled=enabled, label="men"), Doubling()
     given = [torch.ones(2) for _call in range(3)]
     with graphs.stream():
         for values in given:
@@ -86,7 +86,7 @@ def test_on_a_cpu_every_call_is_plain(captures, enabled):
 
 
 def drawing(generators):
-    """A function that draws from each of the generators; None is the CPU's default one."""
+    """Return a function that draws from each generator; None is the CPU's default one."""
     return lambda: torch.stack([torch.empty(3).normal_(generator=own) for own in generators])
 
 
@@ -106,16 +106,16 @@ def seeded() -> list[RestorableGenerator]:
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_what_cannot_be_captured_runs_plainly_with_the_same_draws_and_one_warning(captures, capsys, error, reason):
+def test_a_call_that_cannot_be_captured_runs_normally_with_the_same_draws(captures, capsys, error, reason):
     generators = seeded()
-    plain = Graphs(CPU, generators, enabled=False, what="men")
+    plain = Graphs(CPU, generators, enabled=False, label="men")
     expected = [plain.call("key", drawing(generators)) for _call in range(5)]
 
     captures.fail_with = error
     generators = seeded()
     graphs = capturing_graphs(generators)
     found = [graphs.call("key", drawing(generators)) for _call in range(3)]
-    # A further key is not tried.
+    # No other key is tried.
     found += [graphs.call("other", drawing(generators)) for _call in range(2)]
     for one, other in zip(found, expected, strict=True):
         assert torch.equal(one, other)
@@ -125,20 +125,20 @@ def test_what_cannot_be_captured_runs_plainly_with_the_same_draws_and_one_warnin
     assert line.startswith(f"warning: men: runs without CUDA graphs, because {reason}")
 
 
-def test_the_default_generators_go_on_after_a_failed_capture_where_they_were(captures, capsys):
+def test_default_generators_keep_their_state_after_a_failed_capture(captures, capsys):
     def drawn(graphs) -> list[torch.Tensor]:
         torch.manual_seed(3)
         captures.default.manual_seed(4)
         return [graphs.call("key", drawing([captures.default, None])) for _call in range(3)]
 
-    expected = drawn(Graphs(CPU, [], enabled=False, what="men"))
+    expected = drawn(Graphs(CPU, [], enabled=False, label="men"))
     captures.fail_with = RuntimeError("cannot be captured")
     assert all(map(torch.equal, drawn(capturing_graphs()), expected))
     assert captures.captured == 1
     assert "runs without CUDA graphs" in capsys.readouterr().err
 
 
-def test_a_capture_that_fails_later_ends_the_replays_of_other_keys_too(captures, capsys):
+def test_a_failed_capture_ends_the_replays_of_all_keys(captures, capsys):
     graphs, function = capturing_graphs(), Doubling()
     for _call in range(2):
         graphs.call("first", function, torch.ones(1))
@@ -151,7 +151,7 @@ def test_a_capture_that_fails_later_ends_the_replays_of_other_keys_too(captures,
     assert capsys.readouterr().err.count("warning: ") == 1
 
 
-def test_a_fault_of_the_function_itself_is_raised_and_no_state_of_the_graphs(captures):
+def test_an_error_of_the_function_is_raised_unchanged(captures):
     def faulty():
         raise KeyError("logit")
 

@@ -1,4 +1,4 @@
-"""Encoding once and recombining gives every condition the prediction of a direct forward pass."""
+"""Combining shared encodings gives the prediction of a direct forward pass under every condition."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ def system(request):
 
 
 def alone(system, modality: str, row: int, noisy: bool) -> torch.Tensor:
-    """The encoding of one utterance by itself, without padding."""
+    """Encode one utterance individually, without padding."""
     frames = torch.from_numpy(normalised(modality, row, noisy).astype(np.float32))[None]
     with torch.no_grad():
         return system.eval().encode(modality, Sequences(frames, torch.tensor([frames.shape[1]])))[0]
 
 
 def encode_all(system, data, rows: torch.Tensor, state: int) -> dict[str, torch.Tensor]:
-    """Encodings of every modality in one state, clean or noisy."""
+    """Encode every modality in one state, clean or noisy."""
     return {m: encode(system.eval(), data, m, rows, torch.full_like(rows, state)) for m in DIMS}
 
 
 def chosen(condition: str, states: list[dict], items: torch.Tensor) -> dict[str, torch.Tensor]:
-    """The encodings that a condition shows. states: clean and noisy ones."""
+    """Return the encodings of a condition. states: clean and noisy encodings."""
     clean_modalities = "" if condition == "none" else condition
     return {m: states[m not in clean_modalities][m][items] for m in DIMS}
 
 
 @pytest.mark.parametrize("batch", [4, 256])
-def test_encodings_are_those_of_the_utterances_alone(system, data, monkeypatch, batch):
+def test_encodings_equal_those_of_each_utterance_individually(system, data, monkeypatch, batch):
     monkeypatch.setattr(inference, "BATCH", batch)
     rows = torch.tensor([20, 3, 0, 7, 15, 3, 9, 10, 11])
     for noisy in (False, True):
@@ -57,7 +57,7 @@ def test_encodings_are_those_of_the_utterances_alone(system, data, monkeypatch, 
 
 @pytest.mark.parametrize("batch", [2, 256])
 @pytest.mark.parametrize("condition", CONDITIONS)
-def test_a_condition_takes_clean_encodings_of_the_modalities_it_names(system, data, monkeypatch, condition, batch):
+def test_a_condition_uses_clean_encodings_of_the_modalities_in_its_name(system, data, monkeypatch, condition, batch):
     monkeypatch.setattr(inference, "BATCH", batch)
     rows, items = torch.tensor([20, 3, 0, 7, 15]), torch.tensor([4, 0, 3])
     states = [encode_all(system, data, rows, state) for state in (0, 1)]
@@ -78,13 +78,13 @@ def test_conditions_differ(system, data):
         assert all((one - other).abs().max() > 1e-4 for other in found[:number])
 
 
-def test_a_condition_without_items_has_predictions_of_no_one(system, data):
+def test_a_condition_without_items_has_no_predictions(system, data):
     rows = torch.arange(6)
     encodings = {m: values[:0] for m, values in encode_all(system, data, rows, 0).items()}
     assert classify(system, encodings, {}).shape == (0, 3)
 
 
-def test_predictions_of_no_one_stay_on_the_systems_device():
-    # The device ``meta`` stands for a GPU: results of several conditions are concatenated, which needs one device.
+def test_empty_predictions_are_on_the_device_of_the_system():
+    # The device ``meta`` simulates a GPU: concatenating results of several conditions requires one device.
     system = builder("men")().to("meta")
     assert classify(system, {m: torch.empty(0, 128, device="meta") for m in DIMS}, {}).device.type == "meta"

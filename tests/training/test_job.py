@@ -1,4 +1,4 @@
-"""The training step: its files, its settings, its checkpoints, and which learner trains the repeats."""
+"""The training step: files, settings, checkpoints, and the choice of the learner."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ MEN = {"dataset": "small", "system": "men", "regime": "clean", "fold": 1, "repea
 SHORT = {"training": {"constant_epochs": 1, "decay_epochs": 1, "batch_size": 4}}
 
 
-def test_the_step_writes_all_repeats_their_history_and_a_digest_and_cleans_up(files, tmp_path, data):
+def test_the_step_writes_weights_history_and_digest_and_removes_checkpoints(files, tmp_path, data):
     run_step(train, MEN | SHORT, **step_arguments(files, tmp_path, noisy=None))
     folder = tmp_path / "run"
     assert {path.name for path in folder.iterdir()} == {"model.safetensors", "model.safetensors.sha256", "history.csv"}
@@ -86,14 +86,14 @@ command.run(train.main)
 
 
 @pytest.mark.parametrize("sort", [signal.SIGKILL, signal.SIGTERM])
-def test_a_step_that_is_killed_goes_on_from_its_checkpoint_and_ends_in_the_same_bytes(files, tmp_path, sort):
+def test_a_killed_step_resumes_from_its_checkpoint_to_the_same_bytes(files, tmp_path, sort):
     settings = MEN | {"repeats": 2, "training": {"constant_epochs": 30, "decay_epochs": 0, "batch_size": 4}}
     arguments = step_arguments(files, tmp_path, noisy=None)
     command = [sys.executable, "-c", STEP, "--settings", json.dumps(settings)]
     command += [part for name, value in arguments.items() for part in (f"--{name}", str(value))]
     environment = os.environ | {"PYTHONPATH": str(Path(train.__file__).parent), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    # Somewhere in the second repeat.
+    # During the second repeat.
     while not list((tmp_path / "checkpoints").glob("*/repeat2.pt")) and process.poll() is None:
         time.sleep(0.005)
     process.send_signal(sort)
@@ -107,7 +107,7 @@ def test_a_step_that_is_killed_goes_on_from_its_checkpoint_and_ends_in_the_same_
     assert [path for path in tmp_path.rglob("*") if path.name.endswith((".tmp", ".pt"))] == []
 
 
-def test_the_step_starts_nmer_from_the_teacher_of_the_same_repeat(files, tmp_path, monkeypatch):
+def test_nmer_starts_from_the_teacher_of_the_same_repeat(files, tmp_path, monkeypatch):
     pretraining = {"dataset": "small", "system": "two_tower", "regime": "clean", "fold": 1, "repeats": 2}
     teacher = tmp_path / "teacher" / "model.safetensors"
     given = step_arguments(files, tmp_path, noisy=None, model=teacher, history=tmp_path / "teacher" / "history.csv")
@@ -144,7 +144,7 @@ def test_the_step_starts_nmer_from_the_teacher_of_the_same_repeat(files, tmp_pat
     ],
     ids=lambda value: str(value)[:60],
 )
-def test_the_step_refuses_in_one_line_what_it_cannot_do(files, tmp_path, capsys, settings, changes, words):
+def test_an_impossible_job_ends_in_one_message(files, tmp_path, capsys, settings, changes, words):
     changes = {name: tmp_path / value if value else None for name, value in changes.items()}
     with pytest.raises(SystemExit) as ending:
         run_step(train, MEN | SHORT | settings, **step_arguments(files, tmp_path, **changes))
@@ -177,11 +177,11 @@ def test_a_checkpoint_is_resumed_only_for_the_same_settings_code_and_inputs(file
     assert keys[0] == train.checkpoint_key(SimpleNamespace(**base))
 
 
-def test_the_default_training_of_a_run_is_the_papers():
+def test_the_default_training_settings_are_the_papers():
     assert TrainingSettings() == run_settings(epochs=30, decay_epochs=30, batch_size=128).training
 
 
-# ---- which learner
+# ---- choice of the learner
 
 
 RUN = {"dataset": "small", "system": "mmin", "regime": "incomplete", "fold": 1, "repeats": 2}
@@ -189,7 +189,7 @@ STACKED = {"training": SHORT["training"] | {"repeats_together": "always"}}
 
 
 def run(files, folder, teacher=None, **settings) -> tuple[dict, pd.DataFrame]:
-    """Run the step; returns the weights of each repeat, and the history."""
+    """Run the step; return the weights of each repeat, and the history."""
     given = {"features": files[0], "noisy": files[1]} | ({"teacher": teacher} if teacher else {})
     model, history = folder / "model.safetensors", folder / "history.csv"
     run_step(train, RUN | settings, **given, model=model, history=history, checkpoints=folder / "checkpoints")
@@ -203,7 +203,7 @@ def teacher(files, tmp_path):
     return tmp_path / "model.safetensors"
 
 
-def test_the_step_trains_repeats_together_where_the_settings_say_so(files, tmp_path, teacher, monkeypatch):
+def test_the_step_stacks_repeats_if_configured(files, tmp_path, teacher, monkeypatch):
     alone, rows = run(files, tmp_path / "alone", teacher, **SHORT)
     called = []
     monkeypatch.setattr(job, "Stacked", lambda *given: called.append(given[3]) or Stacked(*given))
@@ -222,7 +222,7 @@ from nmer.systems.registry import system
 
 @system("asking", pretraining="none", regimes=("clean",))
 class Asking(Men):
-    \"""Asks what a number is, which cannot be answered for several repeats at once.\"""
+    \"""Reads the value of a tensor, which ``torch.vmap`` rejects.\"""
 
     def __init__(self, dims, classes, dropout):
         super().__init__(dims, classes, dropout)
@@ -233,7 +233,7 @@ class Asking(Men):
 """
 
 
-def test_the_step_trains_one_by_one_what_cannot_be_stacked_and_reports_why(files, tmp_path, capsys):
+def test_a_system_that_cannot_be_stacked_is_trained_one_by_one_with_the_reason(files, tmp_path, capsys):
     file = tmp_path / "asking.py"
     file.write_text(ASKING)
     custom = {"system": "asking", "regime": "clean", "file": str(file)}
@@ -246,18 +246,18 @@ def test_the_step_trains_one_by_one_what_cannot_be_stacked_and_reports_why(files
     assert "vmap" in line
 
 
-def test_a_refused_stacked_learner_is_freed_before_repeats_are_trained_one_by_one(files, tmp_path, monkeypatch):
-    refused, found, whole = [], [], (Stacked.refusal, OneByOne.__init__)
+def test_a_rejected_stacked_learner_is_freed_before_training_one_by_one(files, tmp_path, monkeypatch):
+    refused, found, whole = [], [], (Stacked.stacking_obstacle, OneByOne.__init__)
 
-    def refusal(self, tried_first):
+    def obstacle(self, try_first):
         refused.extend([weakref.ref(self), *map(weakref.ref, self._parameters.values())])
-        return whole[0](self, tried_first)
+        return whole[0](self, try_first)
 
     def init(self, *given):
         found.append([own() is None for own in refused])
         whole[1](self, *given)
 
-    monkeypatch.setattr(Stacked, "refusal", refusal)
+    monkeypatch.setattr(Stacked, "stacking_obstacle", obstacle)
     monkeypatch.setattr(OneByOne, "__init__", init)
     file = tmp_path / "asking.py"
     file.write_text(ASKING)
@@ -267,9 +267,14 @@ def test_a_refused_stacked_learner_is_freed_before_repeats_are_trained_one_by_on
     assert all(map(all, found))
 
 
-def test_the_step_does_not_try_the_workflows_own_systems_first(files, tmp_path, monkeypatch):
-    tried, whole = [], Stacked.refusal
-    monkeypatch.setattr(Stacked, "refusal", lambda self, tried_first: tried.append(tried_first) or whole(self, False))
+def test_built_in_systems_are_not_tried_before_stacking(files, tmp_path, monkeypatch):
+    tried, whole = [], Stacked.stacking_obstacle
+
+    def record(self, try_first):
+        tried.append(try_first)
+        return whole(self, False)
+
+    monkeypatch.setattr(Stacked, "stacking_obstacle", record)
     file = tmp_path / "asking.py"
     file.write_text(ASKING.replace("> -1e9", "is not None"))
     run(files, tmp_path / "own", system="men", regime="clean", **STACKED)
@@ -281,9 +286,7 @@ TANH = {"options": {"invariant_features": "tanh"}}
 
 
 @pytest.mark.parametrize(("taught", "given"), [({}, TANH), (TANH, {}), ({}, {})])
-def test_the_step_refuses_a_teacher_whose_file_or_settings_have_other_invariant_features(
-    files, tmp_path, capsys, taught, given
-):
+def test_a_teacher_with_other_invariant_features_is_refused(files, tmp_path, capsys, taught, given):
     run(files, tmp_path, system="shared", regime="clean", **SHORT, **taught)
     step = {"features": files[0], "noisy": files[1], "teacher": tmp_path / "model.safetensors"}
     step |= {"model": tmp_path / "student", "history": tmp_path / "rows", "checkpoints": tmp_path / "checkpoints"}
@@ -310,12 +313,12 @@ def test_the_step_refuses_a_teacher_whose_file_or_settings_have_other_invariant_
         ("where_faster", "cuda", {"train_draws": 4}, True),
     ],
 )
-def test_repeats_are_trained_together_on_a_gpu_or_where_asked_for(choice, device, changes, expected):
+def test_repeats_are_stacked_on_a_gpu_or_if_configured(choice, device, changes, expected):
     settings = run_settings(**{"repeats": 2, "repeats_together": choice} | changes)
     assert job.is_stacked(settings, torch.device(device)) is expected
 
 
-def test_the_step_hands_the_precision_on(files, tmp_path, teacher):
+def test_the_step_uses_the_configured_precision(files, tmp_path, teacher):
     changed = SHORT["training"] | {"precision": "bfloat16"}
     half, _rows = run(files, tmp_path / "half", teacher, training=changed)
     single, _rows = run(files, tmp_path / "single", teacher, **SHORT)

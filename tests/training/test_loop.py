@@ -1,4 +1,4 @@
-"""The training loop selects by validation UA, and an interrupted training ends like any other (SPEC 3.3, 3.4)."""
+"""The training loop selects by validation UA, and resuming does not change the result (SPEC 3.3, 3.4)."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def data(files):
 
 
 def scripted(monkeypatch, scores: list) -> list[dict]:
-    """Makes validation return these UAs, or these rows of scores; returns the system's weights at each of them."""
+    """Let validation return these UAs or rows of scores; return the system's weights at each validation."""
     seen: list[dict] = []
 
     def validation(self):
@@ -57,7 +57,7 @@ class Broken(Bare):
         return super().loss(outputs, batch) | {"odd": outputs["logits"].square().sum() * factor}
 
 
-def test_a_loss_that_is_not_finite_stops_and_says_where(data):
+def test_a_loss_that_is_not_finite_ends_training_with_its_location(data):
     settings = run_settings(system="nmer", epochs=9, batch_size=9)
     with pytest.raises(TrainingError) as error:
         train_one(Broken, data, settings, repeat=7)
@@ -65,19 +65,19 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(data):
         assert word in str(error.value)
 
 
-def test_the_term_that_was_the_first_not_to_be_finite_is_named_not_those_it_spoilt(data):
-    # Its gradient makes the weights not-a-number, so that every term of the following batches is one too.
+def test_the_first_term_that_is_not_finite_is_named(data):
+    # Its gradient makes the weights NaN, and so every term of later batches.
     with pytest.raises(TrainingError, match=r"epoch 2: the loss term 'odd'"):
         train_one(Broken, data, run_settings(epochs=3, batch_size=4), repeat=1)
 
 
-def test_the_best_weights_until_the_loss_was_not_finite_are_kept_and_their_file_is_named(data, tmp_path):
+def test_the_best_weights_before_a_loss_that_is_not_finite_are_saved_and_named(data, tmp_path):
     checkpoint = tmp_path / "progress" / "repeat1.pt"
     with pytest.raises(TrainingError) as error:
         train_one(Broken, data, run_settings(epochs=9, batch_size=9), 1, checkpoint=checkpoint)
     kept = tmp_path / "progress" / "repeat1_best.pt"
     assert str(kept) in str(error.value)
-    # The first four epochs are whole: a training of four is the same up to there.
+    # The first four epochs are complete: a training of four epochs is the reference.
     weights, history = train_one(Broken, data, run_settings(epochs=4, batch_size=9), 1)
     state = torch.load(kept, weights_only=True)
     assert equal(state["best"]["weights"], weights)
@@ -89,7 +89,7 @@ def test_the_best_weights_until_the_loss_was_not_finite_are_kept_and_their_file_
 # ---- optimisation
 
 
-def test_the_optimiser_is_adamw_with_the_settings_rate_decay_and_default_betas(data, monkeypatch):
+def test_the_optimiser_is_adamw_with_the_configured_rate_and_decay_and_default_betas(data, monkeypatch):
     rates, whole = [], AdamW.step
 
     def step(optimiser):
@@ -110,7 +110,7 @@ def test_the_optimiser_is_adamw_with_the_settings_rate_decay_and_default_betas(d
     assert rates[59] == pytest.approx(2e-4 * 0.0323, rel=2e-3)
 
 
-def test_a_training_step_is_adamws(data, monkeypatch):
+def test_a_training_step_is_that_of_adamw(data, monkeypatch):
     scripted(monkeypatch, [0.5])
     settings = run_settings(epochs=1, batch_size=9, learning_rate=0.01, weight_decay=0.3, clip_norm=1e6)
     made = []
@@ -124,7 +124,7 @@ def test_a_training_step_is_adamws(data, monkeypatch):
     after, _history = train_one(build, data, settings, 1)
     for name, parameter in build.system.named_parameters():
         gradient, before = parameter.grad, made[0][name]
-        # Of the first step: both moments are corrected to the gradient and its square.
+        # In the first step, the corrected moments are the gradient and its square.
         expected = before * (1 - 0.01 * 0.3) - 0.01 * gradient / (gradient.abs() + 1e-8)
         torch.testing.assert_close(after[name], expected, rtol=1e-5, atol=1e-6)
 
@@ -136,7 +136,7 @@ def test_a_training_step_is_adamws(data, monkeypatch):
     ("scores", "best"),
     [([0.3, 0.5, 0.5, 0.4], 1), ([0.2, 0.2, 0.2, 0.2], 0), ([0.1, 0.2, 0.3, 0.4], 3), ([0.0] * 4, 0)],
 )
-def test_the_earliest_epoch_of_the_highest_validation_ua_is_kept(data, monkeypatch, scores, best):
+def test_the_earliest_epoch_with_the_highest_validation_ua_is_selected(data, monkeypatch, scores, best):
     seen = scripted(monkeypatch, scores)
     weights, history = train_one(Bare, data, run_settings(epochs=4), 1)
     assert equal(weights, seen[best])
@@ -172,7 +172,7 @@ def test_the_selected_score_or_the_lowest_loss_selects_the_epoch(data, monkeypat
         ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 1, 6),
     ],
 )
-def test_a_training_ends_after_patience_epochs_without_a_better_one(data, monkeypatch, scores, patience, trained):
+def test_training_stops_after_patience_epochs_without_improvement(data, monkeypatch, scores, patience, trained):
     scripted(monkeypatch, scores)
     _weights, history = train_one(Bare, data, run_settings(epochs=6, patience=patience), 1)
     assert [row["val_UA"] for row in history] == scores[:trained]
@@ -204,7 +204,7 @@ def test_test_utterances_change_nothing(files, tmp_path):
 # ---- seeds and resuming
 
 
-def test_equal_names_train_equal_weights_and_another_repeat_trains_others(data):
+def test_equal_names_give_equal_weights_and_another_repeat_gives_others(data):
     settings = run_settings(regime="incomplete", epochs=2)
     torch.manual_seed(11)
     first, history = train_one(builder(), data, settings, 1)
@@ -223,7 +223,7 @@ def test_training_does_not_depend_on_noise_kind_or_level_names(data):
 
 
 class InterruptionError(Exception):
-    """Stands for a job that is killed."""
+    """Simulates a killed job."""
 
 
 @pytest.mark.parametrize("system", ["men", "nmer"])
@@ -259,9 +259,9 @@ def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(data, tmp_pa
 
 
 @pytest.mark.parametrize("killed_at", [1, 2, 3])
-def test_a_resumed_training_ends_early_where_an_uninterrupted_one_does(data, tmp_path, monkeypatch, killed_at):
+def test_a_resumed_training_stops_early_where_an_uninterrupted_one_does(data, tmp_path, monkeypatch, killed_at):
     settings, checkpoint = run_settings(epochs=9, patience=2), tmp_path / "repeat1.pt"
-    # The fourth epoch is the last: two have passed since the best.
+    # The fourth epoch is the last: two have passed since the best one.
     values, epochs, whole = [0.3, 0.5, 0.2, 0.4, 0.9, 0.9, 0.9, 0.9, 0.9], [], OneByOne.train_epoch
 
     def counted(self, epoch, rate):
@@ -277,7 +277,7 @@ def test_a_resumed_training_ends_early_where_an_uninterrupted_one_does(data, tmp
         train_one(builder(), data, settings, 1, checkpoint=checkpoint)
     resumed, history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
     assert epochs == [*range(killed_at + 1), *range(killed_at, 4)]
-    # Called again, the finished training trains no further.
+    # A finished training does not train further.
     again, same_history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
     assert len(epochs) == 5
     assert equal(again, resumed)
@@ -289,7 +289,7 @@ def test_a_resumed_training_ends_early_where_an_uninterrupted_one_does(data, tmp
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[: len(content) // 2], lambda _content: b""])
-def test_a_damaged_checkpoint_is_not_used_and_the_training_ends_as_without_it(data, tmp_path, capsys, damage):
+def test_a_damaged_checkpoint_is_ignored(data, tmp_path, capsys, damage):
     checkpoint, settings = tmp_path / "repeat1.pt", run_settings(epochs=2)
     weights, history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
     checkpoint.write_bytes(damage(checkpoint.read_bytes()))
@@ -311,7 +311,7 @@ def test_a_checkpoint_with_one_changed_bit_is_not_used(data, tmp_path, capsys):
     assert "is damaged" in capsys.readouterr().err
 
 
-def test_every_epoch_says_which_versions_it_was_trained_with(data):
+def test_every_epoch_records_the_library_versions(data):
     _weights, history = train_one(builder(), data, run_settings(epochs=2), 1)
     assert all(f"torch {torch.__version__}" in row["versions"] for row in history)
 
@@ -328,7 +328,7 @@ def rows_of(path):
     return pd.read_csv(path)[["repeat", "epoch", "val_UA"]]
 
 
-def test_the_live_history_is_the_history_and_the_log_has_a_line_per_epoch(data, tmp_path, capsys):
+def test_the_live_history_equals_the_history_and_the_log_has_one_line_per_epoch(data, tmp_path, capsys):
     checkpoint = tmp_path / "progress" / "repeat1.pt"
     _weights, history = train_one(Bare, data, run_settings(system="nmer", epochs=3), 1, checkpoint=checkpoint)
     live = rows_of(checkpoint.with_name(LIVE_HISTORY))
@@ -340,12 +340,12 @@ def test_the_live_history_is_the_history_and_the_log_has_a_line_per_epoch(data, 
     )
 
 
-def test_a_resumed_training_repeats_no_row_and_keeps_those_of_other_repeats(data, tmp_path):
+def test_a_resumed_training_duplicates_no_row_and_keeps_rows_of_other_repeats(data, tmp_path):
     checkpoint = tmp_path / "progress" / "repeat1.pt"
     settings = run_settings(system="nmer", epochs=4)
     train_one(Bare, data, run_settings(system="nmer", epochs=2), 1, checkpoint=checkpoint)
     live = checkpoint.with_name(LIVE_HISTORY)
-    # Killed after the next checkpoint would have been: rows that are newer than it, the last one cut off; and repeat 2.
+    # Killed before the next checkpoint: rows newer than the last one, the last row truncated, and repeat 2.
     first = live.read_text().splitlines()
     other, newer = "2" + first[1][1:], first[2].replace("1,2,", "1,3,", 1)
     live.write_text("\n".join([*first, other, newer, newer[:9]]))

@@ -1,4 +1,4 @@
-"""Training on a mixture of levels, or with no noise: which copy an utterance shows (SPEC 15)."""
+"""Training on a mixture of levels, or without noise: the copies of an utterance (SPEC 15)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nmer.training.validation import ValidationSplit
 
 @pytest.fixture
 def levels(tmp_path):
-    """The small corpus with noisy embeddings of three levels: level k holds k everywhere."""
+    """The small corpus with noisy embeddings of three levels: every value of level k is k."""
     features, _noisy = make_files(tmp_path)
     files = []
     for level in range(3):
@@ -33,7 +33,7 @@ def mixed(regime: str = "all_noisy", **keys: object) -> RunSettings:
     return RunSettings("small", "nmer", regime, 1, 1, **{"trained_at": "mixed", "mixed": ["x", "y", "z"]} | keys)
 
 
-def test_levels_are_drawn_evenly_per_utterance_and_epoch_and_the_draws_of_one_level_stay_as_they_were():
+def test_levels_are_drawn_uniformly_per_utterance_and_epoch():
     drawn = np.array([training_copies(1, 3000, "small", 1, 1, epoch, levels=3) for epoch in range(4)])
     assert np.bincount(drawn.ravel())[1:] / drawn.size == pytest.approx([1 / 3] * 3, abs=0.02)
     assert (drawn[0] == drawn[1]).mean() == pytest.approx(1 / 3, abs=0.05)
@@ -42,7 +42,7 @@ def test_levels_are_drawn_evenly_per_utterance_and_epoch_and_the_draws_of_one_le
     np.testing.assert_array_equal((several - 1) % 2 + 1, training_copies(2, 3000, "small", 1, 1, 0))
 
 
-def test_an_utterance_is_validated_at_one_level_that_its_name_decides():
+def test_the_name_of_an_utterance_determines_its_validation_level():
     names = [f"u{number}" for number in range(3000)]
     found = validation_copies(2, "small", names, levels=3)
     assert set(found.tolist()) == {1, 3, 5}, "the first draw of each level"
@@ -51,7 +51,7 @@ def test_an_utterance_is_validated_at_one_level_that_its_name_decides():
     assert set(validation_copies(1, "small", names, levels=1).tolist()) == {1}
 
 
-def test_a_mixed_training_shows_every_level_in_training_and_one_per_utterance_in_validation(levels):
+def test_mixed_training_uses_every_level_and_validates_each_utterance_at_one(levels):
     features, files = levels
     data, settings = FoldData(features, files, 1, CPU), mixed()
     assert data.noisy_copies == (1, 2, 3)
@@ -74,7 +74,7 @@ def test_a_mixed_training_shows_every_level_in_training_and_one_per_utterance_in
     np.testing.assert_array_equal(asked["l"].numpy(), expected)
 
 
-def test_a_training_at_clean_shows_clean_features_under_the_conditions_of_its_regime(levels):
+def test_training_at_clean_uses_clean_features_under_the_conditions_of_its_regime(levels):
     features, _files = levels
     data = FoldData(features, None, 1, CPU)
     settings = mixed("incomplete", trained_at="clean", mixed=[])

@@ -1,4 +1,4 @@
-"""Model files hold every repeat, are equal for equal weights, and say when they are damaged."""
+"""Model files contain every repeat, are equal for equal weights, and are refused if damaged."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("repeat", [1, 2, 11])
-def test_the_weights_of_a_repeat_come_back_bit_for_bit(file, repeat):
+def test_weights_of_a_repeat_are_restored_bit_for_bit(file, repeat):
     found, expected = load_model(file, repeat), states()[repeat]
     assert set(found) == set(expected)
     assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in expected.items())
 
 
-def test_the_file_says_what_made_it(file):
+def test_the_file_records_settings_and_versions(file):
     with safe_open(file, framework="pt") as opened:
         described = json.loads(opened.metadata()["nmer"])
     assert (described["system"], described["fold"]) == ("nmer", 1)
@@ -54,7 +54,7 @@ def test_equal_weights_make_equal_files(file, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs the program sha256sum (GNU coreutils)")
-def test_a_digest_stands_beside_it(file):
+def test_a_digest_is_written_next_to_the_file(file):
     check = ["sha256sum", "--check", "--strict", "model.safetensors.sha256"]
     assert subprocess.run(check, cwd=file.parent, capture_output=True).returncode == 0
 
@@ -69,6 +69,6 @@ def test_a_damaged_file_is_refused_by_name(file, damage):
         load_model(file, 1)
 
 
-def test_a_repeat_that_is_not_there_is_refused_by_number(file):
+def test_a_missing_repeat_is_refused_by_number(file):
     with pytest.raises(DataError, match="no repeat 3"):
         load_model(file, 3)

@@ -1,4 +1,4 @@
-"""A system that is given which modality is noisy, and evaluation of encodings that are sequences."""
+"""Systems with noise flags, and evaluation of sequence encodings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def folds(tmp_path):
 
 
 @pytest.mark.parametrize("flags", [True, False])
-def test_momke_with_flags_is_the_same_at_every_level_of_noise_and_without_it_is_not(folds, flags):
+def test_momke_ignores_noisy_modalities_only_with_noise_flags(folds, flags):
     build = builder("momke", depth=1, noise_flags=flags)
     (teacher,) = make_teachers("experts", [1]).values()
     settings = run_settings("momke", "incomplete", epochs=2)
@@ -46,7 +46,7 @@ def test_momke_with_flags_is_the_same_at_every_level_of_noise_and_without_it_is_
 
 
 @pytest.mark.parametrize("at_once", [2, 256])
-def test_encodings_that_are_sequences_are_evaluated_as_single_utterances_are(folds, monkeypatch, at_once):
+def test_sequence_encodings_give_the_predictions_of_single_utterances(folds, monkeypatch, at_once):
     monkeypatch.setattr(inference, "BATCH", at_once)
     system = builder("emt_dlfr", layers=1)().eval()
     given = EvaluationSettings("small", "emt_dlfr", "incomplete", [1], 1, noise="gaussian", snr_db=-10)
@@ -64,7 +64,7 @@ def test_encodings_that_are_sequences_are_evaluated_as_single_utterances_are(fol
             assert [row.prob_low, row.prob_middle, row.prob_high] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
-def test_a_system_trained_with_flags_predicts_no_new_features(tmp_path):
+def test_prediction_with_a_system_trained_with_flags_is_refused(tmp_path):
     system, path = builder("momke", depth=1, noise_flags=True)(), tmp_path / "model.safetensors"
     description = {"system": "momke", "options": {"depth": 1, "noise_flags": True}, "dims": DIMS, "classes": ["x", "y"]}
     save_models(path, {1: system.state_dict()}, description)

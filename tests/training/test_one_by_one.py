@@ -1,4 +1,4 @@
-"""A training step of one repeat follows SPEC 3.3 and 3.5 step by step."""
+"""A training step of one repeat follows SPEC 3.3 and 3.5."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def data(files):
 
 
 class Sgd(torch.optim.SGD):
-    """Plain gradient descent in the place of the optimiser, so that a step shows its gradients."""
+    """Plain gradient descent instead of the optimiser, so a step reveals its gradients."""
 
     def __init__(self, parameters, learning_rate, _weight_decay) -> None:
         super().__init__(parameters, lr=learning_rate)
@@ -50,7 +50,7 @@ class Sgd(torch.optim.SGD):
 
 @pytest.fixture
 def train_epoch(data, monkeypatch):
-    """Trains a system for one epoch by plain gradient descent; returns the losses."""
+    """Return a function that trains one epoch by plain gradient descent and returns the losses."""
     monkeypatch.setattr(one_by_one, "AdamW", Sgd)
 
     def one_epoch(system, settings, epoch=0, learning_rate=0.0):
@@ -62,7 +62,7 @@ def train_epoch(data, monkeypatch):
 # ---- one epoch
 
 
-def test_an_epoch_sees_every_training_utterance_once_and_keeps_the_last_smaller_batch(train_epoch):
+def test_an_epoch_uses_every_training_utterance_once_including_the_last_smaller_batch(train_epoch):
     system = Bare()
     orders = []
     for epoch in range(2):
@@ -81,7 +81,7 @@ def test_an_epoch_sees_every_training_utterance_once_and_keeps_the_last_smaller_
 
 
 @pytest.mark.parametrize(("regime", "noisy"), [("clean", False), ("all_noisy", True)])
-def test_an_epoch_feeds_what_its_regime_says(train_epoch, regime, noisy):
+def test_the_regime_determines_which_modalities_are_noisy(train_epoch, regime, noisy):
     system = Bare()
     train_epoch(system, run_settings(regime=regime, batch_size=9))
     (batch,) = system.batches
@@ -92,7 +92,7 @@ def test_an_epoch_feeds_what_its_regime_says(train_epoch, regime, noisy):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-3)
 
 
-def test_under_six_conditions_the_flags_of_a_batch_say_which_sequences_are_noisy(train_epoch):
+def test_the_flags_of_a_batch_match_its_noisy_sequences(train_epoch):
     system = Bare()
     train_epoch(system, run_settings(regime="incomplete", batch_size=3))
     seen = set()
@@ -111,7 +111,7 @@ def test_under_six_conditions_the_flags_of_a_batch_say_which_sequences_are_noisy
     assert len(seen) > 2
 
 
-def test_each_subnetwork_is_clipped_by_its_own_norm(train_epoch):
+def test_each_subnetwork_is_clipped_separately(train_epoch):
     settings = run_settings(batch_size=9, clip_norm=0.05)
     torch.manual_seed(0)
     system = Bare()
@@ -134,7 +134,7 @@ def test_each_subnetwork_is_clipped_by_its_own_norm(train_epoch):
             torch.testing.assert_close(after[name].detach(), before[name] - gradients[name] * 0.05 / norm)
 
 
-def test_gradients_within_the_norm_are_left_alone(train_epoch):
+def test_gradients_within_the_norm_are_not_changed(train_epoch):
     system = Bare()
     before = {name: value.detach().clone() for name, value in system.named_parameters()}
     settings = run_settings(batch_size=9, clip_norm=1e6)
@@ -143,7 +143,7 @@ def test_gradients_within_the_norm_are_left_alone(train_epoch):
         torch.testing.assert_close(parameter.detach(), before[name] - 0.5 * parameter.grad)
 
 
-def test_the_loss_of_an_epoch_is_the_mean_over_its_utterances_whatever_the_batches(train_epoch):
+def test_the_loss_of_an_epoch_is_the_mean_over_its_utterances_for_any_batch_size(train_epoch):
     class TwoTerms(Bare):
         def loss(self, outputs, batch):
             return super().loss(outputs, batch) | {"size": 3 * outputs["logits"].square().mean()}
@@ -162,7 +162,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_utterances_whatever_the_batch
 # ---- teacher
 
 
-def test_the_teacher_stays_frozen_in_evaluation_mode_and_unchanged_and_the_student_starts_from_it(data, monkeypatch):
+def test_the_teacher_is_frozen_and_the_student_starts_from_its_weights(data, monkeypatch):
     teacher = builder("two_tower")().requires_grad_(False).train()
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     at_start, whole = {}, OneByOne.train_epoch
@@ -184,7 +184,7 @@ def test_the_teacher_stays_frozen_in_evaluation_mode_and_unchanged_and_the_stude
         assert not any(torch.equal(weights[name], before[name]) for name in inherited if "weight" in name)
 
 
-def test_the_targets_of_a_batch_are_the_teachers_encodings_of_the_same_utterances_alone(data, monkeypatch):
+def test_the_targets_of_a_batch_are_the_teachers_encodings_of_its_utterances(data, monkeypatch):
     teacher = builder("two_tower")().requires_grad_(False)
     student = builder("nmer")()
     batches, whole = [], student.loss
@@ -201,7 +201,7 @@ def test_the_targets_of_a_batch_are_the_teachers_encodings_of_the_same_utterance
                 expected.append(teacher.encode(modality, alone)[0])
             expected = torch.stack(expected)
             for batch in batches:
-                # Which utterance it is, is seen from the sequence where it is as noisy as the target.
+                # The sequence identifies the utterance where it is as noisy as the target.
                 for position, target in enumerate(getattr(batch, field)[modality]):
                     assert float((expected - target).abs().amax(dim=1).min()) < 1e-4
                     if bool(batch.noisy[modality][position]) == state:

@@ -1,4 +1,4 @@
-"""What a training may cost, as counts and not as times: operations, encodings, teacher passes, copies of the data."""
+"""The cost of training as counts: operations, encodings, teacher passes, copies of the data."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def data(files):
 
 
 class Counted:
-    """Notes how many utterances of which modality are encoded."""
+    """Counts encoded utterances per modality."""
 
     def __init__(self, system, monkeypatch) -> None:
         self.encoded: Counter = Counter()
@@ -63,25 +63,27 @@ class Counted:
 
 
 def lstm_operations(frames: int, utterances: int, dim: int) -> int:
-    """Forward and backward, of frames that exist: an utterance's first frame has no state before it, and features need
-    no gradient."""
+    """Return the operations, forward and backward, of existing frames.
+
+    The first frame of an utterance has no previous state, and features need no gradient.
+    """
     products = [frames * dim, (frames - utterances) * HIDDEN, frames * dim, frames * HIDDEN]
     products.append((frames - utterances) * HIDDEN)
     return 2 * GATES * sum(products)
 
 
 def text_operations(tokens: int, utterances: int, dim: int) -> int:
-    """Forward alone: the gradient of a filter is a sum of single windows, no matrix product."""
+    """Return the forward operations. The gradient of a filter is a sum over windows, not a matrix product."""
     return 2 * HIDDEN * utterances * sum((tokens - window + 1) * window * dim for window in (3, 4, 5))
 
 
 def linear_operations(utterances: int, *widths: int) -> int:
-    """Linear layers in a row, forward and backward with the gradient of what they read."""
+    """Return the operations of linear layers, forward and backward including the gradient of the input."""
     return 3 * 2 * utterances * sum(one * other for one, other in pairwise(widths))
 
 
 @pytest.mark.parametrize(("name", "towers"), [("men", 1), ("two_tower", 2)])
-def test_a_training_step_costs_the_products_of_the_frames_that_exist(data, name, towers):
+def test_a_training_step_multiplies_existing_frames_only(data, name, towers):
     rows = data.splits["train"]
     batch = make_batch(data, rows, torch.zeros(len(rows), 3, dtype=torch.bool))
     system = builder(name)().train()
@@ -101,20 +103,20 @@ def test_a_training_step_costs_the_products_of_the_frames_that_exist(data, name,
 
 
 @pytest.mark.parametrize("regime", ["incomplete", "all_noisy", "clean"])
-def test_validation_encodes_every_state_of_an_utterance_once_whatever_the_conditions(data, monkeypatch, regime):
+def test_validation_encodes_every_state_of_an_utterance_once(data, monkeypatch, regime):
     system = builder()()
     counted = Counted(system, monkeypatch)
     OneByOne(lambda: system, data, run_settings(regime=regime), 1).validate()
     assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]) * (2 if regime == "incomplete" else 1))
 
 
-def test_validation_under_one_condition_each_encodes_every_utterance_once_as_the_condition_says(data, monkeypatch):
+def test_validation_under_one_condition_encodes_every_utterance_once(data, monkeypatch):
     system = builder()()
     settings = run_settings(regime="incomplete", evaluation="one_condition")
     counted = Counted(system, monkeypatch)
     (found,) = OneByOne(lambda: system, data, settings, 1).validate()
     assert counted.encoded == dict.fromkeys(DIMS, len(FOLDS[1]["val"]))
-    # The same scores as from a batch that shows every utterance under its condition.
+    # The scores equal those of a batch with every utterance under its condition.
     rows = data.splits["val"]
     flags = [conditions.noisy_flags(conditions.fixed_condition("small", IDS[row])) for row in rows.tolist()]
     with torch.no_grad():
@@ -123,7 +125,7 @@ def test_validation_under_one_condition_each_encodes_every_utterance_once_as_the
 
 
 @pytest.mark.parametrize("regime", ["incomplete", "all_noisy", "clean"])
-def test_validation_of_stacked_repeats_encodes_for_all_of_them_at_once(data, monkeypatch, regime):
+def test_validation_of_stacked_repeats_encodes_for_all_repeats_at_once(data, monkeypatch, regime):
     learner = Stacked(builder(), data, run_settings(regime=regime, repeats=2), [1, 2], {})
     counted = Counted(learner._systems[0], monkeypatch)
     learner.validate()
@@ -131,20 +133,20 @@ def test_validation_of_stacked_repeats_encodes_for_all_of_them_at_once(data, mon
 
 
 @pytest.mark.parametrize(("name", "stage", "states"), [("nmer", "two_tower", 1), ("mmin", "men", 2)])
-def test_a_teacher_encodes_each_training_utterance_once_a_training_and_no_other(data, monkeypatch, name, stage, states):
+def test_a_teacher_encodes_each_training_utterance_once_and_no_other(data, monkeypatch, name, stage, states):
     teacher = builder(stage)().requires_grad_(False)
     counted = Counted(teacher, monkeypatch)
     train_one(builder(name), data, run_settings(name, "incomplete", epochs=3), 1, teacher)
     # NMER's targets are clean; MMIN's reversed triples need both states.
     assert counted.encoded == dict.fromkeys(DIMS, states * len(FOLDS[1]["train"]))
-    # Every teacher of stacked repeats too.
+    # The same holds for the teachers of stacked repeats.
     own = make_teachers(stage, [1, 2])
     counts = [Counted(teacher, monkeypatch) for teacher in own.values()]
     train_stacked(builder(name), data, run_settings(name, "incomplete", epochs=3, repeats=2), [1, 2], own)
     assert [each.encoded for each in counts] == [counted.encoded] * 2
 
 
-def test_the_first_step_waits_for_the_teachers_encodings_of_its_own_batch_alone(data, monkeypatch):
+def test_the_first_step_needs_the_targets_of_its_own_batch_only(data, monkeypatch):
     teacher = builder("two_tower")().requires_grad_(False)
     counted = Counted(teacher, monkeypatch)
     student, seen = builder("nmer")(), []
@@ -155,7 +157,7 @@ def test_the_first_step_waits_for_the_teachers_encodings_of_its_own_batch_alone(
 
 
 def test_a_fold_keeps_no_copy_of_the_data_in_memory(files, tmp_path):
-    # The same corpus with a modality far larger than everything else about it.
+    # The same corpus with one modality that is far larger than everything else.
     features, noisy = tmp_path / "features.h5", tmp_path / "noisy.h5"
     for source, target in zip(files, (features, noisy), strict=True):
         target.write_bytes(source.read_bytes())
@@ -182,19 +184,19 @@ WITH_TEACHERS = {"mmin": "men", "if_mmin": "shared", "nmer": "two_tower"}
 
 
 class OnMeta(torch.optim.SGD):
-    """An optimiser for a device without content, which has no fused AdamW."""
+    """An optimiser for the device ``meta``, which has no fused AdamW."""
 
     def __init__(self, parameters, learning_rate, _weight_decay) -> None:
         super().__init__(list(parameters), lr=learning_rate, foreach=False)
 
     def set_learning_rate(self, _learning_rate) -> None:
-        """It needs none."""
+        """Do nothing."""
 
 
 @pytest.mark.parametrize("name", ["men", "mctn", *WITH_TEACHERS])
 @pytest.mark.parametrize("repeats", [0, 1, 2], ids=["one by one", "one stacked", "two stacked"])
-def test_a_gpu_is_asked_once_an_epoch_and_not_between(files, monkeypatch, name, repeats):
-    """On a device without content: an epoch fails if it needs a number of the device before its end."""
+def test_a_gpu_synchronises_once_per_epoch(files, monkeypatch, name, repeats):
+    """Trains on the device ``meta``, where an epoch fails if it reads a value before its end."""
     if not repeats and name in WITH_TEACHERS:
         pytest.skip("one repeat's teacher reports which encodings are missing; a GPU trains stacked repeats")
     device = torch.device("meta")
@@ -203,7 +205,7 @@ def test_a_gpu_is_asked_once_an_epoch_and_not_between(files, monkeypatch, name, 
     monkeypatch.setattr(torch, "Generator", lambda _device: generator())
     for place in (one_by_one, stacked):
         monkeypatch.setattr(place, "AdamW", OnMeta)
-        # Validation finds its items on the CPU, before the training starts.
+        # Validation determines its items on the CPU, before training.
         monkeypatch.setattr(place, "ValidationSplit", lambda *_given: None)
     data.splits["val"] = torch.from_numpy(FOLDS[1]["val"])
     build, settings = (

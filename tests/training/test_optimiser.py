@@ -1,4 +1,4 @@
-"""The optimiser computes what the framework's does and leaves the compiler unimported."""
+"""The optimiser equals torch's AdamW and does not import the compiler."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def trained(make_optimiser) -> tuple[dict, dict]:
     return network.state_dict(), optimiser.state_dict()
 
 
-def test_it_steps_exactly_as_the_frameworks_optimiser():
+def test_it_steps_exactly_like_torchs_adamw():
     ours, our_state = trained(lambda p: AdamW(p, 0.01, 0.1))
     theirs, their_state = trained(lambda p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1, fused=True))
     for name, value in theirs.items():

@@ -1,4 +1,4 @@
-"""Less precision in training: which numbers have it, and which never do."""
+"""Lower precision in training: where it applies, and where it does not."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from small_fold import SYSTEMS, Plain, builder, fold_data, make_files, make_teac
 from nmer.devices import set_product_precision
 from nmer.plan.settings import TrainingSettings
 from nmer.training.batches import make_batch
-from nmer.training.precision import loss_terms, products_in
+from nmer.training.precision import loss_terms, matrix_precision
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def data(files):
     return fold_data(files)
 
 
-def test_in_bfloat16_a_system_computes_with_eight_bits_and_its_losses_with_all(data):
+def test_bfloat16_applies_to_the_system_and_not_to_its_losses(data):
     seen = []
 
     class Seen(Plain):
@@ -61,7 +61,7 @@ def test_every_system_learns_in_bfloat16_and_is_validated_in_single_precision(da
     assert all(math.isfinite(row["loss"]) for row in history)
 
 
-def test_tf32_is_for_products_on_a_gpu_and_ends_with_the_training():
+def test_tf32_applies_to_a_gpu_only_and_ends_with_the_block():
     before = set_product_precision("ieee")
     try:
         for precision, device, expected in [
@@ -69,7 +69,7 @@ def test_tf32_is_for_products_on_a_gpu_and_ends_with_the_training():
             ("tf32", "cpu", "ieee"),
             ("float32", "cuda", "ieee"),
         ]:
-            with products_in(precision, torch.device(device)):
+            with matrix_precision(precision, torch.device(device)):
                 assert torch.backends.cuda.matmul.fp32_precision == expected
                 assert torch.backends.cudnn.rnn.fp32_precision == expected
             assert torch.backends.cudnn.rnn.fp32_precision == "ieee"

@@ -1,4 +1,4 @@
-"""Reference rows beside scikit-learn on features that are pooled and put together here, utterance by utterance."""
+"""Reference rows equal scikit-learn on features pooled individually per utterance."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def settings(system: str, regime: str = "incomplete", **changes) -> EvaluationSe
 
 
 def vector(number: int, condition: str) -> np.ndarray:
-    """One utterance under a condition: its modalities' means over frames, in the order a, v, l."""
+    """Return the means over frames of an utterance under a condition, in the order a, v, l."""
     clean = "" if condition == "none" else condition
     return np.concatenate([utterance(m, number, noisy=m not in clean).mean(axis=0) for m in "avl"])
 
@@ -40,7 +40,7 @@ def vector(number: int, condition: str) -> np.ndarray:
 def naive_predictions(
     fold: dict[str, np.ndarray], conditions: tuple[str, ...], evaluation: str
 ) -> dict[str, np.ndarray]:
-    """Condition -> probabilities of the test utterances, the regularisation chosen by validation UA."""
+    """Return condition -> probabilities of the test utterances, with regularisation selected by validation UA."""
     rows = [(vector(number, c), LABELS[number]) for c in conditions for number in fold["train"]]
     features, labels = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     scaler = StandardScaler().fit(features)
@@ -66,7 +66,7 @@ def naive_predictions(
 
 @pytest.mark.parametrize("regime", ["incomplete", "all_noisy"])
 @pytest.mark.parametrize("evaluation", ["every_condition", "one_condition"])
-def test_the_logistic_regression_is_scikit_learns_on_pooled_features(files, regime, evaluation):
+def test_the_logistic_regression_equals_scikit_learn_on_pooled_features(files, regime, evaluation):
     found = predict_reference(
         references.load("logistic_regression"), *files, settings("logistic_regression", regime, evaluation=evaluation)
     )
@@ -81,13 +81,13 @@ def test_the_logistic_regression_is_scikit_learns_on_pooled_features(files, regi
             np.testing.assert_allclose(row[-len(CLASSES) :], expected[row.condition][position], atol=1e-4)
 
 
-def test_the_majority_class_is_that_of_the_training_split_whatever_is_shown():
+def test_the_majority_class_is_that_of_the_training_split():
     train = Examples(np.zeros((5, 2)), np.array([2, 1, 2, 0, 2]))
     classify = references.load(MAJORITY)(train, [], 4)
     np.testing.assert_allclose(classify(np.ones((3, 2))), np.tile([0.2, 0.2, 0.6, 0], (3, 1)))
 
 
-def test_a_class_that_training_lacks_has_probability_zero():
+def test_a_class_absent_from_training_has_probability_zero():
     random = np.random.default_rng(0)
     train = Examples(random.normal(size=(20, 2)), np.arange(20) % 2 * 2)
     classify = references.load("logistic_regression")(train, [train], 3)
@@ -96,12 +96,12 @@ def test_a_class_that_training_lacks_has_probability_zero():
     np.testing.assert_allclose(found.sum(axis=1), 1)
 
 
-def test_every_reference_is_shipped_and_listed():
+def test_every_reference_is_built_in_and_listed():
     assert sorted(REFERENCES) == references.shipped()
 
 
 @pytest.mark.parametrize("system", [name for name, target in REFERENCE_TARGETS.items() if target == "classes"])
-def test_the_step_writes_the_same_scores_and_predictions_twice(files, tmp_path, system):
+def test_the_step_is_deterministic(files, tmp_path, system):
     about = {"dataset": "small", "system": system, "regime": "incomplete", "folds": [1, 2], "repeats": 1}
     outputs = []
     for name in ("one", "two"):

@@ -1,4 +1,4 @@
-"""Training, evaluation, reference rows and prediction where the target is a score."""
+"""Training, evaluation, reference rows and prediction for the target score."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(files, tmp_path_factory):
-    """The model and the history of two repeats that the step itself trained."""
+    """Model and history of two repeats trained by the step."""
     folder = tmp_path_factory.mktemp("trained")
     outputs = {name: folder / name for name in ("model", "history", "checkpoints")}
     run_step(train, SETTINGS | {"training": TRAINING}, features=files[0], **outputs)
@@ -72,7 +72,7 @@ def test_the_loss_is_the_mean_absolute_or_squared_error():
 
 
 @pytest.mark.parametrize("loss", ["L1", "MSE"])
-def test_a_system_trained_on_scores_learns_and_the_configured_loss_is_what_it_minimises(files, loss):
+def test_training_on_scores_minimises_the_configured_loss(files, loss):
     data = FoldData(*files, 1, CPU)
     settings = run_settings(epochs=15, learning_rate=0.01, selection="loss", score_loss=loss)
 
@@ -96,7 +96,7 @@ def test_a_system_trained_on_scores_learns_and_the_configured_loss_is_what_it_mi
     assert best["val_loss"] == pytest.approx((errors**2 if squared else np.abs(errors)).mean(), rel=1e-5)
 
 
-def test_the_epoch_of_the_lowest_validation_error_is_kept(trained):
+def test_the_epoch_with_the_lowest_validation_error_is_selected(trained):
     _model, history = trained
     assert {"val_MAE", "val_Corr", "val_Acc-7"} <= set(history)
     assert "val_UA" not in history
@@ -122,7 +122,7 @@ def test_scores_can_be_recomputed_from_the_predictions(files, trained, tmp_path)
         assert found["Acc-2-has0"] == ((predicted >= 0) == (part["label"] >= 0)).mean()
 
 
-def test_the_command_predicts_the_workflows_own_scores(files, trained, tmp_path):
+def test_the_command_reproduces_the_scores_of_the_workflow(files, trained, tmp_path):
     about = {key: SETTINGS[key] for key in ("dataset", "system", "regime", "repeats")} | {"folds": [1]}
     outputs = {"scores": tmp_path / "s.csv", "predictions": tmp_path / "p.csv.gz"}
     run_step(evaluate, about, features=files[0], models=trained[0], **outputs)
@@ -138,7 +138,7 @@ def vector(number: int, condition: str) -> np.ndarray:
     return np.concatenate([utterance(m, number, noisy=m not in condition).mean(axis=0) for m in "avl"])
 
 
-def test_ridge_is_that_of_scikit_learn_chosen_by_validation_mae(files, tmp_path):
+def test_ridge_equals_scikit_learn_selected_by_validation_mae(files, tmp_path):
     outputs = {"scores": tmp_path / "s.csv", "predictions": tmp_path / "p.csv.gz"}
     run_step(fit_reference, SCORED | {"system": "ridge"}, features=files[0], noisy=files[1], **outputs)
     predictions = pd.read_csv(outputs["predictions"])

@@ -1,4 +1,4 @@
-"""Stacked repeats end where each ends by itself: weights, histories, selection, faults, resumption."""
+"""Stacked repeats equal repeats trained individually: weights, histories, selection, errors, resuming."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from nmer.systems.registry import pretraining, regimes, systems
 from nmer.training import loop, stacked
 from nmer.training.data import FoldData
 from nmer.training.graphs import Graphs
-from nmer.training.stacked import LENGTHS, Stacked, padded_lengths
+from nmer.training.stacked import PADDED_LENGTHS, Stacked, padded_lengths
 
 REPEATS = [1, 2]
 
@@ -50,7 +50,7 @@ def data(files):
 
 @pytest.fixture
 def exact(files, monkeypatch):
-    """The data in double precision, in which training amplifies no rounding that could be seen."""
+    """The data in double precision, where the amplification of rounding stays invisible."""
     torch.set_default_dtype(torch.float64)
     data = fold_data(files)
     single = data.sequences
@@ -65,7 +65,7 @@ def exact(files, monkeypatch):
 
 
 class Asking(Plain):
-    """Asks what a number is, which cannot be answered for several repeats at once."""
+    """Reads the value of a tensor, which ``torch.vmap`` rejects."""
 
     def fuse(self, encodings):
         outputs = super().fuse(encodings)
@@ -73,17 +73,17 @@ class Asking(Plain):
 
 
 WIDE = ("emt_dlfr", "lnln", "momke", "experts")
-"""Systems of Transformers over frames, whose steps take ten times those of the others."""
+"""Systems with Transformers over frames, whose steps take ten times as long."""
 
 
 def slow_if_wide(names):
-    """Cases by the names of systems."""
+    """Mark cases of wide systems as slow."""
     marked = pytest.mark.slow
     return [pytest.param(name, marks=marked) if name.split()[0] in WIDE else name for name in names]
 
 
 @pytest.mark.parametrize("name", slow_if_wide(SYSTEMS))
-def test_every_repeat_ends_as_it_does_alone(exact, name):
+def test_every_stacked_repeat_equals_the_repeat_trained_individually(exact, name):
     stage, regime, options = SYSTEMS[name]
     name = name.split()[0]
     settings = run_settings(name, regime, epochs=1, decay_epochs=1, repeats=2, learning_rate=1e-3, clip_norm=0.1)
@@ -101,7 +101,7 @@ def test_every_repeat_ends_as_it_does_alone(exact, name):
             assert row == pytest.approx(reference, rel=1e-9)
 
 
-def test_in_single_precision_the_losses_differ_by_rounding_alone(data):
+def test_in_single_precision_losses_differ_by_rounding_only(data):
     settings, own = run_settings("nmer", "incomplete", epochs=2, repeats=2), make_teachers("two_tower", REPEATS)
     found = train_stacked(builder("nmer"), data, settings, REPEATS, own)
     for repeat in REPEATS:
@@ -111,7 +111,7 @@ def test_in_single_precision_the_losses_differ_by_rounding_alone(data):
 
 
 class InterruptionError(Exception):
-    """Stands for a job that is killed."""
+    """Simulates a killed job."""
 
 
 def test_resumed_repeats_equal_uninterrupted_ones_bit_for_bit(data, tmp_path, monkeypatch):
@@ -138,7 +138,7 @@ def test_resumed_repeats_equal_uninterrupted_ones_bit_for_bit(data, tmp_path, mo
         assert all(torch.equal(resumed[repeat][0][name], value) for name, value in whole[repeat][0].items())
 
 
-def test_every_repeat_stops_early_where_it_does_alone_and_its_history_ends_there(data, tmp_path, monkeypatch):
+def test_every_stacked_repeat_stops_early_where_it_does_individually(data, tmp_path, monkeypatch):
     settings, checkpoint = run_settings(epochs=9, repeats=2, patience=2), tmp_path / "repeats.pt"
     values = {1: [0.5, 0.3, 0.4, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9], 2: [0.1, 0.2, 0.6, 0.6, 0.6, 0.9, 0.9, 0.9, 0.9]}
     epochs, weights, one_epoch = [], {}, Stacked.train_epoch
@@ -150,7 +150,7 @@ def test_every_repeat_stops_early_where_it_does_alone_and_its_history_ends_there
         losses = one_epoch(self, epoch, rate)
         weights[epoch] = [self.weights(repeat) for repeat in REPEATS]
         if epoch == 4:
-            losses.values[0, 0, 0] = math.nan  # of the repeat that has ended
+            losses.values[0, 0, 0] = math.nan  # of the repeat that has stopped
         return losses
 
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
@@ -168,7 +168,7 @@ def test_every_repeat_stops_early_where_it_does_alone_and_its_history_ends_there
     assert equal(found[2][0], weights[2][1])
 
 
-def test_a_loss_that_is_not_finite_names_its_repeat_and_keeps_the_best_weights_of_it(data, tmp_path, monkeypatch):
+def test_a_loss_that_is_not_finite_names_its_repeat_and_saves_its_best_weights(data, tmp_path, monkeypatch):
     settings, checkpoint = run_settings(epochs=4, repeats=2), tmp_path / "progress" / "repeats.pt"
     whole, epochs = Stacked.train_epoch, []
 
@@ -177,7 +177,7 @@ def test_a_loss_that_is_not_finite_names_its_repeat_and_keeps_the_best_weights_o
         epochs.append(losses)
         if len(epochs) == 3:
             losses.values[0, 0, 1] = math.nan
-            losses.values[1:] = math.nan  # stacked, it may break the other
+            losses.values[1:] = math.nan  # stacked, it may affect the other repeat
         return losses
 
     monkeypatch.setattr(Stacked, "train_epoch", spoilt)
@@ -193,16 +193,16 @@ def test_a_loss_that_is_not_finite_names_its_repeat_and_keeps_the_best_weights_o
 
 
 def refusal(system: type[System], data) -> str:
-    """Why a user's system cannot be stacked."""
-    return Stacked(system, data, run_settings(epochs=1, repeats=2), REPEATS, {}).refusal(tried_first=True)
+    """Return why a custom system cannot be stacked."""
+    return Stacked(system, data, run_settings(epochs=1, repeats=2), REPEATS, {}).stacking_obstacle(try_first=True)
 
 
-def test_a_system_that_cannot_be_computed_for_several_repeats_says_why(data):
+def test_a_system_that_vmap_rejects_cannot_be_stacked(data):
     assert "vmap" in refusal(Asking, data)
 
 
 class Keeping(Plain):
-    """Keeps a tensor of one batch for the next, which is nothing that could be looked at outside of it."""
+    """Keeps a tensor of one batch for the next."""
 
     kept = torch.zeros(len(CLASSES))
 
@@ -211,25 +211,25 @@ class Keeping(Plain):
         return {"kept": self.kept.square().sum()}
 
 
-def test_a_system_that_keeps_a_tensor_from_batch_to_batch_is_refused(data):
+def test_a_system_that_keeps_a_tensor_between_batches_cannot_be_stacked(data):
     assert refusal(Keeping, data)
 
 
 class Faulty(Plain):
-    """Has a fault that is not of the framework."""
+    """Has a bug of its own."""
 
     def loss(self, outputs, batch):
         return {"classification": outputs["logit"].sum()}
 
 
-def test_a_fault_of_the_system_itself_is_left_to_its_training_one_by_one(data):
+def test_an_error_of_the_system_is_reported_as_an_obstacle(data):
     assert refusal(Faulty, data) == "'logit'"
     with pytest.raises(KeyError, match="logit"):
         train_one(Faulty, data, run_settings(epochs=1))
 
 
 class Counting(Plain):
-    """Weighs its loss by the number of batches so far, as annealing does, and has a parameter that is one number."""
+    """Weights its loss by the number of batches so far, as in annealing, and has a scalar parameter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -245,10 +245,10 @@ class Counting(Plain):
         return {name: term / self.batches for name, term in super().loss(outputs, batch).items()}
 
 
-def test_the_trial_leaves_the_systems_as_they_were(data):
+def test_the_trial_does_not_change_the_systems(data):
     settings = run_settings(epochs=2, repeats=2, clip_norm=0.01)
     learner = Stacked(Counting, data, settings, REPEATS, {})
-    assert learner.refusal(tried_first=True) == ""
+    assert learner.stacking_obstacle(try_first=True) == ""
     found = loop.fit(learner, settings)
     for repeat in REPEATS:
         weights, rows = train_one(Counting, data, settings, repeat)
@@ -258,19 +258,19 @@ def test_the_trial_leaves_the_systems_as_they_were(data):
 
 
 class Remembering(Plain):
-    """Keeps what it has seen beside its parameters, as batch normalisation does."""
+    """Has a buffer, as in batch normalisation."""
 
     def __init__(self) -> None:
         super().__init__()
         self.normalised = nn.BatchNorm1d(sum(DIMS.values()))
 
 
-def test_a_system_with_buffers_is_refused(data):
+def test_a_system_with_buffers_cannot_be_stacked(data):
     assert refusal(Remembering, data).startswith("it has buffers")
 
 
 class Branching(Plain):
-    """Can be trained for several repeats, but in evaluation asks what a number is."""
+    """Can be stacked in training, but reads the value of a tensor in evaluation."""
 
     def fuse(self, encodings):
         outputs = super().fuse(encodings)
@@ -279,12 +279,12 @@ class Branching(Plain):
         return outputs
 
 
-def test_a_system_that_cannot_be_validated_for_several_repeats_is_refused(data):
+def test_a_system_whose_evaluation_vmap_rejects_cannot_be_stacked(data):
     assert "vmap" in refusal(Branching, data)
 
 
 def variants(name: str) -> list[dict]:
-    """The default options of a system, made small, and every other choice of each option."""
+    """Return small default options of a system, and variants with every other choice of each option."""
     declaration = systems.declaration(name)
     small = {
         option: value
@@ -298,7 +298,7 @@ def variants(name: str) -> list[dict]:
 
 
 @pytest.mark.parametrize("name", slow_if_wide(systems.shipped()))
-def test_every_own_system_can_be_stacked_and_captured_which_is_not_tried_before_a_training(data, name):
+def test_every_built_in_system_can_be_stacked_and_captured(data, name):
     declaration = systems.declaration(name)
     regime = next(iter(regimes(declaration)), "clean")
     for options in variants(name):
@@ -306,14 +306,14 @@ def test_every_own_system_can_be_stacked_and_captured_which_is_not_tried_before_
         learner = Stacked(builder(name, **options), data, run_settings(name, regime, repeats=2), REPEATS, own)
         reasons = []
         learner._graphs.disable = reasons.append
-        assert learner.refusal(tried_first=True) == ""
+        assert learner.stacking_obstacle(try_first=True) == ""
         assert reasons == []
 
 
 # ---- padding
 
 
-def test_a_batch_is_padded_to_one_of_a_few_lengths_never_below_its_longest():
+def test_a_batch_is_padded_to_one_of_a_few_lengths_and_never_truncated():
     most = {"a": 340, "v": 50, "l": 22}
     found = {length: padded_lengths({"a": length, "v": 3, "l": 5}, most) for length in range(1, 341)}
     for length, padded in found.items():
@@ -321,22 +321,22 @@ def test_a_batch_is_padded_to_one_of_a_few_lengths_never_below_its_longest():
         assert (padded["v"], padded["l"]) == (50, 22)
     lengths = [padded["a"] for padded in found.values()]
     assert lengths == sorted(lengths)
-    assert len(set(lengths)) == LENGTHS
-    # In the upper half, no more than one step between two lengths is padding.
-    step = 340 / (2 * LENGTHS)
+    assert len(set(lengths)) == PADDED_LENGTHS
+    # In the upper half, padding is at most one step between two lengths.
+    step = 340 / (2 * PADDED_LENGTHS)
     assert all(padded["a"] - length <= step + 1 for length, padded in found.items() if length > 340 / 2 + step)
 
 
 @pytest.mark.parametrize("widest", range(1, 60))
-def test_padded_lengths_hold_for_utterances_of_any_length(widest):
+def test_padded_lengths_fit_utterances_of_any_length(widest):
     most = {"a": 1, "v": widest, "l": 1}
     found = [padded_lengths({"a": 1, "v": length, "l": 1}, most) for length in range(1, widest + 1)]
     assert all(length <= padded["v"] <= widest for length, padded in enumerate(found, start=1))
-    assert len({padded["v"] for padded in found}) <= LENGTHS
+    assert len({padded["v"] for padded in found}) <= PADDED_LENGTHS
     assert all((padded["a"], padded["l"]) == (1, 1) for padded in found)
 
 
-def test_batches_are_padded_alike_whatever_came_before_them(data, monkeypatch):
+def test_padding_of_a_batch_does_not_depend_on_earlier_batches(data, monkeypatch):
     seen, whole = [], stacked.make_batch
 
     def spy(*given):
@@ -359,11 +359,11 @@ def test_batches_are_padded_alike_whatever_came_before_them(data, monkeypatch):
 
 @pytest.fixture
 def captures(monkeypatch):
-    """Lets stacked repeats capture on a CPU, where a replay runs the captured step again."""
+    """Let stacked repeats capture on a CPU, where a replay runs the captured step again."""
 
     class Capturing(Graphs):
-        def __init__(self, device, generators, enabled, what) -> None:
-            super().__init__(device, generators, enabled, what)
+        def __init__(self, device, generators, enabled, label) -> None:
+            super().__init__(device, generators, enabled, label)
             self.capturing = enabled
 
     monkeypatch.setattr(torch, "Generator", lambda _device: RestorableGenerator())
@@ -378,7 +378,7 @@ def alike(found, expected) -> bool:
 
 
 @pytest.mark.parametrize("name", ["men", "nmer"])
-def test_replayed_steps_and_validation_end_as_plain_ones(data, captures, name):
+def test_replayed_steps_and_validation_equal_normal_ones(data, captures, name):
     stage, regime, options = SYSTEMS[name]
     own, given = make_teachers(stage, REPEATS), {"epochs": 3, "repeats": 2, "decay_epochs": 1}
     build = builder(name, **options)
@@ -386,11 +386,11 @@ def test_replayed_steps_and_validation_end_as_plain_ones(data, captures, name):
     assert captures.captured == captures.replays == 0
     found = train_stacked(build, data, run_settings(name, regime, **given), REPEATS, own)
     assert alike(found, plain)
-    # Of three steps and a validation in each of four epochs some are first calls.
+    # Four epochs of three steps and a validation; some are first calls.
     assert 2 <= captures.captured <= captures.replays < 16
 
 
-def test_a_step_that_cannot_be_captured_is_trained_plainly_with_the_same_draws(data, captures, capsys):
+def test_a_step_that_cannot_be_captured_runs_normally_with_the_same_draws(data, captures, capsys):
     given = {"epochs": 3, "repeats": 2}
     plain = train_stacked(builder(), data, run_settings(**given, graphs="never"), REPEATS, {})
     captures.fail_with = RuntimeError("operation not permitted when stream is capturing")
@@ -400,7 +400,7 @@ def test_a_step_that_cannot_be_captured_is_trained_plainly_with_the_same_draws(d
     assert line.startswith("warning: men: runs without CUDA graphs, because operation not permitted")
 
 
-def test_resumed_repeats_capture_anew_and_end_in_the_same_bits(data, captures, tmp_path, monkeypatch):
+def test_resumed_repeats_capture_again_and_give_the_same_bits(data, captures, tmp_path, monkeypatch):
     settings = run_settings(epochs=4, repeats=2)
     whole = train_stacked(builder(), data, settings, REPEATS, {})
     one_epoch, epochs = Stacked.train_epoch, []
@@ -420,16 +420,16 @@ def test_resumed_repeats_capture_anew_and_end_in_the_same_bits(data, captures, t
 
 def test_a_system_that_counts_its_batches_is_not_captured(data, captures, capsys):
     learner = Stacked(Counting, data, run_settings(epochs=3, repeats=2), REPEATS, {})
-    assert learner.refusal(tried_first=True) == ""
+    assert learner.stacking_obstacle(try_first=True) == ""
     loop.fit(learner, run_settings(epochs=3, repeats=2))
     assert captures.captured == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("epoch")]
-    assert line.startswith("warning: men: runs without CUDA graphs, because it changes its attribute 'batches'")
+    assert line.startswith("warning: men: runs without CUDA graphs, because a step changes its attribute 'batches'")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_replayed_epochs_equal_plain_ones_on_the_same_device(files, name, capsys):
+def test_replayed_epochs_equal_normal_ones_on_the_same_device(files, name, capsys):
     device = torch.device("cuda")
     data = FoldData(*files, 1, device)
     stage, regime, options = SYSTEMS[name]

@@ -1,4 +1,4 @@
-"""Stacked teachers encode as each does by itself, every utterance and copy once, when it is first read."""
+"""Stacked teachers encode like individual ones: every utterance and copy once, on first access."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPEATS = [1, 2, 3]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """The small corpus with three cached draws."""
+    """The small corpus with three draws."""
     files = make_files(tmp_path_factory.mktemp("targets"))
     with h5py.File(files[1], "r+") as file:
         random = np.random.default_rng(3)
@@ -38,7 +38,7 @@ def teachers():
 
 
 def batch_of(repeats: int, seed: int, copies: tuple[int, ...]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Utterances and copies of a batch of five for every repeat, in another order for each."""
+    """Return utterances and copies of a batch of five per repeat, in a different order for each."""
     random = np.random.default_rng(seed)
     rows = np.concatenate([random.permutation(FOLDS[1]["train"])[:5] for _repeat in range(repeats)])
     return torch.from_numpy(rows), torch.from_numpy(random.choice(copies, len(rows)))
@@ -46,23 +46,23 @@ def batch_of(repeats: int, seed: int, copies: tuple[int, ...]) -> tuple[torch.Te
 
 @pytest.mark.parametrize("among", [(0,), (1, 2, 3)], ids=["clean", "noisy"])
 @pytest.mark.parametrize("encoded", [4, 2048])
-def test_stacked_teachers_encode_what_each_encodes_by_itself(data, teachers, monkeypatch, among, encoded):
-    monkeypatch.setattr(targets, "ENCODED", encoded)
+def test_stacked_teachers_encode_like_each_teacher_individually(data, teachers, monkeypatch, among, encoded):
+    monkeypatch.setattr(targets, "TEACHER_BATCH", encoded)
     stacked, alone = StackedTargets(teachers, data), [TeacherTargets(teacher, data) for teacher in teachers]
     for seed in range(2):
         rows, copies = batch_of(len(REPEATS), seed, among)
-        found = stacked.of(rows, copies, among)
+        found = stacked.lookup(rows, copies, among)
         assert set(found) == set(MODALITIES)
         for m in MODALITIES:
             parts = zip(alone, rows.chunk(len(REPEATS)), copies.chunk(len(REPEATS)), strict=True)
-            expected = torch.cat([own.of(*part, among)[m] for own, *part in parts])
+            expected = torch.cat([own.lookup(*part, among)[m] for own, *part in parts])
             torch.testing.assert_close(found[m], expected, rtol=1e-5, atol=1e-5)
-    # The teachers differ, so a mix-up of repeats would be seen.
+    # The teachers differ, so confusing repeats would fail.
     first, second, *_others = found["l"].chunk(len(REPEATS))
     assert (first - second).abs().max() > 0.01
 
 
-def test_stacked_teachers_encode_a_modality_when_it_is_first_read_and_no_other_split(data, teachers, monkeypatch):
+def test_stacked_teachers_encode_the_training_split_of_a_modality_on_first_access(data, teachers, monkeypatch):
     seen: Counter = Counter()
     whole = data.sequences
 
@@ -73,7 +73,7 @@ def test_stacked_teachers_encode_a_modality_when_it_is_first_read_and_no_other_s
     monkeypatch.setattr(data, "sequences", counted)
     stacked = StackedTargets(teachers, data)
     rows, copies = batch_of(len(REPEATS), 0, (1, 2, 3))
-    found = stacked.of(rows, copies, (1, 2, 3))
+    found = stacked.lookup(rows, copies, (1, 2, 3))
     assert not seen
     for _look in range(2):
         found["v"]
@@ -83,12 +83,12 @@ def test_stacked_teachers_encode_a_modality_when_it_is_first_read_and_no_other_s
 def test_stacked_targets_do_not_depend_on_the_batch_that_reads_them_first(data, teachers):
     batches = [batch_of(len(REPEATS), seed, (1, 2, 3)) for seed in range(2)]
     one, other = StackedTargets(teachers, data), StackedTargets(teachers, data)
-    forwards = [one.of(*batch, (1, 2, 3))["a"] for batch in batches]
-    backwards = [other.of(*batch, (1, 2, 3))["a"] for batch in reversed(batches)]
+    forwards = [one.lookup(*batch, (1, 2, 3))["a"] for batch in batches]
+    backwards = [other.lookup(*batch, (1, 2, 3))["a"] for batch in reversed(batches)]
     assert all(torch.equal(*pair) for pair in zip(forwards, reversed(backwards), strict=True))
 
 
-def test_the_teachers_are_set_to_evaluation(data):
+def test_the_teachers_are_in_evaluation_mode(data):
     teachers = [teacher.train() for teacher in make_teachers("men", [1]).values()]
     StackedTargets(teachers, data)
     assert not teachers[0].training

@@ -1,4 +1,4 @@
-"""Validation predicts what plain forward passes predict, condition by condition, each state encoded once."""
+"""Validation equals plain forward passes under every condition and encodes each state once."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def clean_modalities(condition: str) -> str:
 
 @torch.no_grad()
 def plain_logits(system, number: int, condition: str) -> torch.Tensor:
-    """Logits (classes,) of the forward pass of a single utterance without padding."""
+    """Return logits (classes,) of a single utterance without padding."""
     encodings = {}
     for m in system.modalities:
         frames = normalised(m, number, m not in clean_modalities(condition)).astype(np.float32)
@@ -61,7 +61,7 @@ def plain_logits(system, number: int, condition: str) -> torch.Tensor:
 
 
 def plain_scores(system, regime: str, evaluation: str) -> dict[str, float]:
-    """Scores of forward passes of single utterances without padding."""
+    """Return scores from forward passes of single utterances without padding."""
     labels, guesses = [], []
     for number in FOLDS[1]["val"].tolist():
         for condition in SHOWN[regime, evaluation](number):
@@ -77,7 +77,7 @@ def plain_scores(system, regime: str, evaluation: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("regime", "evaluation"), SHOWN)
-def test_scores_are_those_of_plain_forward_passes(data, regime, evaluation):
+def test_scores_equal_those_of_plain_forward_passes(data, regime, evaluation):
     settings = run_settings(regime=regime, evaluation=evaluation)
     torch.manual_seed(2)
     system = Bare()
@@ -86,8 +86,8 @@ def test_scores_are_those_of_plain_forward_passes(data, regime, evaluation):
 
 
 @pytest.mark.parametrize(("regime", "evaluation"), SHOWN)
-def test_scores_of_stacked_repeats_are_those_of_plain_forward_passes_of_each(data, monkeypatch, regime, evaluation):
-    monkeypatch.setattr(stacked, "VALIDATED", 4)  # more than one part of encodings and of items
+def test_scores_of_stacked_repeats_equal_those_of_plain_forward_passes(data, monkeypatch, regime, evaluation):
+    monkeypatch.setattr(stacked, "VALIDATION_BATCH", 4)  # more than one batch of encodings and items
     settings = run_settings(regime=regime, evaluation=evaluation)
     learner = Stacked(Plain, data, settings, [1, 2, 3], {})
     expected = []
@@ -101,7 +101,7 @@ def test_scores_of_stacked_repeats_are_those_of_plain_forward_passes_of_each(dat
 
 
 def plain_loss(system, regime: str) -> float:
-    """Cross-entropy over forward passes of single utterances without padding, by scikit-learn."""
+    """Return the cross-entropy of single utterances without padding, computed by scikit-learn."""
     labels, probabilities = [], []
     for number in FOLDS[1]["val"].tolist():
         for condition in SHOWN[regime, "every_condition"](number):
@@ -111,8 +111,8 @@ def plain_loss(system, regime: str) -> float:
 
 
 @pytest.mark.parametrize("regime", ["incomplete", "all_noisy", "clean"])
-def test_the_validation_loss_is_the_cross_entropy_of_plain_forward_passes(data, monkeypatch, regime):
-    monkeypatch.setattr(stacked, "VALIDATED", 4)
+def test_the_validation_loss_equals_the_cross_entropy_of_plain_forward_passes(data, monkeypatch, regime):
+    monkeypatch.setattr(stacked, "VALIDATION_BATCH", 4)
     settings = run_settings(regime=regime, selection="loss")
     learner = Stacked(Plain, data, settings, [1, 2], {})
     for repeat, found in zip([1, 2], learner.validate(), strict=True):
@@ -124,13 +124,13 @@ def test_the_validation_loss_is_the_cross_entropy_of_plain_forward_passes(data, 
         assert alone == pytest.approx(expected, rel=1e-5)
 
 
-def test_there_is_no_validation_loss_where_a_score_selects(data):
+def test_there_is_no_validation_loss_if_a_score_selects(data):
     (found,) = OneByOne(Plain, data, run_settings(selection="WA"), 1).validate()
     assert set(found) == {"val_WA", "val_UA", "val_F1", "val_WF1"}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_one_pass_for_all_repeats_scores_each_as_a_pass_of_its_own(data, name):
+def test_one_pass_for_all_repeats_equals_separate_passes(data, name):
     stage, regime, options = SYSTEMS[name]
     name = name.split()[0]
     settings, own = run_settings(name, regime), make_teachers(stage, [1, 2])
@@ -143,15 +143,13 @@ def test_one_pass_for_all_repeats_scores_each_as_a_pass_of_its_own(data, name):
 
 @pytest.mark.parametrize("modalities", ["avl", "l"])
 @pytest.mark.parametrize(("regime", "evaluation"), SHOWN)
-def test_every_utterance_is_predicted_under_its_conditions_from_encodings_made_once(
-    data, regime, evaluation, modalities
-):
+def test_every_utterance_is_predicted_under_its_conditions_from_shared_encodings(data, regime, evaluation, modalities):
     split = ValidationSplit(data, run_settings(regime=regime, evaluation=evaluation))
     encoded, given, flags = [], [], []
 
     def encode(modality, rows, copies):
         encoded.extend((modality, *pair) for pair in zip(rows.tolist(), copies.tolist(), strict=True))
-        # An encoding that says what it is of.
+        # An encoding that identifies its utterance.
         return torch.stack([rows, copies], dim=1)
 
     def classify(encodings, noisy):

@@ -65,7 +65,7 @@ def test_a_corpus_is_fetched_over_a_cut_unpacked_and_not_fetched_again(fetch, se
     status, said, data = fetch(entry)
     assert status == 0, said
     assert server.ranges == [None, f"bytes={CUT}-"]
-    assert "mosi.zip: the connection was cut (128.0 KiB of 293.1 KiB are here). Trying again in 1 s." in said
+    assert "mosi.zip: the connection was interrupted (128.0 KiB of 293.1 KiB fetched). Trying again in 1 s." in said
     done = (
         f"{data}/cmu_mosi/mosi.zip: fetched, 293.1 KiB, SHA-256 {entry['sha256']}; 1 files unpacked, 0 there already."
     )
@@ -86,7 +86,7 @@ def test_a_wrong_digest_stops_with_one_clear_line_and_leaves_no_file(fetch, serv
     lines = set(re.findall(r"^error: .*$", said, re.MULTILINE))
     assert len(lines) == 1
     line = lines.pop()
-    assert line.startswith(f"error: {server.url}: what arrived has the SHA-256 {digest(CONTENT)}, not")
+    assert line.startswith(f"error: {server.url}: the file has the SHA-256 {digest(CONTENT)}, not")
     assert log(workflow).splitlines() == [line]
     assert "Traceback" not in said
     assert [path for path in data.rglob("*") if path.is_file()] == []

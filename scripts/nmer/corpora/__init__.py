@@ -1,1 +1,1 @@
-"""Corpora: readers of their layouts, the feature store, the validation report, the demo corpora."""
+"""Corpora: layout readers, the feature store, the validation report, demo corpora."""

@@ -1,4 +1,4 @@
-"""NumPy files (``.npy``) of unknown origin, read without running or believing anything in them."""
+"""Safe reading of NumPy files (``.npy``) of unknown origin."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from nmer.errors import DataError
 
 
 def load_array(path: str | Path) -> np.ndarray:
-    """The array of a ``.npy`` file: numbers, booleans, text or bytes.
+    """Read an array of numbers, booleans, text or bytes from a ``.npy`` file.
 
-    Raises DataError, naming the file, if it is missing, a folder, empty or damaged, holds Python objects, or declares
-    a shape that its content does not fill.
+    Raises DataError that names the file if it is missing, a folder, empty or damaged, contains Python objects, or
+    declares a shape that does not match its content.
     """
     shape, dtype, start = _header(Path(path))
     _check_length(Path(path), shape, dtype, start)
@@ -26,14 +26,14 @@ def load_array(path: str | Path) -> np.ndarray:
 
 
 def array_header(path: str | Path) -> tuple[tuple[int, ...], np.dtype]:
-    """Shape and type of a ``.npy`` file's array, without its values. Raises DataError as :func:`load_array` does."""
+    """Read shape and type of the array in a ``.npy`` file. Raises DataError as in :func:`load_array`."""
     shape, dtype, start = _header(Path(path))
     _check_length(Path(path), shape, dtype, start)
     return shape, dtype
 
 
 def decode(names: np.ndarray, path: str | Path) -> list[str]:
-    """A list of texts from an array (N,) of text or of UTF-8 bytes. Raises DataError for other bytes."""
+    """Convert an array (N,) of text or UTF-8 bytes to a list of text. Raises DataError for other bytes."""
     try:
         return [name.decode("utf-8") if isinstance(name, bytes) else name for name in names.tolist()]
     except UnicodeDecodeError as error:
@@ -41,7 +41,7 @@ def decode(names: np.ndarray, path: str | Path) -> list[str]:
 
 
 def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, type, and where the content starts."""
+    """Return shape, type, and the position where the content starts."""
     try:
         with path.open("rb") as stream:
             version = np.lib.format.read_magic(stream)
@@ -50,16 +50,16 @@ def _header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
             return shape, dtype, stream.tell()
     except FileNotFoundError:
         raise DataError(f"{path}: no such file. Complete the corpus.") from None
-    except Exception as error:  # NumPy reads the header as Python source, which can fail in many ways
+    except Exception as error:  # NumPy parses the header as Python source, which can fail in many ways
         raise _damaged(path, error) from None
 
 
 def _check_length(path: Path, shape: tuple[int, ...], dtype: np.dtype, start: int) -> None:
     if dtype.hasobject:
-        raise DataError(f"{path}: holds Python objects; refused. Save a plain array of numbers or text.")
+        raise DataError(f"{path}: contains Python objects; refused. Save a plain array of numbers or text.")
     declared, stored = math.prod(shape) * dtype.itemsize, path.stat().st_size - start
     if declared != stored:
-        raise DataError(f"{path}: declares {declared} bytes but holds {stored}; damaged. Get or write the file again.")
+        raise DataError(f"{path}: declares {declared} bytes but has {stored}; damaged. Get or write the file again.")
 
 
 def _damaged(path: str | Path, error: Exception) -> DataError:

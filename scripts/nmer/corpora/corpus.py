@@ -1,6 +1,6 @@
-"""What a layout's reader is given (:class:`CorpusSettings`) and what it returns (:class:`Corpus`).
+"""Input (:class:`CorpusSettings`) and result (:class:`Corpus`) of a layout's reader.
 
-Holds no format: how files become a corpus is in ``layouts/``, what is kept of it on disk in :mod:`nmer.corpora.store`.
+Contains no formats: readers are in ``layouts/``, the format on disk is in :mod:`nmer.corpora.store`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,18 @@ from nmer.names import MODALITIES, modality_set
 
 @dataclass(frozen=True)
 class CorpusSettings:
-    """A dataset's section of the configuration, as far as its features depend on it.
+    """The part of a dataset's configuration that its features depend on.
 
-    dataset: its name. layout: the reader's name; file: the user's own file holding that reader.
-    modalities: those that the corpus has, in the order a, v, l; a reader reads no others.
-    dims: expected width per modality, missing = whatever the files hold.
-    target: what the labels are, ``classes`` or ``score``, real numbers.
-    classes: names in the order of the files' label numbers, None = the layout's own; none for scores.
-    standardize: modalities normalised per dimension. folds: how many folds the corpus has; a stratified division makes
-    this many. :meth:`from_mapping` takes what the layout declares for either that is not given.
-    paper_name: the dataset's name in the paper; synthetic: generated data, not to be compared with the paper;
-    extracted: the workflow extracted the features from raw media.
-    options: keyword arguments of the layout's reader. evaluation: whether every utterance is tested under all
-    incomplete conditions (``every_condition``) or under one. needs_folds: whether the reader must give folds; noise
-    needs none.
+    dataset: name of the dataset. layout: name of the reader. file: file of a custom reader. modalities: modalities of
+    the corpus, in the order a, v, l; a reader reads no others. dims: expected width per modality, missing = not
+    checked. target: type of the labels, ``classes`` or ``score`` (real numbers). classes: names in the order of the
+    label numbers in the files, None = defined by the layout; None for scores. standardize: modalities to normalise per
+    dimension. folds: number of folds, also for stratified division. :meth:`from_mapping` uses the defaults of the
+    layout for both. paper_name: name of the dataset in the paper. synthetic: whether the data are generated and must
+    not be compared with the paper. extracted: whether the workflow extracted the features from raw media. options:
+    keyword arguments of the layout's reader. evaluation: whether every utterance is tested under all incomplete
+    conditions (``every_condition``) or under one. needs_folds: whether the reader must provide folds; noise does not
+    need them.
     """
 
     dataset: str
@@ -56,9 +54,9 @@ class CorpusSettings:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> CorpusSettings:
-        """Settings from parsed JSON. Raises ConfigError naming the key that is unknown, missing or wrong."""
+        """Create settings from parsed JSON. Raises ConfigError that names the unknown, missing or invalid key."""
         values = {key: value for key, value in mapping.items() if value is not None}
-        known = [entry.name for entry in fields(cls) if entry.name != "needs_folds"]  # not the user's to set
+        known = [entry.name for entry in fields(cls) if entry.name != "needs_folds"]  # internal
         for key in values:
             if key not in known:
                 raise ConfigError(f"Unknown key '{key}' in the dataset's settings. {nearest(key, known)}")
@@ -67,17 +65,17 @@ class CorpusSettings:
                 raise ConfigError(f"The dataset's settings need the key '{key}', a name.")
         declaration = layouts.declaration(values["layout"], values.get("file"))
         section = f"datasets.{values['dataset']}"
-        values["modalities"] = own = _modalities(values.get("modalities", MODALITIES), section)
-        absent = set(MODALITIES) - set(own)
+        values["modalities"] = modalities = _modalities(values.get("modalities", MODALITIES), section)
+        absent = set(MODALITIES) - set(modalities)
         by_layout = declaration.attributes.get("standardize", ())
         values.setdefault("standardize", tuple(m for m in by_layout if m not in absent))
         values.setdefault("folds", declaration.attributes.get("folds", 1))
         _check_types(values, section)
-        check_undeclared(values, own, section)
+        check_undeclared(values, modalities, section)
         declaration.check_options(values.get("options", {}), f"{section}.options")
         check_classes(declaration, values.get("classes"), f"{section}.classes")
         check_target(declaration, values, section)
-        values["standardize"] = tuple(m for m in own if m in values["standardize"])
+        values["standardize"] = tuple(m for m in modalities if m in values["standardize"])
         if "classes" in values:
             values["classes"] = tuple(values["classes"])
         return cls(**values)
@@ -86,15 +84,15 @@ class CorpusSettings:
 def check_undeclared(section: Mapping[str, Any], modalities: Iterable[str], where: str) -> None:
     """Raise ConfigError if ``dims`` or ``standardize`` of a dataset names a modality that it does not declare.
 
-    section: of the dataset, without the layout's defaults. where: its key.
+    section: section of the dataset, without defaults of the layout. where: key of the section.
     """
-    own = modality_set(modalities)
+    declared = modality_set(modalities)
     for key in ("dims", "standardize"):
-        other = [m for m in section.get(key, ()) if m not in own]
+        other = [m for m in section.get(key, ()) if m not in declared]
         if other:
             raise ConfigError(
                 f"{where}.{key}: names {', '.join(other)}, which is not among the dataset's modalities "
-                f"({', '.join(own)}). Remove it, or add it to {where}.modalities."
+                f"({', '.join(declared)}). Remove it, or add it to {where}.modalities."
             )
 
 
@@ -138,18 +136,18 @@ def _positive(value: object) -> bool:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A corpus as its reader found it. Usable as a context manager, which closes the reader's files.
+    """A corpus, as returned by its reader. A context manager that closes the files of the reader.
 
-    ids, speakers: n strings. labels: (n,) int64 in 0..len(classes)-1; where the settings' target is ``score``, (n,)
-    float64 and no classes. dims: width per modality.
-    lengths: per modality (n,) frames of each utterance. folds: 1-based number -> split -> (k,) int64 indices.
-    features: (modality, index) -> (frames, dim) array of one utterance, read when asked for; any float type,
-        not-a-number and infinities allowed (they are repaired when stored).
-    normalisation: fold -> modality -> (mean, std), each (dim,), where the release brings its own.
-    normalised: modalities that the reader has normalised itself; they are not standardised again.
-    repairs: modality -> kind -> count of values the reader itself repaired. dropped: reason -> count of utterances.
-    files: modality -> name of its file, for messages. notes: sentences on how the files were understood.
-    warnings: sentences on what may be wrong with them.
+    ids, speakers: n strings. labels: (n,) int64 in 0..len(classes)-1; for the target ``score``, (n,) float64 and no
+    classes. dims: width per modality.
+    lengths: per modality (n,) frames of each utterance. folds: number from 1 -> split -> (k,) int64 indices.
+    features: (modality, index) -> (frames, dim) array of one utterance, read on demand; any float type, NaN and
+        infinities allowed (they are repaired when stored).
+    normalisation: fold -> modality -> (mean, std), each (dim,), if the release contains them.
+    normalised: modalities that the reader has normalised; they are not standardised again.
+    repairs: modality -> kind -> count of values repaired by the reader. dropped: reason -> count of utterances.
+    files: modality -> name of its file, for messages. notes: sentences on the interpretation of the files.
+    warnings: sentences on possible problems of the files.
     """
 
     ids: list[str]
@@ -171,7 +169,7 @@ class Corpus:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Those of a, v, l that there is a width of, in this order."""
+        """Return the modalities that have a width, in the order a, v, l."""
         return modality_set(self.dims)
 
     def __enter__(self) -> Corpus:
@@ -182,12 +180,11 @@ class Corpus:
 
 
 def read_corpus(source: str | Path, settings: CorpusSettings) -> Corpus:
-    """Read a corpus with its layout's reader. Raises DataError or ConfigError; see :class:`Corpus`.
+    """Read a corpus with the reader of its layout. Raises DataError or ConfigError.
 
-    Of a reader that returns more than the declared modalities the others are left out; one that returns fewer is a
-    DataError that names the key.
+    Modalities that are not declared are ignored. A missing modality is a DataError that names the key.
     """
-    corpus = layouts.load(settings.layout, settings.file)(Path(source), settings, **settings.options)
+    corpus: Corpus = layouts.load(settings.layout, settings.file)(Path(source), settings, **settings.options)
     section = f"datasets.{settings.dataset}"
     with converting(f"{section}, layout '{settings.layout}'", "Correct its reader: see the documentation of Corpus."):
         absent = [m for m in settings.modalities if m not in corpus.dims]

@@ -1,7 +1,7 @@
-"""Small synthetic corpora in the native layouts of IEMOCAP and CMU-MOSEI: everything runs without licensed data.
+"""Small synthetic corpora in the native layouts of IEMOCAP and CMU-MOSEI, to run everything without licensed data.
 
-They have the real ones' shape: speakers or videos, folds, class ratios, padding, feature scales, and faults that the
-readers must repair. Their scores mean nothing. Every number derives from the seed and names (:mod:`nmer.seeds`).
+They resemble the real corpora: speakers or videos, folds, class ratios, padding, feature scales, and defects that the
+readers must repair. Scores on them are meaningless. Random numbers derive from the seed and names (:mod:`nmer.seeds`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from nmer.errors import ConfigError, nearest
 from nmer.names import MODALITIES, SPLITS, modality_set
 
 IEMOCAP_CLASSES = ("happy", "angry", "sad", "neutral")
-"""Label order of the generated files; the reader tells the classes by their sizes."""
+"""Label order of the generated files. The reader identifies classes by their sizes."""
 
 IEMOCAP_SPEAKERS = {
     "1F": (132, 147, 78, 171),
@@ -42,14 +42,14 @@ IEMOCAP_SPEAKERS = {
 }
 """Utterances of each speaker and class in the real corpus, order of ``IEMOCAP_CLASSES`` (SPEC 5.1)."""
 
-FEWEST_PER_CELL = 2
-"""Utterances that every speaker has of every class, however small the corpus."""
+MIN_PER_CELL = 2
+"""Smallest number of utterances per speaker and class."""
 
 MOSEI_SHARES = {"train": 0.7, "valid": 0.1, "test": 0.2}
 MOSEI_POSITIVE = 0.71
 """Share of sentiment >= 0 in the paper's Table 1."""
 MOSEI_VARIANCE = {"a": 150.8, "v": 2.204, "l": 0.03}
-"""Variances of the stored arrays that make T = 140, 60, 5 at -10 dB, as the paper has (SPEC 2.1)."""
+"""Variances of the stored arrays that give T = 140, 60, 5 at -10 dB, as in the paper (SPEC 2.1)."""
 MOSEI_SEGMENTS = 4
 """Utterances per video."""
 MOSEI_FILE = "mosei_senti_data.pkl"
@@ -73,12 +73,12 @@ DEFAULTS = {
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What a demo corpus is made of.
+    """Settings of a demo corpus.
 
-    dataset: its name. layout: ``iemocap_mmin`` or ``mosei_pickle``. utterances: how many.
-    modalities: those that it has. dims: width per modality. frames: for IEMOCAP the median frames of ``a`` and the
-    stored frames of ``v`` and ``l``; for MOSEI the stored steps of all. strength: how far apart the classes are, per
-    modality. seed: any integer.
+    dataset: name of the dataset. layout: ``iemocap_mmin`` or ``mosei_pickle``. utterances: number of utterances.
+    modalities: modalities of the corpus. dims: width per modality. frames: for IEMOCAP the median frames of ``a`` and
+    the stored frames of ``v`` and ``l``; for MOSEI the stored steps of all modalities. strength: distance of the
+    classes per modality. seed: any integer.
     """
 
     dataset: str
@@ -92,34 +92,34 @@ class DemoSettings:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, object]) -> DemoSettings:
-        """Settings from ``{"dataset": …, "layout": …, "generate": {…}, "modalities": […]}``, missing keys at
-        ``DEFAULTS``; without ``modalities`` all three.
+        """Create settings from ``{"dataset": …, "layout": …, "generate": {…}, "modalities": […]}``.
 
-        Raises ConfigError naming the key that is unknown or wrong.
+        Missing keys have the values of ``DEFAULTS``; without ``modalities`` there are all three. Raises ConfigError
+        that names the unknown or invalid key.
         """
         layout, generate = mapping.get("layout"), mapping.get("generate", {})
         if layout not in DEFAULTS:
             raise ConfigError(f"Key 'layout': no demo corpus in layout '{layout}'. {nearest(str(layout), DEFAULTS)}")
         if not isinstance(generate, Mapping):
-            raise ConfigError("Key 'generate' must hold the settings of the demo corpus, e.g. {utterances: 200}.")
+            raise ConfigError("Key 'generate' must contain the settings of the demo corpus, e.g. {utterances: 200}.")
         known = [entry.name for entry in fields(cls) if entry.name not in ("dataset", "layout", "modalities")]
         for key in generate:
             if key not in known:
                 raise ConfigError(f"Unknown key 'generate.{key}'. {nearest(key, known)}")
-        own = modality_set(cast(Iterable[str], mapping.get("modalities", MODALITIES)))
+        modalities = modality_set(cast(Iterable[str], mapping.get("modalities", MODALITIES)))
         defaults = {
-            key: {m: value[m] for m in own} if isinstance(value, Mapping) else value
+            key: {m: value[m] for m in modalities} if isinstance(value, Mapping) else value
             for key, value in DEFAULTS[layout].items()
         }
-        settings = cls(str(mapping.get("dataset", layout)), layout, **{**defaults, **generate}, modalities=own)
+        settings = cls(str(mapping.get("dataset", layout)), layout, **{**defaults, **generate}, modalities=modalities)
         settings._check()
         return settings
 
     def _check(self) -> None:
-        fewest = 100 if self.layout == "iemocap_mmin" else 60
-        if not _whole(self.utterances, fewest):
+        minimum = 100 if self.layout == "iemocap_mmin" else 60
+        if not _whole(self.utterances, minimum):
             raise ConfigError(
-                f"Key 'generate.utterances' must be a whole number of at least {fewest}, "
+                f"Key 'generate.utterances' must be a whole number of at least {minimum}, "
                 f"not {reprlib.repr(self.utterances)}."
             )
         if not _whole(self.seed, 0):
@@ -141,20 +141,20 @@ class DemoSettings:
         return isinstance(value, Mapping) and set(value) == set(self.modalities) and all(map(valid, value.values()))
 
     def frames_of(self, modality: str) -> int:
-        """The key ``frames`` of one modality: in MOSEI's layout the three share a number."""
+        """Return ``frames`` of one modality. In MOSEI's layout all modalities share one number."""
         return self.frames if isinstance(self.frames, int) else self.frames[modality]
 
     def signal(self, modality: str, classes: int) -> DemoSignal:
-        """The generator of one modality's frames."""
+        """Return the generator of frames of one modality."""
         return DemoSignal(self.names(modality), self.dims[modality], classes, self.strength[modality])
 
     def names(self, *names: str | int) -> tuple[str | int, ...]:
-        """Names for :mod:`nmer.seeds` that belong to this corpus."""
+        """Return names for :mod:`nmer.seeds` that are specific to this corpus."""
         return ("demo", self.seed, self.dataset, *names)
 
 
 def write_demo(folder: Path, settings: DemoSettings) -> None:
-    """Write a demo corpus into ``folder`` (created), in its layout. The caller makes the write atomic."""
+    """Write a demo corpus into a new ``folder``, in its layout. The caller makes the write atomic."""
     folder.mkdir(parents=True)
     if settings.layout == "iemocap_mmin":
         write_iemocap(folder, settings)
@@ -187,7 +187,10 @@ def write_iemocap(folder: Path, settings: DemoSettings) -> None:
 
 
 def iemocap_folds(ids: list[str]) -> dict[int, dict[str, list[str]]]:
-    """The ten folds of SPEC 5.1: fold 2s-1 tests session s's man and validates on its woman, fold 2s the reverse."""
+    """Return the ten folds of SPEC 5.1.
+
+    Fold 2s-1 tests the man of session s and validates on the woman; fold 2s vice versa.
+    """
     folds = {}
     for session in range(1, 6):
         inside = [name for name in ids if name.startswith(f"Ses{session:02d}")]
@@ -199,13 +202,14 @@ def iemocap_folds(ids: list[str]) -> dict[int, dict[str, list[str]]]:
 
 
 def iemocap_counts(utterances: int) -> np.ndarray:
-    """(10, 4) utterances per speaker and class: the real shares, at least two each, ``utterances`` in all.
+    """Return utterances per speaker and class, (10, 4), with real shares, at least two each and ``utterances`` in
+    total.
 
-    The classes keep the real order of size, strictly, because the reader tells them by it.
+    Class sizes are strictly in the real order, because the reader identifies classes by it.
     """
     real = np.array(list(IEMOCAP_SPEAKERS.values()))
-    spare = np.maximum(real / real.sum() * utterances - FEWEST_PER_CELL, 0)
-    counts = FEWEST_PER_CELL + _apportion(spare, utterances - FEWEST_PER_CELL * real.size)
+    spare = np.maximum(real / real.sum() * utterances - MIN_PER_CELL, 0)
+    counts = MIN_PER_CELL + _apportion(spare, utterances - MIN_PER_CELL * real.size)
     largest_first = np.argsort(-real.sum(axis=0))
     while (np.diff(counts.sum(axis=0)[largest_first]) >= 0).any():
         position = int(np.argmax(np.diff(counts.sum(axis=0)[largest_first]) >= 0))
@@ -217,14 +221,14 @@ def iemocap_counts(utterances: int) -> np.ndarray:
 
 
 def _iemocap_labels(settings: DemoSettings) -> dict[str, int]:
-    """Utterance id -> label, in order of the ids, each speaker's classes shuffled."""
+    """Return utterance id -> label, sorted by id, with the classes of each speaker shuffled."""
     labels = {}
     for name, counts in zip(IEMOCAP_SPEAKERS, iemocap_counts(settings.utterances), strict=True):
         shuffled = np.repeat(np.arange(len(counts)), counts)
         seeds.generator(*settings.names("labels", name)).shuffle(shuffled)
         session, letter = int(name[0]), name[1]
         for index, label in enumerate(shuffled.tolist()):
-            # The markers change wearer from dialogue to dialogue, so the first letter is not the speaker's.
+            # The wearer of the markers alternates, so the first letter is not that of the speaker.
             wearer = "FM"[index % 2]
             labels[f"Ses{session:02d}{wearer}_impro{index // 10 + 1:02d}_{letter}{index:03d}"] = label
     return dict(sorted(labels.items()))
@@ -234,7 +238,7 @@ FramesOf = Callable[[str, int], np.ndarray]
 
 
 def _audio(settings: DemoSettings) -> FramesOf:
-    """Raw audio: lengths log-normal, dimensions of very different scales and offsets, as openSMILE's are."""
+    """Raw audio: log-normal lengths, and dimensions of very different scales and offsets, as in openSMILE."""
     signal = settings.signal("a", len(IEMOCAP_CLASSES))
     random = seeds.generator(*settings.names("a", "scales"))
     scale = 10 ** random.uniform(-2, 3, settings.dims["a"])
@@ -248,7 +252,7 @@ def _audio(settings: DemoSettings) -> FramesOf:
 
 
 def _faces(settings: DemoSettings) -> FramesOf:
-    """Face features with zero rows where no face was found, and sometimes at the end."""
+    """Face features, with zero rows for frames without a face and sometimes at the end."""
     signal = settings.signal("v", len(IEMOCAP_CLASSES))
     count = settings.frames_of("v")
 
@@ -262,7 +266,7 @@ def _faces(settings: DemoSettings) -> FramesOf:
 
 
 def _tokens(settings: DemoSettings) -> FramesOf:
-    """Token features followed by zero rows up to the stored length."""
+    """Token features, padded with zero rows to the stored length."""
     signal = settings.signal("l", len(IEMOCAP_CLASSES))
     count = settings.frames_of("l")
 
@@ -287,8 +291,7 @@ def _write_targets(folder: Path, labels: dict[str, int], folds: dict[int, dict[s
 
 @contextmanager
 def _hdf5(path: Path) -> Iterator[h5py.File]:
-    """A new HDF5 file, made in memory: HDF5 itself fails in many words, and too late to tidy up, where the disk is
-    full."""
+    """Create an HDF5 file in memory, because HDF5 reports a full disk unclearly and too late to clean up."""
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         yield file
@@ -307,7 +310,7 @@ def _write_audio_statistics(path: Path, audio: dict[str, np.ndarray], folds: dic
 
 
 def write_mosei(path: Path, settings: DemoSettings) -> None:
-    """Write one pickle of three splits in MulT's layout (SPEC 5.2), left-padded, with :func:`_damage`."""
+    """Write one pickle of three splits in MulT's layout (SPEC 5.2), left-padded, with defects (:func:`_damage`)."""
     splits = _mosei_splits(settings)
     signals = {m: settings.signal(m, 2) for m in settings.modalities}
     arrays = {
@@ -326,7 +329,7 @@ def write_mosei(path: Path, settings: DemoSettings) -> None:
 
 
 def _mosei_splits(settings: DemoSettings) -> dict[str, dict[str, Any]]:
-    """Split -> ids and sentiments; no video is in two splits."""
+    """Return split -> ids and sentiments. Splits share no videos."""
     sizes = _apportion(np.array(list(MOSEI_SHARES.values())), settings.utterances)
     splits, videos = {}, 0
     for name, size in zip(MOSEI_SHARES, sizes.tolist(), strict=True):
@@ -340,9 +343,9 @@ def _mosei_splits(settings: DemoSettings) -> dict[str, dict[str, Any]]:
 
 
 def _mosei_features(m: str, signal: DemoSignal, split: dict[str, Any], settings: DemoSettings) -> np.ndarray:
-    """(N, steps, dim) float32, padded with zeros on the left; the number of words is the same for all modalities."""
+    """Return (N, steps, dim) float32, left-padded with zeros. All modalities have the same number of words."""
     steps = settings.frames_of(m)
-    # Dimensions differ in scale, so that no single one stands for all.
+    # Dimensions differ in scale, so no single one represents all.
     scale = seeds.generator(*settings.names(m, "scales")).lognormal(0, 0.5, settings.dims[m])
     stored = np.zeros((len(split["ids"]), steps, settings.dims[m]), np.float32)
     for row, identifier, sentiment in zip(stored, split["ids"], split["labels"], strict=True):
@@ -353,7 +356,7 @@ def _mosei_features(m: str, signal: DemoSignal, split: dict[str, Any], settings:
 
 
 def _scale_to_published(content: dict[str, dict[str, Any]]) -> None:
-    """Scale each modality, in place, to the variance that the paper's T implies, over what cleaning leaves."""
+    """Scale each modality in place to the variance that the paper's T implies, over utterances that cleaning keeps."""
     for m, key in MOSEI_KEYS.items():
         if any(key not in split for split in content.values()):
             continue
@@ -364,13 +367,13 @@ def _scale_to_published(content: dict[str, dict[str, Any]]) -> None:
 
 
 def _kept(split: dict[str, Any]) -> np.ndarray:
-    """Which utterances cleaning leaves: those with a text, or all where there is no text."""
+    """Return which utterances cleaning keeps: those with text, or all if there is no text."""
     text = split.get("text")
     return np.ones(len(split["id"]), bool) if text is None else text.any(axis=(1, 2))
 
 
 def _damage(content: dict[str, dict[str, Any]]) -> None:
-    """The real file's faults, in place: -inf in audio (every 25th sample), samples without text (every 70th)."""
+    """Add the defects of the real file in place: -inf in audio (every 25th sample), empty text (every 70th)."""
     for split in content.values():
         if "audio" in split:
             split["audio"][::25, -1, 0] = -np.inf
@@ -382,7 +385,7 @@ def _damage(content: dict[str, dict[str, Any]]) -> None:
 
 
 def _apportion(weights: np.ndarray, total: int) -> NDArray[np.int64]:
-    """Whole numbers in proportion to ``weights``, of any shape, that sum to ``total`` (largest remainders)."""
+    """Return integers proportional to ``weights``, of any shape, with the sum ``total`` (largest remainders)."""
     exact = weights / weights.sum() * total
     counts: NDArray[np.int64] = np.floor(exact).astype(np.int64)
     remainders = (exact - counts).ravel()
@@ -391,5 +394,5 @@ def _apportion(weights: np.ndarray, total: int) -> NDArray[np.int64]:
     return counts
 
 
-def _whole(value: object, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+def _whole(value: object, minimum: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= minimum

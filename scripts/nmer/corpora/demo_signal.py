@@ -1,9 +1,9 @@
-"""Synthetic features that carry an emotion: the common part of the demo corpora. Not a model of real speech or faces.
+"""Synthetic features that depend on an emotion, for the demo corpora. Not a model of real speech or faces.
 
 An utterance has a hidden vector u = strength * prototype(class) + e, e ~ N(0, I), of ``FACTORS`` numbers; a frame is
 x = (sqrt(SHARE) * u W + sqrt(1 - SHARE) * f) * scale, with f ~ N(0, I) per frame and W (FACTORS, dim) random, rows of
-unit mean square. So the class shows in every frame, along directions it shares with what is no emotion, and noise on
-the frames hides it by degrees.
+unit mean square. The class affects every frame, along directions that it shares with other variation, and noise on the
+frames hides it gradually.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from nmer import seeds
 
 FACTORS = 8
 SHARE = 0.15
-"""Part of a frame's variance that belongs to the utterance, not to the frame."""
+"""Share of a frame's variance that is common to the utterance."""
 
 
 class DemoSignal:
-    """Features of one modality with unit variance per dimension (without the classes' share).
+    """Features of one modality with unit variance per dimension (not counting the classes).
 
-    names: what the random numbers depend on, e.g. ("demo", seed, dataset, modality).
+    names: names that seed the random numbers, e.g. ("demo", seed, dataset, modality).
     strength: length of a class prototype in units of the within-class deviation.
     """
 
@@ -33,7 +33,7 @@ class DemoSignal:
         self._prototypes = strength * prototypes
 
     def frames(self, utterance: str, label: int, count: int) -> NDArray[np.float64]:
-        """(count, dim) frames of an utterance; they depend on its name, not on its neighbours."""
+        """Return (count, dim) frames of an utterance. They depend on its name, not on other utterances."""
         random = seeds.generator(*self._names, utterance)
         hidden = self._prototypes[label] + random.standard_normal(FACTORS)
         frames = random.standard_normal((count, self._directions.shape[1]))
@@ -42,5 +42,5 @@ class DemoSignal:
 
 
 def _orthogonal(vectors: np.ndarray) -> np.ndarray:
-    """Rows made orthogonal and of unit length, so that every pair of classes is equally far apart."""
+    """Make rows orthogonal and of unit length, so all pairs of classes have the same distance."""
     return np.linalg.qr(vectors.T)[0].T

@@ -1,7 +1,7 @@
-"""Files fetched over HTTP: resumed where a connection broke off, checked, and given their name only when whole.
+"""Downloads over HTTP: resumed after interruptions, verified, and renamed only when complete.
 
-A file on its way stands beside its place as ``name.part``, and what the server said of it in ``name.part.json``. Both
-go when the file is whole. Both stay when the connection fails for good, so that the next call fetches only the rest.
+During a download, ``name.part`` contains the data and ``name.part.json`` the metadata sent by the server. Both are
+removed when the file is complete. If the connection fails, both stay, and the next call fetches only the rest.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from nmer.files import read_json, write_json
 from nmer.progress import progress
 
 CHUNK = 2**15
-"""Bytes read at once. When a connection breaks off, less than this of what it brought is lost."""
+"""Bytes read at once. An interrupted connection loses less than this."""
 BUSY = (408, 425, 429)
-"""Answers below 500 that may be others a little later."""
+"""Status codes below 500 for which another attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """A file in its place. size: bytes. sha256: 64 hexadecimal digits. new: fetched by this call, not there already."""
+    """A complete file. size: bytes. sha256: 64 hexadecimal digits. new: whether this call fetched it."""
 
     size: int
     sha256: str
@@ -44,46 +44,46 @@ def download(
     attempts: int = 5,
     wait: float = 1.0,
     timeout: float = 60.0,
-    say: Callable[[str], object] = lambda line: None,
+    log: Callable[[str], object] = lambda line: None,
 ) -> Fetched:
-    """Fetch a file, or go on fetching it; a file that stands there already is never overwritten.
+    """Fetch a file, or resume fetching it. Existing files are never overwritten.
 
-    sha256: digest that the file must have, None = not checked. attempts: requests before giving up, when connections
-    fail or the server is busy. wait: seconds before the second attempt, doubled for each further one. timeout: seconds
-    without an answer or data after which a connection counts as cut. say: told about every failed attempt.
-    Raises DataError: for another digest than ``sha256`` (what was fetched is deleted), for an existing file of another
-    digest, for an address that the server does not serve, and when all attempts failed (what was fetched is kept).
+    sha256: expected digest, None = not checked. attempts: number of requests if connections fail or the server is busy.
+    wait: seconds before the second attempt, doubled for each further one. timeout: seconds without data after which a
+    connection counts as interrupted. log: called with a message after every failed attempt.
+    Raises DataError if the digest differs (fetched data are deleted), if an existing file has another digest, if the
+    server does not serve the address, and if all attempts failed (fetched data are kept).
     """
     path, expected = Path(path), sha256.lower() if sha256 else None
     if os.path.lexists(path):
-        return _kept(path, expected)
+        return _existing_file(path, expected)
     path.parent.mkdir(parents=True, exist_ok=True)
     with _Part(path, url, checked=expected is not None) as part:
         if os.path.lexists(path):  # another process has just finished it
-            return _kept(path, expected)
-        _fetch(part, attempts, wait, timeout, say)
+            return _existing_file(path, expected)
+        _fetch(part, attempts, wait, timeout, log)
         digest = file_digest(part.path)
         if expected not in (None, digest):
             part.remove()
             raise DataError(
-                f"{url}: what arrived has the SHA-256 {digest}, not {expected}, and was deleted. "
-                f"Correct the key sha256 if the publisher states this one; else fetch again, or from elsewhere."
+                f"{url}: the file has the SHA-256 {digest}, not {expected}, and was deleted. Correct the key sha256 if "
+                "the publisher states this digest. Otherwise fetch the file again or from another address."
             )
         part.finish()
         return Fetched(part.size, digest, new=True)
 
 
 def readable(size: int) -> str:
-    """A number of bytes as people read it, e.g. ``1.5 GiB``."""
+    """Format a number of bytes, e.g. ``1.5 GiB``."""
     for unit, scale in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
         if size >= scale:
             return f"{size / scale:.1f} {unit}"
     return f"{size} bytes"
 
 
-def _kept(path: Path, expected: str | None) -> Fetched:
+def _existing_file(path: Path, expected: str | None) -> Fetched:
     if not path.is_file():
-        raise DataError(f"{path}: is no file, but stands where one is to be fetched to. Move it away.")
+        raise DataError(f"{path}: exists and is not a file. Move it away to fetch the file.")
     digest = file_digest(path)
     if expected not in (None, digest):
         raise DataError(f"{path}: has the SHA-256 {digest}, not {expected}. Move it away to fetch the right one.")
@@ -91,19 +91,19 @@ def _kept(path: Path, expected: str | None) -> Fetched:
 
 
 class _AttemptError(Exception):
-    """A connection failed in a way that another attempt may not."""
+    """A connection failed; another attempt may succeed."""
 
 
 class _Part:
-    """The bytes of a file that have arrived, and what the server said of the file. Held by one process at a time.
+    """The fetched part of a file and the metadata sent by the server. Locked by one process at a time.
 
-    size: bytes that have arrived. total: bytes of the whole file, None = not known. validator: the server's mark of
-    this state of the file (ETag or Last-Modified), None = it gave none.
+    size: fetched bytes. total: bytes of the whole file, None = unknown. validator: ETag or Last-Modified of the file,
+    None = not sent.
     """
 
     def __init__(self, path: Path, url: str, checked: bool) -> None:
-        self.goal, self.path = path, path.with_name(f"{path.name}.part")
-        self._note = path.with_name(f"{path.name}.part.json")
+        self.target, self.path = path, path.with_name(f"{path.name}.part")
+        self._metadata = path.with_name(f"{path.name}.part.json")
         self.url, self._checked = url, checked
         self.total: int | None = None
         self.validator: str | None = None
@@ -112,21 +112,21 @@ class _Part:
         self._stream = self.path.open("ab", buffering=0)
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            held = self.path.exists() and os.path.samestat(os.fstat(self._stream.fileno()), self.path.stat())
+            locked = self.path.exists() and os.path.samestat(os.fstat(self._stream.fileno()), self.path.stat())
         except BlockingIOError:
-            held = False
+            locked = False
         except OSError:
-            held = True  # a file system without locks
-        if not held:  # by now it may even be the finished file
+            locked = True  # a file system without locks
+        if not locked:  # the other process may even have finished the file
             self._stream.close()
-            raise DataError(f"{self.path}: another process is fetching this file. Wait for it, or end it.")
+            raise DataError(f"{self.path}: another process is fetching this file. Wait for it, or stop it.")
         try:
-            note = read_json(self._note)
+            metadata = read_json(self._metadata)
         except DataError:
-            note = {}
-        self.total, self.validator = note.get("total"), note.get("validator")
-        # Without a mark of the file's state only the digest can tell whether the rest belongs to what is here.
-        if note.get("url") != self.url or not (self.validator or self._checked):
+            metadata = {}
+        self.total, self.validator = metadata.get("total"), metadata.get("validator")
+        # Without a validator, only the digest can show whether the rest belongs to the fetched part.
+        if metadata.get("url") != self.url or not (self.validator or self._checked):
             self.restart()
         return self
 
@@ -150,34 +150,34 @@ class _Part:
                 rest = rest[self._stream.write(rest) :]
         except OSError as error:
             raise DataError(
-                f"{self.path}: {error.strerror} after {self.progress}. Make room; the same command then goes on."
+                f"{self.path}: {error.strerror} after {self.progress}. Make room, then run the same command to resume."
             ) from None
 
     def restart(self) -> None:
-        """Forget what has arrived."""
+        """Discard the fetched part."""
         self._stream.seek(0)
         self._stream.truncate()
         self.total = self.validator = None
 
     def begin(self, response: requests.Response) -> None:
-        """Start the file anew, as a response describes it."""
+        """Start the file again with the metadata of a response."""
         self.restart()
         self.total, self.validator = _length(response), _validator(response)
-        write_json(self._note, {"url": self.url, "validator": self.validator, "total": self.total})
+        write_json(self._metadata, {"url": self.url, "validator": self.validator, "total": self.total})
 
     def request_headers(self) -> dict[str, str]:
-        """Ask for the rest, if the file is still the same, and for its bytes as they are."""
-        wanted = {"Range": f"bytes={self.size}-"} if self.size else {}
+        """Return headers that request the rest of an unchanged file, without compression."""
+        requested = {"Range": f"bytes={self.size}-"} if self.size else {}
         condition = {"If-Range": self.validator} if self.size and self.validator else {}
-        return {"Accept-Encoding": "identity"} | wanted | condition
+        return {"Accept-Encoding": "identity"} | requested | condition
 
-    def is_whole(self, response: requests.Response) -> bool:
-        """Whether a server that has no rest to send (416) means that all of the file is here."""
+    def is_complete(self, response: requests.Response) -> bool:
+        """Return whether a server without further data (416) confirms that the file is complete."""
         stated = re.fullmatch(r"bytes \*/(\d+)", response.headers.get("Content-Range", ""))
         return response.status_code == 416 and stated is not None and int(stated[1]) == self.size == self.total
 
     def continues_with(self, response: requests.Response) -> bool:
-        """Whether a response holds the rest of this file, from the first missing byte on; notes the size it states."""
+        """Return whether a response contains the rest of this file; store the total size that it states."""
         stated = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
         if response.status_code != 206 or stated is None or int(stated[1]) != self.size:
             return False
@@ -188,16 +188,16 @@ class _Part:
         return True
 
     def finish(self) -> None:
-        """Give the file its name, with its bytes on the disk before."""
+        """Write the data to the disk and rename the file."""
         os.fsync(self._stream.fileno())
-        if os.path.lexists(self.goal):
-            raise DataError(f"{self.goal}: came to stand there during the download. Move it away and call again.")
-        self.path.replace(self.goal)
-        self._note.unlink(missing_ok=True)
+        if os.path.lexists(self.target):
+            raise DataError(f"{self.target}: was created during the download. Move it away and run again.")
+        self.path.replace(self.target)
+        self._metadata.unlink(missing_ok=True)
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
-        self._note.unlink(missing_ok=True)
+        self._metadata.unlink(missing_ok=True)
 
 
 def _length(response: requests.Response) -> int | None:
@@ -206,12 +206,12 @@ def _length(response: requests.Response) -> int | None:
 
 
 def _validator(response: requests.Response) -> str | None:
-    """The server's mark of the state of a file. A weak ETag does not promise equal bytes and cannot be asked for."""
+    """Return ETag or Last-Modified. A weak ETag does not guarantee equal bytes and cannot be used in a request."""
     tag = response.headers.get("ETag", "W/")
     return response.headers.get("Last-Modified") if tag.startswith("W/") else tag
 
 
-def _fetch(part: _Part, attempts: int, wait: float, timeout: float, say: Callable[[str], object]) -> None:
+def _fetch(part: _Part, attempts: int, wait: float, timeout: float, log: Callable[[str], object]) -> None:
     for attempt in range(attempts):
         try:
             return _attempt(part, timeout)
@@ -219,17 +219,17 @@ def _fetch(part: _Part, attempts: int, wait: float, timeout: float, say: Callabl
             reason = error
         if attempt + 1 < attempts:
             pause = wait * 2**attempt
-            say(f"{part.goal.name}: {reason} ({part.progress} are here). Trying again in {pause:g} s.")
+            log(f"{part.target.name}: {reason} ({part.progress} fetched). Trying again in {pause:g} s.")
             time.sleep(pause)
-    kept = f"{part.progress} are in {part.path}, and the same command goes on from there" if part.size else "Try later"
-    raise DataError(f"{part.url}: {reason}, at the last of {attempts} attempts. {kept}.")
+    saved = f"{part.progress} are in {part.path}. Run the same command to resume" if part.size else "Try later"
+    raise DataError(f"{part.url}: {reason}, at the last of {attempts} attempts. {saved}.")
 
 
 def _attempt(part: _Part, timeout: float) -> None:
-    """One request for what is missing. Raises _AttemptError if another one may help, DataError if it cannot."""
+    """Request the missing part. Raises _AttemptError if another attempt may succeed, else DataError."""
     response = _request(part, timeout)
     if response.status_code in (206, 416):
-        if part.is_whole(response):
+        if part.is_complete(response):
             return
         if not part.continues_with(response):
             response.close()
@@ -241,7 +241,7 @@ def _attempt(part: _Part, timeout: float) -> None:
             part.begin(response)
         _receive(response, part)
     if part.total is not None and part.size != part.total:
-        raise _AttemptError("the connection was cut")
+        raise _AttemptError("the connection was interrupted")
 
 
 def _request(part: _Part, timeout: float) -> requests.Response:
@@ -255,7 +255,7 @@ def _request(part: _Part, timeout: float) -> requests.Response:
     except requests.ConnectionError:
         raise _AttemptError(f"no connection to {host}") from None
     except requests.RequestException as error:
-        raise DataError(f"{part.url}: cannot be asked for ({error}). Correct the address.") from None
+        raise DataError(f"{part.url}: cannot be requested ({error}). Correct the address.") from None
 
 
 def _check_status(response: requests.Response, part: _Part) -> None:
@@ -265,21 +265,21 @@ def _check_status(response: requests.Response, part: _Part) -> None:
     if status != 200 and not (status == 206 and part.size):
         raise DataError(f"{part.url}: the server answers {status} {response.reason}. Correct the address.")
     is_page = response.headers.get("Content-Type", "").startswith("text/html")
-    if is_page and part.goal.suffix not in (".html", ".htm"):
+    if is_page and part.target.suffix not in (".html", ".htm"):
         raise DataError(
-            f"{part.url}: the server sends a web page, not a file. It may ask for a login or a confirmation; "
-            f"give the address of the file itself, or fetch it with a browser."
+            f"{part.url}: the server sends a web page, not a file. It may require a login or a confirmation. "
+            "Give the address of the file itself, or fetch it with a browser."
         )
 
 
 def _receive(response: requests.Response, part: _Part) -> None:
-    # The bytes as they are stored, also where the server says that they are compressed: their digest is meant.
+    # Keep the stored bytes, even if the server declares compression: the digest refers to them.
     response.raw.headers.pop("Content-Encoding", None)
     missing = 0 if part.total is None else part.total - part.size
-    with progress(f"rest of {part.goal.name}" if part.size else part.goal.name, missing) as advance:
+    with progress(f"rest of {part.target.name}" if part.size else part.target.name, missing) as advance:
         try:
             for chunk in response.iter_content(CHUNK):
                 part.write(chunk)
                 advance(len(chunk))
         except requests.RequestException:
-            raise _AttemptError("the connection was cut") from None
+            raise _AttemptError("the connection was interrupted") from None

@@ -1,7 +1,7 @@
-"""Folds of corpora that bring none: from a column, one group after another, or stratified (scikit-learn).
+"""Folds for corpora without folds: from a column, one group per fold, or stratified (scikit-learn).
 
-Every scheme divides the utterances into parts. Fold k tests part k, selects checkpoints on the next part (after the
-last comes the first) and trains on the others, so every utterance is tested exactly once.
+Every scheme divides the utterances into parts. Fold k tests part k, validates on the next part (cyclically) and trains
+on the others, so every utterance is tested exactly once.
 """
 
 from __future__ import annotations
@@ -15,43 +15,47 @@ from nmer.errors import DataError
 from nmer.names import SPLITS
 from nmer.seeds import derive_seed
 
-FEWEST_PARTS = 3
+MIN_PARTS = 3
 """One to test, one to validate, one to train on."""
 
 STRATA = 5
-"""Groups of similar scores, whose shares are the same in every stratified fold."""
+"""Number of groups of similar scores, which have equal shares in every stratified fold."""
 
 Folds = dict[int, dict[str, np.ndarray]]
 
 
 def fixed_split(column: Sequence[str], place: str) -> Folds:
-    """One fold from the name of each utterance's split: train, val or test (``valid`` and ``dev`` mean ``val``).
+    """Make one fold from the split of each utterance: train, val or test (``valid`` and ``dev`` mean ``val``).
 
     place: file and column, for messages. Raises DataError for another name.
     """
     same = {"valid": "val", "validation": "val", "dev": "val", "training": "train", "testing": "test"}
     names = np.array([same.get(name.lower(), name.lower()) for name in column])
-    strange = ~np.isin(names, SPLITS)
-    if strange.any():
-        raise DataError(f"{place}: '{column[int(np.flatnonzero(strange)[0])]}' is no split. Write train, val or test.")
+    unknown = ~np.isin(names, SPLITS)
+    if unknown.any():
+        name = column[int(np.flatnonzero(unknown)[0])]
+        raise DataError(f"{place}: '{name}' is not a split. Write train, val or test.")
     return {1: {split: np.flatnonzero(names == split) for split in SPLITS}}
 
 
 def numbered_parts(column: Sequence[str], place: str) -> Folds:
-    """Folds from the number of the part, 1, 2, 3, …, that tests each utterance. Raises DataError for other values."""
+    """Make folds from a column with the number (1, 2, 3, …) of the fold that tests each utterance.
+
+    place: file and column, for messages. Raises DataError for other values.
+    """
     if not all(value.isdecimal() for value in column):
         wrong = next(value for value in column if not value.isdecimal())
-        raise DataError(f"{place}: '{wrong}' is no number of a fold. Write 1, 2, 3, ….")
+        raise DataError(f"{place}: '{wrong}' is not a fold number. Write 1, 2, 3, ….")
     numbers = [int(value) for value in column]
     found = sorted(set(numbers))
     if found != list(range(1, len(found) + 1)):
-        told = ", ".join(map(str, found[:20])) + ", …" * (len(found) > 20)
-        raise DataError(f"{place}: folds must be numbered 1, 2, 3, … without gaps; found {told}.")
+        listed = ", ".join(map(str, found[:20])) + ", …" * (len(found) > 20)
+        raise DataError(f"{place}: folds must be numbered 1, 2, 3, … without gaps; found {listed}. Correct the column.")
     return _rotate(np.array(numbers, np.int64) - 1, place)
 
 
 def leave_one_group_out(groups: Sequence[str], place: str) -> Folds:
-    """One fold per group (speaker, session, …), in sorted order of their names. Raises DataError for fewer than 3."""
+    """Make one fold per group (speaker, session, …), sorted by name. Raises DataError for fewer than 3 groups."""
     splitter = LeaveOneGroupOut()
     parts = np.empty(len(groups), np.int64)
     for number, (_rest, held_out) in enumerate(_splits(splitter, np.zeros(len(groups)), groups, place)):
@@ -60,19 +64,19 @@ def leave_one_group_out(groups: Sequence[str], place: str) -> Folds:
 
 
 def score_strata(scores: np.ndarray) -> np.ndarray:
-    """Which fifth of the sorted scores each one is in, (n,) int64: strata of a corpus whose target is a score."""
+    """Return the quintile of each score, (n,) int64, as strata for the target score."""
     bounds = np.quantile(scores, np.arange(1, STRATA) / STRATA)
     strata: np.ndarray = np.searchsorted(np.unique(bounds), scores)
     return strata
 
 
 def stratified(labels: np.ndarray, groups: Sequence[str] | None, count: int, dataset: str, place: str) -> Folds:
-    """``count`` folds with the class shares of the whole; a group (speaker) is never in two parts.
+    """Make ``count`` folds with the class shares of the corpus. A group (speaker) is never in two parts.
 
-    Shuffled by a seed derived from the dataset's name. Raises DataError if the corpus does not allow that many.
+    The seed of shuffling derives from the name of the dataset. Raises DataError if the corpus has too few items.
     """
-    if count < FEWEST_PARTS:
-        raise DataError(f"{place}: stratified folds need the dataset's key 'folds', their number, at least 3.")
+    if count < MIN_PARTS:
+        raise DataError(f"{place}: stratified folds need the dataset's key 'folds' with at least 3. Set it.")
     seed = derive_seed("folds", dataset) % 2**32
     kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     parts = np.empty(len(labels), np.int64)
@@ -88,13 +92,13 @@ def _splits(
     try:
         return list(splitter.split(np.zeros(len(labels)), labels, groups))
     except ValueError as error:
-        raise DataError(f"{place}: the corpus cannot be divided this way ({error}).") from None
+        raise DataError(f"{place}: the corpus cannot be divided in this way ({error}).") from None
 
 
 def _rotate(parts: np.ndarray, place: str) -> Folds:
     count = int(parts.max()) + 1
-    if count < FEWEST_PARTS:
-        raise DataError(f"{place}: {count} parts; at least 3 are needed, to train, validate and test on.")
+    if count < MIN_PARTS:
+        raise DataError(f"{place}: {count} parts; training, validation and test need at least 3.")
     folds = {}
     for number in range(count):
         following = (number + 1) % count

@@ -1,7 +1,7 @@
-"""HDF5 files of unknown origin, opened so that they can lead to no other file and claim no more than they hold.
+"""Safe reading of HDF5 files of unknown origin.
 
-Features are downloaded from many places. An HDF5 file may point into other files (external and soft links, external
-storage, virtual datasets), and may declare arrays far larger than itself. All of these are refused here.
+An HDF5 file may refer to other files (external and soft links, external storage, virtual datasets) and may declare
+arrays far larger than itself. All of these are refused.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from nmer.content import reason, unreadable
 from nmer.errors import DataError
 
 LARGEST_ARRAY_BYTES = 2**30
-"""Most bytes that are read at once: one utterance, or one stream of one video."""
+"""Largest read in bytes: one utterance, or one stream of one video."""
 
 LARGEST_COMPRESSION = 1100
-"""An array that declares this many times more than it stores is refused; deflate, HDF5's usual filter, reaches 1032."""
+"""Largest ratio of declared to stored bytes. Deflate, the usual filter of HDF5, reaches 1032."""
 
 
 def open_hdf5(path: str | Path) -> h5py.File:
-    """Open for reading. Raises DataError, naming the file, if it is missing, a folder, empty, locked or not whole."""
+    """Open for reading. Raises DataError that names the file if it is missing, a folder, empty, locked or damaged."""
     path = Path(path)
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        otherwise = "not a whole HDF5 file ({reason}). Correct the path or get the file again."
-        raise unreadable(path, error, otherwise) from None
+        problem = "cannot be read as HDF5 ({reason}). Correct the path or get the file again."
+        raise unreadable(path, error, problem) from None
 
 
 def dataset(group: h5py.Group, name: str, path: str | Path) -> h5py.Dataset:
-    """The dataset ``name`` of a group, which may be a path of several groups.
+    """Return the dataset ``name`` of a group; the name may be a path.
 
-    path: the file, for messages. Raises DataError if there is none, or it leads to another place or file, or it
-    declares much more than it stores.
+    path: the file, for messages. Raises DataError if the dataset does not exist, is a link or external, or declares
+    much more than it stores.
     """
     found = member(group, name, path)
     if not isinstance(found, h5py.Dataset):
@@ -43,7 +43,7 @@ def dataset(group: h5py.Group, name: str, path: str | Path) -> h5py.Dataset:
     try:
         elsewhere = found.external or found.is_virtual
         declared, stored = found.nbytes if found.shape is not None else 0, found.id.get_storage_size()
-    except (OSError, ValueError, TypeError, RuntimeError) as error:  # a type that NumPy lacks, or a damaged one
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # a damaged type, or one that NumPy lacks
         raise DataError(f"{path}: '{name}' cannot be read ({reason(error)}). Get the file again.") from None
     if elsewhere:
         raise DataError(f"{path}: '{name}' takes its values from another file; refused. Store them in this one.")
@@ -57,7 +57,7 @@ def dataset(group: h5py.Group, name: str, path: str | Path) -> h5py.Dataset:
 
 
 def member(group: h5py.Group, name: str, path: str | Path) -> h5py.Group | h5py.Dataset:
-    """A member of a group, reached by hard links only. Raises DataError as :func:`dataset` does."""
+    """Return a member of a group, reached by hard links only. Raises DataError as in :func:`dataset`."""
     for part in name.split("/"):
         try:
             kind = group.get(part, getclass=True, getlink=True) if isinstance(group, h5py.Group) else None
@@ -72,9 +72,9 @@ def member(group: h5py.Group, name: str, path: str | Path) -> h5py.Group | h5py.
 
 
 def read_array(stored: h5py.Dataset, path: str | Path, rows: slice = slice(None)) -> np.ndarray:
-    """The numbers of a dataset, or some rows of it.
+    """Read the numbers of a dataset, or some rows.
 
-    Raises DataError if they are more than ``LARGEST_ARRAY_BYTES``, damaged, or no numbers.
+    Raises DataError if they exceed ``LARGEST_ARRAY_BYTES``, are damaged, or are not numbers.
     """
     values = _read(stored, path, rows)
     if values.dtype.kind not in "biuf":
@@ -83,10 +83,11 @@ def read_array(stored: h5py.Dataset, path: str | Path, rows: slice = slice(None)
 
 
 def read_column(stored: h5py.Dataset, path: str | Path, real: bool = False, hint: str = "") -> list[str]:
-    """The entries of a dataset (n,) of text or numbers, as text.
+    """Read a dataset (n,) of text or numbers as text.
 
-    real: whether numbers need not be whole. hint: what to do where they must be, a sentence. Raises DataError as
-    :func:`read_array` does."""
+    real: whether to accept real numbers. hint: what to do about real numbers if they are not accepted. Raises DataError
+    as in :func:`read_array`.
+    """
     values = _read(stored, path, slice(None))
     if values.ndim != 1:
         raise DataError(f"{path}: '{_name(stored)}' has shape {values.shape}; one entry each is expected.")
@@ -102,10 +103,10 @@ def read_column(stored: h5py.Dataset, path: str | Path, real: bool = False, hint
 
 
 def ragged_offset(file: h5py.File, modality: str, count: int, values: h5py.Dataset, source: Path) -> np.ndarray:
-    """``{modality}/offset`` of a file of ragged arrays, (n + 1,) int64: where each utterance's frames begin.
+    """Read ``{modality}/offset`` of a file of ragged arrays, (n + 1,) int64: the first frame of each utterance.
 
-    count: n. values: all frames of the modality. source: the file, for messages. Raises DataError unless both are whole
-    and belong together.
+    count: n. values: all frames of the modality. source: the file, for messages. Raises DataError if values and offset
+    are invalid or do not match.
     """
     offset = read_array(dataset(file, f"{modality}/offset", source), source)
     if values.ndim != 2 or values.dtype.kind not in "biuf":
@@ -126,10 +127,10 @@ def _read(stored: h5py.Dataset, path: str | Path, rows: slice) -> np.ndarray:
     size = row_bytes * (len(range(*rows.indices(len(stored)))) if stored.shape else 1)
     if size > LARGEST_ARRAY_BYTES:
         raise DataError(f"{path}: '{_name(stored)}' has {size} bytes, more than the limit of {LARGEST_ARRAY_BYTES}.")
-    wanted = rows if stored.shape else ()
+    selection = rows if stored.shape else ()
     try:
-        # A scalar comes as no array.
-        values = np.asarray(stored.asstr("utf-8")[wanted] if _is_text(stored) else stored[wanted])
+        # h5py does not return scalars as arrays.
+        values = np.asarray(stored.asstr("utf-8")[selection] if _is_text(stored) else stored[selection])
     except UnicodeDecodeError:
         raise DataError(f"{path}: '{_name(stored)}' holds text that is not UTF-8. Write it as UTF-8.") from None
     except (OSError, ValueError, TypeError, RuntimeError, MemoryError) as error:

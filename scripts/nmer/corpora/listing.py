@@ -1,4 +1,4 @@
-"""Labels written as names or numbers."""
+"""Conversion of labels written as names or numbers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 
 from nmer.errors import DataError, nearest
 
-MOST_NUMBERS = 20
-"""Labels with more different numbers are scores, unless the configuration names them as classes."""
+MAX_NUMERIC_CLASSES = 20
+"""More different numbers than this are scores, unless the configuration names them as classes."""
 
 
 def real_numbers(values: Sequence[str], path: str | Path, column: str) -> np.ndarray:
-    """(n,) float64 from text. Raises DataError, naming the column, for what is no finite number."""
+    """Convert text to (n,) float64. Raises DataError that names the column for values that are not finite numbers."""
     numbers = np.empty(len(values))
     for row, value in enumerate(values):
         try:
@@ -23,16 +23,16 @@ def real_numbers(values: Sequence[str], path: str | Path, column: str) -> np.nda
         except ValueError:
             numbers[row] = math.nan
         if not math.isfinite(numbers[row]):
-            raise DataError(f"{path}: '{value}' in the column '{column}' is no finite number. Correct it.")
+            raise DataError(f"{path}: '{value}' in the column '{column}' is not a finite number. Correct it.")
     return numbers
 
 
 def check_class_names(classes: Collection[str], path: str | Path, section: str) -> None:
-    """Raise DataError if the classes found are so many numbers that they are scores. section: the dataset's key."""
-    if len(classes) > MOST_NUMBERS and all(map(_is_number, classes)):
+    """Raise DataError if the classes are too many numbers and therefore scores. section: key of the dataset."""
+    if len(classes) > MAX_NUMERIC_CLASSES and all(map(_is_number, classes)):
         raise DataError(
-            f"{path}: the labels are {len(classes)} different numbers, more than {MOST_NUMBERS}: scores rather than "
-            f"classes. Set {section}.target: score, or name every class in {section}.classes."
+            f"{path}: the labels are {len(classes)} different numbers, more than {MAX_NUMERIC_CLASSES}: scores rather "
+            f"than classes. Set {section}.target: score, or name every class in {section}.classes."
         )
 
 
@@ -46,19 +46,19 @@ def _is_number(text: str) -> bool:
 def number_labels(
     values: Sequence[str | int], classes: Sequence[str] | None, path: str | Path
 ) -> tuple[np.ndarray, list[str]]:
-    """Label numbers (n,) int64 and class names in label order, from labels written as class names or as numbers 0, 1, …
+    """Convert labels, written as class names or numbers 0, 1, …, to numbers (n,) int64 and class names in label order.
 
-    classes: the names in label order; without them the names found, sorted, or the numbers found.
-    Raises DataError for a label that is neither a class nor a number of one.
+    classes: names in label order; by default the names in ``values``, sorted, or the numbers.
+    Raises DataError for a label that is neither a class nor the number of one.
     """
     written = [str(value) for value in values]
-    numbered = all(value.isdecimal() for value in written)
+    are_numbers = all(value.isdecimal() for value in written)
     if classes is None:
-        found = sorted(set(written), key=int) if numbered else sorted(set(written))
-        if numbered and [int(value) for value in found] != list(range(len(found))):
-            raise DataError(f"{path}: the label numbers {', '.join(found)} leave gaps. Name all in the key 'classes'.")
+        found = sorted(set(written), key=int) if are_numbers else sorted(set(written))
+        if are_numbers and [int(value) for value in found] != list(range(len(found))):
+            raise DataError(f"{path}: the label numbers {', '.join(found)} have gaps. Name all in the key 'classes'.")
         classes = found
-    if numbered and not set(written) <= set(classes):
+    if are_numbers and not set(written) <= set(classes):
         numbers = [int(value) for value in written]
         if max(numbers) >= len(classes):
             raise DataError(f"{path}: label {max(numbers)} is outside the {len(classes)} classes of the key 'classes'.")

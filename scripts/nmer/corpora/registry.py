@@ -1,18 +1,18 @@
-"""The layouts of corpora, found by name, and the files each one reads. Light: the plan imports it at parse time.
+"""Layouts of corpora by name, and the files that they read. The plan imports this module.
 
-A layout is one file in ``layouts/`` (or a user's own, named by the dataset's key ``file``) with one function::
+A layout is one file in ``layouts/``, or a custom file named by the dataset's key ``file``, with one function that
+returns a :class:`nmer.corpora.corpus.Corpus`::
 
     @layout("my_layout", files=("features.h5", "labels/*.csv"), standardize=("a",), folds=10)
     def read(source: Path, settings: CorpusSettings, *, my_option=1) -> Corpus: ...
 
-``files`` are patterns inside the dataset's folder, each of which must match (of a tuple of patterns, one); an empty
-``files`` means that the dataset's path is itself the one file. ``modality_files`` gives further patterns by modality,
-needed where the dataset has that modality. ``optional_files`` (patterns too) may be absent.
-``option_files`` names options whose value is a further file, relative to the corpus' folder. ``targets`` lists what
-labels can be: ``("classes", "score")`` where the layout also reads real-valued scores, default classes alone.
-``standardize`` names the modalities that are normalised by default, ``folds`` how many folds the corpus has unless the
-configuration says otherwise. ``classes`` names the classes in label order where the layout defines them. Keyword-only
-arguments are the layout's options (the dataset's key ``options``), limited by their annotations
+``files`` are required patterns inside the dataset's folder; of a tuple of patterns, one must match. If ``files`` is
+empty, the dataset's path is the only file. ``modality_files`` are additional patterns by modality, required if the
+dataset has that modality. ``optional_files`` are patterns that may match nothing. ``option_files`` names options whose
+value is another file, relative to the corpus' folder. ``targets`` lists the types of labels: ``("classes", "score")``
+if the layout also reads real-valued scores, by default only classes. ``standardize`` names the modalities that are
+normalised by default, ``folds`` the default number of folds, and ``classes`` the classes in label order if the layout
+defines them. Keyword-only arguments are options (the dataset's key ``options``), limited by their annotations
 (:mod:`nmer.options`).
 """
 
@@ -21,58 +21,56 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nmer.errors import ConfigError, DataError
 from nmer.metrics import CLASSES, SCORE
 from nmer.names import MODALITIES, modality_set
 from nmer.plugins import Declaration, Registry
 
-if TYPE_CHECKING:
-    from nmer.corpora.corpus import Corpus
-
-layouts: Registry[Callable[..., Corpus]] = Registry("layout", "layout", "nmer.corpora.layouts")
+layouts: Registry[Callable[..., Any]] = Registry("layout", "layout", "nmer.corpora.layouts")
 layout = layouts.register
 
 
 def check_classes(declaration: Declaration, classes: Sequence[str] | None, where: str) -> None:
-    """Raise ConfigError if the classes given are not those that the layout defines, in its label order.
+    """Raise ConfigError if the classes differ from those that the layout defines, or from its label order.
 
-    classes: names in label order, None = the layout's own. where: the key that gives them.
+    classes: names in label order, None = those of the layout. where: the key that names them.
     """
-    own = declaration.attributes.get("classes")
-    if own and classes is not None and list(classes) != list(own):
+    defined = declaration.attributes.get("classes")
+    if defined and classes is not None and list(classes) != list(defined):
         raise ConfigError(
-            f"{where}: layout '{declaration.name}' defines its labels as {numbered(own)}; {', '.join(classes)} would "
-            "rename them. Remove the key."
+            f"{where}: layout '{declaration.name}' defines its labels as {numbered(defined)}; {', '.join(classes)} "
+            "would rename them. Remove the key."
         )
 
 
 def check_target(declaration: Declaration, section: Mapping[str, Any], where: str) -> None:
-    """Raise ConfigError if a dataset has scores as its target, and a layout or a key that knows classes alone.
+    """Raise ConfigError if the target of a dataset is a score but its layout or a key supports classes only.
 
-    section: of the dataset. where: its key."""
+    section: section of the dataset. where: its key.
+    """
     if section.get("target", CLASSES) != SCORE:
         return
     if SCORE not in declaration.attributes.get("targets", (CLASSES,)):
-        raise ConfigError(f"{where}.target: layout '{declaration.name}' holds classes, no scores. Remove the key.")
+        raise ConfigError(f"{where}.target: layout '{declaration.name}' reads classes only. Remove the key.")
     if section.get("classes"):
         raise ConfigError(f"{where}.classes: a dataset with 'target: score' has no classes. Remove one of the keys.")
 
 
 def numbered(classes: Sequence[str]) -> str:
-    """Classes with their label numbers, for messages: ``0 = negative, 1 = positive``."""
+    """Return classes with their label numbers, for messages: ``0 = negative, 1 = positive``."""
     return ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
 
 
 def missing_modalities(found: Iterable[str], key: str) -> str:
-    """What to do where a corpus has fewer modalities than its dataset declares, as sentences that end a message.
+    """Return the end of a message about a corpus with fewer modalities than its dataset declares.
 
-    found: the modalities that are there. key: the one that declares them."""
-    own = modality_set(found)
+    found: existing modalities. key: the key that declares modalities.
+    """
     remedy = "Complete the corpus."
-    if own:
-        listed = ", ".join(own)
+    if found := modality_set(found):
+        listed = ", ".join(found)
         remedy = f"Modalities found: {listed}. Complete the corpus, or set {key} to [{listed}]."
     return remedy
 
@@ -85,25 +83,25 @@ def source_files(
     key: str = "modalities",
     options: Mapping[str, Any] | None = None,
 ) -> list[Path]:
-    """The files that a layout reads from a corpus, sorted; reads only the layout's declaration and folder listings.
+    """Return the files that a layout reads from a corpus, sorted. Reads only the declaration and folder listings.
 
-    source: the dataset's folder, or its file where the layout declares no files. file: a user's own layout file.
-    modalities: those of the dataset. key: the one that declares them, for messages. options: of the layout.
-    Raises DataError naming the missing file or pattern, ConfigError if there is no such layout.
+    source: the dataset's folder, or its file if the layout declares no files. file: file of a custom layout.
+    modalities: of the dataset. key: the key that declares them, for messages. options: of the layout. Raises DataError
+    that names the missing file or pattern, ConfigError for an unknown layout.
     """
     source = Path(source)
     try:
         source.exists()
     except PermissionError:
         raise DataError(
-            f"{source}: a folder above may not be entered (permission denied). Change its permissions."
+            f"{source}: a parent folder cannot be entered (permission denied). Change its permissions."
         ) from None
     attributes = layouts.declaration(layout_name, file).attributes
     required, by_modality = attributes.get("files", ()), attributes.get("modality_files", {})
     if not required and not by_modality:
         if not source.is_file():
-            instead = "is a folder" if source.is_dir() else "no such file"
-            raise DataError(f"{source}: {instead}. Layout '{layout_name}' reads one file; correct the path.")
+            problem = "is a folder" if source.is_dir() else "no such file"
+            raise DataError(f"{source}: {problem}. Layout '{layout_name}' reads one file; correct the path.")
         found = {source}
     else:
         optional = attributes.get("optional_files", ())
@@ -114,7 +112,7 @@ def source_files(
             found.add(_file_of_option(source, name, option))
     for path in sorted(found):
         if not os.access(path, os.R_OK):
-            raise DataError(f"{path}: may not be read (permission denied). Change its permissions.")
+            raise DataError(f"{path}: cannot be read (permission denied). Change its permissions.")
     return sorted(found)
 
 
@@ -122,10 +120,10 @@ def _files_of_folder(
     layout_name: str, source: Path, required: Iterable[str | tuple[str, ...]], optional: Iterable[str]
 ) -> set[Path]:
     if not source.is_dir():
-        instead = "is a file" if source.is_file() else "no such folder"
-        raise DataError(f"{source}: {instead}. Layout '{layout_name}' reads a folder; correct the path.")
+        problem = "is a file" if source.is_file() else "no such folder"
+        raise DataError(f"{source}: {problem}. Layout '{layout_name}' reads a folder; correct the path.")
     if not os.access(source, os.R_OK | os.X_OK):
-        raise DataError(f"{source}: may not be listed or entered (permission denied). Change its permissions.")
+        raise DataError(f"{source}: cannot be listed or entered (permission denied). Change its permissions.")
     found: set[Path] = set()
     for pattern in required:
         alternatives = (pattern,) if isinstance(pattern, str) else pattern
@@ -141,7 +139,7 @@ def _files_of_folder(
 
 
 def option_file(source: Path, name: str) -> Path:
-    """The file that an option names, relative to the corpus' folder. source: the corpus, a folder or a file."""
+    """Return the file that an option names, relative to the corpus' folder. source: the corpus, a folder or a file."""
     return (source if source.is_dir() else source.parent) / name
 
 
@@ -156,15 +154,15 @@ def _file_of_option(source: Path, name: str, option: str) -> Path:
 
 def _files_of_modalities(source: Path, patterns: Mapping[str, str], modalities: Sequence[str], key: str) -> set[Path]:
     matches = {m: _matches(source, pattern) for m, pattern in patterns.items()}
-    there = [m for m, files in matches.items() if files and m in modalities]
+    present = [m for m, files in matches.items() if files and m in modalities]
     for m in modalities:
         if m in matches and not matches[m]:
-            raise DataError(f"{source / patterns[m]}: no such file. {missing_modalities(there, key)}")
-    return {path for m in there for path in matches[m]}
+            raise DataError(f"{source / patterns[m]}: no such file. {missing_modalities(present, key)}")
+    return {path for m in present for path in matches[m]}
 
 
 def relative_name(file: Path, source: Path) -> str:
-    """Name of a source file as stored and reported: relative to the corpus' folder, with forward slashes."""
+    """Return the name of a source file relative to the corpus' folder, with forward slashes."""
     folder = source if source.is_dir() else source.parent
     return file.relative_to(folder).as_posix() if file.is_relative_to(folder) else file.name
 

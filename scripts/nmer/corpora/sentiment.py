@@ -1,4 +1,4 @@
-"""The sentiment of CMU-MOSI and CMU-MOSEI, from -3 to 3: as a label, and from a table beside a pickle (SPEC 5.2)."""
+"""Sentiment of CMU-MOSI and CMU-MOSEI, from -3 to 3: conversion to labels, and tables of sentiments (SPEC 5.2)."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LARGEST_SENTIMENT = 3.0
 
 @dataclass(frozen=True)
 class Sentiments:
-    """Sentiments by utterance id, as ``path`` holds them."""
+    """Sentiments by utterance id, from the table ``path``."""
 
     path: Path
     by_id: dict[str, float]
 
-    def of(self, ids: Sequence[str]) -> np.ndarray:
-        """(n,) float64 of some utterances. Raises DataError if one has no row."""
+    def lookup(self, ids: Sequence[str]) -> np.ndarray:
+        """Return the sentiments of utterances, (n,) float64. Raises DataError if one has no row."""
         absent = [name for name in ids if name not in self.by_id]
         if absent:
             raise DataError(
@@ -38,8 +38,10 @@ class Sentiments:
 
 
 def read_sentiments(path: Path) -> Sentiments:
-    """A CSV with the columns ``id`` and ``sentiment``. Raises DataError if it is damaged, an id is in two rows, or a
-    sentiment is outside -3..3."""
+    """Read a CSV with the columns ``id`` and ``sentiment``.
+
+    Raises DataError if it is damaged, an id occurs twice, or a sentiment is outside -3..3.
+    """
     columns = read_listing(path, ("id", "sentiment"))
     repeated = [name for name, count in Counter(columns["id"]).items() if count > 1]
     if repeated:
@@ -52,10 +54,10 @@ def read_sentiments(path: Path) -> Sentiments:
     return Sentiments(path, dict(zip(columns["id"], values.tolist(), strict=True)))
 
 
-def understand_sentiment(sentiment: np.ndarray, target: str) -> tuple[np.ndarray, list[str], str]:
-    """Labels, class names and a note on them, of sentiments (n,): the sentiments themselves, or two classes."""
+def sentiment_labels(sentiment: np.ndarray, target: str) -> tuple[np.ndarray, list[str], str]:
+    """Convert sentiments (n,) to labels, class names and a note: scores or two classes, depending on ``target``."""
     if target == SCORE:
         return sentiment, [], describe_scores(sentiment)
-    found = f"; sentiments run from {sentiment.min():g} to {sentiment.max():g}" if len(sentiment) else ""
-    note = f"Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above){found}."
+    value_range = f"; sentiments range from {sentiment.min():g} to {sentiment.max():g}" if len(sentiment) else ""
+    note = f"Classes: 0 = negative (sentiment below 0), 1 = positive (0 and above){value_range}."
     return (sentiment >= 0).astype(np.int64), list(CLASSES), note

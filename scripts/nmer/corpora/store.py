@@ -1,7 +1,7 @@
-"""The feature store ``features/{dataset}.h5``: written once from a corpus, then only read.
+"""Read access to the feature store ``features/{dataset}.h5``.
 
-Holds features, labels, folds and their statistics; knows nothing of noise or of how the corpus was laid out. How it is
-written is in :mod:`nmer.corpora.store_writer`.
+The store contains features, labels, folds and their statistics, independent of noise and of the corpus layout.
+:mod:`nmer.corpora.store_writer` writes it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from nmer.metrics import CLASSES
 from nmer.names import SPLITS, modality_set
 
 SCOPES = ("stored", "valid_frames")
-"""Over what the variance is taken: all stored frames, or those that are not all zero (SPEC 2.6)."""
+"""Frames that the variance is computed over: all stored frames, or those that are not all zero (SPEC 2.6)."""
 
 
 class Attributes(TypedDict):
-    """repairs: modality -> kind -> count. sources: file -> SHA-256. target: absent where it is classes."""
+    """Attributes of a store. repairs: modality -> kind -> count. sources: file -> SHA-256. target: none for classes."""
 
     target: NotRequired[str]
     classes: list[str]
@@ -35,10 +35,10 @@ class Attributes(TypedDict):
 
 
 class FeatureStore:
-    """Read access to a feature store; a context manager.
+    """An open feature store; a context manager.
 
-    Raises DataError, naming the file, if it is missing, truncated or not a feature store. needs_folds: whether a store
-    without folds counts as incomplete.
+    Raises DataError that names the file if it is missing, truncated or not a feature store. needs_folds: whether to
+    refuse a store without folds.
     """
 
     def __init__(self, path: str | Path, needs_folds: bool = True) -> None:
@@ -62,100 +62,100 @@ class FeatureStore:
 
     @cached_property
     def attributes(self) -> Attributes:
-        """What the file says of itself."""
+        """Return the attributes of the file."""
         return cast(Attributes, {name: json.loads(value) for name, value in self._file.attrs.items()})
 
     @property
     def target(self) -> str:
-        """What the labels are: ``classes`` or ``score``."""
+        """Return the type of the labels: ``classes`` or ``score``."""
         return self.attributes.get("target", CLASSES)
 
     @property
     def classes(self) -> list[str]:
-        """Class names in label order; none of scores."""
+        """Return class names in label order; empty for scores."""
         return self.attributes["classes"]
 
     @property
     def dims(self) -> dict[str, int]:
-        """Width of each modality."""
+        """Return the width of each modality."""
         return self.attributes["dims"]
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Those of a, v, l that the corpus has, in this order."""
+        """Return the modalities of the corpus, in the order a, v, l."""
         return modality_set(self.dims)
 
     @property
     def repairs(self) -> dict[str, dict[str, int]]:
-        """Non-finite values that were replaced by 0: modality -> kind -> count."""
+        """Return counts of non-finite values replaced by 0: modality -> kind -> count."""
         return self.attributes["repairs"]
 
     @property
     def sources(self) -> dict[str, str]:
-        """SHA-256 of every file of the corpus."""
+        """Return the SHA-256 of every file of the corpus."""
         return self.attributes["sources"]
 
     @cached_property
     def ids(self) -> list[str]:
-        """Utterance ids, n of them."""
+        """Return the n utterance ids."""
         ids: list[str] = self._file["utterance/id"].asstr()[()].tolist()
         return ids
 
     @cached_property
     def speakers(self) -> list[str]:
-        """Speaker (or video) of each utterance."""
+        """Return the speaker (or video) of each utterance."""
         speakers: list[str] = self._file["utterance/speaker"].asstr()[()].tolist()
         return speakers
 
     @cached_property
     def labels(self) -> NDArray[np.int64] | NDArray[np.float64]:
-        """(n,) class numbers, or scores."""
+        """Return class numbers or scores, (n,)."""
         labels: NDArray[np.int64] | NDArray[np.float64] = self._file["utterance/label"][()]
         return labels
 
     @cached_property
     def folds(self) -> list[int]:
-        """Fold numbers, from 1."""
+        """Return the fold numbers, from 1."""
         return sorted(int(number) for number in self._file["fold"])
 
     def fold(self, number: int) -> dict[str, np.ndarray]:
-        """Split -> (k,) int64 indices of its utterances."""
+        """Return split -> indices of its utterances, (k,) int64. Raises DataError for an unknown fold."""
         if number not in self.folds:
             raise DataError(f"{self.path}: has no fold {number}; it has {self.folds[0]} to {self.folds[-1]}.")
         return {split: self._file[f"fold/{number}/{split}"][()] for split in SPLITS}
 
     def offset(self, modality: str) -> NDArray[np.int64]:
-        """(n + 1,): utterance i is frames offset[i] to offset[i + 1] of ``values``."""
+        """Return the offset, (n + 1,): utterance i has the frames offset[i] to offset[i + 1] of ``values``."""
         return self._offsets[modality]
 
     def values(self, modality: str) -> h5py.Dataset:
-        """All frames of a modality, (total frames, dim) float32, as an open HDF5 dataset: slice it to read."""
+        """Return all frames of a modality, (total frames, dim) float32, as an open HDF5 dataset; slicing reads."""
         return self._file[modality]["values"]
 
     def utterance(self, modality: str, index: int) -> NDArray[np.float32]:
-        """(frames, dim) of one utterance."""
+        """Return one utterance, (frames, dim)."""
         start, stop = self._offsets[modality][index : index + 2]
         frames: NDArray[np.float32] = self.values(modality)[start:stop]
         return frames
 
     def variance(self, modality: str, scope: str = "stored") -> float:
-        """One scalar over all elements, in the corruption space (SPEC 2.6). scope: ``stored`` or ``valid_frames``."""
+        """Return the variance over all elements in the corruption space (SPEC 2.6). scope: one of ``SCOPES``."""
         return float(self._file[modality].attrs[f"variance_{scope}"])
 
     def constant_dimensions(self, modality: str) -> int:
-        """How many dimensions have the same value in all stored frames."""
+        """Return the number of dimensions with the same value in all stored frames."""
         return int(self._file[modality].attrs["constant_dimensions"])
 
     def zero_utterances(self, modality: str) -> int:
-        """How many utterances hold nothing but zeros, after repair."""
+        """Return the number of utterances that contain only zeros after repair."""
         return int(self._file[modality].attrs["zero_utterances"])
 
     def normalisation(self, fold: int, modality: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """Mean and standard deviation, each (dim,) float64, of a fold's training split; None if not standardised."""
+        """Return mean and standard deviation of a training split, each (dim,) float64; None if not standardised."""
         return self._pair(f"fold/{fold}/norm/{modality}")
 
     def corruption_space(self, modality: str) -> tuple[np.ndarray, np.ndarray] | None:
-        """mu_D and sigma_D of SPEC 2.6, each (dim,) float64, over the whole dataset; None stands for 0 and 1."""
+        """Return mu_D and sigma_D of SPEC 2.6 over the whole dataset, each (dim,) float64; None means 0 and 1."""
         return self._pair(f"{modality}/corruption")
 
     @cached_property

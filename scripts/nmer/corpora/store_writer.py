@@ -1,4 +1,4 @@
-"""Writing a feature store from a corpus: values, repairs, and the statistics of every fold."""
+"""Writing of a feature store from a corpus: values, repairs and statistics of every fold."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from nmer.progress import progress
 def write_store(
     corpus: Corpus, settings: CorpusSettings, path: str | Path, sources: Mapping[str, str] | None = None
 ) -> list[str]:
-    """Write a corpus as a feature store, atomically, a block of utterances in memory at a time.
+    """Write a corpus as a feature store, atomically and with one block of utterances in memory at a time.
 
     sources: name of each source file -> SHA-256. Returns warnings about the values. Raises DataError if a source file
-    turns out to be damaged, or a modality to hold the same frame throughout.
+    is damaged, or all frames of a modality are equal.
     """
     standardised = [m for m in settings.standardize if m not in corpus.normalised]
     total = sum(4 * corpus.dims[m] * int(corpus.lengths[m].sum()) for m in corpus.modalities)
@@ -58,7 +58,7 @@ def _write_utterances(file: h5py.File, corpus: Corpus, target: str) -> None:
 
 
 def _training_groups(corpus: Corpus) -> tuple[np.ndarray, dict[int, list[int]]]:
-    """Utterances that the same folds train on form a group: (n,) group of each, and fold -> its training groups."""
+    """Group utterances by the folds that train on them. Returns (n,) group of each, and fold -> training groups."""
     if not corpus.folds:
         return np.zeros(len(corpus.ids), int), {}
     trained_on = np.zeros((len(corpus.folds), len(corpus.ids)), bool)
@@ -71,7 +71,7 @@ def _training_groups(corpus: Corpus) -> tuple[np.ndarray, dict[int, list[int]]]:
 def _write_modality(
     file: h5py.File, corpus: Corpus, modality: str, standardised: bool, advance: Callable[[int], object]
 ) -> tuple[dict[str, int], list[str]]:
-    """Write frames and statistics of one modality; returns what was repaired, and warnings about the values."""
+    """Write frames and statistics of one modality. Returns counts of repairs, and warnings about the values."""
     offset = np.concatenate([[0], np.cumsum(corpus.lengths[modality])]).astype(np.int64)
     values = create_values(file, modality, int(offset[-1]), corpus.dims[modality])
     values.parent["offset"] = offset
@@ -87,45 +87,47 @@ def _write_modality(
         advance(frames.nbytes)
     _write_statistics(corpus, modality, values.parent, moments, standardised)
     for number, groups in groups_of_fold.items():
-        given = corpus.normalisation.get(number, {}).get(modality)
+        released = corpus.normalisation.get(number, {}).get(modality)
         training = moments.of(groups)
-        _write_pair(file, f"fold/{number}/norm/{modality}", given or (training.mean, training.spread))
+        _write_pair(file, f"fold/{number}/norm/{modality}", released or (training.mean, training.spread))
     return add_counts(repairs, {}), outliers.warnings(modality, moments.of(), standardised)
 
 
 def _read_block(
     corpus: Corpus, modality: str, offset: np.ndarray, first: int, last: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of utterances ``first`` to ``last`` (excluded), (rows, dim) float32, not yet repaired, and where in them
-    each utterance begins and the last one ends."""
+    """Read utterances ``first`` to ``last`` (excluded).
+
+    Returns frames (rows, dim) float32, not yet repaired, and the bounds of the utterances in them.
+    """
     bounds = offset[first : last + 1] - offset[first]
     frames = np.empty((bounds[-1], corpus.dims[modality]), np.float32)
     for index, (start, stop) in enumerate(pairwise(bounds.tolist()), start=first):
-        utterance, place = np.asarray(corpus.features(modality, index)), frames[start:stop]
-        if utterance.shape != place.shape:
+        utterance, target = np.asarray(corpus.features(modality, index)), frames[start:stop]
+        if utterance.shape != target.shape:
             raise DataError(
                 f"{corpus.files.get(modality, 'the corpus')}: utterance '{corpus.ids[index]}' has shape "
-                f"{utterance.shape}; its reader declared {place.shape}."
+                f"{utterance.shape}; its reader declared {target.shape}."
             )
-        cast(utterance, place)
+        cast(utterance, target)
     return frames, bounds
 
 
 def _write_statistics(
     corpus: Corpus, modality: str, group: h5py.Group, moments: GroupedMoments, standardised: bool
 ) -> None:
-    everything, valid = moments.of(), moments.of(zeros=False)
-    constant = int((everything.variance == 0).sum())
+    stored, valid = moments.of(), moments.of(zeros=False)
+    constant = int((stored.variance == 0).sum())
     if constant == corpus.dims[modality]:
         raise DataError(
             f"{corpus.files.get(modality, 'the corpus')}: modality '{modality}' is the same in all frames (once NaN "
             "and infinities are 0). It carries no information, and no SNR can be defined. Correct the features."
         )
-    space = (everything.mean, everything.spread) if standardised else None
+    space = (stored.mean, stored.spread) if standardised else None
     if space is not None:
         _write_pair(group, "corruption", space)
     centre, scale = space or (0.0, 1.0)
-    for scope, part in zip(SCOPES, (everything, valid), strict=True):
+    for scope, part in zip(SCOPES, (stored, valid), strict=True):
         group.attrs[f"variance_{scope}"] = part.pooled_variance(centre, scale)
     group.attrs["constant_dimensions"] = constant
     group.attrs["zero_utterances"] = moments.zero_utterances

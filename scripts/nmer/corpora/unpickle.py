@@ -1,11 +1,11 @@
-"""Reads pickles of NumPy arrays and plain containers without running anything that the file asks for.
+"""Safe reading of pickles of NumPy arrays and plain containers, without executing anything.
 
-The layouts of CMU-MOSEI and CMU-MOSI are pickles, and a pickle may name any function to be called. Here no name
-leads to a real function: the few that NumPy's own pickles use lead to stand-ins that only hold data, turned into
-arrays at the end; every other name is refused. This is the only place where the project reads a pickle.
+CMU-MOSEI and CMU-MOSI are distributed as pickles, and a pickle can call any function. Here no name resolves to a real
+function: the few names in NumPy's pickles resolve to stand-ins that only store data and become arrays at the end. All
+other names are refused. The project reads pickles nowhere else.
 
-An entry of a dictionary that is no plain data (an array of Python objects, say) is refused when it is used, not when
-the file is read: a reader ignores most entries.
+A dictionary entry that is not plain data, such as an array of Python objects, is refused only when it is used, because
+readers ignore most entries.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ import numpy as np
 from nmer.errors import DataError
 
 PLAIN_KINDS = "biufSU"
-"""Kinds of NumPy types that hold no Python object: booleans, integers, floats, bytes, text."""
+"""Kinds of NumPy types without Python objects: booleans, integers, floats, bytes, text."""
 
 LARGEST_EMPTY = 10**7
-"""Most elements of an array of empty texts, whose declared shape no content proves."""
+"""Largest array of empty text, whose declared shape cannot be checked against its content."""
 
 
 def load_pickle(path: str | Path, limit_bytes: int) -> object:
-    """Dicts, lists, tuples, sets, text, bytes, numbers and NumPy arrays of them, as the file holds them.
+    """Read dicts, lists, tuples, sets, text, bytes, numbers and NumPy arrays of them.
 
     limit_bytes: size above which the file is refused. Arrays may be read-only. Text of Python 2 is read as Latin-1. In
-    dictionaries :class:`Unreadable` stands for an entry that is anything else.
-    Raises DataError if the file is missing, too large, damaged, or asks for anything else, naming it.
+    dictionaries, :class:`Unreadable` replaces entries of other types.
+    Raises DataError if the file is missing, too large, damaged, or contains anything else.
     """
     path = Path(path)
     try:
@@ -53,26 +53,25 @@ def load_pickle(path: str | Path, limit_bytes: int) -> object:
         raise
     except Exception as error:  # a damaged pickle can raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: not a whole pickle ({reason}). Download the file again.") from None
+        raise DataError(f"{path}: damaged pickle ({reason}). Download the file again.") from None
 
 
 def _check_memory(stream: BinaryIO) -> None:
-    """Refuse a pickle that numbers its remembered objects far beyond how many it has: the unpickler would reserve, and
-    touch, gigabytes for a file of a few bytes."""
+    """Refuse memo indices beyond the number of objects: the unpickler would allocate gigabytes for a tiny file."""
     for count, (opcode, argument, _position) in enumerate(pickletools.genops(stream)):
         if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and isinstance(argument, int) and argument > count:
-            raise _RefusedError("numbers its objects wrongly")
+            raise _RefusedError("has invalid memo indices")
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """Stands in a dictionary for an entry that is no plain data. reason: what it is, to follow the entry's name."""
+    """Placeholder for a dictionary entry that is not plain data. reason: follows the name of the entry in messages."""
 
     reason: str
 
 
 class _RefusedError(Exception):
-    """The pickle asks for something that is not plain data."""
+    """The pickle contains something that is not plain data."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -87,7 +86,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _Call:
-    """A stand-in for a function. It cannot be altered by the pickle, which may try to set its state."""
+    """A stand-in for a function. A pickle cannot change its state."""
 
     __slots__ = ("_function",)
 
@@ -127,7 +126,7 @@ class _Type:
 
 
 class _Array:
-    """A stand-in for ``numpy.ndarray``: the state that its pickle sets."""
+    """A stand-in for ``numpy.ndarray``: the state set by its pickle."""
 
     __slots__ = ("state",)
 
@@ -146,7 +145,7 @@ class _Array:
 
 
 def _array_of_text(content: object) -> np.ndarray:
-    """An array of objects, allowed where every object is text or bytes (identifiers)."""
+    """Convert an array of objects, allowed if every object is text or bytes (identifiers)."""
     if not isinstance(content, list) or not all(isinstance(item, str | bytes) for item in content):
         raise _RefusedError("holds an array of Python objects other than text")
     return np.array([item.decode("latin1") if isinstance(item, bytes) else item for item in content], dtype=np.str_)
@@ -159,9 +158,9 @@ def _from_bytes(
     if dtype.kind == "O":
         raise _RefusedError("holds an array of Python objects")
     raw = content.encode("latin1") if isinstance(content, str) else content  # Python 2 wrote bytes as text
-    if dtype.itemsize == 0:  # an array of empty text, which takes room nonetheless
+    if dtype.itemsize == 0:  # an array of empty text, which still allocates memory
         if math.prod(shape) > LARGEST_EMPTY:
-            raise _RefusedError(f"holds {math.prod(shape)} empty texts")
+            raise _RefusedError(f"contains {math.prod(shape)} empty texts")
         return np.zeros(shape, dtype)
     return np.frombuffer(raw, dtype).reshape(shape, order=order)
 
@@ -176,7 +175,7 @@ def _scalar(kind: _Type, content: str | bytes) -> object:
 def _frombuffer(
     content: str | bytes, kind: _Type, shape: tuple[int, ...], order: Literal["C", "F"] = "C"
 ) -> np.ndarray | Unreadable:
-    """How protocol 5 writes an array."""
+    """Restore an array written with protocol 5."""
     try:
         return _from_bytes(content, kind, shape, order)
     except _RefusedError as refusal:
@@ -184,14 +183,14 @@ def _frombuffer(
 
 
 def _encode(text: str, encoding: str = "latin1") -> bytes:
-    """How protocol 2 writes bytes."""
+    """Restore bytes written with protocol 2."""
     if encoding not in ("latin1", "latin-1"):
         raise _RefusedError(f"asks for the encoding {encoding}")
     return text.encode("latin1")
 
 
 def _empty_bytes() -> bytes:
-    """How protocol 2 writes no bytes at all."""
+    """Restore empty bytes written with protocol 2."""
     return b""
 
 
@@ -217,7 +216,7 @@ _STAND_INS = _stand_ins()
 
 
 def _plain(value: object, seen: dict[int, object]) -> object:
-    """The value with every stand-in replaced; ``seen`` makes shared containers cost their size only once."""
+    """Replace all stand-ins in a value. ``seen`` ensures that shared containers are converted once."""
     if isinstance(value, _Array):
         return value.array()
     if isinstance(value, Unreadable):
@@ -239,5 +238,5 @@ def _entry(value: object, seen: dict[int, object]) -> object:
         return _plain(value, seen)
     except _RefusedError as refusal:
         return Unreadable(str(refusal))
-    except Exception as error:  # what is damaged matters only to a reader that uses it
+    except Exception as error:  # damage matters only if a reader uses the entry
         return Unreadable(f"is damaged ({' '.join(str(error).split()) or type(error).__name__})")

@@ -1,4 +1,4 @@
-"""What the generic layouts share: from a table of utterances to ids, labels, speakers and folds."""
+"""Parsing of tables of utterances into ids, labels, speakers and folds, for the generic layouts."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from nmer.metrics import SCORE
 
 @dataclass(frozen=True)
 class Utterances:
-    """ids, speakers: n strings. labels: (n,) int64, or float64 scores. classes: names in label order, none of scores.
-    folds: as in ``Corpus``.
+    """A parsed table of utterances.
 
-    notes: sentences on how the table was understood.
+    ids, speakers: n strings. labels: (n,) int64, or float64 scores. classes: names in label order, empty for scores.
+    folds: as in ``Corpus``. notes: sentences on the interpretation of the table.
     """
 
     ids: list[str]
@@ -38,15 +38,15 @@ class Utterances:
     notes: list[str]
 
 
-def understand(
-    columns: Mapping[str, list[str]], protocol: str, settings: CorpusSettings, place: str, given: Folds | None = None
+def parse_utterances(
+    columns: Mapping[str, list[str]], protocol: str, settings: CorpusSettings, place: str, stored: Folds | None = None
 ) -> Utterances:
-    """Utterances from the columns ``id``, ``label`` and, where present, ``speaker``, ``split``, ``fold``.
+    """Parse the columns ``id``, ``label`` and, if present, ``speaker``, ``split``, ``fold``.
 
-    protocol: ``column`` takes the folds from ``split`` or ``fold``, ``leave_one_group_out`` from ``speaker``,
-    ``stratified`` makes ``settings.folds`` of them by label, keeping each speaker in one part.
-    given: folds that the corpus states outright, instead. place: the file, for messages.
-    No folds are made where the settings need none. Raises DataError naming file and column.
+    protocol: ``column`` reads folds from ``split`` or ``fold``, ``leave_one_group_out`` makes one per ``speaker``,
+    ``stratified`` makes ``settings.folds`` by label and keeps each speaker in one part.
+    stored: folds stored in the corpus, used if given. place: the file, for messages.
+    Folds are omitted if the settings do not need them. Raises DataError that names file and column.
     """
     labels, classes, note = _labels(columns["label"], settings, place)
     speakers = columns.get("speaker")
@@ -55,13 +55,13 @@ def understand(
         notes.append("No column 'speaker': whether splits share speakers cannot be checked.")
     if not settings.needs_folds:
         return Utterances(columns["id"], labels, classes, speakers or list(columns["id"]), {}, notes)
-    folds = given or _folds(columns, labels, protocol, settings, place)
+    folds = stored or _folds(columns, labels, protocol, settings, place)
     notes.append(f"Folds: {len(folds)}, {_DESCRIPTIONS[protocol]}.")
     return Utterances(columns["id"], labels, classes, speakers or list(columns["id"]), folds, notes)
 
 
 def _labels(column: list[str], settings: CorpusSettings, place: str) -> tuple[np.ndarray, list[str], str]:
-    """Labels, class names and a note on them."""
+    """Return labels, class names and a note on them."""
     if settings.target == SCORE:
         scores = real_numbers(column, place, "label")
         return scores, [], describe_scores(scores)
@@ -72,14 +72,14 @@ def _labels(column: list[str], settings: CorpusSettings, place: str) -> tuple[np
 
 
 def describe_scores(scores: np.ndarray) -> str:
-    """A note on the scores of a corpus, (n,)."""
-    found = f" from {scores.min():g} to {scores.max():g}" if len(scores) else ""
-    return f"Target: a score, here{found}."
+    """Return a note on the scores of a corpus, (n,)."""
+    value_range = f" from {scores.min():g} to {scores.max():g}" if len(scores) else ""
+    return f"Target: a score{value_range}."
 
 
 _DESCRIPTIONS = {
-    "column": "as the column says",
-    "given": "as the file says",
+    "column": "from the column",
+    "given": "from the file",
     "leave_one_group_out": "one speaker left out in each, the next one for validation",
     "stratified": "stratified by label, the next part for validation",
 }

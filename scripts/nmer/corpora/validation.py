@@ -1,4 +1,4 @@
-"""Checks a corpus before it is stored, and reports its sizes beside the paper's (Table 1)."""
+"""Validation of a corpus before it is stored, and the validation report with the paper's sizes (Table 1)."""
 
 from __future__ import annotations
 
@@ -32,19 +32,19 @@ PUBLISHED = {
         "sizes": {"train": 16265, "val": 1869, "test": 4643},
     },
 }
-"""The paper's Table 1 and, for the validation split that it leaves out, SPEC 5.1 and 5.2. IEMOCAP's sizes are those of
-the fold that tests Ses01M."""
+"""The paper's Table 1; validation splits, which it omits, from SPEC 5.1 and 5.2. IEMOCAP's sizes are those of the fold
+that tests Ses01M."""
 
-MOST_CLASS_LIKE = 3
-"""Scores with no more different values are probably classes."""
+MAX_CLASS_LIKE_VALUES = 3
+"""Scores with at most this many different values are probably classes."""
 
 _UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def check(corpus: Corpus, settings: CorpusSettings, source: str | Path | None = None) -> None:
-    """Raise DataError, naming file or key, if the corpus cannot be trained and tested on. Reads no features.
+    """Raise DataError that names file or key if the corpus is not usable for training and test. Reads no features.
 
-    source: the corpus' file or folder, for messages.
+    source: file or folder of the corpus, for messages.
     """
     section = f"datasets.{settings.dataset}"
     _check_arrays(corpus, section, settings)
@@ -67,7 +67,7 @@ def check(corpus: Corpus, settings: CorpusSettings, source: str | Path | None = 
 
 
 def _check_arrays(corpus: Corpus, section: str, settings: CorpusSettings) -> None:
-    """Whether the reader returned what :class:`Corpus` says; a custom reader may not."""
+    """Check that a reader, which may be custom, returned what :class:`Corpus` documents."""
     count, layout, modalities = len(corpus.ids), settings.layout, settings.modalities
     with converting(f"{section}, layout '{layout}'", "Correct its reader: see the documentation of Corpus."):
         scores, arrays = settings.target == SCORE, {f"lengths[{m}]": corpus.lengths[m] for m in modalities}
@@ -85,11 +85,11 @@ def _check_arrays(corpus: Corpus, section: str, settings: CorpusSettings) -> Non
                 if index.ndim != 1 or outside:
                     wrong.append(f"folds[{number}][{split}]")
     if wrong:
-        whole = "lengths and folds are arrays of whole numbers, labels one of real numbers, without classes"
-        whole = whole if scores else "labels, lengths and folds are arrays of whole numbers"
+        expected = "lengths and folds are arrays of whole numbers, labels one of real numbers, without classes"
+        expected = expected if scores else "labels, lengths and folds are arrays of whole numbers"
         raise DataError(
             f"{section}: the reader of layout '{layout}' returned {', '.join(wrong)} unlike what is documented for "
-            f"Corpus ({count} utterances; {whole}). Correct it."
+            f"Corpus ({count} utterances; {expected}). Correct it."
         )
 
 
@@ -102,7 +102,7 @@ def _all_text(names: Sequence[object]) -> bool:
 
 
 def background(corpus: Corpus) -> str:
-    """What was dropped, and how the files were understood, as sentences that follow a message about the corpus."""
+    """Return sentences on dropped utterances and the interpretation of the files, to append to a message."""
     dropped = "".join(f" {count} dropped: {reason}." for reason, count in corpus.dropped.items() if count)
     return dropped + "".join(f" {note}" for note in corpus.notes)
 
@@ -111,7 +111,7 @@ def _check_utterances(corpus: Corpus, section: str, source: str | Path | None) -
     repeated = [identifier for identifier, count in Counter(corpus.ids).items() if count > 1]
     if repeated:
         where = f"{section} ({source})" if source else section
-        more = f" ({len(repeated)} such ids in all)" if len(repeated) > 1 else ""
+        more = f" ({len(repeated)} such ids)" if len(repeated) > 1 else ""
         raise DataError(
             f"{where}: utterance id '{repeated[0]}' occurs more than once, {_places(corpus, repeated[0])}{more}. Make "
             "ids unique."
@@ -155,21 +155,21 @@ def _check_classes(corpus: Corpus, section: str) -> None:
 
 
 def _places(corpus: Corpus, identifier: str) -> str:
-    """In which splits an utterance is, and as the how manieth of the corpus."""
+    """Describe the positions of an utterance in the corpus and the splits that contain it."""
     rows = [row for row, name in enumerate(corpus.ids) if name == identifier]
     number, fold = next(iter(corpus.folds.items()), (0, {}))
-    told = []
+    places = []
     for row in rows:
         splits = [split for split in SPLITS if row in fold.get(split, ())]
         of_fold = f" in fold {number}" if len(corpus.folds) > 1 else ""
-        told.append(f"as number {row + 1} ({', '.join(splits) or 'no split'}{of_fold})")
-    return " and ".join(told)
+        places.append(f"as number {row + 1} ({', '.join(splits) or 'no split'}{of_fold})")
+    return " and ".join(places)
 
 
 def _check_modality(corpus: Corpus, modality: str, expected: int | None, section: str) -> None:
     place = corpus.files.get(modality, section)
     if corpus.dims[modality] < 1:
-        raise DataError(f"{place}: features of modality '{modality}' are 0 wide; at least one dimension is needed.")
+        raise DataError(f"{place}: modality '{modality}' has no dimensions. Correct the file.")
     if expected is not None and corpus.dims[modality] != expected:
         raise DataError(
             f"{place}: features have {corpus.dims[modality]} dimensions, but {section}.dims.{modality} is {expected}. "
@@ -192,13 +192,13 @@ def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> N
                 f"{place}: the {split} split has fewer than 2 {few}: all of its {len(fold[split])} utterances are "
                 f"{value}.{background(corpus)}"
             )
-    for names, what in ((corpus.ids, "utterance"), (corpus.speakers, "speaker or video")):
+    for names, kind in ((corpus.ids, "utterance"), (corpus.speakers, "speaker or video")):
         split_of: dict[str, str] = {}
         for split in SPLITS:
             for index in fold[split]:
                 if split_of.setdefault(names[index], split) != split:
                     raise DataError(
-                        f"{place}: {what} '{names[index]}' is in both the {split_of[names[index]]} and the {split} "
+                        f"{place}: {kind} '{names[index]}' is in both the {split_of[names[index]]} and the {split} "
                         "split. Splits must not share any."
                     )
 
@@ -206,12 +206,12 @@ def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> N
 def report(
     corpus: Corpus, settings: CorpusSettings, store: FeatureStore, warnings: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The validation report, ready for JSON: sizes, class counts, repairs, warnings, the paper's figures.
+    """Return the validation report for JSON: sizes, class counts, repairs, warnings, the paper's numbers.
 
-    store: the corpus as stored, which knows its variances and repairs. warnings: of writing it.
+    store: the stored corpus with its variances and repairs. warnings: warnings from writing the store.
     """
     folds = [_describe_fold(store, number) for number in store.folds]
-    # The paper's Table 1 counts classes, which scores have none of.
+    # The paper's Table 1 counts classes, so it does not apply to scores.
     comparable = not settings.synthetic and settings.target != SCORE
     published = PUBLISHED.get(settings.paper_name or "") if comparable else None
     scores = {"scores": _describe_scores(store.labels)} if settings.target == SCORE else {}
@@ -250,14 +250,14 @@ def report(
 
 
 def summary(described: Mapping[str, Any]) -> str:
-    """The report in a few lines, for a person. described: what :func:`report` returns."""
+    """Format the report in a few lines. described: the result of :func:`report`."""
     folds = described["folds"]
-    shown = _fold_to_compare(folds, described["published"])
+    compared = _fold_to_compare(folds, described["published"])
     return "\n".join(
         [
             f"{described['dataset']}, layout {described['layout']}: {described['utterances']} utterances, "
             f"{described['speakers']} speakers or videos, {len(folds)} fold{'s' * (len(folds) > 1)}",
-            *(f"  {line}" for line in _split_lines(folds[shown], described["published"])),
+            *(f"  {line}" for line in _split_lines(folds[compared], described["published"])),
             *(_modality_line(described, m) for m in described["lengths"]),
             *(f"  note: {note}" for note in described["notes"]),
             *(f"  dropped {count}: {reason}" for reason, count in described["dropped"].items()),
@@ -267,13 +267,13 @@ def summary(described: Mapping[str, Any]) -> str:
 
 
 def _fold_to_compare(folds: list[dict[str, Any]], published: Mapping[str, Any] | None) -> int:
-    """Index of the fold whose sizes are the published ones, else of the first."""
+    """Return the index of the fold with the published sizes, else of the first."""
     sizes = [{split: fold[split]["utterances"] for split in SPLITS} for fold in folds]
     return sizes.index(published["sizes"]) if published and published["sizes"] in sizes else 0
 
 
 def _split_lines(fold: Mapping[str, Any], published: Mapping[str, Any] | None) -> list[str]:
-    """One line per split: utterances and classes, beside the published figures where there are any."""
+    """Return one line per split: utterances and classes, with the published numbers if there are any."""
     lines = []
     for split in SPLITS:
         counts = ", ".join(f"{name} {count}" for name, count in fold[split]["class_counts"].items())
@@ -284,8 +284,8 @@ def _split_lines(fold: Mapping[str, Any], published: Mapping[str, Any] | None) -
     if published:
         names, over = published["class_counts"], published["counted_over"]
         found = {name: sum(fold[split]["class_counts"].get(name, 0) for split in over) for name in names}
-        told = ", ".join(f"{name} {found[name]} [paper {count}]" for name, count in names.items())
-        lines.append(f"classes over {' + '.join(over)}: {told}")
+        counts = ", ".join(f"{name} {found[name]} [paper {count}]" for name, count in names.items())
+        lines.append(f"classes over {' + '.join(over)}: {counts}")
     return lines
 
 
@@ -310,10 +310,10 @@ def _describe_scores(scores: np.ndarray) -> dict[str, float]:
 
 def _score_warnings(store: FeatureStore) -> list[str]:
     values = np.unique(store.labels)
-    if store.target != SCORE or len(values) > MOST_CLASS_LIKE:
+    if store.target != SCORE or len(values) > MAX_CLASS_LIKE_VALUES:
         return []
     found = ", ".join(f"{value:g}" for value in values)
-    return [f"The scores take {len(values)} values only ({found}): they may be classes. Give real-valued scores."]
+    return [f"The scores have only {len(values)} values ({found}): they may be classes. Use real-valued scores."]
 
 
 def _describe_fold(store: FeatureStore, number: int) -> dict[str, Any]:
@@ -331,14 +331,12 @@ def _describe_lengths(lengths: np.ndarray) -> dict[str, float]:
 
 def _fold_warnings(corpus: Corpus, settings: CorpusSettings) -> list[str]:
     found, stated = len(corpus.folds), settings.folds
-    more = (
-        f"The corpus has {found} folds; the key datasets.{settings.dataset}.folds has {stated}, the others are not run."
-    )
+    more = f"The corpus has {found} folds, but datasets.{settings.dataset}.folds is {stated}. The others are not run."
     return [more] if found > stated else []
 
 
 def _alike_warnings(sort: str, names: Iterable[str]) -> list[str]:
-    """A sentence on names that people read as one: what belongs together may be apart, in splits as in classes."""
+    """Warn about names that look the same: their utterances may wrongly be in different classes or splits."""
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(" ".join(unicodedata.normalize("NFKC", name).casefold().split()), []).append(name)
@@ -347,13 +345,13 @@ def _alike_warnings(sort: str, names: Iterable[str]) -> list[str]:
         return []
     more = f" ({len(groups)} such groups)" if len(groups) > 1 else ""
     named = " and ".join(map(ascii, sorted(groups[0])))
-    return [f"{sort} {named} differ in case, blanks or Unicode form alone{more}. Give them one name if they are one."]
+    return [f"{sort} {named} differ only in case, spaces or Unicode form{more}. Use one name if they mean the same."]
 
 
 def _constant_warnings(store: FeatureStore, m: str) -> list[str]:
     constant, zero = store.constant_dimensions(m), store.zero_utterances(m)
-    dimensions = f"Modality {m}: {constant} of {store.dims[m]} dimensions hold one value only."
-    utterances = f"Modality {m}: {zero} of {len(store.ids)} utterances hold zeros only."
+    dimensions = f"Modality {m}: {constant} of {store.dims[m]} dimensions are constant."
+    utterances = f"Modality {m}: {zero} of {len(store.ids)} utterances contain only zeros."
     return [dimensions] * bool(constant) + [utterances] * bool(zero)
 
 
@@ -377,21 +375,21 @@ def _missing_class_warnings(folds: list[dict[str, Any]]) -> list[str]:
 
 
 def _published_warnings(published: Mapping[str, Any], folds: list[dict[str, Any]]) -> list[str]:
-    """Sentences on what differs from the paper's Table 1."""
+    """Return warnings about differences from the paper's Table 1."""
     warnings = []
     fold = folds[_fold_to_compare(folds, published)]
     splits = published["counted_over"]
     names = fold["train"]["class_counts"]
     counts = {name: sum(fold[split]["class_counts"][name] for split in splits) for name in names}
     if counts != published["class_counts"]:
-        found, paper = (_told(sizes) for sizes in (counts, published["class_counts"]))
+        found, paper = (_list_counts(sizes) for sizes in (counts, published["class_counts"]))
         warnings.append(f"Class counts over {', '.join(splits)} are {found}; the paper has {paper}.")
     sizes = {split: fold[split]["utterances"] for split in SPLITS}
     if sizes != published["sizes"]:
-        found, paper = _told(sizes), _told(published["sizes"])
+        found, paper = _list_counts(sizes), _list_counts(published["sizes"])
         warnings.append(f"No fold has the published sizes {paper}; fold {fold['fold']} has {found}.")
     return warnings
 
 
-def _told(counts: Mapping[str, int]) -> str:
+def _list_counts(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())

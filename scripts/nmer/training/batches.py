@@ -1,4 +1,4 @@
-"""The batches of an epoch: which utterances, in which order, under which conditions (SPEC 2.7, 5.4)."""
+"""Batches of an epoch: utterances, their order and their conditions (SPEC 2.7, 5.4)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from nmer.training.targets import Targets
 
 
 class EpochBatch(NamedTuple):
-    """The utterances of one training step, of several repeats one after another.
+    """The utterances of one training step; several repeats are concatenated.
 
     rows: (utterances,) int64. noisy: (utterances, modalities) bool in the order a, v, l. copies: (utterances,) number
-    of the noisy copy that stands in where an utterance is noisy. longest: frames of the longest utterance per modality.
+    of the copy to use for noisy modalities. longest: frames of the longest utterance per modality.
     """
 
     rows: Tensor
@@ -31,8 +31,11 @@ class EpochBatch(NamedTuple):
 
 
 def epoch_batches(data: FoldData, settings: RunSettings, repeats: list[int], epoch: int) -> list[EpochBatch]:
-    """The batches of an epoch, with the last, smaller one. Order, conditions and copies of a repeat depend on names
-    alone and are the same for all systems. All of it is on the device before the first step."""
+    """Return the batches of an epoch, including the last, smaller one.
+
+    Order, conditions and copies of a repeat depend on names only and are the same for all systems. All batches are on
+    the device before the first step.
+    """
     training_rows = data.training_rows
     parts = []
     for repeat in repeats:
@@ -46,10 +49,10 @@ def epoch_batches(data: FoldData, settings: RunSettings, repeats: list[int], epo
     size = settings.training.batch_size
     batches = []
     for start in range(0, len(training_rows), size):
-        here = slice(start, start + size)
-        of_batch = [part[:, here].flatten(0, 1) for part in on_device]
-        longest = {modality: data.longest(modality, rows[:, here]) for modality in data.modalities}
-        batches.append(EpochBatch(of_batch[0], of_batch[1], of_batch[2], longest))
+        columns = slice(start, start + size)
+        batch_rows, noisy, noisy_copies = (part[:, columns].flatten(0, 1) for part in on_device)
+        longest = {modality: data.longest(modality, rows[:, columns]) for modality in data.modalities}
+        batches.append(EpochBatch(batch_rows, noisy, noisy_copies, longest))
     return batches
 
 
@@ -64,16 +67,16 @@ def make_batch(
 ) -> Batch:
     """Gather the features, labels and targets of a batch.
 
-    rows: (batch,) int64. noisy: (batch, modalities) bool in the order a, v, l. targets: the teacher's encodings, if
-    there is a teacher. modalities: those the system reads, by default all. copies: (batch,) the noisy copy of each
+    rows: (batch,) int64. noisy: (batch, modalities) bool in the order a, v, l. targets: encodings of the teacher, if
+    there is one. modalities: modalities that the system reads, by default all. copies: (batch,) the noisy copy of each
     utterance, by default the first. longest: frames to pad to per modality, by default those of the longest utterance.
     """
     flags = {modality: noisy[:, number] for number, modality in enumerate(data.modalities)}
     noisy_copies, clean = torch.ones_like(rows) if copies is None else copies, torch.zeros_like(rows)
     frames = longest or {}
 
-    def sequences(modality: str, chosen: Tensor) -> Sequences:
-        return data.sequences(modality, rows, chosen, frames.get(modality))
+    def sequences(modality: str, modality_copies: Tensor) -> Sequences:
+        return data.sequences(modality, rows, modality_copies, frames.get(modality))
 
     return Batch(
         observed={
@@ -81,8 +84,8 @@ def make_batch(
         },
         labels=data.labels[rows],
         noisy=flags,
-        teacher_clean=targets.of(rows, clean, (0,)) if targets is not None else {},
-        teacher_noisy=targets.of(rows, noisy_copies, data.noisy_copies) if targets is not None else {},
+        teacher_clean=targets.lookup(rows, clean, (0,)) if targets is not None else {},
+        teacher_noisy=targets.lookup(rows, noisy_copies, data.noisy_copies) if targets is not None else {},
         clean=lambda modality: sequences(modality, clean),
         deviations=data.deviations,
     )

@@ -1,4 +1,4 @@
-"""Checkpoints of a training: the learner's state, the best weights and the history so far, in one file."""
+"""Checkpoints of a training: state of the learner, best weights and history, in one file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nmer.files import atomic_path
 
 
 class Resumable(Protocol):
-    """What a checkpoint holds the state of."""
+    """An object whose state a checkpoint stores."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state: tensors, numbers and text in dictionaries and lists."""
@@ -23,20 +23,23 @@ class Resumable(Protocol):
 
 
 def save_checkpoint(path: Path, progress: dict[str, Any], learner: Resumable | None = None) -> None:
-    """Write a checkpoint. progress: best weights and histories. learner: left out once the training is finished,
-    since the optimiser's state alone is twice the size of the system."""
+    """Write a checkpoint.
+
+    progress: best weights and histories. learner: omitted after the last epoch, because the state of the optimiser
+    alone is twice the size of the system.
+    """
     state = progress | ({"learner": learner.state_dict()} if learner is not None else {})
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         try:
             torch.save(state, file)
         except RuntimeError as error:
-            # torch's message about its archive hides the disk's own error.
+            # torch's message about its archive hides the error of the disk.
             raise error.__context__ if isinstance(error.__context__, OSError) else error from None
 
 
 def load_checkpoint(path: Path, device: torch.device, learner: Resumable) -> dict[str, Any] | None:
-    """Restore the learner and return the progress saved with it, or None if there is no undamaged checkpoint."""
-    if not is_whole(path):
+    """Restore the learner and return the saved progress, or None if there is no undamaged checkpoint."""
+    if not is_undamaged(path):
         return None
     state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     if "learner" in state:
@@ -44,8 +47,8 @@ def load_checkpoint(path: Path, device: torch.device, learner: Resumable) -> dic
     return state
 
 
-def is_whole(path: Path) -> bool:
-    """Whether a checkpoint exists and its checksums are right; warns about a damaged one."""
+def is_undamaged(path: Path) -> bool:
+    """Return whether a checkpoint exists and its checksums match; warn about a damaged one."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip() is not None
@@ -54,5 +57,5 @@ def is_whole(path: Path) -> bool:
     except zipfile.BadZipFile:
         damaged = True
     if damaged:
-        print(f"warning: {path}: is damaged and is not used. The training starts from its beginning.", file=sys.stderr)
+        print(f"warning: {path}: is damaged and is not used. Training starts from the first epoch.", file=sys.stderr)
     return not damaged

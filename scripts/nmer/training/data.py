@@ -1,4 +1,4 @@
-"""One fold of a corpus, clean and noisy, served as batches of padded sequences."""
+"""One fold of a corpus, clean and noisy, as batches of padded sequences."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from nmer.training.stored_arrays import StoredArray, noisy_array
 
 
 class FoldData:
-    """Clean and, where given, noisy features of one fold on one device, normalised with the fold's training statistics.
+    """Clean and noisy features of one fold on one device, normalised with the statistics of its training split.
 
-    Every utterance stands here in several copies: copy 0 is clean, copy k is noisy, of draw k - 1; several
-    levels follow each other, each with all its draws.
+    Every utterance has several copies: copy 0 is clean, copy k is noisy with draw k - 1. Several levels follow each
+    other, each with all its draws.
     ids: utterance names. modalities: of the corpus, in the order a, v, l. target: classes or score. labels:
-    (utterances,) int64, or float32 scores. scores: (utterances,) float64, the labels in full precision, or None where
-    they are classes. outputs: width of a system's ``logits``, the number of classes, or 1. splits: row numbers of
-    train, val and test. training_rows: those of train, where the program itself needs them. normalisation: per modality
-    the mean and standard deviation of the training split, or None where features are taken as they are. noisy_copies:
-    numbers of the noisy ones; that of the clean one where there is none. deviations: per modality the standard
-    deviation that calibrates its noise, in the corruption space (SPEC 2.6).
+    (utterances,) int64, or float32 scores. scores: (utterances,) float64, the labels in full precision, or None for
+    classes. outputs: width of a system's ``logits``: the number of classes, or 1. splits: row numbers of train, val and
+    test, on the device. training_rows: row numbers of train, on the CPU. normalisation: per modality mean and standard
+    deviation of the training split, or None for features that are not normalised. noisy_copies: numbers of the noisy
+    copies; (0,) without noisy embeddings. deviations: per modality the standard deviation that calibrates its noise, in
+    the corruption space (SPEC 2.6).
     """
 
     def __init__(
@@ -42,10 +42,11 @@ class FoldData:
         spare: int = 0,
         resident: bool = True,
     ) -> None:
-        """features: the feature store. noisy: the noisy embeddings, of several levels or of one, or None. scope: of the
-        deviations, as for the calibration. draws: how many of the noisy copies to read. spare: copies to leave
-        empty after them, for :meth:`replace`. resident: whether a GPU holds a modality whole from its first batch on,
-        which pays where every utterance is read often. Raises DataError if the files do not fit."""
+        """features: the feature store. noisy: noisy embeddings of one level or of several, or None. scope: scope of the
+        deviations, as in the calibration. draws: number of noisy copies to read. spare: number of empty copies to add
+        for :meth:`replace`. resident: whether a GPU keeps whole modalities in memory, which pays off where every
+        utterance is read often. Raises DataError if the files do not match.
+        """
         files = [noisy] if isinstance(noisy, Path) else list(noisy or [])
         self._sources: dict[str, tuple[list[StoredArray], np.ndarray, Normalisation, int]] = {}
         self._frames: dict[str, FileFrames | DeviceFrames | StreamedFrames] = {}
@@ -74,23 +75,26 @@ class FoldData:
         self.noisy_copies = tuple(range(1, 1 + len(files) * draws + spare)) or (0,)
 
     def sequences(self, modality: str, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
-        """Padded sequences of one modality. rows: (batch,) utterances; copies: (batch,) number of the copy of each, or
-        bool: whether it is the noisy one. longest: frames to pad to, by default those of the longest utterance."""
+        """Return padded sequences of one modality.
+
+        rows: (batch,) utterances. copies: (batch,) number of the copy of each, or bool: whether to use the first noisy
+        one. longest: frames to pad to, by default those of the longest utterance.
+        """
         return self._frames_of(modality).padded(rows, copies, longest)
 
     def longest(self, modality: str, rows: np.ndarray) -> int:
-        """Frames of the longest of some utterances; known without asking a GPU."""
+        """Return the frames of the longest of some utterances, without synchronising the GPU."""
         return int(self._lengths[modality][rows].max())
 
     def replace(self, modality: str, row: int, copy: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
-        """Put something in the place of a spare copy of an utterance. change: from its clean features to the new ones,
-        both (frames, dim) float32 in the features' own units."""
+        """Replace a spare copy of an utterance. change: function from its clean features to the new ones, both (frames,
+        dim) float32 before normalisation."""
         frames = self._frames_of(modality)
-        assert not isinstance(frames, StreamedFrames), "evaluation replaces nothing"
+        assert not isinstance(frames, StreamedFrames), "evaluation does not replace copies"
         frames.replace(row, copy, change)
 
     def _frames_of(self, modality: str) -> FileFrames | DeviceFrames | StreamedFrames:
-        """The frames of a modality; a GPU loads those that a system reads and no others."""
+        """Return the frames of a modality. A GPU loads only the modalities that a system reads."""
         if modality not in self._frames:
             source = self._sources[modality]
             if self.device.type == "cpu":

@@ -13,13 +13,13 @@ from nmer.systems.blocks.encodings import select
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
 from nmer.training.evaluation_files import with_median
-from nmer.training.inference import classify, encode, encoded_at_once, logits
+from nmer.training.inference import classify, encode, encoding_batch, logits
 
 
 def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: int, repeat: int) -> pd.DataFrame:
-    """Predictions of one repeat on one fold's test split: a row per utterance and condition.
+    """Predict the test split of one fold with one repeat: one row per utterance and condition.
 
-    Settings without a noise kind ask for clean features alone.
+    Without a noise kind in the settings, only clean features are tested.
     """
     rows = data.splits["test"]
     utterances = [data.ids[row] for row in rows.tolist()]
@@ -30,33 +30,32 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
     outputs = classify if data.scores is None else logits
     items = test_items(conditions, settings.evaluation, settings.dataset, utterances, data.modalities)
     predicted: dict[str, list[np.ndarray]] = {condition: [] for condition in items}
-    # A part of the utterances at a time: encodings may be sequences, which are large.
-    size = encoded_at_once(data.device)
+    # Encode part of the utterances at a time: encodings may be sequences, which are large.
+    size = encoding_batch(data.device)
     for start in range(0, len(rows), size):
-        own_rows = rows[start : start + size]
+        part_rows = rows[start : start + size]
         encodings = {
-            modality: [encode(system, data, modality, own_rows, torch.full_like(own_rows, state)) for state in states]
+            modality: [encode(system, data, modality, part_rows, torch.full_like(part_rows, state)) for state in states]
             for modality in system.modalities
         }
         for condition, positions in items.items():
-            here = torch.from_numpy(positions[(start <= positions) & (positions < start + size)] - start)
-            here = here.to(data.device)
+            tested = torch.from_numpy(positions[(start <= positions) & (positions < start + size)] - start)
+            tested = tested.to(data.device)
             corrupted = noisy_modalities(condition, data.modalities)
             noisy = {m: m in corrupted for m in system.modalities}
-            shown = {m: select(own[int(noisy[m])], here) for m, own in encodings.items()}
-            flags = {m: torch.full((len(here),), noisy[m], device=data.device) for m in noisy}
-            predicted[condition].append(outputs(system, shown, flags).cpu().numpy())
+            observed = {m: select(clean_and_noisy[int(noisy[m])], tested) for m, clean_and_noisy in encodings.items()}
+            flags = {m: torch.full((len(tested),), noisy[m], device=data.device) for m in noisy}
+            predicted[condition].append(outputs(system, observed, flags).cpu().numpy())
     parts = []
     for condition, positions in items.items():
-        chosen = torch.from_numpy(positions).to(data.device)
-        tested = rows[chosen].cpu().numpy()
+        tested_rows = rows[torch.from_numpy(positions).to(data.device)].cpu().numpy()
         part = pd.DataFrame(
             {
                 "utterance": [utterances[position] for position in positions],
                 "condition": condition,
                 "fold": fold,
                 "repeat": repeat,
-                "label": (labels if data.scores is None else data.scores)[tested],
+                "label": (labels if data.scores is None else data.scores)[tested_rows],
             }
         )
         columns = np.concatenate(predicted[condition])

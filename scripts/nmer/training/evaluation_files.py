@@ -1,4 +1,4 @@
-"""The files of an evaluation: predictions per utterance, and the scores computed from them. Needs no torch."""
+"""The files of an evaluation: predictions per utterance, and their scores. Does not import torch."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from nmer.snr_column import with_snr
 
 
 def with_median(predicted: np.ndarray, training: np.ndarray) -> np.ndarray:
-    """The columns PREDICTION and MEDIAN of predicted scores (n,). training: scores of the training split."""
+    """Return the columns PREDICTION and MEDIAN for predicted scores (n,). training: scores of the training split."""
     return np.stack([predicted, np.full(len(predicted), np.median(training))], axis=1)
 
 
 def write_evaluation(
     predictions: pd.DataFrame, settings: EvaluationSettings, scores_to: Path, predictions_to: Path
 ) -> None:
-    """Write the predictions of an evaluation (CSV, gzip) and the scores that follow from them (CSV)."""
+    """Write the predictions of an evaluation (CSV, gzip) and their scores (CSV)."""
     scores = score_predictions(predictions, settings)
-    # Nine digits identify a float32, so that scores recomputed from the file are exact. Labels of scores keep theirs.
-    written: dict[str, Any] = {"float_format": "%.9g"}
+    # Nine digits identify a float32, so scores recomputed from the file are exact. Score labels keep all digits.
+    number_format: dict[str, Any] = {"float_format": "%.9g"}
     if PREDICTION in predictions:
         predictions = predictions.assign(**{PREDICTION: predictions[PREDICTION].map("{:.9g}".format)})
-        written = {}
-    write_gzip(predictions_to, predictions.to_csv(index=False, lineterminator="\n", **written))
+        number_format = {}
+    write_gzip(predictions_to, predictions.to_csv(index=False, lineterminator="\n", **number_format))
     write_text(scores_to, scores.to_csv(index=False, lineterminator="\n"))
 
 
 def score_predictions(predictions: pd.DataFrame, settings: EvaluationSettings) -> pd.DataFrame:
-    """Tidy scores, a row per condition, fold, repeat and metric. n: utterances scored."""
+    """Return tidy scores: one row per condition, fold, repeat and metric. Column n: number of utterances."""
     columns = [name for name in predictions.columns if name.startswith("prob_")]
     rows = []
     for (condition, fold, repeat), part in predictions.groupby(["condition", "fold", "repeat"], sort=False):

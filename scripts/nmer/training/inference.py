@@ -1,4 +1,4 @@
-"""Encoding utterances once per modality, and classifying combinations of the encodings."""
+"""Encoding of utterances, once per modality, and classification of combinations of encodings."""
 
 from __future__ import annotations
 
@@ -12,50 +12,52 @@ from nmer.systems.blocks.encodings import first_field, join, part
 from nmer.systems.interface import Encoding, Sequences, System
 
 BATCH = 256
-"""Utterances that a CPU encodes at once."""
+"""Utterances per encoding batch on a CPU."""
 
 GPU_BATCH = 2048
-"""On a GPU, where the time of a batch hardly depends on its size."""
+"""Utterances per encoding batch on a GPU, where the time of a batch hardly depends on its size."""
 
 
-class Served(Protocol):
-    """What serves utterances as padded batches, such as a fold's data."""
+class SequenceSource(Protocol):
+    """A source of padded sequences, such as the data of a fold."""
 
     def sequences(self, modality: str, rows: Tensor, copies: Tensor, /) -> Sequences:
-        """Padded sequences of one modality; rows, copies: (batch,)."""
+        """Return padded sequences of one modality. rows, copies: (batch,)."""
 
 
-def encoded_at_once(device: torch.device) -> int:
-    """Utterances that a device encodes at once."""
+def encoding_batch(device: torch.device) -> int:
+    """Return the number of utterances that a device encodes at once."""
     return BATCH if device.type == "cpu" else GPU_BATCH
 
 
 @torch.inference_mode()
-def encode(system: System, data: Served, modality: str, rows: Tensor, copies: Tensor) -> Encoding:
-    """Encodings of one modality, of ``rows`` utterances, by a system in evaluation mode.
+def encode(system: System, data: SequenceSource, modality: str, rows: Tensor, copies: Tensor) -> Encoding:
+    """Encode one modality of some utterances by a system in evaluation mode.
 
-    rows: (rows,) utterances. copies: (rows,) the copy of each: 0 clean, 1 noisy, 2 and up further draws.
+    rows: (rows,) utterances. copies: (rows,) the copy of each: 0 clean, 1 noisy, 2 and up additional draws.
     """
-    size = encoded_at_once(rows.device)
+    size = encoding_batch(rows.device)
     batches = zip(rows.split(size), copies.split(size), strict=True)
     return join([system.encode(modality, data.sequences(modality, *batch)) for batch in batches])
 
 
 @torch.inference_mode()
 def classify(system: System, encodings: dict[str, Encoding], noisy: Mapping[str, Tensor]) -> Tensor:
-    """Class probabilities, (items, classes), by a system in evaluation mode. encodings, noisy: as of :func:`logits`."""
+    """Return class probabilities (items, classes) of a system in evaluation mode. Arguments as in :func:`logits`."""
     return logits(system, encodings, noisy).softmax(dim=1)
 
 
 @torch.inference_mode()
 def logits(system: System, encodings: dict[str, Encoding], noisy: Mapping[str, Tensor]) -> Tensor:
-    """Logits, (items, classes), by a system in evaluation mode. encodings: of the items, per modality. noisy: per
-    modality (items,) bool, read only by a system with ``noise_flags``."""
+    """Return logits (items, classes) of a system in evaluation mode.
+
+    encodings: per modality, of the items. noisy: per modality (items,) bool, read only by systems with ``noise_flags``.
+    """
     items = first_field(next(iter(encodings.values())))
     parts = []
     for start in range(0, len(items), BATCH):
         end = start + BATCH
-        own = {modality: part(encoding, start, end) for modality, encoding in encodings.items()}
+        batch = {modality: part(encoding, start, end) for modality, encoding in encodings.items()}
         flags = {modality: flag[start:end] for modality, flag in noisy.items()}
-        parts.append(system.fuse_observed(own, flags)["logits"])
+        parts.append(system.fuse_observed(batch, flags)["logits"])
     return torch.cat(parts) if parts else torch.empty(0, system.classes, device=items.device)

@@ -1,4 +1,4 @@
-"""All repeats of a training job: which learner trains them."""
+"""Training of all repeats of a job by one of the two learners."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def train_repeats(
     progress: Path,
     fresh: FreshNoise | None,
 ) -> dict[int, Trained]:
-    """Train all repeats; per repeat the weights of its best epoch and its history.
+    """Train all repeats. Returns the weights of the best epoch and the history of each repeat.
 
-    stage: the pretraining that the system starts from, whose weights are in the file ``teachers``. progress: folder of
-    the checkpoints. fresh: draws training noise, where the settings ask for it.
-    Raises DataError if the teachers' weights do not fit, TrainingError if a loss is not finite.
+    stage: the pretraining that the system starts from, with weights in the file ``teachers``. progress: folder of the
+    checkpoints. fresh: source of fresh training noise, if configured.
+    Raises DataError if the weights of a teacher do not match, TrainingError if a loss is not finite.
     """
     shape = (data.dims, data.outputs, settings.training.dropout)
 
@@ -70,12 +70,14 @@ def _train_stacked(
     teachers: dict[int, System | None],
     progress: Path,
 ) -> dict[int, Trained] | None:
-    """Train all repeats stacked; None, with a warning, where the system refuses. Its learner is then freed, before one
-    repeat after another needs the memory."""
-    own = {repeat: system for repeat, system in teachers.items() if system}
-    learner = Stacked(build, data, settings, list(teachers), own)
-    # The workflow's own systems can be stacked, which a test proves for each.
-    reason = learner.refusal(tried_first=settings.file is not None)
+    """Train all repeats stacked, or warn and return None if the system cannot be stacked.
+
+    In that case the learner is freed on return, before training one by one needs the memory.
+    """
+    built = {repeat: system for repeat, system in teachers.items() if system}
+    learner = Stacked(build, data, settings, list(teachers), built)
+    # Built-in systems can be stacked, as a test checks for each.
+    reason = learner.stacking_obstacle(try_first=settings.file is not None)
     if reason:
         print(f"warning: {settings.system}: its repeats are trained one by one, because {reason}", file=sys.stderr)
         return None
@@ -83,7 +85,7 @@ def _train_stacked(
 
 
 def is_stacked(settings: RunSettings, device: torch.device) -> bool:
-    """Whether to train a job's repeats stacked. Fresh noise would need a copy of the data for every one of them."""
+    """Return whether to train repeats stacked. Fresh noise would need a copy of the data for each repeat."""
     on_gpu = device.type != "cpu"
-    chosen = {"always": on_gpu or settings.repeats > 1, "never": False, "where_faster": on_gpu}
-    return chosen[settings.training.repeats_together] and settings.train_draws != FRESH
+    stacked = {"always": on_gpu or settings.repeats > 1, "never": False, "where_faster": on_gpu}
+    return stacked[settings.training.repeats_together] and settings.train_draws != FRESH

@@ -1,6 +1,6 @@
-"""What a training shows while it runs: a line of log per epoch, and its history as it grows, beside its checkpoint.
+"""Progress of a running training: one log line per epoch, and a growing history next to the checkpoint.
 
-Read by ``nmer.plan.running``. The history that results are made from is written when the training ends (train.py).
+``nmer.plan.running`` reads this history. The final history, used for results, is written by train.py at the end.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from nmer.plan.running import followed_metric
 
 
 class LiveHistory:
-    """The growing history of a job, a row per repeat and epoch; repeats may be trained one after another."""
+    """The growing history of a job: one row per repeat and epoch. Repeats may be trained one after another."""
 
     def __init__(self, path: Path, resumed: Sequence[dict[str, Any]], repeats: Sequence[int]) -> None:
-        """path: CSV to append to. resumed: rows of the checkpoint that these repeats continue from.
+        """path: CSV to append to. resumed: rows of the checkpoint from which these repeats continue.
 
-        Rows of these repeats that are newer than the checkpoint are dropped, as their epochs are trained again.
+        Rows of these repeats that are newer than the checkpoint are dropped, because their epochs are trained again.
         """
         self._path = path
         rows = [row for row in _rows_of_others(path, repeats) if not resumed or list(row) == list(resumed[0])]
@@ -33,17 +33,17 @@ class LiveHistory:
     def append(self, rows: Sequence[dict[str, Any]]) -> None:
         """Add the rows of one epoch."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        first = not self._path.exists()
+        is_new = not self._path.exists()
         with self._path.open("a", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
-            if first:
+            if is_new:
                 writer.writeheader()
             writer.writerows(rows)
 
 
 def log_epoch(rows: Sequence[dict[str, Any]], epochs: int) -> None:
-    """Write one line on an epoch: its number, and of every repeat the training loss and the validation UA or MAE."""
-    named = "repeat" if len(rows) == 1 else "repeats"
+    """Log an epoch in one line: its number, and per repeat the training loss and the validation UA or MAE."""
+    noun = "repeat" if len(rows) == 1 else "repeats"
     metric = followed_metric(rows[0])
     repeats, losses, scores = (
         ", ".join(texts)
@@ -51,12 +51,12 @@ def log_epoch(rows: Sequence[dict[str, Any]], epochs: int) -> None:
             *((str(row["repeat"]), f"{row['loss']:.4f}", f"{row[f'val_{metric}']:.4f}") for row in rows), strict=True
         )
     )
-    line = f"epoch {rows[0]['epoch']} of {epochs}, {named} {repeats}: loss {losses}; validation {metric} {scores}"
+    line = f"epoch {rows[0]['epoch']} of {epochs}, {noun} {repeats}: loss {losses}; validation {metric} {scores}"
     print(line, file=sys.stderr, flush=True)
 
 
 def _rows_of_others(path: Path, repeats: Sequence[int]) -> list[dict[str, str]]:
-    """Whole rows of other repeats; none of a file that is damaged, which a later epoch does not need."""
+    """Return complete rows of other repeats; none if the file is damaged, because training does not need it."""
     try:
         rows = read_table_rows(path)
     except DataError:

@@ -1,7 +1,7 @@
-"""Model files: the weights of all repeats of a job in one safetensors file, keys ``repeat{r}.{parameter}``.
+"""Model files: the weights of all repeats of a job in one safetensors file, with keys ``repeat{r}.{parameter}``.
 
-It also holds what an application to other features needs: the settings of the training, the widths and class names of
-its corpus, and as ``normalisation.{modality}.mean`` and ``.std`` the statistics of its training split.
+A model file also contains what prediction needs: the training settings, the widths and class names of the corpus, and
+the statistics of the training split as ``normalisation.{modality}.mean`` and ``.std``.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ def save_models(
     description: dict[str, Any],
     normalisation: Mapping[str, tuple[np.ndarray, np.ndarray] | None] | None = None,
 ) -> None:
-    """Write the weights of every repeat, with a description and the library versions, and the file's digest.
+    """Write the weights of all repeats, with a description and the library versions, and the digest of the file.
 
-    normalisation: per modality the mean and standard deviation, each (dim,), that its features were normalised with."""
+    normalisation: per modality the mean and standard deviation, each (dim,), used to normalise its features.
+    """
     tensors = {f"repeat{r}.{key}": value.cpu() for r, state in states.items() for key, value in state.items()}
     for modality, pair in (normalisation or {}).items():
         if pair is not None:
             names = (f"normalisation.{modality}.{name}" for name in ("mean", "std"))
             tensors |= {name: torch.from_numpy(part) for name, part in zip(names, pair, strict=True)}
-    # One metadata key: safetensors writes several in no fixed order.
+    # One metadata key, because safetensors writes several keys in random order.
     metadata = {"nmer": json.dumps(description | {"versions": library_versions()}, sort_keys=True)}
     with atomic_path(path) as temporary:
-        # Written by Python, whose errors say what is wrong with the disk.
+        # Written by Python, whose errors describe problems of the disk.
         temporary.write_bytes(save(tensors, metadata))
     write_digest(path)
 
@@ -50,11 +51,11 @@ def restore(system: nn.Module, path: Path, repeat: int) -> None:
     try:
         system.load_state_dict(load_model(path, repeat))
     except RuntimeError:
-        raise DataError(f"{path}: holds the weights of another system or size. Delete it and run again.") from None
+        raise DataError(f"{path}: contains weights of another system or size. Delete it and run again.") from None
 
 
 def load_settings(path: Path) -> dict[str, Any]:
-    """The settings that a model was trained with; empty if the file has none. Raises DataError if it is damaged."""
+    """Read the training settings of a model; empty if the file has none. Raises DataError if it is damaged."""
     try:
         with safe_open(path, framework="pt") as file:
             description: dict[str, Any] = json.loads((file.metadata() or {}).get("nmer", "{}"))
@@ -64,7 +65,7 @@ def load_settings(path: Path) -> dict[str, Any]:
 
 
 def load_model(path: Path, repeat: int) -> dict[str, Tensor]:
-    """Weights of one repeat. Raises DataError if the file is damaged or holds no such repeat."""
+    """Read the weights of one repeat. Raises DataError if the file is damaged or lacks the repeat."""
     prefix = f"repeat{repeat}."
     try:
         with safe_open(path, framework="pt") as file:
@@ -72,23 +73,25 @@ def load_model(path: Path, repeat: int) -> dict[str, Tensor]:
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from None
     if not state:
-        raise DataError(f"{path}: holds no repeat {repeat}. Delete it and run again.")
+        raise DataError(f"{path}: has no repeat {repeat}. Delete it and run again.")
     return state
 
 
 def load_normalisation(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Modality -> mean and standard deviation, each (dim,); a modality whose features were taken as they are is absent.
-    Raises DataError if the file is damaged."""
-    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    """Read modality -> mean and standard deviation, each (dim,). Modalities that are not normalised are absent.
+
+    Raises DataError if the file is damaged.
+    """
+    normalisation: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     try:
         with safe_open(path, framework="pt") as file:
             keys = set(file.keys())
             for key in sorted(key for key in keys if key.startswith("normalisation.") and key.endswith(".mean")):
                 mean, std = (file.get_tensor(f"{key.removesuffix('.mean')}.{name}").numpy() for name in ("mean", "std"))
-                found[key.split(".")[1]] = (mean, std)
+                normalisation[key.split(".")[1]] = (mean, std)
     except (OSError, SafetensorError) as error:
         raise _damaged(path, error) from None
-    return found
+    return normalisation
 
 
 def _damaged(path: Path, error: Exception) -> DataError:

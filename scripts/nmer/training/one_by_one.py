@@ -1,4 +1,4 @@
-"""The learner of one repeat, as a CPU trains: the plain form of a training step.
+"""The learner of one repeat, used on a CPU: the plain form of a training step.
 
 ``stacked.py`` computes the same for all repeats of a job at once.
 """
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class OneByOne:
-    """One repeat of a system. Raises what the system itself raises."""
+    """One repeat of a system with its optimiser."""
 
     def __init__(
         self,
@@ -41,9 +41,9 @@ class OneByOne:
         teacher: System | None = None,
         fresh: FreshNoise | None = None,
     ) -> None:
-        """build: makes the system. teacher: frozen, pretrained on the same fold and repeat; the system starts from its
-        weights. fresh: draws the noise of every epoch, where ``settings.train_draws`` asks for it; the data then have a
-        spare copy, FRESH_COPY."""
+        """build: creates the system. teacher: frozen, pretrained on the same fold and repeat; the system starts from
+        its weights. fresh: source of the noise of every epoch if ``settings.train_draws`` is fresh; the data then have
+        the spare copy FRESH_COPY."""
         self.repeats, self.device = [repeat], data.device
         self._system = initial_system(build, data, settings, repeat, teacher)
         options = settings.training
@@ -53,12 +53,12 @@ class OneByOne:
         self._validation = ValidationSplit(data, settings)
 
     def train_epoch(self, epoch: int, learning_rate: float) -> Losses:
-        """As :meth:`Learner.train_epoch`."""
+        """Same as :meth:`Learner.train_epoch`."""
         (repeat,) = self.repeats
         if self._fresh is not None:
             self._fresh.draw(self._data, FRESH_COPY, repeat, epoch)
             if self._targets is not None:
-                self._targets.forget(FRESH_COPY)
+                self._targets.discard(FRESH_COPY)
         torch.manual_seed(epoch_seed(self._settings, repeat, epoch))
         self._optimiser.set_learning_rate(learning_rate)
         batches = epoch_batches(self._data, self._settings, [repeat], epoch)
@@ -81,28 +81,28 @@ class OneByOne:
 
     @torch.inference_mode()
     def validate(self) -> list[dict[str, float]]:
-        """As :meth:`Learner.validate`."""
+        """Same as :meth:`Learner.validate`."""
         system = self._system.eval()
 
-        def predicted(encodings: dict[str, Encoding], noisy: dict[str, Tensor]) -> Tensor:
+        def predict(encodings: dict[str, Encoding], noisy: dict[str, Tensor]) -> Tensor:
             if self._validation.needs_logits:
-                return self._validation.predicted(logits(system, encodings, noisy))
+                return self._validation.to_predictions(logits(system, encodings, noisy))
             return classify(system, encodings, noisy).argmax(dim=-1)
 
         predictions = self._validation.predict(
             system.modalities,
             lambda modality, rows, copies: encode(system, self._data, modality, rows, copies),
-            predicted,
+            predict,
             BATCH,
         )
         return [self._validation.scores(predictions.cpu().numpy())]
 
     def weights(self, _repeat: int) -> dict[str, Tensor]:
-        """As :meth:`Learner.weights`."""
+        """Same as :meth:`Learner.weights`."""
         return {key: value.detach().clone() for key, value in self._system.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """System, optimiser and the teacher's encodings, which computed again would differ by rounding."""
+        """Return system, optimiser and the teacher's encodings, which would differ by rounding if computed again."""
         return {name: part.state_dict() for name, part in self._parts().items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ class OneByOne:
 def initial_system(
     build: Callable[[], System], data: FoldData, settings: RunSettings, repeat: int, teacher: System | None
 ) -> System:
-    """A system as a repeat starts with it: its own initial weights, and those it inherits from its teacher."""
+    """Build the system of a repeat with its initial weights, including those inherited from its teacher."""
     torch.manual_seed(derive_seed("weights", settings.system, settings.dataset, settings.fold, repeat))
     system = build().to(data.device)
     if teacher is not None:
@@ -127,5 +127,5 @@ def initial_system(
 
 
 def epoch_seed(settings: RunSettings, repeat: int, epoch: int) -> int:
-    """The seed of everything a repeat draws in an epoch, dropout among it."""
+    """Return the seed of all random draws of a repeat in an epoch, including dropout."""
     return derive_seed("epoch", settings.system, settings.dataset, settings.fold, repeat, epoch)

@@ -1,4 +1,4 @@
-"""In which precision a system multiplies in training: single, or less where that is faster (``training.precision``)."""
+"""Precision of matrix products in training: single, or lower where that is faster (``training.precision``)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from nmer.systems.interface import Batch, System
 
 
 @contextmanager
-def products_in(precision: str, device: torch.device) -> Iterator[None]:
-    """Let a GPU's matrix products drop digits of their factors, where ``precision`` is that of TF32, until the block
-    ends. Weights, sums and optimiser stay in single precision."""
+def matrix_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Let a GPU compute matrix products in TF32 within the block, if ``precision`` is TF32.
+
+    Weights, sums and optimiser stay in single precision.
+    """
     if precision != TF32 or device.type == "cpu":
         yield
         return
@@ -28,7 +30,7 @@ def products_in(precision: str, device: torch.device) -> Iterator[None]:
 
 
 def loss_terms(system: System, batch: Batch, options: TrainingSettings) -> dict[str, Tensor]:
-    """The terms of a system's loss for a batch. The losses are computed in single precision, whatever the system is."""
+    """Return the terms of a system's loss for a batch. Losses are always computed in single precision."""
     if options.precision != BFLOAT16:
         return system.loss(system(batch), batch)
     with torch.autocast(batch.labels.device.type, torch.bfloat16):

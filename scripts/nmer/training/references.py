@@ -1,4 +1,4 @@
-"""Reference rows trained and tested: mean-pooled features, the conditions and splits of the systems, no torch."""
+"""Training and testing of reference rows, without torch: mean-pooled features, conditions and splits of the systems."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ from nmer.training.stored_arrays import noisy_values
 def predict_reference(
     train: Reference, features: Path, noisy: Path, settings: EvaluationSettings, threads: int = 1
 ) -> pd.DataFrame:
-    """Train on every fold and predict its test split: a row per utterance and condition, as an evaluation writes them.
+    """Train on every fold and predict its test split, in the format of an evaluation.
 
-    Every training utterance is shown under each incomplete condition, or with all modalities noisy. threads: of the
-    CPU; their number changes last digits. Raises DataError
-    if a file is damaged or the two do not belong together.
+    Every training utterance is used under each incomplete condition, or with all modalities noisy. threads: CPU
+    threads; their number affects the last digits. Raises DataError if a file is damaged or the two do not match.
     """
     parts = []
     with threadpool_limits(threads), FeatureStore(features) as store:
-        pooled = _pooled(store, noisy)
+        pooled = _pooled_features(store, noisy)
         for fold in settings.folds:
             parts += _predict_fold(train, store, pooled, settings, fold)
     return pd.concat(parts, ignore_index=True)
@@ -42,26 +41,26 @@ def _predict_fold(
     names = {split: [store.ids[row] for row in rows[split]] for split in SPLITS}
 
     def examples(split: str, condition: str, positions: np.ndarray) -> Examples:
-        chosen = rows[split][positions]
-        return Examples(_under(pooled, noisy_flags(condition, store.modalities), chosen), labels[chosen])
+        used = rows[split][positions]
+        return Examples(_features_under(pooled, noisy_flags(condition, store.modalities), used), labels[used])
 
-    trained_on = incomplete_conditions(store.modalities) if settings.regime == "incomplete" else (ALL_NOISY,)
-    shown = [examples("train", condition, np.arange(len(rows["train"]))) for condition in trained_on]
+    training_conditions = incomplete_conditions(store.modalities) if settings.regime == "incomplete" else (ALL_NOISY,)
+    training = [examples("train", condition, np.arange(len(rows["train"]))) for condition in training_conditions]
     stacked = Examples(
-        np.concatenate([each.features for each in shown]), np.concatenate([each.labels for each in shown])
+        np.concatenate([each.features for each in training]), np.concatenate([each.labels for each in training])
     )
     items = validation_items(settings.regime, settings.evaluation, settings.dataset, names["val"], store.modalities)
     validation = [examples("val", condition, positions) for condition, positions in items.items() if len(positions)]
     predictor = train(stacked, validation, len(store.classes))
     parts = []
     conditions = tested_conditions(settings.system, True, store.modalities, settings.conditions)
-    of_test = test_items(conditions, settings.evaluation, settings.dataset, names["test"], store.modalities)
-    for condition, positions in of_test.items():
+    tested_items = test_items(conditions, settings.evaluation, settings.dataset, names["test"], store.modalities)
+    for condition, positions in tested_items.items():
         if not len(positions):
             continue
         tested = examples("test", condition, positions)
-        about = {"utterance": [names["test"][position] for position in positions], "condition": condition}
-        part = pd.DataFrame(about | {"fold": fold, "repeat": 1, "label": tested.labels})
+        columns = {"utterance": [names["test"][position] for position in positions], "condition": condition}
+        part = pd.DataFrame(columns | {"fold": fold, "repeat": 1, "label": tested.labels})
         predicted = predictor(tested.features).astype(np.float32)
         if store.target == SCORE:
             part[[PREDICTION, MEDIAN]] = with_median(predicted, labels[rows["train"]])
@@ -71,8 +70,8 @@ def _predict_fold(
     return parts
 
 
-def _pooled(store: FeatureStore, noisy: Path) -> list[np.ndarray]:
-    """Means over each utterance's frames, (utterances, width) for all modalities: clean, and noisy."""
+def _pooled_features(store: FeatureStore, noisy: Path) -> list[np.ndarray]:
+    """Return means over the frames of each utterance, (utterances, width): all modalities clean, then all noisy."""
     states: tuple[list[np.ndarray], list[np.ndarray]] = [], []
     for modality in store.modalities:
         values, offset = store.values(modality), store.offset(modality)
@@ -81,7 +80,7 @@ def _pooled(store: FeatureStore, noisy: Path) -> list[np.ndarray]:
     return [*states[0], *states[1]]
 
 
-def _under(pooled: list[np.ndarray], noisy: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The modalities of some utterances side by side. noisy: (modalities,) bool, which of them are noisy."""
-    chosen = [position + len(noisy) * int(is_noisy) for position, is_noisy in enumerate(noisy)]
-    return np.concatenate([pooled[position][rows] for position in chosen], axis=1)
+def _features_under(pooled: list[np.ndarray], noisy: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Concatenate the modalities of some utterances. noisy: (modalities,) bool, which of them are noisy."""
+    indices = [position + len(noisy) * int(is_noisy) for position, is_noisy in enumerate(noisy)]
+    return np.concatenate([pooled[index][rows] for index in indices], axis=1)

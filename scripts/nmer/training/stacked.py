@@ -1,9 +1,9 @@
-"""The learner of all repeats of a job at once, as a GPU trains: their weights stacked, each step one CUDA graph.
+"""The learner of all repeats of a job at once, used on a GPU: stacked weights, each step one CUDA graph.
 
 A GPU spends most of a step of these small systems on launching kernels, so three stacked repeats take little longer
-than one. Order, conditions, initial weights, random draws and selection of a repeat are those of ``one_by_one.py``, and
-so is a step but for rounding. Training amplifies that, fastest in MMIN, whose results are then those of another seed
-(docs/performance.md: where rounding grows).
+than one. Order, conditions, initial weights, random draws and selection of a repeat are those of ``one_by_one.py``. A
+step is the same except for rounding. Training amplifies rounding, fastest in MMIN, whose results then differ as much as
+with another seed (docs/performance.md: where rounding grows).
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from nmer.training.loop import Losses
 from nmer.training.one_by_one import epoch_seed, initial_system
 from nmer.training.optimiser import AdamW
 from nmer.training.precision import loss_terms
-from nmer.training.targets import ByModality, StackedTargets
+from nmer.training.targets import LazyEncodings, StackedTargets
 from nmer.training.validation import ValidationSplit
 
-LENGTHS = 4
-"""How many padded lengths there are between half the longest utterance of the training split and all of it: each is a
-graph of its own, and so is the last, smaller batch."""
+PADDED_LENGTHS = 4
+"""Number of padded lengths between half and all of the longest training utterance. Each length, and the last, smaller
+batch, is a separate graph."""
 
-VALIDATED = 4096
-"""Utterances that are encoded, or classified, at once in validation."""
+VALIDATION_BATCH = 4096
+"""Utterances encoded or classified at once in validation."""
 
 
 class Stacked:
-    """Repeats of one system whose parameters have the repeats on their first axis; each system sees its own part."""
+    """Repeats of one system whose parameters have the repeats on their first axis. Each system views its part."""
 
     def __init__(
         self,
@@ -51,14 +51,14 @@ class Stacked:
         repeats: list[int],
         teachers: Mapping[int, System],
     ) -> None:
-        """build: makes a system. teachers: of every repeat, or none; as for :class:`OneByOne`."""
+        """build: creates a system. teachers: one per repeat, or none; as in :class:`OneByOne`."""
         self.repeats, self.device = repeats, data.device
         self._data, self._settings = data, settings
         self._systems = [initial_system(build, data, settings, repeat, teachers.get(repeat)) for repeat in repeats]
         self._parameters, _buffers = stack_module_state(self._systems)
         for number, system in enumerate(self._systems):
-            for name, own in system.named_parameters():
-                own.data = self._parameters[name].data[number]
+            for name, parameter in system.named_parameters():
+                parameter.data = self._parameters[name].data[number]
         options = settings.training
         self._optimiser = AdamW(self._parameters.values(), options.learning_rate, options.weight_decay)
         self._clipping = Clipping(self._systems[0], options.clip_norm)
@@ -71,36 +71,39 @@ class Stacked:
         validated = data.splits["val"].cpu().numpy()
         self._longest_validated = {modality: data.longest(modality, validated) for modality in data.modalities}
 
-    def refusal(self, tried_first: bool) -> str:
-        """Why the repeats cannot be stacked; empty if they can. tried_first: whether to try a copy of them on a long
-        batch and in validation, which finds what ``torch.vmap`` cannot compute."""
+    def stacking_obstacle(self, try_first: bool) -> str:
+        """Return why the repeats cannot be stacked, or "" if they can.
+
+        try_first: whether to try a copy on a long batch and in validation, which finds operations that ``torch.vmap``
+        rejects.
+        """
         if list(self._systems[0].buffers()):
-            return "it has buffers, in which each would have to note what it has seen."
-        if not tried_first:
+            return "it has buffers, which every repeat would have to update separately."
+        if not try_first:
             return ""
         batch = epoch_batches(self._data, self._settings, self.repeats, 0)[0]._replace(longest=self._longest)
-        kept = self._systems[0]
+        original = self._systems[0]
         try:
-            self._systems[0] = copy.deepcopy(kept)
-            # Twice: a tensor that is kept from one batch to the next is of no use to the second.
+            self._systems[0] = copy.deepcopy(original)
+            # Twice, because a tensor kept from the first batch fails in the second.
             for _step in range(2):
                 summed(self._terms(batch).values()).sum().backward()
-            if changed := changed_attributes(kept, self._systems[0]):
-                self._graphs.disable(f"it changes its attribute '{changed[0]}' in a step, which a replay would not do.")
+            if changed := changed_attributes(original, self._systems[0]):
+                self._graphs.disable(f"a step changes its attribute '{changed[0]}', which a replay would not do.")
             self._systems[0].eval()
             with torch.no_grad():
                 self._predictions()
-        except Exception as error:  # a fault of the system itself appears again when it is trained one by one
+        except Exception as error:  # a bug of the system appears again when repeats are trained one by one
             return (str(error).strip() or type(error).__name__).splitlines()[0]
         finally:
-            self._systems[0] = kept
+            self._systems[0] = original
             self._optimiser.zero_grad(set_to_none=True)
         return ""
 
     def train_epoch(self, epoch: int, learning_rate: float) -> Losses:
-        """As :meth:`Learner.train_epoch`."""
+        """Same as :meth:`Learner.train_epoch`."""
         seeds = [epoch_seed(self._settings, repeat, epoch) for repeat in self.repeats]
-        # The default generator serves what a system draws for all repeats in a way of its own.
+        # Systems that draw for all repeats in their own code use the default generator.
         torch.manual_seed(seeds[0])
         for generator, seed in zip(self._generators, seeds, strict=True):
             generator.manual_seed(seed)
@@ -114,7 +117,7 @@ class Stacked:
         return Losses(self._names, values, [len(batch.rows) for batch in batches])
 
     def _train_batch(self, batch: EpochBatch, full: bool) -> Tensor:
-        """One step; returns its loss terms, (terms, repeats)."""
+        """Train one step. Returns its loss terms, (terms, repeats)."""
         longest = padded_lengths(batch.longest, self._longest) if full else self._longest
 
         def step(rows: Tensor, noisy: Tensor, copies: Tensor) -> Tensor:
@@ -129,110 +132,112 @@ class Stacked:
         return self._graphs.call((len(batch.rows), *longest.values()), step, batch.rows, batch.noisy, batch.copies)
 
     def _terms(self, batch: EpochBatch) -> dict[str, Tensor]:
-        """The terms of the loss, (repeats,) each."""
+        """Return the terms of the loss, (repeats,) each."""
         system, data = self._systems[0], self._data
         flat = make_batch(data, batch.rows, batch.noisy, self._targets, system.modalities, batch.copies, batch.longest)
 
-        def apart(tensor: Tensor) -> Tensor:
-            of_repeats: Tensor = tensor.unflatten(0, (len(self.repeats), -1))
-            return of_repeats
+        def by_repeat(tensor: Tensor) -> Tensor:
+            split: Tensor = tensor.unflatten(0, (len(self.repeats), -1))
+            return split
 
-        def own_sequences(modality: str) -> Sequences:
+        def clean_sequences(modality: str) -> Sequences:
             clean = flat.clean(modality)
-            return Sequences(*(across_repeats(lambda part=part: apart(part)) for part in clean))
+            return Sequences(*(across_repeats(lambda part=part: by_repeat(part)) for part in clean))
 
-        def own_targets(of_all: Mapping[str, Tensor]) -> ByModality:
-            return ByModality(tuple(of_all), lambda modality: across_repeats(lambda: apart(of_all[modality])))
+        def lazy_targets(targets: Mapping[str, Tensor]) -> LazyEncodings:
+            return LazyEncodings(tuple(targets), lambda modality: across_repeats(lambda: by_repeat(targets[modality])))
 
-        def of_one(
+        def one_repeat(
             parameters: dict[str, Tensor], observed: dict[str, Sequences], labels: Tensor, noisy: dict[str, Tensor]
         ) -> Any:
-            own = Batch(
+            repeat_batch = Batch(
                 observed=observed,
                 labels=labels,
                 noisy=noisy,
-                teacher_clean=own_targets(flat.teacher_clean),
-                teacher_noisy=own_targets(flat.teacher_noisy),
-                clean=own_sequences,
+                teacher_clean=lazy_targets(flat.teacher_clean),
+                teacher_noisy=lazy_targets(flat.teacher_noisy),
+                clean=clean_sequences,
                 deviations=flat.deviations,
             )
-            return _call(system, parameters, lambda: loss_terms(system, own, self._settings.training))
+            return _call(system, parameters, lambda: loss_terms(system, repeat_batch, self._settings.training))
 
         terms: dict[str, Tensor] = compute_stacked(
-            of_one,
+            one_repeat,
             self._generators,
             self._parameters,
-            {modality: Sequences(*map(apart, sequences)) for modality, sequences in flat.observed.items()},
-            apart(flat.labels),
-            {modality: apart(flags) for modality, flags in flat.noisy.items()},
+            {modality: Sequences(*map(by_repeat, sequences)) for modality, sequences in flat.observed.items()},
+            by_repeat(flat.labels),
+            {modality: by_repeat(flags) for modality, flags in flat.noisy.items()},
         )
         return terms
 
     def validate(self) -> list[dict[str, float]]:
-        """As :meth:`Learner.validate`; all repeats in one pass, which is the same every epoch."""
+        """Same as :meth:`Learner.validate`. One pass scores all repeats and is the same in every epoch."""
         self._systems[0].eval()
         with self._graphs.stream(), torch.no_grad():
             predictions = self._graphs.call("validation", self._predictions).cpu().numpy()
-        return [self._validation.scores(own) for own in predictions]
+        return [self._validation.scores(of_repeat) for of_repeat in predictions]
 
     def _predictions(self) -> Tensor:
-        """Predictions of the validation split by every repeat, as :meth:`ValidationSplit.predicted` gives them."""
+        """Predict the validation split with every repeat. Format: :meth:`ValidationSplit.to_predictions`."""
         system, data = self._systems[0], self._data
 
         def encode(modality: str, rows: Tensor, copies: Tensor) -> Encoding:
-            def of_one(parameters: dict[str, Tensor], values: Tensor, lengths: Tensor) -> Encoding:
+            def one_repeat(parameters: dict[str, Tensor], values: Tensor, lengths: Tensor) -> Encoding:
                 return _call(system, parameters, lambda: system.encode(modality, Sequences(values, lengths)))
 
             parts = []
-            for own, own_copies in zip(rows.split(VALIDATED), copies.split(VALIDATED), strict=True):
-                sequences = data.sequences(modality, own, own_copies, self._longest_validated[modality])
+            for batch, batch_copies in zip(rows.split(VALIDATION_BATCH), copies.split(VALIDATION_BATCH), strict=True):
+                sequences = data.sequences(modality, batch, batch_copies, self._longest_validated[modality])
                 shared = [part.expand(len(self.repeats), *part.shape) for part in sequences]
-                parts.append(compute_stacked(of_one, self._generators, self._parameters, *shared))
+                parts.append(compute_stacked(one_repeat, self._generators, self._parameters, *shared))
             return join(parts, axis=1)
 
         def classify(encodings: dict[str, Encoding], noisy: dict[str, Tensor]) -> Tensor:
-            def of_one(parameters: dict[str, Tensor], own: dict[str, Encoding], flags: dict[str, Tensor]) -> Tensor:
-                logits: Tensor = _call(system, parameters, lambda: system.fuse_observed(own, flags)["logits"])
+            def one_repeat(
+                parameters: dict[str, Tensor], observed: dict[str, Encoding], flags: dict[str, Tensor]
+            ) -> Tensor:
+                logits: Tensor = _call(system, parameters, lambda: system.fuse_observed(observed, flags)["logits"])
                 return logits
 
-            of_all = {modality: flags.expand(len(self.repeats), -1) for modality, flags in noisy.items()}
-            return self._validation.predicted(
-                compute_stacked(of_one, self._generators, self._parameters, encodings, of_all)
+            expanded = {modality: flags.expand(len(self.repeats), -1) for modality, flags in noisy.items()}
+            return self._validation.to_predictions(
+                compute_stacked(one_repeat, self._generators, self._parameters, encodings, expanded)
             )
 
-        return self._validation.predict(system.modalities, encode, classify, VALIDATED, axis=1)
+        return self._validation.predict(system.modalities, encode, classify, VALIDATION_BATCH, axis=1)
 
     def weights(self, repeat: int) -> dict[str, Tensor]:
-        """As :meth:`Learner.weights`."""
+        """Same as :meth:`Learner.weights`."""
         number = self.repeats.index(repeat)
         return {name: value.detach()[number].clone() for name, value in self._parameters.items()}
 
     def state_dict(self) -> dict[str, Any]:
-        """Parameters of all repeats, and the optimiser's state."""
+        """Return the parameters of all repeats and the state of the optimiser."""
         return {"parameters": self._parameters, "optimiser": self._optimiser.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state, in place: every system sees its own parameters."""
+        """Continue from a state. Parameters change in place, because systems view them."""
         with torch.no_grad():
             for name, value in self._parameters.items():
                 value.copy_(state["parameters"][name])
         self._optimiser.load_state_dict(state["optimiser"])
 
 
-def padded_lengths(longest: dict[str, int], most: dict[str, int]) -> dict[str, int]:
-    """Frames to pad a batch to: of the longest modality one of a few lengths, of the others the most there are.
+def padded_lengths(longest: dict[str, int], maximum: dict[str, int]) -> dict[str, int]:
+    """Return the frames to pad a batch to: one of a few lengths for the longest modality, the maximum for the others.
 
-    longest: frames of the batch's longest utterance per modality. most: those of the whole training split. A function
-    of the batch alone, so that a resumed training pads as an uninterrupted one.
+    longest: frames of the longest utterance of the batch per modality. maximum: those of the whole training split. The
+    lengths depend on the batch only, so a resumed training pads in the same way.
     """
-    widest = max(most, key=lambda modality: most[modality])
-    parts = 2 * LENGTHS
-    level = max(LENGTHS + 1, math.ceil(parts * longest[widest] / most[widest]))
-    return most | {widest: math.ceil(most[widest] * level / parts)}
+    widest = max(maximum, key=lambda modality: maximum[modality])
+    parts = 2 * PADDED_LENGTHS
+    level = max(PADDED_LENGTHS + 1, math.ceil(parts * longest[widest] / maximum[widest]))
+    return maximum | {widest: math.ceil(maximum[widest] * level / parts)}
 
 
 def changed_attributes(before: nn.Module, after: nn.Module) -> list[str]:
-    """Attributes in which a module differs from its copy, other than parameters; in doubt it differs."""
+    """Return attributes, other than parameters, in which a module differs from its copy, or may differ."""
     pairs = zip(before.named_modules(), after.named_modules(), strict=True)
     return [
         f"{path}.{name}".lstrip(".")
@@ -243,7 +248,7 @@ def changed_attributes(before: nn.Module, after: nn.Module) -> list[str]:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    if one is other or isinstance(one, weakref.ref):  # torch's LSTMs keep such references to their parameters
+    if one is other or isinstance(one, weakref.ref):  # torch's LSTMs keep weak references to their parameters
         return True
     try:
         if isinstance(one, Tensor):
@@ -253,7 +258,7 @@ def _equal(one: Any, other: Any) -> bool:
         if isinstance(one, list | tuple):
             return len(one) == len(other) and all(map(_equal, one, other))
         return type(one) is type(other) and (bool(one == other) or (bool(vars(one)) and _equal(vars(one), vars(other))))
-    except Exception:  # a comparison of one's own may do anything
+    except Exception:  # a custom comparison may raise anything
         return False
 
 
@@ -261,18 +266,18 @@ class Clipping:
     """Limits the norm of every sub-network's gradient, repeat by repeat (SPEC 3.3)."""
 
     def __init__(self, system: System, limit: float) -> None:
-        """system: one of the repeats. limit: of the norm."""
-        names = {own: name for name, own in system.named_parameters()}
-        self._subnetworks = [[names[own] for own in part.parameters()] for part in system.subnetworks()]
+        """system: one of the repeats. limit: largest norm."""
+        names = {parameter: name for name, parameter in system.named_parameters()}
+        self._subnetworks = [[names[parameter] for parameter in part.parameters()] for part in system.subnetworks()]
         self._limit = limit
 
     def clip(self, parameters: dict[str, nn.Parameter]) -> None:
         """Scale the gradients of stacked parameters in place. parameters: by name, the repeats on the first axis."""
-        gradients = {name: own.grad for name, own in parameters.items() if own.grad is not None}
+        gradients = {name: value.grad for name, value in parameters.items() if value.grad is not None}
         if not gradients:
             return
         repeats = len(next(iter(gradients.values())))
-        each = torch._foreach_norm([own for gradient in gradients.values() for own in gradient.unbind()])
+        each = torch._foreach_norm([part for gradient in gradients.values() for part in gradient.unbind()])
         norms = dict(zip(gradients, torch.stack(each).unflatten(0, (-1, repeats)), strict=True))
         for part in self._subnetworks:
             names = [name for name in part if name in gradients]
@@ -284,8 +289,8 @@ class Clipping:
                 gradients[name].mul_(factor.reshape(-1, *[1] * (gradients[name].dim() - 1)))
 
 
-class _Calls(nn.Module):
-    """A system within a module whose forward is any call, which is what ``functional_call`` takes."""
+class _CallModule(nn.Module):
+    """A module around a system whose forward is any call, for ``functional_call``."""
 
     def __init__(self, system: System) -> None:
         super().__init__()
@@ -296,6 +301,6 @@ class _Calls(nn.Module):
 
 
 def _call(system: System, parameters: dict[str, Tensor], call: Callable[[], Any]) -> Any:
-    """``call`` while the system has other parameters."""
+    """Return ``call()`` while the system has the given parameters."""
     named = {f"system.{name}": value for name, value in parameters.items()}
-    return functional_call(_Calls(system), named, (call,))
+    return functional_call(_CallModule(system), named, (call,))

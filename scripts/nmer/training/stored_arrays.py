@@ -1,4 +1,4 @@
-"""Arrays of frames in HDF5 files, clean and noisy, read by runs of rows. Needs no torch."""
+"""Reading of runs of rows from arrays of frames in HDF5 files, clean and noisy. Does not import torch."""
 
 from __future__ import annotations
 
@@ -14,46 +14,51 @@ from nmer.names import values_name
 
 
 class StoredArray:
-    """A contiguous float32 array in an HDF5 file, of which runs of rows are read straight from the file.
+    """A contiguous float32 array in an HDF5 file whose rows are read directly from the file.
 
-    HDF5 itself takes longer to find an utterance than to read it.
+    HDF5 takes longer to locate an utterance than to read it.
     """
 
     def __init__(self, dataset: h5py.Dataset) -> None:
-        """Raises DataError if the array is compressed or of another type than the steps write."""
+        """Open the file. Raises DataError if the array is compressed or not float32."""
         self._path, self._start = Path(dataset.file.filename), dataset.id.get_offset()
         if self._start is None or dataset.dtype != np.dtype("<f4"):
-            raise DataError(f"{self._path}: {dataset.name} is not a plain float32 array. Delete the file, run again.")
+            raise DataError(f"{self._path}: {dataset.name} is not a plain float32 array. Delete it and run again.")
         self.dim = dataset.shape[1]
         self._file = self._path.open("rb", buffering=0)
 
     def read(self, first: int, rows: np.ndarray) -> None:
-        """Fill ``rows``, (rows, dim) contiguous, with those from number ``first`` on. Raises DataError if they end."""
-        place, left = self._start + 4 * first * self.dim, memoryview(rows.data).cast("B")
-        while left:
-            # The system reads 2 GB at most at once.
-            count = os.preadv(self._file.fileno(), [left], place)
+        """Fill ``rows``, (rows, dim) contiguous, starting at row ``first``. Raises DataError if the file ends early."""
+        position, remaining = self._start + 4 * first * self.dim, memoryview(rows.data).cast("B")
+        while remaining:
+            # One call reads at most 2 GB.
+            count = os.preadv(self._file.fileno(), [remaining], position)
             if not count:
                 raise DataError(f"{self._path}: ends too early. Delete it and run again.")
-            place, left = place + count, left[count:]
+            position, remaining = position + count, remaining[count:]
 
 
 def noisy_values(path: Path, modality: str, shape: tuple[int, int]) -> np.ndarray:
-    """Noisy embeddings of one modality, (total frames, dim). Raises DataError if they are damaged or do not fit."""
+    """Read the noisy embeddings of one modality, (total frames, dim).
+
+    Raises DataError if they are damaged or of another shape.
+    """
     values = np.empty(shape, np.float32)
     noisy_array(path, modality, shape, draw=0).read(0, values)
     return values
 
 
 def noisy_array(path: Path, modality: str, shape: tuple[int, int], draw: int) -> StoredArray:
-    """One draw of the noisy embeddings of one modality. Raises DataError as :func:`noisy_values`."""
+    """Open one draw of the noisy embeddings of one modality. Raises DataError as in :func:`noisy_values`."""
     try:
         with h5py.File(path) as file:
             values = file[modality][values_name(draw)]
-            found, array = values.shape, StoredArray(values)
+            stored_shape, array = values.shape, StoredArray(values)
     except (OSError, KeyError) as error:
-        otherwise = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
-        raise unreadable(path, error, otherwise) from None
-    if found != shape:
-        raise DataError(f"{path}: '{modality}' has shape {found}, the features {shape}. Delete it and run again.")
+        problem = "cannot be read as noisy embeddings ({reason}). Delete it and run again."
+        raise unreadable(path, error, problem) from None
+    if stored_shape != shape:
+        raise DataError(
+            f"{path}: '{modality}' has shape {stored_shape}, the features {shape}. Delete it and run again."
+        )
     return array

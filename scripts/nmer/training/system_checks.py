@@ -1,6 +1,6 @@
-"""What a system must do to be trained, tried on random utterances in seconds: ``nmer check-system``.
+"""Checks of a system on random utterances, in seconds: ``nmer check-system``.
 
-The same batches, teachers and stacking as in a training, so that a system that passes does not fail after hours.
+The checks use the batches, teachers and stacking of a training, so a system that passes does not fail after hours.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ CLASSES = 4
 UTTERANCES = 24
 REPEATS = [1, 2]
 TOLERANCE = 1e-4
-"""Of logits between one utterance alone and among others: sums in another order round otherwise."""
+"""Relative tolerance between logits of an utterance individually and in a batch: the order of sums affects rounding."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A sentence on what is wrong. fatal: whether a training would fail or be wrong, not only slower."""
+    """A problem, in one sentence. fatal: whether training would fail or be wrong, not only slower."""
 
     sentence: str
     fatal: bool = True
 
 
-class _WrongError(Exception):
+class _CheckFailedError(Exception):
     """Ends the checks with a last finding."""
 
 
@@ -62,18 +62,17 @@ def check_system(
     file: str | None = None,
     target: str = "classes",
 ) -> list[Finding]:
-    """Everything that is found wrong with a system, empty if nothing is.
+    """Check a system and return the problems found.
 
-    name, file, options, dims, classes: as for :func:`nmer.systems.building.build_system`. target: what it is
-    trained to predict, ``classes`` or ``score``. Raises ConfigError for an
-    unknown system or option.
+    name, file, options, dims, classes: as in :func:`nmer.systems.building.build_system`. target: ``classes`` or
+    ``score``. Raises ConfigError for an unknown system or option.
     """
     findings: list[Finding] = []
     try:
         with tempfile.TemporaryDirectory() as folder:
             _Checks(name, dims or DIMS, classes, options or {}, file, Path(folder), target).run(findings)
-    except _WrongError as wrong:
-        findings.append(Finding(str(wrong)))
+    except _CheckFailedError as failure:
+        findings.append(Finding(str(failure)))
     return findings
 
 
@@ -93,43 +92,43 @@ class _Checks:
         self.declaration.check_options(options, f"systems.{name}")
         self.data = _random_fold(dims, classes, folder, target)
         self.rows = torch.arange(UTTERANCES)
-        shown = incomplete_conditions(dims) or (ALL_NOISY,)
-        flags = [noisy_flags(shown[number % len(shown)], dims) for number in range(UTTERANCES)]
+        conditions = incomplete_conditions(dims) or (ALL_NOISY,)
+        flags = [noisy_flags(conditions[number % len(conditions)], dims) for number in range(UTTERANCES)]
         self.flags = torch.from_numpy(np.stack(flags))
         stage = pretraining(self.declaration, options)
         self.teacher = self._teacher(stage).requires_grad_(False).eval() if stage else None
 
     def run(self, findings: list[Finding]) -> None:
-        """Add what is wrong to the findings; raises _WrongError where the rest cannot be tried."""
-        findings += map(Finding, self._undeclared())
+        """Add problems to the findings. Raises _CheckFailedError if no further check is possible."""
+        findings += map(Finding, self._undeclared_options())
         system = self._system()
         if buffers := [name for name, _buffer in system.named_buffers()]:
             findings.append(Finding(f"it has buffers ({', '.join(buffers)}), so its repeats train one by one.", False))
-        findings += map(Finding, self._influences(system))
-        findings += map(Finding, self._gradients(system))
+        findings += map(Finding, self._check_predictions(system))
+        findings += map(Finding, self._check_gradients(system))
         if not buffers:
-            findings += self._stacking()
+            findings += self._check_stacking()
 
     def _teacher(self, stage: str) -> System:
-        """The pretraining, with the options that it passes on as the system has them."""
+        """Build the pretraining, with the options that it shares with the system."""
         passed_on = systems.declaration(stage).attributes.get("passed_on", ())
-        return self._built(stage, {name: value for name, value in self.options.items() if name in passed_on}, None)
+        return self._build(stage, {name: value for name, value in self.options.items() if name in passed_on}, None)
 
-    def _built(self, name: str, options: dict[str, Any], file: str | None) -> System:
-        with _called(f"{name} cannot be built"):
+    def _build(self, name: str, options: dict[str, Any], file: str | None) -> System:
+        with _calling(f"{name} cannot be built"):
             return build_system(name, self.data.dims, self.data.outputs, 0.5, options, file)
 
     def _system(self) -> System:
-        system = self._built(self.name, self.options, self.file)
+        system = self._build(self.name, self.options, self.file)
         if not isinstance(system, System):
-            raise _WrongError(f"{type(system).__name__} is not derived from nmer.systems.interface.System.")
+            raise _CheckFailedError(f"{type(system).__name__} is not derived from nmer.systems.interface.System.")
         if self.teacher is not None:
-            with _called("inherit(teacher) fails"):
+            with _calling("inherit(teacher) fails"):
                 system.inherit(self.teacher)
         return system
 
-    def _undeclared(self) -> list[str]:
-        """Arguments of the constructor that are no options: no configuration can set them."""
+    def _undeclared_options(self) -> list[str]:
+        """Report arguments of the constructor that are not options, so no configuration can set them."""
         constructor = inspect.signature(systems.load(self.name, self.file))
         known = {"dims", "classes", "dropout", *self.declaration.options}
         named = [p.name for p in constructor.parameters.values() if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
@@ -143,21 +142,21 @@ class _Checks:
         batch = make_batch(self.data, rows, self.flags[rows], None, system.modalities, longest=longest)
         encodings = {}
         for modality in system.modalities:
-            with _called(f"encode('{modality}', …) fails"):
+            with _calling(f"encode('{modality}', …) fails"):
                 encodings[modality] = system.encode(modality, batch.observed[modality])
             _expect_encoding(encodings[modality], f"encode('{modality}', …)", len(rows))
-        with _called("fuse(…) fails"):
+        with _calling("fuse(…) fails"):
             outputs = system.fuse_observed(encodings, batch.noisy)
         if not isinstance(outputs, dict) or "logits" not in outputs:
-            found = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
-            raise _WrongError(f"fuse(…) must return a dictionary with 'logits'; it returns {found}.")
+            returned = ", ".join(outputs) if isinstance(outputs, dict) else type(outputs).__name__
+            raise _CheckFailedError(f"fuse(…) must return a dictionary with 'logits'; it returns {returned}.")
         logits: Tensor = outputs["logits"]
         _expect(logits, "its output 'logits'", (len(rows), self.data.outputs))
         return logits
 
     @torch.no_grad()
-    def _influences(self, system: System) -> Iterator[str]:
-        """Whether a prediction depends on the other utterances of a batch, or on how far it is padded."""
+    def _check_predictions(self, system: System) -> Iterator[str]:
+        """Check that predictions do not depend on other utterances of the batch, on padding or on chance."""
         system.eval()
         together = self._logits(system, self.rows)
         if not together.isfinite().all():
@@ -167,26 +166,26 @@ class _Checks:
         alone = torch.cat([self._logits(system, self.rows[number : number + 1]) for number in range(4)])
         if float((alone - together[:4]).abs().max()) > TOLERANCE * scale:
             yield "a prediction depends on the other utterances of its batch, or on the frames after its own."
-        further = dict.fromkeys(self.data.dims, 20)
-        if float((self._logits(system, self.rows, further) - together).abs().max()) > TOLERANCE * scale:
-            yield "a prediction depends on how far its sequences are padded: leave out what lies beyond their lengths."
+        padded = dict.fromkeys(self.data.dims, 20)
+        if float((self._logits(system, self.rows, padded) - together).abs().max()) > TOLERANCE * scale:
+            yield "a prediction depends on padding: ignore frames beyond the lengths of the sequences."
         if not torch.equal(self._logits(system, self.rows), together):
-            yield "two predictions of the same batch differ: in evaluation nothing may be drawn."
+            yield "two predictions of the same batch differ: do not draw random numbers in evaluation mode."
 
     def _losses(self, system: System) -> dict[str, Tensor]:
         targets = TeacherTargets(self.teacher, self.data) if self.teacher is not None else None
         batch = make_batch(self.data, self.rows, self.flags, targets, system.modalities)
         torch.manual_seed(1)
-        with _called("loss(…) fails"):
+        with _calling("loss(…) fails"):
             terms = system.loss(system(batch), batch)
         if not isinstance(terms, dict) or not terms:
-            raise _WrongError("loss(…) must return a dictionary of the terms of the loss.")
+            raise _CheckFailedError("loss(…) must return a dictionary of the terms of the loss.")
         for term, value in terms.items():
             _expect(value, f"the term '{term}' of its loss", ())
         return terms
 
-    def _gradients(self, system: System) -> Iterator[str]:
-        """Whether the loss is finite, the same twice, and has a gradient in every parameter."""
+    def _check_gradients(self, system: System) -> Iterator[str]:
+        """Check that the loss is finite and reproducible, and has a gradient for every parameter."""
         system.train()
         terms = self._losses(system)
         if infinite := [term for term, value in terms.items() if not value.isfinite()]:
@@ -194,8 +193,8 @@ class _Checks:
             return
         again = self._losses(system)
         if any(not torch.equal(value, again[term]) for term, value in terms.items()):
-            yield "its loss differs between two equal calls with one seed: draw with torch's default generator only."
-        with _called("the gradient of its loss fails"):
+            yield "its loss differs between two calls with the same seed: use torch's default generator only."
+        with _calling("the gradient of its loss fails"):
             summed(terms.values()).backward()
         clipped = {id(parameter) for part in system.subnetworks() for parameter in part.parameters()}
         for name, parameter in system.named_parameters():
@@ -206,58 +205,59 @@ class _Checks:
             elif parameter.grad is not None and not parameter.grad.isfinite().all():
                 yield f"the gradient of its parameter '{name}' is not finite."
 
-    def _stacking(self) -> Iterator[Finding]:
-        """Whether the repeats of a job can be trained as one, which is how a GPU trains."""
+    def _check_stacking(self) -> Iterator[Finding]:
+        """Check that the repeats of a job can be trained jointly, as on a GPU."""
         regime = "incomplete" if incomplete_conditions(self.data.dims) else "all_noisy"
         training = TrainingSettings(batch_size=UTTERANCES, selection=SELECTING[self.data.target])
         settings = RunSettings("random", self.name, regime, 1, len(REPEATS), training=training)
         teachers = dict.fromkeys(REPEATS, self.teacher) if self.teacher is not None else {}
-        with _called("it cannot be trained"):
+        with _calling("it cannot be trained"):
             stacked = Stacked(self._system, self.data, settings, REPEATS, teachers)
-            reason = stacked.refusal(tried_first=True)
+            reason = stacked.stacking_obstacle(try_first=True)
         if reason:
-            yield Finding(f"its repeats cannot be trained as one, so a GPU trains them one by one: {reason}", False)
+            yield Finding(f"its repeats cannot be trained jointly, so a GPU trains them one by one: {reason}", False)
 
 
 @contextmanager
-def _called(what: str) -> Iterator[None]:
-    """Calls of a user's code: whatever it raises ends the checks with one sentence that says where."""
+def _calling(call: str) -> Iterator[None]:
+    """Run code of the user: any exception ends the checks with one sentence that names the place."""
     try:
         yield
-    except (NmerError, _WrongError):
+    except (NmerError, _CheckFailedError):
         raise
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         text = " ".join(str(error).split()) or type(error).__name__
-        raise _WrongError(f"{what}: {type(error).__name__}: {text} ({place.filename}, line {place.lineno}).") from None
+        message = f"{call}: {type(error).__name__}: {text} ({place.filename}, line {place.lineno})."
+        raise _CheckFailedError(message) from None
 
 
-def _expect(value: object, what: str, shape: tuple[int | None, ...]) -> None:
-    wanted = "(" + ", ".join("width" if size is None else str(size) for size in shape) + ")"
+def _expect(value: object, name: str, shape: tuple[int | None, ...]) -> None:
+    expected = "(" + ", ".join("width" if size is None else str(size) for size in shape) + ")"
     if not isinstance(value, Tensor):
-        raise _WrongError(f"{what} must be a tensor {wanted}; it is {type(value).__name__}.")
+        raise _CheckFailedError(f"{name} must be a tensor {expected}; it is {type(value).__name__}.")
     fits = value.dim() == len(shape) and all(
-        size in (None, found) for size, found in zip(shape, value.shape, strict=False)
+        size in (None, actual) for size, actual in zip(shape, value.shape, strict=False)
     )
     if not fits:
-        raise _WrongError(f"{what} must have the shape {wanted}; it has {tuple(value.shape)}.")
+        raise _CheckFailedError(f"{name} must have the shape {expected}; it has {tuple(value.shape)}.")
 
 
-def _expect_encoding(encoding: object, what: str, count: int) -> None:
-    """Encodings are a tensor, or a named tuple of tensors with the utterances on their first axis."""
+def _expect_encoding(encoding: object, name: str, count: int) -> None:
+    """Check that an encoding is a tensor, or a named tuple of tensors with the utterances on their first axis."""
     if not isinstance(encoding, tuple):
-        _expect(encoding, what, (count, None))
+        _expect(encoding, name, (count, None))
         return
     if not hasattr(encoding, "_fields"):
-        raise _WrongError(f"{what} must be a tensor or a NamedTuple of tensors; it is a plain tuple.")
-    for name, field in zip(encoding._fields, encoding, strict=True):
+        raise _CheckFailedError(f"{name} must be a tensor or a NamedTuple of tensors; it is a plain tuple.")
+    for field_name, field in zip(encoding._fields, encoding, strict=True):
         if not isinstance(field, Tensor) or field.shape[:1] != (count,):
             shape = tuple(field.shape) if isinstance(field, Tensor) else type(field).__name__
-            raise _WrongError(f"{what}: its field '{name}' must be a tensor ({count}, …); it is {shape}.")
+            raise _CheckFailedError(f"{name}: its field '{field_name}' must be a tensor ({count}, …); it is {shape}.")
 
 
 def _random_fold(dims: dict[str, int], classes: int, folder: Path, target: str) -> FoldData:
-    """Random utterances of 1 to 8 frames, clean and noisy."""
+    """Create random utterances of 1 to 8 frames, clean and noisy."""
     random = np.random.default_rng(0)
     lengths = {modality: random.integers(1, 9, UTTERANCES) for modality in dims}
     frames = {m: [random.standard_normal((int(n), dims[m])).astype(np.float32) for n in lengths[m]] for m in dims}

@@ -1,4 +1,4 @@
-"""The versions that a training was made with. Nothing depends on them: an upgrade retrains nothing by itself."""
+"""Versions of Python and libraries used in a training, for information only: an upgrade does not retrain anything."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import platform
 from importlib.metadata import version
 
 LIBRARIES = ("torch", "numpy", "h5py")
-"""What the numbers of a training depend on, beside Python."""
+"""Libraries that the results of a training depend on."""
 
 
 def library_versions() -> dict[str, str]:
-    """Name -> version of Python and of LIBRARIES."""
+    """Return name -> version of Python and of LIBRARIES."""
     return {"python": platform.python_version()} | {name: version(name) for name in LIBRARIES}
 
 
 def versions_text() -> str:
-    """The same in one line, e.g. ``python 3.11.7, torch 2.13.0, numpy 2.4.6, h5py 3.16.0``."""
+    """Return the versions as text, e.g. ``python 3.11.7, torch 2.13.0, numpy 2.4.6, h5py 3.16.0``."""
     return ", ".join(f"{name} {number}" for name, number in library_versions().items())

@@ -1,1 +1,1 @@
-"""One reader file per on-disk layout of a corpus; see :mod:`nmer.corpora.registry` for the contract."""
+"""Readers of corpus layouts, one file each; see :mod:`nmer.corpora.registry` for the interface."""

@@ -1,8 +1,8 @@
-"""Raw computational sequences of the CMU Multimodal SDK, aligned here as the SDK's recipe does (SPEC 5.3, docs/csd.md).
+"""Raw computational sequences of the CMU Multimodal SDK, aligned as in the SDK's recipe (SPEC 5.3, docs/csd.md).
 
-A computational sequence (``.csd``) is an HDF5 file with one root group, whatever its name, which holds for each video
+A computational sequence (``.csd``) is an HDF5 file with one root group of any name, which contains for each video
 ``data/<video>/features`` (n, dim) and ``data/<video>/intervals`` (n, 2) in seconds. Metadata are not read. Features are
-read video by video when asked for.
+read on demand, one video at a time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.hdf5 import dataset, member, open_hdf5, read_array
 from nmer.corpora.registry import layout
 from nmer.corpora.repair import repair
-from nmer.corpora.sentiment import LARGEST_SENTIMENT, understand_sentiment
+from nmer.corpora.sentiment import LARGEST_SENTIMENT, sentiment_labels
 from nmer.errors import DataError
 from nmer.finite import restore_infinities
 from nmer.options import Count
@@ -54,18 +54,17 @@ EMPTY_TEXT = "text sums to 0"
     folds=1,
 )
 def read(source: Path, settings: CorpusSettings, *, steps: Count = 50) -> Corpus:
-    """Read the folder ``source``; see the module. Files stay open until the corpus is closed.
+    """Read the folder ``source`` in the format of this module. Files stay open until the corpus is closed.
 
-    steps: length of every utterance in words; of a longer one the last are kept. Positive is a sentiment >= 0;
-    where the settings' target is ``score``, the label is the sentiment itself.
-    Utterances are sorted by split, video and row of the labels. The corpus has one fold.
-    Raises DataError if a file is missing, ambiguous, damaged or unsafe, or the files contradict each other. What a
-    video's audio and vision hold is checked when they are read.
+    steps: length of every utterance in words; longer utterances keep their last words. Positive is a sentiment >= 0;
+    for the target ``score``, the label is the sentiment itself. Utterances are sorted by split, video and row of the
+    labels. The corpus has one fold. Raises DataError if a file is missing, ambiguous, damaged or unsafe, or the files
+    contradict each other. Audio and vision of a video are validated when they are read.
     """
     unlisted = not settings.needs_folds and not any((source / name).exists() for name in LISTS.values())
     lists = {} if unlisted else read_lists(source)
     with ExitStack() as resources:
-        # The words are read in any case: their times align the other streams and segment the videos.
+        # Words are always needed: their times align the other streams and segment the videos.
         needed = {m: pattern for m, pattern in STREAMS.items() if m in settings.modalities or m == "l"}
         streams = {m: Sequence(_only_file(source, pattern), resources) for m, pattern in needed.items()}
         labels = Sequence(_only_file(source, LABELS), resources)
@@ -75,13 +74,13 @@ def read(source: Path, settings: CorpusSettings, *, steps: Count = 50) -> Corpus
         parts = {split: _segment(videos, streams, labels, steps, dropped) for split, videos in lists.items()}
         utterances = [utterance for part in parts.values() for utterance in part]
         if not utterances:
-            reasons = "; ".join(f"{reason}: {count}" for reason, count in dropped.items()) or "it holds none"
-            raise DataError(f"{labels.path}: no utterance is left ({reasons}). Give files and lists of one corpus.")
+            reasons = "; ".join(f"{reason}: {count}" for reason, count in dropped.items()) or "the file has none"
+            raise DataError(f"{labels.path}: no utterances are left ({reasons}). Use files and lists of one corpus.")
         videos = list(dict.fromkeys(utterance.video for utterance in utterances))
         dims = {m: streams[m].width(videos) for m in settings.modalities}
         bounds = np.cumsum([0, *map(len, parts.values())])
         sentiment = np.array([utterance.sentiment for utterance in utterances], np.float64)
-        target_labels, classes, note = understand_sentiment(sentiment, settings.target)
+        target_labels, classes, note = sentiment_labels(sentiment, settings.target)
 
         @lru_cache(maxsize=2 * len(STREAMS))
         def aligned(modality: str, video: str) -> np.ndarray:
@@ -112,8 +111,11 @@ def read(source: Path, settings: CorpusSettings, *, steps: Count = 50) -> Corpus
 
 @dataclass(frozen=True)
 class Utterance:
-    """One row of a video's labels. words: (k,) rows of the video's word vectors, in time order, from the first that is
-    not zero. spoken: how many words the label's interval holds."""
+    """One row of a video's labels.
+
+    words: (k,) rows of the video's word vectors, in order of time, from the first non-zero one. spoken: number of words
+    in the interval of the label.
+    """
 
     video: str
     row: int
@@ -123,15 +125,15 @@ class Utterance:
 
     @property
     def identifier(self) -> str:
-        """The SDK's name of an aligned entry."""
+        """Return the SDK's name of an aligned entry."""
         return f"{self.video}[{self.row}]"
 
 
 class Sequence:
     """A computational sequence, open until ``resources`` are closed.
 
-    root: name of its root group. videos: those it holds. Every method raises DataError, naming the file and the video,
-    if the video's arrays are not what the module says.
+    root: name of the root group. videos: names of the videos. All methods raise DataError that names file and video if
+    the arrays of the video do not have the format of this module.
     """
 
     def __init__(self, path: Path, resources: ExitStack) -> None:
@@ -139,7 +141,7 @@ class Sequence:
         file = resources.enter_context(open_hdf5(path))
         roots = _names(file, path)
         if not roots:
-            raise DataError(f"{path}: holds no computational sequence. Get the file again.")
+            raise DataError(f"{path}: contains no computational sequence. Get the file again.")
         self.root = roots[0]
         self._data = member(file, f"{self.root}/data", path)
         if not isinstance(self._data, h5py.Group):
@@ -147,7 +149,7 @@ class Sequence:
         self.videos = frozenset(_names(self._data, path))
 
     def shape(self, video: str) -> tuple[int, int]:
-        """Rows and width of a video's features. Reads no values."""
+        """Return rows and width of a video's features. Reads no values."""
         features, intervals = self._dataset(video, "features"), self._dataset(video, "intervals")
         if len(features.shape or ()) != 2 or not features.shape[1]:
             raise self._error(video, f"'features' has shape {features.shape}, not (rows, dimensions)")
@@ -158,14 +160,14 @@ class Sequence:
         return shape
 
     def rows(self, video: str) -> int:
-        """Rows of a video that is dropped, as far as they can be told: what is not used may hold anything."""
+        """Return the rows of a dropped video, or 1 if its data are invalid: unused data are not validated."""
         try:
             return self.shape(video)[0]
         except DataError:
             return 1
 
     def width(self, videos: Iterable[str]) -> int:
-        """Width of the features, which must be the same for all of the videos."""
+        """Return the width of the features, which must be equal for all videos."""
         widths = {video: self.shape(video)[1] for video in videos}
         first = next(iter(widths))
         for video, width in widths.items():
@@ -174,8 +176,10 @@ class Sequence:
         return widths[first]
 
     def features(self, video: str) -> np.ndarray:
-        """(n, dim), any real type, not-a-number and infinities allowed; extremes of float types are made infinite, for
-        a mean would hide them."""
+        """Return (n, dim) of any real type, including NaN and infinities.
+
+        Extremes of float types become infinite, because a mean would hide them.
+        """
         self.shape(video)
         features = read_array(self._dataset(video, "features"), self.path)
         if features.dtype.kind == "f":
@@ -183,7 +187,7 @@ class Sequence:
         return features
 
     def intervals(self, video: str) -> np.ndarray:
-        """(n, 2) float64 start and end in seconds."""
+        """Return (n, 2) float64: start and end in seconds."""
         self.shape(video)
         intervals = read_array(self._dataset(video, "intervals"), self.path).astype(np.float64)
         wrong = ~(np.isfinite(intervals).all(axis=1) & (intervals[:, 0] <= intervals[:, 1]))
@@ -204,9 +208,9 @@ class Sequence:
 
 
 def read_lists(source: Path) -> dict[str, list[str]]:
-    """Split -> its videos, sorted, from the fold lists: one video id a line; blank lines and comments (#) do not count.
+    """Read the fold lists: split -> videos, sorted. One video id per line; blank lines and comments (#) are ignored.
 
-    Raises DataError, naming the list, if it is missing, not UTF-8 or empty, or a video is in two.
+    Raises DataError that names the list if it is missing, not UTF-8 or empty, or a video is in two lists.
     """
     lists: dict[str, list[str]] = {}
     list_of: dict[str, str] = {}
@@ -215,7 +219,7 @@ def read_lists(source: Path) -> dict[str, list[str]]:
         lines = [line.strip() for line in _text(path).splitlines()]
         lists[split] = sorted({line for line in lines if line and not line.startswith("#")})
         if not lists[split]:
-            raise DataError(f"{path}: lists no video. Write one video id a line.")
+            raise DataError(f"{path}: lists no videos. Write one video id per line.")
         for video in lists[split]:
             if list_of.setdefault(video, name) != name:
                 raise DataError(f"{path}: video '{video}' is also in {list_of[video]}. Keep it in one list.")
@@ -226,7 +230,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise DataError(f"{path}: not UTF-8 text. Save it as UTF-8, one video id a line.") from None
+        raise DataError(f"{path}: not UTF-8 text. Save it as UTF-8, one video id per line.") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}). Complete the corpus.") from None
 
@@ -257,7 +261,7 @@ def _count_unlisted(labels: Sequence, lists: Mapping[str, list[str]]) -> Counter
 def _segment(
     videos: Iterable[str], streams: Mapping[str, Sequence], labels: Sequence, steps: int, dropped: Counter[str]
 ) -> list[Utterance]:
-    """The utterances of the videos that every stream holds, cleaned in SPEC 5.2's order. Adds to ``dropped``."""
+    """Return utterances of videos that are in every stream, cleaned in the order of SPEC 5.2. Adds to ``dropped``."""
     utterances, words = [], streams["l"]
     for video in videos:
         if video not in labels.videos:
@@ -266,11 +270,11 @@ def _segment(
         if any(video not in stream.videos for stream in streams.values()):
             dropped[INCOMPLETE] += len(sentiments)
             continue
-        # Repaired for this look alone: the values themselves are repaired, and counted, when they are stored.
+        # Repaired for this check only: values are repaired and counted when they are stored.
         text, _found = repair(words.features(video))
         segments = labels.intervals(video)
         for row, spoken in enumerate(overlapping(segments, words.intervals(video))):
-            if segments[row, 1] - segments[row, 0] < SHORTEST_OVERLAP:  # the SDK aligns nothing to these
+            if segments[row, 1] - segments[row, 0] < SHORTEST_OVERLAP:  # the SDK aligns nothing to such labels
                 dropped[INSTANT] += 1
                 continue
             kept = spoken[-steps:]
@@ -283,7 +287,7 @@ def _segment(
 
 
 def _sentiments(labels: Sequence, video: str) -> np.ndarray:
-    """(n,) float64, the first column of a video's labels."""
+    """Return the first column of a video's labels, (n,) float64."""
     sentiments = labels.features(video)[:, 0].astype(np.float64)
     wrong = ~(np.abs(sentiments) <= LARGEST_SENTIMENT)
     if wrong.any():
@@ -296,7 +300,7 @@ def _sentiments(labels: Sequence, video: str) -> np.ndarray:
 
 
 def _align(streams: Mapping[str, Sequence], modality: str, video: str) -> np.ndarray:
-    """(words, dim): a video's features, one row a word."""
+    """Return the features of a video, one row per word: (words, dim)."""
     if modality == "l":
         return streams["l"].features(video)
     stream, words = streams[modality], streams["l"].intervals(video)
@@ -304,14 +308,14 @@ def _align(streams: Mapping[str, Sequence], modality: str, video: str) -> np.nda
 
 
 def _notes(streams: Mapping[str, Sequence], labels: Sequence, utterances: list[Utterance], steps: int) -> list[str]:
-    called = {"words": "l", "audio": "a", "vision": "v"}
-    named = {what: streams[m] for what, m in called.items() if m in streams} | {"labels": labels}
-    files = ", ".join(f"{what} {sequence.path.name} ({sequence.root})" for what, sequence in named.items())
+    names = {"words": "l", "audio": "a", "vision": "v"}
+    sequences = {name: streams[m] for name, m in names.items() if m in streams} | {"labels": labels}
+    files = ", ".join(f"{name} {sequence.path.name} ({sequence.root})" for name, sequence in sequences.items())
     longer = sum(utterance.spoken > steps for utterance in utterances)
     return [
         f"Computational sequences: {files}.",
         "Audio and vision are means of the frames that overlap each word; utterances are the words that overlap each "
-        f"label, the last {steps} of them where there are more ({longer} utterances).",
+        f"label, at most the last {steps} ({longer} utterances have more).",
     ]
 
 

@@ -1,7 +1,7 @@
-"""IEMOCAP as the MMIN feature release lays it out: HDF5 features per utterance, target lists per fold (SPEC 5.1).
+"""The layout of MMIN's IEMOCAP features: HDF5 features per utterance, target lists per fold (SPEC 5.1).
 
-Source: AIM3-RUC/MMIN, archive ``IEMOCAP_features_2021``. Reads features only when asked for them. Where the folder of
-target lists is absent, labels come from one CSV file and the folds from the speaker protocol.
+Source: AIM3-RUC/MMIN, archive ``IEMOCAP_features_2021``. Features are read on demand. Without the folder of target
+lists, labels come from one CSV file and folds from the speaker protocol.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from nmer.listing import read_listing
 FEATURE_FILES = {"a": "A/comparE.h5", "v": "V/denseface.h5", "l": "L/bert_large.h5"}
 STATISTICS_FILE = "A/comparE_mean_std.h5"
 Targets = dict[int, dict[str, dict[str, int]]]
-"""Fold -> split -> utterance id -> label, as the target lists have them."""
+"""Fold -> split -> utterance id -> label, from the target lists."""
 
 TARGETS = "target"
 LABELS = "labels.csv"
 SPLIT_FILES = {"train": "trn", "val": "val", "test": "tst"}
 
 CLASSES_BY_SIZE = ("neutral", "happy", "angry", "sad")
-"""The four classes from largest to smallest. The release does not name them. As in the paper's Table 1, "happy" holds
-the utterances that IEMOCAP labels happy and those that it labels excited."""
+"""The four classes from largest to smallest. The release does not name them. As in the paper's Table 1, "happy"
+includes utterances labelled happy and utterances labelled excited."""
 
 PUBLISHED_SIZES = (1708, 1636, 1103, 1084)
-"""Utterances of CLASSES_BY_SIZE in the release (SPEC 5.1)."""
+"""Numbers of utterances of CLASSES_BY_SIZE in the release (SPEC 5.1)."""
 
 
 @layout(
@@ -51,12 +51,12 @@ PUBLISHED_SIZES = (1708, 1636, 1103, 1084)
     folds=10,
 )
 def read(source: Path, settings: CorpusSettings, *, norm: Literal["trn", "utt"] = "trn") -> Corpus:
-    """Read the release in folder ``source``; see the module. The files stay open until the corpus is closed.
+    """Read the release in folder ``source``. The files stay open until the corpus is closed.
 
-    norm: ``trn`` standardises the audio with the statistics of each fold's training split, ``utt`` with those of each
-    utterance. Without ``settings.classes`` label numbers are named by the sizes of their classes. Without the folder
-    ``target`` labels come from ``labels.csv`` (columns id, label) and the folds follow the speaker protocol.
-    Raises DataError if a file is damaged, or the files contradict each other.
+    norm: ``trn`` standardises audio with the statistics of each fold's training split, ``utt`` with those of each
+    utterance. Without ``settings.classes``, classes are identified by their sizes. Without the folder ``target``,
+    labels come from ``labels.csv`` (columns id, label) and folds follow the speaker protocol. Raises DataError if a
+    file is damaged, or the files contradict each other.
     """
     with ExitStack() as resources:
         names = {m: FEATURE_FILES[m] for m in settings.modalities}
@@ -72,8 +72,8 @@ def read(source: Path, settings: CorpusSettings, *, norm: Literal["trn", "utt"] 
             folds = {}
         else:
             folds = speaker_folds(speakers)
-            notes.append("Folds: made by the speaker protocol, a session left out, its speakers validation and test.")
-        # Opened once: finding a dataset among thousands takes longer than reading it.
+            notes.append("Folds: by the speaker protocol; each leaves one session out for validation and test.")
+        # Open datasets once: finding one among thousands takes longer than reading it.
         stored = {m: _datasets(features[m], ids, source / name) for m, name in names.items()}
         statistics = {}
         if "a" in stored:
@@ -104,9 +104,9 @@ def read(source: Path, settings: CorpusSettings, *, norm: Literal["trn", "utt"] 
 
 
 def speaker(identifier: str) -> str:
-    """The speaker of an utterance: session and the letter of the id's last token, ``Ses01F_impro01_M003`` -> ``1M``.
+    """Return the speaker: session and letter of the last token of the id, ``Ses01F_impro01_M003`` -> ``1M``.
 
-    The letter after the session names the wearer of the motion-capture markers, not the speaker.
+    The letter after the session is that of the wearer of the motion-capture markers, not of the speaker.
     """
     match = re.fullmatch(r"Ses(\d+)[FM]_(?:.*_)?([FM])[^_]*", identifier)
     if not match:
@@ -115,23 +115,26 @@ def speaker(identifier: str) -> str:
 
 
 def name_classes(counts: np.ndarray) -> list[str]:
-    """Names of label numbers 0..3, told by how many utterances each has (SPEC 5.1). counts: (4,)."""
+    """Name the label numbers 0..3 by the sizes of their classes (SPEC 5.1). counts: (4,)."""
     if len(set(counts.tolist())) < len(counts):
         raise DataError(
-            f"The classes cannot be told by their sizes {counts.tolist()}, two are equal. Name them in label order "
-            "in the dataset's key 'classes'."
+            f"The classes cannot be identified by their sizes {counts.tolist()}, two are equal. Name them in label "
+            "order in the dataset's key 'classes'."
         )
     largest_first = np.argsort(-counts).tolist()
     return [CLASSES_BY_SIZE[largest_first.index(label)] for label in range(len(counts))]
 
 
 def speaker_folds(speakers: list[str]) -> dict[int, dict[str, np.ndarray]]:
-    """Leave one speaker out inside leave one session out (SPEC 5.1): fold 2s - 1 leaves session s out, tests its male
-    and validates on its female speaker; fold 2s the other way round. speakers: ``1M``, ``1F``, …"""
+    """Make two folds per session (SPEC 5.1).
+
+    Fold 2s - 1 leaves session s out, tests its male and validates on its female speaker; fold 2s vice versa. speakers:
+    ``1M``, ``1F``, … Raises DataError if sessions are not numbered from 1 without gaps.
+    """
     names = np.array(speakers)
     sessions = sorted({int(name[:-1]) for name in speakers})
     if sessions != list(range(1, len(sessions) + 1)) or len(sessions) < 2:
-        raise DataError(f"Sessions must be numbered 1, 2, 3, …, at least two, to make folds; the ids hold {sessions}.")
+        raise DataError(f"Folds need two or more sessions, numbered 1, 2, 3, …; the ids have {sessions}. Correct them.")
     folds = {}
     for session in sessions:
         for number, test, val in ((2 * session - 1, "M", "F"), (2 * session, "F", "M")):
@@ -142,12 +145,12 @@ def speaker_folds(speakers: list[str]) -> dict[int, dict[str, np.ndarray]]:
 
 
 def standardise(frames: np.ndarray) -> NDArray[np.float64]:
-    """Frames (n, dim) less their mean, divided by their standard deviation (0 -> 1), per dimension.
+    """Standardise frames (n, dim) per dimension with their mean and standard deviation (0 -> 1).
 
-    The sum of squares is divided by n - 1, as torch.std does in the loader of the release; a single frame becomes 0.
+    The standard deviation divides by n - 1, as in the loader of the release; a single frame becomes 0.
     """
     values = np.array(frames, np.float64)
-    restore_infinities(values)  # a mean would hide the extremes of float types
+    restore_infinities(values)  # a mean would hide extremes of float types
     with np.errstate(invalid="ignore"):
         deviation = values.std(axis=0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1])
         standardised: NDArray[np.float64] = (values - values.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0)
@@ -157,43 +160,43 @@ def standardise(frames: np.ndarray) -> NDArray[np.float64]:
 def _utterances(
     source: Path, settings: CorpusSettings, targets: Targets
 ) -> tuple[list[str], np.ndarray, list[str], list[str], list[str]]:
-    """Ids (sorted), labels, class names, notes on where they come from, and warnings."""
+    """Return sorted ids, labels, class names, notes on their origin, and warnings."""
     if targets:
         label_of = _labels(targets, source)
         ids = sorted(label_of)
         labels = np.array([label_of[identifier] for identifier in ids], np.int64)
         classes, note, warnings = _class_names(labels, settings)
-        return ids, labels, classes, [note, *_happy(classes, settings)], warnings
+        return ids, labels, classes, [note, *_note_on_happy(classes, settings)], warnings
     path = source / LABELS
     listed = read_listing(path, ("id", "label"))
     order = sorted(range(len(listed["id"])), key=listed["id"].__getitem__)
     ids = [listed["id"][index] for index in order]
     written = [listed["label"][index] for index in order]
     labels, classes = number_labels(written, settings.classes or sorted(CLASSES_BY_SIZE), path)
-    notes = [f"Labels: from {LABELS}, for there is no folder {TARGETS}."]
+    notes = [f"Labels: from {LABELS}, because there is no folder {TARGETS}."]
     if not set(written) <= set(classes):  # numbers
         classes, note, warnings = _class_names(labels, settings)
         return ids, labels, classes, [*notes, note], warnings
-    return ids, labels, classes, [*notes, f"Classes: {numbered(classes)}, as {LABELS} names them."], []
+    return ids, labels, classes, [*notes, f"Classes: {numbered(classes)}, from {LABELS}."], []
 
 
-def _happy(classes: list[str], settings: CorpusSettings) -> list[str]:
-    """What the release counts as happy, as a note."""
-    told = sorted(classes) == sorted(CLASSES_BY_SIZE) and not settings.synthetic
-    return ["The class happy includes the utterances that IEMOCAP labels excited."] * told
+def _note_on_happy(classes: list[str], settings: CorpusSettings) -> list[str]:
+    """Return a note on the class happy of the release."""
+    is_release = sorted(classes) == sorted(CLASSES_BY_SIZE) and not settings.synthetic
+    return ["The class happy includes the utterances that IEMOCAP labels excited."] * is_release
 
 
 def _class_names(labels: np.ndarray, settings: CorpusSettings) -> tuple[list[str], str, list[str]]:
-    """Names of label numbers, a note on where they come from, and warnings.
+    """Return names of label numbers, a note on their origin, and warnings.
 
-    Raises ConfigError if the key 'classes' orders the four classes otherwise than the sizes of the release do.
+    Raises ConfigError if the key 'classes' contradicts the class sizes of the release.
     """
     counts = np.bincount(labels, minlength=len(CLASSES_BY_SIZE))
     if not settings.classes:
         classes = name_classes(counts)
-        return classes, f"The release names no classes; told by their sizes: label {numbered(classes)}.", []
+        return classes, f"The release does not name classes; identified by their sizes: label {numbered(classes)}.", []
     classes, key = list(settings.classes), f"datasets.{settings.dataset}.classes"
-    note = f"Classes: {numbered(classes)}, as the key {key} names them."
+    note = f"Classes: {numbered(classes)}, from the key {key}."
     if sorted(classes) != sorted(CLASSES_BY_SIZE) or len(set(counts.tolist())) < len(counts):
         return classes, note, []
     by_size = name_classes(counts)
@@ -206,13 +209,13 @@ def _class_names(labels: np.ndarray, settings: CorpusSettings) -> tuple[list[str
             f"{', '.join(f'{name} {count}' for name, count in zip(CLASSES_BY_SIZE, PUBLISHED_SIZES, strict=True))}. "
             f"Write {', '.join(by_size)}, or remove the key."
         )
-    return classes, note, [f"By their sizes the classes would be {numbered(by_size)}; {key} makes them {sizes}."]
+    return classes, note, [f"By size, the classes would be {numbered(by_size)}; with {key} their sizes are {sizes}."]
 
 
 def _describe_normalisation(norm: str, released: bool) -> str:
     if norm == "utt":
-        return "Audio: standardised with each utterance's own mean and standard deviation."
-    origin = "of the release" if released else "computed here"
+        return "Audio: standardised with the mean and standard deviation of each utterance."
+    origin = "from the release" if released else "computed by the workflow"
     return f"Audio: standardised with the mean and standard deviation of each fold's training split, {origin}."
 
 
@@ -230,13 +233,13 @@ def _read_names(folder: Path, split: str) -> list[str]:
         raise DataError(f"{path}: utterance names must be text or bytes, not {stored.dtype} {stored.shape}.")
     names = decode(stored if stored.ndim == 1 else stored[:, 0], path)
     if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DataError(f"{path}: utterance '{twice}' is listed twice. Remove one.")
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{path}: utterance '{repeated}' is listed twice. Remove one.")
     return names
 
 
 def _label_numbers(path: Path, class_count: int) -> NDArray[np.int64]:
-    """(N,) labels from one-hot rows (N, C) or label numbers (N,) or (N, 1)."""
+    """Read labels (N,) from one-hot rows (N, C) or label numbers (N,) or (N, 1)."""
     stored = load_array(path)
     if stored.dtype.kind not in "biuf" or stored.ndim not in (1, 2):
         raise DataError(f"{path}: labels must be one-hot rows or label numbers, not {stored.dtype} {stored.shape}.")
@@ -255,7 +258,7 @@ def _label_numbers(path: Path, class_count: int) -> NDArray[np.int64]:
 
 
 def _read_targets(source: Path, class_count: int) -> Targets:
-    """The lists of every fold and split. Raises DataError if one is damaged or lacks its partner."""
+    """Read the lists of all folds and splits. Raises DataError if one is damaged or missing."""
     targets: Targets = {}
     for number, folder in _fold_folders(source).items():
         targets[number] = {}
@@ -269,7 +272,7 @@ def _read_targets(source: Path, class_count: int) -> Targets:
 
 
 def _labels(targets: Targets, source: Path) -> dict[str, int]:
-    """Utterance id -> label over all folds, which must agree."""
+    """Return utterance id -> label over all folds, which must agree."""
     labels: dict[str, int] = {}
     for number, splits in targets.items():
         for identifier, label in (pair for listed in splits.values() for pair in listed.items()):
@@ -290,7 +293,7 @@ def _released_folds(targets: Targets, ids: list[str]) -> dict[int, dict[str, np.
 
 
 def _datasets(file: h5py.File, ids: list[str], path: Path) -> list[h5py.Dataset]:
-    """The dataset of every utterance, each (frames, dim) of the same width."""
+    """Return the dataset of every utterance, (frames, dim) with the same dim."""
     found: list[h5py.Dataset] = []
     names = set(file)
     for identifier in ids:
@@ -308,7 +311,7 @@ def _datasets(file: h5py.File, ids: list[str], path: Path) -> list[h5py.Dataset]
 def _statistics(
     path: Path, folds: Mapping[int, object], width: int
 ) -> dict[int, dict[str, tuple[np.ndarray, np.ndarray]]]:
-    """The release's own mean and standard deviation of the audio per fold; empty where it has none."""
+    """Read mean and standard deviation of the audio per fold; empty if the release has none."""
     if not path.is_file():
         return {}
     pairs = {}

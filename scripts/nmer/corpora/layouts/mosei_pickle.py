@@ -1,8 +1,8 @@
-"""CMU-MOSEI and CMU-MOSI as one pickle of three splits: MultiBench's and MulT's layout, and MMSA's (SPEC 5.2).
+"""CMU-MOSEI and CMU-MOSI as one pickle of three splits, in the layout of MultiBench and MulT or of MMSA (SPEC 5.2).
 
-The pickle holds ``train``, ``valid`` and ``test``, each with ``audio``, ``vision``, ``text`` (N, steps, dim), labels
-and ``id``. The variants differ in the name of the labels and in what says how long a sequence is; :data:`VARIANTS`
-declares them. Everything else in the file (``text_bert``, ``raw_text``, annotations) is ignored.
+The pickle contains ``train``, ``valid`` and ``test``, each with ``audio``, ``vision``, ``text`` (N, steps, dim), labels
+and ``id``. The variants differ in the name of the labels and in how they store lengths; see :data:`VARIANTS`.
+Everything else in the file (``text_bert``, ``raw_text``, annotations) is ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from nmer.content import converting
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.registry import layout, missing_modalities, option_file
 from nmer.corpora.repair import repair
-from nmer.corpora.sentiment import LARGEST_SENTIMENT, read_sentiments, understand_sentiment
+from nmer.corpora.sentiment import LARGEST_SENTIMENT, read_sentiments, sentiment_labels
 from nmer.corpora.unpickle import Unreadable, load_pickle
 from nmer.errors import DataError
 
@@ -27,12 +27,12 @@ KEYS = {"a": "audio", "v": "vision", "l": "text"}
 STORED_SPLITS = {"train": "train", "val": "valid", "test": "test"}
 EMPTY_TEXT = "text sums to 0"
 BLOCK_BYTES = 2**24
-"""Features examined at once, so that memory stays near the size of the file."""
+"""Features examined at once. Limits memory to about the size of the file."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """labels: key of the labels. lengths: modality -> key of its lengths in frames, which a file may lack."""
+    """A variant of the layout. labels: key of the labels. lengths: modality -> optional key of lengths in frames."""
 
     labels: str
     lengths: dict[str, str] = field(default_factory=dict)
@@ -46,10 +46,10 @@ VARIANTS = {
 
 @dataclass(frozen=True)
 class Split:
-    """One split: ids and videos (n), sentiment (n,), arrays as stored, and where each utterance stands in them.
+    """One split: ids and videos (n), sentiment (n,), stored arrays, and the position of each utterance in them.
 
-    rows: (n,) index into the arrays. start, stop, steps: per modality (n,): the first and the end of the frames that
-    are kept, and how many frames they are padded to with zeros.
+    rows: (n,) index into the arrays. start, stop, steps: per modality (n,): start and end of the kept frames, and the
+    number of frames to pad to with zeros.
     """
 
     ids: list[str]
@@ -63,7 +63,7 @@ class Split:
     dropped: int
 
     def frames(self, modality: str, index: int) -> np.ndarray:
-        """(steps, dim) of one utterance, not yet repaired."""
+        """Return (steps, dim) of one utterance, not yet repaired."""
         start, stop = self.start[modality][index], self.stop[modality][index]
         kept = self.arrays[modality][self.rows[index], start:stop]
         steps = int(self.steps[modality][index])
@@ -91,12 +91,12 @@ def read(
     limit_gib: int = 16,
     scores: str = "",
 ) -> Corpus:
-    """Read the pickle ``source`` and clean it in SPEC 5.2's order; values are repaired when stored.
+    """Read the pickle ``source`` and clean it in the order of SPEC 5.2; values are repaired when stored.
 
-    variant: whose keys the file has, told by the key of its labels if ``auto``. limit_gib: largest file that is read.
-    scores: a CSV in the pickle's folder with the columns ``id`` and ``sentiment``, which replaces the pickle's labels.
-    Positive is a sentiment >= 0; where the settings' target is ``score``, the label is the sentiment itself. The
-    corpus has one fold. Features are cut and cast one utterance at a time.
+    variant: variant of the layout; ``auto`` chooses it by the key of the labels. limit_gib: largest file to read.
+    scores: a CSV in the folder of the pickle with the columns ``id`` and ``sentiment``, which replaces the labels.
+    Positive is a sentiment >= 0; for the target ``score``, the label is the sentiment itself. The corpus has one fold.
+    Features are cut and cast one utterance at a time.
     Raises DataError if the file is damaged, unsafe, lacks a key, or its arrays contradict each other.
     """
     stored = _stored_splits(load_pickle(source, limit_gib * 2**30), source, settings.needs_folds)
@@ -107,11 +107,11 @@ def read(
         for split, content in stored.items()
     }
     if scores:
-        given = read_sentiments(option_file(source, scores))
-        splits = {name: replace(part, sentiment=given.of(part.ids)) for name, part in splits.items()}
+        sentiments = read_sentiments(option_file(source, scores))
+        splits = {name: replace(part, sentiment=sentiments.lookup(part.ids)) for name, part in splits.items()}
     parts = list(splits.values())
     _check_widths(splits, source)
-    labels, classes, note = understand_sentiment(np.concatenate([part.sentiment for part in parts]), settings.target)
+    labels, classes, note = sentiment_labels(np.concatenate([part.sentiment for part in parts]), settings.target)
     bounds = np.concatenate([[0], np.cumsum([len(part.ids) for part in parts])])
     dropped = sum(part.dropped for part in parts)
 
@@ -141,9 +141,11 @@ def read(
 
 
 def name_utterance(row: object) -> tuple[str, str]:
-    """Utterance id and video of one entry of ``id``: text or bytes ``video[segment]``, ``video$_$segment`` (MMSA) or
-    ``video_segment``, or a row of one of these, or a row (video, start, end). Raises UnicodeDecodeError for bytes that
-    are not UTF-8, TypeError for what is no text."""
+    """Return utterance id and video of one entry of ``id``.
+
+    row: text or bytes ``video[segment]``, ``video$_$segment`` (MMSA) or ``video_segment``, or a row of one of these, or
+    a row (video, start, end). Raises UnicodeDecodeError for bytes that are not UTF-8, TypeError for other types.
+    """
     parts = np.asarray(row).reshape(-1).tolist()
     if not parts or not isinstance(parts[0], str | bytes | int) or isinstance(parts[0], bool):
         raise TypeError(f"an id is {row!r}")
@@ -162,27 +164,28 @@ def _text(part: object) -> str:
 
 def _stored_splits(content: object, source: Path, all_needed: bool) -> dict[str, dict[str, Any]]:
     splits = {}
-    there = {name: stored for name, stored in STORED_SPLITS.items() if isinstance(content, dict) and stored in content}
-    for name, stored in (STORED_SPLITS if all_needed or not there else there).items():
+    keys = content if isinstance(content, dict) else {}
+    present = {name: stored for name, stored in STORED_SPLITS.items() if stored in keys}
+    for name, stored in (STORED_SPLITS if all_needed or not present else present).items():
         split = content.get(stored) if isinstance(content, dict) else None
         if not isinstance(split, dict):
-            found = f"holds {_kind(content)}" if not isinstance(content, dict) else f"has no split '{stored}'"
+            problem = f"holds {_kind(content)}" if not isinstance(content, dict) else f"has no split '{stored}'"
             if isinstance(split, Unreadable):
-                found = f"'{stored}' {split.reason}"
+                problem = f"'{stored}' {split.reason}"
             elif split is not None:
-                found = f"'{stored}' is {_kind(split)}"
+                problem = f"'{stored}' is {_kind(split)}"
             raise DataError(
-                f"{source}: {found}. The pickle must be a dictionary of train, valid and test, each a dictionary."
+                f"{source}: {problem}. The pickle must be a dictionary of train, valid and test, each a dictionary."
             )
         splits[name] = split
     return splits
 
 
-def _find_variant(splits: dict[str, dict[str, Any]], wanted: str) -> str:
-    if wanted != "auto":
-        return wanted
-    fitting = [name for name, known in VARIANTS.items() if all(known.labels in split for split in splits.values())]
-    return fitting[0] if fitting else "multibench"
+def _find_variant(splits: dict[str, dict[str, Any]], option: str) -> str:
+    if option != "auto":
+        return option
+    matching = [name for name, known in VARIANTS.items() if all(known.labels in split for split in splits.values())]
+    return matching[0] if matching else "multibench"
 
 
 def _read_split(
@@ -209,7 +212,7 @@ def _read_split(
     if "l" in arrays:
         sums, text_start = _examine(arrays["l"])
         rows = np.flatnonzero(sums)
-    elif aligned:  # cut together, where the first of them starts
+    elif aligned:  # cut jointly, where the first modality starts
         text_start = np.minimum.reduce([_examine(array)[1] for array in arrays.values()])
     start, stop, steps = {}, {}, {}
     for m, array in arrays.items():
@@ -248,12 +251,12 @@ def _names(stored: object, place: str) -> list[tuple[str, str]]:
 
 
 def _kind(stored: object) -> str:
-    """What a thing is, for messages."""
+    """Describe a value for messages."""
     return "nothing (None)" if stored is None else f"a {type(stored).__name__}"
 
 
 def _numbers(stored: object, place: str, needed: str) -> np.ndarray:
-    """An array of numbers from an array, or from lists of them. needed: what the place must hold, a sentence."""
+    """Convert an array or lists to an array of numbers. needed: sentence on what is expected."""
     if not isinstance(stored, np.ndarray | list | tuple):
         raise DataError(f"{place}: holds {_kind(stored)} where numbers are expected. {needed}")
     with converting(place, needed):
@@ -273,7 +276,7 @@ def _array(stored: object, dimensions: int, count: int, place: str) -> np.ndarra
 
 
 def _sentiment(stored: object, count: int, place: str) -> np.ndarray:
-    """(N,) the first value of each row of labels (SPEC 5.2)."""
+    """Return the first value of each row of labels, (N,) (SPEC 5.2)."""
     needed = f"It must hold {count} numbers, one for each id."
     array = _numbers(stored, place, needed)
     if array.ndim < 1 or len(array) != count or (count and not array[0].size):
@@ -303,14 +306,14 @@ def _length_warnings(array: np.ndarray, lengths: np.ndarray, place: str) -> list
         int((_repaired(array[block]).any(axis=2) & beyond[block]).any(axis=1).sum()) for block in _blocks(array)
     )
     absent = int((lengths == 0).sum())
-    warnings = [f"{place}: {absent} utterances have length 0; one frame of zeros stands for each."] if absent else []
+    warnings = [f"{place}: {absent} utterances have length 0; each gets one frame of zeros."] if absent else []
     return warnings + (
-        [f"{place}: {filled} utterances hold values beyond their length; these were cut off."] if filled else []
+        [f"{place}: {filled} utterances have values beyond their length; these were cut off."] if filled else []
     )
 
 
 def _examine(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per utterance (N,): the sum of its repaired values, and its first row that is not all zero (0 if none)."""
+    """Return per utterance (N,) the sum of its repaired values, and its first non-zero row (0 if none)."""
     sums, first = np.empty(len(array)), np.empty(len(array), np.int64)
     for block in _blocks(array):
         values = _repaired(array[block])
@@ -333,8 +336,8 @@ def _check_widths(splits: dict[str, Split], source: Path) -> None:
         key = KEYS[m]
         widths = {STORED_SPLITS[name]: split.arrays[m].shape[2] for name, split in splits.items()}
         if len(set(widths.values())) > 1:
-            told = ", ".join(f"{name} {width}" for name, width in widths.items())
-            raise DataError(f"{source}: '{key}' differs in width between the splits ({told}). Use the original file.")
+            listed = ", ".join(f"{name} {width}" for name, width in widths.items())
+            raise DataError(f"{source}: '{key}' differs in width between the splits ({listed}). Use the original file.")
 
 
 def _describe_steps(split: Split) -> str:
@@ -342,5 +345,5 @@ def _describe_steps(split: Split) -> str:
     if len(steps) == 1:
         first = "the text" if "l" in split.arrays else "the first modality"
         return f"aligned, {steps.pop()} steps, cut where {first} starts and padded with zeros on the right"
-    told = ", ".join(f"{KEYS[m]} {array.shape[1]}" for m, array in split.arrays.items())
-    return f"not aligned, at most {told} steps"
+    listed = ", ".join(f"{KEYS[m]} {array.shape[1]}" for m, array in split.arrays.items())
+    return f"not aligned, at most {listed} steps"

@@ -1,8 +1,8 @@
-"""Bring your own corpus: a CSV of utterances beside one ``.npy`` file per utterance and modality.
+"""Custom corpora: a CSV of utterances and one ``.npy`` file per utterance and modality.
 
-``utterances.csv`` has the columns ``id``, ``label`` and, as the protocol asks, ``speaker``, ``split`` or ``fold``;
-``a/{id}.npy``, ``v/{id}.npy`` and ``l/{id}.npy`` hold (frames, dim) each. Any number of classes, or scores as labels;
-any dims, any lengths.
+``utterances.csv`` has the columns ``id``, ``label`` and, depending on the protocol, ``speaker``, ``split`` or ``fold``;
+``a/{id}.npy``, ``v/{id}.npy`` and ``l/{id}.npy`` contain (frames, dim) each. Any number of classes, or scores as
+labels; any dims, any lengths.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from nmer.corpora.arrays import array_header, load_array
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.registry import layout
-from nmer.corpora.utterances import understand
+from nmer.corpora.utterances import parse_utterances
 from nmer.errors import DataError
 from nmer.listing import check_file_names, read_listing
 
@@ -36,14 +36,14 @@ def read(
     *,
     protocol: Literal["column", "leave_one_group_out", "stratified"] = "column",
 ) -> Corpus:
-    """Read the folder ``source``; see the module. Arrays are read when asked for.
+    """Read the folder ``source`` in the format of this module. Arrays are read on demand.
 
-    protocol: where the folds come from, see :func:`nmer.corpora.utterances.understand`.
-    Raises DataError if a file is missing, damaged or unlike the others, or the table is not as described.
+    protocol: source of the folds, see :func:`nmer.corpora.utterances.parse_utterances`.
+    Raises DataError if a file is missing, damaged or inconsistent, or the table is invalid.
     """
     path = source / LISTING
     columns = read_listing(path, ("id", "label"), ("speaker", "split", "fold"))
-    utterances = understand(columns, protocol, settings, str(path))
+    utterances = parse_utterances(columns, protocol, settings, str(path))
     check_file_names(utterances.ids, path)
     shapes = {m: _shapes(source / m, utterances.ids) for m in settings.modalities}
 
@@ -66,7 +66,7 @@ def read(
 
 
 def _shapes(folder: Path, ids: list[str]) -> np.ndarray:
-    """(n, 2) frames and dimensions of every utterance."""
+    """Return frames and dimensions of every utterance, (n, 2)."""
     shapes = np.empty((len(ids), 2), np.int64)
     for index, identifier in enumerate(ids):
         path = folder / f"{identifier}.npy"

@@ -1,10 +1,10 @@
-"""Bring your own corpus: one HDF5 file of ragged arrays, laid out as the workflow's own feature store.
+"""Custom corpora: one HDF5 file of ragged arrays, in the format of the workflow's feature store.
 
-``utterance/id`` and ``utterance/label`` (n), and as the protocol asks ``utterance/speaker``, ``utterance/split`` or
-``utterance/fold``; per modality ``a``, ``v``, ``l``: ``values`` (total frames, dim) and ``offset`` (n + 1), utterance i
-being the frames from ``offset[i]`` to ``offset[i + 1]``. Folds may also be given outright, as ``fold/{k}/train``,
-``val`` and ``test``: numbers of utterances, from 0. The attribute ``remarks`` may hold JSON with ``notes``,
-``warnings`` (sentences) and ``dropped`` (reason and count), which the validation report repeats.
+``utterance/id`` and ``utterance/label`` (n) and, depending on the protocol, ``utterance/speaker``, ``utterance/split``
+or ``utterance/fold``; per modality ``a``, ``v``, ``l``: ``values`` (total frames, dim) and ``offset`` (n + 1):
+utterance i has the frames from ``offset[i]`` to ``offset[i + 1]``. Folds can also be stored as ``fold/{k}/train``,
+``val`` and ``test``: indices of utterances, from 0. The optional attribute ``remarks`` is JSON with ``notes``,
+``warnings`` (sentences) and ``dropped`` (reason and count), which are copied to the validation report.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.folds import Folds
 from nmer.corpora.hdf5 import dataset, member, open_hdf5, ragged_offset, read_array, read_column
 from nmer.corpora.registry import layout, missing_modalities
-from nmer.corpora.utterances import Utterances, understand
+from nmer.corpora.utterances import Utterances, parse_utterances
 from nmer.errors import DataError
 from nmer.metrics import SCORE
 from nmer.names import SPLITS, modality_set
@@ -43,10 +43,10 @@ def read(
     *,
     protocol: Literal["column", "given", "leave_one_group_out", "stratified"] = "column",
 ) -> Corpus:
-    """Read the file ``source``; see the module. It stays open until the corpus is closed.
+    """Read the file ``source`` in the format of this module. It stays open until the corpus is closed.
 
-    protocol: where the folds come from: ``given`` takes the group ``fold``, for the others see
-    :func:`nmer.corpora.utterances.understand`. Raises DataError if the file is not as described.
+    protocol: source of the folds: ``given`` is the group ``fold``; for the others see
+    :func:`nmer.corpora.utterances.parse_utterances`. Raises DataError if the file does not have this format.
     """
     with ExitStack() as resources:
         file = resources.enter_context(open_hdf5(source))
@@ -82,16 +82,16 @@ def read(
 
 
 def _remarks(file: h5py.File, source: Path) -> dict[str, Any]:
-    """Notes, warnings and counts of dropped utterances that the file brings as its attribute ``remarks``, JSON."""
-    none: dict[str, Any] = {"notes": [], "warnings": [], "dropped": {}}
+    """Read notes, warnings and counts of dropped utterances from the attribute ``remarks``, JSON."""
+    empty: dict[str, Any] = {"notes": [], "warnings": [], "dropped": {}}
     if "remarks" not in file.attrs:
-        return none
+        return empty
     with converting(f"{source}: attribute 'remarks'", "Correct or remove it."):
-        given = none | json.loads(file.attrs["remarks"])
+        remarks = empty | json.loads(file.attrs["remarks"])
         return {
-            "notes": [str(note) for note in given["notes"]],
-            "warnings": [str(warning) for warning in given["warnings"]],
-            "dropped": {str(reason): int(count) for reason, count in given["dropped"].items()},
+            "notes": [str(note) for note in remarks["notes"]],
+            "warnings": [str(warning) for warning in remarks["warnings"]],
+            "dropped": {str(reason): int(count) for reason, count in remarks["dropped"].items()},
         }
 
 
@@ -99,7 +99,7 @@ def _utterances(file: h5py.File, protocol: str, settings: CorpusSettings, source
     group = member(file, "utterance", source)
     if not isinstance(group, h5py.Group):
         raise DataError(f"{source}: 'utterance' is an array where a group of columns is expected.")
-    # Columns that the protocol does not read may hold anything.
+    # Columns that the protocol does not read are not validated.
     read = COLUMNS if protocol == "column" and settings.needs_folds else ("speaker",)
     names = ["id", "label", *(name for name in read if name in group)]
     columns = {
@@ -110,24 +110,24 @@ def _utterances(file: h5py.File, protocol: str, settings: CorpusSettings, source
     for name, column in columns.items():
         if len(column) != len(columns["id"]) or not column:
             raise DataError(f"{source}: utterance/{name} has {len(column)} entries, utterance/id {len(columns['id'])}.")
-    given = protocol == "given" and settings.needs_folds
-    folds = _given_folds(file, len(columns["id"]), source) if given else None
-    return understand(columns, protocol, settings, str(source), folds)
+    has_folds = protocol == "given" and settings.needs_folds
+    folds = _stored_folds(file, len(columns["id"]), source) if has_folds else None
+    return parse_utterances(columns, protocol, settings, str(source), folds)
 
 
-def _given_folds(file: h5py.File, count: int, source: Path) -> Folds:
-    given = member(file, "fold", source)
-    if not isinstance(given, h5py.Group):
+def _stored_folds(file: h5py.File, count: int, source: Path) -> Folds:
+    stored = member(file, "fold", source)
+    if not isinstance(stored, h5py.Group):
         raise DataError(f"{source}: 'fold' is an array where a group of folds is expected.")
-    numbers = sorted(int(name) for name in given if name.isdecimal())
+    numbers = sorted(int(name) for name in stored if name.isdecimal())
     if not numbers or numbers != list(range(1, len(numbers) + 1)):
-        raise DataError(f"{source}: the group 'fold' must hold folds 1, 2, 3, …; found {numbers}.")
+        raise DataError(f"{source}: the group 'fold' must contain folds 1, 2, 3, …; found {numbers}.")
     folds: Folds = {number: {} for number in numbers}
     for number in numbers:
         for split in SPLITS:
             name = f"fold/{number}/{split}"
             index = read_array(dataset(file, name, source), source)
             if index.ndim != 1 or index.dtype.kind not in "iu" or (index < 0).any() or (index >= count).any():
-                raise DataError(f"{source}: {name} must hold numbers of utterances, from 0 to {count - 1}.")
+                raise DataError(f"{source}: {name} must contain indices of utterances, from 0 to {count - 1}.")
             folds[number][split] = index.astype(np.int64)
     return folds
