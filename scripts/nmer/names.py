@@ -57,6 +57,9 @@ SPLITS = ("train", "val", "test")
 PAPER_SYSTEMS = ("men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv")
 """The paper's multimodal systems in its row order."""
 
+REFERENCE_SYSTEM = "nmer"
+"""The system that others are compared with unless an experiment names another; figures emphasise it."""
+
 UNIMODAL_SYSTEMS = {f"unimodal_{modality}": modality for modality in MODALITIES}
 """The systems of the uni-modality benchmark (Table 4) and the modality that each reads."""
 
@@ -122,3 +125,9 @@ def in_paper_order(systems: Iterable[str]) -> list[str]:
     """Sort systems in the paper's row order, followed by the others in the given order."""
     order = {name: position for position, name in enumerate(PAPER_SYSTEMS)}
     return sorted(systems, key=lambda name: order.get(name, len(order)))
+
+
+def default_reference(systems: Iterable[str]) -> str:
+    """Return NMER if it is among some multimodal systems, else the first of them, empty without any."""
+    given = list(systems)
+    return REFERENCE_SYSTEM if REFERENCE_SYSTEM in given else next(iter(given), "")

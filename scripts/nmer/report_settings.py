@@ -12,7 +12,15 @@ from typing import Any, Self
 
 from nmer.command import fill
 from nmer.metrics import METRICS, SHOWN
-from nmer.names import ALL_CLEAN, ALL_NOISY, MODALITIES, UNIMODAL_SYSTEMS, in_paper_order, incomplete_conditions
+from nmer.names import (
+    ALL_CLEAN,
+    ALL_NOISY,
+    MODALITIES,
+    UNIMODAL_SYSTEMS,
+    default_reference,
+    in_paper_order,
+    incomplete_conditions,
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +112,7 @@ class ReportSettings:
     def reference_system(self) -> str:
         """The system that the others are compared with: as set, else NMER if it runs, else the first; may be empty."""
         multimodal = [system for system in self.systems if system not in UNIMODAL_SYSTEMS]
-        return self.reference or next(iter((["nmer"] if "nmer" in multimodal else []) + multimodal), "")
+        return self.reference or default_reference(multimodal)
 
     @property
     def unimodal_systems(self) -> list[str]:

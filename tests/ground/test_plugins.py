@@ -83,7 +83,8 @@ def test_reading_the_shipped_declarations_imports_no_torch():
 
 def test_what_is_no_plug_in_is_not_listed():
     files = {path.stem for path in (Path(nmer.__file__).with_name("systems")).glob("*.py")}
-    assert files - set(systems.shipped()) == {"__init__", "interface", "registry", "building"}
+    holding = {systems.path(name).stem for name in systems.shipped()}
+    assert files - holding == {"__init__", "interface", "registry", "building"}
 
 
 def test_a_misspelt_name_is_answered_with_the_nearest():
@@ -132,8 +133,11 @@ def test_a_file_without_the_ending_of_python_is_refused_with_what_to_do(file):
         noise_kinds.declaration("constant", str(path))
 
 
-def test_every_shipped_file_is_named_as_its_plug_in():
+def test_every_shipped_plug_in_is_found_and_a_file_may_hold_several():
     for registry in (systems, noise_kinds):
         assert isinstance(registry, Registry)
         for name in registry.shipped():
-            assert registry.declaration(name).name == name == registry.path(name).stem
+            assert registry.declaration(name).name == name
+    assert {systems.path(f"unimodal_{modality}").name for modality in "avl"} == {"unimodal.py"}
+    with pytest.raises(ConfigError, match=r"Unknown system 'unimodal'\. Did you mean 'unimodal_[avl]'\?"):
+        systems.path("unimodal")

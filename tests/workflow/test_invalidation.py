@@ -97,7 +97,7 @@ EDITS = {
         {"report"},
     ),
     "the loss of stage-A pretraining": (
-        "scripts/nmer/systems/blocks/pretraining.py",
+        "scripts/nmer/systems/pretraining.py",
         '| {"discrepancy": mean_cmd(invariant)}',
         '| {"discrepancy": 2 * mean_cmd(invariant)}',
         {"pretrain"} | RUNS | SCORES,

@@ -15,7 +15,7 @@ from nmer.corpora.registry import layouts
 from nmer.errors import ConfigError
 from nmer.figures import figures, fits_target, per_dataset, position, sources
 from nmer.metrics import SHOWN_BY_DEFAULT
-from nmer.names import MIXED, UNIMODAL_SYSTEMS, incomplete_conditions, plain_number
+from nmer.names import MIXED, UNIMODAL_SYSTEMS, default_reference, incomplete_conditions, plain_number
 from nmer.plan.config import check_config, check_shape, declared_modalities, schema
 from nmer.plan.extraction import with_raw_defaults
 from nmer.plan.levels import Corruption, Levels
@@ -93,9 +93,8 @@ class Grid:
         self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN_BY_DEFAULT[self.target]))
         self.conditions: tuple[str, ...] = tuple(self.experiment.get("conditions", ()))
         """The incomplete conditions that are scored; none stands for all."""
-        # NMER, or the first system that is trained, unless the key names another.
-        own = [system for system in self.trained_systems if system not in UNIMODAL_SYSTEMS]
-        self.reference: str = self.experiment.get("reference") or next(iter(own if "nmer" not in own else ["nmer"]), "")
+        multimodal = [system for system in self.trained_systems if system not in UNIMODAL_SYSTEMS]
+        self.reference: str = self.experiment.get("reference") or default_reference(multimodal)
         self.training: dict[str, Any] = merged_training(config.get("training", {}), self.experiment.get("training", {}))
         self._levels = Levels(config.get("noise", {}).get("kinds", {}), self.experiment)
         overrides = self.experiment.get("system_options", {})

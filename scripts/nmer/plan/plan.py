@@ -23,7 +23,17 @@ from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
 from nmer.figures import sources, unread
 from nmer.metrics import CLASSES, SELECTING, SHOWN_BY_DEFAULT
-from nmer.names import ALL_CLEAN, ALL_CLEAN_SCORES, CLEAN, FRESH, MIXED, MODALITIES, TRAINED, UNIMODAL_SYSTEMS
+from nmer.names import (
+    ALL_CLEAN,
+    ALL_CLEAN_SCORES,
+    CLEAN,
+    FRESH,
+    MIXED,
+    MODALITIES,
+    REFERENCE_SYSTEM,
+    TRAINED,
+    UNIMODAL_SYSTEMS,
+)
 from nmer.noise.registry import noise_kinds
 from nmer.plan.conditions import EVERY_CONDITION
 from nmer.plan.extraction import MEMORY_MB
@@ -282,7 +292,7 @@ class Plan(Paths):
             unimodal=UnimodalSettings(**unimodal) if self._unimodal_is_run and table == 4 else None,
             metrics=self.metrics,
             conditions=self.conditions,
-            reference="" if self.reference == "nmer" else self.reference,
+            reference="" if self.reference == REFERENCE_SYSTEM else self.reference,
             titles=self.titles(),
         )
 

@@ -7,6 +7,7 @@ import itertools
 import pandas as pd
 from matplotlib.axes import Axes
 
+from nmer.names import REFERENCE_SYSTEM
 from nmer.results.labels import system_label
 from nmer.results.levels import level_of
 from nmer.results.reading import rows_of
@@ -89,7 +90,7 @@ def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]
             color=style.color,
             marker=style.marker,
             linestyle=style.dash,
-            linewidth=2 if system == "nmer" else 1.2,
+            linewidth=2 if system == REFERENCE_SYSTEM else 1.2,
             markersize=5,
             label=system_label(system),
         )

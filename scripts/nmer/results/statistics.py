@@ -16,7 +16,7 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_effectsize
 
 from nmer.metrics import METRICS, SCORE, confusion_matrix
-from nmer.names import ALL_NOISY, AVERAGE
+from nmer.names import ALL_NOISY, AVERAGE, REFERENCE_SYSTEM
 from nmer.references.registry import CONSTANT
 from nmer.results.chance import with_marks
 from nmer.results.contrasts import CONFIDENCE, Contrasts
@@ -54,7 +54,10 @@ def intervals(contrasts: Contrasts) -> pd.DataFrame:
 
 
 def comparisons(
-    contrasts: Contrasts, systems: list[str], trainings: pd.DataFrame | None = None, reference: str = "nmer"
+    contrasts: Contrasts,
+    systems: list[str],
+    trainings: pd.DataFrame | None = None,
+    reference: str = REFERENCE_SYSTEM,
 ) -> pd.DataFrame:
     """Compute the reference system minus each other system in cells that both have. Columns COMPARISON_COLUMNS.
 

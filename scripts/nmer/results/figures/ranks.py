@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
+from nmer.names import REFERENCE_SYSTEM
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import system_label
 from nmer.results.reading import read_columns, rows_of
@@ -84,7 +85,7 @@ def joined(ordered: list[float], critical_difference: float) -> list[tuple[int, 
     return groups
 
 
-def draw_ranks(table: pd.DataFrame, reference: str = "nmer") -> Figure:
+def draw_ranks(table: pd.DataFrame, reference: str = REFERENCE_SYSTEM) -> Figure:
     """Draw a diagram per metric, with the best rank on the left. table: from :func:`with_bars`."""
     if table.empty:
         return sentence_figure("Ranks need at least three systems that were tested on the same data.")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from nmer.figures import Drawn, figure
 from nmer.metrics import SELECTING
-from nmer.names import CLEAN, MIXED
+from nmer.names import CLEAN, MIXED, REFERENCE_SYSTEM
 from nmer.report_settings import ReportSettings
 from nmer.results import histories as written
 from nmer.results.chance import read_trainings, with_chance
@@ -140,6 +140,6 @@ def _draw_runs(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle])
             markevery=(index * every // len(styles), every),
             markersize=4.5,
             linestyle=style.dash,
-            linewidth=2 if system == "nmer" else 1.2,
+            linewidth=2 if system == REFERENCE_SYSTEM else 1.2,
             label=system_label(system),
         )

@@ -1,4 +1,4 @@
-"""What both stage-A pretrainings share: invariant features, their discrepancy, the classifier (SPEC 4.3, 12)."""
+"""Stage-A pretrainings with invariant features: ``shared`` of IF-MMIN, ``two_tower`` of NMER (SPEC 4.3, 4.4, 12)."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from nmer.systems.blocks.encoders import HIDDEN, joint_width
 from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.blocks.towers import TOWERS, InvariantFeatures, TowerSystem
 from nmer.systems.interface import Batch, halves
+from nmer.systems.registry import system
 
 
 class Pretraining(TowerSystem):
@@ -42,6 +43,20 @@ class Pretraining(TowerSystem):
             length = interval_length(self.invariant_features, invariant)
             invariant = {modality: features / length for modality, features in invariant.items()}
         return super().loss_terms(outputs, batch) | {"discrepancy": mean_cmd(invariant)}
+
+
+@system("shared", pretraining="none", regimes=(), fewest_modalities=2, passed_on=("invariant_features",))
+class Shared(Pretraining):
+    """h_m from the encoders, H_m from the invariance MLP on the same encodings."""
+
+    form = "stacked"
+
+
+@system("two_tower", pretraining="none", regimes=(), fewest_modalities=2, passed_on=("invariant_features",))
+class TwoTower(Pretraining):
+    """h_m from the specific tower, H_m from the invariance MLP on the encodings of a second tower."""
+
+    form = "two_tower"
 
 
 INTERVALS = {"sigmoid": 1.0, "tanh": 2.0}

@@ -7,6 +7,7 @@ from torch import Tensor
 from nmer.systems.blocks.encoders import HIDDEN, encoder
 from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.interface import Sequences, System
+from nmer.systems.registry import system
 
 
 class Unimodal(System):
@@ -26,3 +27,24 @@ class Unimodal(System):
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
         """Logits of the modality's encoding."""
         return {"logits": self.classifier(encodings[self.modality])}
+
+
+@system("unimodal_a", pretraining="none", regimes=("clean", "all_noisy"), modalities=("a",))
+class UnimodalAcoustic(Unimodal):
+    """Encoder and classifier of the acoustic features."""
+
+    modalities = ("a",)
+
+
+@system("unimodal_v", pretraining="none", regimes=("clean", "all_noisy"), modalities=("v",))
+class UnimodalVisual(Unimodal):
+    """Encoder and classifier of the visual features."""
+
+    modalities = ("v",)
+
+
+@system("unimodal_l", pretraining="none", regimes=("clean", "all_noisy"), modalities=("l",))
+class UnimodalLexical(Unimodal):
+    """Encoder and classifier of the lexical features."""
+
+    modalities = ("l",)
