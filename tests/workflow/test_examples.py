@@ -152,7 +152,7 @@ def configuration() -> dict:
 
 def test_the_page_quotes_the_example_as_it_is():
     *quoted, _appended = blocks("python")
-    assert len(quoted) == 2
+    assert len(quoted) == 3
     assert all(block in (REPOSITORY / FILE).read_text() for block in quoted)
     (lines,) = map(yaml.safe_load, blocks("yaml"))
     shipped = yaml.safe_load((REPOSITORY / OVERLAY).read_text())
