@@ -327,7 +327,12 @@ class Plan(Paths):
         drawing = self.drawings[w.figure]
         declaration, given = self._figure(drawing.figure), self.config.get("figures", {}).get(drawing.figure, {})
         read = sources(declaration)
-        default: dict[str, Any] = {"metrics": SHOWN_BY_DEFAULT[self.target], "conditions": (), "reference": "", "rates": {}}
+        default: dict[str, Any] = {
+            "metrics": SHOWN_BY_DEFAULT[self.target],
+            "conditions": (),
+            "reference": "",
+            "rates": {},
+        }
         shown = replace(self.shown(), **{name: default[name] for name in unread(declaration)})
         return _json(
             {
