@@ -1,8 +1,8 @@
-"""How fast extractors are: seconds of media per second and core, and memory, on generated films.
+"""Measure extractors on generated films: seconds of media per second and core, and memory.
 
-Each extractor runs in a process of its own, on one core, as its job in the workflow does: it decodes, extracts and
-writes. Start and first loading of models are measured by a film that comes first, and are left out of the speed. Prints
-a Markdown table. Needs `make extraction`; the transformer is measured where the folder of a model is given.
+Each extractor runs in a separate process on one core, like its job in the workflow: it decodes, extracts and writes.
+The first film measures the start and the loading of models, which are left out of the speed. Prints a Markdown table.
+Needs `make extraction`; the transformer is measured if the folder of a model is given.
 
 Example: .venv/bin/python benchmarks/extraction.py
          .venv/bin/python benchmarks/extraction.py --films 4 --only prosody --model models/bert-large-uncased
@@ -35,7 +35,7 @@ SECONDS = 4.0
 
 
 def main() -> None:
-    """Generate films, measure every extractor in a process of its own, print."""
+    """Generate films, measure every extractor in a separate process, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", type=int, default=20, help="films that are timed")
     parser.add_argument("--only", nargs="+", default=[], help="names of the extractors to measure; default all")
@@ -64,12 +64,12 @@ def main() -> None:
 
 
 def settings(films: int) -> MediaSettings:
-    """Those of the films: enough of them for the timed ones and the one that comes first."""
+    """Return the settings of the films: the timed ones and the first one."""
     return MediaSettings("benchmark", utterances=films + 1, voice="numpy", seconds=SECONDS)
 
 
 def measure(name: str, media: Path, films: int, model: Path | None) -> list[str]:
-    """A row of the table."""
+    """Measure an extractor and return its row of the table."""
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
     options = {"glove": {"vectors": VECTORS}, "transformer": {"model": str(model and model.resolve())}}.get(name, {})
     modality = extractors.declaration(name).attributes["modality"]

@@ -1,13 +1,13 @@
-"""How fast feature stores and noisy embeddings are written, beside the disk's own write rate, and in how much memory.
+"""Measure writing of feature stores and noisy embeddings against the disk's write rate, and their memory.
 
-Generates corpora of the sizes of IEMOCAP and CMU-MOSEI in their native layouts, then times, in turn and each in a
-process of its own:
-  - a plain sequential write of as many bytes as the store has, before each of the others;
-  - the feature store, from the corpus' files to the finished store, and the reading of the corpus alone;
-  - the feature store of a corpus of the same shape that is in memory, so that there is nothing to read;
-  - the noisy embeddings of one kind, and the drawing of as many random numbers alone.
-Every write ends with its content on the disk (fsync). The corpora were just written, so the system has them in memory.
-Digests are not timed. Prints a Markdown table: medians, and of ratios, taken run by run, also the range.
+Generates corpora of the sizes of IEMOCAP and CMU-MOSEI in their native layouts, then times in turn, each in a separate
+process:
+  - a sequential write of as many bytes as the store has, before each of the others;
+  - the feature store, from the corpus' files to the finished store, and only reading the corpus;
+  - the feature store of a corpus of the same shape in memory, which needs no reading;
+  - the noisy embeddings of one kind, and only drawing as many random numbers.
+Every write ends with its content on the disk (fsync). The corpora were just written, so they are in the page cache.
+Digests are not timed. Prints a Markdown table: medians, and for ratios, computed per run, also the range.
 
 Example: .venv/bin/python benchmarks/feature_store.py
          .venv/bin/python benchmarks/feature_store.py --scale 0.05 --repeats 1 --folder /tmp
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def measure(dataset: str, folder: Path, arguments: argparse.Namespace) -> list[list[str]]:
-    """The rows of a dataset."""
+    """Measure a dataset and return its rows."""
     layout, generate = CORPORA[dataset]
     generate = {**generate, "utterances": max(100, round(arguments.scale * generate["utterances"]))}
     settings = {"dataset": dataset, "layout": layout}
@@ -110,7 +110,7 @@ def measure(dataset: str, folder: Path, arguments: argparse.Namespace) -> list[l
 
 
 def row(name: str, megabytes: float, runs: list[list[tuple[float, float]]], limit: float) -> list[str]:
-    """One row of the table. runs: per repeat (seconds, peak MB) of the plain write, the step and its input alone."""
+    """Return a row. runs: per repeat (seconds, peak MB) of the plain write, of the step and of only its input."""
     plain, step, *alone = ([megabytes / seconds for seconds, _peak in part] for part in zip(*runs, strict=True))
     shares = [one / other for one, other in zip(step, plain, strict=True)]
     return [
@@ -126,14 +126,14 @@ def row(name: str, megabytes: float, runs: list[list[tuple[float, float]]], limi
 
 
 def run_step(scripts: Path, name: str, settings: dict, **paths: Path) -> None:
-    """Run a step script to its end."""
+    """Run a step script."""
     options = [text for key, path in paths.items() for text in (f"--{key}", str(path))]
     subprocess.run([sys.executable, scripts / name, "--settings", json.dumps(settings), *options], check=True)
 
 
 def in_process(function: Callable, *given: object) -> tuple[Any, float]:
-    """What the function returns, and the peak resident memory of its process in MB."""
-    spawn = multiprocessing.get_context("spawn")  # a forked process would count the memory of this one
+    """Call a function in a new process; return its result and the peak resident memory in MB."""
+    spawn = multiprocessing.get_context("spawn")  # a forked process would include the memory of this one
     with ProcessPoolExecutor(1, mp_context=spawn) as pool:
         return pool.submit(_with_peak, function, *given).result()
 
@@ -144,7 +144,7 @@ def _with_peak(function: Callable, *given: object) -> tuple[Any, float]:
 
 
 def write_plainly(path: Path, size: int) -> float:
-    """Seconds to write a new file of random bytes in large pieces."""
+    """Return the seconds to write a new file of random bytes in large pieces."""
     piece = np.random.default_rng(0).bytes(2**24)
     started = time.perf_counter()
     with path.open("wb", buffering=0) as stream:
@@ -157,7 +157,7 @@ def write_plainly(path: Path, size: int) -> float:
 
 
 def build(scripts: Path, settings: dict, source: Path, output: Path) -> float:
-    """Seconds to read and check a corpus and write its feature store."""
+    """Return the seconds to read and check a corpus and write its feature store."""
     sys.path.insert(0, str(scripts))
     from nmer.corpora.corpus import CorpusSettings, read_corpus
     from nmer.corpora.store_writer import write_store
@@ -174,7 +174,7 @@ def build(scripts: Path, settings: dict, source: Path, output: Path) -> float:
 
 
 def build_from_memory(scripts: Path, settings: dict, source: Path, output: Path) -> float:
-    """Seconds to write the feature store of random features in the shape of a corpus."""
+    """Return the seconds to write the feature store of random features in the shape of a corpus."""
     sys.path.insert(0, str(scripts))
     from nmer.corpora.corpus import CorpusSettings, read_corpus
     from nmer.corpora.store_writer import write_store
@@ -193,7 +193,7 @@ def build_from_memory(scripts: Path, settings: dict, source: Path, output: Path)
 
 
 def read(scripts: Path, settings: dict, source: Path) -> float:
-    """Seconds to read a corpus and each of its utterances, and do nothing with them."""
+    """Return the seconds to read a corpus and each of its utterances, and nothing else."""
     sys.path.insert(0, str(scripts))
     from nmer.corpora.corpus import CorpusSettings, read_corpus
 
@@ -206,7 +206,7 @@ def read(scripts: Path, settings: dict, source: Path) -> float:
 
 
 def corrupt(scripts: Path, settings: dict, features: Path, calibration: Path, output: Path) -> float:
-    """Seconds of the step that makes noisy embeddings, without the digest."""
+    """Return the seconds of the step that makes noisy embeddings, without the digest."""
     sys.path.insert(0, str(scripts))
     import corrupt as step
 
@@ -223,7 +223,7 @@ def corrupt(scripts: Path, settings: dict, features: Path, calibration: Path, ou
 
 
 def draw(scripts: Path, noise: str, count: int) -> float:
-    """Seconds to draw ``count`` numbers of a noise kind."""
+    """Return the seconds to draw ``count`` numbers of a noise kind."""
     sys.path.insert(0, str(scripts))
     from nmer.noise.registry import noise_kinds
     from nmer.seeds import generator
@@ -236,7 +236,7 @@ def draw(scripts: Path, noise: str, count: int) -> float:
 
 
 def synchronise(path: Path) -> None:
-    """Return when a file's content is on the disk."""
+    """Wait until a file's content is on the disk."""
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
 

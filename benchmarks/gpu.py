@@ -1,12 +1,12 @@
-"""How fast a GPU trains the paper's systems, and how many hours the paper's grid takes on it.
+"""Measure how fast a GPU trains the paper's systems, and how many hours the paper's grid takes on it.
 
-For synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI, in three tables:
+Prints three tables for synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI:
   - steps: milliseconds of a training step of 128 utterances of each repeat, as a replayed CUDA graph and without one;
-    what three repeats cost beside one; a validation pass of all repeats; the GPU's memory;
-  - jobs: seconds of whole training jobs of two epochs (`scripts/train.py`) on a corpus of the real size, of their
-    epochs by the first table, and of the rest, which is start-up: imports, data, the teacher's encodings, captures,
-    saving. The same for an evaluation of ten folds (`scripts/evaluate.py`);
-  - hours of `experiment=paper`, one job after another, in parts: steps, validation, start-up, evaluation.
+    the cost of three repeats relative to one; a validation pass of all repeats; the GPU's memory;
+  - jobs: seconds of whole training jobs of two epochs (`scripts/train.py`) on a corpus of the real size, divided into
+    their epochs, by the first table, and start-up: imports, data, the teacher's encodings, captures, saving. The same
+    for an evaluation of ten folds (`scripts/evaluate.py`);
+  - hours of `experiment=paper`, one job after another: steps, validation, start-up, evaluation.
 
 Example: .venv/bin/python benchmarks/gpu.py
          .venv/bin/python benchmarks/gpu.py --device cpu --steps 1 --rounds 1 --systems mmin --repeats 1 3 --no-jobs
@@ -85,7 +85,7 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     found: dict[tuple[str, str], tuple[float, float]] = {}
     head(STEP_COLUMNS)
-    # As a training job has it.
+    # As in a training job.
     with compute_device(int(arguments.device == "cuda"), torch.get_num_threads()) as device:
         for corpus in arguments.corpora:
             shape = training.CORPORA[corpus]
@@ -110,19 +110,19 @@ def main() -> None:
 
 
 def head(columns: tuple[str, ...]) -> None:
-    """The head of a Markdown table."""
+    """Print the head of a Markdown table."""
     print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
 
 
 def row(*cells: object) -> None:
-    """A row of a Markdown table."""
+    """Print a row of a Markdown table."""
     print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
 def measure(
     corpus: str, system: str, repeats: int, files: tuple[Path, Path], device, arguments, graphs: str = "where_faster"
 ) -> tuple[float, float, float]:
-    """Seconds of a step and of a validation pass of all repeats, megabytes of the GPU's memory."""
+    """Return seconds of a step and of a validation pass of all repeats, and megabytes of the GPU's memory."""
     import torch
 
     from nmer.plan.settings import RunSettings, TrainingSettings
@@ -147,7 +147,7 @@ def measure(
     teachers = {number: built(teacher).requires_grad_(False) for number in numbers} if teacher else {}
     learner = Stacked(lambda: built(system), data, settings, numbers, teachers)
     steps, validations = [], []
-    # Two epochs before those that count: every graph is run plainly once and captured in its second step.
+    # Two warm-up epochs: every graph is run plainly once and captured in its second step.
     warming_up = 2 if graphs != "never" else 1
     for epoch in range(warming_up + (arguments.rounds if graphs != "never" else 1)):
         start = time.perf_counter()
@@ -161,7 +161,7 @@ def measure(
 
 
 def print_jobs_and_hours(found: dict[tuple[str, str], tuple[float, float]], arguments: argparse.Namespace) -> None:
-    """Whole jobs on a corpus of IEMOCAP's real size, then the hours of the grid."""
+    """Measure whole jobs on a corpus of IEMOCAP's real size, then print the hours of the grid."""
     corpus, shape = "iemocap", training.CORPORA["iemocap"]
     gpus = int(arguments.device == "cuda")
     start_ups = []
@@ -181,7 +181,7 @@ def print_jobs_and_hours(found: dict[tuple[str, str], tuple[float, float]], argu
 
 
 def run_training(corpus: str, system: str, files: tuple[Path, Path], folder: Path, gpus: int) -> float:
-    """Seconds of a training job of a few epochs."""
+    """Return the seconds of a training job of a few epochs."""
     shape = training.CORPORA[corpus]
     regime = "clean" if system in PRETRAININGS else "all_noisy" if system in UNIMODAL else "incomplete"
     settings = {
@@ -201,7 +201,7 @@ def run_training(corpus: str, system: str, files: tuple[Path, Path], folder: Pat
 
 
 def run_evaluation(corpus: str, files: tuple[Path, Path], folder: Path, folds: int, gpus: int) -> float:
-    """Seconds of an evaluation of NMER; the corpus has one fold, which is evaluated several times."""
+    """Return the seconds of an evaluation of NMER; the corpus has one fold, which is evaluated several times."""
     settings = {
         "dataset": corpus,
         "system": "nmer",
@@ -220,21 +220,23 @@ def run_evaluation(corpus: str, files: tuple[Path, Path], folder: Path, folds: i
 
 
 def run(script: str, *given: object) -> float:
-    """Seconds of a step as a rule calls it."""
+    """Return the seconds of a step, called as by a rule."""
     start = time.perf_counter()
     subprocess.run([sys.executable, feature_store.REPOSITORY / "scripts" / script, *map(str, given)], check=True)
     return time.perf_counter() - start
 
 
 def print_hours(seconds: dict[tuple[str, str], tuple[float, float]], start_up: float, evaluation: float) -> None:
-    """The paper's grid on this device, from seconds of steps and validations of three repeats, of start-ups and of
-    evaluations."""
+    """Print the hours of the paper's grid on this device.
+
+    seconds: of steps and validations of three repeats. start_up, evaluation: seconds of each.
+    """
     from nmer.plan.plan import Plan
     from nmer.plan.settings import PRETRAINING, TrainingSettings
 
     config = yaml.safe_load((feature_store.REPOSITORY / "config.yaml").read_text())
     for dataset in training.CORPORA:
-        # As if they were made: the plan then looks for no files.
+        # Declared as generated, so the plan looks for no files.
         del config["datasets"][dataset]["path"]
         config["datasets"][dataset]["generate"] = {}
     grid = Plan(config | {"experiment": "paper"})

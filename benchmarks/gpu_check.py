@@ -1,11 +1,11 @@
-"""Checks of what only a GPU can show: CUDA graphs, stacked repeats and precision, per system.
+"""Check CUDA graphs, stacked repeats and precision of every system on a GPU.
 
-For a synthetic corpus in the shape of IEMOCAP every system is trained for some epochs on the same GPU:
-  - graphs: replayed steps compared with plain ones; the same draws, so losses are equal but for rounding;
+Trains every system for a few epochs on a synthetic corpus in the shape of IEMOCAP, on the same GPU:
+  - graphs: replayed steps compared with plain ones; the draws are the same, so losses differ only by rounding;
   - stacked: stacked repeats compared with one repeat after another; large where rounding grows, as in MMIN;
   - twice: the same training again, which must be equal bit for bit;
-  - products: kernels of a profiled step whose names say that digits are dropped (tf32), under precision float32.
-Prints a Markdown table of the largest relative differences of losses, and fails where a bound is broken.
+  - products: kernels of a profiled step with reduced precision (tf32) in their names, under precision float32.
+Prints a Markdown table of the largest relative differences of losses, and fails if a bound is exceeded.
 
 Example: .venv/bin/python benchmarks/gpu_check.py
          .venv/bin/python benchmarks/gpu_check.py men mctn
@@ -27,7 +27,7 @@ REPEATS = [1, 2]
 COLUMNS = ("system", "graphs", "stacked", "twice", "products in tf32", "captured")
 UTTERANCES = 500
 GRAPHS_BOUND = 1e-3
-"""Of a relative difference of losses between replayed and plain steps."""
+"""Bound of the relative difference of losses between replayed and plain steps."""
 
 
 def main() -> None:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def check(system: str, files: tuple[Path, Path], device) -> tuple[float, float, float, int, int]:
-    """Largest relative differences of losses, number of tf32 kernels, number of captured graphs."""
+    """Return the largest relative differences of losses, and the numbers of tf32 kernels and captured graphs."""
     from torch.profiler import ProfilerActivity, profile
 
     replayed, learner = trained(system, files, device)
@@ -79,7 +79,7 @@ def check(system: str, files: tuple[Path, Path], device) -> tuple[float, float, 
 
 
 def trained(system: str, files: tuple[Path, Path], device, graphs: str = "where_faster", stacked: bool = True):
-    """Histories of all repeats, and the learner."""
+    """Train and return the histories of all repeats, and the learner."""
     import torch
 
     from nmer.plan.settings import RunSettings, TrainingSettings
@@ -115,7 +115,7 @@ def trained(system: str, files: tuple[Path, Path], device, graphs: str = "where_
 
 
 def difference(first: dict[int, list[float]], second: dict[int, list[float]]) -> float:
-    """The largest relative difference of two trainings' losses."""
+    """Return the largest relative difference of two trainings' losses."""
     pairs = [(a, b) for repeat in first for a, b in zip(first[repeat], second[repeat], strict=True)]
     return max(abs(a - b) / abs(b) for a, b in pairs)
 

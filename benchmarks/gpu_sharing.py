@@ -1,9 +1,8 @@
-"""What several jobs at once on one GPU gain: trainings of MMIN an hour, with 1, 2 or more sharing the card.
+"""Measure the gain of several jobs on one GPU: trainings of MMIN per hour, with 1, 2 or more sharing the card.
 
-Whole jobs of a few epochs (`scripts/train.py`) on a synthetic corpus of IEMOCAP's real size. By default the jobs take
-turns on the card, so that sharing hides their start-up and no more; with `--mps` a CUDA multi-process server, which
-the script starts and stops, lets their kernels run side by side.
-Prints a Markdown table.
+Runs whole jobs of a few epochs (`scripts/train.py`) on a synthetic corpus of IEMOCAP's real size. By default the jobs
+take turns on the card, so sharing only hides their start-up. With `--mps`, a CUDA multi-process server, which the
+script starts and stops, runs their kernels in parallel. Prints a Markdown table.
 
 Example: .venv/bin/python benchmarks/gpu_sharing.py --jobs 1 2 4
          .venv/bin/python benchmarks/gpu_sharing.py --jobs 4 --mps
@@ -60,7 +59,7 @@ def main() -> None:
 
 
 def run_at_once(count: int, files: tuple[Path, Path], folder: Path) -> float:
-    """Seconds until all of several equal jobs are done."""
+    """Return the seconds until several equal jobs are done."""
 
     def job(number: int) -> None:
         own = folder / f"job{number}"
@@ -78,7 +77,7 @@ def run_at_once(count: int, files: tuple[Path, Path], folder: Path) -> float:
 
 @contextmanager
 def multi_process_server(folder: Path) -> Iterator[None]:
-    """A server of this process's own; it changes no setting of the card."""
+    """Start a private multi-process server; it changes no setting of the card."""
     for variable in ("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_LOG_DIRECTORY"):
         os.environ[variable] = str(folder)
     subprocess.run(["nvidia-cuda-mps-control", "-d"], check=True)
@@ -90,7 +89,7 @@ def multi_process_server(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def nothing() -> Iterator[None]:
-    """No server."""
+    """Start no server."""
     yield
 
 

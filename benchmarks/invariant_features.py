@@ -1,24 +1,24 @@
-"""Forms of the invariant features in NMER and IF-MMIN, compared by validation scores (SPEC 12).
+"""Compare forms of the invariant features in NMER and IF-MMIN by validation scores (SPEC 12).
 
-Two corpora: 2,000 synthetic utterances in IEMOCAP's layout, Gaussian noise at -10 dB, fold 1; and the real CMU-MOSI at
-utterance level, Gaussian noise at -10 and -30 dB, NMER at the official code's feed-forward width of 128. Per corpus the
-stage-A teachers, then NMER and IF-MMIN under the six conditions, three repeats each, all other settings at their
-defaults. The variants:
-  raw            H as the invariance MLP gives it (the lineage; the default)
-  raw_scaled     the same; the CMD divides by the interval of the batch, so that shrinking all features gains nothing
+Uses two corpora: 2,000 synthetic utterances in IEMOCAP's layout, Gaussian noise at -10 dB, fold 1; and the real
+CMU-MOSI at utterance level, Gaussian noise at -10 and -30 dB, NMER at the official code's feed-forward width of 128.
+Per corpus it trains the stage-A teachers, then NMER and IF-MMIN under the six conditions, three repeats each, with all
+other settings at their defaults. The variants:
+  raw            H as computed by the invariance MLP (the lineage; the default)
+  raw_scaled     the same; the CMD divides by the interval of the batch, so shrinking all features gains nothing
   raw_light_cmd  the same; the CMD at weight 0.1
   raw_light_inv  the same; L_inv at weight 1 (NMER) or 10 (IF-MMIN) instead of 10 or 100
   sigmoid        H = sigmoid(MLP); its interval has length 1, so the CMD divided by it is the same CMD
   tanh           H = tanh(MLP)
   tanh_scaled    the same; the CMD divides its k-th moments by 2^k
-Measured: the best clean validation UA of the teacher and the best validation UA of the system, per repeat; the spread
-of H, that is its standard deviation over the clean validation utterances, averaged over dimensions and repeats, per
-modality, of the teacher and of the trained system; test WA and UA, averaged over the six conditions.
-Variants are chosen by validation scores: the CSV has every test score, the printed table those of the default only.
+Measures the best clean validation UA of the teacher and the best validation UA of the system, per repeat; the spread of
+H, which is its standard deviation over the clean validation utterances, averaged over dimensions and repeats, per
+modality, for the teacher and the trained system; test WA and UA, averaged over the six conditions.
+Variants are chosen by validation scores. The CSV has every test score, the printed table only those of the default.
 
-Runs the workflow's step scripts without Snakemake. What is finished is not repeated: after an interruption run the same
-command again. Writes OUT/invariant_features.csv with every finished cell, prints a Markdown table of those
-that were asked for.
+Runs the workflow's step scripts without Snakemake. Finished cells are not repeated; after an interruption run the same
+command again. Writes OUT/invariant_features.csv with every finished cell, and prints a Markdown table of the requested
+ones.
 
 Example: python benchmarks/invariant_features.py --data ../shared/data --out results/invariant_features --jobs 2
          python benchmarks/invariant_features.py --out /tmp/study --only synthetic/nmer --gpus 1 --jobs 6
@@ -69,14 +69,14 @@ SYNTHETIC = {
         "strength": {"a": 1.4, "v": 1.1, "l": 1.95},
     },
 }
-"""Learnable and not saturated: with the generator's own strengths a teacher reaches a clean validation UA of .95, with
-these about .9; SPEC 12 has .913."""
+"""Learnable and not saturated: with the generator's default strengths a teacher reaches a clean validation UA of .95,
+with these about .9; SPEC 12 has .913."""
 DEFAULT = "raw"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Options of the stage-A pretraining, of both systems, and of each."""
+    """Options of the stage-A pretraining, of both systems, and of each system."""
 
     pretraining: dict[str, Any]
     systems: dict[str, Any]
@@ -84,13 +84,13 @@ class Variant:
     if_mmin: dict[str, Any]
 
     def options(self, system: str) -> dict[str, Any]:
-        """Options of a system."""
+        """Return the options of a system."""
         own: dict[str, Any] = getattr(self, system)
         return self.systems | own
 
 
 def variant(form: str = "raw", nmer: dict | None = None, if_mmin: dict | None = None, **pretraining: Any) -> Variant:
-    """A variant with invariant features of a form. nmer, if_mmin, pretraining: further options."""
+    """Return a variant with invariant features of a form. nmer, if_mmin, pretraining: additional options."""
     features = {"invariant_features": form}
     return Variant(features | pretraining, features, nmer or {}, if_mmin or {})
 
@@ -107,19 +107,21 @@ VARIANTS = {
 
 
 def main() -> None:
-    """Run what is missing, then measure and print what is there."""
+    """Run the missing steps, then measure and print the finished cells."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--data", type=Path, help="folder that holds cmu_mosi/mosi_senti_data.pkl; none: synthetic alone"
+        "--data", type=Path, help="folder with cmu_mosi/mosi_senti_data.pkl; without it, only the synthetic corpus"
     )
     parser.add_argument("--out", required=True, type=Path, help="folder to write")
     parser.add_argument("--jobs", type=int, default=1, help="steps run in parallel")
     parser.add_argument("--gpus", type=int, default=0, help="GPUs to share among the trainings; 0: the CPU")
     parser.add_argument(
-        "--only", default="*", help="corpus/system/variant, trailing parts may be left out and * is any: mosi/*/tanh"
+        "--only", default="*", help="corpus/system/variant; trailing parts are optional and * matches any: mosi/*/tanh"
     )
-    parser.add_argument("--minutes", type=float, default=math.inf, help="start no step after so many; then print")
-    parser.add_argument("--quick", action="store_true", help="two epochs, two repeats, few utterances: a test")
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="start no step after this many minutes; then print"
+    )
+    parser.add_argument("--quick", action="store_true", help="two epochs, two repeats, few utterances, as a test")
     arguments = parser.parse_args()
     if arguments.jobs < 1 or arguments.gpus < 0:
         sys.exit("error: --jobs must be at least 1 and --gpus at least 0.")
@@ -154,7 +156,7 @@ class Cell:
 
 
 def matches(cell: Cell, pattern: str) -> bool:
-    """Whether a cell is among those that ``--only`` names."""
+    """Return whether ``--only`` names a cell."""
     parts = [*pattern.split("/"), "*", "*"][:3]
     names = (cell.corpus, cell.system, cell.variant)
     return all(fnmatch.fnmatchcase(name, part or "*") for name, part in zip(names, parts, strict=True))
@@ -162,7 +164,7 @@ def matches(cell: Cell, pattern: str) -> bool:
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a step script. outputs: files that it writes. after: the steps whose outputs it reads."""
+    """A call of a step script. outputs: the files that it writes. after: the steps whose outputs it reads."""
 
     script: str
     settings: str
@@ -173,23 +175,23 @@ class Step:
 
     @property
     def stamp(self) -> Path:
-        """Beside the first output: what made it."""
+        """Return the path of the record of what made the first output."""
         return self.outputs[0].with_name(f"{self.outputs[0].name}.made")
 
     @property
     def content(self) -> str:
-        """Of the stamp: everything that the outputs depend on."""
+        """Return the content of the stamp: everything that the outputs depend on."""
         sources = [hashlib.sha256(step.content.encode()).hexdigest() for step in self.after]
         return "\n".join([self.script, self.code, self.settings, *sources])
 
     def is_done(self) -> bool:
-        """Whether its outputs are there, made by equal settings and code."""
+        """Return whether its outputs exist and were made with equal settings and code."""
         made = self.stamp.read_text() if self.stamp.is_file() else ""
         return made == self.content and all(path.exists() for path in self.outputs)
 
 
 class Study:
-    """The cells of the study, the steps that make them, and what is measured in them."""
+    """The cells of the study, their steps and their measurements."""
 
     def __init__(self, out: Path, data: Path | None, corpora: list[str], gpu: bool, quick: bool) -> None:
         """out: folder of all files. data: folder of CMU-MOSI. Raises NmerError if the corpora cannot be read."""
@@ -235,25 +237,25 @@ class Study:
         return options
 
     def cells(self, corpora: Iterable[str]) -> Iterator[Cell]:
-        """Every cell, the default first of the variants."""
+        """Yield every cell, with the default as the first variant."""
         for corpus in corpora:
             for snr_db, system, name in itertools.product(LEVELS[corpus], SYSTEMS, VARIANTS):
                 yield Cell(corpus, snr_db, system, name)
 
     def steps(self, cells: list[Cell]) -> list[Step]:
-        """The steps behind some cells, each once, those that others wait for first."""
+        """Return the steps of some cells, each once, in the order of their dependencies."""
         makers = (self._corpus, self._features, self._noisy, self._teacher, self._training, self._evaluation)
         ordered = dict.fromkeys(step for make in makers for cell in cells for step in sources(make(cell)))
         return list(ordered)
 
     def is_done(self, cell: Cell) -> bool:
-        """Whether nothing of a cell is missing."""
+        """Return whether a cell is complete."""
         return all(step.is_done() for step in self.steps([cell]))
 
     # Steps
 
     def _corpus(self, cell: Cell) -> Step | None:
-        """Generation of the synthetic corpus; None for a real one."""
+        """Return the generation of the synthetic corpus; None for a real one."""
         if "generate" not in self.config["datasets"][cell.corpus]:
             return None
         corpus = self.out / "corpora" / cell.corpus
@@ -281,7 +283,7 @@ class Study:
         return self._step("corrupt.py", cell, "corruption_settings", given, (noisy,), (features, calibration))
 
     def _teacher(self, cell: Cell) -> Step:
-        """The stage-A pretraining of a cell. Variants that differ in the systems alone share it."""
+        """Return the stage-A pretraining of a cell. Variants that differ only in the systems share it."""
         stage, own = STAGES[cell.system], VARIANTS[cell.variant].pretraining
         cell = replace(cell, variant=next(name for name, other in VARIANTS.items() if other.pretraining == own))
         w = SimpleNamespace(dataset=cell.corpus, stage=stage, fold="1")
@@ -324,7 +326,7 @@ class Study:
         after: tuple[Step, ...] = (),
         w: SimpleNamespace | None = None,
     ) -> Step:
-        """A step with the settings and the code that the workflow's plan has for it. settings: method of the plan."""
+        """Return a step with the settings and the code of the workflow's plan. settings: method of the plan."""
         plan, w = self.plans[cell.corpus, cell.variant], w or self._wildcards(cell)
         return Step(script, getattr(plan, settings)(w), plan.code(script, w), given, outputs, after)
 
@@ -334,10 +336,10 @@ class Study:
             dataset=cell.corpus, system=cell.system, regime="incomplete", corruption=corruption, fold="1"
         )
 
-    # What is measured
+    # Measurements
 
     def rows(self, cell: Cell) -> list[dict[str, Any]]:
-        """A row per repeat of a finished cell."""
+        """Return a row per repeat of a finished cell."""
         teacher, training = self._teacher(cell), self._training(cell)
         best = {name: best_scores(step.outputs[1]) for name, step in (("teacher", teacher), ("system", training))}
         spreads = {"teacher": self._spread(cell, teacher), "system": self._spread(cell, training)}
@@ -359,7 +361,7 @@ class Study:
         ]
 
     def _spread(self, cell: Cell, step: Step) -> dict[int, dict[str, float]]:
-        """Per repeat and modality the spread of H of the model of a training step, kept beside it once measured."""
+        """Return the spread of H of a training step's model, per repeat and modality; cached next to the model."""
         kept = step.outputs[0].with_name("spread.json")
         if kept.is_file() and (known := json.loads(kept.read_text()))["of"] == step.content:
             return {int(repeat): spread for repeat, spread in known["spread"].items()}
@@ -370,7 +372,7 @@ class Study:
 
 
 def sources(step: Step | None) -> Iterator[Step]:
-    """A step after all those that it waits for."""
+    """Yield a step after all steps that it depends on."""
     if step:
         for source in step.after:
             yield from sources(source)
@@ -382,9 +384,9 @@ def _given(**arguments: object) -> tuple[str, ...]:
 
 
 def run(steps: list[Step], out: Path, jobs: int, gpus: int, minutes: float) -> bool:
-    """Run the steps that are not done, ``jobs`` at a time, each after those whose outputs it reads.
+    """Run the unfinished steps, ``jobs`` at a time, each after those whose outputs it reads.
 
-    minutes: after so many no step is started. Returns whether all are done. After a failure the steps that do not
+    minutes: time after which no new step starts. Returns whether all are done. After a failure, the steps that do not
     depend on it still run.
     """
     environment = os.environ | ({SLOTS_VARIABLE: str(max(jobs, gpus))} if gpus else {})
@@ -410,7 +412,7 @@ def run(steps: list[Step], out: Path, jobs: int, gpus: int, minutes: float) -> b
 
 
 def call(step: Step, out: Path, environment: dict[str, str]) -> bool:
-    """Run one step; whether it succeeded. Its messages are kept beside its output, and shown if it fails."""
+    """Run one step and return whether it succeeded. Save its messages next to its output; print them if it fails."""
     step.stamp.unlink(missing_ok=True)
     step.stamp.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(REPOSITORY / "scripts" / step.script), "--settings", step.settings, *step.arguments]
@@ -424,7 +426,7 @@ def call(step: Step, out: Path, environment: dict[str, str]) -> bool:
 
 
 def best_scores(history: Path) -> dict[int, float]:
-    """Per repeat the best validation UA of a training's history."""
+    """Return the best validation UA of a training's history, per repeat."""
     best: dict[int, float] = {}
     with history.open(newline="") as stream:
         for row in csv.DictReader(stream):
@@ -434,7 +436,7 @@ def best_scores(history: Path) -> dict[int, float]:
 
 
 def test_scores(scores: Path) -> dict[tuple[int, str], float]:
-    """Per repeat and metric the mean over the six conditions of a scores file."""
+    """Return the mean over the six conditions of a scores file, per repeat and metric."""
     found: dict[tuple[int, str], list[float]] = {}
     with scores.open(newline="") as stream:
         for row in csv.DictReader(stream):
@@ -444,8 +446,8 @@ def test_scores(scores: Path) -> dict[tuple[int, str], float]:
 
 
 def spread_of_invariant_features(features: Path, settings: dict, model: Path) -> dict[int, dict[str, float]]:
-    """Per repeat and modality the standard deviation of H over the clean validation utterances, mean over its
-    dimensions. settings: of the training of the model."""
+    """Return the standard deviation of H over the clean validation utterances, per repeat and modality, averaged over
+    its dimensions. settings: those of the model's training."""
     import torch
     from safetensors import safe_open
 
@@ -484,9 +486,10 @@ COLUMNS = (
 
 
 def table(cells: list[list[dict[str, Any]]]) -> str:
-    """Markdown: a line per cell, means and standard deviations over its repeats; test scores of the default alone.
+    """Return a Markdown table of mean and standard deviation over repeats; test scores only of the default.
 
-    cells: the rows of each."""
+    cells: the rows of each.
+    """
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     for rows in cells:
         values = {column: [row[column] for row in rows] for column in rows[0]}

@@ -1,7 +1,7 @@
-"""Which form of several LSTMs is the fastest on a GPU: cuDNN's, one after another, or all in the same steps.
+"""Compare two forms of several LSTMs on a GPU: cuDNN's, one after another, and all in the same steps.
 
-Forward and backward pass of LSTMs with 128 units over a batch of 128 utterances, replayed from a CUDA graph, and the
-largest difference between the gradients of the two forms. Prints a Markdown table. Needs a CUDA device.
+Measures the forward and backward pass of LSTMs with 128 units over a batch of 128 utterances, replayed from a CUDA
+graph, and the largest difference between the gradients of the two forms. Prints a Markdown table. Needs a CUDA device.
 
 Example: .venv/bin/python benchmarks/lstm_forms.py
 """
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def measure(count: int, steps: int) -> list[str]:
-    """Milliseconds of the two forms, and their relative difference."""
+    """Return the milliseconds of the two forms, and their relative difference."""
     from nmer.systems.blocks.recurrence import lstm_outputs, lstm_weights
 
     torch.manual_seed(0)
@@ -68,7 +68,7 @@ def measure(count: int, steps: int) -> list[str]:
 
 
 def replayed(form: Callable[[], None], times: int = 10) -> float:
-    """Milliseconds of a replay of a CUDA graph of the form."""
+    """Return the milliseconds of a replay of a CUDA graph of the form."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):

@@ -1,8 +1,8 @@
-"""How much memory the jobs need that hold a corpus: synthetic ones of the real sizes, the real steps.
+"""Measure the memory of the jobs that hold a corpus, on synthetic corpora of the real sizes.
 
-Every step runs as a process of its own, as a job does, on the features of IEMOCAP's and of CMU-MOSEI's size: trainings
-with one epoch of one repeat, for more of either need no more. Prints a Markdown table of peaks. Building features is in
-`benchmarks/feature_store.py`.
+Every step runs in a separate process, like a job, on features of the size of IEMOCAP and of CMU-MOSEI. Trainings have
+one epoch of one repeat, because more of either needs no more memory. Prints a Markdown table of peaks.
+`benchmarks/feature_store.py` measures building features.
 
 Example: .venv/bin/python benchmarks/memory.py
 """
@@ -44,12 +44,12 @@ def main() -> None:
 
 
 def peaks(corpus: str, folder: Path, utterances: int | None):
-    """Name and peak memory in MB of every step, in the order in which they need each other's files."""
+    """Yield name and peak memory in MB of every step, in the order in which they need each other's files."""
     shape = training.CORPORA[corpus]
     total = utterances or shape.utterances
     share = total / shape.utterances
     sizes = int(shape.training * share), int(shape.validated * share), total
-    # Elsewhere: the system counts a process's memory from that of the one that starts it.
+    # In a new process, because a child process counts the memory of its parent.
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         features, noisy = pool.submit(training.make_files, folder, corpus, *sizes).result()
     calibration, measured = folder / "calibration.csv", folder / "measured.csv"
@@ -77,7 +77,7 @@ def peaks(corpus: str, folder: Path, utterances: int | None):
 
 
 def peak_of(step: str, settings: dict, **arguments: object) -> float:
-    """Peak resident memory in MB of a step that runs as a job does."""
+    """Return the peak resident memory in MB of a step that runs like a job."""
     command = [sys.executable, REPOSITORY / "scripts" / f"{step}.py", "--settings", json.dumps(settings)]
     for name, value in arguments.items():
         command += [f"--{name}", str(value)]

@@ -1,8 +1,8 @@
-"""What a training of one thread loses when another of one thread runs beside it.
+"""Measure how much a training with one thread is slowed down by a second one.
 
-For synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI, NMER and MMIN are trained in a process of its own, alone
-and beside a second one, in turn; so are plain matrix products, which show what the machine itself takes away: its
-cores share memory, and may be halves of one core. Prints a Markdown table: medians, and the range over the rounds.
+For synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI, NMER and MMIN are trained in separate processes, alone and
+next to a second one, in turn. Matrix products show the share of the machine itself: its cores share memory, and may be
+halves of one core. Prints a Markdown table: medians, and the range over the rounds.
 
 Example: .venv/bin/python benchmarks/neighbours.py
          .venv/bin/python benchmarks/neighbours.py --rounds 3 --corpora iemocap
@@ -29,7 +29,7 @@ COLUMNS = ("corpus", "work", "parallel to single, wall time", "CPU time")
 
 
 def main() -> None:
-    """Generate, measure, print, clean up; or, as one of the processes, work and print how long it took."""
+    """Generate, measure, print, clean up; or, as one of the processes, work and print the time."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=feature_store.REPOSITORY / "results", help="where to write")
     parser.add_argument("--rounds", type=int, default=5)
@@ -55,12 +55,12 @@ def main() -> None:
 
 
 def middle(ratios: np.ndarray) -> str:
-    """Median and range, to a hundredth: the target is one of fifteen."""
+    """Return median and range with two decimals, because the target is a loss of one in fifteen."""
     return f"{np.median(ratios):.2f} ({ratios.min():.2f} to {ratios.max():.2f})"
 
 
 def times(given: list[str], processes: int) -> list[list[float]]:
-    """Wall and CPU seconds of every one of some processes that work at the same time."""
+    """Return wall and CPU seconds of each of several processes that work at the same time."""
     command = [sys.executable, __file__, "--work", *given]
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(processes)
@@ -73,7 +73,7 @@ def times(given: list[str], processes: int) -> list[list[float]]:
 
 
 def work(name: str, corpus: str, folder: str) -> None:
-    """Say that all is ready, wait for the sign, work, and print wall and CPU seconds."""
+    """Print that all is ready, wait for the signal, work, and print wall and CPU seconds."""
     import torch
 
     from nmer.systems.building import build_system

@@ -1,12 +1,12 @@
-"""How fast noisy embeddings are made, beside a plain loop over the utterances and beside the limits of the machine.
+"""Compare how fast noisy embeddings are made with a loop over utterances and with the limits of the machine.
 
-For synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI, in turn and each in a process of its own:
-  - the loop: every utterance and modality by itself is read, given noise by the closed form and written;
-  - the workflow's way, with one thread and with two;
-  - the drawing of as many random numbers alone, and the copying of as many bytes in memory: no way can be faster than
-    the first on one core, nor than the second at all.
-Loop and workflow write the same values, which is checked. Prints a Markdown table: medians, and of the ratios, taken
-run by run, also the range.
+For synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI, in turn, each in a separate process:
+  - the loop: reads every utterance and modality individually, adds noise by the closed form and writes it;
+  - the workflow's code, with one thread and with two;
+  - only drawing as many random numbers, the limit of one core, and only copying as many bytes in memory, the limit of
+    the machine.
+Checks that loop and workflow write the same values. Prints a Markdown table: medians, and for ratios, computed per run,
+also the range.
 
 Example: .venv/bin/python benchmarks/noise_cache.py
          .venv/bin/python benchmarks/noise_cache.py --scale 0.05 --repeats 1 --folder /tmp
@@ -79,7 +79,7 @@ def make_store(folder: Path, dataset: str, layout: str, generate: dict, store: P
 
 
 def measure(dataset: str, store: Path, repeats: int) -> list[str]:
-    """The row of a corpus."""
+    """Measure a corpus and return its row."""
     looped, noisy = store.with_name("loop.h5"), store.with_name("noisy.h5")
     with FeatureStore(store) as opened:
         size = sum(opened.values(m).size for m in MODALITIES)
@@ -105,7 +105,7 @@ def measure(dataset: str, store: Path, repeats: int) -> list[str]:
 
 
 def loop(dataset: str, store: Path, output: Path) -> float:
-    """Seconds to corrupt utterance by utterance."""
+    """Return the seconds to corrupt utterance by utterance."""
     kept, added = (math.sqrt(part) for part in (float(LEVEL["alpha_bar"]), 1 - float(LEVEL["alpha_bar"])))
     started = time.perf_counter()
     with FeatureStore(store) as features, create_file(output) as file:
@@ -124,7 +124,7 @@ def loop(dataset: str, store: Path, output: Path) -> float:
 
 
 def workflow(dataset: str, store: Path, output: Path, threads: int) -> float:
-    """Seconds to corrupt as the step does."""
+    """Return the seconds to corrupt like the step."""
     source = NoiseSource.load("gaussian", dataset)
     started = time.perf_counter()
     with FeatureStore(store) as features, create_file(output) as file:
@@ -134,7 +134,7 @@ def workflow(dataset: str, store: Path, output: Path, threads: int) -> float:
 
 
 def draw(size: int) -> float:
-    """Seconds to draw so many numbers in blocks of a megabyte."""
+    """Return the seconds to draw ``size`` numbers in blocks of a megabyte."""
     random, block = generator("benchmark"), 2**18
     started = time.perf_counter()
     for _ in range(0, size, block):
@@ -143,7 +143,7 @@ def draw(size: int) -> float:
 
 
 def copy(size: int) -> float:
-    """Seconds to copy so many numbers from memory to memory."""
+    """Return the seconds to copy ``size`` numbers in memory."""
     source, target = np.ones(size, np.float32), np.zeros(size, np.float32)
     started = time.perf_counter()
     np.copyto(target, source)

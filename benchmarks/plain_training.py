@@ -1,10 +1,10 @@
-"""The plain way of training NMER and MMIN, written as the paper's text reads: what ``training.py`` compares with.
+"""Train NMER and MMIN in a plain form that follows the paper's text; the baseline of ``training.py``.
 
-Nothing is shared or computed once: batches are padded and the padding is encoded, noise is put on utterance by
-utterance at every step and every validation, the frozen teacher encodes every batch, a text is convolved as an image of
-one channel, every validation condition is encoded anew, and the optimiser is the framework's default.
+Nothing is shared or cached: batches are padded and the padding is encoded, noise is added utterance by utterance at
+every step and every validation, the frozen teacher encodes every batch, a text is convolved as an image of one channel,
+every validation condition is encoded again, and the optimiser is the framework's default.
 
-The systems are the project's own with their towers exchanged, so that their formulas stand in one place.
+The systems are the project's, with other towers, so their formulas are in one place.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ALPHA_BAR = 0.2
 
 
 class PlainLstm(nn.Module):
-    """The LSTM runs over padding, which may win the maximum; only a comparison of gradients masks it."""
+    """LSTM over padded sequences. Padding may be the maximum; only the comparison of gradients masks it."""
 
     def __init__(self, encoder: LstmEncoder) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class PlainTextCnn(nn.Module):
 
 
 class PlainEncoding(nn.Module):
-    """h_m, or [h_m; H_m] where there is a tower of invariance encoders."""
+    """Encoding h_m, or [h_m; H_m] if there is a tower of invariance encoders."""
 
     def __init__(self, specific: nn.ModuleDict, invariance: nn.ModuleDict | None, mlp: nn.Module | None) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class PlainEncoding(nn.Module):
         return torch.cat([specific, self.invariance_mlp(self.invariance[modality](sequences, self.masked))], dim=1)
 
     def subnetworks(self):
-        """The modules whose gradients are clipped separately."""
+        """Yield the modules whose gradients are clipped separately."""
         parts = (self.specific, self.invariance) if self.invariance is not None else (self.specific,)
         for tower in parts:
             yield from tower.values()
@@ -88,7 +88,7 @@ class OneTokenSequence(nn.Module):
 
 
 def plain_system(name: str, dims: dict[str, int], classes: int, dropout: float = 0.5, **options) -> System:
-    """The project's system with plain towers, and a plain Transformer where there is one."""
+    """Return the project's system with plain towers and, if it has one, a plain Transformer."""
     system = build_system(name, dims, classes, dropout, options)
 
     def tower(encoders: nn.ModuleDict) -> nn.ModuleDict:
@@ -114,13 +114,13 @@ def plain_system(name: str, dims: dict[str, int], classes: int, dropout: float =
 
 
 def copy_weights(source: System, target: System) -> None:
-    """Give a plain system the weights of the project's system: the same numbers in the same order."""
+    """Copy the weights of the project's system to a plain system, in the same order."""
     for value, given in zip(target.parameters(), ordered(source, target), strict=True):
         value.data.copy_(given.data.view(value.shape))
 
 
 def ordered(source: System, target: System) -> list[nn.Parameter]:
-    """The parameters of the project's system in the order of those of the plain one."""
+    """Return the parameters of the project's system in the order of those of the plain one."""
     parameters = dict(source.named_parameters())
 
     def own(name: str) -> str:
@@ -141,15 +141,15 @@ class PlainTraining:
         utterances: dict[str, list[Tensor]],
         labels: Tensor,
     ) -> None:
-        """reversed_target: whether the teacher encodes the reversed triple, not the clean one. utterances: per modality
-        (frames, dim) each, clean, already in the units that the system reads."""
+        """reversed_target: whether the teacher encodes the reversed triple instead of the clean one. utterances: per
+        modality (frames, dim) each, clean, in the units of the system's input."""
         self.system, self.teacher = system, teacher.requires_grad_(False).eval()
         self.reversed_target = reversed_target
         self.utterances, self.labels = utterances, labels
         self.optimiser = torch.optim.AdamW(system.parameters(), 2e-4, weight_decay=1e-5)
 
     def step(self, rows: list[int], noisy: Tensor) -> None:
-        """One training step. noisy: (batch, 3) bool in the order a, v, l."""
+        """Train one step. noisy: (batch, 3) bool in the order a, v, l."""
         self.system.train()
         batch = self.batch(rows, noisy)
         loss = sum(self.system.loss(self.system(batch), batch).values())
@@ -161,7 +161,7 @@ class PlainTraining:
         loss.item()
 
     def batch(self, rows: list[int], noisy: Tensor) -> Batch:
-        """Padded, noised and encoded by the teacher."""
+        """Return a batch, padded, corrupted and encoded by the teacher."""
         flags = {m: noisy[:, number] for number, m in enumerate(MODALITIES)}
         clean = {m: padded([self.utterances[m][row] for row in rows]) for m in MODALITIES}
         drawn = {m: with_noise(sequences, torch.ones(len(rows), dtype=torch.bool)) for m, sequences in clean.items()}
@@ -170,11 +170,11 @@ class PlainTraining:
             clean = {m: chosen(clean[m], drawn[m], ~flags[m]) for m in MODALITIES}
         with torch.no_grad():
             target = {m: self.teacher.encode(m, clean[m]) for m in MODALITIES}
-        # Where the triple is reversed it stands in place of both: the loss takes each modality from one of them.
+        # A reversed triple replaces both, because the loss reads each modality from one of them.
         return Batch(observed, self.labels[rows], flags, teacher_clean=target, teacher_noisy=target)
 
     def epoch(self, rows: list[int], batch_size: int) -> None:
-        """Steps over the rows, every utterance under one of the six conditions."""
+        """Train on the rows, every utterance under one of the six conditions."""
         noisy = torch.from_numpy(training_flags("incomplete", len(rows), "plain", 1, 1, 0))
         for start in range(0, len(rows), batch_size):
             part = slice(start, start + batch_size)
@@ -182,7 +182,7 @@ class PlainTraining:
 
     @torch.no_grad()
     def validate(self, conditions: list[list[str]], rows: list[int], batch_size: int) -> list[Tensor]:
-        """Predictions. conditions: those of every row."""
+        """Return the predictions. conditions: those of every row."""
         self.system.eval()
         found = []
         for condition in SIX_CONDITIONS:
@@ -200,13 +200,13 @@ class PlainTraining:
 
 
 def padded(utterances: list[Tensor]) -> Sequences:
-    """Zero-padded to the longest."""
+    """Zero-pad to the longest."""
     lengths = torch.tensor([len(frames) for frames in utterances])
     return Sequences(nn.utils.rnn.pad_sequence(utterances, batch_first=True), lengths)
 
 
 def with_noise(sequences: Sequences, noisy: Tensor) -> Sequences:
-    """The closed form on every noisy utterance by itself, padding included."""
+    """Apply the closed form to every noisy utterance individually, including padding."""
     values = sequences.values.clone()
     for row in range(len(values)):
         if noisy[row]:
@@ -215,5 +215,5 @@ def with_noise(sequences: Sequences, noisy: Tensor) -> Sequences:
 
 
 def chosen(clean: Sequences, noisy: Sequences, flags: Tensor) -> Sequences:
-    """Utterance by utterance the noisy or the clean one."""
+    """Select the noisy or the clean form of each utterance."""
     return Sequences(torch.where(flags[:, None, None], noisy.values, clean.values), clean.lengths)

@@ -1,9 +1,9 @@
-"""How fast a difference of one rounding grows in training, per system.
+"""Measure how fast a difference of one rounding grows in the training of each system.
 
 Every system is trained twice on a synthetic corpus in the shape of IEMOCAP or CMU-MOSEI, with the same batches,
-conditions and dropout. The second copy starts with every weight changed by a relative 1e-7, up or down at random. That
-is computed in double precision and cast back to float32. Neighbouring numbers of float32 are a relative 6e-8 to 1.2e-7
-apart, so every weight but 0 moves to the next of them or the one after: as much as one rounding can move it.
+conditions and dropout. The second copy starts with every weight changed by a relative 1e-7, up or down at random,
+computed in double precision and cast back to float32. Neighbouring float32 numbers are a relative 6e-8 to 1.2e-7 apart,
+so every weight except 0 moves by one or two of them: as much as one rounding can change it.
 Prints a Markdown table, means over the repeats and their range:
   - loss: of the first step;
   - apart after N steps: weights that differ by more than 1e-5, as a share of all. AdamW moves a weight by at most about
@@ -32,7 +32,7 @@ import training
 RELATIVE = 1e-7
 """Change of the weights at the start."""
 APART = 1e-5
-"""Difference from which on a weight is counted."""
+"""Smallest difference of a weight that is counted."""
 
 
 class Growth(NamedTuple):
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def growth(corpus: str, system: str, repeat: int, files: tuple[Path, Path], steps: int) -> Growth:
-    """Train a system and its changed copy for some steps, each of which sees other utterances."""
+    """Train a system and its changed copy for some steps, each on different utterances."""
     import torch
 
     from nmer.plan.settings import PRETRAINING, RunSettings, TrainingSettings
@@ -110,7 +110,7 @@ def growth(corpus: str, system: str, repeat: int, files: tuple[Path, Path], step
 
 
 def changed_weights(weights: dict, seed: int) -> dict:
-    """Every weight times 1 + RELATIVE or 1 - RELATIVE, in double precision, then cast back to its own."""
+    """Multiply every weight by 1 + RELATIVE or 1 - RELATIVE in double precision, and cast back."""
     import torch
 
     random = torch.Generator().manual_seed(seed)
@@ -121,14 +121,14 @@ def changed_weights(weights: dict, seed: int) -> dict:
 
 
 def share_apart(weights: dict, changed: dict) -> float:
-    """The share of weights that differ by more than APART."""
+    """Return the share of weights that differ by more than APART."""
     counts = [(int(((changed[name] - value).abs() > APART).sum()), value.numel()) for name, value in weights.items()]
     different, of = (sum(each) for each in zip(*counts, strict=True))
     return different / of
 
 
 def spread(shares: list[float]) -> str:
-    """Mean and range, in per cent."""
+    """Return mean and range, in per cent."""
     low, middle, high = (f"{100 * share:.2f}" for share in (min(shares), statistics.mean(shares), max(shares)))
     return f"{middle} %" if low == high else f"{middle} % ({low} to {high})"
 

@@ -1,12 +1,12 @@
-"""What choosing the epoch on the test split is worth: the protocol of the paper's released code beside ours.
+"""Measure the gain of choosing the epoch on the test split, as the released code of the paper does.
 
-The released code of the paper's line of work overwrites the validation scores of an epoch by its test scores before it
-keeps the best one. Here every system is trained as the workflow trains it, and scored on the test split after every
-epoch, which the workflow never does. Printed per corpus, system and level, UA and WA in points, the six conditions
-pooled: the score of the epoch with the best validation UA, and how much higher that of the epoch with the best test UA
-is, mean and standard deviation over repeats and folds. Systems that are trained on clean data alone are left out.
+The released code of the paper's line of work overwrites the validation scores of an epoch with its test scores before
+it keeps the best one. Here every system is trained as in the workflow, and scored on the test split after every epoch,
+which the workflow never does. Prints per corpus, system and level, UA and WA in points, with the six conditions pooled:
+the score of the epoch with the best validation UA, and the gain of the epoch with the best test UA, mean and standard
+deviation over repeats and folds. Systems trained only on clean data are left out.
 
-Reads the feature stores and noisy embeddings of an experiment, so make them first:
+Reads the feature stores and noisy embeddings of an experiment; make them first:
     snakemake --cores 2 noisy --config experiment=mosi data=../shared/data
 Example: .venv/bin/python benchmarks/selection_on_test.py --experiment mosi --data ../shared/data
          .venv/bin/python benchmarks/selection_on_test.py --experiment demo --systems men nmer --levels -10
@@ -45,7 +45,7 @@ COLUMNS = ("corpus", "system", "level", "trainings", "UA", "higher by test selec
 
 
 class Watched(OneByOne):
-    """A repeat whose test scores are noted after every epoch, as ``test_UA`` and so on in its history."""
+    """A repeat that records its test scores after every epoch, such as ``test_UA``, in its history."""
 
     def __init__(self, build: Callable[[], System], data: FoldData, settings: RunSettings, *rest: object) -> None:
         super().__init__(build, data, settings, *rest)  # type: ignore[arg-type]
@@ -54,7 +54,7 @@ class Watched(OneByOne):
         self._test = ValidationSplit(tested, settings)
 
     def validate(self) -> list[dict[str, float]]:
-        """Scores on the validation split, and those on the test split."""
+        """Return the scores on the validation and on the test split."""
         (scores,) = super().validate()
         own, self._validation = self._validation, self._test
         (tested,) = super().validate()
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def row(plan: Plan, dataset: str, system: str, level: int, arguments: argparse.Namespace) -> str:
-    """A row of the table: a system at a level, over all its folds and repeats."""
+    """Return a row of the table: a system at a level, over all its folds and repeats."""
     found = [
         selections(history)
         for fold in plan.folds(dataset)
@@ -103,7 +103,7 @@ def row(plan: Plan, dataset: str, system: str, level: int, arguments: argparse.N
 
 
 def selections(history: list[Row]) -> tuple[dict[str, float], dict[str, float]]:
-    """Test scores of the epoch with the best validation UA, and of the one with the best test UA, earliest first."""
+    """Return the test scores of the earliest epochs with the best validation UA and with the best test UA."""
     best = (max(history, key=lambda row: row[key]) for key in ("val_UA", "test_UA"))
     first, second = ({metric: row[f"test_{metric}"] for metric in ("UA", "WA")} for row in best)
     return first, second
@@ -112,7 +112,7 @@ def selections(history: list[Row]) -> tuple[dict[str, float], dict[str, float]]:
 def histories(
     plan: Plan, dataset: str, system: str, level: int, fold: int, arguments: argparse.Namespace
 ) -> list[list[Row]]:
-    """Train every repeat of a system on one fold; returns their histories with test scores."""
+    """Train every repeat of a system on one fold; return their histories with test scores."""
     corruption = f"gaussian_{level}dB"
     w = SimpleNamespace(dataset=dataset, system=system, regime="incomplete", fold=str(fold), corruption=corruption)
     settings = changed(plan.training_settings(w), arguments)
@@ -129,7 +129,7 @@ def histories(
 def trained_teacher(
     plan: Plan, stage: str, dataset: str, fold: int, repeat: int, data: FoldData, arguments: argparse.Namespace
 ) -> System:
-    """The pretrained system of one repeat, frozen."""
+    """Return the pretrained system of one repeat, frozen."""
     settings = changed(plan.training_settings(SimpleNamespace(dataset=dataset, stage=stage, fold=str(fold))), arguments)
     build = builder(stage, data, settings)
     weights, _history = fit(OneByOne(build, data, settings, repeat), settings)[repeat]
@@ -139,13 +139,13 @@ def trained_teacher(
 
 
 def builder(system: str, data: FoldData, settings: RunSettings) -> Callable[[], System]:
-    """Makes a system with fresh weights."""
+    """Return a function that makes a system with fresh weights."""
     shape = (data.dims, len(data.classes), settings.training.dropout)
     return lambda: build_system(system, *shape, settings.options, settings.file)
 
 
 def changed(text: str, arguments: argparse.Namespace) -> RunSettings:
-    """The settings of the plan with the repeats and epochs that were asked for."""
+    """Return the plan's settings with the given repeats and epochs."""
     settings = RunSettings.from_mapping(json.loads(text))
     if arguments.repeats:
         settings = replace(settings, repeats=arguments.repeats)

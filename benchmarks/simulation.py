@@ -1,11 +1,11 @@
-"""Whether intervals, tests, ranks and claims keep what they promise: experiments whose truth is known, simulated.
+"""Check intervals, tests, ranks and claims on simulated experiments with known truth.
 
-Every experiment is drawn as predictions (utterances of known difficulty, trainings that differ, videos and folds that
-matter) and goes through the code of the workflow: contributions, contrasts, comparisons, ranks, claims. Systems are
-equally good, or the lead of one is known. Prints a Markdown table; with --document it replaces the table in that file,
-between the lines <!-- simulation --> and <!-- end of simulation -->. docs/statistics.md explains the columns.
+Every experiment is drawn as predictions, with utterances of known difficulty and effects of training, video and fold,
+and passes through the code of the workflow: contributions, contrasts, comparisons, ranks, claims. Systems are equally
+good, or the lead of one is known. Prints a Markdown table; with --document, it replaces the table in that file between
+the lines <!-- simulation --> and <!-- end of simulation -->. docs/statistics.md explains the columns.
 
-With --power it prints the smallest difference that a number of repeats can show instead, for docs/protocol.md.
+With --power, prints instead the smallest difference that a number of repeats can show, for docs/protocol.md.
 
 Example: .venv/bin/python benchmarks/simulation.py --document docs/statistics.md
          .venv/bin/python benchmarks/simulation.py --power --count 100 --document docs/protocol.md
@@ -47,14 +47,14 @@ SCORE = 0.6
 """True WA and UA of every system without a lead."""
 
 SHARED, OWN = 0.15, 0.10
-"""How much more or less likely an utterance is classified correctly: by all systems, by one of them."""
+"""Effect of an utterance on the probability of a correct classification, by all systems and by one of them."""
 
 MOSEI, MOSI, IEMOCAP = 4643, 686, 553
 """Test utterances of a fold."""
 
 LEVEL = 0.05
 AT_ONCE = 50
-"""Experiments that are analysed in one call."""
+"""Number of experiments that are analysed in one call."""
 
 START, END = "<!-- simulation -->", "<!-- end of simulation -->"
 
@@ -100,14 +100,14 @@ CLAIMED = {
     8: 'dataset = "IEMOCAP"\nmetric = "WA"',
     32: "",
 }
-"""Columns of a claim -> what it selects of the paper's Table 2."""
+"""Columns of a claim -> its selection from the paper's Table 2."""
 BEST = ("men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_no_inv")
 LEAD_UTTERANCES, LEAD = 240, 0.5
 """Utterances of a column in the simulation of “best”, and NMER's true lead in standard errors of a difference."""
 
 
 def main() -> None:
-    """Simulate every setting, print the table, write it where asked."""
+    """Simulate every setting, print the table and write it to the document."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=COUNT, help="simulations of each setting")
     parser.add_argument("--cores", type=int, default=os.cpu_count() or 1)
@@ -134,7 +134,7 @@ def main() -> None:
 
 
 def write(text: str, document: Path | None) -> None:
-    """Print a text, and put it between the two lines of a document."""
+    """Print a text, and write it between the two lines of a document."""
     print(text)
     if document:
         before, rest = document.read_text(encoding="utf-8").split(START)
@@ -149,9 +149,9 @@ TESTED = ("design", "training SD", "R", "coverage: score", "difference", "reject
 
 @dataclass(frozen=True)
 class Found:
-    """What the simulations of a setting gave, (count,) each, of UA in points; NaN where nothing is printed.
+    """Results of the simulations of a setting, (count,) each, for UA in points; NaN where nothing is printed.
 
-    covered: whether the interval of a score holds the truth. differences: estimates of a true difference of 0, the
+    covered: whether the interval of a score contains the truth. differences: estimates of a true difference of 0, the
     first of a family. half_widths: of their intervals. rejected: whether any difference of a family is significant
     after correction.
     """
@@ -167,17 +167,17 @@ class Found:
         return bool(np.isfinite(self.half_widths).all())
 
     def coverage(self) -> tuple[float, float]:
-        """Shares of intervals that hold the truth: of a score, of a difference."""
+        """Return the shares of intervals that contain the truth, for a score and for a difference."""
         return float(self.covered.mean()), float((abs(self.differences) <= self.half_widths).mean())
 
 
 def simulate(setting: Setting, count: int) -> Found:
-    """Draw ``count`` experiments of a setting and analyse each as the workflow would."""
-    gc.freeze()  # statsmodels collects garbage in every correction
+    """Draw ``count`` experiments of a setting and analyse each like the workflow."""
+    gc.freeze()  # statsmodels runs the garbage collector in every correction
     random = generator("simulation", *(str(value) for value in vars(setting).values()))
     parts = []
     for first in range(0, count, AT_ONCE):
-        # Each experiment is a dataset of its own, so that the tables are made for many of them at once.
+        # Each experiment is a separate dataset, so the tables of many experiments are made at once.
         drawn = [draw(setting, random, f"corpus{number}") for number in range(first, min(first + AT_ONCE, count))]
         parts.append(_analyse([run for runs, _ in drawn for run in runs], dict(known for _, known in drawn)))
     columns = pd.concat(parts)
@@ -185,7 +185,7 @@ def simulate(setting: Setting, count: int) -> Found:
 
 
 def summary(setting: Setting, count: int) -> tuple[str, ...]:
-    """A row of the table TESTED."""
+    """Return a row of the table TESTED."""
     found = simulate(setting, count)
     about = (setting.name, f"{setting.training_sd:g}", str(setting.repeats))
     if not found.is_printed:
@@ -196,7 +196,7 @@ def summary(setting: Setting, count: int) -> tuple[str, ...]:
 
 
 def draw(setting: Setting, random: np.random.Generator, dataset: str) -> tuple[list[Run], tuple[str, dict[str, str]]]:
-    """Runs of equally good systems on a dataset; its name and the video of each of its utterances, if it has any."""
+    """Draw runs of equally good systems; return them, the dataset's name and the cluster of each utterance, if any."""
     names = ["nmer", *(f"system{number}" for number in range(1, setting.systems))]
     keys = [(name, -10 * (1 + column)) for column in range(setting.columns) for name in names]
     folds: dict[tuple[str, int], dict[int, FoldPredictions]] = {key: {} for key in keys}
@@ -230,14 +230,14 @@ def draw(setting: Setting, random: np.random.Generator, dataset: str) -> tuple[l
 def _contrasts(
     runs: list[Run], metrics: tuple[str, ...], clusters: dict[str, dict[str, str]] | None = None
 ) -> Contrasts:
-    """Contrasts of some metrics alone, which saves time."""
+    """Return contrasts of some metrics only, which saves time."""
     measured = measure(runs, clusters)
     cells = measured.cells[measured.cells["metric"].isin(metrics)].reset_index(drop=True)
     return Contrasts(replace(measured, cells=cells))
 
 
 def _analyse(runs: list[Run], clusters: dict[str, dict[str, str]]) -> pd.DataFrame:
-    """A row per dataset: what :class:`Found` holds of it."""
+    """Return a row per dataset with the fields of :class:`Found`."""
     contrasts = _contrasts(runs, ("UA",), clusters)
     own = statistics.intervals(contrasts).query("system == 'nmer' and metric == 'UA'").groupby("dataset").first()
     compared = statistics.comparisons(contrasts, list(dict.fromkeys(run.key[1] for run in runs)))
@@ -267,7 +267,7 @@ POWER = 0.8
 
 
 def smallest_difference(found: Found) -> float:
-    """The true difference in points that is significant at the 5 % level in 80 % of the experiments."""
+    """Return the true difference in points that is significant at the 5 % level in 80 % of the experiments."""
 
     def missed(difference: float) -> float:
         return float((abs(found.differences + difference) > found.half_widths).mean()) - POWER
@@ -276,7 +276,7 @@ def smallest_difference(found: Found) -> float:
 
 
 def smallest_differences(corpus: str, spread: float, count: int) -> tuple[str, ...]:
-    """A row of the table POWERED."""
+    """Return a row of the table POWERED."""
     cells = []
     for repeats in REPEATS:
         found = simulate(replace(DESIGNS[corpus], repeats=repeats, training_sd=spread), count if repeats > 1 else 2)
@@ -290,7 +290,7 @@ RANKED = ("correlation of the levels of a fold", "Friedman rejects at 5 %", "Nem
 
 
 def simulate_ranks(correlation: float, count: int) -> tuple[float, float]:
-    """Shares of simulations in which Friedman's and Nemenyi's test find a difference between equally good systems.
+    """Return the shares of simulations in which Friedman's and Nemenyi's tests find a difference of equal systems.
 
     Ten folds and a fixed split, two noise kinds, four levels; the errors of a system at the levels of a fold have this
     correlation.
@@ -304,7 +304,7 @@ def simulate_ranks(correlation: float, count: int) -> tuple[float, float]:
     table = index.to_frame(index=False).assign(regime="incomplete", condition="a", repeat=1, metric="UA")
     table["dataset"] = [places[place][0] for place in table["place"]]
     table["fold"] = [places[place][1] for place in table["place"]]
-    # Conditions show which modalities a dataset has, so that "a" is known to be an incomplete one.
+    # The conditions define the modalities of a dataset, so "a" is recognised as incomplete.
     complete = table.drop_duplicates("dataset").assign(condition="avl", value=SCORE)
     friedman = nemenyi = 0
     for _ in range(count):
@@ -319,7 +319,7 @@ def simulate_ranks(correlation: float, count: int) -> tuple[float, float]:
 
 
 def false_ranks(correlation: float, count: int) -> tuple[str, ...]:
-    """A row of the table RANKED."""
+    """Return a row of the table RANKED."""
     return (f"{correlation:g}", *map(_share, simulate_ranks(correlation, count)))
 
 
@@ -329,7 +329,7 @@ REFUTED = ("columns of “NMER is the best of 7”, which is true", "refuted")
 
 
 def simulate_best(columns: int, count: int) -> float:
-    """Share of simulations in which a true claim that NMER is best is refuted; its lead is half a standard error."""
+    """Return the share of simulations that refute a true claim that NMER is best by half a standard error."""
     papers = read_papers(REPOSITORY / "workflow" / "reference")
     (claim,) = [each for each in _claims(papers) if each.name == f"best{columns}"]
     datasets = [name for name in ("IEMOCAP", "CMU-MOSEI") if name in claim.selection["dataset"]]
@@ -347,7 +347,7 @@ def simulate_best(columns: int, count: int) -> float:
 
 
 def refuted_truths(columns: int, count: int) -> tuple[str, ...]:
-    """A row of the table REFUTED."""
+    """Return a row of the table REFUTED."""
     return str(columns), _share(simulate_best(columns, count))
 
 
@@ -361,7 +361,7 @@ def _claims(papers: dict[int, pd.DataFrame]) -> list[Claim]:
 
 
 def _leading(dataset: str, places: list[tuple[str, int]], random: np.random.Generator) -> list[Run]:
-    """Runs of seven systems, of which NMER is better by LEAD standard errors; an utterance meets one condition."""
+    """Draw runs of seven systems, with NMER better by LEAD standard errors; an utterance has one condition."""
     size, repeats = LEAD_UTTERANCES, 3
     utterances, labels = np.array([f"{number:05d}" for number in range(size)]), np.arange(size) // 6 % 2
     asked = np.arange(size) % len(SIX_CONDITIONS) == np.arange(len(SIX_CONDITIONS))[:, None]

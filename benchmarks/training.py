@@ -1,18 +1,17 @@
-"""How fast a system trains and validates, beside the plain way of doing it and beside the machine's matrix products.
+"""Measure training and validation of every system against a plain form and the machine's matrix products.
 
 For synthetic corpora in the shapes of IEMOCAP (durations log-normal, median 3.6 s at 10 frames a second) and CMU-MOSEI,
 with one thread and two, epochs of NMER and MMIN in the workflow and in ``plain_training.py`` take turns in one process
-on the same utterances. The other systems have no plain form and are measured alone:
-  - step: CPU time of a training step of 128 utterances, after the teacher's targets are known, in seconds and to plain;
-  - step to its floor: to the time of its matrix products alone, as counted by the framework, at this machine's rate;
+on the same utterances. The other systems have no plain form and are measured individually:
+  - step: CPU time of a training step of 128 utterances with known teacher targets, in seconds and relative to plain;
+  - step to its floor: relative to the time of its matrix products, as counted by the framework, at this machine's rate;
   - validation: CPU time of a validation pass, every utterance under six conditions (CMU-MOSEI: under one);
-  - epoch: CPU time of the real number of steps and of validated utterances, composed of the two.
-Gradients of the two ways are compared first, on one batch without dropout and with padding masked.
-Before, a process of its own starts a training on a corpus of the real size: CPU time from the end of its imports to its
-first step and to that step's end, beside a plain reading of the clean features alone, and its peak memory with a
-validation pass.
-A third table compares the steps of all systems, which take turns in one process with one thread, with MMIN's.
-Prints Markdown tables: medians, and the range over the rounds.
+  - epoch: CPU time of the real numbers of steps and of validated utterances, computed from the two.
+First, the gradients of the two forms are compared on one batch without dropout and with padding masked. A separate
+table measures the start of a training on a corpus of the real size, in a new process: CPU time from the end of its
+imports to its first step and to the end of that step, compared with only reading the clean features, and its peak
+memory with a validation pass. A third table compares the steps of all systems with MMIN's; they take turns in one
+process with one thread. Prints Markdown tables: medians, and the range over the rounds.
 
 Example: .venv/bin/python benchmarks/training.py
          .venv/bin/python benchmarks/training.py --rounds 2 --systems nmer --corpora iemocap --threads 1
@@ -72,9 +71,9 @@ BATCH = 128
 MEASURED_STEPS = 2
 MEASURED_VALIDATION = 128
 WARMING_UP = 2
-"""Rounds before those that count: one in which the teacher encodes, one in which operations are counted."""
+"""Warm-up rounds: one in which the teacher encodes, one in which operations are counted."""
 MEDIAN_FRAMES, SPREAD, MOST_FRAMES = 36, 0.7, 340
-"""Of log-normal durations: 3.6 s at 10 frames a second; the mean is then 46 frames, a batch's longest some 209."""
+"""Log-normal durations with a median of 3.6 s at 10 frames per second: mean 46 frames, a batch's longest some 209."""
 COLUMNS = (
     "corpus",
     "system",
@@ -116,7 +115,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.path.insert(0, str(arguments.scripts))
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    # First: the system counts a process's memory from that of the one that starts it.
+    # First, because a child process counts the memory of its parent.
     if "start" in arguments.tables:
         print(f"| {' | '.join(START_COLUMNS)} |\n|{'---|' * len(START_COLUMNS)}")
         for corpus in arguments.corpora:
@@ -146,7 +145,7 @@ def main() -> None:
 
 
 def make_files(folder: Path, name: str, training: int, validated: int, total: int | None = None) -> tuple[Path, Path]:
-    """Write a feature store and noisy embeddings of random features; returns both paths."""
+    """Write a feature store and noisy embeddings of random features; return both paths."""
     from nmer.corpora.corpus import Corpus, CorpusSettings
     from nmer.corpora.store_writer import write_store
     from nmer.corpora.streaming import create_values
@@ -159,7 +158,7 @@ def make_files(folder: Path, name: str, training: int, validated: int, total: in
     lengths = {
         m: drawn.astype(np.int64) if frames is None else np.full(count, frames) for m, frames in shape.frames.items()
     }
-    # Frames of one pool in changing places: a pool of its own for every utterance would take long to draw.
+    # All utterances use one pool of frames, because drawing each individually takes long.
     pool = {m: random.standard_normal((20_000, dim), dtype=np.float32) for m, dim in shape.dims.items()}
 
     def features(modality: str, index: int, shift: int = 0) -> np.ndarray:
@@ -199,7 +198,7 @@ def make_files(folder: Path, name: str, training: int, validated: int, total: in
 
 
 def measure(name: str, system: str, threads: int, files: tuple[Path, Path], rounds: int) -> list[str]:
-    """A row of the first table."""
+    """Return a row of the first table."""
     import torch
 
     from nmer.names import SIX_CONDITIONS
@@ -275,7 +274,7 @@ def measure(name: str, system: str, threads: int, files: tuple[Path, Path], roun
 
 
 def measure_ratios(name: str, systems: list[str], files: tuple[Path, Path], rounds: int) -> list[list[str]]:
-    """Rows of the third table: CPU time of a step of every system, in turn with the others'."""
+    """Return the rows of the third table: CPU time of a step of every system, measured in turn."""
     import torch
 
     from nmer.training.data import FoldData
@@ -310,7 +309,7 @@ def measure_ratios(name: str, systems: list[str], files: tuple[Path, Path], roun
 
 
 def frozen_teacher(system: str, shape: Shape):
-    """The untrained teacher that a system starts from, or None."""
+    """Return the untrained teacher that a system starts from, or None."""
     from nmer.systems.building import build_system
 
     stage = TEACHERS[system]
@@ -318,7 +317,7 @@ def frozen_teacher(system: str, shape: Shape):
 
 
 def plain_training(system: str, shape: Shape, features: Path, labels):
-    """The plain way of training a system on the same utterances."""
+    """Return the plain form of a system on the same utterances."""
     from plain_training import PlainTraining, plain_system
 
     from nmer.corpora.store import FeatureStore
@@ -330,14 +329,14 @@ def plain_training(system: str, shape: Shape, features: Path, labels):
 
 
 def train(name: str, system: str, data, teacher, epochs: int, batch_size: int = BATCH) -> None:
-    """Train as the workflow does."""
+    """Train like the workflow."""
     from nmer.training.loop import fit
 
     fit(*make_learner(name, system, data, teacher, epochs, batch_size))
 
 
 def make_learner(name: str, system: str, data, teacher, epochs: int, batch_size: int = BATCH):
-    """The learner of one repeat, and its settings."""
+    """Return the learner of one repeat, and its settings."""
     from nmer.plan.settings import RunSettings, TrainingSettings
     from nmer.systems.building import build_system
     from nmer.training.one_by_one import OneByOne
@@ -360,7 +359,7 @@ def make_learner(name: str, system: str, data, teacher, epochs: int, batch_size:
 
 
 def timed(times: list, function, *given):
-    """Call and note CPU and wall seconds."""
+    """Call a function and record CPU and wall seconds."""
     cpu, wall = time.process_time(), time.perf_counter()
     result = function(*given)
     times.append((time.process_time() - cpu, time.perf_counter() - wall))
@@ -369,7 +368,7 @@ def timed(times: list, function, *given):
 
 @contextmanager
 def counting():
-    """Count the operations of matrix products, those that write into a given place among them."""
+    """Count the operations of matrix products, including those that write into a given output."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -382,7 +381,7 @@ def counting():
 
 
 def matrix_rate() -> float:
-    """Floating-point operations a CPU second in products of the size of a batch's tokens and a tower's filters."""
+    """Return floating-point operations per CPU second of products of a batch's tokens and a tower's filters."""
     import torch
 
     first, second = torch.randn(2560, 1024), torch.randn(1024, 1024)
@@ -393,9 +392,10 @@ def matrix_rate() -> float:
 
 
 def compare_gradients(name: str, system: str) -> float:
-    """The largest relative difference between the gradients of the two ways, over the system's parameters.
+    """Return the largest relative difference between the gradients of the two forms, over the system's parameters.
 
-    In double precision: in single precision rounding may decide which of two almost equal windows is the maximum."""
+    Uses double precision, because in single precision rounding may decide which of two almost equal windows is the
+    maximum."""
     import torch
 
     torch.set_default_dtype(torch.float64)
@@ -406,7 +406,7 @@ def compare_gradients(name: str, system: str) -> float:
 
 
 def gradients_differ_by(name: str, system: str) -> float:
-    """As :func:`compare_gradients`, in the precision that is set."""
+    """Compare like :func:`compare_gradients`, in the current precision."""
     import torch
     from plain_training import copy_weights, ordered, plain_system
     from torch import nn
@@ -449,7 +449,7 @@ def gradients_differ_by(name: str, system: str) -> float:
 
 
 def plain_reading(store) -> dict[str, list]:
-    """Every clean utterance as a tensor of its own, normalised."""
+    """Return every clean utterance as a separate tensor, normalised."""
     import torch
 
     utterances = {}
@@ -461,7 +461,7 @@ def plain_reading(store) -> dict[str, list]:
 
 
 def measure_start(name: str, system: str, files: tuple[Path, Path], few: tuple[Path, Path], scripts: Path) -> list[str]:
-    """A row of the second table. few: files of a corpus of two batches."""
+    """Return a row of the second table. few: files of a corpus of two batches."""
     reading, _peak = feature_store.in_process(read_plainly, files, scripts)
     (before, through), peak = feature_store.in_process(start, name, system, files, scripts)
     _start, alone = feature_store.in_process(start, name, system, few, scripts)
@@ -478,7 +478,7 @@ def measure_start(name: str, system: str, files: tuple[Path, Path], few: tuple[P
 
 
 def read_plainly(files: tuple[Path, Path], scripts: Path) -> float:
-    """CPU seconds of reading a store utterance by utterance."""
+    """Return the CPU seconds of reading a store utterance by utterance."""
     sys.path.insert(0, str(scripts))
     from nmer.corpora.store import FeatureStore
 
@@ -489,7 +489,7 @@ def read_plainly(files: tuple[Path, Path], scripts: Path) -> float:
 
 
 def start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> tuple[float, float]:
-    """CPU seconds from the end of the imports to the first step and to its end; then comes a validation pass."""
+    """Return the CPU seconds from the end of the imports to the first step and to its end; then validate once."""
     sys.path.insert(0, str(scripts))
     import torch
 
@@ -522,7 +522,7 @@ def start(name: str, system: str, files: tuple[Path, Path], scripts: Path) -> tu
 
 
 def middle(ratios: np.ndarray) -> str:
-    """Median and range."""
+    """Return median and range."""
     return f"{np.median(ratios):.1f} ({ratios.min():.1f} to {ratios.max():.1f})"
 
 
