@@ -92,6 +92,8 @@ def test_the_changelog_dates_this_version_and_groups_its_entries():
     released = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())["date-released"]
     assert versions[0].startswith(f"[{__version__}] - {released}\n")
     for version in (unreleased, *versions):
+        entries = re.findall(r"^- (.{40})", version, re.MULTILINE)
+        assert len(entries) == len(set(entries)), "an entry occurs twice"
         groups = re.findall(r"^### (.*)$", version, re.MULTILINE)
         assert groups == [group for group in ("Added", "Changed", "Removed", "Fixed") if group in groups]
 
