@@ -1,7 +1,7 @@
-"""What the site does besides turning Markdown into pages; MkDocs calls these functions (key ``hooks`` of mkdocs.yml).
+"""Hooks of the documentation site, which MkDocs calls (key ``hooks`` of mkdocs.yml).
 
-Equations are written as on GitHub, between dollars. Browsers show MathML by themselves, so they need neither a script
-nor a font from elsewhere, and the site can be read without a network.
+Equations are between dollar signs, as on GitHub, and become MathML. Browsers show MathML without scripts or fonts from
+other servers, so the site works without a network.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from latex2mathml.converter import convert
 from mkdocs.exceptions import PluginError
 
 EQUATION = re.compile(r'<(?P<tag>span|div) class="arithmatex">\\[(\[](?P<tex>.*?)\\[)\]]</(?P=tag)>', re.DOTALL)
-"""What the Markdown extension arithmatex makes of an equation, in a line and on lines of its own."""
+"""HTML that the Markdown extension arithmatex writes for an inline or block equation."""
 
 LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<path>\.\./[^)#]+)[^)]*\)")
-"""A link that goes up a folder, and so perhaps to a file of the repository that is no page."""
+"""Link to a parent folder, which may be a file of the repository outside the documentation."""
 
 LOADED = re.compile(r'<(?:script|img|iframe)[^>]*\ssrc="(?:https?:)?//|<link[^>]*rel="stylesheet"[^>]*href="https?://')
-"""A script, a picture or a style that a browser would have to fetch from another machine."""
+"""Script, picture or style that a browser would load from another server."""
 
 
 def on_page_markdown(markdown: str, page: object, config: dict, **_: object) -> str:
-    """Links to files of the repository, which the site does not have, as their text alone."""
+    """Replace links to files outside the documentation by their text, because the site does not contain them."""
 
     def within(link: re.Match) -> str:
         target = (Path(page.file.abs_src_path).parent / link["path"]).resolve()
@@ -34,7 +34,7 @@ def on_page_markdown(markdown: str, page: object, config: dict, **_: object) -> 
 
 
 def on_page_content(content: str, **_: object) -> str:
-    """Equations as MathML."""
+    """Convert equations to MathML."""
 
     def mathml(equation: re.Match) -> str:
         tex = html.unescape(equation["tex"]).strip()
@@ -44,7 +44,7 @@ def on_page_content(content: str, **_: object) -> str:
 
 
 def on_post_page(output: str, page: object, **_: object) -> str:
-    """End the build at a page that could not be read offline. Raises PluginError."""
+    """Raise PluginError for a page that loads anything from another server."""
     if found := LOADED.search(output):
         raise PluginError(f"{page.file.src_uri}: loads something from another machine: {found[0]}")
     return output
