@@ -1,8 +1,9 @@
-"""The architecture page: its drawing equals the imports, and its table of places names files that exist."""
+"""The architecture page: its drawings equal imports and rules, and its table of places names files that exist."""
 
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from graphlib import CycleError
 from pathlib import Path
@@ -15,6 +16,8 @@ PAGE = (REPOSITORY / "docs" / "architecture.md").read_text()
 
 sys.path.insert(0, str(REPOSITORY / "docs"))
 import draw_imports  # noqa: E402
+import draw_jobs  # noqa: E402
+import layered  # noqa: E402
 
 
 def sources(folder: Path, **texts: str) -> dict[str, list[Path]]:
@@ -43,7 +46,7 @@ def test_every_import_is_found_and_an_implied_arrow_left_out(tmp_path):
     direct = draw_imports.needs(files)
     assert direct["high"] == {"middle", "low"}
     assert direct["low"] == {draw_imports.COMMON}
-    few, row = draw_imports.reduced(direct)
+    few, row = layered.reduced(direct)
     assert few["high"] == {"middle"}
     assert [row[box] for box in (draw_imports.COMMON, "low", "middle", "high")] == [0, 1, 2, 3]
 
@@ -52,6 +55,29 @@ def test_packages_that_import_each_other_cannot_be_drawn(tmp_path):
     files = sources(tmp_path, one="import nmer.two.module", two="import nmer.one.module")
     with pytest.raises(CycleError):
         draw_imports.picture(files)
+
+
+def test_the_drawing_of_jobs_shows_rules_that_exist():
+    assert draw_jobs.PICTURE.read_text() == draw_jobs.picture(), "run: python docs/draw_jobs.py"
+    assert f"](pictures/{draw_jobs.PICTURE.name})" in PAGE
+    rules = [path.read_text() for path in (REPOSITORY / "workflow" / "rules").glob("*.smk")]
+    named = set(re.findall(r"^(?:rule|use rule \w+ as) (\w+)", "\n".join(rules), re.MULTILINE))
+    assert set(draw_jobs.READ_BY) <= named
+
+
+@pytest.mark.slow
+def test_the_drawing_of_jobs_has_the_arrows_of_snakemakes_own_graph(tmp_path):
+    command = [Path(sys.executable).with_name("snakemake"), "--snakefile", REPOSITORY / "Snakefile", "--rulegraph"]
+    command += ["--directory", tmp_path, "--config", "experiment=demo"]
+    graph = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    names = dict(re.findall(r'(\d+)\[label = "([^"\\]+)', graph))
+    arrows: dict[str, set[str]] = {name: set() for name in names.values()}
+    for upper, lower in re.findall(r"(\d+) -> (\d+)", graph):
+        arrows[names[upper]].add(names[lower])
+    for left_out in ("all", "sizes_table"):
+        del arrows[left_out]
+    reduced, _row = layered.reduced({name: below - {"all", "sizes_table"} for name, below in arrows.items()})
+    assert reduced == draw_jobs.READ_BY
 
 
 def test_every_place_to_change_something_exists():
