@@ -132,7 +132,7 @@ def makers(tiny, mosei: dict, arrays: Arrays) -> dict[str, Make]:
 @pytest.mark.parametrize(
     "layout", ["mosei_pickle", pytest.param("ragged_hdf5", marks=pytest.mark.ci), "iemocap_mmin", "csd", "npy_folder"]
 )
-def test_a_mutated_corpus_is_read_or_refused_in_one_line(makers, tmp_path, monkeypatch, layout):
+def test_a_mutated_corpus_is_read_or_ends_in_one_message(makers, tmp_path, monkeypatch, layout):
     settings = json.dumps({"dataset": "mutant", "layout": layout, "synthetic": True})
     outcomes = set()
     for number in range(MUTANTS):

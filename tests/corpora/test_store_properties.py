@@ -98,7 +98,7 @@ def path(tmp_path_factory):
 
 
 @given(corpora(), st.integers(1, 120), st.sets(st.sampled_from(MODALITIES)))
-def test_a_store_gives_back_any_corpus_with_the_statistics_of_its_frames(path, made, block, standardised):
+def test_a_store_returns_any_corpus_with_the_statistics_of_its_frames(path, made, block, standardised):
     stored = {m: made.stored(m) for m in MODALITIES}
     everything = {m: np.concatenate(stored[m]) for m in MODALITIES}
     given_as = CorpusSettings("made", "x", standardize=tuple(standardised))
@@ -135,7 +135,7 @@ def test_a_store_gives_back_any_corpus_with_the_statistics_of_its_frames(path, m
 
 @settings(max_examples=8)
 @given(corpora())
-def test_a_store_read_as_a_corpus_of_its_own_makes_the_same_store(path, made):
+def test_a_store_read_as_a_corpus_makes_the_same_store(path, made):
     first = CorpusSettings("made", "x", standardize=())
     assume(all(len({tuple(row) for row in np.concatenate(made.stored(m)).tolist()}) > 1 for m in MODALITIES))
     write_store(made.corpus(), first, path)
@@ -157,7 +157,7 @@ TYPES = st.sampled_from([np.float16, np.float32, np.float64, np.int8, np.int64, 
 
 
 @given(TYPES.flatmap(lambda kind: arrays(kind, st.tuples(st.integers(0, 4), st.integers(1, 3)))))
-def test_values_of_any_type_are_repaired_one_by_one_and_stay_as_they_are_themselves(values):
+def test_values_of_any_type_are_repaired_without_changing_the_input(values):
     before = values.copy()
     repaired, counts = repair(values)
     assert (repaired.dtype, repaired.shape) == (np.float32, values.shape)
@@ -169,7 +169,7 @@ def test_values_of_any_type_are_repaired_one_by_one_and_stay_as_they_are_themsel
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=20), st.integers(1, 40))
-def test_blocks_of_utterances_are_a_partition_and_no_longer_one_would_have_fitted(lengths, most):
+def test_blocks_partition_the_utterances_and_are_as_long_as_possible(lengths, most):
     blocks = list(utterance_blocks(np.cumsum([0, *lengths]), most))
     assert [index for first, last in blocks for index in range(first, last)] == list(range(len(lengths)))
     for first, last in blocks:

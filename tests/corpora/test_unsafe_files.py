@@ -294,7 +294,7 @@ def as_nobody(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["A/comparE.h5", "A", "target/2/tst_label.npy"])
-def test_a_file_that_may_not_be_read_is_named(iemocap, step, name):
+def test_a_file_without_read_permission_is_named(iemocap, step, name):
     step.output.parent.mkdir()
     step.output.parent.chmod(0o777)
     (iemocap / name).chmod(0)

@@ -16,6 +16,7 @@ import h5py
 import pytest
 
 from nmer import command
+from nmer.errors import REMEDIES
 from nmer.extraction.features_file import read_entries
 
 EXTRACTOR = """\
@@ -140,8 +141,7 @@ def test_a_full_disk_during_extraction_ends_in_one_message(job, monkeypatch, wri
         fill_disk(patch, written)
         message = job.extract()
     path = getattr(job, name)
-    remedy = "No space left on device. Make room and run again: what is finished is kept."
-    assert message.splitlines()[-1] == f"error: {path}: {remedy}"
+    assert message.splitlines()[-1] == f"error: {path}: No space left on device. {REMEDIES[errno.ENOSPC]}"
     assert "Traceback" not in message
     assert not path.exists()
     assert not job.output.exists()
