@@ -1,4 +1,4 @@
-"""An archive is unpacked whole, inside its folder, over nothing that stands there; or nothing of it is."""
+"""An archive is unpacked completely, inside its folder and without overwriting, or not at all."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def zip_special(name: str, kind: int) -> zipfile.ZipInfo:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """The folder to unpack into; archives stand in it, as fetched ones do."""
+    """The folder to unpack into, which also contains the archives."""
     folder = tmp_path / "outer" / "data"
     folder.mkdir(parents=True)
     return folder
@@ -75,7 +75,7 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def refused(folder) -> Callable[..., str]:
-    """Unpack, expect one sentence, and nothing changed anywhere around; returns the sentence."""
+    """Unpack; expect one message and no changes; return the message."""
 
     def call(archive: Path, **limits: int) -> str:
         before = everything(folder.parents[1])
@@ -93,12 +93,12 @@ def everything(root: Path) -> dict[str, bytes | None]:
 
 
 def unpacked(folder: Path) -> dict[str, bytes]:
-    """What stands in the folder but archives."""
+    """Return the content of the folder except archives."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("all."))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-# What is unpacked
+# Unpacking
 
 
 @every_kind
@@ -142,7 +142,7 @@ def test_permissions_and_times_of_the_archive_are_ignored(folder):
     assert found.st_mtime > 1
 
 
-# What is refused
+# Refused members
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "a/../b", "/tmp/evil", ".."])
@@ -259,7 +259,7 @@ def test_a_header_that_would_fill_the_memory_is_refused(folder, refused, kind):
 
 
 def test_overlapping_members_of_a_zip_are_all_counted(folder, refused):
-    # Two entries of the listing lead to the same compressed bytes: how the densest bombs are made.
+    # Two entries share the same compressed bytes, as in the densest bombs.
     archive = make_zip(folder / "all.zip", {"a": bytes(1_000_000), "b": bytes(1_000_000)})
     content = bytearray(archive.read_bytes())
     second = content.rindex(b"PK\x01\x02")
@@ -274,7 +274,7 @@ def test_a_full_disk_is_detected_before_unpacking(folder, refused, monkeypatch):
     assert "to unpack. Make room there." in refused(make(folder / "all.zip", FILES))
 
 
-# What stands in the way
+# Existing files
 
 
 @every_kind
@@ -307,7 +307,7 @@ def test_an_existing_path_of_another_type_is_not_touched(folder, refused, suffix
 def test_a_truncated_archive_is_refused(folder, refused, suffix):
     archive = make(folder / f"all{suffix}", FILES)
     whole = archive.read_bytes()
-    # A tar ends in padding, whose end nobody misses.
+    # A tar ends in padding, which may be truncated.
     least = 10_000 if suffix == ".tar" else 1
     for length in [0, 1, 100, 512, 1000, len(whole) // 2, 300_000, len(whole) - least]:
         archive.write_bytes(whole[:length])

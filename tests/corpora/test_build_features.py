@@ -1,4 +1,4 @@
-"""The step: its report, and every bad input ends in one line that names the file or key, with nothing written."""
+"""The step: its report; every invalid input ends in one message that names file or key, without output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of classes are checked against what they name, and the report lists which label has which name."""
+"""Class names are checked against the data, and the report lists the name of each label."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_a_custom_layout_can_define_classes(tmp_path):
         CorpusSettings.from_mapping(given | {"classes": ["y", "x"]})
 
 
-# IEMOCAP, whose classes have no names but sizes
+# IEMOCAP, whose classes are identified by size
 
 
 def release_labels(order: list[str]) -> np.ndarray:
-    """Label numbers with the sizes of the release, the classes numbered as in ``order``."""
+    """Return label numbers with the class sizes of the release, numbered as in ``order``."""
     size_of = dict(zip(CLASSES_BY_SIZE, PUBLISHED_SIZES, strict=True))
     return np.repeat(np.arange(4), [size_of[name] for name in order])
 

@@ -1,4 +1,4 @@
-"""What a file holds is converted under one guard: whatever stands there, the answer is one line with file and key."""
+"""Invalid content of a file ends in one message with file and key."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def save(folder, content: object):
 def test_junk_in_a_key_of_a_pickle_ends_in_one_message(mosei, tmp_path, step, key, value):
     mosei["valid"][key] = NO_ARRAYS[value]
     said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
-    # A list of another number of ids is noticed where they are counted against the arrays.
+    # A wrong number of ids is detected when compared with the arrays.
     assert "odd.pkl: valid." in said
 
 
@@ -109,7 +109,7 @@ def test_a_split_that_is_not_a_dictionary_is_named(mosei, tmp_path, step, split)
     assert "each a dictionary" in said
 
 
-# Keys that are ignored may hold anything
+# Ignored keys
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
@@ -207,7 +207,7 @@ DAMAGES = [without, as_group, as_array, as_scalar, as_scalar_text, as_lists]
 )
 def test_an_invalid_array_is_named(tmp_path, step, arrays, name, damage):
     if damage is without and name == "utterance/speaker":
-        return  # it may be absent
+        return  # it is optional
     arrays.columns["split"] = SPLIT
     path = write_hdf5(tmp_path / "corpus.h5", arrays)
     with h5py.File(path, "r+") as file:
@@ -276,7 +276,7 @@ def test_an_invalid_header_is_named(tmp_path, header):
             load_array(path)
 
 
-# What a reader of one's own returns
+# Results of custom readers
 
 ODD_CORPORA = {
     "float lengths": {"lengths": {m: np.full(4, 2.0) for m in "avl"}},
@@ -311,7 +311,7 @@ def test_an_invalid_result_of_a_custom_reader_is_named(fault):
         check(Corpus(**whole | ODD_CORPORA[fault]), CorpusSettings("d", "mine"))
 
 
-# Files that the workflow wrote
+# Files written by the workflow
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"", b"abc\n", b"0" * 64 + b" x\n", b"[1]\n"])
@@ -388,7 +388,7 @@ def test_an_incomplete_store_is_named(tiny, step, name, damage):
         FeatureStore(step.output)
 
 
-# A lock is no damage
+# Locked files
 
 
 def test_a_file_locked_by_another_program_is_reported_as_locked(tiny, step, iemocap):

@@ -1,4 +1,4 @@
-"""Layout ``csd``: alignment and segmentation against plain loops, and every bad input ends in one clear line."""
+"""Layout ``csd``: alignment and segmentation equal plain loops, and every invalid input ends in one message."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Stream = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def tile(random: np.random.Generator, count: int, step: float, gap: float) -> np.ndarray:
-    """``count`` intervals one after another, of uneven length, some with a gap before them."""
+    """Return ``count`` consecutive intervals of uneven length, some after a gap."""
     lengths = random.uniform(0.3, 1.7, count) * step
     starts = np.cumsum(lengths + gap * (random.random(count) < 0.3)) - lengths
     return np.stack([starts, starts + lengths], axis=1)
 
 
 def contents() -> dict[str, Stream]:
-    """Four streams with all that real ones are known for: faults, gaps, disorder, videos that one of them lacks."""
+    """Return four streams with the properties of real ones: defects, gaps, disorder, missing videos."""
     random = np.random.default_rng(7)
     streams: dict[str, Stream] = {name: {} for name in FILES}
     for video in (*LISTED, "unlisted"):
@@ -107,13 +107,13 @@ def streams() -> dict[str, Stream]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, streams) -> Path:
-    """The corpus, not to be changed."""
+    """The corpus, read-only."""
     return write(tmp_path_factory.mktemp("csd") / "corpus", streams, LISTS)
 
 
 @pytest.fixture
 def folder(whole, tmp_path) -> Path:
-    """A copy of the corpus, to be damaged."""
+    """A copy of the corpus, to be modified."""
     return Path(shutil.copytree(whole, tmp_path / "corpus"))
 
 
@@ -121,7 +121,7 @@ def read(source: Path, **options: object) -> Corpus:
     return read_corpus(source, CorpusSettings.from_mapping({"dataset": "tiny", "layout": "csd", "options": options}))
 
 
-# The same by plain loops
+# Reference implementation with plain loops
 
 
 def naive_overlap(first: np.ndarray, second: np.ndarray) -> bool:
@@ -215,7 +215,7 @@ def test_the_corpus_equals_plain_loops(streams, whole, steps):
 
 @pytest.mark.parametrize(("seconds", "kept"), [(0.0, False), (5e-6, False), (9.9e-6, False), (1.1e-5, True)])
 def test_a_label_without_duration_is_dropped(streams, tmp_path, seconds, kept):
-    """As the SDK does: ``abs(ref_time[0]-ref_time[1])<epsilon``, epsilon 10e-6."""
+    """As in the SDK: ``abs(ref_time[0]-ref_time[1])<epsilon``, epsilon 10e-6."""
     changed = {name: dict(stream) for name, stream in streams.items()}
     words = changed["l"]["A0"][1]
     values, intervals = changed["labels"]["A0"]
@@ -272,7 +272,7 @@ def test_text_that_is_broken_or_sums_to_zero_is_dropped(streams, tmp_path):
 
 
 def random_intervals(random: np.random.Generator, count: int) -> np.ndarray:
-    """Intervals on a grid of hundredths reached in two ways: they nest, touch but for rounding, and some are points."""
+    """Return intervals on a grid of hundredths, with nested ones, ones that touch up to rounding, and points."""
     start = random.integers(0, 60, count)
     end = start + random.integers(0, 12, count) * (random.random(count) < 0.85)
     summed = np.concatenate([[0.0], np.cumsum(np.full(80, 0.01))])
@@ -419,7 +419,7 @@ def test_the_store_contains_the_repaired_corpus_and_the_report_counts_repairs(st
 
 
 def edit(name: str, change: Callable[[h5py.Group], None]) -> Callable[[Path], None]:
-    """A change of one file, given the group of its videos."""
+    """Return a change of one file, given the group of its videos."""
 
     def changed(folder: Path) -> None:
         with h5py.File(folder / FILES[name], "r+") as file:

@@ -1,4 +1,4 @@
-"""IEMOCAP's release: its variants, and the folds of the speaker protocol against SPEC 5.1's table."""
+"""The IEMOCAP release: its variants, and the folds of the speaker protocol compared with the table of SPEC 5.1."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_utterance_norm_of_a_single_frame_is_zero():
     frames = np.array([[1.0, -3.0, np.inf]])
     standardised = standardise(frames)
     assert standardised[0, :2].tolist() == [0, 0]
-    assert np.isnan(standardised[0, 2])  # repaired, and counted, when it is stored
+    assert np.isnan(standardised[0, 2])  # repaired and counted when stored
 
 
 def test_a_note_states_that_the_release_counts_excited_as_happy(tiny, step):

@@ -1,4 +1,4 @@
-"""The readers of both layouts, against naive readings of the raw files."""
+"""The readers of both layouts compared with naive readers of the raw files."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_variants_of_iemocap_lists_give_the_same_corpus(tiny, iemocap, pattern, 
 
 
 def naive_mosei(split: dict) -> list[tuple[str, int, dict[str, np.ndarray]]]:
-    """SPEC 5.2's clean-up, sample by sample."""
+    """Clean samples individually as in SPEC 5.2."""
     samples = []
     for i in range(len(split["id"])):
         arrays = {m: split[key][i].copy() for m, key in (("a", "audio"), ("v", "vision"), ("l", "text"))}

@@ -1,4 +1,4 @@
-"""Moments gathered piece by piece equal NumPy's over all frames at once."""
+"""Moments accumulated piece by piece equal NumPy's over all frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CENTRES = np.array([0.0, 2e-5, -4e4, 1.0])
 
 @pytest.fixture
 def utterances() -> list[np.ndarray]:
-    """Frames of 40 utterances of 1 to 30 frames, some ending in zero frames, some holding nothing else."""
+    """Frames of 40 utterances with 1 to 30 frames; some end in zero frames, some contain only these."""
     random = np.random.default_rng(3)
     made = []
     for number, length in enumerate(random.integers(1, 31, 40).tolist()):
@@ -25,7 +25,7 @@ def utterances() -> list[np.ndarray]:
 
 
 def gather(utterances: list[np.ndarray], group_of: np.ndarray, at_once: int) -> GroupedMoments:
-    """Count in so many utterances at a time."""
+    """Add some utterances at a time."""
     gathered = GroupedMoments(group_of)
     for first in range(0, len(utterances), at_once):
         block = utterances[first : first + at_once]
@@ -77,7 +77,7 @@ def test_a_constant_dimension_has_variance_exactly_zero_in_every_union_of_groups
 
 @pytest.mark.parametrize("value", [0.1, -7.3, 0.0])
 def test_a_dimension_constant_in_some_groups_has_variance_exactly_zero_there(utterances, value):
-    # The first utterance, to which sums are relative, is in another group: what is summed up here is not zero.
+    # Sums are relative to the first utterance, which is in another group, so they are not zero here.
     group_of = np.arange(len(utterances)) % 3
     for number in np.flatnonzero(group_of == 1):
         utterances[number][:, 2] = value

@@ -34,7 +34,7 @@ def save(folder: Path, splits: dict) -> Path:
 
 
 def test_seven_columns_of_labels_and_byte_rows_as_ids(tmp_path, step):
-    """MultiBench's mosei_raw: sentiment stands first, ids are rows of video, start and end as bytes."""
+    """MultiBench's mosei_raw: sentiment is the first label, ids are rows of video, start and end as bytes."""
     splits = content(dict.fromkeys(("audio", "vision", "text"), 6), np.random.default_rng(0))
     for name, split in splits.items():
         count = SPLITS[name]
@@ -129,7 +129,7 @@ def test_without_lengths_unaligned_modalities_start_at_their_first_frame(tmp_pat
 
 
 def test_a_variant_can_be_named(tmp_path, step):
-    """A file with both sorts of labels: the key decides, MMSA's otherwise being preferred to none."""
+    """In a file with both types of labels, the option decides."""
     splits = mmsa(content(dict.fromkeys(("audio", "vision", "text"), 6), np.random.default_rng(5)))
     for name, split in splits.items():
         split["labels"] = -sentiments(SPLITS[name])[:, None, None]

@@ -1,4 +1,4 @@
-"""Numbers that were put in the place of infinities: those that are known count as infinite, others are warned of."""
+"""Replacements of infinities: known ones count as infinite, others give a warning."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_utterance_is_not_standardised_with_an_extreme():
     frames = np.array([[1, 1], [2, 2], [3, -3.4e38]], np.float32)
     standardised = standardise(frames)
     assert np.isfinite(standardised[:, 0]).all()
-    assert not np.isfinite(standardised[:, 1]).any()  # as with -inf in its place
+    assert not np.isfinite(standardised[:, 1]).any()  # as for -inf
     assert frames[2, 1] == np.float32(-3.4e38)
 
 
@@ -88,7 +88,7 @@ def test_extremes_change_neither_variance_nor_noise_level(mosei, step, tmp_path)
         assert described["warnings"] == infinite["warnings"]
 
 
-# Values that nobody can know for faults
+# Values that may be valid
 
 
 @pytest.mark.parametrize("lowest", [-1e30, -9999, 4000])
@@ -119,7 +119,7 @@ def test_a_value_that_marks_missing_ones_gives_a_warning(fill, standardised):
 def test_warnings_of_a_standardised_modality_are_per_dimension(iemocap, step):
     with h5py.File(iemocap / "A/comparE.h5", "r+") as file:
         names = list(file)
-        for name in names:  # long enough for one value to be a handful
+        for name in names:  # long enough to allow one outlier
             frames = np.tile(file[name][()], (8, 1)) + np.random.default_rng(0).normal(size=(1, 6))
             del file[name]
             file[name] = frames

@@ -1,4 +1,4 @@
-"""Messages about a corpus hold what was dropped, how its files were understood, and the places of what is twice."""
+"""Messages about a corpus list dropped utterances, the interpretation of its files, and positions of repeated ids."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_the_message_on_an_empty_split_lists_dropped_utterances(mosei, tmp_path,
 
 
 def test_the_message_on_a_split_of_one_class_gives_the_rule_of_the_labels(mosei, tmp_path, step):
-    """Labels 0 and 1 in the place of sentiments are all positive."""
+    """Labels 0 and 1 used as sentiments are all positive."""
     for split in mosei.values():
         split["labels"] = (split["labels"] >= 0).astype(float)
     mosei["train"]["labels"][0] = -1

@@ -1,4 +1,4 @@
-"""Corpora whose target is a score: every layout that has scores against the numbers written, and what is refused."""
+"""Corpora with the target score: layouts with scores return the written numbers; invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def table(path: Path, rows: dict[str, object], header: tuple[str, str] = ("id", 
 
 
 def two_valued(tmp_path: Path) -> tuple[Path, dict[str, object]]:
-    """A pickle that knows only -1 and 1, and a table of scores of its utterances and of one more."""
+    """Write a pickle with labels -1 and 1, and a table of scores of its utterances and one more."""
     splits = content(dict.fromkeys(("audio", "vision", "text"), 6), np.random.default_rng(0))
     for split in splits.values():
         split["labels"] = np.resize([-1.0, 1.0], len(split["id"]))

@@ -1,4 +1,4 @@
-"""The feature store holds what the corpus has, and statistics that a naive computation confirms."""
+"""The feature store contains the corpus and statistics equal to a naive computation."""
 
 from __future__ import annotations
 
@@ -93,13 +93,13 @@ def test_a_constant_dimension_has_deviation_one(iemocap, tmp_path):
         assert store.variance("a", "stored") == pytest.approx(5 / 6)
 
 
-# Corpora made by hand, with folds, lengths and faults of every kind ---------------------------------------------------
+# Generated corpora with folds, lengths and defects of every kind ------------------------------------------------------
 
 COUNT = 60
 
 
 def frames_of(modality: str, index: int) -> np.ndarray:
-    """(1 to 40, 3) frames: a float64 of very different scales, v and l float32 with zero frames at the end."""
+    """Return (1 to 40, 3) frames: a float64 of very different scales, v and l float32 with zero frames at the end."""
     random = np.random.default_rng([index, "avl".index(modality)])
     frames = random.standard_normal((int(random.integers(1, 41)), 3)) * [1, 1e3, 1e-2] + [5, -1e5, 0]
     if modality == "a":
@@ -109,7 +109,7 @@ def frames_of(modality: str, index: int) -> np.ndarray:
 
 
 def made_corpus(features=frames_of, **given: object) -> Corpus:
-    """A corpus of ``COUNT`` utterances with four folds of random training utterances."""
+    """Return a corpus of ``COUNT`` utterances with four folds of random training utterances."""
     random = np.random.default_rng(1)
     folds = {}
     for number in range(1, 5):
@@ -161,7 +161,7 @@ def test_runs_of_utterances_fill_blocks_and_a_long_utterance_is_a_run_by_itself(
     assert list(utterance_blocks(offset, 100)) == [(0, 8)]
 
 
-# In a block stand: less than an utterance, one or a few, some, exactly the first seven of a, everything.
+# A block contains less than an utterance, one or a few, some, exactly the first seven of a, or everything.
 @pytest.mark.parametrize("frames", [1, 10, 50, int(sum(len(frames_of("a", i)) for i in range(7))), 10**6])
 def test_the_size_of_the_blocks_does_not_matter(tmp_path, monkeypatch, frames):
     whole = write_made(tmp_path / "whole.h5", made_corpus())

@@ -1,4 +1,4 @@
-"""A feature store of any corpus gives it back, repaired, with NumPy's statistics, however it was cut into blocks."""
+"""A feature store returns any corpus, repaired, with NumPy's statistics, for any size of blocks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Made:
     folds: dict[int, dict[str, np.ndarray]]
 
     def corpus(self) -> Corpus:
-        """What a reader would return."""
+        """Return the corpus like a reader."""
         return Corpus(
             ids=self.ids,
             labels=np.arange(len(self.ids)) % 2,
@@ -47,7 +47,7 @@ class Made:
         )
 
     def stored(self, modality: str) -> list[np.ndarray]:
-        """Every utterance as float32 with 0 in place of what is not finite, one value at a time."""
+        """Return utterances as float32 with non-finite values replaced by 0, one value at a time."""
         return [
             np.array([[float(as_float32(x)) if np.isfinite(as_float32(x)) else 0.0 for x in row] for row in values])
             for values in self.frames[modality]
@@ -127,7 +127,7 @@ def test_a_store_returns_any_corpus_with_the_statistics_of_its_frames(path, made
                     assert found is None
                     continue
                 training = np.concatenate([stored[m][index] for index in fold["train"]])
-                # Sums of squares are of distances to a frame that a fold may lie far from.
+                # Sums of squares are of distances to a frame that may be far from those of a fold.
                 far = np.abs(frames).max()
                 np.testing.assert_allclose(found[0], training.mean(axis=0), rtol=1e-9, atol=1e-13 * far)
                 np.testing.assert_allclose(found[1] ** 2, spread(training) ** 2, rtol=1e-9, atol=1e-13 * far**2)

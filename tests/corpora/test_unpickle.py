@@ -1,4 +1,4 @@
-"""The restricted unpickler reads plain data and runs nothing."""
+"""The restricted unpickler reads plain data and executes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 2**20
 
 
 class Reduce:
-    """Pickles as a call of ``function`` with ``arguments``."""
+    """An object that pickles as a call of ``function`` with ``arguments``."""
 
     def __init__(self, function, *arguments):
         self._call = function, arguments

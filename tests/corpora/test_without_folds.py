@@ -1,4 +1,4 @@
-"""Noise needs no folds: ``add_noise.py`` reads every layout without what only folds and speakers are read from."""
+"""Noise needs no folds: ``add_noise.py`` reads every layout without the files and columns of folds and speakers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nmer.errors import ConfigError, DataError
 
 @pytest.fixture
 def corrupt(tmp_path, monkeypatch) -> Callable[..., dict[str, np.ndarray]]:
-    """Runs the command on a corpus; returns utterance -> noisy frames of modality a."""
+    """Return a function that runs the command on a corpus and returns utterance -> noisy frames of modality a."""
 
     def run(source: Path, layout: str, *further: str) -> dict[str, np.ndarray]:
         output = tmp_path / "noisy.h5"

@@ -18,14 +18,16 @@ With ``standardised=True`` such a kind takes and returns standardised units wher
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nmer.errors import ConfigError, nearest
-from nmer.plugins import Declaration, Registry
+from nmer.errors import ConfigError, NmerError, nearest
+from nmer.plugins import Declaration, Registry, describe_failure
 from nmer.seeds import generator
 
 
@@ -48,6 +50,30 @@ noise_kinds: Registry[NoiseKind] = Registry("noise kind", "noise_kind", "nmer.no
 noise_kind = cast(Callable[..., Callable[[Callable[..., NDArray[np.float32]]], NoiseKind]], noise_kinds.register)
 
 POWER_SAMPLES = 1 << 20
+
+
+def load_kind(name: str, file: str | None = None) -> NoiseKind:
+    """Load a kind. Calls of a custom kind raise ConfigError that names its ``file`` if its code fails."""
+    kind = noise_kinds.load(name, file)
+    if file is None:
+        return kind
+    guarded = cast(NoiseKind, _guarded(kind, Path(file)))
+    if hasattr(kind, "power"):
+        guarded.power = _guarded(kind.power, Path(file))
+    return guarded
+
+
+def _guarded(function: Callable[..., Any], file: Path) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def call(*arguments: object, **options: object) -> Any:
+        try:
+            return function(*arguments, **options)
+        except (NmerError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:  # any error of code that is not ours
+            raise ConfigError(f"{file}: failed: {describe_failure(file, error)}. Correct the noise kind.") from None
+
+    return call
 
 
 def has_snr(declaration: Declaration) -> bool:
