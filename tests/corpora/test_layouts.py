@@ -200,6 +200,22 @@ def test_a_custom_layout_is_one_short_file(tmp_path, step):
 
 
 @pytest.mark.parametrize(
+    ("old", "new", "exception"),
+    [
+        ("    n = 6", "    n = int(source)", "line 9: TypeError: int() argument must be"),
+        ("i * scale", "i / (i - 3)", "line 14: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_exception_in_a_custom_layout_ends_in_one_message(tmp_path, step, old, new, exception):
+    file = tmp_path / "two_frames.py"
+    file.write_text(OWN_LAYOUT.replace(old, new))
+    (tmp_path / "data.bin").write_bytes(b"x")
+    message = step.refuse(tmp_path / "data.bin", "two_frames", file=str(file))
+    assert message.startswith(f"error: {file}: failed: {exception}")
+    assert message.endswith(". Correct the layout.\n")
+
+
+@pytest.mark.parametrize(
     ("values", "message"),
     [
         ({"dimz": {}}, "Unknown key 'dimz'.*Did you mean 'dims'"),

@@ -118,7 +118,7 @@ def test_an_exception_in_a_custom_source_names_its_file(job):
     message = job.run(
         extract_list, settings=json.dumps(settings), root=job.clips, memory=job.folder / "m.json", **outputs
     )
-    assert message == (f"error: {source}: failed for {job.clips}: line 6: KeyError: 'labels'. Correct the source.\n")
+    assert message == (f"error: {source}: failed: line 6: KeyError: 'labels'. Correct the source of utterances.\n")
     assert not any(path.exists() for path in outputs.values())
 
 

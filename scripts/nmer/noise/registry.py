@@ -18,16 +18,14 @@ With ``standardised=True`` such a kind takes and returns standardised units wher
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nmer.errors import ConfigError, NmerError, nearest
-from nmer.plugins import Declaration, Registry, describe_failure
+from nmer.errors import ConfigError, nearest
+from nmer.plugins import Declaration, Registry, report_failures
 from nmer.seeds import generator
 
 
@@ -57,23 +55,10 @@ def load_kind(name: str, file: str | None = None) -> NoiseKind:
     kind = noise_kinds.load(name, file)
     if file is None:
         return kind
-    guarded = cast(NoiseKind, _guarded(kind, Path(file)))
+    reporting = cast(NoiseKind, report_failures(kind, file, noise_kinds.sort))
     if hasattr(kind, "power"):
-        guarded.power = _guarded(kind.power, Path(file))
-    return guarded
-
-
-def _guarded(function: Callable[..., Any], file: Path) -> Callable[..., Any]:
-    @functools.wraps(function)
-    def call(*arguments: object, **options: object) -> Any:
-        try:
-            return function(*arguments, **options)
-        except (NmerError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:  # any error of code that is not ours
-            raise ConfigError(f"{file}: failed: {describe_failure(file, error)}. Correct the noise kind.") from None
-
-    return call
+        reporting.power = report_failures(kind.power, file, noise_kinds.sort)
+    return reporting
 
 
 def has_snr(declaration: Declaration) -> bool:
