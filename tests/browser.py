@@ -1,4 +1,4 @@
-"""A page in headless Chromium: opened from disk without a network, and everything that is wrong with it, in words."""
+"""A page in headless Chromium, opened from disk without a network, and a description of its faults."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from pathlib import Path
 import tools
 
 WIDTHS = (360, 768, 1280)
-"""A phone, a tablet, a laptop."""
+"""Widths of a phone, a tablet and a laptop in pixels."""
 SCHEMES = ("light", "dark")
 HEIGHT = 900
 
 
 @dataclass
 class Visit:
-    """An opened page, what it asked the network for and what it complained of."""
+    """An opened page with its network requests and its errors."""
 
     page: object
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
 
     def faults(self) -> list[str]:
-        """Everything but accessibility: errors, requests, images that do not show, a body wider than the window."""
+        """Return faults other than accessibility: errors, requests, broken images, a body wider than the window."""
         faults = [f"asks for {address}" for address in self.requests] + self.complaints
         lost = "image => !(image.complete && image.naturalWidth > 0)"
         faults += [
@@ -37,8 +37,8 @@ class Visit:
         return faults + ([f"is {wide} pixels wide in a window of {window}"] if wide > window else [])
 
     def accessibility_faults(self) -> list[str]:
-        """The violations that axe-core finds, each with its first place."""
-        # Evaluated and not added as a script: a page is judged as it stands.
+        """Return the violations found by axe-core, each with its first place."""
+        # Evaluated, not added as a script, so the page is tested unchanged.
         self.page.evaluate(tools.axe().read_text(encoding="utf-8"))
         found = self.page.evaluate("axe.run(document)")
         assert found["passes"], "axe has looked at nothing"
@@ -47,7 +47,7 @@ class Visit:
 
 @contextmanager
 def visit(browser, path: Path, width: int = WIDTHS[-1], scheme: str = SCHEMES[0]) -> Iterator[Visit]:
-    """Open a file, without a network, in a window of a width in pixels and a colour scheme."""
+    """Open a file without a network, in a window with a width in pixels and a colour scheme."""
     context = browser.new_context(viewport={"width": width, "height": HEIGHT}, color_scheme=scheme, offline=True)
     page = context.new_page()
     visit = Visit(page)

@@ -1,4 +1,4 @@
-"""What the tests of several folders share."""
+"""Fixtures and settings for all tests."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import tools
 from file_server import FileServer
 from hypothesis import settings
 
-# Its tables stay out of the repository, which tests of the workflow copy while others run.
+# Its database is outside the repository, which workflow tests copy while others run.
 os.environ.setdefault(
     "HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), f"nmer_hypothesis_{os.getuid()}"))
 )
-# The same examples as long as the same modules are loaded: hypothesis draws constants of their source too. A failure
-# prints its example and how to repeat it; a slow machine fails none.
+# Examples are the same while the loaded modules are the same, because hypothesis also draws constants from their
+# source. A failure prints its example and how to repeat it. Slow machines do not cause failures.
 settings.register_profile("tests", derandomize=True, database=None, deadline=None, max_examples=25, print_blob=True)
-# For looking further by hand: `python -m pytest --hypothesis-profile search`.
+# For a manual search: `python -m pytest --hypothesis-profile search`.
 settings.register_profile("search", database=None, deadline=None, max_examples=1000)
 settings.load_profile("tests")
 
 
 @pytest.fixture
 def server(monkeypatch) -> Iterator[FileServer]:
-    """A server on loopback, reached without any proxy of the machine."""
+    """A server on loopback, reached without a proxy."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     server = FileServer()
@@ -36,7 +36,7 @@ def server(monkeypatch) -> Iterator[FileServer]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[object]:
-    """The system's Chromium, without a window."""
+    """The installed Chromium, headless."""
     program = tools.program("chromium")
     with tools.playwright().sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=program)

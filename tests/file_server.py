@@ -1,4 +1,4 @@
-"""An HTTP server on loopback that serves one file, keeps what it was asked, and misbehaves when told to."""
+"""An HTTP server on loopback that serves one file, records requests, and misbehaves on demand."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from threading import Thread
 
 
 class FileServer:
-    """One file under every path but ``/moved…``, which redirects to the file, and ``/loop``, which redirects to itself.
+    """Serves one file under every path except ``/moved…``, a redirect to the file, and ``/loop``, a redirect to itself.
 
-    Set the attributes between requests. ``cuts``: bytes after which the next responses break off. ``statuses``:
-    answered first. ``before``: called at each request with its number, counted from 0.
+    Set the attributes between requests. ``cuts``: bytes after which the next responses are interrupted. ``statuses``:
+    status codes sent first. ``before``: called at each request with its number, from 0.
     """
 
     def __init__(self) -> None:
@@ -23,9 +23,9 @@ class FileServer:
         self.statuses: list[int] = []
         self.before: Callable[[int], object] = lambda number: None
         self.knows_ranges = self.heeds_conditions = True
-        self.shift = 0  # bytes by which it misses the start that it is asked for
+        self.shift = 0  # offset in bytes from the requested start
         self.stated_length: int | None = None
-        self.stall = 0.0  # seconds before it answers
+        self.stall = 0.0  # seconds before a response
         self.asked: list[dict[str, str | None]] = []
         self.sent = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -39,7 +39,7 @@ class FileServer:
 
     @property
     def ranges(self) -> list[str | None]:
-        """The Range header of every request."""
+        """Return the Range header of every request."""
         return [request["range"] for request in self.asked]
 
 

@@ -1,4 +1,4 @@
-"""Programs that some tests need and that are not everywhere; `make tools` installs them."""
+"""Optional programs that some tests need; `make tools` installs them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 REQUIRED = os.environ.get("NMER_TOOLS") == "required"
-"""Whether a missing tool is a failure (continuous integration has installed them) or the reason to skip a test."""
+"""Whether a missing tool fails a test, as in continuous integration, or skips it."""
 AXE = Path(sys.prefix) / "node_modules" / "axe-core" / "axe.min.js"
 
 
 def program(name: str) -> str:
-    """The path of a program. Where it is missing, the test is skipped, or fails if tools are required."""
+    """Return the path of a program. If it is missing, skip the test, or fail if tools are required."""
     found = shutil.which(name)
     if found is None:
         _missing(name)
@@ -23,14 +23,14 @@ def program(name: str) -> str:
 
 
 def axe() -> Path:
-    """The script of axe-core, which looks for faults of accessibility in a page."""
+    """Return the script of axe-core, which checks the accessibility of a page."""
     if not AXE.is_file():
         _missing("axe-core")
     return AXE
 
 
 def playwright():
-    """The library that drives the browser."""
+    """Return the library that controls the browser."""
     try:
         from playwright import sync_api
     except ImportError:

@@ -14,13 +14,13 @@ imports only the file that it needs. The key ``file`` of the configuration names
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import importlib.util
 import re
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeGuard, TypeVar
 
@@ -167,7 +167,7 @@ FORMER = {
 """Arguments of decorators until version 0.2 -> what to write today."""
 
 
-@lru_cache
+@functools.lru_cache
 def _registered_names(path: Path, _written: int, decorator: str) -> tuple[str, ...]:
     """List the names under which plug-ins of one sort register in a file."""
     text = path.read_text(encoding="utf-8")
@@ -180,6 +180,24 @@ def describe_failure(file: Path, error: BaseException) -> str:
     place = f"line {lines[-1]}: " if lines else ""
     message = " ".join(str(error).split())[:300].rstrip(".")
     return f"{place}{type(error).__name__}" + (f": {message}" if message else "")
+
+
+def report_failures(function: Callable[..., Any], file: str | Path, sort: str) -> Callable[..., Any]:
+    """Wrap a function of a custom plug-in so that any error of its code is a ConfigError that names the file.
+
+    sort: of the plug-in, for the message. Attributes of the function are kept.
+    """
+
+    @functools.wraps(function)
+    def call(*arguments: object, **options: object) -> Any:
+        try:
+            return function(*arguments, **options)
+        except (NmerError, MemoryError):
+            raise
+        except (Exception, SystemExit) as error:  # any error of code that is not ours
+            raise ConfigError(f"{file}: failed: {describe_failure(Path(file), error)}. Correct the {sort}.") from None
+
+    return call
 
 
 def _same_file(name: str, file: Path) -> bool:

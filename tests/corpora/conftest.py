@@ -1,4 +1,4 @@
-"""Tiny generated corpora, and the step that reads them, for the tests of this folder."""
+"""Tiny generated corpora, and the step that reads them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nmer.corpora.demo import MOSEI_FILE, write_demo
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory) -> dict[str, Path]:
-    """Layout -> its tiny corpus, not to be changed."""
+    """Layout -> its tiny corpus, read-only."""
     root = tmp_path_factory.mktemp("corpora")
     for layout in TINY:
         write_demo(root / layout, demo_settings(layout))
@@ -28,24 +28,24 @@ def tiny(tmp_path_factory) -> dict[str, Path]:
 
 @pytest.fixture
 def iemocap(tiny, tmp_path) -> Path:
-    """A copy of the tiny IEMOCAP, to be damaged."""
+    """A copy of the tiny IEMOCAP, to be modified."""
     return Path(shutil.copytree(tiny["iemocap_mmin"], tmp_path / "iemocap"))
 
 
 @pytest.fixture
 def mosei(tiny) -> dict:
-    """The content of the tiny MOSEI pickle, to be damaged."""
+    """The content of the tiny MOSEI pickle, to be modified."""
     return pickle.loads(tiny["mosei_pickle"].read_bytes())
 
 
 @pytest.fixture
 def arrays() -> Arrays:
-    """A corpus for the generic layouts, to be damaged."""
+    """A corpus for the generic layouts, to be modified."""
     return make_arrays()
 
 
 class Step:
-    """Runs ``build_features.py`` as the workflow does and keeps what it said."""
+    """Runs ``build_features.py`` like the workflow and stores its output."""
 
     def __init__(self, folder: Path, monkeypatch, capsys) -> None:
         self.output, self.report_file = folder / "features" / "x.h5", folder / "features" / "x.json"
@@ -60,7 +60,7 @@ class Step:
         return json.loads(self.report_file.read_text())
 
     def refuse(self, source: Path, layout: str, **settings: object) -> str:
-        """Run, expect one clear line, exit status 1 and nothing written; return the line."""
+        """Run; expect one message, exit status 1 and no output files; return the message."""
         with pytest.raises(SystemExit) as ending:
             self.build(source, layout, **settings)
         said = self._capsys.readouterr()

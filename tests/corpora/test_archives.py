@@ -1,4 +1,4 @@
-"""An archive is unpacked whole, inside its folder, over nothing that stands there; or nothing of it is."""
+"""An archive is unpacked completely, inside its folder and without overwriting, or not at all."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def zip_special(name: str, kind: int) -> zipfile.ZipInfo:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """The folder to unpack into; archives stand in it, as fetched ones do."""
+    """The folder to unpack into, which also contains the archives."""
     folder = tmp_path / "outer" / "data"
     folder.mkdir(parents=True)
     return folder
@@ -75,7 +75,7 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def refused(folder) -> Callable[..., str]:
-    """Unpack, expect one sentence, and nothing changed anywhere around; returns the sentence."""
+    """Unpack; expect one message and no changes; return the message."""
 
     def call(archive: Path, **limits: int) -> str:
         before = everything(folder.parents[1])
@@ -93,16 +93,16 @@ def everything(root: Path) -> dict[str, bytes | None]:
 
 
 def unpacked(folder: Path) -> dict[str, bytes]:
-    """What stands in the folder but archives."""
+    """Return the content of the folder except archives."""
     files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("all."))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
-# What is unpacked
+# Unpacking
 
 
 @every_kind
-def test_all_files_take_their_places_and_nothing_else_is_left(folder, suffix):
+def test_all_files_are_unpacked_and_nothing_else_is_left(folder, suffix):
     archive = make(folder / f"all{suffix}", FILES)
     assert unpack(archive, folder) == Unpacked(new=3, kept=0)
     assert unpacked(folder) == FILES
@@ -110,7 +110,7 @@ def test_all_files_take_their_places_and_nothing_else_is_left(folder, suffix):
 
 
 @every_kind
-def test_a_second_call_keeps_everything_and_a_missing_file_comes_back(folder, suffix):
+def test_a_second_call_keeps_files_and_restores_a_missing_one(folder, suffix):
     archive = make(folder / f"all{suffix}", FILES)
     unpack(archive, folder)
     times = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
@@ -121,7 +121,7 @@ def test_a_second_call_keeps_everything_and_a_missing_file_comes_back(folder, su
     assert unpacked(folder) == FILES
 
 
-def test_empty_folders_and_plain_spellings_of_the_folder_itself_are_fine(folder):
+def test_empty_folders_and_names_of_the_folder_itself_are_accepted(folder):
     infos = (
         special(".", tarfile.DIRTYPE),
         special("./inner/empty", tarfile.DIRTYPE),
@@ -132,7 +132,7 @@ def test_empty_folders_and_plain_spellings_of_the_folder_itself_are_fine(folder)
     assert (folder / "inner" / "empty").is_dir()
 
 
-def test_neither_permissions_nor_times_are_taken_from_the_archive(folder):
+def test_permissions_and_times_of_the_archive_are_ignored(folder):
     info = tarfile.TarInfo("a.txt")
     info.mode, info.mtime, info.uid = 0o4777, 1, 12345
     unpack(make_tar(folder / "all.tar", {}, (info,)), folder)
@@ -142,7 +142,7 @@ def test_neither_permissions_nor_times_are_taken_from_the_archive(folder):
     assert found.st_mtime > 1
 
 
-# What is refused
+# Refused members
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/../../evil", "a/../b", "/tmp/evil", ".."])
@@ -155,7 +155,7 @@ def test_a_member_that_leads_out_of_the_folder_is_refused(folder, refused, suffi
 
 @pytest.mark.parametrize("name", ["a\\..\\evil", "C:/evil", "two\nlines", "bell\a"])
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
-def test_a_member_whose_name_means_something_elsewhere_is_refused(folder, refused, suffix, name):
+def test_a_member_with_an_unusual_name_is_refused(folder, refused, suffix, name):
     assert "has an unusual name" in refused(make(folder / f"all{suffix}", {"good.txt": b"good", name: b"evil"}))
 
 
@@ -185,7 +185,7 @@ def test_links_and_devices_in_a_zip_are_refused(folder, refused, kind, sort):
     assert f"member 'member' is a {sort}" in message
 
 
-def test_a_link_that_would_carry_later_members_out_is_refused(folder, refused):
+def test_a_link_that_would_redirect_later_members_is_refused(folder, refused):
     infos = (special("corpus", tarfile.SYMTYPE, ".."), tarfile.TarInfo("corpus/evil"))
     assert "is a link" in refused(make_tar(folder / "all.tar", {}, infos))
 
@@ -196,7 +196,7 @@ def test_a_link_in_the_folder_that_leads_out_of_it_is_not_followed(folder, refus
     assert "leads 'corpus/A/audio.h5' out of it" in refused(make(folder / f"all{suffix}", FILES))
 
 
-def test_a_member_under_a_password_is_refused(folder, refused):
+def test_a_member_with_a_password_is_refused(folder, refused):
     archive = make_zip(folder / "all.zip", {"a.txt": b"a"})
     content = bytearray(archive.read_bytes())
     content[content.index(b"PK\x01\x02") + 8] |= 1
@@ -205,7 +205,7 @@ def test_a_member_under_a_password_is_refused(folder, refused):
 
 
 @pytest.mark.parametrize("second", ["a", "./a", "a/b"])
-def test_members_that_share_a_place_are_refused(folder, refused, second):
+def test_members_with_the_same_path_are_refused(folder, refused, second):
     infos = (tarfile.TarInfo("a"), tarfile.TarInfo(second))
     assert "Unpack the archive yourself if you trust it" in refused(make_tar(folder / "all.tar", {}, infos))
 
@@ -219,14 +219,14 @@ def test_an_archive_without_files_is_refused(folder, refused, suffix):
 
 
 @every_kind
-def test_an_archive_that_takes_up_more_than_the_limit_is_refused(folder, refused, suffix):
+def test_an_archive_above_the_size_limit_is_refused(folder, refused, suffix):
     archive = make(folder / f"all{suffix}", FILES)
     assert "would take up more than" in refused(archive, largest=300_000)
     unpack(archive, folder, largest=400_000)
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar.xz"])
-def test_a_bomb_is_refused_by_how_much_it_grows(folder, refused, suffix):
+def test_a_bomb_is_refused_by_its_ratio(folder, refused, suffix):
     archive = make(folder / f"all{suffix}", {"zeros": bytes(20_000_000)})
     assert archive.stat().st_size < 30_000
     assert "would take up more than" in refused(archive, unlimited_below=1_000_000)
@@ -238,7 +238,7 @@ def test_a_bomb_of_empty_files_is_refused(folder, refused):
     assert "would take up more than" in refused(archive, unlimited_below=1_000_000, ratio=10)
 
 
-def test_the_listing_of_a_bomb_ends_at_the_limit(folder, refused, monkeypatch):
+def test_the_listing_of_a_bomb_is_read_up_to_the_limit_only(folder, refused, monkeypatch):
     archive = make_tar(folder / "all.tar.gz", {f"{number:06d}": b"" for number in range(4000)})
     looked_at = []
     check = archives._relative_path
@@ -250,7 +250,7 @@ def test_the_listing_of_a_bomb_ends_at_the_limit(folder, refused, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
-def test_a_header_that_fills_the_memory_is_refused(folder, refused, kind):
+def test_a_header_that_would_fill_the_memory_is_refused(folder, refused, kind):
     header = special("header", kind)
     header.size = 2**26
     archive = folder / "all.tar.gz"
@@ -258,8 +258,8 @@ def test_a_header_that_fills_the_memory_is_refused(folder, refused, kind):
     assert "damaged archive (a header is too long)" in refused(archive)
 
 
-def test_a_zip_whose_members_overlap_counts_each_of_them(folder, refused):
-    # Two entries of the listing lead to the same compressed bytes: how the densest bombs are made.
+def test_overlapping_members_of_a_zip_are_all_counted(folder, refused):
+    # Two entries share the same compressed bytes, as in the densest bombs.
     archive = make_zip(folder / "all.zip", {"a": bytes(1_000_000), "b": bytes(1_000_000)})
     content = bytearray(archive.read_bytes())
     second = content.rindex(b"PK\x01\x02")
@@ -269,17 +269,17 @@ def test_a_zip_whose_members_overlap_counts_each_of_them(folder, refused):
     assert "damaged archive" in refused(archive)
 
 
-def test_too_little_room_is_noticed_before(folder, refused, monkeypatch):
+def test_a_full_disk_is_detected_before_unpacking(folder, refused, monkeypatch):
     monkeypatch.setattr(archives.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**6, 10**6 - 100, 100))
     assert "to unpack. Make room there." in refused(make(folder / "all.zip", FILES))
 
 
-# What stands in the way
+# Existing files
 
 
 @every_kind
 @pytest.mark.parametrize("mine", [b"mine", b"ID,label\n" * 5000])
-def test_a_file_that_stands_there_with_other_content_is_not_overwritten(folder, refused, suffix, mine):
+def test_an_existing_file_with_other_content_is_not_overwritten(folder, refused, suffix, mine):
     (folder / "corpus").mkdir()
     (folder / "corpus" / "labels.csv").write_bytes(mine)
     message = refused(make(folder / f"all{suffix}", FILES))
@@ -295,7 +295,7 @@ def test_a_file_that_stands_there_with_other_content_is_not_overwritten(folder, 
     ],
 )
 @every_kind
-def test_what_is_of_another_sort_is_left_alone(folder, refused, suffix, occupy):
+def test_an_existing_path_of_another_type_is_not_touched(folder, refused, suffix, occupy):
     occupy(folder)
     assert "exists and differs" in refused(make(folder / f"all{suffix}", FILES))
 
@@ -304,10 +304,10 @@ def test_what_is_of_another_sort_is_left_alone(folder, refused, suffix, occupy):
 
 
 @every_kind
-def test_an_archive_that_breaks_off_anywhere_is_refused(folder, refused, suffix):
+def test_a_truncated_archive_is_refused(folder, refused, suffix):
     archive = make(folder / f"all{suffix}", FILES)
     whole = archive.read_bytes()
-    # A tar ends in padding, whose end nobody misses.
+    # A tar ends in padding, which may be truncated.
     least = 10_000 if suffix == ".tar" else 1
     for length in [0, 1, 100, 512, 1000, len(whole) // 2, 300_000, len(whole) - least]:
         archive.write_bytes(whole[:length])
@@ -315,7 +315,7 @@ def test_an_archive_that_breaks_off_anywhere_is_refused(folder, refused, suffix)
 
 
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar.xz"])
-def test_a_changed_byte_anywhere_in_the_content_is_noticed(folder, refused, suffix):
+def test_a_changed_byte_of_the_content_is_detected(folder, refused, suffix):
     archive = make(folder / f"all{suffix}", FILES)
     whole = archive.read_bytes()
     for place in range(1000, len(whole) - 1000, len(whole) // 10):
@@ -324,7 +324,7 @@ def test_a_changed_byte_anywhere_in_the_content_is_noticed(folder, refused, suff
 
 
 @pytest.mark.parametrize("ending", [".tar", ".tar.gz"])
-def test_a_damaged_header_within_a_tar_does_not_end_it_silently(folder, refused, ending):
+def test_a_damaged_header_does_not_end_a_tar_silently(folder, refused, ending):
     tar = make_tar(folder / "all.tar", {"a.txt": b"a" * 512, "b.txt": b"b" * 512})
     content = bytearray(tar.read_bytes())
     content[1024:1034] = b"?" * 10
@@ -336,7 +336,7 @@ def test_a_damaged_header_within_a_tar_does_not_end_it_silently(folder, refused,
 
 @every_kind
 @pytest.mark.parametrize("content", [b"<html>Please log in</html>", b"", bytes(4096)])
-def test_what_is_no_archive_is_refused(folder, refused, suffix, content):
+def test_a_file_that_is_not_an_archive_is_refused(folder, refused, suffix, content):
     archive = folder / f"all{suffix}"
     archive.write_bytes(content)
     assert f"{archive}: " in refused(archive)
@@ -354,7 +354,7 @@ def test_a_full_disk_leaves_nothing(folder, refused, suffix):
     assert unpack(archive, folder).new == 3
 
 
-def test_a_folder_that_may_not_be_written_is_named(folder, refused, monkeypatch):
+def test_a_folder_without_write_permission_is_named(folder, refused, monkeypatch):
     def forbidden(*_arguments: object, **_named: object) -> None:
         raise PermissionError(13, "Permission denied", str(folder))
 

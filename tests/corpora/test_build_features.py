@@ -1,4 +1,4 @@
-"""The step: its report, and every bad input ends in one line that names the file or key, with nothing written."""
+"""The step: its report; every invalid input ends in one message that names file or key, without output."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_broken_values_are_repaired_counted_and_reported(iemocap, step):
         assert np.isfinite(file["v/values"][()]).all()
 
 
-def test_the_script_itself_ends_with_one_line_and_status_1(tmp_path):
+def test_the_script_ends_with_one_message_and_status_1(tmp_path):
     settings = json.dumps({"dataset": "x", "layout": "mosei_pickle"})
     script = [sys.executable, str(SCRIPTS / "build_features.py"), "--settings", settings]
     files = ["--source", "absent.pkl", "--output", "x.h5", "--report", "x.json"]
@@ -182,7 +182,7 @@ def test_settings_with_an_unknown_key_are_refused(tiny, step):
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\0", "\x1b", "\x85", "\u2028", "\ud800"])
-def test_an_id_with_a_line_end_is_named_before_it_tears_a_table_of_predictions_apart(mosei, tmp_path, step, end):
+def test_an_id_with_a_line_break_is_refused(mosei, tmp_path, step, end):
     mosei["train"]["id"] = [*mosei["train"]["id"]]
     mosei["train"]["id"][3] = f"a{end}b[0]"
     said = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")

@@ -1,4 +1,4 @@
-"""Names of classes are checked against what they name, and the report lists which label has which name."""
+"""Class names are checked against the data, and the report lists the name of each label."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ def test_other_names_for_sentiments_are_refused(layout, classes):
         CorpusSettings.from_mapping(given)
 
 
-def test_a_layouts_own_names_may_be_repeated(tiny, step):
+def test_class_names_of_the_layout_may_be_repeated(tiny, step):
     described = step.build(tiny["mosei_pickle"], "mosei_pickle", classes=["negative", "positive"])
     assert described["classes"] == ["negative", "positive"]
     assert any("0 = negative (sentiment below 0), 1 = positive" in note for note in described["notes"])
 
 
-def test_declarations_name_the_classes_that_the_readers_give():
+def test_declarations_name_the_classes_that_readers_return():
     _labels, classes, _note = sentiment_labels(np.array([-1.0, 1.0]), "classes")
     for layout in ("csd", "mosei_pickle"):
         assert list(layouts.declaration(layout).attributes["classes"]) == list(classes)
 
 
-def test_a_layout_of_ones_own_may_define_its_classes(tmp_path):
+def test_a_custom_layout_can_define_classes(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         'from nmer.corpora.registry import layout\n@layout("mine", files=(), classes=("x", "y"))\ndef f(): ...'
@@ -49,11 +49,11 @@ def test_a_layout_of_ones_own_may_define_its_classes(tmp_path):
         CorpusSettings.from_mapping(given | {"classes": ["y", "x"]})
 
 
-# IEMOCAP, whose classes have no names but sizes
+# IEMOCAP, whose classes are identified by size
 
 
 def release_labels(order: list[str]) -> np.ndarray:
-    """Label numbers with the sizes of the release, the classes numbered as in ``order``."""
+    """Return label numbers with the class sizes of the release, numbered as in ``order``."""
     size_of = dict(zip(CLASSES_BY_SIZE, PUBLISHED_SIZES, strict=True))
     return np.repeat(np.arange(4), [size_of[name] for name in order])
 
@@ -70,7 +70,7 @@ def test_names_that_contradict_the_sizes_of_the_release_are_refused():
         named(labels, ["angry", "happy", "neutral", "sad"])
 
 
-def test_names_that_contradict_other_sizes_are_warned_of(tiny, step):
+def test_names_that_contradict_the_sizes_of_another_corpus_give_a_warning(tiny, step):
     by_size = step.build(tiny["iemocap_mmin"], "iemocap_mmin")["classes"]
     swapped = [by_size[1], by_size[0], *by_size[2:]]
     described = step.build(tiny["iemocap_mmin"], "iemocap_mmin", classes=swapped)
@@ -79,7 +79,7 @@ def test_names_that_contradict_other_sizes_are_warned_of(tiny, step):
     assert any(f"would be 0 = {by_size[0]}, 1 = {by_size[1]}" in warning for warning in described["warnings"])
 
 
-def test_numbers_in_the_list_of_labels_are_named_by_size_not_by_the_alphabet(iemocap):
+def test_label_numbers_are_named_by_size(iemocap):
     counts = [10, 40, 20, 30]
     by_size = ["sad", "neutral", "angry", "happy"]
     with (iemocap / "labels.csv").open("w", newline="") as stream:
@@ -93,7 +93,7 @@ def test_numbers_in_the_list_of_labels_are_named_by_size_not_by_the_alphabet(iem
 
 
 @pytest.mark.parametrize("layout", WRITERS)
-def test_a_name_for_which_there_is_no_utterance_is_refused(tmp_path, step, arrays, layout):
+def test_a_class_without_utterances_is_refused(tmp_path, step, arrays, layout):
     arrays.columns["label"] = [index % 2 for index in range(30)]
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     said = step.refuse(WRITERS[layout](tmp_path / "corpus", arrays), layout, classes=["calm", "upset", "angry"])

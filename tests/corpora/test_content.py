@@ -1,4 +1,4 @@
-"""What a file holds is converted under one guard: whatever stands there, the answer is one line with file and key."""
+"""Invalid content of a file ends in one message with file and key."""
 
 from __future__ import annotations
 
@@ -62,22 +62,22 @@ def save(folder, content: object):
 
 @pytest.mark.parametrize("value", NO_ARRAYS)
 @pytest.mark.parametrize("key", ["audio", "text", "labels", "id"])
-def test_whatever_a_pickle_holds_in_a_key_that_is_read(mosei, tmp_path, step, key, value):
+def test_junk_in_a_key_of_a_pickle_ends_in_one_message(mosei, tmp_path, step, key, value):
     mosei["valid"][key] = NO_ARRAYS[value]
     said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
-    # A list of another number of ids is noticed where they are counted against the arrays.
+    # A wrong number of ids is detected when compared with the arrays.
     assert "odd.pkl: valid." in said
 
 
 @pytest.mark.parametrize("value", NO_ARRAYS)
-def test_whatever_a_pickle_holds_in_the_lengths(mosei, tmp_path, step, value):
+def test_junk_in_the_lengths_of_a_pickle_ends_in_one_message(mosei, tmp_path, step, value):
     for split in mosei.values():
         split["regression_labels"] = split.pop("labels").reshape(-1)
     mosei["test"]["audio_lengths"] = NO_ARRAYS[value]
     assert "odd.pkl: test.audio_lengths: " in step.refuse(save(tmp_path, mosei), "mosei_pickle")
 
 
-def test_lengths_may_be_whole_floats_and_lists_may_be_tuples(mosei, tmp_path, step):
+def test_lengths_can_be_whole_floats_and_lists_can_be_tuples(mosei, tmp_path, step):
     for split in mosei.values():
         split["regression_labels"] = tuple(split.pop("labels").reshape(-1).tolist())
         split["audio_lengths"] = [float(split["audio"].shape[1] - 1)] * len(split["id"])
@@ -87,7 +87,7 @@ def test_lengths_may_be_whole_floats_and_lists_may_be_tuples(mosei, tmp_path, st
 
 
 @pytest.mark.parametrize("length", [math.nan, math.inf, -1.0, 0.5, 1e30])
-def test_lengths_that_are_no_lengths_are_named(mosei, tmp_path, step, length):
+def test_invalid_lengths_are_named(mosei, tmp_path, step, length):
     for split in mosei.values():
         split["regression_labels"] = split.pop("labels").reshape(-1)
         split["vision_lengths"] = [1.0] * (len(split["id"]) - 1) + [length]
@@ -95,26 +95,26 @@ def test_lengths_that_are_no_lengths_are_named(mosei, tmp_path, step, length):
 
 
 @pytest.mark.parametrize("name", [None, math.nan, 2.5, (), [], {"x": 1}, [None, 1, 2], [["a"], ["b", "c"]], True])
-def test_an_id_that_is_no_text_is_named(mosei, tmp_path, step, name):
+def test_an_id_that_is_not_text_is_named(mosei, tmp_path, step, name):
     mosei["train"]["id"] = [*mosei["train"]["id"]]
     mosei["train"]["id"][2] = name
     assert "odd.pkl: train.id: " in step.refuse(save(tmp_path, mosei), "mosei_pickle")
 
 
 @pytest.mark.parametrize("split", [None, [], "x", 5, np.ones(3), np.zeros(2, [("x", "f4")])])
-def test_a_split_that_is_no_dictionary_is_named(mosei, tmp_path, step, split):
+def test_a_split_that_is_not_a_dictionary_is_named(mosei, tmp_path, step, split):
     mosei["valid"] = split
     said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
     assert "valid" in said
     assert "each a dictionary" in said
 
 
-# Keys that are ignored may hold anything
+# Ignored keys
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("value", [*NO_ARRAYS, "gaps in text", "a scalar of its own type", "an object in a list"])
-def test_a_key_that_is_ignored_may_hold_anything(mosei, tmp_path, step, value, protocol):
+def test_ignored_keys_are_not_validated(mosei, tmp_path, step, value, protocol):
     further = {
         "gaps in text": np.array(["said", math.nan, None], dtype=object),
         "a scalar of its own type": np.zeros(1, [("x", "f4")])[0],
@@ -132,7 +132,7 @@ def test_a_key_that_is_ignored_may_hold_anything(mosei, tmp_path, step, value, p
     }
 
 
-def test_an_entry_that_is_no_plain_data_is_marked_in_its_place(tmp_path):
+def test_an_entry_that_is_not_plain_data_is_replaced_by_a_placeholder(tmp_path):
     stored = {"kept": np.arange(3), "odd": np.array([{}], dtype=object), "within": [1, np.zeros(1, "datetime64[s]")]}
     read = load_pickle(save(tmp_path, stored), 2**20)
     np.testing.assert_array_equal(read["kept"], [0, 1, 2])
@@ -141,12 +141,12 @@ def test_an_entry_that_is_no_plain_data_is_marked_in_its_place(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["times", "structured", "objects"])
-def test_a_pickle_that_is_itself_no_plain_data_is_refused(tmp_path, kind):
+def test_a_pickle_that_is_not_plain_data_is_refused(tmp_path, kind):
     with pytest.raises(DataError, match=r"odd\.pkl: holds a"):
         load_pickle(save(tmp_path, [NO_ARRAYS[kind]]), 2**20)
 
 
-def test_columns_that_are_ignored_may_have_equal_names_and_no_text(tmp_path, step, arrays):
+def test_ignored_columns_can_have_equal_names_and_no_text(tmp_path, step, arrays):
     arrays.columns["split"] = SPLIT
     path = write_folder(tmp_path / "corpus", arrays)
     table = path / "utterances.csv"
@@ -205,9 +205,9 @@ DAMAGES = [without, as_group, as_array, as_scalar, as_scalar_text, as_lists]
 @pytest.mark.parametrize(
     "name", ["utterance/id", "utterance/label", "utterance/split", "utterance/speaker", "a/values"]
 )
-def test_an_array_of_another_kind_is_named(tmp_path, step, arrays, name, damage):
+def test_an_invalid_array_is_named(tmp_path, step, arrays, name, damage):
     if damage is without and name == "utterance/speaker":
-        return  # it may be absent
+        return  # it is optional
     arrays.columns["split"] = SPLIT
     path = write_hdf5(tmp_path / "corpus.h5", arrays)
     with h5py.File(path, "r+") as file:
@@ -217,7 +217,7 @@ def test_an_array_of_another_kind_is_named(tmp_path, step, arrays, name, damage)
 
 @pytest.mark.parametrize("damage", DAMAGES[1:3])
 @pytest.mark.parametrize("name", ["a", "a/offset", "utterance", "fold", "fold/1", "fold/1/train"])
-def test_a_group_and_an_array_in_each_others_place_are_named(tmp_path, step, arrays, name, damage):
+def test_a_group_and_an_array_that_are_swapped_are_named(tmp_path, step, arrays, name, damage):
     path = write_hdf5(tmp_path / "corpus.h5", arrays)
     with h5py.File(path, "r+") as file:
         for split, index in (("train", [0, 1, 2]), ("val", [3, 4, 5]), ("test", [6, 7, 8])):
@@ -226,19 +226,19 @@ def test_a_group_and_an_array_in_each_others_place_are_named(tmp_path, step, arr
     assert "corpus.h5: " in step.refuse(path, "ragged_hdf5", options={"protocol": "given"})
 
 
-def test_labels_may_be_whole_floats(tmp_path, step, arrays):
+def test_labels_can_be_whole_floats(tmp_path, step, arrays):
     arrays.columns |= {"split": SPLIT, "label": [float(index % 3) for index in range(30)]}
     assert step.build(write_hdf5(tmp_path / "whole.h5", arrays), "ragged_hdf5")["classes"] == ["0", "1", "2"]
 
 
 @pytest.mark.parametrize("odd", [math.nan, 0.5, math.inf])
-def test_labels_may_be_no_other_floats(tmp_path, step, arrays, odd):
+def test_labels_that_are_other_floats_are_refused(tmp_path, step, arrays, odd):
     arrays.columns |= {"split": SPLIT, "label": [odd, *(float(index % 3) for index in range(29))]}
     assert f"'utterance/label' holds {odd}" in step.refuse(write_hdf5(tmp_path / "odd.h5", arrays), "ragged_hdf5")
 
 
 @pytest.mark.parametrize("writer", [write_folder, write_hdf5])
-def test_features_of_no_width_are_named(tmp_path, step, arrays, writer):
+def test_features_without_dimensions_are_named(tmp_path, step, arrays, writer):
     arrays.columns["split"] = SPLIT
     arrays.frames["v"] = [frames[:, :0] for frames in arrays.frames["v"]]
     layout = "npy_folder" if writer is write_folder else "ragged_hdf5"
@@ -246,7 +246,7 @@ def test_features_of_no_width_are_named(tmp_path, step, arrays, writer):
     assert "modality 'v' has no dimensions" in said or "a/values" in said or "v/values" in said
 
 
-def test_features_of_no_width_of_iemocap_are_named(iemocap, step):
+def test_features_of_iemocap_without_dimensions_are_named(iemocap, step):
     with h5py.File(iemocap / "L/bert_large.h5", "r+") as file:
         for name in list(file):
             del file[name]
@@ -255,7 +255,7 @@ def test_features_of_no_width_of_iemocap_are_named(iemocap, step):
 
 
 @pytest.mark.parametrize("number", ["99999999999999999999", "1000000000000"])
-def test_a_number_beyond_every_corpus_is_named(tmp_path, step, arrays, number):
+def test_a_huge_number_is_named(tmp_path, step, arrays, number):
     arrays.columns["fold"] = ["1", number, "2"] * 10
     assert f"found 1, 2, {number}" in step.refuse(write_folder(tmp_path / "x", arrays), "npy_folder")
     del arrays.columns["fold"]
@@ -267,7 +267,7 @@ def test_a_number_beyond_every_corpus_is_named(tmp_path, step, arrays, number):
 @pytest.mark.parametrize(
     "header", [b"{'descr': (", b"{'descr': '<f4', 'shape': (1,", b"\xff\xfe", b"((((" * 5000, b"1"]
 )
-def test_a_header_that_is_no_header_is_named(tmp_path, header):
+def test_an_invalid_header_is_named(tmp_path, header):
     path = tmp_path / "x.npy"
     for version in (1, 2, 3):
         size = len(header).to_bytes(2 if version == 1 else 4, "little")
@@ -276,7 +276,7 @@ def test_a_header_that_is_no_header_is_named(tmp_path, header):
             load_array(path)
 
 
-# What a reader of one's own returns
+# Results of custom readers
 
 ODD_CORPORA = {
     "float lengths": {"lengths": {m: np.full(4, 2.0) for m in "avl"}},
@@ -296,7 +296,7 @@ ODD_CORPORA = {
 
 
 @pytest.mark.parametrize("fault", ODD_CORPORA)
-def test_a_reader_that_returns_something_else_is_named(fault):
+def test_an_invalid_result_of_a_custom_reader_is_named(fault):
     whole = {
         "ids": list("wxyz"),
         "labels": np.array([0, 1, 0, 1]),
@@ -311,7 +311,7 @@ def test_a_reader_that_returns_something_else_is_named(fault):
         check(Corpus(**whole | ODD_CORPORA[fault]), CorpusSettings("d", "mine"))
 
 
-# Files that the workflow wrote
+# Files written by the workflow
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"", b"abc\n", b"0" * 64 + b" x\n", b"[1]\n"])
@@ -326,7 +326,7 @@ def test_a_damaged_digest_is_named(tmp_path, content):
 
 
 @pytest.mark.parametrize("content", ["[]", "5", "null", '"x"', "[" * 100_000, "\ud800"])
-def test_json_that_is_no_object_is_named(tmp_path, content):
+def test_json_that_is_not_an_object_is_named(tmp_path, content):
     path = tmp_path / "x.json"
     path.write_bytes(content.encode("utf-8", "surrogatepass"))
     with pytest.raises(DataError, match=r"x\.json: "):
@@ -361,14 +361,14 @@ CALIBRATIONS += [
 
 
 @pytest.mark.parametrize("text", CALIBRATIONS)
-def test_a_calibration_that_is_none_is_named(tmp_path, text):
+def test_an_invalid_calibration_is_named(tmp_path, text):
     path = tmp_path / "c.csv"
     path.write_text(text)
     with pytest.raises(DataError, match=r"c\.csv: "):
         read_levels(path, additive=True)
 
 
-def test_tables_that_are_none_are_not_collected(tmp_path, monkeypatch, capsys):
+def test_invalid_tables_are_not_collected(tmp_path, monkeypatch, capsys):
     path = tmp_path / "c.csv"
     path.write_text("a,b\n1,2\n")
     given = ["--calibrated", path, "--measured", path, "--output", tmp_path / "x.csv"]
@@ -380,7 +380,7 @@ def test_tables_that_are_none_are_not_collected(tmp_path, monkeypatch, capsys):
 
 @pytest.mark.parametrize("name", ["utterance/id", "utterance/speaker", "utterance/label", "fold/1/val", "a/offset"])
 @pytest.mark.parametrize("damage", [without, as_group, as_scalar])
-def test_a_store_that_lacks_a_part_is_named(tiny, step, name, damage):
+def test_an_incomplete_store_is_named(tiny, step, name, damage):
     step.build(tiny["mosei_pickle"], "mosei_pickle")
     with h5py.File(step.output, "r+") as file:
         damage(file, name)
@@ -388,10 +388,10 @@ def test_a_store_that_lacks_a_part_is_named(tiny, step, name, damage):
         FeatureStore(step.output)
 
 
-# A lock is no damage
+# Locked files
 
 
-def test_a_file_that_another_program_holds_open_is_said_to_be_locked(tiny, step, iemocap):
+def test_a_file_locked_by_another_program_is_reported_as_locked(tiny, step, iemocap):
     step.build(tiny["mosei_pickle"], "mosei_pickle")
     vision = iemocap / "V/denseface.h5"
     with step.output.open("rb") as store, vision.open("rb") as features:

@@ -66,7 +66,7 @@ LAYOUTS = ["iemocap_mmin", "mosei_pickle", *WRITERS]
 
 @pytest.mark.parametrize("kept", FEWER)
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_store_holds_the_declared_modalities_and_no_others(reduced, step, layout, kept):
+def test_a_store_contains_the_declared_modalities_only(reduced, step, layout, kept):
     source, given = reduced(layout, kept)
     described = step.build(source, layout, modalities=list(reversed(kept)), **given)
     assert "".join(described["dims"]) == "".join(described["lengths"]) == "".join(described["variance"]) == kept
@@ -77,7 +77,7 @@ def test_a_store_holds_the_declared_modalities_and_no_others(reduced, step, layo
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_of_a_corpus_with_more_modalities_only_the_declared_are_read(reduced, step, layout):
+def test_only_the_declared_modalities_are_read(reduced, step, layout):
     source, given = reduced(layout, "avl")
     whole = step.build(source, layout, **given)
     some = step.build(source, layout, modalities=["a", "l"], **given)
@@ -94,7 +94,7 @@ def test_fewer_modalities_than_declared_are_named_with_the_key(reduced, step, la
 
 
 @pytest.mark.parametrize("kept", FEWER)
-def test_computational_sequences_are_aligned_to_the_words_whichever_modalities_are_kept(tmp_path, kept):
+def test_computational_sequences_are_aligned_to_the_words_for_any_modalities(tmp_path, kept):
     streams = contents()
     write(tmp_path / "whole", streams, LISTS)
     fewer = {name: stream for name, stream in streams.items() if name in (*kept, "l", "labels")}
@@ -113,7 +113,7 @@ def test_computational_sequences_are_aligned_to_the_words_whichever_modalities_a
                 np.testing.assert_array_equal(whole.features(modality, row), corpus.features(modality, rows[name]))
 
 
-def test_without_text_a_pickle_drops_nothing_and_is_cut_where_the_first_modality_starts(tmp_path):
+def test_without_text_a_pickle_drops_nothing_and_is_cut_at_the_first_modality(tmp_path):
     rng, splits = np.random.default_rng(3), {}
     for number, name in enumerate(("train", "valid", "test")):
         audio, vision = np.zeros((4, 6, 2)), np.zeros((4, 6, 3))
@@ -151,7 +151,7 @@ def read(source, settings):
 """
 
 
-def test_a_custom_reader_may_return_more_modalities_than_declared_and_no_fewer(tmp_path, step):
+def test_a_custom_reader_can_return_more_but_not_fewer_modalities(tmp_path, step):
     (tmp_path / "mine.py").write_text(TWO_FRAMES)
     (tmp_path / "data.bin").write_bytes(b"x")
     own = {"file": str(tmp_path / "mine.py")}
@@ -175,7 +175,7 @@ def test_contradicting_settings_name_the_key(given, message):
         CorpusSettings.from_mapping({"dataset": "d", "layout": "npy_folder", **given})
 
 
-def test_the_layouts_default_normalisation_is_that_of_the_modalities_that_there_are():
+def test_default_normalisation_applies_to_existing_modalities():
     named = {"dataset": "d", "layout": "iemocap_mmin"}
     assert CorpusSettings.from_mapping(named).standardize == ("a",)
     assert CorpusSettings.from_mapping(named | {"modalities": ["v", "l"]}).standardize == ()
@@ -203,7 +203,7 @@ def test_a_synthetic_corpus_with_fewer_modalities_has_the_same_features_in_those
         assert stores["avl"].keys() <= stores[kept].keys()
 
 
-def test_the_generator_needs_the_declared_modalities_alone():
+def test_the_generator_needs_the_declared_modalities_only():
     made = {"dataset": "d", "layout": "iemocap_mmin", "modalities": ["a", "l"]}
     with pytest.raises(ConfigError, match=r"'generate.dims' must give a and l each"):
         DemoSettings.from_mapping(made | {"generate": {"dims": {"a": 3, "v": 3, "l": 3}}})
@@ -212,7 +212,7 @@ def test_the_generator_needs_the_declared_modalities_alone():
     assert set(DemoSettings.from_mapping(made).dims) == {"a", "l"}
 
 
-def test_a_missing_stream_of_sequences_names_what_was_found(tmp_path):
+def test_a_missing_stream_is_reported_with_the_existing_modalities(tmp_path):
     streams = contents()
     del streams["v"]
     write(tmp_path / "corpus", streams, LISTS)

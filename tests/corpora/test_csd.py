@@ -1,4 +1,4 @@
-"""Layout ``csd``: alignment and segmentation against plain loops, and every bad input ends in one clear line."""
+"""Layout ``csd``: alignment and segmentation equal plain loops, and every invalid input ends in one message."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ Stream = dict[str, tuple[np.ndarray, np.ndarray]]
 
 
 def tile(random: np.random.Generator, count: int, step: float, gap: float) -> np.ndarray:
-    """``count`` intervals one after another, of uneven length, some with a gap before them."""
+    """Return ``count`` consecutive intervals of uneven length, some after a gap."""
     lengths = random.uniform(0.3, 1.7, count) * step
     starts = np.cumsum(lengths + gap * (random.random(count) < 0.3)) - lengths
     return np.stack([starts, starts + lengths], axis=1)
 
 
 def contents() -> dict[str, Stream]:
-    """Four streams with all that real ones are known for: faults, gaps, disorder, videos that one of them lacks."""
+    """Return four streams with the properties of real ones: defects, gaps, disorder, missing videos."""
     random = np.random.default_rng(7)
     streams: dict[str, Stream] = {name: {} for name in FILES}
     for video in (*LISTED, "unlisted"):
@@ -107,13 +107,13 @@ def streams() -> dict[str, Stream]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, streams) -> Path:
-    """The corpus, not to be changed."""
+    """The corpus, read-only."""
     return write(tmp_path_factory.mktemp("csd") / "corpus", streams, LISTS)
 
 
 @pytest.fixture
 def folder(whole, tmp_path) -> Path:
-    """A copy of the corpus, to be damaged."""
+    """A copy of the corpus, to be modified."""
     return Path(shutil.copytree(whole, tmp_path / "corpus"))
 
 
@@ -121,7 +121,7 @@ def read(source: Path, **options: object) -> Corpus:
     return read_corpus(source, CorpusSettings.from_mapping({"dataset": "tiny", "layout": "csd", "options": options}))
 
 
-# The same by plain loops
+# Reference implementation with plain loops
 
 
 def naive_overlap(first: np.ndarray, second: np.ndarray) -> bool:
@@ -193,7 +193,7 @@ def naive_corpus(streams: dict[str, Stream], steps: int) -> tuple[list[tuple], C
 
 
 @pytest.mark.parametrize("steps", [1, 6, 50])
-def test_the_corpus_is_that_of_plain_loops(streams, whole, steps):
+def test_the_corpus_equals_plain_loops(streams, whole, steps):
     expected, dropped = naive_corpus(streams, steps)
     with read(whole, steps=steps) as corpus:
         assert corpus.ids == [identifier for _split, identifier, *_rest in expected]
@@ -214,8 +214,8 @@ def test_the_corpus_is_that_of_plain_loops(streams, whole, steps):
 
 
 @pytest.mark.parametrize(("seconds", "kept"), [(0.0, False), (5e-6, False), (9.9e-6, False), (1.1e-5, True)])
-def test_a_label_that_marks_an_instant_is_dropped_wherever_it_lies(streams, tmp_path, seconds, kept):
-    """As the SDK does: ``abs(ref_time[0]-ref_time[1])<epsilon``, epsilon 10e-6."""
+def test_a_label_without_duration_is_dropped(streams, tmp_path, seconds, kept):
+    """As in the SDK: ``abs(ref_time[0]-ref_time[1])<epsilon``, epsilon 10e-6."""
     changed = {name: dict(stream) for name, stream in streams.items()}
     words = changed["l"]["A0"][1]
     values, intervals = changed["labels"]["A0"]
@@ -228,7 +228,7 @@ def test_a_label_that_marks_an_instant_is_dropped_wherever_it_lies(streams, tmp_
         assert corpus.dropped.get("label shorter than 10 microseconds", 0) >= (0 if kept else rows)
 
 
-def test_a_video_that_no_list_names_may_hold_anything(folder):
+def test_a_video_in_no_list_is_not_validated(folder):
     with h5py.File(folder / FILES["labels"], "r+") as file:
         data = file[f"{ROOTS['labels']}/data"]
         del data["unlisted/features"]
@@ -250,7 +250,7 @@ def test_the_default_keeps_the_last_fifty_words(streams, tmp_path):
         assert "at most the last 50 (1 utterances have more)" in corpus.notes[1]
 
 
-def test_text_that_is_only_broken_or_cancels_out_is_no_text(streams, tmp_path):
+def test_text_that_is_broken_or_sums_to_zero_is_dropped(streams, tmp_path):
     words = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 3.0]])
     text = np.array([[np.nan, 0.0], [1.0, -np.inf], [1.0, -3.0]])
     faulty = {name: dict(stream) for name, stream in streams.items()}
@@ -272,7 +272,7 @@ def test_text_that_is_only_broken_or_cancels_out_is_no_text(streams, tmp_path):
 
 
 def random_intervals(random: np.random.Generator, count: int) -> np.ndarray:
-    """Intervals on a grid of hundredths reached in two ways: they nest, touch but for rounding, and some are points."""
+    """Return intervals on a grid of hundredths, with nested ones, ones that touch up to rounding, and points."""
     start = random.integers(0, 60, count)
     end = start + random.integers(0, 12, count) * (random.random(count) < 0.85)
     summed = np.concatenate([[0.0], np.cumsum(np.full(80, 0.01))])
@@ -281,7 +281,7 @@ def random_intervals(random: np.random.Generator, count: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_overlaps_and_averages_of_any_intervals_are_those_of_a_double_loop(seed):
+def test_overlaps_and_averages_equal_a_double_loop(seed):
     random = np.random.default_rng(seed)
     frames, words = random_intervals(random, 60), random_intervals(random, 25)
     features = random.standard_normal((60, 3)).astype(np.float32)
@@ -296,7 +296,7 @@ def test_overlaps_and_averages_of_any_intervals_are_those_of_a_double_loop(seed)
         np.testing.assert_array_equal(rows, rows[np.lexsort((rows, *frames[rows].T[::-1]))])
 
 
-def test_an_infinite_frame_stays_within_its_word():
+def test_an_infinite_frame_affects_its_word_only():
     frames = np.stack([np.arange(100), np.arange(1, 101)], axis=1) / 10
     words = np.stack([np.arange(10), np.arange(1, 11)], axis=1).astype(float)
     features = np.random.default_rng(0).standard_normal((100, 2))
@@ -309,28 +309,28 @@ def test_an_infinite_frame_stays_within_its_word():
     np.testing.assert_array_equal(means[finite], clean[finite])
 
 
-def test_small_values_are_averaged_exactly_beside_large_ones():
+def test_small_values_are_averaged_exactly_next_to_large_ones():
     frames = np.stack([np.arange(6), np.arange(1, 7)], axis=1).astype(float)
     features = np.array([[1e30], [1e30], [1e-3], [2e-3], [5e-3], [5e-3]], np.float32)
     means = average(features, frames, np.array([[0.0, 2.0], [2.0, 4.0], [4.0, 6.0]]))
     np.testing.assert_allclose(means[:, 0], [1e30, 1.5e-3, 5e-3], rtol=1e-6)
 
 
-def test_a_point_belongs_to_the_interval_that_begins_with_it_and_not_to_the_one_that_ends_there():
+def test_a_point_belongs_to_the_interval_that_starts_with_it():
     frames = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 3.0], [1.0, 1.0]])
     held = overlapping(np.array([[1.0, 1.0], [1.5, 1.5], [3.0, 3.0]]), frames)
     assert [rows.tolist() for rows in held] == [[3, 1], [1], []]
     assert [rows.tolist() for rows in overlapping(np.array([[0.0, 1.0], [1.0, 1.5]]), frames)] == [[0], [3, 1]]
 
 
-def test_intervals_that_touch_do_not_overlap_even_where_rounding_makes_them():
+def test_intervals_that_touch_do_not_overlap_despite_rounding():
     before, word = np.array([[0.0, 0.1 + 0.2]]), np.array([[0.3, 0.5]])
     assert before[0, 1] > word[0, 0]
     assert len(overlapping(word, before)[0]) == 0
     assert len(overlapping(word, before + 1e-4)[0]) == 1
 
 
-def test_nothing_overlaps_nothing():
+def test_no_intervals_have_no_overlaps():
     nothing, one = np.zeros((0, 2)), np.array([[0.0, 1.0]])
     assert overlapping(nothing, one) == []
     assert len(overlapping(one, nothing)[0]) == 0
@@ -357,7 +357,7 @@ def test_the_example_of_the_documentation(tmp_path):
 # Reading
 
 
-def test_features_are_read_video_by_video_and_once(whole, monkeypatch):
+def test_features_are_read_once_per_video(whole, monkeypatch):
     names = []
     original = csd.read_array
 
@@ -380,7 +380,7 @@ def test_features_are_read_video_by_video_and_once(whole, monkeypatch):
         corpus.features("a", 0)
 
 
-def test_what_was_read_and_what_is_missing_is_said(whole):
+def test_notes_name_the_files_and_warnings_what_is_missing(whole):
     with read(whole) as corpus:
         for name, file in FILES.items():
             assert f"{file} ({ROOTS[name]})" in corpus.notes[0]
@@ -388,17 +388,17 @@ def test_what_was_read_and_what_is_missing_is_said(whole):
         assert corpus.warnings == [f"1 of 10 listed videos have no labels in {FILES['labels']}."]
 
 
-def test_lists_may_hold_comments_blank_lines_and_a_byte_order_mark(whole, folder):
+def test_lists_can_contain_comments_blank_lines_and_a_byte_order_mark(whole, folder):
     marked = "\ufeff# the SDK's\r\n\r\n zeta \r\na-1\r\nb_2\r\nA0\r\nmute\r\nmute\r\n"
     (folder / "folds/train.txt").write_bytes(marked.encode("utf-8"))
     assert csd.read_lists(folder) == csd.read_lists(whole)
 
 
-def test_the_words_of_the_reasons_are_those_of_the_pickle():
+def test_reasons_have_the_same_wording_as_for_the_pickle():
     assert csd.EMPTY_TEXT == mosei_pickle.EMPTY_TEXT
 
 
-def test_the_store_holds_the_corpus_repaired_and_the_report_tells_of_it(streams, whole, step):
+def test_the_store_contains_the_repaired_corpus_and_the_report_counts_repairs(streams, whole, step):
     expected, dropped = naive_corpus(streams, 6)
     described = step.build(whole, "csd", dims=DIMS, options={"steps": 6})
     assert described["dropped"] == dropped
@@ -419,7 +419,7 @@ def test_the_store_holds_the_corpus_repaired_and_the_report_tells_of_it(streams,
 
 
 def edit(name: str, change: Callable[[h5py.Group], None]) -> Callable[[Path], None]:
-    """A change of one file, given the group of its videos."""
+    """Return a change of one file, given the group of its videos."""
 
     def changed(folder: Path) -> None:
         with h5py.File(folder / FILES[name], "r+") as file:
@@ -576,7 +576,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_a_bad_input_is_refused_by_name(folder, step, case):
+def test_an_invalid_input_is_refused_by_name(folder, step, case):
     damage_folder, message = BAD[case]
     damage_folder(folder)
     assert message in step.refuse(folder, "csd")

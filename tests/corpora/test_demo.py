@@ -72,7 +72,7 @@ def test_the_demo_mosei_has_the_variances_of_the_papers_steps(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("layout", list(TINY))
-def test_every_modality_tells_the_classes_apart_and_text_best(layout, tmp_path):
+def test_every_modality_separates_the_classes_and_text_does_best(layout, tmp_path):
     linear_model = pytest.importorskip("sklearn.linear_model")
     write_demo(tmp_path / "x", DemoSettings.from_mapping({"layout": layout, "generate": {"utterances": 220}}))
     source = next((tmp_path / "x").glob("*.pkl"), tmp_path / "x")
@@ -103,6 +103,6 @@ def test_every_modality_tells_the_classes_apart_and_text_best(layout, tmp_path):
         ({"strength": {"a": 1, "v": 1, "l": "x"}}, "generate.strength"),
     ],
 )
-def test_wrong_settings_name_the_key(generate, message):
+def test_invalid_settings_name_the_key(generate, message):
     with pytest.raises(ConfigError, match=message):
         demo_settings("iemocap_mmin", **generate)

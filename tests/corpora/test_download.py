@@ -61,32 +61,32 @@ def part(target: Path) -> Path:
 
 
 @pytest.mark.parametrize("sha256", [None, digest(CONTENT), digest(CONTENT).upper()])
-def test_a_file_is_fetched_whole_with_its_size_and_digest(fetch, target, sha256):
+def test_a_file_is_fetched_with_its_size_and_digest(fetch, target, sha256):
     assert fetch(sha256) == module.Fetched(len(CONTENT), digest(CONTENT), new=True)
     assert target.read_bytes() == CONTENT
     assert left(target) == ["corpus.pkl"]
 
 
-def test_an_empty_file_is_a_file(fetch, server, target):
+def test_an_empty_file_is_accepted(fetch, server, target):
     server.content = b""
     assert fetch(digest(b"")).size == 0
     assert left(target) == ["corpus.pkl"]
 
 
-def test_a_length_that_is_not_stated_is_no_fault(fetch, server, target):
+def test_a_missing_content_length_is_accepted(fetch, server, target):
     server.headers["Content-Length"] = ""
     assert fetch().new
     assert target.read_bytes() == CONTENT
 
 
-def test_a_redirect_is_followed_and_the_rest_asked_for_behind_it(server, target):
+def test_a_redirect_is_followed_when_resuming(server, target):
     server.cuts = [2 * CHUNK]
     assert download(f"{server.root}/moved", target, digest(CONTENT), wait=0.0).new
     at_file = [request["range"] for request in server.asked if request["path"] == "/corpus.pkl"]
     assert at_file == [None, f"bytes={2 * CHUNK}-"]
 
 
-def test_bytes_are_kept_as_they_are_stored_whatever_the_server_says_of_them(fetch, server, target):
+def test_stored_bytes_are_kept_despite_declared_compression(fetch, server, target):
     server.headers["Content-Encoding"] = "gzip"
     assert fetch().sha256 == digest(CONTENT)
     assert server.asked[0]["encoding"] == "identity"
@@ -95,7 +95,7 @@ def test_bytes_are_kept_as_they_are_stored_whatever_the_server_says_of_them(fetc
 # Connections that break
 
 
-def test_after_a_cut_only_the_rest_is_asked_for(fetch, server, target):
+def test_after_an_interruption_only_the_rest_is_requested(fetch, server, target):
     server.cuts = [2 * CHUNK, CHUNK, CHUNK]
     assert fetch().new
     assert server.ranges == [None, *(f"bytes={count * CHUNK}-" for count in (2, 3, 4))]
@@ -106,7 +106,7 @@ def test_after_a_cut_only_the_rest_is_asked_for(fetch, server, target):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_wherever_it_is_cut_less_than_a_chunk_is_asked_for_twice(fetch, server, target, seed):
+def test_an_interruption_repeats_less_than_one_chunk(fetch, server, target, seed):
     numbers = random.Random(seed)
     server.cuts = [numbers.randrange(2 * CHUNK) for _ in range(8)]
     cuts = len(server.cuts)
@@ -115,7 +115,7 @@ def test_wherever_it_is_cut_less_than_a_chunk_is_asked_for_twice(fetch, server, 
     assert server.sent < len(CONTENT) + cuts * CHUNK
 
 
-def test_when_every_attempt_fails_what_arrived_stays_and_the_next_call_goes_on(fetch, server, target):
+def test_fetched_data_are_kept_after_failed_attempts_and_the_next_call_resumes(fetch, server, target):
     server.cuts = [CHUNK] * 3
     said = []
     with pytest.raises(DataError) as raised:
@@ -135,7 +135,7 @@ def test_when_every_attempt_fails_what_arrived_stays_and_the_next_call_goes_on(f
     assert left(target) == ["corpus.pkl"]
 
 
-def test_a_busy_server_is_asked_again_after_waits_that_grow(fetch, server, target, monkeypatch):
+def test_a_busy_server_is_asked_again_after_growing_waits(fetch, server, target, monkeypatch):
     waits, said = [], []
     monkeypatch.setattr(module, "time", SimpleNamespace(sleep=waits.append))
     server.statuses = [500, 503, 429]
@@ -144,7 +144,7 @@ def test_a_busy_server_is_asked_again_after_waits_that_grow(fetch, server, targe
     assert said[1] == "corpus.pkl: the server answers 503 Service Unavailable (0 bytes fetched). Trying again in 2 s."
 
 
-def test_a_server_that_stays_busy_ends_in_one_sentence_and_leaves_nothing(fetch, server, target):
+def test_a_busy_server_ends_in_one_message_and_leaves_nothing(fetch, server, target):
     server.statuses = [500] * 9
     with pytest.raises(DataError, match=r"the server answers 500 .* at the last of 5 attempts\. Try later\.$"):
         fetch()
@@ -152,14 +152,14 @@ def test_a_server_that_stays_busy_ends_in_one_sentence_and_leaves_nothing(fetch,
     assert left(target) == []
 
 
-def test_a_server_that_is_not_there_ends_in_one_sentence_and_leaves_nothing(fetch, server, target):
+def test_a_missing_server_ends_in_one_message_and_leaves_nothing(fetch, server, target):
     server.close()
     with pytest.raises(DataError, match=r": no connection to 127\.0\.0\.1, at the last of 5 attempts\. Try later\.$"):
         fetch()
     assert left(target) == []
 
 
-def test_a_server_that_keeps_silent_is_asked_again(fetch, server, target):
+def test_a_silent_server_is_asked_again(fetch, server, target):
     def stall_once(number):
         server.stall = 0.0 if number else 1.0
 
@@ -170,7 +170,7 @@ def test_a_server_that_keeps_silent_is_asked_again(fetch, server, target):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
-def test_a_file_that_is_not_served_is_asked_for_once(fetch, server, target, status):
+def test_a_file_that_is_not_served_is_requested_once(fetch, server, target, status):
     server.statuses = [status]
     with pytest.raises(DataError, match=f"{server.url}: the server answers {status} .*Correct the address"):
         fetch()
@@ -178,14 +178,14 @@ def test_a_file_that_is_not_served_is_asked_for_once(fetch, server, target, stat
     assert left(target) == []
 
 
-def test_a_file_that_is_gone_when_it_is_resumed_does_not_take_what_arrived_with_it(fetch, server, target):
+def test_fetched_data_are_kept_if_the_file_disappears_from_the_server(fetch, server, target):
     server.cuts, server.before = [CHUNK], lambda number: number and server.statuses.append(404)
     with pytest.raises(DataError, match="404"):
         fetch()
     assert part(target).read_bytes() == CONTENT[:CHUNK]
 
 
-def test_redirects_in_a_circle_end_in_one_sentence(server, target):
+def test_circular_redirects_end_in_one_message(server, target):
     with pytest.raises(DataError, match=r"cannot be requested .*30 redirects"):
         download(f"{server.root}/loop", target)
     assert left(target) == []
@@ -202,7 +202,7 @@ def test_a_web_page_in_place_of_the_file_is_refused(fetch, server, target):
 # Servers that change their mind, or lie
 
 
-def test_a_server_that_knows_no_ranges_sends_all_of_it_again(fetch, server, target):
+def test_a_server_without_ranges_sends_the_whole_file_again(fetch, server, target):
     server.knows_ranges, server.cuts = False, [2 * CHUNK]
     assert fetch().new
     assert server.ranges == [None, f"bytes={2 * CHUNK}-"]
@@ -228,7 +228,7 @@ def test_a_file_that_changes_between_attempts_is_never_mixed(fetch, server, targ
     assert server.asked[-1]["range"] is None or heeds_conditions
 
 
-def test_a_file_that_changes_its_size_without_a_mark_is_never_mixed(fetch, server, target):
+def test_a_file_that_changes_its_size_without_a_validator_is_never_mixed(fetch, server, target):
     def change(number):
         server.content, server.headers = (OTHER if number else CONTENT), {}
 
@@ -237,7 +237,7 @@ def test_a_file_that_changes_its_size_without_a_mark_is_never_mixed(fetch, serve
 
 
 @pytest.mark.parametrize(("sha256", "asked"), [(None, None), (digest(CONTENT), f"bytes={CHUNK}-")])
-def test_without_a_mark_of_its_state_a_later_call_resumes_only_what_a_digest_checks(fetch, server, sha256, asked):
+def test_without_a_validator_only_a_file_with_a_digest_is_resumed(fetch, server, sha256, asked):
     server.headers, server.cuts = {"ETag": 'W/"weak"'}, [CHUNK]
     with pytest.raises(DataError):
         fetch(sha256, attempts=1)
@@ -245,7 +245,7 @@ def test_without_a_mark_of_its_state_a_later_call_resumes_only_what_a_digest_che
     assert server.asked[1] == {"path": "/corpus.pkl", "range": asked, "condition": None, "encoding": "identity"}
 
 
-def test_what_came_from_another_address_is_not_continued(fetch, server, target):
+def test_data_from_another_address_are_not_resumed(fetch, server, target):
     server.cuts = [CHUNK]
     with pytest.raises(DataError):
         download(f"{server.root}/elsewhere", target, digest(CONTENT), attempts=1)
@@ -254,7 +254,7 @@ def test_what_came_from_another_address_is_not_continued(fetch, server, target):
 
 
 @pytest.mark.parametrize("note", ["{", "", None])
-def test_a_part_of_which_nothing_is_known_is_not_continued(fetch, server, target, note):
+def test_a_part_without_metadata_is_not_resumed(fetch, server, target, note):
     target.parent.mkdir()
     part(target).write_bytes(OTHER[:CHUNK])
     if note is not None:
@@ -264,14 +264,14 @@ def test_a_part_of_which_nothing_is_known_is_not_continued(fetch, server, target
     assert left(target) == ["corpus.pkl"]
 
 
-def test_a_rest_from_another_place_than_asked_for_is_not_taken(fetch, server, target):
+def test_a_rest_from_another_position_is_rejected(fetch, server, target):
     server.cuts, server.shift = [2 * CHUNK], 1
     assert fetch().new
     assert server.ranges == [None, f"bytes={2 * CHUNK}-", None]
     assert target.read_bytes() == CONTENT
 
 
-def test_a_part_that_is_whole_only_takes_its_name(fetch, server, target):
+def test_a_complete_part_is_only_renamed(fetch, server, target):
     leave_part(server, target, CONTENT)
     assert fetch().new
     assert server.ranges == [f"bytes={len(CONTENT)}-"]
@@ -279,7 +279,7 @@ def test_a_part_that_is_whole_only_takes_its_name(fetch, server, target):
     assert left(target) == ["corpus.pkl"]
 
 
-def test_a_part_that_is_longer_than_the_file_is_fetched_anew(fetch, server, target):
+def test_a_part_longer_than_the_file_is_fetched_again(fetch, server, target):
     leave_part(server, target, CONTENT + b"more")
     assert fetch().new
     assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
@@ -295,21 +295,21 @@ def leave_part(server, target: Path, content: bytes) -> None:
 
 
 @pytest.mark.parametrize("sha256", [None, digest(CONTENT)])
-def test_fewer_bytes_than_stated_are_no_file(fetch, server, target, sha256):
+def test_fewer_bytes_than_declared_are_refused(fetch, server, target, sha256):
     server.stated_length = len(CONTENT) + 10
     with pytest.raises(DataError, match="the connection was interrupted, at the last of 5 attempts"):
         fetch(sha256)
     assert not target.exists()
 
 
-def test_more_bytes_than_stated_are_another_file(fetch, server, target):
+def test_more_bytes_than_declared_are_refused(fetch, server, target):
     server.stated_length = len(CONTENT) - 10
     with pytest.raises(DataError, match="the file has the SHA-256"):
         fetch()
     assert left(target) == []
 
 
-def test_other_bytes_than_the_digest_asks_for_are_deleted_and_both_digests_said(fetch, server, target):
+def test_a_file_with_a_wrong_digest_is_deleted_and_both_digests_are_named(fetch, server, target):
     server.content = OTHER
     with pytest.raises(DataError) as raised:
         fetch()
@@ -339,7 +339,7 @@ def test_a_file_with_another_digest_is_neither_kept_nor_overwritten(fetch, serve
     assert target.read_bytes() == OTHER
 
 
-def test_without_a_digest_whatever_stands_there_is_kept(fetch, server, target):
+def test_without_a_digest_an_existing_file_is_kept(fetch, server, target):
     target.parent.mkdir()
     target.write_bytes(OTHER)
     assert fetch(None) == module.Fetched(len(OTHER), digest(OTHER), new=False)
@@ -347,7 +347,7 @@ def test_without_a_digest_whatever_stands_there_is_kept(fetch, server, target):
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")])
-def test_what_is_no_file_is_left_alone(fetch, server, target, make):
+def test_an_existing_path_that_is_not_a_file_is_not_touched(fetch, server, target, make):
     target.parent.mkdir()
     make(target)
     with pytest.raises(DataError, match="exists and is not a file"):
@@ -365,7 +365,7 @@ def test_a_file_that_appears_during_the_download_is_not_overwritten(fetch, serve
 # Neighbours and disks
 
 
-def test_two_processes_do_not_write_into_one_part(fetch, server, target):
+def test_two_processes_do_not_write_one_part(fetch, server, target):
     target.parent.mkdir()
     with part(target).open("ab") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
@@ -374,7 +374,7 @@ def test_two_processes_do_not_write_into_one_part(fetch, server, target):
     assert server.asked == []
 
 
-def test_many_at_once_make_one_file(fetch, server, target):
+def test_concurrent_downloads_give_one_file(fetch, server, target):
     server.before = lambda number: threading.Event().wait(0.2)
     outcomes = []
 
@@ -394,7 +394,7 @@ def test_many_at_once_make_one_file(fetch, server, target):
     assert left(target) == ["corpus.pkl"]
 
 
-def test_a_full_disk_ends_in_one_sentence_and_the_next_call_goes_on(fetch, server, target):
+def test_a_full_disk_ends_in_one_message_and_the_next_call_resumes(fetch, server, target):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 * CHUNK + 5, hard))
     try:
@@ -414,7 +414,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_terminal_shows_the_whole_file_and_after_a_cut_the_rest(fetch, server, monkeypatch):
+def test_a_terminal_shows_progress_of_the_file_or_its_rest(fetch, server, monkeypatch):
     monkeypatch.setattr(progress, "TERMINAL_DELAY_SECONDS", 0.0)
     monkeypatch.setattr(sys, "stderr", Terminal())
     server.cuts = [2 * CHUNK]
@@ -426,7 +426,7 @@ def test_a_terminal_shows_the_whole_file_and_after_a_cut_the_rest(fetch, server,
 
 
 @pytest.mark.parametrize("length", [None, ""])
-def test_elsewhere_it_is_a_line_now_and_then(fetch, server, monkeypatch, capsys, length):
+def test_progress_without_a_terminal_is_an_occasional_line(fetch, server, monkeypatch, capsys, length):
     if length is not None:
         server.headers["Content-Length"] = length
     server.cuts = [2 * CHUNK] if length is None else []
@@ -437,7 +437,7 @@ def test_elsewhere_it_is_a_line_now_and_then(fetch, server, monkeypatch, capsys,
     assert all(line.startswith(("corpus.pkl: ", "rest of corpus.pkl: ")) for line in lines)
 
 
-def test_a_short_download_says_nothing(fetch, capsys):
+def test_a_short_download_shows_no_progress(fetch, capsys):
     fetch()
     assert capsys.readouterr().err == ""
 
@@ -462,7 +462,7 @@ def entry(**given: object) -> dict:
         ),
     ],
 )
-def test_an_entry_says_what_goes_where(given, expected):
+def test_an_entry_determines_address_and_file(given, expected):
     assert download_list([given], "mine") == [expected]
 
 
@@ -499,7 +499,7 @@ def test_an_entry_says_what_goes_where(given, expected):
         ("https://example.org/a", "Give a mapping with the key 'url'"),
     ],
 )
-def test_a_fault_in_an_entry_is_named_with_its_key(given, message):
+def test_an_invalid_entry_is_named_with_its_key(given, message):
     with pytest.raises(ConfigError) as raised:
         download_list([given], "mine")
     assert message in str(raised.value)
@@ -535,7 +535,7 @@ def step(tmp_path, target, monkeypatch, capsys):
     return run
 
 
-def test_the_step_says_and_logs_one_line_for_each_file(step, server, target):
+def test_the_step_prints_and_logs_one_line_per_file(step, server, target):
     entries = [{"url": f"{server.root}/{name}", "sha256": digest(CONTENT)} for name in ("one.pkl", "two.pkl")]
     lines = [
         f"{target.parent / name}: fetched, 192.1 KiB, SHA-256 {digest(CONTENT)}." for name in ("one.pkl", "two.pkl")
@@ -546,7 +546,7 @@ def test_the_step_says_and_logs_one_line_for_each_file(step, server, target):
     assert len(server.asked) == 2
 
 
-def test_the_step_gives_the_digest_that_is_missing_from_the_list_and_warns(step, server, target):
+def test_the_step_prints_a_missing_digest_with_a_warning(step, server, target):
     status, said, _logged = step({"url": server.url})
     assert status == 0
     assert said[0].endswith(f"SHA-256 {digest(CONTENT)}.")
@@ -554,7 +554,7 @@ def test_the_step_gives_the_digest_that_is_missing_from_the_list_and_warns(step,
     assert download_list([{"url": server.url, "sha256": said[1].rpartition(" ")[2]}], "mine")
 
 
-def test_the_step_unpacks_and_does_so_once(step, server, target):
+def test_the_step_unpacks_once(step, server, target):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("corpus/a.txt", "a")
@@ -571,7 +571,7 @@ def test_the_step_unpacks_and_does_so_once(step, server, target):
     assert said[0].startswith(f"error: {target.parent / 'inner' / 'corpus' / 'b.txt'}: exists and differs")
 
 
-def test_a_fault_ends_the_step_in_one_line_that_is_logged_too(step, server, target):
+def test_an_error_of_the_step_is_one_logged_message(step, server, target):
     server.content = OTHER
     status, said, logged = step({"url": server.url, "sha256": digest(CONTENT)}, {"url": f"{server.root}/two.pkl"})
     assert status == 1

@@ -33,7 +33,7 @@ def check(folds: dict, utterances: int) -> list[int]:
 
 
 @given(GROUPS)
-def test_a_fold_leaves_out_one_group_in_the_order_of_their_names_or_says_that_there_are_too_few(groups):
+def test_folds_leave_out_one_group_each_sorted_by_name_or_too_few_groups_are_refused(groups):
     names = sorted(set(groups))
     if len(names) < 3:
         with pytest.raises(DataError, match="list"):
@@ -44,7 +44,7 @@ def test_a_fold_leaves_out_one_group_in_the_order_of_their_names_or_says_that_th
 
 
 @given(st.lists(st.integers(1, 6), min_size=1, max_size=30))
-def test_numbered_parts_are_taken_as_they_are_numbered_or_the_gap_is_told(column):
+def test_numbered_parts_keep_their_numbers_or_gaps_are_refused(column):
     texts = [str(number) for number in column]
     if set(column) != set(range(1, max(column) + 1)) or max(column) < 3:
         with pytest.raises(DataError, match="list"):
@@ -55,7 +55,7 @@ def test_numbered_parts_are_taken_as_they_are_numbered_or_the_gap_is_told(column
 
 @few_of_a_class
 @given(LABELS, st.integers(3, 6))
-def test_stratified_parts_have_as_equal_shares_of_every_class_as_can_be(labels, count):
+def test_stratified_parts_have_class_shares_as_equal_as_possible(labels, count):
     # A class can be spread over so many parts as it has utterances; one that can be must be there.
     if max(Counter(labels).values()) < count:
         with pytest.raises(DataError, match="cannot be divided"):
@@ -91,7 +91,7 @@ SPELT = {name: split for split, names in SPLITS.items() for name in names}
 
 
 @given(st.lists(st.sampled_from([*SPELT, "holdout"]), min_size=1, max_size=20))
-def test_a_column_of_splits_is_one_fold_whatever_the_spelling(column):
+def test_a_column_of_splits_is_one_fold_in_any_spelling(column):
     if "holdout" in column:
         with pytest.raises(DataError, match="list: 'holdout' is not a split"):
             fixed_split(column, "list")

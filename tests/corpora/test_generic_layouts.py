@@ -25,7 +25,7 @@ def settings(layout: str, **values: object) -> CorpusSettings:
 
 @each_layout
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int16])
-def test_a_corpus_comes_back_as_it_was_written(tmp_path, step, arrays, layout, dtype):
+def test_a_corpus_is_read_as_written(tmp_path, step, arrays, layout, dtype):
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     described = step.build(WRITERS[layout](tmp_path / "corpus", arrays, dtype), layout, dims=DIMS)
     assert described["classes"] == CLASSES
@@ -82,7 +82,7 @@ def test_without_speakers_stratified_folds_are_exactly_stratified_and_repeatable
         assert any((corpus.folds[k]["test"] != first.folds[k]["test"]).any() for k in corpus.folds)
 
 
-def test_settings_made_by_hand_ask_for_a_number_of_stratified_folds(tmp_path, arrays):
+def test_stratified_folds_need_a_number(tmp_path, arrays):
     path = write_folder(tmp_path / "corpus", arrays)
     with pytest.raises(DataError, match="key 'folds' with at least 3"):
         read_corpus(path, CorpusSettings("own", "npy_folder", options={"protocol": "stratified"}))
@@ -98,7 +98,7 @@ def test_folds_of_a_column_test_the_part_of_their_number(tmp_path, arrays, layou
             np.testing.assert_array_equal(corpus.folds[number]["val"], np.flatnonzero(parts == following))
 
 
-def test_folds_may_be_given_outright(tmp_path, arrays):
+def test_folds_can_be_stored_in_the_file(tmp_path, arrays):
     path = write_hdf5(tmp_path / "corpus.h5", arrays)
     chosen = {"train": [0, 2, 4], "val": [6, 8], "test": [9, 10, 29]}
     with h5py.File(path, "r+") as file:
@@ -108,7 +108,7 @@ def test_folds_may_be_given_outright(tmp_path, arrays):
         assert {split: index.tolist() for split, index in corpus.folds[1].items()} == chosen
 
 
-def test_a_feature_store_is_itself_a_corpus_of_the_layout(tmp_path, step, arrays):
+def test_a_feature_store_is_a_corpus_of_the_layout(tmp_path, step, arrays):
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     first = step.build(write_folder(tmp_path / "corpus", arrays), "npy_folder")
     copy = tmp_path / "copy.h5"
@@ -132,19 +132,19 @@ def test_label_numbers_name_classes_by_the_key(tmp_path, arrays, layout):
         read_corpus(path, settings(layout, classes=["x", "y"]))
 
 
-def test_a_corpus_with_more_folds_than_are_run_says_so(tmp_path, step, arrays):
+def test_more_folds_than_configured_give_a_warning(tmp_path, step, arrays):
     path = write_folder(tmp_path / "corpus", arrays)
     described = step.build(path, "npy_folder", folds=2, options={"protocol": "leave_one_group_out"})
     assert any("has 6 folds" in warning for warning in described["warnings"])
 
 
-def test_a_corpus_with_fewer_folds_than_are_to_be_run_is_refused(tmp_path, step, arrays):
+def test_fewer_folds_than_configured_are_refused(tmp_path, step, arrays):
     path = write_folder(tmp_path / "corpus", arrays)
     said = step.refuse(path, "npy_folder", folds=7, options={"protocol": "leave_one_group_out"})
     assert "datasets.tiny.folds: the number is 7, but the corpus has 6" in said
 
 
-def test_files_of_no_utterance_are_warned_of(tmp_path, step, arrays):
+def test_files_without_an_utterance_give_a_warning(tmp_path, step, arrays):
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     path = write_folder(tmp_path / "corpus", arrays)
     np.save(path / "v/stranger.npy", np.ones((2, 3)))
@@ -170,7 +170,7 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", list(TABLES))
-def test_bad_tables_are_named(tmp_path, step, arrays, name):
+def test_invalid_tables_are_named(tmp_path, step, arrays, name):
     text, said = TABLES[name]
     path = write_folder(tmp_path / "corpus", arrays)
     (path / "utterances.csv").write_text(text)
@@ -179,7 +179,7 @@ def test_bad_tables_are_named(tmp_path, step, arrays, name):
     assert said in message
 
 
-def test_protocols_that_need_a_speaker_or_a_number_ask_for_it(tmp_path, step, arrays):
+def test_protocols_name_a_missing_speaker_column_or_number(tmp_path, step, arrays):
     del arrays.columns["speaker"]
     path = write_folder(tmp_path / "corpus", arrays)
     assert "needs a column 'speaker'" in step.refuse(path, "npy_folder", options={"protocol": "leave_one_group_out"})
@@ -211,7 +211,7 @@ def replace(file: h5py.File, name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("name", list(BAD_HDF5))
-def test_bad_ragged_files_are_named(tmp_path, step, arrays, name):
+def test_invalid_ragged_files_are_named(tmp_path, step, arrays, name):
     change, said = BAD_HDF5[name]
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     path = write_hdf5(tmp_path / "corpus.h5", arrays)
@@ -223,7 +223,7 @@ def test_bad_ragged_files_are_named(tmp_path, step, arrays, name):
 
 
 @pytest.mark.parametrize("index", [[30], [-1], [0.5], [[0]]])
-def test_given_folds_outside_the_corpus_are_refused(tmp_path, step, arrays, index):
+def test_stored_folds_outside_the_corpus_are_refused(tmp_path, step, arrays, index):
     path = write_hdf5(tmp_path / "corpus.h5", arrays)
     with h5py.File(path, "r+") as file:
         for split, value in (("train", [0, 1]), ("val", index), ("test", [3])):
@@ -233,7 +233,7 @@ def test_given_folds_outside_the_corpus_are_refused(tmp_path, step, arrays, inde
     )
 
 
-def test_the_examples_corpus_is_read_with_the_examples_settings(tmp_path, step, monkeypatch):
+def test_the_corpus_of_the_example_is_read_with_its_settings(tmp_path, step, monkeypatch):
     example = Path(__file__).parents[2] / "examples/own_corpus"
     monkeypatch.setattr(sys, "path", [str(example), *sys.path])
     import write_corpus
@@ -255,7 +255,7 @@ def test_the_examples_corpus_is_read_with_the_examples_settings(tmp_path, step, 
 @each_layout
 @pytest.mark.parametrize("other", ["CALM", "ｃalm"])
 @pytest.mark.parametrize(("column", "sort"), [("label", "Classes"), ("speaker", "Speakers")])
-def test_names_that_people_read_as_one_are_warned_of(tmp_path, step, arrays, layout, column, sort, other):
+def test_names_that_look_the_same_give_a_warning(tmp_path, step, arrays, layout, column, sort, other):
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     if column == "speaker":
         arrays.columns[column] = ["calm" if index < 15 else f"s{index}" for index in range(30)]
@@ -270,6 +270,6 @@ def test_names_that_people_read_as_one_are_warned_of(tmp_path, step, arrays, lay
     ]
 
 
-def test_ordinary_names_are_not_warned_of(tmp_path, step, arrays):
+def test_ordinary_names_give_no_warning(tmp_path, step, arrays):
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     assert step.build(write_folder(tmp_path / "corpus", arrays), "npy_folder", dims=DIMS)["warnings"] == []

@@ -1,4 +1,4 @@
-"""IEMOCAP's release: its variants, and the folds of the speaker protocol against SPEC 5.1's table."""
+"""The IEMOCAP release: its variants, and the folds of the speaker protocol compared with the table of SPEC 5.1."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def move_labels_to_csv(folder: Path) -> dict[str, str]:
     return label_of
 
 
-def test_the_speaker_protocol_has_the_published_sizes():
+def test_the_speaker_protocol_gives_the_published_sizes():
     """With the real number of utterances of every speaker."""
     speakers = [name for name, counts in IEMOCAP_SPEAKERS.items() for _ in range(sum(counts))]
     assert len(speakers) == 5531
@@ -51,7 +51,7 @@ def test_the_speaker_protocol_has_the_published_sizes():
     assert sorted(np.concatenate([fold["test"] for fold in folds.values()])) == list(range(5531))
 
 
-def test_generated_folds_are_those_of_the_release(tiny, iemocap):
+def test_generated_folds_equal_those_of_the_release(tiny, iemocap):
     """The generated corpus' target folders follow the same protocol, so nothing may change without them."""
     label_of = move_labels_to_csv(iemocap)
     with read_corpus(tiny["iemocap_mmin"], settings()) as released, read_corpus(iemocap, settings()) as corpus:
@@ -94,7 +94,7 @@ def training_frames(folder: Path, number: int) -> np.ndarray:
         return np.concatenate([file[name.decode()][()] for name in names])
 
 
-def test_statistics_are_those_of_the_release_or_of_the_training_split(iemocap, step):
+def test_statistics_come_from_the_release_or_the_training_split(iemocap, step):
     given = iemocap / "A/comparE_mean_std.h5"
     with h5py.File(given, "r+") as file:
         file["3/mean"][...] = 7.0
@@ -115,7 +115,7 @@ def test_statistics_are_those_of_the_release_or_of_the_training_split(iemocap, s
             np.testing.assert_allclose(std, frames.std(axis=0), rtol=1e-6)
 
 
-def test_utterance_norm_standardises_each_utterance_and_nothing_else(iemocap, step):
+def test_utterance_norm_standardises_each_utterance(iemocap, step):
     with h5py.File(iemocap / "A/comparE.h5", "r+") as file:
         name = sorted(file)[0]
         file[name][:, 2] = 4.0
@@ -135,7 +135,7 @@ def test_utterance_norm_standardises_each_utterance_and_nothing_else(iemocap, st
 
 
 @pytest.mark.parametrize("count", [2, 3, 30])
-def test_utterance_norm_is_that_of_the_published_loader(count):
+def test_utterance_norm_equals_the_published_loader(count):
     """MMIN's loader: ``(x - torch.mean(x, 0)) / torch.std(x, 0)``, a deviation of 0 replaced by 1."""
     frames = torch.from_numpy(np.random.default_rng(count).normal(3, 2, (count, 5)))
     frames[:, 2] = 7.0
@@ -149,17 +149,17 @@ def test_utterance_norm_of_a_single_frame_is_zero():
     frames = np.array([[1.0, -3.0, np.inf]])
     standardised = standardise(frames)
     assert standardised[0, :2].tolist() == [0, 0]
-    assert np.isnan(standardised[0, 2])  # repaired, and counted, when it is stored
+    assert np.isnan(standardised[0, 2])  # repaired and counted when stored
 
 
-def test_the_release_is_said_to_count_excited_as_happy(tiny, step):
+def test_a_note_states_that_the_release_counts_excited_as_happy(tiny, step):
     real = step.build(tiny["iemocap_mmin"], "iemocap_mmin", synthetic=False)
     assert any("happy includes the utterances that IEMOCAP labels excited" in note for note in real["notes"])
     made = step.build(tiny["iemocap_mmin"], "iemocap_mmin")
     assert not any("excited" in note for note in made["notes"])
 
 
-def test_labels_in_csv_may_be_numbers_of_named_classes(iemocap):
+def test_labels_in_csv_can_be_numbers_of_named_classes(iemocap):
     label_of = move_labels_to_csv(iemocap)
     names = ["sad", "neutral", "angry", "happy"]
     with (iemocap / "labels.csv").open("w", newline="") as stream:
@@ -169,7 +169,7 @@ def test_labels_in_csv_may_be_numbers_of_named_classes(iemocap):
         assert [corpus.classes[label] for label in corpus.labels] == [label_of[name] for name in corpus.ids]
 
 
-def test_the_report_holds_published_and_found_sizes_side_by_side(tiny, step, capsys):
+def test_the_report_contains_published_and_actual_sizes(tiny, step, capsys):
     described = step.build(tiny["iemocap_mmin"], "iemocap_mmin", paper_name="IEMOCAP", synthetic=False)
     assert described["published"]["sizes"] == {"train": 4446, "val": 528, "test": 557}
     shown = capsys.readouterr().err

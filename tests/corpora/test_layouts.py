@@ -1,4 +1,4 @@
-"""The readers of both layouts, against naive readings of the raw files."""
+"""The readers of both layouts compared with naive readers of the raw files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def settings(layout: str, **values: object) -> CorpusSettings:
     return CorpusSettings.from_mapping({"dataset": "tiny", "layout": layout, **values})
 
 
-def test_iemocap_features_and_labels_are_those_of_the_files(tiny):
+def test_iemocap_features_and_labels_equal_the_files(tiny):
     with read_corpus(tiny["iemocap_mmin"], settings("iemocap_mmin")) as corpus:
         for m, name in (("a", "A/comparE.h5"), ("v", "V/denseface.h5"), ("l", "L/bert_large.h5")):
             with h5py.File(tiny["iemocap_mmin"] / name) as file:
@@ -53,7 +53,7 @@ def test_iemocap_folds_follow_the_protocol(tiny):
             assert len(odd["train"]) == 100 - len(odd["test"]) - len(odd["val"])
 
 
-def test_iemocap_classes_are_told_by_their_sizes(tiny):
+def test_iemocap_classes_are_identified_by_their_sizes(tiny):
     with read_corpus(tiny["iemocap_mmin"], settings("iemocap_mmin")) as corpus:
         assert corpus.classes == ["happy", "angry", "sad", "neutral"]
     assert name_classes(np.array([1103, 1636, 1708, 1084])) == ["angry", "happy", "neutral", "sad"]
@@ -84,7 +84,7 @@ def rewrite(folder: Path, pattern: str, change) -> None:
         ("target/*/*_int2name.npy", lambda names: np.hstack([names, names[::-1]])),
     ],
 )
-def test_variants_of_iemocap_lists_read_the_same(tiny, iemocap, pattern, change):
+def test_variants_of_iemocap_lists_give_the_same_corpus(tiny, iemocap, pattern, change):
     rewrite(iemocap, pattern, change)
     given = settings("iemocap_mmin")
     with read_corpus(tiny["iemocap_mmin"], given) as expected, read_corpus(iemocap, given) as corpus:
@@ -93,7 +93,7 @@ def test_variants_of_iemocap_lists_read_the_same(tiny, iemocap, pattern, change)
 
 
 def naive_mosei(split: dict) -> list[tuple[str, int, dict[str, np.ndarray]]]:
-    """SPEC 5.2's clean-up, sample by sample."""
+    """Clean samples individually as in SPEC 5.2."""
     samples = []
     for i in range(len(split["id"])):
         arrays = {m: split[key][i].copy() for m, key in (("a", "audio"), ("v", "vision"), ("l", "text"))}
@@ -109,7 +109,7 @@ def naive_mosei(split: dict) -> list[tuple[str, int, dict[str, np.ndarray]]]:
     return samples
 
 
-def test_mosei_is_cleaned_as_by_a_loop_over_samples(tmp_path, mosei, step):
+def test_mosei_is_cleaned_like_a_loop_over_samples(tmp_path, mosei, step):
     mosei["train"]["text"][3, -1, 1] = np.nan
     mosei["valid"]["vision"][0, -1, 0] = np.inf
     path = tmp_path / "m.pkl"
@@ -148,7 +148,7 @@ def test_mosei_ids_name_their_video(row, expected):
 
 
 @pytest.mark.skipif(not REAL_MOSI.is_file(), reason="the real CMU-MOSI is not beside the repository")
-def test_the_real_mosi_is_read_whole():
+def test_the_real_mosi_is_read_completely():
     corpus = read_corpus(REAL_MOSI, settings("mosei_pickle", dims={"a": 73, "v": 100, "l": 100}))
     assert [len(corpus.folds[1][split]) for split in ("train", "val", "test")] == [1228, 219, 752]
     assert corpus.dims == {"a": 73, "v": 100, "l": 100}
@@ -157,7 +157,7 @@ def test_the_real_mosi_is_read_whole():
     assert len(set(corpus.speakers)) == 93
 
 
-def test_source_files_are_the_declared_ones_and_the_missing_one_is_named(iemocap):
+def test_source_files_are_the_declared_ones_and_a_missing_one_is_named(iemocap):
     (iemocap / "notes.txt").write_text("not read")
     names = [relative_name(path, iemocap) for path in source_files("iemocap_mmin", iemocap)]
     assert names[:2] == ["A/comparE.h5", "A/comparE_mean_std.h5"]
@@ -189,7 +189,7 @@ def read(source, settings, *, scale=1.0):
 """
 
 
-def test_a_users_own_layout_is_one_short_file(tmp_path, step):
+def test_a_custom_layout_is_one_short_file(tmp_path, step):
     (tmp_path / "two_frames.py").write_text(OWN_LAYOUT)
     (tmp_path / "data.bin").write_bytes(b"x")
     own = {"file": str(tmp_path / "two_frames.py"), "options": {"scale": 2.0}}
@@ -197,6 +197,22 @@ def test_a_users_own_layout_is_one_short_file(tmp_path, step):
     assert described["utterances"] == 6
     assert described["variance"]["a"]["stored"] == pytest.approx(np.var(2.0 * np.arange(6)))
     assert described["variance"]["v"]["stored"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "exception"),
+    [
+        ("    n = 6", "    n = int(source)", "line 9: TypeError: int() argument must be"),
+        ("i * scale", "i / (i - 3)", "line 14: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_an_exception_in_a_custom_layout_ends_in_one_message(tmp_path, step, old, new, exception):
+    file = tmp_path / "two_frames.py"
+    file.write_text(OWN_LAYOUT.replace(old, new))
+    (tmp_path / "data.bin").write_bytes(b"x")
+    message = step.refuse(tmp_path / "data.bin", "two_frames", file=str(file))
+    assert message.startswith(f"error: {file}: failed: {exception}")
+    assert message.endswith(". Correct the layout.\n")
 
 
 @pytest.mark.parametrize(
@@ -210,6 +226,6 @@ def test_a_users_own_layout_is_one_short_file(tmp_path, step):
         ({"options": {"limit_gib": "3"}}, "limit_gib: '3' is not like its default"),
     ],
 )
-def test_wrong_settings_name_the_key(values, message):
+def test_invalid_settings_name_the_key(values, message):
     with pytest.raises(ConfigError, match=message):
         settings("mosei_pickle", **values)

@@ -1,4 +1,4 @@
-"""Moments gathered piece by piece equal NumPy's over all frames at once."""
+"""Moments accumulated piece by piece equal NumPy's over all frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CENTRES = np.array([0.0, 2e-5, -4e4, 1.0])
 
 @pytest.fixture
 def utterances() -> list[np.ndarray]:
-    """Frames of 40 utterances of 1 to 30 frames, some ending in zero frames, some holding nothing else."""
+    """Frames of 40 utterances with 1 to 30 frames; some end in zero frames, some contain only these."""
     random = np.random.default_rng(3)
     made = []
     for number, length in enumerate(random.integers(1, 31, 40).tolist()):
@@ -25,7 +25,7 @@ def utterances() -> list[np.ndarray]:
 
 
 def gather(utterances: list[np.ndarray], group_of: np.ndarray, at_once: int) -> GroupedMoments:
-    """Count in so many utterances at a time."""
+    """Add some utterances at a time."""
     gathered = GroupedMoments(group_of)
     for first in range(0, len(utterances), at_once):
         block = utterances[first : first + at_once]
@@ -41,7 +41,7 @@ def assert_moments_of(found: Moments, frames: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("piece", [1, 9, 2**16])
-def test_mean_and_spread_are_those_over_all_frames_whatever_the_pieces(utterances, monkeypatch, piece):
+def test_mean_and_deviation_do_not_depend_on_the_pieces(utterances, monkeypatch, piece):
     monkeypatch.setattr(moments, "PIECE_ELEMENTS", piece)
     frames = np.concatenate(utterances)
     assert_moments_of(Moments.of(frames, typical_frame(frames[:5])), frames)
@@ -58,7 +58,7 @@ def test_any_union_of_groups_has_the_moments_of_its_frames_with_and_without_zero
     assert_moments_of(gathered.of(), np.concatenate(utterances))
 
 
-def test_utterances_of_nothing_but_zeros_are_counted(utterances):
+def test_utterances_of_zeros_are_counted(utterances):
     assert gather(utterances, np.zeros(40, int), 6).zero_utterances == 3
 
 
@@ -76,8 +76,8 @@ def test_a_constant_dimension_has_variance_exactly_zero_in_every_union_of_groups
 
 
 @pytest.mark.parametrize("value", [0.1, -7.3, 0.0])
-def test_a_dimension_that_is_constant_in_some_groups_alone_has_variance_exactly_zero_there(utterances, value):
-    # The first utterance, to which sums are relative, is in another group: what is summed up here is not zero.
+def test_a_dimension_constant_in_some_groups_has_variance_exactly_zero_there(utterances, value):
+    # Sums are relative to the first utterance, which is in another group, so they are not zero here.
     group_of = np.arange(len(utterances)) % 3
     for number in np.flatnonzero(group_of == 1):
         utterances[number][:, 2] = value
@@ -88,14 +88,14 @@ def test_a_dimension_that_is_constant_in_some_groups_alone_has_variance_exactly_
     assert (gathered.of([1], zeros=False).variance[2], gathered.of([1]).count) == (0, found.count)
 
 
-def test_the_first_frame_may_be_an_outlier(utterances):
+def test_the_first_frame_can_be_an_outlier(utterances):
     utterances[0][0] = 1e6
     frames = np.concatenate(utterances)
     found = gather(utterances, np.zeros(40, int), 10).of()
     np.testing.assert_allclose(found.variance, frames.astype(np.float64).var(axis=0), rtol=1e-9)
 
 
-def test_the_pooled_variance_is_that_over_all_elements_in_units_of_centre_and_scale(utterances):
+def test_the_pooled_variance_is_over_all_elements_in_units_of_centre_and_scale(utterances):
     frames = np.concatenate(utterances)
     found = gather(utterances, np.zeros(40, int), 10).of()
     in_units = (frames.astype(np.float64) - CENTRES) / SCALES
@@ -103,7 +103,7 @@ def test_the_pooled_variance_is_that_over_all_elements_in_units_of_centre_and_sc
     assert found.pooled_variance(CENTRES, SCALES) == pytest.approx(in_units.var(), rel=1e-12)
 
 
-def test_no_frames_have_mean_zero_and_spread_one():
+def test_no_frames_have_mean_zero_and_deviation_one():
     nothing = Moments.of(np.zeros((0, 2), np.float32), np.array([3.0, 4.0]))
     assert nothing.mean.tolist() == [0, 0]
     assert nothing.spread.tolist() == [1, 1]

@@ -34,7 +34,7 @@ def save(folder: Path, splits: dict) -> Path:
 
 
 def test_seven_columns_of_labels_and_byte_rows_as_ids(tmp_path, step):
-    """MultiBench's mosei_raw: sentiment stands first, ids are rows of video, start and end as bytes."""
+    """MultiBench's mosei_raw: sentiment is the first label, ids are rows of video, start and end as bytes."""
     splits = content(dict.fromkeys(("audio", "vision", "text"), 6), np.random.default_rng(0))
     for name, split in splits.items():
         count = SPLITS[name]
@@ -67,7 +67,7 @@ def mmsa(splits: dict) -> dict:
     return splits
 
 
-def test_mmsa_aligned_ignores_what_it_does_not_need(tmp_path, step):
+def test_mmsa_aligned_ignores_other_keys(tmp_path, step):
     splits = mmsa(content(dict.fromkeys(("audio", "vision", "text"), 6), np.random.default_rng(1)))
     splits["train"]["audio"][0, 2, 1] = -np.inf
     splits["train"]["text"][1, :2] = 0
@@ -83,7 +83,7 @@ def test_mmsa_aligned_ignores_what_it_does_not_need(tmp_path, step):
         assert store.utterance("a", 0)[2, 1] == 0
 
 
-def test_mmsa_unaligned_keeps_each_modalitys_own_length(tmp_path, step):
+def test_mmsa_unaligned_keeps_the_length_of_each_modality(tmp_path, step):
     steps = {"audio": 11, "vision": 9, "text": 6}
     splits = mmsa(content(steps, np.random.default_rng(2)))
     generator = np.random.default_rng(3)
@@ -115,7 +115,7 @@ def test_mmsa_unaligned_keeps_each_modalitys_own_length(tmp_path, step):
     assert "not aligned" in described["notes"][0]
 
 
-def test_without_lengths_unaligned_modalities_start_at_their_own_first_frame(tmp_path, step):
+def test_without_lengths_unaligned_modalities_start_at_their_first_frame(tmp_path, step):
     splits = content({"audio": 8, "vision": 7, "text": 6}, np.random.default_rng(4))
     for name, split in splits.items():
         split["labels"] = sentiments(SPLITS[name])[:, None, None]
@@ -129,7 +129,7 @@ def test_without_lengths_unaligned_modalities_start_at_their_own_first_frame(tmp
 
 
 def test_a_variant_can_be_named(tmp_path, step):
-    """A file with both sorts of labels: the key decides, MMSA's otherwise being preferred to none."""
+    """In a file with both types of labels, the option decides."""
     splits = mmsa(content(dict.fromkeys(("audio", "vision", "text"), 6), np.random.default_rng(5)))
     for name, split in splits.items():
         split["labels"] = -sentiments(SPLITS[name])[:, None, None]
@@ -159,7 +159,7 @@ def test_a_variant_can_be_named(tmp_path, step):
         ("id", 5, "train.id: holds a int. Ids must be a list or an array of text"),
     ],
 )
-def test_bad_unaligned_files_are_named(tmp_path, step, key, value, said):
+def test_invalid_unaligned_files_are_named(tmp_path, step, key, value, said):
     splits = mmsa(content({"audio": 11, "vision": 9, "text": 6}, np.random.default_rng(6)))
     splits["train"][key] = value
     assert said in step.refuse(save(tmp_path, splits), "mosei_pickle")

@@ -1,4 +1,4 @@
-"""Corpora in which one thing was replaced by junk are read, or refused in one line with nothing written."""
+"""Corpora with one value replaced by junk are read, or refused in one message without output."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def mutate_hdf5(draw: random.Random, path: Path) -> None:
         file.visit(names.append)
         name, junk = draw.choice(names), draw.choice([*JUNK, "a group", "lists"])
         del file[name]
-        with contextlib.suppress(TypeError, ValueError, OverflowError, UnicodeError):  # else it is missing
+        with contextlib.suppress(TypeError, ValueError, OverflowError, UnicodeError):  # otherwise it is missing
             if isinstance(junk, str) and junk == "a group":
                 file.create_group(name)
             elif isinstance(junk, str) and junk == "lists":
@@ -132,7 +132,7 @@ def makers(tiny, mosei: dict, arrays: Arrays) -> dict[str, Make]:
 @pytest.mark.parametrize(
     "layout", ["mosei_pickle", pytest.param("ragged_hdf5", marks=pytest.mark.ci), "iemocap_mmin", "csd", "npy_folder"]
 )
-def test_a_mutated_corpus_is_read_or_refused_in_one_line(makers, tmp_path, monkeypatch, layout):
+def test_a_mutated_corpus_is_read_or_ends_in_one_message(makers, tmp_path, monkeypatch, layout):
     settings = json.dumps({"dataset": "mutant", "layout": layout, "synthetic": True})
     outcomes = set()
     for number in range(MUTANTS):

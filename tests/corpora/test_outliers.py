@@ -1,4 +1,4 @@
-"""Numbers that were put in the place of infinities: those that are known count as infinite, others are warned of."""
+"""Replacements of infinities: known ones count as infinite, others give a warning."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_the_extremes_of_float_types_count_as_infinite(extreme, dtype):
     assert counts == {"nan": 0, "+inf": 1, "-inf": 1}
 
 
-def test_what_nan_to_num_leaves_counts_as_infinite():
+def test_the_result_of_nan_to_num_counts_as_infinite():
     faults = [np.inf, -np.inf]
     stored = [np.nan_to_num(np.array(faults, dtype)) for dtype in (np.float16, np.float32, np.float64)]
     stored += [torch.nan_to_num(torch.tensor(faults, dtype=torch.bfloat16)).float().numpy()]
@@ -47,7 +47,7 @@ def test_other_large_values_are_kept(value):
     assert repair(np.array([value], np.float64))[0].tolist() == [np.float32(value)]
 
 
-def test_an_integer_is_no_extreme_of_a_float_type():
+def test_an_integer_is_not_an_extreme_of_a_float_type():
     assert repair(np.array([65504, 3], np.uint16))[0].tolist() == [65504, 3]
     assert all_finite(np.array([65504]))
 
@@ -56,7 +56,7 @@ def test_an_utterance_is_not_standardised_with_an_extreme():
     frames = np.array([[1, 1], [2, 2], [3, -3.4e38]], np.float32)
     standardised = standardise(frames)
     assert np.isfinite(standardised[:, 0]).all()
-    assert not np.isfinite(standardised[:, 1]).any()  # as with -inf in its place
+    assert not np.isfinite(standardised[:, 1]).any()  # as for -inf
     assert frames[2, 1] == np.float32(-3.4e38)
 
 
@@ -74,7 +74,7 @@ def test_a_release_with_an_extreme_among_its_statistics_is_refused(iemocap, step
     assert "6 finite numbers" in step.refuse(iemocap, "iemocap_mmin")
 
 
-def test_extremes_in_a_corpus_change_neither_its_variance_nor_its_noise_level(mosei, step, tmp_path):
+def test_extremes_change_neither_variance_nor_noise_level(mosei, step, tmp_path):
     path = tmp_path / "repaired.pkl"
     mosei["train"]["audio"][3, 4, 1] = -np.inf
     path.write_bytes(pickle.dumps(mosei))
@@ -88,11 +88,11 @@ def test_extremes_in_a_corpus_change_neither_its_variance_nor_its_noise_level(mo
         assert described["warnings"] == infinite["warnings"]
 
 
-# Values that nobody can know for faults
+# Values that may be valid
 
 
 @pytest.mark.parametrize("lowest", [-1e30, -9999, 4000])
-def test_a_handful_of_values_that_makes_most_of_the_variance_is_warned_of(mosei, step, tmp_path, lowest):
+def test_a_few_values_that_make_most_of_the_variance_give_a_warning(mosei, step, tmp_path, lowest):
     path = tmp_path / "odd.pkl"
     mosei["valid"]["vision"][2, 5, :3] = lowest
     path.write_bytes(pickle.dumps(mosei))
@@ -104,7 +104,7 @@ def test_a_handful_of_values_that_makes_most_of_the_variance_is_warned_of(mosei,
 
 @pytest.mark.parametrize("fill", [-999.0, -9999.0, 1e20, 9.96921e36, -1e4])
 @pytest.mark.parametrize("standardised", [False, True])
-def test_a_value_that_stands_for_many_missing_ones_is_warned_of(fill, standardised):
+def test_a_value_that_marks_missing_ones_gives_a_warning(fill, standardised):
     random = np.random.default_rng(0)
     frames = random.normal(size=(5000, 30)).astype(np.float32)
     missing = random.random(5000) < 0.1
@@ -116,10 +116,10 @@ def test_a_value_that_stands_for_many_missing_ones_is_warned_of(fill, standardis
     assert told.startswith(f"Modality v: {30 * missing.sum()} of 150000 values are {np.float32(fill):.4g}, far from")
 
 
-def test_a_standardised_modality_is_warned_of_by_dimension(iemocap, step):
+def test_warnings_of_a_standardised_modality_are_per_dimension(iemocap, step):
     with h5py.File(iemocap / "A/comparE.h5", "r+") as file:
         names = list(file)
-        for name in names:  # long enough for one value to be a handful
+        for name in names:  # long enough to allow one outlier
             frames = np.tile(file[name][()], (8, 1)) + np.random.default_rng(0).normal(size=(1, 6))
             del file[name]
             file[name] = frames
@@ -131,7 +131,7 @@ def test_a_standardised_modality_is_warned_of_by_dimension(iemocap, step):
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_outliers_are_those_of_a_search_through_all_values(seed):
+def test_outliers_equal_a_search_through_all_values(seed):
     random = np.random.default_rng(seed)
     frames = (random.standard_t(1.2, (3000, 5)) * [1, 3, 1, 1, 9] + [0, 40, 0, -5, 0]).astype(np.float32)
     found = Outliers()
@@ -149,7 +149,7 @@ def test_outliers_are_those_of_a_search_through_all_values(seed):
 
 
 @pytest.mark.parametrize("draw", ["normal", "laplace", "sparse", "clipped", "one-hot", "counts"])
-def test_ordinary_features_are_not_warned_of(draw):
+def test_ordinary_features_give_no_warning(draw):
     random = np.random.default_rng(0)
     frames = {
         "normal": random.normal(3, 2, (500, 8)),
@@ -165,7 +165,7 @@ def test_ordinary_features_are_not_warned_of(draw):
         assert found.warnings("a", Moments.of(frames, typical_frame(frames)), standardised) == []
 
 
-def test_add_noise_warns_too(tmp_path, monkeypatch, capsys):
+def test_add_noise_warns(tmp_path, monkeypatch, capsys):
     values = np.random.default_rng(0).normal(size=(50, 10, 4)).astype(np.float32)
     values[3, 2, 1] = -1e20
     np.save(tmp_path / "x.npy", values)

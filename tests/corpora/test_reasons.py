@@ -1,4 +1,4 @@
-"""Messages about a corpus hold what was dropped, how its files were understood, and the places of what is twice."""
+"""Messages about a corpus list dropped utterances, the interpretation of its files, and positions of repeated ids."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def save(folder, content: dict):
     return path
 
 
-def test_an_empty_split_comes_with_what_was_dropped(mosei, tmp_path, step):
+def test_the_message_on_an_empty_split_lists_dropped_utterances(mosei, tmp_path, step):
     count = len(mosei["train"]["id"])
     mosei["train"]["text"][:] = 0
     said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
@@ -22,8 +22,8 @@ def test_an_empty_split_comes_with_what_was_dropped(mosei, tmp_path, step):
     assert f"{count} dropped: text sums to 0." in said or f"{count + 1} dropped: text sums to 0." in said
 
 
-def test_a_split_of_one_class_comes_with_the_rule_of_its_labels(mosei, tmp_path, step):
-    """Labels 0 and 1 in the place of sentiments are all positive."""
+def test_the_message_on_a_split_of_one_class_gives_the_rule_of_the_labels(mosei, tmp_path, step):
+    """Labels 0 and 1 used as sentiments are all positive."""
     for split in mosei.values():
         split["labels"] = (split["labels"] >= 0).astype(float)
     mosei["train"]["labels"][0] = -1
@@ -32,7 +32,7 @@ def test_a_split_of_one_class_comes_with_the_rule_of_its_labels(mosei, tmp_path,
     assert "0 = negative (sentiment below 0), 1 = positive (0 and above); sentiments range from -1 to 1." in said
 
 
-def test_a_corpus_of_one_class_comes_with_it_too(mosei, tmp_path, step):
+def test_the_message_on_a_corpus_of_one_class_gives_the_rule_of_the_labels(mosei, tmp_path, step):
     for split in mosei.values():
         split["labels"] = (split["labels"] >= 0).astype(float)
     said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
@@ -41,7 +41,7 @@ def test_a_corpus_of_one_class_comes_with_it_too(mosei, tmp_path, step):
 
 
 @pytest.mark.parametrize(("other", "place"), [("train", "train"), ("valid", "val"), ("test", "test")])
-def test_an_id_that_is_twice_comes_with_file_and_splits(mosei, tmp_path, step, other, place):
+def test_the_message_on_a_repeated_id_names_file_and_splits(mosei, tmp_path, step, other, place):
     mosei[other]["id"] = [*mosei[other]["id"]]
     mosei[other]["id"][-1] = mosei["train"]["id"][0]
     said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
@@ -50,7 +50,7 @@ def test_an_id_that_is_twice_comes_with_file_and_splits(mosei, tmp_path, step, o
 
 
 @pytest.mark.parametrize("writer", [write_folder, write_hdf5])
-def test_ids_that_are_twice_in_a_table_come_with_their_rows(tmp_path, step, arrays, writer):
+def test_the_message_on_repeated_ids_of_a_table_names_their_rows(tmp_path, step, arrays, writer):
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     arrays.columns["id"][7] = arrays.columns["id"][2]
     arrays.columns["id"][29] = arrays.columns["id"][16]
@@ -61,7 +61,7 @@ def test_ids_that_are_twice_in_a_table_come_with_their_rows(tmp_path, step, arra
     assert "(2 such ids)" in said
 
 
-def test_missing_folds_come_with_how_folds_were_made(tmp_path, step, arrays):
+def test_the_message_on_missing_folds_gives_their_origin(tmp_path, step, arrays):
     path = write_folder(tmp_path / "corpus", arrays)
     said = step.refuse(path, "npy_folder", folds=7, options={"protocol": "leave_one_group_out"})
     assert "Folds: 6, one speaker left out in each" in said

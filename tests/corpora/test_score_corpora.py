@@ -1,4 +1,4 @@
-"""Corpora whose target is a score: every layout that has scores against the numbers written, and what is refused."""
+"""Corpora with the target score: layouts with scores return the written numbers; invalid ones are refused."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def test_a_numeric_column_of_labels_is_kept_exactly(tmp_path, step, scored, layo
 
 
 @each_layout
-def test_numbers_of_a_classification_corpus_that_are_scores_are_refused_with_the_key(tmp_path, step, scored, layout):
+def test_scores_in_a_classification_corpus_are_refused_with_the_key(tmp_path, step, scored, layout):
     said = step.refuse(WRITERS[layout](tmp_path / "corpus", scored), layout, dims=DIMS)
     assert "datasets.tiny.target: score" in said
 
 
-def test_twenty_one_whole_numbers_are_refused_and_can_be_named_as_classes(tmp_path, step, scored):
+def test_twenty_one_integers_are_refused_unless_named_as_classes(tmp_path, step, scored):
     scored.columns["label"] = [*range(21), *range(9)]
     path = WRITERS["npy_folder"](tmp_path / "corpus", scored)
     said = step.refuse(path, "npy_folder", dims=DIMS)
@@ -62,14 +62,14 @@ def test_twenty_one_whole_numbers_are_refused_and_can_be_named_as_classes(tmp_pa
         assert len(corpus.classes) == 20
 
 
-def test_whole_numbers_with_gaps_are_refused_with_the_key_too(tmp_path, step, scored):
+def test_integers_with_gaps_are_refused_with_the_key(tmp_path, step, scored):
     scored.columns["label"] = [3 * number for number in range(30)]
     said = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS)
     assert "30 different numbers" in said
     assert "datasets.tiny.target: score" in said
 
 
-def test_stratified_folds_have_alike_scores(tmp_path, scored):
+def test_stratified_folds_have_similar_scores(tmp_path, scored):
     path = WRITERS["npy_folder"](tmp_path / "corpus", scored)
     del scored.columns["split"]
     settings = CorpusSettings.from_mapping(
@@ -89,13 +89,13 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("fault", BROKEN)
-def test_a_label_that_is_no_score_is_refused(tmp_path, step, scored, fault):
+def test_a_label_that_is_not_a_score_is_refused(tmp_path, step, scored, fault):
     scored.columns["label"][3], message = BROKEN[fault]
     said = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS, target="score")
     assert message in said
 
 
-def test_a_split_with_one_score_only_is_refused(tmp_path, step, scored):
+def test_a_split_with_a_single_score_is_refused(tmp_path, step, scored):
     scored.columns["label"][15:20] = [1.5] * 5
     said = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS, target="score")
     assert "the val split has fewer than 2 different scores: all of its 5 utterances are 1.5" in said
@@ -121,7 +121,7 @@ def table(path: Path, rows: dict[str, object], header: tuple[str, str] = ("id", 
 
 
 def two_valued(tmp_path: Path) -> tuple[Path, dict[str, object]]:
-    """A pickle that knows only -1 and 1, and a table of scores of its utterances and of one more."""
+    """Write a pickle with labels -1 and 1, and a table of scores of its utterances and one more."""
     splits = content(dict.fromkeys(("audio", "vision", "text"), 6), np.random.default_rng(0))
     for split in splits.values():
         split["labels"] = np.resize([-1.0, 1.0], len(split["id"]))
@@ -162,14 +162,14 @@ TABLES = {
 
 
 @pytest.mark.parametrize("fault", TABLES)
-def test_a_table_that_does_not_fit_is_refused(tmp_path, step, fault):
+def test_a_table_that_does_not_match_is_refused(tmp_path, step, fault):
     path, rows = two_valued(tmp_path)
     change, message = TABLES[fault]
     table(tmp_path / "s.csv", change(rows))
     assert message in step.refuse(path, "mosei_pickle", target="score", options={"scores": "s.csv"})
 
 
-def test_a_table_that_is_missing_or_has_other_columns_is_refused(tmp_path, step):
+def test_a_missing_table_or_one_with_other_columns_is_refused(tmp_path, step):
     path, rows = two_valued(tmp_path)
     given = {"target": "score", "options": {"scores": "s.csv"}}
     assert "s.csv: no such file. Correct the layout's option 'scores'" in step.refuse(path, "mosei_pickle", **given)
@@ -200,7 +200,7 @@ def test_the_real_scores_agree_with_the_signs_of_the_real_pickle():
         assert {split: len(rows) for split, rows in corpus.folds[1].items()} == {"train": 1228, "val": 219, "test": 752}
 
 
-def test_the_store_of_classes_has_no_new_entry(tmp_path, step, arrays):
+def test_the_store_of_classes_has_no_entry_for_the_target(tmp_path, step, arrays):
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     step.build(WRITERS["npy_folder"](tmp_path / "corpus", arrays), "npy_folder", dims=DIMS)
     with h5py.File(step.output) as file:

@@ -1,4 +1,4 @@
-"""The feature store holds what the corpus has, and statistics that a naive computation confirms."""
+"""The feature store contains the corpus and statistics equal to a naive computation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def stored(request, tiny, tmp_path_factory):
             yield corpus, settings, store
 
 
-def test_a_store_gives_back_the_corpus(stored):
+def test_a_store_returns_the_corpus(stored):
     corpus, _settings, store = stored
     assert (store.ids, store.speakers, store.classes) == (corpus.ids, corpus.speakers, corpus.classes)
     assert (store.dims, store.sources) == (corpus.dims, {"file": "digest"})
@@ -48,7 +48,7 @@ def test_a_store_gives_back_the_corpus(stored):
             assert store.offset(m)[index + 1] - store.offset(m)[index] == len(expected)
 
 
-def test_both_variances_are_those_over_all_elements_in_the_corruption_space(stored):
+def test_both_variances_are_over_all_elements_in_the_corruption_space(stored):
     _corpus, settings, store = stored
     for m in MODALITIES:
         frames = store.values(m)[()].astype(np.float64)
@@ -63,7 +63,7 @@ def test_both_variances_are_those_over_all_elements_in_the_corruption_space(stor
         assert store.variance(m, "valid_frames") == pytest.approx(frames[kept].var(), rel=1e-6)
 
 
-def test_normalisation_is_the_releases_own_and_else_that_of_the_training_split(iemocap, tmp_path):
+def test_normalisation_comes_from_the_release_or_the_training_split(iemocap, tmp_path):
     settings = CorpusSettings.from_mapping({"dataset": "tiny", "layout": "iemocap_mmin"})
     with h5py.File(iemocap / "A/comparE_mean_std.h5", "r+") as file:
         file["3/mean"][...] = 7
@@ -93,13 +93,13 @@ def test_a_constant_dimension_has_deviation_one(iemocap, tmp_path):
         assert store.variance("a", "stored") == pytest.approx(5 / 6)
 
 
-# Corpora made by hand, with folds, lengths and faults of every kind ---------------------------------------------------
+# Generated corpora with folds, lengths and defects of every kind ------------------------------------------------------
 
 COUNT = 60
 
 
 def frames_of(modality: str, index: int) -> np.ndarray:
-    """(1 to 40, 3) frames: a float64 of very different scales, v and l float32 with zero frames at the end."""
+    """Return (1 to 40, 3) frames: a float64 of very different scales, v and l float32 with zero frames at the end."""
     random = np.random.default_rng([index, "avl".index(modality)])
     frames = random.standard_normal((int(random.integers(1, 41)), 3)) * [1, 1e3, 1e-2] + [5, -1e5, 0]
     if modality == "a":
@@ -109,7 +109,7 @@ def frames_of(modality: str, index: int) -> np.ndarray:
 
 
 def made_corpus(features=frames_of, **given: object) -> Corpus:
-    """A corpus of ``COUNT`` utterances with four folds of random training utterances."""
+    """Return a corpus of ``COUNT`` utterances with four folds of random training utterances."""
     random = np.random.default_rng(1)
     folds = {}
     for number in range(1, 5):
@@ -134,14 +134,14 @@ def write_made(path: Path, corpus: Corpus, standardize: tuple[str, ...] = ("a", 
     return path
 
 
-def test_settings_made_by_hand_standardise_nothing_unless_told(tmp_path):
+def test_settings_standardise_nothing_by_default(tmp_path):
     write_store(made_corpus(), CorpusSettings("made", "iemocap_mmin"), tmp_path / "x.h5")
     with FeatureStore(tmp_path / "x.h5") as store:
         assert {store.corruption_space(m) for m in MODALITIES} == {None}
         assert {store.normalisation(store.folds[0], m) for m in MODALITIES} == {None}
 
 
-def test_the_statistics_of_every_fold_are_those_of_its_training_frames(tmp_path):
+def test_the_statistics_of_a_fold_are_those_of_its_training_frames(tmp_path):
     with FeatureStore(write_made(tmp_path / "x.h5", made_corpus())) as store:
         for m in ("a", "l"):
             for number in store.folds:
@@ -153,7 +153,7 @@ def test_the_statistics_of_every_fold_are_those_of_its_training_frames(tmp_path)
         assert store.normalisation(1, "v") is None
 
 
-def test_a_run_of_utterances_fills_its_block_and_a_long_utterance_is_a_run_of_its_own():
+def test_runs_of_utterances_fill_blocks_and_a_long_utterance_is_a_run_by_itself():
     offset = np.cumsum([0, 3, 4, 1, 20, 2, 2, 2, 5])
     assert list(utterance_blocks(offset, 8)) == [(0, 3), (3, 4), (4, 7), (7, 8)]
     assert list(utterance_blocks(offset, 7)) == [(0, 2), (2, 3), (3, 4), (4, 7), (7, 8)]
@@ -161,7 +161,7 @@ def test_a_run_of_utterances_fills_its_block_and_a_long_utterance_is_a_run_of_it
     assert list(utterance_blocks(offset, 100)) == [(0, 8)]
 
 
-# In a block stand: less than an utterance, one or a few, some, exactly the first seven of a, everything.
+# A block contains less than an utterance, one or a few, some, exactly the first seven of a, or everything.
 @pytest.mark.parametrize("frames", [1, 10, 50, int(sum(len(frames_of("a", i)) for i in range(7))), 10**6])
 def test_the_size_of_the_blocks_does_not_matter(tmp_path, monkeypatch, frames):
     whole = write_made(tmp_path / "whole.h5", made_corpus())
@@ -194,7 +194,7 @@ def test_constant_dimensions_and_utterances_of_zeros_are_counted_after_repair(tm
 
 @pytest.mark.parametrize("value", [np.nan, 0.0, 7.25])
 @pytest.mark.parametrize("standardize", [(), ("v",)])
-def test_a_modality_that_is_the_same_everywhere_is_refused_and_nothing_is_written(tmp_path, value, standardize):
+def test_a_constant_modality_is_refused_and_nothing_is_written(tmp_path, value, standardize):
     def features(modality: str, index: int) -> np.ndarray:
         frames = frames_of(modality, index)
         return np.full_like(frames, value) if modality == "v" else frames
@@ -204,7 +204,7 @@ def test_a_modality_that_is_the_same_everywhere_is_refused_and_nothing_is_writte
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_the_reader_has_normalised_is_not_standardised_again(tmp_path):
+def test_modalities_normalised_by_the_reader_are_not_standardised_again(tmp_path):
     with FeatureStore(write_made(tmp_path / "x.h5", made_corpus(normalised=("a",)))) as store:
         assert store.normalisation(1, "a") is None
         assert store.corruption_space("a") is None
@@ -225,7 +225,7 @@ def test_an_utterance_of_another_shape_than_declared_is_refused_and_nothing_is_w
 # Damage ---------------------------------------------------------------------------------------------------------------
 
 
-def test_a_dim_missing_fold_or_another_file_is_a_clear_error(stored, tmp_path):
+def test_an_invalid_store_is_a_clear_error(stored, tmp_path):
     with pytest.raises(DataError, match="no fold 99"):
         stored[2].fold(99)
     whole = stored[2].path.read_bytes()

@@ -1,4 +1,4 @@
-"""A feature store of any corpus gives it back, repaired, with NumPy's statistics, however it was cut into blocks."""
+"""A feature store returns any corpus, repaired, with NumPy's statistics, for any size of blocks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Made:
     folds: dict[int, dict[str, np.ndarray]]
 
     def corpus(self) -> Corpus:
-        """What a reader would return."""
+        """Return the corpus like a reader."""
         return Corpus(
             ids=self.ids,
             labels=np.arange(len(self.ids)) % 2,
@@ -47,7 +47,7 @@ class Made:
         )
 
     def stored(self, modality: str) -> list[np.ndarray]:
-        """Every utterance as float32 with 0 in place of what is not finite, one value at a time."""
+        """Return utterances as float32 with non-finite values replaced by 0, one value at a time."""
         return [
             np.array([[float(as_float32(x)) if np.isfinite(as_float32(x)) else 0.0 for x in row] for row in values])
             for values in self.frames[modality]
@@ -98,7 +98,7 @@ def path(tmp_path_factory):
 
 
 @given(corpora(), st.integers(1, 120), st.sets(st.sampled_from(MODALITIES)))
-def test_a_store_gives_back_any_corpus_with_the_statistics_of_its_frames(path, made, block, standardised):
+def test_a_store_returns_any_corpus_with_the_statistics_of_its_frames(path, made, block, standardised):
     stored = {m: made.stored(m) for m in MODALITIES}
     everything = {m: np.concatenate(stored[m]) for m in MODALITIES}
     given_as = CorpusSettings("made", "x", standardize=tuple(standardised))
@@ -127,7 +127,7 @@ def test_a_store_gives_back_any_corpus_with_the_statistics_of_its_frames(path, m
                     assert found is None
                     continue
                 training = np.concatenate([stored[m][index] for index in fold["train"]])
-                # Sums of squares are of distances to a frame that a fold may lie far from.
+                # Sums of squares are of distances to a frame that may be far from those of a fold.
                 far = np.abs(frames).max()
                 np.testing.assert_allclose(found[0], training.mean(axis=0), rtol=1e-9, atol=1e-13 * far)
                 np.testing.assert_allclose(found[1] ** 2, spread(training) ** 2, rtol=1e-9, atol=1e-13 * far**2)
@@ -135,7 +135,7 @@ def test_a_store_gives_back_any_corpus_with_the_statistics_of_its_frames(path, m
 
 @settings(max_examples=8)
 @given(corpora())
-def test_a_store_read_as_a_corpus_of_its_own_makes_the_same_store(path, made):
+def test_a_store_read_as_a_corpus_makes_the_same_store(path, made):
     first = CorpusSettings("made", "x", standardize=())
     assume(all(len({tuple(row) for row in np.concatenate(made.stored(m)).tolist()}) > 1 for m in MODALITIES))
     write_store(made.corpus(), first, path)
@@ -157,7 +157,7 @@ TYPES = st.sampled_from([np.float16, np.float32, np.float64, np.int8, np.int64, 
 
 
 @given(TYPES.flatmap(lambda kind: arrays(kind, st.tuples(st.integers(0, 4), st.integers(1, 3)))))
-def test_values_of_any_type_are_repaired_one_by_one_and_stay_as_they_are_themselves(values):
+def test_values_of_any_type_are_repaired_without_changing_the_input(values):
     before = values.copy()
     repaired, counts = repair(values)
     assert (repaired.dtype, repaired.shape) == (np.float32, values.shape)
@@ -169,7 +169,7 @@ def test_values_of_any_type_are_repaired_one_by_one_and_stay_as_they_are_themsel
 
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=20), st.integers(1, 40))
-def test_blocks_of_utterances_are_a_partition_and_no_longer_one_would_have_fitted(lengths, most):
+def test_blocks_partition_the_utterances_and_are_as_long_as_possible(lengths, most):
     blocks = list(utterance_blocks(np.cumsum([0, *lengths]), most))
     assert [index for first, last in blocks for index in range(first, last)] == list(range(len(lengths)))
     for first, last in blocks:

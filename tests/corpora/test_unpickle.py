@@ -1,4 +1,4 @@
-"""The restricted unpickler reads plain data and runs nothing."""
+"""The restricted unpickler reads plain data and executes nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIMIT = 2**20
 
 
 class Reduce:
-    """Pickles as a call of ``function`` with ``arguments``."""
+    """An object that pickles as a call of ``function`` with ``arguments``."""
 
     def __init__(self, function, *arguments):
         self._call = function, arguments
@@ -34,7 +34,7 @@ def load(folder: Path, content: bytes) -> object:
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_arrays_of_every_protocol_and_type_come_back_equal(tmp_path, protocol):
+def test_arrays_of_every_protocol_and_type_are_read_unchanged(tmp_path, protocol):
     stored = {
         "float32": np.arange(12, dtype=np.float32).reshape(3, 4),
         "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
@@ -57,7 +57,7 @@ def test_pickles_of_numpy_before_version_2_are_read(tmp_path):
     np.testing.assert_array_equal(load(tmp_path, content), [0, 1, 2])
 
 
-def test_object_arrays_are_read_if_they_hold_text_only(tmp_path):
+def test_object_arrays_of_text_are_read(tmp_path):
     names = load(tmp_path, pickle.dumps(np.array([["a", b"b"]], dtype=object)))
     assert names.tolist() == [["a", "b"]]
     with pytest.raises(DataError, match="Python objects"):
@@ -80,7 +80,7 @@ def malicious(marker: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", list(malicious("x")))
-def test_a_pickle_that_asks_for_anything_else_is_refused_by_name_and_runs_nothing(tmp_path, name):
+def test_a_pickle_with_any_other_name_is_refused_and_runs_nothing(tmp_path, name):
     marker = tmp_path / "executed"
     with pytest.raises(DataError, match=rf"asks for {name.replace('.', '[.]')}; refused"):
         load(tmp_path, malicious(str(marker))[name])
@@ -96,7 +96,7 @@ def test_a_nested_call_below_an_allowed_one_is_refused(tmp_path):
     assert not marker.exists()
 
 
-def test_the_stand_ins_cannot_be_altered_or_returned(tmp_path):
+def test_stand_ins_cannot_be_changed_or_returned(tmp_path):
     altered = b"c_codecs\nencode\n}S'_function'\nS'x'\nsb."
     with pytest.raises(DataError, match="sets the state of a function"):
         load(tmp_path, altered)
@@ -114,6 +114,6 @@ def test_damaged_pickles_are_named(tmp_path, content):
         load(tmp_path, content)
 
 
-def test_a_file_above_the_limit_is_refused_unread(tmp_path):
+def test_a_file_above_the_limit_is_refused_without_reading(tmp_path):
     with pytest.raises(DataError, match="more than the limit"):
         load(tmp_path, pickle.dumps(b"x" * (LIMIT + 1)))

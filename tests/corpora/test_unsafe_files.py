@@ -1,4 +1,4 @@
-"""Files that lie, lead elsewhere or attack: each ends in one line that names the file, with nothing written or run.
+"""Invalid and malicious files end in one message that names the file, with nothing written or executed.
 
 The other bad inputs stand beside what they are faults of: lists and labels in test_build_features.py, tables and ragged
 files in test_generic_layouts.py, lengths in test_mosei_variants.py, sequences in test_csd.py, pickles' opcodes in
@@ -33,7 +33,7 @@ def first_name(folder: Path) -> str:
 
 
 def in_vision(change: Callable[[h5py.File, str, Path], None]) -> Callable[[Path], None]:
-    """A change of the first utterance of the visual features."""
+    """Return a change of the first utterance of the visual features."""
 
     def damage(folder: Path) -> None:
         name = first_name(folder)
@@ -74,9 +74,9 @@ def huge_shape(file: h5py.File, name: str, _folder: Path) -> None:
 
 
 def huge_but_stored(file: h5py.File, name: str, _folder: Path) -> None:
-    """Within the ratio of compression, but more than is read at once."""
+    """Write an array within the compression ratio that exceeds the limit of one read."""
     stored = file.create_dataset(name, (60_000_000, 5), np.float32, chunks=(2_000_000, 5), compression="gzip")
-    # Compressed once and stored thirty times: the file is the same, and made in a moment.
+    # Compress once and store thirty times, which is fast.
     block = zlib.compress(bytes(2_000_000 * 5 * 4))
     for start in range(0, len(stored), 2_000_000):
         stored.id.write_direct_chunk((start, 0), block)
@@ -109,7 +109,7 @@ def as_time(file: h5py.File, name: str, _folder: Path) -> None:
 
 
 def broken_chunk(folder: Path) -> None:
-    """Compressed values overwritten with rubbish: the file opens, the values cannot be read."""
+    """Overwrite compressed values with junk: the file opens, but the values cannot be read."""
     name = first_name(folder)
     with h5py.File(folder / VISION, "r+") as file:
         del file[name]
@@ -122,7 +122,7 @@ def broken_chunk(folder: Path) -> None:
 
 
 def npy(shape: tuple, dtype: str, content: bytes) -> bytes:
-    """A .npy file with any header."""
+    """Return a .npy file with any header."""
     header = repr({"descr": dtype, "fortran_order": False, "shape": shape}).encode() + b"\n"
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + content
 
@@ -213,7 +213,7 @@ def test_an_unsafe_or_damaged_file_of_iemocap_is_named(iemocap, step, name):
 
 
 class Call:
-    """Pickles as a call of ``function`` with ``arguments``."""
+    """An object that pickles as a call of ``function`` with ``arguments``."""
 
     def __init__(self, function: Callable, *arguments: object) -> None:
         self._call = function, arguments
@@ -269,7 +269,7 @@ def test_an_unsafe_pickle_is_refused_and_runs_nothing(tmp_path, step, name):
 
 
 def test_a_pickle_above_the_limit_is_refused(tmp_path, step, monkeypatch):
-    # The digest of a gibibyte of nothing takes seconds, and is not what is looked at here.
+    # The digest of a gibibyte takes seconds and is not tested here.
     monkeypatch.setattr(build_features, "file_digest", lambda _path: "digest")
     path = tmp_path / "corpus.pkl"
     with path.open("wb") as stream:
@@ -279,7 +279,7 @@ def test_a_pickle_above_the_limit_is_refused(tmp_path, step, monkeypatch):
 
 @contextlib.contextmanager
 def as_nobody(folder: Path) -> Iterator[None]:
-    """The rights of a user who owns nothing, if the tests run as root, for whom no file is closed."""
+    """Run as an unprivileged user if the tests run as root, for whom permissions do not apply."""
     for parent in [folder, *folder.parents]:
         if parent.stat().st_mode & 0o005 != 0o005:
             parent.chmod(parent.stat().st_mode | 0o055)
@@ -294,7 +294,7 @@ def as_nobody(folder: Path) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("name", ["A/comparE.h5", "A", "target/2/tst_label.npy"])
-def test_a_file_that_may_not_be_read_is_named(iemocap, step, name):
+def test_a_file_without_read_permission_is_named(iemocap, step, name):
     step.output.parent.mkdir()
     step.output.parent.chmod(0o777)
     (iemocap / name).chmod(0)

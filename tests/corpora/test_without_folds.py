@@ -1,4 +1,4 @@
-"""Noise needs no folds: ``add_noise.py`` reads every layout without what only folds and speakers are read from."""
+"""Noise needs no folds: ``add_noise.py`` reads every layout without the files and columns of folds and speakers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from nmer.errors import ConfigError, DataError
 
 @pytest.fixture
 def corrupt(tmp_path, monkeypatch) -> Callable[..., dict[str, np.ndarray]]:
-    """Runs the command on a corpus; returns utterance -> noisy frames of modality a."""
+    """Return a function that runs the command on a corpus and returns utterance -> noisy frames of modality a."""
 
     def run(source: Path, layout: str, *further: str) -> dict[str, np.ndarray]:
         output = tmp_path / "noisy.h5"
@@ -45,7 +45,7 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
 
 @pytest.mark.parametrize("layout", WRITERS)
 @pytest.mark.parametrize("standardised", ["[]", '["a", "v"]'])
-def test_a_table_of_ids_and_labels_is_enough(tmp_path, arrays, corrupt, layout, standardised):
+def test_a_table_of_ids_and_labels_is_sufficient(tmp_path, arrays, corrupt, layout, standardised):
     further = ("--layout-settings", f'{{"standardize": {standardised}}}')
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     expected = corrupt(WRITERS[layout](tmp_path / "whole", arrays), layout, *further)
@@ -54,7 +54,7 @@ def test_a_table_of_ids_and_labels_is_enough(tmp_path, arrays, corrupt, layout, 
 
 
 @pytest.mark.parametrize("protocol", ["leave_one_group_out", "stratified", "given"])
-def test_a_protocol_is_not_followed(tmp_path, arrays, corrupt, protocol):
+def test_the_protocol_is_ignored(tmp_path, arrays, corrupt, protocol):
     del arrays.columns["speaker"]
     settings = f'{{"options": {{"protocol": "{protocol}"}}}}'
     found = corrupt(WRITERS["ragged_hdf5"](tmp_path / "x.h5", arrays), "ragged_hdf5", "--layout-settings", settings)
@@ -75,14 +75,14 @@ def test_sessions_of_iemocap_need_no_numbers(iemocap, corrupt):
 
 
 @pytest.mark.parametrize("splits", [["train"], ["test"], ["train", "valid"]])
-def test_a_pickle_of_some_splits_is_enough(mosei, tmp_path, corrupt, splits):
+def test_a_pickle_with_some_splits_is_sufficient(mosei, tmp_path, corrupt, splits):
     path = tmp_path / "some.pkl"
     path.write_bytes(pickle.dumps({split: mosei[split] for split in splits}))
     found = corrupt(path, "mosei_pickle", "--mode", "exact_abar")
     assert sum(len(mosei[split]["id"]) for split in splits) - len(found) in (0, 1)
 
 
-def test_a_pickle_of_no_split_is_refused(tmp_path, corrupt, capsys):
+def test_a_pickle_without_splits_is_refused(tmp_path, corrupt, capsys):
     path = tmp_path / "none.pkl"
     path.write_bytes(pickle.dumps({"training": {}}))
     with pytest.raises(SystemExit):
@@ -101,7 +101,7 @@ def test_sequences_need_no_lists(tmp_path, corrupt):
     assert {frames.shape[1] for frames in found.values()} == {DIMS["a"]}
 
 
-def test_a_store_of_the_workflow_still_needs_folds(tiny, step):
+def test_a_store_of_the_workflow_needs_folds(tiny, step):
     step.build(tiny["mosei_pickle"], "mosei_pickle")
     with h5py.File(step.output, "r+") as file:
         del file["fold"]
@@ -110,6 +110,6 @@ def test_a_store_of_the_workflow_still_needs_folds(tiny, step):
         FeatureStore(step.output)
 
 
-def test_the_configuration_cannot_do_without_folds():
+def test_the_configuration_requires_folds():
     with pytest.raises(ConfigError, match="needs_folds"):
         CorpusSettings.from_mapping({"dataset": "d", "layout": "csd", "needs_folds": False})

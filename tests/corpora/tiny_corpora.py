@@ -1,4 +1,4 @@
-"""Settings of the smallest corpora that the tests of this folder generate."""
+"""Settings of the smallest generated corpora."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A corpus in memory, and how it is written in the generic layouts, for the tests of this folder."""
+"""A corpus in memory that is written in the generic layouts."""
 
 from __future__ import annotations
 

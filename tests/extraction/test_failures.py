@@ -16,6 +16,7 @@ import h5py
 import pytest
 
 from nmer import command
+from nmer.errors import REMEDIES
 from nmer.extraction.features_file import read_entries
 
 EXTRACTOR = """\
@@ -117,7 +118,7 @@ def test_an_exception_in_a_custom_source_names_its_file(job):
     message = job.run(
         extract_list, settings=json.dumps(settings), root=job.clips, memory=job.folder / "m.json", **outputs
     )
-    assert message == (f"error: {source}: failed for {job.clips}: line 6: KeyError: 'labels'. Correct the source.\n")
+    assert message == (f"error: {source}: failed: line 6: KeyError: 'labels'. Correct the source of utterances.\n")
     assert not any(path.exists() for path in outputs.values())
 
 
@@ -140,8 +141,7 @@ def test_a_full_disk_during_extraction_ends_in_one_message(job, monkeypatch, wri
         fill_disk(patch, written)
         message = job.extract()
     path = getattr(job, name)
-    remedy = "No space left on device. Make room and run again: what is finished is kept."
-    assert message.splitlines()[-1] == f"error: {path}: {remedy}"
+    assert message.splitlines()[-1] == f"error: {path}: No space left on device. {REMEDIES[errno.ENOSPC]}"
     assert "Traceback" not in message
     assert not path.exists()
     assert not job.output.exists()

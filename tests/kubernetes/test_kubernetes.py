@@ -1,4 +1,4 @@
-"""The profile for Kubernetes: its jobs are rendered, checked against Kubernetes' own schemas, and run without it."""
+"""The profile for Kubernetes: jobs are rendered, validated against Kubernetes' schemas, and run without it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROFILE = ("--profile", "workflow/profiles/kubernetes", "--seconds-between-statu
 
 @pytest.fixture
 def kubernetes(tmp_path, monkeypatch) -> Path:
-    """Puts the stand-in for kubectl on PATH; the folder where it keeps what it is given."""
+    """Put the fake kubectl on PATH; return the folder where it stores its input."""
     folder = tmp_path / "given"
     folder.mkdir()
     monkeypatch.setenv("KUBECTL_FOLDER", str(folder))
@@ -30,7 +30,7 @@ def kubernetes(tmp_path, monkeypatch) -> Path:
     return folder
 
 
-def test_every_job_is_valid_asks_for_what_its_rule_declares_and_does_its_work(kubernetes, tmp_path):
+def test_every_job_is_valid_requests_its_resources_and_runs(kubernetes, tmp_path):
     workflow = Workflow(tmp_path / "nmer")
     finished = workflow.snakemake(*PROFILE, *EXPERIMENT, "--until", "train_clean", gpus=1, experiment="cluster")
     assert finished.returncode == 0, finished.stdout + finished.stderr
@@ -53,7 +53,7 @@ def test_every_job_is_valid_asks_for_what_its_rule_declares_and_does_its_work(ku
     assert {asked[0] for asked in gpus} == {"0", "1"}
 
 
-def test_a_volume_that_is_not_named_is_asked_for(kubernetes, tmp_path, monkeypatch):
+def test_a_missing_volume_name_is_refused(kubernetes, tmp_path, monkeypatch):
     monkeypatch.delenv("NMER_VOLUME_CLAIM")
     submit = HERE.parents[1] / "workflow/profiles/kubernetes/submit.sh"
     finished = subprocess.run([submit, "1", "1000", "20", "0", "script"], text=True, capture_output=True, check=False)
@@ -72,7 +72,7 @@ def test_a_volume_that_is_not_named_is_asked_for(kubernetes, tmp_path, monkeypat
         ("", 1, "running"),
     ],
 )
-def test_the_state_of_a_job_is_told_in_every_case(tmp_path, answer, code, said):
+def test_every_state_of_a_job_is_reported(tmp_path, answer, code, said):
     program = tmp_path / "kubectl"
     program.write_text(f"#!/bin/sh\nprintf '{answer}'\nexit {code}\n")
     program.chmod(0o755)

@@ -187,6 +187,18 @@ def test_a_kind_that_writes_into_its_argument_does_not_change_the_callers_featur
     assert (clean == np.eye(5)).all()
 
 
+@pytest.mark.parametrize(
+    ("returned", "stated"), [("shape[2]", ""), ("np.ones(shape)", "mine.power = lambda: (1, 2)[2]")]
+)
+def test_an_exception_in_a_custom_kind_ends_in_one_message(tmp_path, capsys, returned, stated):
+    file = write_kind(tmp_path, returned, stated)
+    with pytest.raises(SystemExit):
+        make_noisy(make_store(tmp_path / "small.h5"), tmp_path, "mine", file=file)
+    line = 7 if returned == "shape[2]" else 8
+    message = f"line {line}: IndexError: tuple index out of range. Correct the noise kind."
+    assert capsys.readouterr().err == f"error: {file}: failed: {message}\n"
+
+
 @pytest.mark.parametrize("power", [0.0, -1.0, float("nan"), float("inf")])
 def test_an_impossible_power_is_refused(tmp_path, power):
     file = write_kind(tmp_path, "generator.standard_normal(shape)", f"mine.power = lambda: float('{power}')")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Run a command inside a private Slurm cluster on this machine: `cluster.py COMMAND...` (Linux, root).
 
-Two nodes with one pretended GPU each, as daemons of Debian's packages munge, slurmctld, slurmd and slurm-client. They
-live in namespaces of their own (mounts, network, host name, processes): the machine's /etc, ports and processes are not
-touched, nothing but loopback is reachable, and everything ends with the command, whose exit status is returned. State
-and logs stand in a temporary folder, which stays only if the command fails.
+Two nodes with one simulated GPU each, run by the daemons of Debian's packages munge, slurmctld, slurmd and
+slurm-client. They run in separate namespaces (mounts, network, host name, processes): /etc, ports and processes of the
+machine are not affected, only loopback is reachable, and everything ends with the command, whose exit status is
+returned. State and logs are in a temporary folder, which is kept only if the command fails.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ MpiDefault=none
 SwitchType=switch/none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-# A job that takes more memory than it asked for is ended, as clusters do by control groups.
+# Kill a job that exceeds its requested memory, as clusters do with control groups.
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=task=1
 JobAcctGatherParams=OverMemoryKill
@@ -61,7 +61,7 @@ SlurmdParameters=config_overrides
 KillWait=2
 # Without accounting, squeue must remember every job of the run.
 MinJobAge=3600
-# A node that was lost comes back by itself.
+# A lost node returns automatically.
 ReturnToService=2
 JobRequeue=0
 GresTypes=gpu
@@ -75,7 +75,7 @@ NODE_LINE = (
 
 
 def main() -> int:
-    """Enter the namespaces, or, called again inside them, bring the cluster up, run the command and end."""
+    """Enter the namespaces; inside them, start the cluster, run the command and exit."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("command", nargs=argparse.REMAINDER, help="command to run in the cluster")
@@ -84,19 +84,19 @@ def main() -> int:
         parser.error("give a command to run in the cluster")
     if not arguments.inside:
         return enter(arguments.command)
-    # As the first process of its namespace this one would ignore the signals that it does not handle.
+    # The first process of a namespace ignores signals without a handler.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, lambda *_: sys.exit(128 + signal.SIGTERM))
     start(arguments.inside)
     command = subprocess.Popen(arguments.command, stdin=subprocess.DEVNULL)
-    # The first process inherits those of killed jobs: until it has reaped them, Slurm takes them for running.
+    # The first process inherits processes of killed jobs. Slurm counts them as running until they are reaped.
     while (ended := os.wait())[0] != command.pid:
         pass
     return os.waitstatus_to_exitcode(ended[1])
 
 
 def enter(command: list[str]) -> int:
-    """Call this program again in namespaces of its own, which end with it."""
+    """Run this program again in new namespaces, which end with it."""
     os.environ["PATH"] = os.pathsep.join([*os.get_exec_path(), "/usr/sbin", "/sbin"])
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing or os.geteuid() != 0:
@@ -118,12 +118,12 @@ def start(folder: Path) -> None:
     """Start the daemons and wait until every node can take jobs."""
     for name in ("etc", "log", "state", "munge", "devices", *(f"spool.{node}" for node in NODES)):
         (folder / name).mkdir()
-    # munge refuses a socket that others could not reach.
+    # munge refuses a socket that other users cannot reach.
     for path in (folder, folder / "munge"):
         path.chmod(0o755)
     make_host(folder)
     write_configuration(folder)
-    # Snakemake's job steps drop SLURM_CONF from their environment: only /etc/slurm is found by them.
+    # Job steps of Snakemake unset SLURM_CONF, so they find only /etc/slurm.
     Path("/etc/slurm").mkdir(exist_ok=True)
     run("mount", "--bind", folder / "etc", "/etc/slurm")
     for name in [name for name in os.environ if name.startswith("SLURM_")]:
@@ -142,9 +142,9 @@ def start(folder: Path) -> None:
 
 
 def make_host(folder: Path) -> None:
-    """Give the namespaces a loopback network and a host name of their own."""
+    """Set up a loopback network and a host name in the namespaces."""
     run("ip", "link", "set", "lo", "up")
-    # Names are looked up only where some address other than 127.0.0.1 is configured.
+    # Names are resolved only if an address other than 127.0.0.1 is configured.
     run("ip", "address", "add", "127.0.0.2/8", "dev", "lo")
     run("hostname", HOST)
     hosts = folder / "etc" / "hosts"
@@ -153,7 +153,7 @@ def make_host(folder: Path) -> None:
 
 
 def write_configuration(folder: Path) -> None:
-    """Write slurm.conf and gres.conf; a pretended GPU is a device file that swallows everything."""
+    """Write slurm.conf and gres.conf; a simulated GPU is a device file that discards its input."""
     lines = [
         NODE_LINE.format(name=node, host=HOST, port=17001 + number, gpus=GPUS_PER_NODE)
         for number, node in enumerate(NODES)
@@ -184,7 +184,7 @@ def daemon(folder: Path, program: str, *arguments: str, name: str | None = None)
 
 
 def states() -> list[str]:
-    """The state of every node; none while the controller does not answer."""
+    """Return the state of every node; empty while the controller does not answer."""
     try:
         answer = subprocess.run(["sinfo", "-h", "-N", "-o", "%T"], capture_output=True, text=True, timeout=5)
     except subprocess.TimeoutExpired:

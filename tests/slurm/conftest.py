@@ -1,4 +1,4 @@
-"""One local run of the experiment, and one on the cluster with what was seen of its jobs, for all tests here."""
+"""Fixtures of the Slurm tests: a local run of the experiment, and an observed run on the cluster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workflow_copy import Workflow
 
 @dataclass
 class SlurmRun:
-    """A finished run on the cluster: where its results are, Slurm's jobs, and what was seen of them meanwhile."""
+    """A finished run on the cluster: its folder, the jobs of Slurm, and observations during the run."""
 
     workflow: SlurmWorkflow
     jobs: list[Job]
@@ -21,7 +21,7 @@ class SlurmRun:
 
 
 def pytest_configure() -> None:
-    """Stop at once outside the cluster: on somebody's real one these tests would take nodes down."""
+    """Exit outside the private cluster: on a real one these tests would take nodes down."""
     if Path("/etc/slurm/slurm.conf").exists() and "ClusterName=pretended" in Path("/etc/slurm/slurm.conf").read_text():
         return
     pytest.exit("tests/slurm runs in a cluster of its own: call `make test-slurm`.", returncode=2)

@@ -1,7 +1,6 @@
-"""Snakemake, asking Slurm for the state of its jobs every second.
+"""Snakemake that polls Slurm every second.
 
-On a cluster one asks rarely, and the plugin asks ever more rarely while no job completes. Here that would be most of
-the time of a test.
+The plugin polls rarely, and more rarely while no job completes, which would be most of the time of a test.
 """
 
 from __future__ import annotations

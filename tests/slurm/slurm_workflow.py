@@ -1,4 +1,4 @@
-"""A copy of the repository that is run on the private cluster, and what is seen of its jobs meanwhile."""
+"""A copy of the repository that runs on the private cluster, and observation of its jobs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from workflow_copy import Workflow
 HERE = Path(__file__).resolve().parent
 EXPERIMENT = ("--configfile", "tests/slurm/experiment.yaml")
 STEPS_ON_A_GPU = ("/scripts/train.py", "/scripts/evaluate.py")
-SECONDS_TO_RUN = 1500  # ten times what an idle machine takes; a job that Slurm has lost would be waited for without end
+SECONDS_TO_RUN = 1500  # ten times the time on an idle machine; Snakemake would wait forever for a job that Slurm lost
 RULES_ON_A_GPU = ("rule_pretrain", "rule_train", "rule_evaluate")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A training or evaluation that runs now: its process, and where Slurm has put it."""
+    """A running training or evaluation: its process and its place in Slurm."""
 
     process: int
     arguments: tuple[str, ...]
@@ -33,7 +33,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Job:
-    """A job as Slurm remembers it; `name` is the rule with its wildcards."""
+    """A job in the records of Slurm; `name` is the rule with its wildcards."""
 
     number: int
     name: str
@@ -45,10 +45,10 @@ class Job:
 
 
 class SlurmWorkflow(Workflow):
-    """A copy of the repository whose Snakemake submits its jobs to the cluster that the tests run in."""
+    """A copy of the repository whose Snakemake submits jobs to the cluster of the tests."""
 
     def submit(self, *arguments: str, profile: str = "workflow/profiles/slurm") -> subprocess.CompletedProcess:
-        """Run the experiment of the tests with a profile, as shipped but for how often Slurm is asked."""
+        """Run the experiment of the tests with a built-in profile that polls Slurm more often."""
         command = [sys.executable, HERE / "impatient_snakemake.py", "--profile", profile, *EXPERIMENT, *arguments]
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         return subprocess.run(
@@ -62,17 +62,17 @@ class SlurmWorkflow(Workflow):
         )
 
 
-# Without an accounting database only squeue knows the jobs, and the cluster's jobs start at once.
+# Without an accounting database only squeue knows the jobs; jobs start immediately.
 SLURM = ("--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "1")
 
 
 def slurm(*command: str) -> list[str]:
-    """The lines that one of Slurm's commands answers."""
+    """Return the output lines of a command of Slurm."""
     return subprocess.run(command, text=True, capture_output=True, check=True).stdout.splitlines()
 
 
 def jobs(*arguments: str) -> list[Job]:
-    """Every job since the cluster came up, oldest first, unless the arguments choose."""
+    """Return all jobs since the start of the cluster, oldest first, or those selected by arguments."""
     columns = ("JobID", "Comment", "State", "MinMemory", "TimeLimit", "NumCPUs", "tres-per-job", "tres-per-node")
     form = ",".join(f"{column}:|" for column in columns)
     found = []
@@ -84,7 +84,7 @@ def jobs(*arguments: str) -> list[Job]:
 
 
 def steps() -> list[Step]:
-    """The trainings and evaluations that run now, anywhere in the cluster."""
+    """Return the trainings and evaluations that are running in the cluster."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -100,7 +100,7 @@ def steps() -> list[Step]:
 
 @contextmanager
 def watched(seconds: float = 0.25) -> Iterator[tuple[list[list[Step]], set[str]]]:
-    """Collect, while the block runs, the steps seen at each moment, and the jobs that waited for a GPU meanwhile."""
+    """Record, during the block, the running steps at each moment and the jobs that wait for a GPU."""
     moments: list[list[Step]] = []
     waited: set[str] = set()
     ended = threading.Event()

@@ -1,4 +1,4 @@
-"""The profile for other schedulers, as shipped: Torque's commands, which Debian has for Slurm too."""
+"""The profile for other schedulers, with Torque's commands, which Debian also provides for Slurm."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_a_training_on_another_scheduler_is_retried_to_the_same_result(local_run
         ("", 153, None, "failed"),
     ],
 )
-def test_the_state_of_a_job_is_told_in_every_case(tmp_path, monkeypatch, answer, code, exit_status, said):
+def test_every_state_of_a_job_is_reported(tmp_path, monkeypatch, answer, code, exit_status, said):
     program = tmp_path / "bin" / "qstat"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\necho '{answer}'\nexit {code}\n")

@@ -1,4 +1,4 @@
-"""The profile for Slurm on a real one: what its jobs ask for, that results equal a local run's, and lost jobs."""
+"""The profile for Slurm on a real Slurm: requested resources, results equal to a local run, and lost jobs."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ def same_results(one: Path, other: Path) -> None:
     assert filecmp.cmpfiles(one, other, names, shallow=False)[1:] == ([], [])
 
 
-def test_results_equal_those_of_a_local_run(local_run, slurm_run):
+def test_results_equal_a_local_run(local_run, slurm_run):
     same_results(local_run.folder, slurm_run.workflow.folder)
 
 
-def test_every_step_ran_as_a_job_at_its_first_attempt(slurm_run):
+def test_every_step_is_a_job_that_succeeds_at_the_first_attempt(slurm_run):
     assert {job.state for job in slurm_run.jobs} == {"COMPLETED"}
     assert len(slurm_run.jobs) == len({job.name for job in slurm_run.jobs})
 
 
 def job(found: list[Job], part: str) -> Job:
-    """The only job whose name holds a text."""
+    """Return the only job whose name contains a text."""
     [only] = [job for job in found if part in job.name]
     return only
 
 
-def test_a_training_asks_for_a_gpu_and_for_memory_time_and_processors(slurm_run):
+def test_a_training_requests_a_gpu_memory_time_and_processors(slurm_run):
     training = job(slurm_run.jobs, "nmer_incomplete_gaussian_-10dB_1")
     assert training.gpus == "gres:gpu:1"
     assert (training.memory, training.minutes, training.processors) == ("1500M", "4:00:00", 1)
 
 
-def test_no_other_step_asks_for_a_gpu(slurm_run):
+def test_no_other_step_requests_a_gpu(slurm_run):
     asking = {job.name for job in slurm_run.jobs if job.gpus != "N/A"}
     assert asking == {
         job.name for job in slurm_run.jobs if "pretrain" in job.name or "_men_" in job.name or "_nmer_" in job.name
@@ -60,7 +60,7 @@ def test_gpu_jobs_never_exceed_the_gpus(slurm_run):
     gpus = {(node, str(device)) for node in NODES for device in range(GPUS_PER_NODE)}
     assert {place for moment in busy for place in moment} == gpus
     assert all(len(moment) == len(set(moment)) for moment in busy)
-    # They were as many as the GPUs, and more wanted one: it was the GPUs that kept them.
+    # All GPUs were in use and more jobs waited: the GPUs were the limit.
     assert max(map(len, busy)) == len(gpus)
     assert slurm_run.waited
 
@@ -78,7 +78,7 @@ LOST = {
         "FAILED",
     ),
 }
-"""Training -> its job's name, what happens to it, and how Slurm says that it ended."""
+"""Training -> name of its job, the failure, and its final state in Slurm."""
 
 
 def test_lost_jobs_are_retried_to_the_same_results(local_run, tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ command.run(train.main)
 """
 
 
-@pytest.mark.parametrize("sort", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("sort", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_killed_step_resumes_from_its_checkpoint_to_the_same_bytes(files, tmp_path, sort):
     settings = MEN | {"repeats": 2, "training": {"constant_epochs": 30, "decay_epochs": 0, "batch_size": 4}}
     arguments = step_arguments(files, tmp_path, noisy=None)

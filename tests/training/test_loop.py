@@ -226,8 +226,7 @@ class InterruptionError(Exception):
     """Simulates a killed job."""
 
 
-@pytest.mark.parametrize("system", ["men", "nmer"])
-@pytest.mark.parametrize("killed_at", [1, 3])
+@pytest.mark.parametrize(("system", "killed_at"), [("men", 1), ("nmer", 3)])
 def test_a_resumed_training_equals_an_uninterrupted_one_bit_for_bit(data, tmp_path, monkeypatch, system, killed_at):
     settings = run_settings(system, "incomplete", epochs=2, decay_epochs=2, learning_rate=1e-3)
     teacher = builder("two_tower")().requires_grad_(False) if system == "nmer" else None

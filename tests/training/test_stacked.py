@@ -76,13 +76,16 @@ WIDE = ("emt_dlfr", "lnln", "momke", "experts")
 """Systems with Transformers over frames, whose steps take ten times as long."""
 
 
-def slow_if_wide(names):
-    """Mark cases of wide systems as slow."""
-    marked = pytest.mark.slow
-    return [pytest.param(name, marks=marked) if name.split()[0] in WIDE else name for name in names]
+QUICK = ("men", "two_tower", "nmer", "mmin", "mctn")
+"""Cases without wide systems and variants, one per way of using teachers, reconstructions and losses."""
 
 
-@pytest.mark.parametrize("name", slow_if_wide(SYSTEMS))
+def slow_unless(quick, names):
+    """Mark all other cases as slow."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
+@pytest.mark.parametrize("name", slow_unless(QUICK, SYSTEMS))
 def test_every_stacked_repeat_equals_the_repeat_trained_individually(exact, name):
     stage, regime, options = SYSTEMS[name]
     name = name.split()[0]
@@ -297,7 +300,7 @@ def variants(name: str) -> list[dict]:
     return [small, *(small | {option: value} for option, values in choices.items() for value in values)]
 
 
-@pytest.mark.parametrize("name", slow_if_wide(systems.shipped()))
+@pytest.mark.parametrize("name", slow_unless(set(systems.shipped()) - set(WIDE), systems.shipped()))
 def test_every_built_in_system_can_be_stacked_and_captured(data, name):
     declaration = systems.declaration(name)
     regime = next(iter(regimes(declaration)), "clean")
@@ -377,7 +380,7 @@ def alike(found, expected) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", ["men", "nmer"])
+@pytest.mark.parametrize("name", slow_unless(["men"], ["men", "nmer"]))
 def test_replayed_steps_and_validation_equal_normal_ones(data, captures, name):
     stage, regime, options = SYSTEMS[name]
     own, given = make_teachers(stage, REPEATS), {"epochs": 3, "repeats": 2, "decay_epochs": 1}

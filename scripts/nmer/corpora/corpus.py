@@ -18,6 +18,7 @@ from nmer.corpora.registry import check_classes, check_target, layouts, missing_
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.metrics import CLASSES, TARGETS
 from nmer.names import MODALITIES, modality_set
+from nmer.plugins import report_failures
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,14 @@ class Corpus:
 
 
 def read_corpus(source: str | Path, settings: CorpusSettings) -> Corpus:
-    """Read a corpus with the reader of its layout. Raises DataError or ConfigError.
+    """Read a corpus with the reader of its layout. Raises DataError or ConfigError, also if a custom reader fails.
 
     Modalities that are not declared are ignored. A missing modality is a DataError that names the key.
     """
-    corpus: Corpus = layouts.load(settings.layout, settings.file)(Path(source), settings, **settings.options)
+    read = layouts.load(settings.layout, settings.file)
+    if settings.file:
+        read = report_failures(read, settings.file, layouts.sort)
+    corpus: Corpus = read(Path(source), settings, **settings.options)
     section = f"datasets.{settings.dataset}"
     with converting(f"{section}, layout '{settings.layout}'", "Correct its reader: see the documentation of Corpus."):
         absent = [m for m in settings.modalities if m not in corpus.dims]
@@ -192,5 +196,7 @@ def read_corpus(source: str | Path, settings: CorpusSettings) -> Corpus:
         corpus.resources.close()
         hint = missing_modalities(corpus.modalities, f"{section}.modalities")
         raise DataError(f"{source}: the corpus has no modality {', '.join(absent)}. {hint}")
+    if settings.file:
+        corpus = replace(corpus, features=report_failures(corpus.features, settings.file, layouts.sort))
     kept = {m: corpus.dims[m] for m in settings.modalities}
     return corpus if kept == corpus.dims else replace(corpus, dims=kept)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nmer.errors import ConfigError, DataError, NmerError
+from nmer.errors import ConfigError, DataError
 from nmer.extraction.lists import chunk_number
 from nmer.extraction.registry import NEEDS, Listing, Utterance, sources
-from nmer.plugins import Declaration, describe_failure
+from nmer.plugins import Declaration, report_failures
 
 SECTION_KEYS = ("extractor", "file")
 """Keys of a modality's section that are not options of its extractor."""
@@ -74,13 +74,9 @@ def list_utterances(settings: SourceSettings, root: Path) -> Listing:
     Raises DataError if there are none or the source cannot be read, ConfigError if a custom source fails.
     """
     read = sources.load(settings.source, settings.file)
-    try:
-        listing = read(root, **settings.options)
-    except (NmerError, OSError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:  # any error of code that is not ours
-        file = sources.path(settings.source, settings.file)
-        raise ConfigError(f"{file}: failed for {root}: {describe_failure(file, error)}. Correct the source.") from None
+    if settings.file:
+        read = report_failures(read, settings.file, sources.sort)
+    listing: Listing = read(root, **settings.options)
     if not listing.utterances:
         raise DataError(
             f"{root}: the source '{settings.source}' lists no utterances of these classes. Correct the table."

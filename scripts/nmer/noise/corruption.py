@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmer.errors import ConfigError
-from nmer.noise.registry import NoiseKind, has_snr, noise_kinds, validate_noise
+from nmer.noise.registry import NoiseKind, has_snr, load_kind, noise_kinds, validate_noise
 from nmer.noise.schedule import Schedule
 from nmer.seeds import generator
 
@@ -64,7 +64,7 @@ class NoiseSource:
         """Load a built-in kind, or a custom one from ``file``. Raises ConfigError for an unknown name."""
         declaration = noise_kinds.declaration(name, file)
         standardised = declaration.attributes.get("standardised", False)
-        return cls(noise_kinds.load(name, file), name, dataset, seed, options or {}, has_snr(declaration), standardised)
+        return cls(load_kind(name, file), name, dataset, seed, options or {}, has_snr(declaration), standardised)
 
     @classmethod
     def from_settings(cls, settings: CorruptionSettings) -> NoiseSource:

@@ -12,7 +12,7 @@ from nmer.content import converting
 from nmer.errors import ConfigError, DataError
 from nmer.names import MODALITIES, corruption_name
 from nmer.noise.calibration import CalibrationSettings, calibrate_row
-from nmer.noise.registry import noise_kinds, noise_power
+from nmer.noise.registry import load_kind, noise_power
 from nmer.noise.schedule import Schedule
 
 COLUMNS = (
@@ -37,7 +37,7 @@ def calibration_rows(
     ]
     if settings.snr_db is None:
         return [row | {"snr_db": ""} for row in rows], []
-    power = noise_power(noise_kinds.load(settings.kind or settings.noise, settings.file), settings.options)
+    power = noise_power(load_kind(settings.kind or settings.noise, settings.file), settings.options)
     if not 0 < power < math.inf:
         raise ConfigError(f"noise.kinds.{settings.noise}: this noise has no power, so no SNR. Change its options.")
     warnings = []

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmer.errors import ConfigError, nearest
-from nmer.plugins import Declaration, Registry
+from nmer.plugins import Declaration, Registry, report_failures
 from nmer.seeds import generator
 
 
@@ -48,6 +48,17 @@ noise_kinds: Registry[NoiseKind] = Registry("noise kind", "noise_kind", "nmer.no
 noise_kind = cast(Callable[..., Callable[[Callable[..., NDArray[np.float32]]], NoiseKind]], noise_kinds.register)
 
 POWER_SAMPLES = 1 << 20
+
+
+def load_kind(name: str, file: str | None = None) -> NoiseKind:
+    """Load a kind. Calls of a custom kind raise ConfigError that names its ``file`` if its code fails."""
+    kind = noise_kinds.load(name, file)
+    if file is None:
+        return kind
+    reporting = cast(NoiseKind, report_failures(kind, file, noise_kinds.sort))
+    if hasattr(kind, "power"):
+        reporting.power = report_failures(kind.power, file, noise_kinds.sort)
+    return reporting
 
 
 def has_snr(declaration: Declaration) -> bool:
