@@ -75,7 +75,7 @@ class Mctn(System):
 
 
 class Ring(Mctn):
-    """Translators on a ring: each modality is the source of one translator and the target of another (``mctn_ring``)."""
+    """Translators on a ring: each modality is the source of one and the target of another (``mctn_ring``)."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
         super().__init__(dims, classes, dropout, **options)
