@@ -15,8 +15,9 @@ import pandas as pd
 
 from nmer import command
 from nmer.digests import check_digests
+from nmer.embedding_settings import EMBEDDING
 from nmer.files import write_text
-from nmer.results.embedding import FRAMES, PERPLEXITY, SAMPLES, choose, embed, flatten
+from nmer.results.embedding import FRAMES, choose, embed, flatten
 from nmer.results.stores import read_modalities, read_pairs, read_test_utterances
 
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--distances", required=True, help="output: mean distances, CSV")
     arguments = parser.parse_args()
 
-    settings = {"samples": SAMPLES, "perplexity": PERPLEXITY, "seed": 0, "snr_db": None} | arguments.settings
+    settings = {**EMBEDDING, "snr_db": None} | arguments.settings
     check_digests(arguments.features, arguments.noisy)
     positions, names = read_test_utterances(arguments.features)
     chosen = choose(positions, settings["dataset"], settings["samples"], settings["seed"])

@@ -21,6 +21,15 @@ ALL_CLEAN = "avl"
 CONDITIONS = (*SIX_CONDITIONS, ALL_NOISY, ALL_CLEAN)
 """Every possible condition. Which of them a corpus has depends on its modalities: :func:`conditions`."""
 
+EVERY_CONDITION, ONE_CONDITION = "every_condition", "one_condition"
+"""Evaluation of a dataset: every utterance under all conditions, or under one that its name determines."""
+
+OWN_LEVEL = "own"
+"""Value of ``train_at``: each training has the level at which it is tested."""
+
+DATA_FOLDER = "data"
+"""Default of the key ``data``: the folder that paths of corpora are relative to."""
+
 MIXED = "mixed"
 """Training level of a training whose utterances draw a level in each epoch (SPEC 15)."""
 

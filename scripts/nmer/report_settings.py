@@ -15,6 +15,7 @@ from nmer.metrics import METRICS, SHOWN
 from nmer.names import (
     ALL_CLEAN,
     ALL_NOISY,
+    EVERY_CONDITION,
     MODALITIES,
     UNIMODAL_SYSTEMS,
     default_reference,
@@ -34,7 +35,7 @@ class DatasetSettings:
 
     paper_name: str | None = None
     synthetic: bool = False
-    evaluation: str = "every_condition"
+    evaluation: str = EVERY_CONDITION
     modalities: tuple[str, ...] = MODALITIES
 
 

@@ -8,9 +8,9 @@ import pytest
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.errors import DataError
 from nmer.metrics import score
-from nmer.names import CONDITIONS, MODALITIES, SIX_CONDITIONS
+from nmer.names import CONDITIONS, EVERY_CONDITION, MODALITIES, ONE_CONDITION, SIX_CONDITIONS
 from nmer.plan import conditions
-from nmer.plan.conditions import EVERY_CONDITION, ONE_CONDITION, fixed_condition
+from nmer.plan.conditions import fixed_condition
 from nmer.plan.tested_classes import check_tested_classes
 
 COUNT = 240

@@ -17,9 +17,9 @@ from browser import SCHEMES, WIDTHS, visit
 from synthetic_contributions import make_contrasts
 from synthetic_results import draw_figure, make_intervals, make_scores, make_unimodal_scores, run_step
 
+from nmer.embedding_settings import SAMPLES
 from nmer.report_settings import ReportSettings, UnimodalSettings
 from nmer.results.contributions import COLUMNS, write_contributions
-from nmer.results.embedding import SAMPLES
 from nmer.results.statistics import comparisons, intervals, ranks
 
 LARGEST_BYTES = 10 * 10**6

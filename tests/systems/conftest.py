@@ -1,4 +1,4 @@
-"""One thread for torch, so that these tests neither disturb nor depend on what else runs."""
+"""Run torch with one thread and a fixed seed."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ OPTIONS = {
     "unimodal_v": {},
     "unimodal_l": {},
 }
-"""Options of every system, and of every other form of one, which is named after it."""
+"""Options of every system, and of its other forms, named after it."""
 
 SYSTEMS = tuple(OPTIONS)
 
@@ -77,7 +77,7 @@ CONDITIONS = tuple(TRIPLES)
 
 
 def small_system(name: str, dropout: float = 0.0, **options) -> System:
-    """A small system without any dropout of its own, so that training and evaluation mode compute the same."""
+    """Build a small system whose dropout is ``dropout`` everywhere; with 0 training and evaluation mode agree."""
     system = build_system(name.split()[0], DIMS, CLASSES, dropout, OPTIONS[name] | options)
     for part in system.modules():
         if isinstance(part, nn.Dropout):
@@ -86,19 +86,19 @@ def small_system(name: str, dropout: float = 0.0, **options) -> System:
 
 
 def padded(utterances: list[Tensor]) -> Sequences:
-    """Sequences from utterances (frames, dim)."""
+    """Build sequences from utterances (frames, dim)."""
     lengths = torch.tensor([len(frames) for frames in utterances])
     return Sequences(nn.utils.rnn.pad_sequence(utterances, batch_first=True), lengths)
 
 
 def disturbed(sequences: Sequences) -> Sequences:
-    """The same utterances with 7 instead of 0 wherever no frame is, and three frames more of it."""
+    """Fill padding with 7 instead of 0, and add three padded frames."""
     values = sequences.values.masked_fill(~sequences.valid()[:, :, None], 7.0)
     return Sequences(nn.functional.pad(values, (0, 0, 0, 3), value=7.0), sequences.lengths)
 
 
 def random_utterances(count: int = 6, seed: int = 0) -> dict[str, list[Tensor]]:
-    """Per modality ``count`` utterances of 1 to 9 frames, far enough from zero that a wrong maximum shows."""
+    """Draw per modality ``count`` utterances of 1 to 9 frames, far enough from zero to reveal a wrong maximum."""
     generator = torch.Generator().manual_seed(seed)
     lengths = {m: torch.randint(1, 10, (count,), generator=generator).tolist() for m in DIMS}
     return {
@@ -113,9 +113,9 @@ def batch_of(
     conditions: tuple[str, ...] = CONDITIONS,
     clean: dict[str, list[Tensor]] | None = None,
 ) -> Batch:
-    """A batch with random teacher encodings, none if their width is 0.
+    """Build a batch with random teacher encodings, none if their width is 0.
 
-    conditions: those of the utterances, over and over. clean: unless given, other sequences than those observed.
+    conditions: of the utterances, cyclically. clean: clean sequences; default: different from the observed ones.
     """
     count = len(next(iter(observed.values())))
     labels = labels or [number % CLASSES for number in range(count)]
@@ -138,20 +138,20 @@ def batch_of(
 
 
 def batch_for(name: str, system: System, utterances: dict[str, list[Tensor]], labels: list[int] | None = None) -> Batch:
-    """What the small system is trained on: the modalities that it reads and the encodings of its own teacher."""
+    """Build a training batch of a small system: the modalities that it reads and encodings as wide as its teacher's."""
     width = WIDTHS[TEACHERS[name]] if name in TEACHERS else 0
     observed = {modality: utterances[modality] for modality in system.modalities}
     return batch_of(observed, labels, width, clean={m: [frames - 0.3 for frames in utterances[m]] for m in DIMS})
 
 
 def logits(system: System, observed: dict[str, Sequences]) -> Tensor:
-    """Logits as evaluation computes them: every modality that the system reads encoded on its own, then fused."""
+    """Compute logits as evaluation does: encode every modality that the system reads, then fuse."""
     with torch.inference_mode():
         return system.eval().fuse({m: system.encode(m, observed[m]) for m in system.modalities})["logits"]
 
 
 def in_order(encodings: dict[str, Tensor], part: slice = slice(None)) -> Tensor:
-    """The same columns of all encodings side by side in the order a, l, v."""
+    """Concatenate the same columns of all encodings in the order a, l, v."""
     return torch.cat([encodings["a"][:, part], encodings["l"][:, part], encodings["v"][:, part]], dim=1)
 
 
@@ -160,9 +160,9 @@ SPECIFIC, INVARIANT = slice(0, 128), slice(128, 256)
 
 
 def reversed_triple(batch: Batch, conditions: tuple[str, ...] = CONDITIONS) -> dict[str, Tensor]:
-    """The teacher's encodings that stand in the table's reversed triples, utterance by utterance.
+    """Look up the teacher's encodings of the reversed triples in the table, utterance by utterance.
 
-    conditions: those of the batch's utterances, one by one.
+    conditions: of the utterances of the batch.
     """
     given = {"c": batch.teacher_clean, "n": batch.teacher_noisy}
     return {
@@ -172,17 +172,17 @@ def reversed_triple(batch: Batch, conditions: tuple[str, ...] = CONDITIONS) -> d
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean negative logarithm of the probability of the label."""
+    """Average the negative logarithm of the probability of the label."""
     exponentials = logits.double().exp()
     return (-(exponentials[range(len(labels)), labels] / exponentials.sum(dim=1)).log().sum() / len(labels)).float()
 
 
 def squared_error(first: Tensor, second: Tensor) -> Tensor:
-    """Mean squared difference over all elements."""
+    """Average the squared difference over all elements."""
     assert first.shape == second.shape
     return ((first - second) ** 2).sum() / first.numel()
 
 
 def layer_sizes(network: nn.Module) -> list[tuple[int, int]]:
-    """Inputs and outputs of the linear layers of a network."""
+    """List inputs and outputs of the linear layers of a network."""
     return [(part.in_features, part.out_features) for part in network.modules() if isinstance(part, nn.Linear)]

@@ -1,4 +1,4 @@
-"""Both ablations compute SPEC 4.5: each leaves one part of NMER out and keeps the rest as NMER has it."""
+"""Both ablations compute SPEC 4.5: each leaves out one part of NMER and keeps the rest."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ LEFT_OUT = {
     },
     "nmer_no_inv": {"invariance_weight"},
 }
-"""Options of NMER that an ablation cannot have, since it leaves out what they are of."""
+"""Options of NMER that belong to the part that an ablation leaves out."""
 
 ABLATIONS = tuple(LEFT_OUT)
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_is_trained_like_nmer_in_the_six_conditions_alone(name):
+def test_an_ablation_is_trained_like_nmer_in_the_incomplete_conditions_only(name):
     nmer, declared = systems.declaration("nmer"), systems.declaration(name)
     divisors = {"heads": 256} if "heads" in declared.options else {}
     assert declared.attributes == {
@@ -54,7 +54,7 @@ def test_an_ablation_is_trained_like_nmer_in_the_six_conditions_alone(name):
 
 
 @pytest.mark.parametrize("name", ABLATIONS)
-def test_an_ablation_has_the_options_of_nmer_but_those_of_what_it_leaves_out_with_the_same_limits(name):
+def test_an_ablation_has_the_options_of_nmer_except_those_of_the_part_left_out_with_the_same_limits(name):
     nmer, declared = systems.declaration("nmer"), systems.declaration(name)
     assert set(nmer.options) - LEFT_OUT[name] == set(declared.options)
     assert {option: nmer.declared[option] for option in declared.options} == declared.declared
@@ -100,7 +100,7 @@ def test_without_the_vae_specific_then_invariant_features_are_classified_in_the_
 @pytest.mark.parametrize(
     "weights", [{}, {"invariance_weight": 3.0, "classification_weight": 2.0}], ids=["default weights", "other weights"]
 )
-def test_without_the_vae_two_terms_are_left_the_invariance_against_the_clean_teacher_under_all_conditions(weights):
+def test_without_the_vae_the_loss_is_invariance_to_the_clean_teacher_and_cross_entropy(weights):
     system = small_system("nmer_no_vae", **weights).eval()
     batch = batch_of(random_utterances(count=7))
     outputs = system(batch)
@@ -135,7 +135,7 @@ def twins(**options) -> tuple[Nmer, Nmer]:
 
 
 @pytest.mark.parametrize("options", [{}, OTHER_OPTIONS], ids=["default options", "other options"])
-def test_without_the_invariance_loss_everything_but_this_term_is_nmers(options):
+def test_without_the_invariance_loss_only_this_term_differs_from_nmer(options):
     whole, ablated = twins(**options)
     batch = batch_of(random_utterances(count=7))
     outputs, expected = ablated(batch), whole(batch)

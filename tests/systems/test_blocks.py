@@ -1,4 +1,4 @@
-"""The shared blocks compute what SPEC 3 says, seen against loops over single utterances without padding."""
+"""The shared blocks compute SPEC 3, compared with loops over single utterances without padding."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def test_an_lstm_encoding_is_the_maximum_over_the_utterances_own_frames():
     assert found.shape == (4, 128)
 
 
-def test_padding_would_have_won_the_maximum_of_a_long_negative_utterance():
-    # A guard on the test above: without the mask, frames beyond the length change the encoding.
+def test_without_the_mask_padding_would_win_the_maximum_of_a_negative_utterance():
+    # Guard of the test above: without the mask, frames beyond the length change the encoding.
     encoder = LstmEncoder(4)
     sequences = padded([torch.randn(2, 4), torch.randn(12, 4)])
     unmasked = encoder.lstm(sequences.values)[0].amax(dim=1)
@@ -47,7 +47,7 @@ def naive_text_cnn(encoder: TextCnn, tokens: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("lengths", [(7, 5, 22), (1, 9, 4), (1, 2)], ids=str)
-def test_a_text_encoding_is_that_of_the_text_alone_down_to_one_token(lengths):
+def test_a_text_encoding_does_not_depend_on_the_batch_down_to_one_token(lengths):
     encoder = TextCnn(6).eval()
     texts = [torch.randn(tokens, 6) for tokens in lengths]
     found = encoder(padded(texts))
@@ -87,7 +87,7 @@ def test_the_invariance_mlp_is_two_linear_layers_each_with_a_leaky_relu():
     torch.testing.assert_close(mlp(features), expected)
 
 
-def test_a_classifier_head_ends_in_plain_logits():
+def test_a_classifier_head_ends_in_a_linear_layer():
     head, features = classifier_head(10, (8, 6), 3, 0.5).eval(), torch.randn(4, 10)
     one, two, three = (part for part in head if isinstance(part, nn.Linear))
     hidden = (features @ one.weight.T + one.bias).clamp(min=0)
@@ -113,7 +113,7 @@ def test_linear_and_convolution_weights_are_kaiming_normal_with_zero_biases(laye
     error = spread / math.sqrt(len(weights))
     assert float(weights.mean()) == pytest.approx(0, abs=5 * error)
     assert float(weights.std()) == pytest.approx(spread, abs=5 * error / math.sqrt(2))
-    # Normal, not uniform of the same spread: the fourth moment.
+    # The fourth moment distinguishes a normal from a uniform distribution.
     assert float((weights / spread).pow(4).mean()) == pytest.approx(3, abs=0.2)
     assert not layer.bias.any()
 

@@ -1,4 +1,4 @@
-"""Both cascade auto-encoders follow their recurrences of SPEC 4.2 and 4.3, seen against loops over single rows."""
+"""Both cascade auto-encoders follow their recurrences of SPEC 4.2 and 4.3, compared with loops over single rows."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def naive_guided_cascade(
 
 
 def loud(network: CascadeAutoencoder) -> CascadeAutoencoder:
-    """The same network with larger weights, so that what one block says is not lost in what the others say."""
+    """Enlarge the weights of a network, so that every block contributes visibly."""
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.mul_(2.0)
@@ -69,8 +69,8 @@ def test_every_block_of_the_guided_cascade_reads_the_output_of_the_block_before_
     compare(network(features, invariant), [naive_guided_cascade(network, *pair) for pair in rows])
 
 
-def test_the_two_recurrences_tell_each_other_apart():
-    # A guard on the tests above: without invariant features they would agree in the first code and in no other.
+def test_the_two_recurrences_differ():
+    # Guard of the tests above: without invariant features only the first code would agree.
     network, guided = loud(CascadeAutoencoder(384)), GuidedCascadeAutoencoder(384)
     guided.load_state_dict(network.state_dict())
     features = torch.randn(ROWS, 384)
@@ -83,7 +83,7 @@ def test_the_two_recurrences_tell_each_other_apart():
 
 
 @pytest.mark.parametrize("kind", [CascadeAutoencoder, GuidedCascadeAutoencoder])
-def test_a_cascade_has_five_blocks_with_weights_of_their_own_and_neither_dropout_nor_normalisation(kind):
+def test_a_cascade_has_five_blocks_with_separate_weights_and_neither_dropout_nor_normalisation(kind):
     network = kind(384)
     assert [layer_sizes(part) for part in network.encoders] == [[(384, 256), (256, 128), (128, 64)]] * 5
     assert [layer_sizes(part) for part in network.decoders] == [[(64, 128), (128, 256), (256, 384)]] * 5

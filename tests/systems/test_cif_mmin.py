@@ -47,7 +47,7 @@ def test_the_contrast_leaves_the_positive_out_of_the_denominator_in_both_directi
     assert contrast(first[:1], second[:1]).item() == 0
 
 
-def test_the_pretrainings_loss_weighs_the_pairs():
+def test_the_pretraining_weights_the_pairs_in_its_loss():
     system, batch = small_system("contrastive"), batch_of(random_utterances(), teacher_width=0)
     found = system.loss(system(batch), batch)
     projected = {}
@@ -89,7 +89,7 @@ def test_the_invariance_tower_takes_the_maximum_of_an_lstm_for_every_modality(mo
 
 
 @torch.no_grad()
-def test_the_cascade_reads_the_block_before_and_gives_its_last_input_and_output_together():
+def test_the_cascade_reads_the_previous_block_and_returns_the_sum_of_its_last_input_and_output():
     cascade, features, invariant = GuidedResidualCascade(12), torch.randn(3, 12), torch.randn(3, 12)
     output = features
     for encoder, decoder in zip(cascade.encoders, cascade.decoders, strict=True):

@@ -135,7 +135,7 @@ def test_clean_utterances_are_their_own_clean_view_and_are_not_reconstructed():
     assert terms["reconstruction"].item() == 0
 
 
-def test_one_exchange_serves_all_layers():
+def test_all_layers_share_one_exchange():
     names = {name.split(".")[0] for name in small_system("emt_dlfr", layers=3).state_dict()}
     assert names == {"encoders", "exchange", "pooling", "classifier", "attraction", "reconstruction"}
 

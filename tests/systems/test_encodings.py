@@ -1,4 +1,4 @@
-"""Encodings that are sequences are selected, cut and joined utterance by utterance, as single vectors are."""
+"""Sequence encodings are selected, split and joined by utterance, like vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Framed(NamedTuple):
 
 
 def framed(lengths: list[int], first: int = 0) -> Framed:
-    """Utterances that hold their own number everywhere."""
+    """Build utterances filled with their number."""
     values = padded([torch.full((length, 2), first + number + 1.0) for number, length in enumerate(lengths)])
     return Framed(values.values[:, 0], *values)
 
@@ -32,7 +32,7 @@ def test_frames_are_padded_with_zeros_to_the_longest_part():
     assert all(torch.equal(one, other) for one, other in zip(joined, expected, strict=True))
 
 
-def test_behind_an_axis_of_repeats_utterances_are_joined_and_frames_padded_on_the_next_ones():
+def test_after_an_axis_of_repeats_utterances_and_frames_are_on_the_next_axes():
     parts = [Framed(*(field[None].expand(3, *field.shape) for field in framed(lengths))) for lengths in ([2, 1], [4])]
     joined = join(parts, axis=1)
     alone = join([framed([2, 1]), framed([4])])
@@ -48,6 +48,6 @@ def test_utterances_are_selected_in_every_field(axis):
     assert torch.equal(select(encoding.summary, chosen), encoding.summary[chosen])
 
 
-def test_a_part_is_cut_out_of_every_field():
+def test_a_part_contains_the_same_utterances_of_every_field():
     assert part(framed([2, 1, 3]), 1, 3).lengths.tolist() == [1, 3]
     assert len(part(torch.zeros(4, 2), 3, 9)) == 1

@@ -38,7 +38,7 @@ def test_the_fused_cell_and_its_gradients_follow_the_equations(device):
         torch.testing.assert_close(gradient.cpu(), reference)
 
 
-def test_maxima_over_time_read_the_steps_that_count_and_share_gradients_as_amax_does():
+def test_maxima_over_time_ignore_invalid_steps_and_share_gradients_as_amax_does():
     outputs = torch.randint(0, 3, (2, 6, 4, 5), generator=torch.Generator().manual_seed(0)).double().requires_grad_()
     lengths = torch.tensor([6, 1, 3, 4])
     beyond = torch.arange(6)[:, None] >= lengths

@@ -45,7 +45,7 @@ def test_the_defaults_are_the_specifications():
 
 
 @pytest.mark.parametrize("modality", DIMS)
-def test_a_modalitys_encoding_is_its_specific_feature_and_the_invariant_one_made_of_it(modality):
+def test_an_encoding_is_the_specific_feature_and_the_invariant_feature_computed_from_it(modality):
     system, sequences = small_system("if_mmin").eval(), padded(random_utterances()[modality])
     specific = system.towers.specific[modality](sequences)
     expected = torch.cat([specific, system.towers.invariance_mlp(specific)], dim=1)

@@ -1,4 +1,4 @@
-"""The words that every system shares: masks, orders, halves, sub-networks, and building by name."""
+"""The interface of systems: masks, orders, halves, sub-networks, options, and building by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from nmer.systems.interface import System, concatenate, halves
 from nmer.systems.registry import check_teacher, pretraining, systems
 
 
-def test_the_mask_is_true_for_an_utterances_own_frames():
+def test_the_mask_is_true_for_frames_within_the_length():
     valid = padded([torch.zeros(2, 3), torch.zeros(4, 3), torch.zeros(1, 3)]).valid()
     assert valid.tolist() == [[True, True, False, False], [True] * 4, [True, False, False, False]]
 
@@ -38,13 +38,13 @@ def test_encodings_are_concatenated_in_the_order_a_l_v():
     assert concatenate(encodings).tolist() == [[1, 1, 3, 3, 2, 2]]
 
 
-def test_encodings_of_two_halves_are_concatenated_half_by_half():
+def test_specific_and_invariant_halves_are_concatenated_separately():
     encodings = {m: torch.tensor([[value, -value]]) for m, value in (("a", 1.0), ("v", 2.0), ("l", 3.0))}
     specific, invariant = halves(encodings)
     assert (specific.tolist(), invariant.tolist()) == ([[1, 3, 2]], [[-1, -3, -2]])
 
 
-def test_a_forward_pass_fuses_what_was_encoded_modality_by_modality():
+def test_a_forward_pass_encodes_each_modality_and_fuses_the_encodings():
     class Recorder(System):
         def encode(self, modality, sequences):
             return sequences.values.sum(dim=(1, 2))
@@ -83,7 +83,7 @@ def test_the_reversed_triple_is_clean_where_the_input_is_noisy_and_noisy_where_i
         assert torch.equal(found[modality], given[state][modality]), modality
 
 
-def test_the_triple_of_every_utterance_is_reversed_by_itself():
+def test_the_triple_of_every_utterance_is_reversed_independently():
     conditions = ("vl", "none", "a", "al", "a", "v", "l", "av")
     batch = batch_of(random_utterances(count=8), conditions=conditions)
     expected = reversed_triple(batch, conditions)
@@ -130,7 +130,7 @@ SUBNETWORKS = {
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_the_named_modules_are_clipped_one_by_one_and_leave_out_no_parameter(name):
+def test_subnetworks_are_the_named_modules_and_contain_every_parameter(name):
     system = small_system(name)
     found = list(system.subnetworks())
     expected = [system.get_submodule(path) for path in SUBNETWORKS[name].split()]
@@ -141,11 +141,11 @@ def test_the_named_modules_are_clipped_one_by_one_and_leave_out_no_parameter(nam
 
 INHERITED = {"momke": ("projections", "experts")}
 DROPPED = {"cif_mmin": ("projections",)}
-"""Heads of a pretraining that its loss alone reads."""
+"""Heads of a pretraining that only its loss reads."""
 
 
 @pytest.mark.parametrize("name", TEACHERS)
-def test_a_system_starts_from_the_weights_of_its_teachers_encoders_and_from_nothing_else(name):
+def test_a_system_inherits_exactly_the_weights_of_its_teachers_encoders(name):
     teacher, student = small_system(TEACHERS[name]), small_system(name)
     assert pretraining(systems.declaration(name.split()[0]), OPTIONS[name]) == TEACHERS[name].split()[0]
     before = {key: value.clone() for key, value in student.state_dict().items()}
@@ -155,9 +155,9 @@ def test_a_system_starts_from_the_weights_of_its_teachers_encoders_and_from_noth
     assert inherited == {key for key in source if not key.startswith(("classifier", *DROPPED.get(name, ())))}
     for key, value in after.items():
         assert torch.equal(value, source[key] if key in inherited else before[key]), key
-    # The seeds differ, so what is inherited would be seen to be missing; biases are zero in both.
+    # Seeds differ, so a missing inheritance shows in the weights; biases are zero in both.
     assert all(not torch.equal(before[key], source[key]) for key in inherited if "weight" in key)
-    # A copy, not the teacher's own memory.
+    # Inherited weights are copies.
     for parameter in student.parameters():
         parameter.data.fill_(7.0)
     assert all((value != 7).any() for value in source.values())
@@ -169,7 +169,7 @@ def test_a_system_without_a_teacher_inherits_nothing(name):
     assert small_system(name).inherited == ()
 
 
-def test_a_built_system_is_initialised_throughout():
+def test_every_layer_of_a_built_system_is_initialised():
     system = build_system("nmer", DIMS, 3, 0.5, {"layers": 2, "feed_forward": 32})
     biases = [part.bias for part in system.modules() if isinstance(part, nn.Linear | nn.Conv2d)]
     assert len(biases) == 2 * 4 + 2 + 2 * 3 + 2 + 3 + 3
@@ -218,20 +218,18 @@ def test_equal_seeds_build_equal_systems():
         ("nmer_no_inv", {"invariance_weight": 1.0}, r"systems\.nmer_no_inv: unknown key 'invariance_weight'\."),
     ],
 )
-def test_an_option_that_a_system_does_not_have_or_cannot_take_is_refused_when_planned_and_when_built(
-    name, options, message
-):
+def test_an_unknown_option_or_value_is_refused_when_planned_and_when_built(name, options, message):
     with pytest.raises(ConfigError, match=message):
         build_system(name, DIMS, 3, 0.5, options)
     with pytest.raises(ConfigError, match=message):
         pretraining(systems.declaration(name), options)
 
 
-def test_a_whole_number_is_taken_where_a_fraction_is_the_default():
+def test_an_integer_is_accepted_for_a_float_option():
     assert build_system("mmin", DIMS, 3, 0.5, {"cycle_weight": 3}).weights["cycle"] == 3
 
 
-def test_a_users_own_system_is_built_from_its_file(tmp_path):
+def test_a_custom_system_is_built_from_its_file(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         "from torch import nn\nfrom nmer.systems.interface import System\n"
@@ -256,13 +254,13 @@ class Weighted(System):
         return {"penalty": outputs["logits"].sum(), "plain": outputs["logits"].mean()}
 
 
-def test_an_option_that_ends_in_weight_weights_the_term_of_its_name():
+def test_an_option_that_ends_in_weight_weights_the_term_of_that_name():
     outputs = {"logits": torch.tensor([[1.0, 2.0]])}
     assert Weighted(DIMS, 2, 0.0).loss(outputs, None) == {"penalty": 6.0, "plain": 1.5}
     assert Weighted(DIMS, 2, 0.0, penalty_weight=0.5).loss(outputs, None) == {"penalty": 1.5, "plain": 1.5}
 
 
-def test_a_weight_of_no_term_is_refused():
+def test_a_weight_without_a_term_is_refused():
     class Misspelt(Weighted):
         penality_weight: Weight = 1.0
 
@@ -275,7 +273,7 @@ def test_an_option_that_no_class_declares_is_refused():
         Weighted(DIMS, 2, 0.0, width=3)
 
 
-def test_a_constructor_that_keeps_its_options_to_itself_is_refused(tmp_path):
+def test_a_constructor_that_does_not_pass_options_on_is_refused(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(
         "from nmer.systems.interface import System\nfrom nmer.systems.registry import system\n\n\n"
@@ -292,7 +290,7 @@ WITH_INVARIANT_FEATURES = ("if_mmin", "nmer", "nmer stacked", "nmer_no_vae", "nm
 
 @pytest.mark.parametrize("form", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("name", WITH_INVARIANT_FEATURES)
-def test_bounded_features_are_the_ones_a_system_guides_with_and_compares_with_the_teachers(name, form):
+def test_a_system_and_its_teacher_bound_invariant_features_alike(name, form):
     raw, bounded = small_system(name).eval(), small_system(name, invariant_features=form).eval()
     teacher = small_system(TEACHERS[name], invariant_features=form).eval()
     bounded.load_state_dict(raw.state_dict())
@@ -332,7 +330,7 @@ def test_bounded_features_are_the_ones_a_system_guides_with_and_compares_with_th
         ),
     ],
 )
-def test_a_teacher_with_other_invariant_features_is_refused_and_one_that_was_trained_otherwise_is_not(
+def test_a_teacher_with_other_invariant_features_is_refused_but_not_one_with_other_loss_options(
     name, options, teacher_options, message
 ):
     given = (systems.declaration(name), options, systems.declaration("two_tower"), teacher_options)

@@ -1,7 +1,7 @@
-"""What a training step of several repeats costs a GPU to launch, as calls of operators that compute something.
+"""Kernel launches of a training step of several repeats, counted as calls of operators that compute.
 
-Counted on a device without content, in the form for a GPU: forward pass, loss and backward pass, without the gathering
-of the batch, clipping and the optimiser.
+The count uses the meta device and the form for a GPU. It covers forward pass, loss and backward pass, without gathering
+the batch, clipping and the optimiser.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Calls(TorchDispatchMode):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Calls of operators, the fused cell of a GPU as one."""
+    """Count calls of operators, the fused cell of a GPU as one."""
     counted = Calls()
 
     def cell(gates, hidden_gates, cell):
@@ -59,7 +59,7 @@ def calls(monkeypatch):
 
 
 def step(calls: Calls, name: str, repeats: int, longest: dict[str, int] = LONGEST, **options) -> int:
-    """Calls of a training step of several repeats as one."""
+    """Count calls of a joint training step of several repeats."""
     calls.names.clear()
     with torch.device("meta"):
         systems = [build_system(name, DIMS, CLASSES, 0.5, options).train() for _ in range(repeats)]
@@ -109,11 +109,11 @@ def step(calls: Calls, name: str, repeats: int, longest: dict[str, int] = LONGES
     ],
     ids=lambda value: str(value),
 )
-def test_a_training_step_of_three_repeats_launches_no_more_than_it_did(calls, name, options, most):
+def test_a_training_step_of_three_repeats_launches_no_more_kernels_than_recorded(calls, name, options, most):
     assert step(calls, name, 3, **options) <= most
 
 
-def test_more_repeats_launch_what_they_draw_for_themselves_and_nothing_else(calls):
+def test_more_repeats_add_only_launches_for_random_draws(calls):
     def all_but_draws(repeats: int) -> int:
         return step(calls, "nmer_no_vae", repeats) - calls.names["bernoulli_"]
 
@@ -121,7 +121,7 @@ def test_more_repeats_launch_what_they_draw_for_themselves_and_nothing_else(call
 
 
 @pytest.mark.parametrize(("name", "layers"), [("two_tower", 1), ("mctn", 2)])
-def test_a_frame_more_costs_four_launches_however_many_lstms_read_it(calls, name, layers):
-    """layers: LSTMs that read one after another. A product and a cell each, forward and backward."""
+def test_an_additional_frame_costs_four_launches_for_any_number_of_lstms(calls, name, layers):
+    """layers: consecutive LSTMs, each with a product and a cell, forward and backward."""
     longer = LONGEST | {"a": LONGEST["a"] + 1}
     assert step(calls, name, 2, longer) - step(calls, name, 2) == 4 * layers

@@ -1,4 +1,4 @@
-"""What holds for every system: it can learn, its gradients arrive, and utterances do not see each other."""
+"""Properties of every system: it learns, gradients reach every parameter, utterances are independent."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from nmer.systems.blocks.encodings import join, part
 from nmer.systems.registry import systems
 
 NOT_FALLING = ("divergence", "adversarial", "attraction")
-"""A latent that says nothing has no divergence: the divergence is what learning costs. An adversarial term is a game of
-two; attraction starts near 0 and falls to -1 for each representation."""
+"""Terms that need not fall towards zero: the divergence grows with an informative latent, an adversarial term has two
+players, and attraction starts near 0 and falls to -1 for each representation."""
 
 STEPS = 300
 """At most; most systems need 10 to 50, MMIN about 75."""
 
 
-def test_every_system_that_ships_is_among_the_small_ones():
+def test_every_shipped_system_has_a_small_form():
     assert sorted({name.split()[0] for name in SYSTEMS}) == systems.shipped()
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_a_system_learns_a_small_batch_by_heart_in_every_term_of_its_loss(name):
+def test_a_system_overfits_a_small_batch_in_every_term_of_its_loss(name):
     system = small_system(name).train()
     batch = batch_for(name, system, random_utterances(count=8, seed=3), labels=[0, 2, 1, 1, 0, 2, 0, 1])
     optimiser = torch.optim.AdamW(system.parameters(), lr=1e-3)
@@ -46,7 +46,7 @@ def test_a_system_learns_a_small_batch_by_heart_in_every_term_of_its_loss(name):
             break
         optimiser.zero_grad()
         sum(terms.values()).backward()
-        # As in a training: unclipped, the first gradients of a cascade make Adam's later steps tiny.
+        # Clipped as in training: large first gradients of a cascade would make Adam's later steps tiny.
         for part_of_it in system.subnetworks():
             nn.utils.clip_grad_norm_(part_of_it.parameters(), 1.0)
         optimiser.step()
@@ -65,22 +65,22 @@ def test_gradients_reach_every_parameter(name):
         gradient = parameter.grad
         assert gradient is not None, parameter_name
         if parameter_name.endswith(("in_proj_weight", "in_proj_bias")):
-            # Softmax over the single token is 1 whatever query and key are: only the value rows can matter.
+            # Softmax over a single token is 1, so only the value rows have a gradient.
             query_and_key, gradient = gradient[: 2 * 768], gradient[2 * 768 :]
             assert not query_and_key.any(), parameter_name
         assert gradient.isfinite().all(), parameter_name
         if parameter_name == "hyper.0.norm_hyper.weight":
-            # LNLN's hyper-modality starts constant, so normalised it is 0, until it has changed.
+            # LNLN's hyper-modality starts constant, so it is 0 after normalisation until it changes.
             continue
         if name.endswith(" mean") and (".query." in parameter_name or ".key." in parameter_name):
-            # A single token attends to itself whatever query and key are.
+            # A single token attends to itself for any query and key.
             assert not gradient.any(), parameter_name
             continue
         assert gradient.any(), parameter_name
 
 
 @pytest.mark.parametrize("name", TEACHERS)
-def test_training_reaches_neither_a_frozen_teacher_nor_its_targets(name):
+def test_training_changes_neither_a_frozen_teacher_nor_its_targets(name):
     teacher, student = small_system(TEACHERS[name], dropout=0.5), small_system(name)
     teacher.eval().requires_grad_(False)
     student.inherit(teacher)
@@ -99,7 +99,7 @@ def test_training_reaches_neither_a_frozen_teacher_nor_its_targets(name):
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_a_prediction_depends_on_neither_the_size_nor_the_order_nor_the_neighbours_of_its_batch(name):
+def test_a_prediction_does_not_depend_on_size_order_or_neighbours_in_its_batch(name):
     system = small_system(name)
     utterances = random_utterances(count=7)
     # Lengths that make the first utterance the shortest in one batch and the longest in another.
@@ -116,7 +116,7 @@ def test_a_prediction_depends_on_neither_the_size_nor_the_order_nor_the_neighbou
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_evaluation_equals_the_forward_pass_and_repeats_itself(name):
+def test_evaluation_equals_the_forward_pass_and_is_deterministic(name):
     system = small_system(name, dropout=0.5).eval()
     batch = batch_for(name, system, random_utterances())
     with torch.no_grad():
@@ -126,7 +126,7 @@ def test_evaluation_equals_the_forward_pass_and_repeats_itself(name):
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_a_prediction_depends_on_the_modalities_that_the_system_reads_and_on_nothing_else_of_the_batch(name):
+def test_a_prediction_depends_only_on_the_modalities_that_the_system_reads(name):
     system = small_system(name).eval()
     utterances, others = random_utterances(), random_utterances(seed=5)
     reference = batch_for(name, system, utterances)
@@ -140,7 +140,7 @@ def test_a_prediction_depends_on_the_modalities_that_the_system_reads_and_on_not
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_what_stands_beyond_an_utterances_length_does_not_matter(name):
+def test_values_beyond_the_length_of_an_utterance_have_no_effect(name):
     system = small_system(name).eval()
     for modality in system.modalities:
         # Texts of the text encoder's shortest length and more: shorter ones count as padded with zeros (SPEC 3.1).

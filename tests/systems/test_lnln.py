@@ -19,7 +19,7 @@ def batch():
 
 
 @torch.no_grad()
-def test_a_layer_is_attention_of_eight_heads_and_a_feed_forward_part_both_residual():
+def test_a_layer_is_residual_attention_of_eight_heads_and_a_residual_feed_forward_part():
     layer, tokens, context = TransformerLayer(), torch.randn(5, 128), torch.randn(9, 128)
     query, key, value = (
         part(norm(given))
@@ -41,7 +41,7 @@ def test_a_layer_is_attention_of_eight_heads_and_a_feed_forward_part_both_residu
 
 
 @torch.no_grad()
-def test_fusion_follows_the_steps(batch):
+def test_fusion_follows_the_published_steps(batch):
     system = small_system("lnln").eval()
     encodings = {m: system.encode(m, batch.observed[m]) for m in DIMS}
     outputs = system.fuse(encodings)
@@ -111,7 +111,7 @@ def gradients(system, batch, term: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("reversal", ["discriminator", "released"])
-def test_the_classification_descends_in_the_generator_unless_it_is_reversed_as_released(batch, reversal):
+def test_the_classification_loss_trains_the_generator_unless_reversed_as_released(batch, reversal):
     system = small_system("lnln", reversal=reversal).double().train()
     double = batch_of({m: [u.double() for u in own] for m, own in random_utterances(4).items()}, teacher_width=0)
     parameter = system.generator.layers[1].output.bias
@@ -138,7 +138,7 @@ def test_the_adversarial_gradient_of_the_generator_is_reversed_and_reaches_no_en
         torch.testing.assert_close(found[name], sign * plain[name], rtol=1e-4, atol=1e-7)
 
 
-def test_a_reversed_gradient_leaves_the_values():
+def test_reversing_a_gradient_keeps_the_values():
     values = torch.randn(5, requires_grad=True)
     assert torch.equal(reverse_gradient(values), values)
     (3 * reverse_gradient(values)).sum().backward()
@@ -169,7 +169,7 @@ def test_with_noise_flags_completeness_is_the_flag_and_clean_language_needs_no_p
 
 
 @torch.no_grad()
-def test_frames_beyond_the_most_are_cut_with_one_warning(capsys):
+def test_frames_beyond_max_frames_are_cut_with_one_warning(capsys):
     warn_of_cut.cache_clear()
     system, utterance = small_system("lnln", max_frames=4).eval(), torch.randn(9, DIMS["a"])
     found = [

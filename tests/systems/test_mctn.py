@@ -1,4 +1,4 @@
-"""MCTN computes SPEC 4.6: translation and cycle without a look at the target, one encoding per modality at test."""
+"""MCTN computes SPEC 4.6: translation and cycle without reading the target, one encoding per modality at test."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def weighted_sum(scores: list[Tensor], values: list[Tensor]) -> Tensor:
 
 
 def decoded_alone(decoder: AttentionDecoder, output: OutputLayer, joint: Tensor, steps: int = STEPS) -> Tensor:
-    """(frames, 128) to (steps, dim), step by step as SPEC 4.6 has it."""
+    """Decode (frames, 128) to (steps, dim), step by step as in SPEC 4.6."""
     frames = list(joint)
     hidden = torch.tanh(decoder.start.weight @ (sum(frames) / len(frames)) + decoder.start.bias)
     memory, previous = torch.zeros(HIDDEN), torch.zeros(HIDDEN)
@@ -118,7 +118,7 @@ def random_joint(lengths: tuple[int, ...]) -> list[Tensor]:
     return [torch.randn(frames, HIDDEN) for frames in lengths]
 
 
-def test_the_encoder_sums_both_directions_of_an_lstm_over_each_utterances_own_frames():
+def test_the_encoder_sums_both_directions_of_an_lstm_over_valid_frames():
     encoder, utterances = SequenceEncoder(), random_joint((4, 1, 9, 2))
     for given in (padded(utterances), disturbed(padded(utterances))):
         joint = encoder(given)
@@ -133,7 +133,7 @@ def test_the_encoder_sums_both_directions_of_an_lstm_over_each_utterances_own_fr
 def test_the_decoder_follows_its_formulas_for_each_utterance(asked):
     decoder, output, utterances = AttentionDecoder(), OutputLayer(6), random_joint((3, 1, 7, 25))
     with torch.no_grad():
-        # Far from uniform attention, so that a wrong score shows.
+        # Attention far from uniform reveals a wrong score.
         decoder.score.weight.mul_(10)
     steps = decoder(padded(utterances), output, **asked)
     assert steps.shape == (4, asked.get("steps", STEPS), 6)
@@ -143,7 +143,7 @@ def test_the_decoder_follows_its_formulas_for_each_utterance(asked):
     assert (steps[:, 0] - steps[:, -1]).abs().max() > 1e-2
 
 
-def test_the_summary_weighs_the_outputs_of_an_lstm_by_attention_over_each_utterances_own_steps():
+def test_the_summary_weights_the_outputs_of_an_lstm_by_attention_over_valid_steps():
     summary, utterances = Summary(), random_joint((3, 1, 8))
     with torch.no_grad():
         summary.score.weight.mul_(10)
@@ -170,7 +170,7 @@ def test_the_cycle_runs_the_same_encoder_and_decoder_on_the_translation(asked):
         torch.testing.assert_close(back[number], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_the_cycles_error_teaches_the_translation():
+def test_the_cycle_loss_has_a_gradient_in_the_translation():
     translator = CyclicTranslator(5, 3)
     _forth, (back,) = translate([translator], [translator.encode(padded([torch.randn(4, 5)]))])
     back.square().sum().backward()
@@ -179,7 +179,7 @@ def test_the_cycles_error_teaches_the_translation():
 
 
 @pytest.mark.parametrize("asked", [{}, {"steps": 7}, {"steps": 1}], ids=["by default 20 steps", "7 steps", "1 step"])
-def test_targets_are_pooled_over_an_utterances_own_frames(asked):
+def test_targets_are_pooled_over_valid_frames(asked):
     utterances = [100 + torch.randn(frames, 3) for frames in (1, 3, 20, 23, 47)]
     for given in (padded(utterances), disturbed(padded(utterances))):
         steps = pooled(given, **asked)
@@ -291,7 +291,7 @@ def test_the_terms_are_cross_entropy_and_mean_squared_errors_of_pooled_and_scale
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_decoded_depends_on_no_target_even_in_training(form):
+def test_decoding_does_not_depend_on_targets_even_in_training(form):
     def refuse(modality: str) -> Sequences:
         raise AssertionError(f"The clean {modality} was asked for.")
 
@@ -316,7 +316,7 @@ def test_evaluation_runs_no_decoder_and_equals_the_forward_pass(form, monkeypatc
     torch.testing.assert_close(logits(system, batch.observed), expected)
 
 
-def test_the_hierarchy_is_trained_on_batches_that_hold_the_text_alone():
+def test_the_hierarchy_trains_on_batches_with_text_only():
     system = mctn("hier").train()
     assert (mctn().modalities, system.modalities) == (("a", "v", "l"), ("l",))
     utterances = random_utterances()
@@ -335,6 +335,6 @@ def test_the_hierarchy_is_trained_on_batches_that_hold_the_text_alone():
         ({"form": "hier", "targets": "observed"}, r"systems\.mctn\.targets: .*'hier'.* Set targets to 'clean'"),
     ],
 )
-def test_a_form_or_targets_that_do_not_exist_or_do_not_go_together_are_refused(options, message):
+def test_unknown_or_incompatible_forms_and_targets_are_refused(options, message):
     with pytest.raises(ConfigError, match=message):
         mctn(**options)

@@ -53,7 +53,7 @@ def test_a_modalitys_encoding_is_that_of_its_encoder(modality):
     assert torch.equal(system.encode(modality, sequences), system.encoders[modality](sequences))
 
 
-def test_the_codes_of_the_way_there_are_classified_and_its_output_is_turned_back():
+def test_the_codes_of_the_imagination_are_classified_and_its_output_is_mapped_back():
     system, given = mmin(), batch()
     features = in_order({m: system.encode(m, given.observed[m]) for m in DIMS})
     imagined, codes = system.imagination(features)
@@ -72,7 +72,7 @@ def test_the_codes_of_the_way_there_are_classified_and_its_output_is_turned_back
     assert {type(system.imagination), type(system.cycle)} == {CascadeAutoencoder}
 
 
-def test_evaluation_does_not_go_the_way_back(monkeypatch):
+def test_evaluation_does_not_compute_the_cycle(monkeypatch):
     system, given = mmin(), batch()
     with torch.no_grad():
         expected = system(given)["logits"]
@@ -116,9 +116,9 @@ def gradients(system: System, loss: Tensor) -> list[Tensor]:
     ]
 
 
-def test_the_cycle_moves_the_encoders_through_what_is_imagined_alone_and_not_towards_what_returns():
+def test_the_cycle_loss_reaches_the_encoders_only_through_the_imagined_encodings():
     system, given = mmin(), batch()
-    # As first initialised, what returns is so much larger than x that no gradient of x's own would be seen.
+    # With initial weights the returned encodings are so much larger than x that its direct gradient would be invisible.
     for part in (*system.imagination.modules(), *system.cycle.modules()):
         if isinstance(part, nn.Linear):
             part.reset_parameters()
@@ -135,12 +135,12 @@ def test_the_cycle_moves_the_encoders_through_what_is_imagined_alone_and_not_tow
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
     encoders = len(list(system.encoders.parameters()))
     assert all(gradient.any() for gradient in found[:encoders])
-    # A guard: without the stopped gradient the encoders' gradient is another one.
+    # Guard: without the stopped gradient the gradient of the encoders differs.
     for one, other in zip(found[:encoders], moving[:encoders], strict=True):
         assert (one - other).abs().max() > 0.1 * one.abs().max()
 
 
-def test_classification_and_imagination_leave_the_way_back_alone():
+def test_classification_and_imagination_do_not_train_the_cycle():
     system, given = mmin(), batch()
     terms = system.loss(system(given), given)
     (terms["classification"] + terms["imagination"]).backward()

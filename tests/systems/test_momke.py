@@ -54,7 +54,7 @@ def test_the_order_of_frames_does_not_matter_and_equal_experts_make_the_router_i
 
 
 @torch.no_grad()
-def test_tokens_of_single_frames_are_their_means():
+def test_with_tokens_mean_the_only_frame_is_the_mean():
     one, other = small_system("momke").eval(), small_system("momke mean").eval()
     other.load_state_dict(one.state_dict())
     sequences = padded([torch.randn(1, DIMS["a"]) for _ in range(3)])
@@ -70,7 +70,7 @@ def test_the_joint_representation_is_residual():
     torch.testing.assert_close(system.fuse(encodings)["logits"], system.classifier(hidden))
 
 
-def test_the_loss_is_the_cross_entropy_and_of_the_experts_the_sum_over_modalities():
+def test_the_loss_is_cross_entropy_summed_over_modalities_for_the_experts():
     batch = batch_of(random_utterances(), teacher_width=0)
     momke, experts = small_system("momke"), small_system("experts")
     outputs = momke(batch)
@@ -89,14 +89,14 @@ def test_the_loss_is_the_cross_entropy_and_of_the_experts_the_sum_over_modalitie
     assert found.item() == pytest.approx(3 * math.log(CLASSES))
 
 
-def test_the_experts_of_a_modality_learn_from_it_alone():
+def test_the_expert_of_a_modality_learns_only_from_that_modality():
     system, batch = small_system("experts"), batch_of(random_utterances(), teacher_width=0)
     cross_entropy(system(batch)["logits_v"], batch.labels).backward()
     for name, parameter in system.named_parameters():
         assert (parameter.grad is None) == (".v." not in name), name
 
 
-def test_with_noise_flags_noisy_values_do_not_matter_and_all_noisy_is_not_trained():
+def test_with_noise_flags_noisy_values_have_no_effect_and_all_noisy_is_not_trained():
     declared = systems.declaration("momke")
     assert regimes(declared) == ("incomplete", "all_noisy")
     assert regimes(declared, {"noise_flags": True}) == ("incomplete",)
@@ -116,6 +116,6 @@ def test_with_noise_flags_noisy_values_do_not_matter_and_all_noisy_is_not_traine
     assert not torch.allclose(system(first)["logits"], system(second)["logits"], atol=1e-4)
 
 
-def test_the_start_is_the_frameworks():
+def test_initial_weights_are_the_frameworks():
     weight = small_system("momke").joint[0].weight
     assert weight.abs().max().item() <= 1 / math.sqrt(768)

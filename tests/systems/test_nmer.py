@@ -55,7 +55,7 @@ def test_a_one_token_layer_is_the_frameworks_layer_on_sequences_of_one(training)
 
 
 def test_one_token_attention_drops_whole_heads_at_its_rate():
-    # Everything but the dropout of attention weights is made transparent, so that the heads themselves come out.
+    # Make everything but the dropout of attention weights the identity, so that the output shows the heads.
     layer = OneTokenLayer(8, 4, 8, 0.25).train()
     layer.dropout1.p = layer.dropout2.p = layer.dropout.p = 0.0
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_nmer_starts_from_the_pretraining_of_its_form_of_invariance():
     assert pretraining(declared, {"invariance": "stacked"}) == "shared"
 
 
-def test_the_log_variance_is_kept_within_ten():
+def test_the_log_variance_is_clamped_to_ten():
     encoder = VaeEncoder(768, 1, 2, 8, 0.0, 4).eval()
     with torch.no_grad():
         encoder.logvar.bias.copy_(torch.tensor([1000.0, -1000.0, 0.0, 0.0]))
@@ -126,7 +126,7 @@ def test_the_log_variance_is_kept_within_ten():
 
 
 @pytest.mark.parametrize("modality", DIMS)
-def test_a_modalitys_encoding_is_its_specific_feature_and_the_invariant_one_of_a_tower_of_its_own(modality):
+def test_an_encoding_is_the_specific_feature_and_the_invariant_feature_of_the_second_tower(modality):
     system = small_system("nmer").eval()
     sequences = padded(random_utterances()[modality])
     specific = system.towers.specific[modality](sequences)
@@ -135,7 +135,7 @@ def test_a_modalitys_encoding_is_its_specific_feature_and_the_invariant_one_of_a
 
 
 @pytest.mark.parametrize("modality", DIMS)
-def test_stacked_invariant_features_are_made_of_the_specific_ones_in_one_tower(modality):
+def test_stacked_invariant_features_are_computed_from_the_specific_features(modality):
     system = small_system("nmer stacked").eval()
     sequences = padded(random_utterances()[modality])
     specific = system.towers.specific[modality](sequences)
@@ -147,7 +147,7 @@ def test_stacked_invariant_features_are_made_of_the_specific_ones_in_one_tower(m
     }
 
 
-def test_a_residual_adds_the_specific_features_in_the_order_a_l_v_before_classification_and_nowhere_else():
+def test_the_residual_adds_specific_features_only_before_classification():
     plain, residual = small_system("nmer").eval(), small_system("nmer", residual=True).eval()
     residual.load_state_dict(plain.state_dict())
     batch = batch_of(random_utterances())
@@ -208,7 +208,7 @@ def test_training_samples_the_latent_from_its_mean_and_variance():
     assert not torch.allclose(decoded[1][:, :64], latent)
 
 
-def test_evaluation_gives_the_same_answer_twice():
+def test_evaluation_is_deterministic():
     system = small_system("nmer").eval()
     encodings = {m: torch.randn(4, 256) for m in DIMS}
     assert torch.equal(system.fuse(encodings)["logits"], system.fuse(encodings)["logits"])
@@ -223,9 +223,9 @@ def test_the_divergence_of_every_latent_is_that_from_a_standard_normal():
     assert not kl_divergence(torch.zeros(3, 64), torch.zeros(3, 64)).any()
 
 
-# Readings of Eq. 6 (SPEC 12): the divisor of the sum over five utterances and eight latents.
+# Interpretations of Eq. 6 (SPEC 12): the divisor of the sum over five utterances and eight latents.
 @pytest.mark.parametrize(("reduction", "divisor"), [("", 5 * 8), ("mean", 5 * 8), ("batch_mean", 5), ("sum", 1)])
-def test_the_divergence_is_reduced_over_batch_and_latents_as_the_option_says(reduction, divisor):
+def test_the_divergence_is_reduced_by_the_option(reduction, divisor):
     chosen = {"divergence_reduction": reduction} if reduction else {}
     system = small_system("nmer", divergence_weight=3.0, latent=8, **chosen).eval()
     batch = batch_of(random_utterances(count=5))
@@ -266,7 +266,7 @@ def test_the_four_terms_follow_their_formulas_against_the_clean_teacher_under_al
 
 
 @pytest.mark.parametrize(("dropout", "expected"), [(0.5, 0.5), (0.2, 0.2)])
-def test_the_classifiers_dropout_is_the_global_rate_and_the_transformers_its_own(dropout, expected):
+def test_the_classifier_uses_the_global_dropout_and_the_transformer_its_option(dropout, expected):
     system = build_system("nmer", DIMS, CLASSES, dropout, {"layers": 1, "feed_forward": 8, "transformer_dropout": 0.15})
     assert {part.p for part in system.classifier if isinstance(part, nn.Dropout)} == {expected}
     (layer,) = system.vae_encoder.layers
@@ -274,6 +274,6 @@ def test_the_classifiers_dropout_is_the_global_rate_and_the_transformers_its_own
 
 
 @pytest.mark.parametrize("name", ["nmer", "nmer_no_inv"])
-def test_heads_that_do_not_share_the_features_evenly_are_refused(name):
+def test_heads_that_do_not_divide_the_width_are_refused(name):
     with pytest.raises(ConfigError, match=r"heads: 5 is not possible\."):
         build_system(name, DIMS, CLASSES, 0.5, {"heads": 5})

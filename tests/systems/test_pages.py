@@ -1,4 +1,4 @@
-"""The pages on systems state the sizes that the code has."""
+"""The pages on systems state the sizes of the code."""
 
 from __future__ import annotations
 

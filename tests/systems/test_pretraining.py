@@ -36,7 +36,7 @@ def test_the_shared_pretraining_stacks_invariant_on_specific_features():
     assert torch.equal(system.encode("a", sequences), expected)
 
 
-def test_the_two_tower_pretraining_reads_invariant_features_from_a_tower_of_their_own():
+def test_the_two_tower_pretraining_computes_invariant_features_in_a_second_tower():
     system = small_system("two_tower").eval()
     sequences = padded(random_utterances()["l"])
     towers = system.towers
@@ -75,7 +75,7 @@ def test_a_pretraining_adds_the_discrepancy_of_the_invariant_features_to_the_cro
 
 
 @pytest.mark.parametrize("name", ["shared", "two_tower"])
-def test_a_pretraining_is_no_run_of_its_own(name):
+def test_a_pretraining_is_never_scored(name):
     attributes = systems.declaration(name).attributes
     assert (attributes["pretraining"], attributes["regimes"]) == ("none", ())
 
@@ -84,7 +84,7 @@ PLAIN = {"invariant_features": "raw", "discrepancy_scaling": False, "discrepancy
 
 
 @pytest.mark.parametrize("name", ["shared", "two_tower"])
-def test_by_default_invariant_features_and_their_discrepancy_are_the_lineages(name):
+def test_defaults_of_invariant_features_and_discrepancy_follow_the_lineage(name):
     declared = systems.declaration(name)
     assert declared.options == PLAIN
     assert declared.attributes["passed_on"] == ("invariant_features",)
@@ -129,7 +129,7 @@ def test_the_discrepancy_is_that_of_the_bounded_features_scaled_by_their_interva
 
 
 def shrunken(name: str, scaling: bool, factor: float) -> float:
-    """The discrepancy of raw features that are all ``factor`` times as large."""
+    """Compute the discrepancy of raw features scaled by ``factor``."""
     torch.manual_seed(3)
     system = small_system(name, discrepancy_scaling=scaling).eval()
     batch = batch_of(random_utterances(count=6))
@@ -145,7 +145,7 @@ def test_shrinking_raw_features_lowers_their_discrepancy_unless_it_is_scaled_by_
 
 
 @pytest.mark.parametrize("name", ["shared", "two_tower"])
-def test_the_scaled_discrepancy_of_features_that_are_all_alike_is_nothing_and_its_gradient_finite(name):
+def test_the_scaled_discrepancy_of_equal_features_is_zero_with_a_finite_gradient(name):
     system = small_system(name, discrepancy_scaling=True)
     for parameter in system.towers.invariance_mlp.parameters():
         parameter.data.zero_()

@@ -1,4 +1,4 @@
-"""LSTMs side by side over the frames that exist equal the framework's LSTM, utterance by utterance."""
+"""LSTMs computed jointly over valid frames equal the framework's LSTM, utterance by utterance."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_maxima_and_every_gradient_are_those_of_the_framework(lengths, count):
 
 
 def test_frames_that_share_a_maximum_share_its_gradient_as_the_frameworks_do():
-    # Zero weights: every frame of a constant utterance gives the same output once the biases alone speak.
+    # With zero weights the output depends only on the biases, so the frames of an utterance agree.
     (lstm,) = lstms(1)
     with torch.no_grad():
         for name, parameter in lstm.named_parameters():
@@ -50,7 +50,7 @@ def test_frames_that_share_a_maximum_share_its_gradient_as_the_frameworks_do():
         torch.testing.assert_close(gradient, reference, rtol=0, atol=1e-12)
 
 
-def test_nothing_beyond_an_utterances_length_is_read():
+def test_frames_beyond_the_length_are_not_read():
     parts, sequences = lstms(2), padded([torch.randn(frames, 4, dtype=torch.float64) for frames in (2, 9, 5)])
     spoilt = sequences.values.masked_fill(~sequences.valid()[:, :, None], float("nan"))
     assert torch.equal(lstm_maxima(parts, Sequences(spoilt, sequences.lengths)), lstm_maxima(parts, sequences))
@@ -65,7 +65,7 @@ def test_no_step_is_computed_for_padding(monkeypatch):
     assert seen == [45, 45]
 
 
-def test_gradients_of_gradients_are_refused_not_wrong():
+def test_second_derivatives_are_refused():
     parts = lstms(1)
     maxima = lstm_maxima(parts, padded([torch.randn(3, 4, dtype=torch.float64)]))
     (gradient,) = torch.autograd.grad(maxima.sum(), [parts[0].weight_ih_l0], create_graph=True)

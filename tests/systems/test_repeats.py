@@ -1,4 +1,4 @@
-"""Several repeats computed as one are the repeats computed alone: their draws, their LSTMs, their convolutions."""
+"""Repeats computed jointly equal repeats computed individually: draws, LSTMs, convolutions."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def alone(sequences: Sequences, number: int) -> Sequences:
 
 
 def check(modules: list[nn.Module], given: Sequences, expected) -> None:
-    """That modules computed together give what ``expected`` says for each alone, and the same gradients."""
+    """Check that modules computed jointly equal ``expected`` of each, with the same gradients."""
     parameters, _buffers = stack_module_state(modules)
 
     def of_one(own, part):
@@ -67,7 +67,7 @@ def check(modules: list[nn.Module], given: Sequences, expected) -> None:
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.3, 1.0])
-def test_every_repeat_drops_what_it_drops_alone(probability):
+def test_every_repeat_has_the_dropout_masks_that_it_has_individually(probability):
     values = torch.randn(REPEATS, 4, 6)
     found = compute_stacked(lambda part: functional.dropout(part, probability), generators(), values)
     for number in range(REPEATS):
@@ -75,14 +75,14 @@ def test_every_repeat_drops_what_it_drops_alone(probability):
         torch.testing.assert_close(found[number], functional.dropout(values[number], probability))
 
 
-def test_nothing_is_dropped_and_nothing_drawn_where_a_system_is_evaluated():
+def test_evaluation_drops_and_draws_nothing():
     own = generators()
     values = torch.ones(REPEATS, 4)
     assert torch.equal(compute_stacked(lambda part: functional.dropout(part, 0.5, False), own, values), values)
     assert all(torch.equal(one.get_state(), new.get_state()) for one, new in zip(own, generators(), strict=True))
 
 
-def test_every_repeat_draws_the_normal_numbers_that_it_draws_alone_one_draw_after_another():
+def test_every_repeat_draws_the_normal_numbers_that_it_draws_individually():
     def drawn(part):
         drawn = torch.randn_like(part) + torch.randn_like(input=part, dtype=torch.float32)
         return drawn + functional.dropout(input=torch.randn_like(part), p=0.5)
@@ -93,10 +93,10 @@ def test_every_repeat_draws_the_normal_numbers_that_it_draws_alone_one_draw_afte
         torch.testing.assert_close(found[number], drawn(torch.zeros(4, 5)))
 
 
-def test_a_repeat_alone_on_a_gpu_draws_as_it_does_among_others(monkeypatch):
+def test_a_single_repeat_on_a_gpu_draws_as_it_does_among_others(monkeypatch):
     values = torch.randn(4, 6)
     found = []
-    # What a GPU would do without it is here what a CPU does: the same.
+    # Without the mode a CPU draws the same.
     for device in ("cuda", "cpu"):
         torch.manual_seed(1)
         with drawn_alike(torch.device(device)):
@@ -111,12 +111,12 @@ def test_a_repeat_alone_on_a_gpu_draws_as_it_does_among_others(monkeypatch):
     assert asked == [{"generator": None}]
 
 
-def test_what_is_the_same_for_all_repeats_is_drawn_by_each_for_itself():
+def test_repeats_draw_separately_for_a_shared_tensor():
     found = compute_stacked(lambda part: part + torch.randn_like(torch.zeros(5)), generators(), torch.zeros(REPEATS, 5))
     assert len({tuple(row.tolist()) for row in found}) == REPEATS
 
 
-def test_a_function_for_all_repeats_sees_them_on_the_first_axis_and_is_outside_of_the_computation():
+def test_a_function_across_repeats_has_them_on_the_first_axis_and_runs_outside_vmap():
     shapes = []
 
     def scaled(values, factor):
@@ -134,7 +134,7 @@ def test_a_function_for_all_repeats_sees_them_on_the_first_axis_and_is_outside_o
     assert not together()
 
 
-def test_it_is_over_after_an_error_too():
+def test_the_mode_ends_after_an_error():
     def failing(_part):
         raise ValueError("no")
 
@@ -144,7 +144,7 @@ def test_it_is_over_after_an_error_too():
 
 
 @pytest.mark.parametrize("bias", [True, False])
-def test_linear_layers_of_several_repeats_are_those_of_each_alone(bias):
+def test_linear_layers_of_several_repeats_equal_those_of_each(bias):
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
@@ -192,7 +192,7 @@ def test_lstms_computed_in_the_same_steps_are_the_frameworks_lstms():
         torch.testing.assert_close(gradient, reference)
 
 
-def test_lstms_of_fewer_steps_stop_taking_part():
+def test_lstms_with_fewer_steps_drop_out():
     lengths, dims = (3, 7, 1, 7, 4), (3, 2, 5, 3, 3)
     lstms = [[nn.LSTM(dim, 4, batch_first=True) for _ in range(2)] for dim in dims]
     values = [torch.randn(6, longest, dim, requires_grad=True) for longest, dim in zip(lengths, dims, strict=True)]
@@ -212,7 +212,7 @@ def test_lstms_of_fewer_steps_stop_taking_part():
         torch.testing.assert_close(gradient, reference)
 
 
-def test_joint_sequences_of_several_lengths_and_their_summaries_are_those_of_each_utterance_alone():
+def test_joint_sequences_of_several_lengths_and_their_summaries_equal_those_of_each_utterance():
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
@@ -240,7 +240,7 @@ def test_joint_sequences_of_several_lengths_and_their_summaries_are_those_of_eac
     check([Two() for _ in range(REPEATS)], sequences(128), naive)
 
 
-def test_the_maxima_of_lstms_are_those_of_each_utterance_alone():
+def test_maxima_of_lstms_equal_those_of_each_utterance():
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
@@ -259,7 +259,7 @@ def test_the_maxima_of_lstms_are_those_of_each_utterance_alone():
     check([Two() for _ in range(REPEATS)], sequences(3), naive)
 
 
-def test_the_maxima_over_windows_are_those_of_each_text_alone():
+def test_maxima_over_windows_equal_those_of_each_text():
     class Filters(nn.Module):
         def __init__(self):
             super().__init__()
@@ -279,7 +279,7 @@ def test_the_maxima_over_windows_are_those_of_each_text_alone():
     check([Filters() for _ in range(REPEATS)], sequences(2), naive)
 
 
-def test_both_directions_of_a_joint_sequence_read_each_utterance_alone():
+def test_both_directions_of_a_joint_sequence_equal_those_of_each_utterance():
     def naive(module, given):
         rows = []
         for values, length in zip(*given, strict=True):
@@ -290,7 +290,7 @@ def test_both_directions_of_a_joint_sequence_read_each_utterance_alone():
     check([SequenceEncoder() for _ in range(REPEATS)], sequences(128), naive)
 
 
-def test_a_summary_is_that_of_each_utterance_alone():
+def test_summaries_equal_those_of_each_utterance():
     def naive(module, given):
         rows = []
         for values, length in zip(*given, strict=True):
@@ -309,7 +309,7 @@ class Decoders(nn.Module):
         self.decoders = nn.ModuleList(AttentionDecoder() for _ in range(2))
         self.outputs = nn.ModuleList(OutputLayer(dim) for dim in (3, 2))
         self.lengths = lengths
-        # Shows the gradient of what is attended to.
+        # Reveals the gradient of the attended sequence.
         self.scale = nn.Parameter(torch.randn(128))
 
     def joints(self, given):
@@ -335,7 +335,7 @@ def decoded_plainly(decoder, output, frames):
 
 
 @pytest.mark.parametrize("lengths", [(7, 7), (7, 5)], ids=["of one length", "of two lengths"])
-def test_decoders_side_by_side_are_those_of_each_utterance_alone(lengths):
+def test_joint_decoders_equal_those_of_each_utterance(lengths):
     def naive(module, given):
         columns = []
         for decoder, output, joint in zip(module.decoders, module.outputs, module.joints(given), strict=True):
@@ -347,6 +347,6 @@ def test_decoders_side_by_side_are_those_of_each_utterance_alone(lengths):
     with torch.no_grad():
         for module in modules:
             for decoder in module.decoders:
-                # Far from uniform attention, so that a wrong gradient of a score shows.
+                # Attention far from uniform reveals a wrong gradient of a score.
                 decoder.score.weight.mul_(10)
     check(modules, sequences(128), naive)

@@ -1,4 +1,4 @@
-"""Systems built for fewer than three modalities: sizes, training, and sets that a method does not allow (SPEC 13)."""
+"""Systems for fewer than three modalities: sizes, training, and sets that a method does not support (SPEC 13)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ SIZES = {
     ),
     "nmer_no_vae": (2, INVARIANCE + linear(512, 384, 128, 4)),
 }
-"""Without its encoders: how many towers, and the parameters of the rest, for two modalities and four classes."""
+"""Number of towers, and of parameters outside the encoders, for two modalities and four classes."""
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -78,14 +78,14 @@ def test_lnln_is_trained_on_language_and_one_other_modality(pair):
 
 
 @pytest.mark.parametrize("name", ["experts", "momke", "lnln", "emt_dlfr", "contrastive", "cif_mmin"])
-def test_a_system_of_today_is_trained_on_scores(name):
+def test_a_recent_system_trains_on_scores(name):
     options = OPTIONS.get(name, {"fusion_layers": 1} if name == "lnln" else None)
     assert check_system(name, SMALL, 1, options, target="score") == []
 
 
 @pytest.mark.parametrize("modality", "avl")
 @pytest.mark.parametrize("name", ["men", "unimodal"])
-def test_one_modality_is_read_by_men_and_its_own_system(name, modality):
+def test_men_and_the_uni_modal_system_accept_one_modality(name, modality):
     name = f"unimodal_{modality}" if name == "unimodal" else name
     assert check_system(name, {modality: SMALL[modality]}, 3) == []
 
@@ -127,7 +127,7 @@ def test_concatenation_is_in_the_order_a_l_v():
     assert concatenate(encodings).tolist() == [[2, 1]]
 
 
-def test_the_discrepancy_of_two_modalities_is_that_of_their_pair():
+def test_the_discrepancy_of_two_modalities_is_that_of_the_pair():
     random = torch.Generator().manual_seed(1)
     features = {m: torch.randn(6, 3, generator=random) for m in "av"}
     assert torch.equal(mean_cmd(features), central_moment_discrepancy(features["a"], features["v"]))

@@ -24,7 +24,7 @@ def test_a_uni_modal_system_is_trained_on_clean_and_on_all_noisy_data_without_pr
 
 
 @pytest.mark.parametrize(("name", "modality", "kind"), [(name, *given) for name, given in ENCODERS.items()])
-def test_a_uni_modal_system_reads_the_modality_of_its_name_with_that_modalitys_encoder(name, modality, kind):
+def test_a_uni_modal_system_reads_its_modality_with_the_encoder_of_that_modality(name, modality, kind):
     system = small_system(name).eval()
     assert system.modalities == (modality,) == (UNIMODAL_SYSTEMS[name],)
     assert type(system.encoder) is kind
@@ -37,7 +37,7 @@ def test_a_uni_modal_system_reads_the_modality_of_its_name_with_that_modalitys_e
 
 
 @pytest.mark.parametrize(("name", "modality"), [(name, modality) for name, (modality, _kind) in ENCODERS.items()])
-def test_a_uni_modal_system_sees_no_other_modality_than_its_own(name, modality):
+def test_a_uni_modal_system_ignores_other_modalities(name, modality):
     system = small_system(name).eval()
     whole = batch_of(random_utterances())
     others = batch_of(random_utterances(seed=5) | {modality: random_utterances()[modality]})
@@ -47,7 +47,7 @@ def test_a_uni_modal_system_sees_no_other_modality_than_its_own(name, modality):
 
 
 @pytest.mark.parametrize("name", ENCODERS)
-def test_a_uni_modal_system_learns_by_cross_entropy_alone(name):
+def test_the_loss_of_a_uni_modal_system_is_cross_entropy(name):
     system = small_system(name).eval()
     batch = batch_of(random_utterances(), teacher_width=0)
     outputs = system(batch)

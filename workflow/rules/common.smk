@@ -71,6 +71,13 @@ wildcard_constraints:
     table=r"\d",
 
 
+# Memory and minutes of rules that read small files alone; more if a scheduler runs the job again.
+light = {
+    "mem_mb": lambda wildcards, attempt: 1000 * attempt,
+    "runtime": lambda wildcards, attempt: 20 * attempt,
+}
+
+
 # The weights of runs stay on disk, or go once they are evaluated (config key training.keep_models).
 kept = str if plan.keeps_models else temp
 # So do noisy embeddings (config key noise.keep), once nothing is left that reads them.

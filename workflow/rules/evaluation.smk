@@ -135,8 +135,7 @@ rule collect_scores:
     conda:
         "../../envs/light.yaml"
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        **light,
     params:
         code=lambda w: plan.code("collect_scores.py"),
     shell:

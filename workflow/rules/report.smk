@@ -19,8 +19,7 @@ rule sizes_table:
     conda:
         "../../envs/light.yaml"
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        **light,
     params:
         settings=lambda w: plan.scored_settings(),
         code=lambda w: plan.code("make_table.py", w),
@@ -58,8 +57,7 @@ rule scores_table:
     conda:
         "../../envs/light.yaml"
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        **light,
     params:
         settings=lambda w: plan.tables_settings(int(w.table)),
         code=lambda w: plan.code("make_table.py", w),
@@ -97,8 +95,7 @@ rule compare_with:
     conda:
         "../../envs/light.yaml"
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        **light,
     params:
         settings=lambda w: plan.compared_settings(w),
         code=plan.code("compare_with.py"),
@@ -131,8 +128,7 @@ rule levels_table:
     conda:
         "../../envs/light.yaml"
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        **light,
     params:
         settings=lambda w: plan.tables_settings(),
         code=plan.code("tabulate_levels.py"),
@@ -167,8 +163,7 @@ rule sweep_table:
     conda:
         "../../envs/light.yaml"
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        **light,
     params:
         settings=lambda w: plan.sweep_settings(),
         code=plan.code("tabulate_sweep.py"),
@@ -240,8 +235,7 @@ rule draw_figure:
     conda:
         "../../envs/light.yaml"
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        **light,
     params:
         settings=lambda w: plan.figure_settings(w),
         sources=lambda w: plan.figure_arguments(w),
@@ -278,8 +272,7 @@ rule audit_claims:
     conda:
         "../../envs/light.yaml"
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        **light,
     params:
         settings=lambda w: plan.scored_settings(table=4),
         code=plan.code("audit_claims.py"),
@@ -340,8 +333,7 @@ rule report:
     conda:
         "../../envs/light.yaml"
     resources:
-        mem_mb=lambda w, attempt: 1000 * attempt,
-        runtime=lambda w, attempt: 20 * attempt,
+        **light,
     params:
         settings=lambda w: plan.report_settings(),
         tables=[str(stem) for stem in plan.all_table_stems()],

@@ -17,7 +17,7 @@ from nmer.content import converting
 from nmer.corpora.registry import check_classes, check_target, layouts, missing_modalities
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.metrics import CLASSES, TARGETS
-from nmer.names import MODALITIES, modality_set
+from nmer.names import EVERY_CONDITION, MODALITIES, modality_set
 from nmer.plugins import report_failures
 
 
@@ -50,7 +50,7 @@ class CorpusSettings:
     synthetic: bool = False
     extracted: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
-    evaluation: str = "every_condition"
+    evaluation: str = EVERY_CONDITION
     needs_folds: bool = True
 
     @classmethod

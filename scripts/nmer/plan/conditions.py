@@ -9,6 +9,7 @@ import numpy as np
 
 from nmer.names import (
     ALL_NOISY,
+    EVERY_CONDITION,
     MODALITIES,
     UNIMODAL_SYSTEMS,
     all_clean,
@@ -18,9 +19,6 @@ from nmer.names import (
     noisy_modalities,
 )
 from nmer.seeds import derive_key, generator
-
-EVERY_CONDITION = "every_condition"
-ONE_CONDITION = "one_condition"
 
 FRESH_COPY = 2
 """Copy of an utterance on which fresh noise is put; copy 1, the first cached draw, serves validation and test."""

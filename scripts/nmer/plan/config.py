@@ -24,8 +24,9 @@ from nmer.corpora.download_list import download_list
 from nmer.corpora.registry import check_classes, check_target, layouts, source_files
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.figures import figures, sources, unread
-from nmer.names import MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
+from nmer.names import DATA_FOLDER, MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
 from nmer.noise.registry import has_snr
+from nmer.noise.schedule import Schedule
 from nmer.plan.levels import OWN_KEYS, check_levels, check_studies, declaration_of
 from nmer.plan.reserved import refuse_reserved
 from nmer.plan.settings import merged_training, training_settings
@@ -100,7 +101,7 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
             hint = nearest(dataset, experiment["datasets"])
             raise ConfigError(f"{where}.unimodal.datasets: '{dataset}' is not in the experiment's datasets. {hint}")
     noise = config.get("noise", {})
-    if noise.get("beta_start", 0.001) > noise.get("beta_end", 0.1):
+    if noise.get("beta_start", Schedule.beta_start) > noise.get("beta_end", Schedule.beta_end):
         raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
     _check_noise(noise.get("kinds", {}), experiment, where)
     check_studies(config, experiment, where)
@@ -375,7 +376,7 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
                 {"dataset": name, **{key: dataset[key] for key in ("layout", "generate")}, "modalities": own}
             )
         elif "path" in dataset:
-            source = Path(config.get("data", "data")) / dataset["path"]
+            source = Path(config.get("data", DATA_FOLDER)) / dataset["path"]
             key = f"datasets.{name}.modalities"
             source_files(dataset["layout"], source, dataset.get("file"), own, key, dataset.get("options"))
     except ConfigError as error:
@@ -384,8 +385,8 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
     except DataError as error:
         message = f"datasets.{name}: {error} Paths are relative to the folder given by 'data' (--config data=...)."
         if "download" in dataset:
-            folder = config.get("data", "data")
-            data = "" if folder == "data" else f" data={shlex.quote(folder)}"
+            folder = config.get("data", DATA_FOLDER)
+            data = "" if folder == DATA_FOLDER else f" data={shlex.quote(folder)}"
             message += f" Or fetch it: snakemake fetch_{name} --config experiment=demo{data}"
         raise DataError(message) from None
 

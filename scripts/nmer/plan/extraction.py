@@ -87,7 +87,7 @@ def _with_defaults(name: str, section: dict[str, Any]) -> dict[str, Any]:
 
 def _source_declaration(raw: dict[str, Any], where: str) -> Declaration:
     try:
-        return refuse_reserved(sources.declaration(raw.get("source", "table"), raw.get("file")), OWN_KEYS)
+        return refuse_reserved(sources.declaration(raw.get("source", SourceSettings.source), raw.get("file")), OWN_KEYS)
     except ConfigError as error:
         raise ConfigError(f"{where}.raw.source: {error}") from None
 
@@ -136,7 +136,7 @@ class RawDataset:
             if not self.corpus.exists():
                 check_packages(declared, where)
         if self.generated:
-            if self.raw.get("source", "table") != "table" or "path" in self.raw:
+            if self.raw.get("source", SourceSettings.source) != SourceSettings.source or "path" in self.raw:
                 raise ConfigError(
                     f"{self.where}: 'generate' makes media with a table; 'source' and 'path' are not read."
                 )
@@ -183,7 +183,7 @@ class RawDataset:
 
     @property
     def _source(self) -> dict[str, Any]:
-        given = {"source": self.raw.get("source", "table"), "file": self.raw.get("file")}
+        given = {"source": self.raw.get("source", SourceSettings.source), "file": self.raw.get("file")}
         return {key: value for key, value in given.items() if value is not None} | {"options": self._source_options}
 
     def plugins(self, modality: str | None) -> list[Path]:

@@ -15,7 +15,7 @@ from nmer.corpora.registry import layouts
 from nmer.errors import ConfigError
 from nmer.figures import figures, fits_target, per_dataset, position, sources
 from nmer.metrics import SHOWN_BY_DEFAULT
-from nmer.names import MIXED, UNIMODAL_SYSTEMS, default_reference, incomplete_conditions, plain_number
+from nmer.names import MIXED, OWN_LEVEL, UNIMODAL_SYSTEMS, default_reference, incomplete_conditions, plain_number
 from nmer.plan.config import check_config, check_shape, declared_modalities, schema
 from nmer.plan.extraction import with_raw_defaults
 from nmer.plan.levels import Corruption, Levels
@@ -141,8 +141,8 @@ class Grid:
     @cached_property
     def trained_at(self) -> dict[str, Corruption | None]:
         """What systems are trained at, with the noise of a level; empty where each is tested at its own level."""
-        given = self.experiment.get("train_at", "own")
-        if given == "own":
+        given = self.experiment.get("train_at", OWN_LEVEL)
+        if given == OWN_LEVEL:
             return dict(self.listed) if "test_at" in self.experiment else {}
         return self._levels.trained_at(given)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nmer.errors import ConfigError, nearest
-from nmer.names import FRESH, MIXED, corruption_name, plain_number
+from nmer.names import FRESH, MIXED, OWN_LEVEL, corruption_name, plain_number
 from nmer.noise.registry import has_snr, level_option, noise_kinds
 from nmer.plan.reserved import refuse_reserved
 from nmer.plugins import Declaration
@@ -160,8 +160,8 @@ def check_studies(config: Mapping[str, Any], experiment: Mapping[str, Any], wher
             check_listed(section, given, experiment, f"{where}.{key}")
         elif not isinstance(given, str) and not with_snr and any(not isinstance(entry, str) for entry in given):
             raise ConfigError(f"{where}.{key}: no noise kind of the experiment has an SNR. Give a list per kind.")
-    trained = experiment.get("train_at", "own")
-    if trained == "own" and "test_at" not in experiment:
+    trained = experiment.get("train_at", OWN_LEVEL)
+    if trained == OWN_LEVEL and "test_at" not in experiment:
         return
     rows = [system for system in experiment["systems"] if system in REFERENCES]
     if rows:

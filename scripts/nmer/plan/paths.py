@@ -9,7 +9,7 @@ from typing import Any
 from nmer.corpora.registry import source_files
 from nmer.errors import DataError
 from nmer.figures import VALUES, sources
-from nmer.names import ALL_CLEAN_SCORES, TRAINED, UNIMODAL_SYSTEMS, corruption_name, predictions_path
+from nmer.names import ALL_CLEAN_SCORES, DATA_FOLDER, TRAINED, UNIMODAL_SYSTEMS, corruption_name, predictions_path
 from nmer.plan.extraction import RawDataset
 from nmer.plan.grid import Drawing, Elsewhere, Grid, Training
 from nmer.systems.registry import regimes
@@ -44,7 +44,7 @@ class Paths(Grid):
     @property
     def data(self) -> str:
         """The folder of the user's corpora."""
-        folder: str = self.config.get("data", "data")
+        folder: str = self.config.get("data", DATA_FOLDER)
         return folder
 
     @staticmethod

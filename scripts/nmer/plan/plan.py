@@ -21,12 +21,14 @@ from nmer import planned_code
 from nmer.corpora.demo import MOSEI_FILE
 from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
+from nmer.embedding_settings import EMBEDDING
 from nmer.figures import sources, unread
 from nmer.metrics import CLASSES, SELECTING, SHOWN_BY_DEFAULT
 from nmer.names import (
     ALL_CLEAN,
     ALL_CLEAN_SCORES,
     CLEAN,
+    EVERY_CONDITION,
     FRESH,
     MIXED,
     MODALITIES,
@@ -34,8 +36,9 @@ from nmer.names import (
     TRAINED,
     UNIMODAL_SYSTEMS,
 )
+from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.registry import noise_kinds
-from nmer.plan.conditions import EVERY_CONDITION
+from nmer.noise.schedule import Schedule
 from nmer.plan.extraction import MEMORY_MB
 from nmer.plan.levels import Corruption
 from nmer.plan.paths import RESULTS, Paths
@@ -220,14 +223,16 @@ class Plan(Paths):
         if self.corruptions[w.corruption].snr_db is None:  # its variance is all that is noted
             return _json({"dataset": w.dataset, "noise": w.corruption, "scope": self._scope})
         calibration = self.config.get("noise", {}).get("calibration", {})
-        changed_keys = {key: calibration[key] for key, d in _CALIBRATION.items() if calibration.get(key, d) != d}
+        defaults = {key: getattr(CalibrationSettings, key) for key in ("mode", "scope", "match")}
+        changed_keys = {key: calibration[key] for key, d in defaults.items() if calibration.get(key, d) != d}
         return _json(self._noise(w) | changed_keys | {"schedule": self.schedule or None})
 
     @property
     def schedule(self) -> dict[str, Any]:
         """The keys of the noise schedule that are not at their default."""
         noise = self.config.get("noise", {})
-        return {name: noise[key] for key, (name, d) in _SCHEDULE.items() if noise.get(key, d) != d}
+        given = {name: noise[key] for key, name in _SCHEDULE.items() if key in noise}
+        return {name: value for name, value in given.items() if value != getattr(Schedule, name)}
 
     def corruption_settings(self, w: Wildcards) -> str:
         """Settings of the noisy embeddings of one noise kind and level."""
@@ -366,7 +371,7 @@ class Plan(Paths):
         """Settings of one t-SNE panel."""
         corruption = self.corruptions[w.corruption]
         given = self.experiment.get("embedding", {})
-        changed_keys = {key: given[key] for key, default in _EMBEDDING.items() if given.get(key, default) != default}
+        changed_keys = {key: given[key] for key, default in EMBEDDING.items() if given.get(key, default) != default}
         return _json({"dataset": w.dataset, "noise": corruption.noise, "snr_db": corruption.snr_db} | changed_keys)
 
     def report_settings(self) -> str:
@@ -502,7 +507,7 @@ class Plan(Paths):
     @property
     def _scope(self) -> str | None:
         """Over what variances are taken, where that is not the default."""
-        scope, default = self.config.get("noise", {}).get("calibration", {}).get("scope"), _CALIBRATION["scope"]
+        scope, default = self.config.get("noise", {}).get("calibration", {}).get("scope"), CalibrationSettings.scope
         return None if scope == default else scope
 
     @property
@@ -565,16 +570,8 @@ class Plan(Paths):
         return None if own == MODALITIES else list(own)
 
 
-_SCHEDULE = {
-    "schedule": ("shape", "linear"),
-    "beta_start": ("beta_start", 0.001),
-    "beta_end": ("beta_end", 0.1),
-    "fixed_chain": ("chain", None),
-}
-"""Configuration key of the schedule -> its name in ``Schedule`` and its default."""
-
-_CALIBRATION = {"mode": "integer_T", "scope": "stored", "match": "nominal"}
-_EMBEDDING = {"samples": 128, "perplexity": 30, "seed": 0}
+_SCHEDULE = {"schedule": "shape", "beta_start": "beta_start", "beta_end": "beta_end", "fixed_chain": "chain"}
+"""Configuration key of the schedule -> its name in ``Schedule``."""
 
 
 def source_arguments(sources: dict[str, list[Path]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from nmer.command import fill
 from nmer.errors import ConfigError, nearest
-from nmer.names import CLEAN, MIXED, REGIMES
+from nmer.names import CLEAN, EVERY_CONDITION, MIXED, REGIMES
 
 LOSS = "loss"
 """Value of ``selection``: the epoch with the lowest validation loss, in place of the best score."""
@@ -106,7 +106,7 @@ class RunSettings(_JobSettings):
     repeats: int
     noise: str | None = None
     snr_db: float | None = None
-    evaluation: str = "every_condition"
+    evaluation: str = EVERY_CONDITION
     file: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     teacher: dict[str, Any] = field(default_factory=dict)
@@ -144,7 +144,7 @@ class EvaluationSettings(_JobSettings):
     repeats: int
     noise: str | None = None
     snr_db: float | None = None
-    evaluation: str = "every_condition"
+    evaluation: str = EVERY_CONDITION
     conditions: list[str] = field(default_factory=list)
     file: str | None = None
     options: dict[str, Any] = field(default_factory=dict)

@@ -11,8 +11,8 @@ from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.validation import background
 from nmer.errors import DataError
 from nmer.metrics import SCORE
-from nmer.names import conditions
-from nmer.plan.conditions import ONE_CONDITION, test_items
+from nmer.names import ONE_CONDITION, conditions
+from nmer.plan.conditions import test_items
 
 SHOWN = 5
 """How many missing classes the message lists."""

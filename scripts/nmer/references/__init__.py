@@ -1,1 +1,1 @@
-"""Reference rows: simple predictors without randomness, one file each, scored beside the systems."""
+"""Reference rows: simple deterministic predictors, one file each, scored like the systems."""

@@ -1,4 +1,4 @@
-"""A logistic regression on equally noisy mean-pooled features: the simple opponent of every system (scikit-learn)."""
+"""Logistic regression on equally noisy mean-pooled features: a simple baseline for every system (scikit-learn)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from nmer.metrics import CLASS_METRICS
 from nmer.references.registry import Examples, Predictor, reference
 
 REGULARISATION = (0.001, 0.01, 0.1, 1.0)
-"""Inverse strengths to choose from; of equally good ones the strongest regularisation is kept."""
+"""Inverse strengths to choose from; ties keep the strongest regularisation."""
 
 ITERATIONS = 2000
 
 
 @reference("logistic_regression")
 def logistic_regression(train: Examples, validation: list[Examples], classes: int, /) -> Predictor:
-    """Standardised features; the regularisation with the best validation UA, averaged over the conditions."""
+    """Fit on standardised features, regularised for the best validation UA, averaged over the conditions."""
     models = [
         make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=ITERATIONS)).fit(
             train.features, train.labels

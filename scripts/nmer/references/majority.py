@@ -1,4 +1,4 @@
-"""Always the largest class of the training split: what a score means at least."""
+"""Always predict the largest class of the training split: a lower bound for scores."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from nmer.references.registry import Examples, Predictor, reference
 
 @reference("majority")
 def majority(train: Examples, _validation: list[Examples], classes: int, /) -> Predictor:
-    """The shares of the classes in training, for every utterance; of equally large classes the first wins."""
+    """Predict the class frequencies of training for every utterance; ties select the first class."""
     shares = np.bincount(train.labels, minlength=classes) / len(train.labels)
     return lambda features: np.tile(shares, (len(features), 1))

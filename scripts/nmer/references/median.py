@@ -1,4 +1,4 @@
-"""Always the median of the training scores: the constant prediction of the lowest MAE there."""
+"""Always predict the median of the training scores, the constant with the lowest training MAE."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from nmer.references.registry import Examples, Predictor, reference
 
 @reference("median")
 def median(train: Examples, _validation: list[Examples], _classes: int, /) -> Predictor:
-    """The median of the training scores, for every utterance."""
+    """Predict the median of the training scores for every utterance."""
     middle = np.median(train.labels)
     return lambda features: np.full(len(features), middle)

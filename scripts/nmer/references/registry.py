@@ -1,4 +1,4 @@
-"""What there is to know of reference rows without importing one: their registry and interface."""
+"""The registry and interface of reference rows."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Examples:
 
 
 Predictor = Callable[[np.ndarray], np.ndarray]
-"""From features (n, width) to class probabilities (n, classes), or to scores (n,)."""
+"""Function from features (n, width) to class probabilities (n, classes) or scores (n,)."""
 
 
 class Reference(Protocol):
-    """Trains a reference row; draws nothing at random, so that one training is all there is."""
+    """Train a reference row deterministically."""
 
     def __call__(self, train: Examples, validation: list[Examples], classes: int, /) -> Predictor:
-        """A predictor from training examples, and from validation examples by condition for choices. classes: their
-        number, 0 where the target is a score."""
+        """Return a predictor. validation: examples of each condition, for choices. classes: number of classes, 0 if the
+        target is a score."""
 
 
 references: Registry[Reference] = Registry("reference", "reference", "nmer.references")
@@ -38,7 +38,7 @@ reference = references.register
 
 MAJORITY, MEDIAN_SCORE = "majority", "median"
 CONSTANT = (MAJORITY, MEDIAN_SCORE)
-"""The reference rows whose prediction is always the same: what others are held against."""
+"""The reference rows with a constant prediction."""
 
 REFERENCE_TARGETS = {MAJORITY: CLASSES, "logistic_regression": CLASSES, MEDIAN_SCORE: SCORE, "ridge": SCORE}
 """Every reference row, in the order of tables -> the target that it predicts."""

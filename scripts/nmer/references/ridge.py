@@ -1,4 +1,4 @@
-"""A ridge regression on equally noisy mean-pooled features: the simple opponent where the target is a score."""
+"""Ridge regression on equally noisy mean-pooled features: a simple baseline for score targets."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from nmer.metrics import SCORE_METRICS
 from nmer.references.registry import Examples, Predictor, reference
 
 REGULARISATION = (10000.0, 1000.0, 100.0, 10.0, 1.0)
-"""Strengths to choose from; of equally good ones the strongest is kept."""
+"""Strengths to choose from; ties keep the strongest."""
 
 
 @reference("ridge")
 def ridge(train: Examples, validation: list[Examples], _classes: int, /) -> Predictor:
-    """Standardised features; the regularisation with the lowest validation MAE, averaged over the conditions."""
+    """Fit on standardised features, regularised for the lowest validation MAE, averaged over the conditions."""
     models = [
         make_pipeline(StandardScaler(), Ridge(alpha=strength)).fit(train.features, train.labels)
         for strength in REGULARISATION

@@ -12,11 +12,10 @@ import numpy as np
 from openTSNE import TSNE
 from sklearn.decomposition import PCA
 
+from nmer.embedding_settings import EMBEDDING, PERPLEXITY, SAMPLES
 from nmer.errors import DataError
 from nmer.seeds import derive_seed, generator
 
-SAMPLES = 128
-PERPLEXITY = 30
 PRINCIPAL_COMPONENTS = 50
 FRAMES = {"a": 50, "v": 50, "l": 22}
 """Frames to which a sequence is padded or cut before flattening (SPEC 6.5)."""
@@ -32,7 +31,7 @@ class Embedding:
     raw_distance: float
 
 
-def choose(positions: np.ndarray, dataset: str, samples: int = SAMPLES, seed: int = 0) -> np.ndarray:
+def choose(positions: np.ndarray, dataset: str, samples: int = SAMPLES, seed: int = EMBEDDING["seed"]) -> np.ndarray:
     """Sample ``positions`` without replacement, ascending; return all of them if there are at most ``samples``.
 
     The choice depends only on seed and dataset, so every panel shows the same utterances.
@@ -55,7 +54,7 @@ def pair_distance(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.linalg.norm(x - y, axis=1).mean())
 
 
-def embed(x: np.ndarray, y: np.ndarray, perplexity: float = PERPLEXITY, seed: int = 0) -> Embedding:
+def embed(x: np.ndarray, y: np.ndarray, perplexity: float = PERPLEXITY, seed: int = EMBEDDING["seed"]) -> Embedding:
     """Embed originals x and noisy copies y, both (N, dim), in one plane: PCA, then one t-SNE fit on all 2N points.
 
     The perplexity is reduced if 2N points require it. Raises DataError if N < 2. Source: SPEC 6.5, openTSNE.

@@ -14,6 +14,7 @@ from nmer.names import (
     ALL_CLEAN,
     ALL_NOISY,
     AVERAGE,
+    ONE_CONDITION,
     PAPER_AVERAGE,
     SIX_CONDITIONS,
     UNIMODAL_SYSTEMS,
@@ -150,7 +151,7 @@ def _sizes(report: dict[str, Any], about: DatasetSettings) -> dict[str, int]:
     if len(report["folds"]) == 1:
         counts = {name: sum(fold[split]["class_counts"].get(name, 0) for split in ("train", "test")) for name in counts}
     possible = incomplete_conditions(about.modalities)
-    conditions = 1 if about.evaluation == "one_condition" else max(1, len(possible))
+    conditions = 1 if about.evaluation == ONE_CONDITION else max(1, len(possible))
     return {
         **{name: counts[name] for name in report["classes"]},
         "train size": fold["train"]["utterances"],

@@ -1,4 +1,4 @@
-"""Building a system by name: its file is imported only when it is asked for."""
+"""Build a system by name. Only its file is imported."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def build_system(
     options: dict[str, Any] | None = None,
     file: str | None = None,
 ) -> System:
-    """A freshly initialised system (SPEC 3.2), with every option that is not given at its default.
+    """Build and initialise a system (SPEC 3.2), with options that are not given at their default.
 
-    name: of a shipped system, or of the one in ``file``. dims: width of each modality's features, of those that the
-    corpus has. classes: how many.
-    dropout: rate of the classifier. Raises ConfigError for an option that the system does not declare, or a value that
-    it cannot take, and for modalities that its method does not allow."""
+    name: of a shipped system, or of one in ``file``. dims: width of each modality of the corpus. classes: number of
+    classes. dropout: rate of the classifier. Raises ConfigError for an unknown option, an impossible value, and
+    modalities that the system does not support.
+    """
     options = options or {}
     constructor = systems.load(name, file)
     declaration = systems.declaration(name, file)

@@ -1,4 +1,4 @@
-"""CIF-MMIN: imagination guided by invariant features of a contrast, added to what is observed (IEEE TAC 2024)."""
+"""CIF-MMIN: imagination guided by contrastive invariant features, added to the observed encodings (IEEE TAC 2024)."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class CifMmin(InvariantImagination):
         self.classifier = classifier_head(joint_width(dims), (128, 128), classes, dropout)
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits of h + I, what is imagined (I), and the invariant features H."""
+        """Logits of h + I, the imagined encodings I, and the invariant features H."""
         features, invariant = halves(encodings)
         imagined = self.imagination(features, invariant)
         return {"logits": self.classifier(features + imagined), "imagined": imagined, "invariant": invariant}
 
     def imagined_from(self, batch: Batch) -> Mapping[str, Tensor]:
-        """The teacher's encodings that are imagined, as the option ``target`` says."""
+        """The teacher's encodings that are imagined, by the option ``target``."""
         return batch.teacher_clean if self.target == "clean" else super().imagined_from(batch)

@@ -1,4 +1,4 @@
-"""CIF-MMIN's pretraining: invariant features of a contrast between modalities (CIF-MMIN's stage A)."""
+"""Stage-A pretraining of CIF-MMIN: invariant features by contrast between modalities."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from nmer.systems.interface import Batch, halves, summed
 from nmer.systems.registry import system
 
 PAIRS = {("l", "v"): 0.25, ("l", "a"): 0.25, ("v", "a"): 0.5}
-"""Weight of the contrast of each pair of modalities; those of fewer modalities are divided by their sum."""
+"""Weight of the contrast of each pair of modalities. With fewer modalities the weights are divided by their sum."""
 
 
 @system("contrastive", pretraining="none", regimes=(), fewest_modalities=2)
 class Contrastive(TowerSystem):
-    """Specific features are classified; the invariance tower learns from the contrast between modalities alone."""
+    """Specific features are classified; the invariance tower learns only from the contrast between modalities."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float) -> None:
         super().__init__(dims, classes, dropout)
@@ -48,7 +48,7 @@ class Contrastive(TowerSystem):
 
 
 def projection_head() -> nn.Sequential:
-    """From a modality's invariant features to the space of the contrast."""
+    """Projection from a modality's invariant features to the space of the contrast."""
     return nn.Sequential(
         nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(), nn.LayerNorm(HIDDEN), nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU()
     )

@@ -40,7 +40,7 @@ class Frames(NamedTuple):
     fewest_modalities=2,
 )
 class EmtDlfr(System):
-    """The observed utterance is drawn to its clean self, and the clean features are reconstructed from noisy frames."""
+    """The observed view is attracted to the clean view, and the clean features are reconstructed from noisy frames."""
 
     initialisation = "framework"
 
@@ -55,7 +55,7 @@ class EmtDlfr(System):
         super().__init__(dims, classes, dropout, **options)
         self.order = tuple(modality for modality in ORDER if modality in self.modalities)
         self.encoders = nn.ModuleDict({m: nn.LSTM(dims[m], HIDDEN, batch_first=True) for m in self.modalities})
-        # One exchange and one pooling serve all directions, modalities and layers.
+        # All directions, modalities and layers share one exchange and one pooling.
         self.exchange = Exchange(self.attention_dropout, self.feed_forward_dropout)
         width = len(self.order) * HIDDEN
         self.pooling = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, 1))
@@ -87,7 +87,7 @@ class EmtDlfr(System):
         tokens = torch.stack([encodings[modality].summary for modality in self.order], dim=1)
         for number in range(self.layers):
             found = torch.stack([self._updated(tokens, blocks[m]).flatten(1) for m in self.order], dim=1)
-            # The frames of the last layer are read by the reconstruction alone.
+            # Only the reconstruction reads the frames of the last layer.
             if self.training or number + 1 < self.layers:
                 blocks = {m: self._exchanged(blocks[m], tokens) for m in self.order}
             shares = self.pooling(found).softmax(dim=1)
@@ -111,8 +111,8 @@ class EmtDlfr(System):
         ]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The outputs of :meth:`fuse`; in training those of the clean view too, under names that begin with ``clean_``,
-        and the reconstructions of the observed view, (batch, longest, dim) each."""
+        """The outputs of :meth:`fuse`; in training also those of the clean view, prefixed with ``clean_``, and the
+        reconstructions of the observed view, (batch, longest, dim) each."""
         if not self.training:
             return super().forward(batch)
         both = self.fuse(
@@ -138,7 +138,7 @@ class EmtDlfr(System):
     def _reconstruction(self, modality: str, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
         """Smooth L1 distance from the clean features, mean over the frames and dimensions of noisy utterances."""
         clean, rebuilt = batch.clean(modality), outputs[f"rebuilt_{modality}"]
-        # No utterance is longer than the frames that were rebuilt; the batch may be padded further.
+        # The batch may be padded beyond the longest utterance; the rebuilt frames are not.
         clean = Sequences(clean.values[:, : rebuilt.shape[1]], clean.lengths)
         target = clean.values / (batch.deviations[modality] if self.scaled_targets else 1.0)
         counted = (clean.valid() & batch.noisy[modality][:, None])[:, :, None]
@@ -162,7 +162,7 @@ class Exchange(nn.Module):
         self, queries: Tensor, context: Tensor, context_valid: Tensor | None = None, own_valid: Tensor | None = None
     ) -> Tensor:
         """queries: (batch, n, 128). context: (batch, k, 128). context_valid: (batch, k) bool, own_valid: (batch, n)
-        bool; by default all exist."""
+        bool; by default all are valid."""
         queries = queries + self.to_context(queries, context, context_valid)
         queries = queries + self.to_itself(queries, None, own_valid)
         values, gates = self.gated(self.norm(queries)).chunk(2, dim=-1)
@@ -174,7 +174,7 @@ class NormedAttention(nn.Module):
     """Attention of 4 heads of 32, of normalised queries to a normalised context."""
 
     def __init__(self, dropout: float, own_context: bool = False) -> None:
-        """own_context: whether the context is that of the queries themselves, normalised with them."""
+        """own_context: whether the queries themselves are the context, normalised with them."""
         super().__init__()
         self.norm = nn.LayerNorm(HIDDEN)
         self.norm_context = None if own_context else nn.LayerNorm(HIDDEN)
@@ -222,13 +222,13 @@ class Attraction(nn.Module):
 
 
 def batch_statistics(width: int, affine: bool) -> nn.BatchNorm1d:
-    """Batch normalisation by the statistics of the batch alone: it is used in training only, so running ones would be
-    buffers that nothing reads."""
+    """Batch normalisation by the statistics of the batch. It runs in training only, so running statistics would be
+    unused."""
     return nn.BatchNorm1d(width, affine=affine, track_running_stats=False)
 
 
 def sinusoids(values: Tensor) -> Tensor:
-    """Fixed positions of the frames, even dimensions sine, odd ones cosine: (longest, width)."""
+    """Sinusoidal positions of the frames, even dimensions sine, odd ones cosine: (longest, width)."""
     longest, width = values.shape[-2:]
     place = torch.arange(longest, device=values.device, dtype=values.dtype)[:, None]
     rate = 10_000.0 ** (-torch.arange(0, width, 2, device=values.device, dtype=values.dtype) / width)

@@ -1,4 +1,4 @@
-"""MoMKE's pretraining: every modality's expert learns from its own clean modality (MoMKE's stage A)."""
+"""Stage-A pretraining of MoMKE: the expert of each modality learns from that clean modality."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nmer.systems.registry import system
 
 @system("experts", pretraining="none", regimes=(), fewest_modalities=2, passed_on=("depth", "heads", "tokens"))
 class Experts(ExpertSystem):
-    """Projection, expert and linear classifier of each modality, trained side by side; nothing is shared."""
+    """Projection, expert and linear classifier of each modality; the modalities share no weights."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
         super().__init__(dims, classes, dropout, **options)

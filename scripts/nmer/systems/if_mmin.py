@@ -27,7 +27,7 @@ class IfMmin(InvariantImagination):
         self.classifier = classifier_head(CODES_WIDTH, (128, 128), classes, dropout)
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits of the codes, what is imagined, and the invariant features H."""
+        """Logits of the codes, the imagined encodings, and the invariant features H."""
         features, invariant = halves(encodings)
         imagined, codes = self.imagination(features, invariant)
         return {"logits": self.classifier(codes), "imagined": imagined, "invariant": invariant}

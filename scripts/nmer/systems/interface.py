@@ -1,6 +1,6 @@
-"""What a system is: the batches it is given, the outputs it returns, the losses it is trained with.
+"""The interface of a system: its batches, encodings, outputs and losses.
 
-Adding a system means one file with one class derived from :class:`System`; nothing else in the workflow changes.
+A new system is one file with one class derived from :class:`System`; nothing else in the workflow changes.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Sequences(NamedTuple):
     lengths: Tensor
 
     def valid(self) -> Tensor:
-        """Mask of the frames that belong to an utterance: (batch, longest) bool."""
+        """Return the mask of the frames within each length: (batch, longest) bool."""
         frames = torch.arange(self.values.shape[1], device=self.lengths.device)
         return frames < self.lengths[:, None]
 
@@ -38,7 +38,8 @@ Encoding: TypeAlias = Any
 """The encodings of one modality: a tensor (batch, width), or a named tuple of tensors such as :class:`Sequences`.
 
 Utterances are on the first axis of every tensor. A field of three axes or more has frames on the second, zero beyond
-each length."""
+each length.
+"""
 
 
 def _not_known(modality: str) -> Sequences:
@@ -49,12 +50,11 @@ def _not_known(modality: str) -> Sequences:
 class Batch:
     """One training batch.
 
-    observed: per modality the sequences as fed, clean or noisy. labels: (batch,) int64, or float32 scores. noisy: per
+    observed: per modality the input sequences, clean or noisy. labels: (batch,) int64, or float32 scores. noisy: per
     modality (batch,) bool, which utterances are noisy. teacher_clean, teacher_noisy: per modality the frozen teacher's
-    encodings of the clean and of the noisy features, (batch, width), computed when looked up; empty for a system
-    without a teacher.
-    clean: from a modality to its clean sequences, gathered only when a loss asks for them. deviations: per modality the
-    standard deviation of its features, the one that calibrates the noise (SPEC 2.6).
+    encodings of the clean and of the noisy features, (batch, width), computed on first access; empty for a system
+    without a teacher. clean: function from a modality to its clean sequences, gathered when called. deviations: per
+    modality the standard deviation of its features that calibrates the noise (SPEC 2.6).
     """
 
     observed: dict[str, Sequences]
@@ -66,7 +66,7 @@ class Batch:
     deviations: dict[str, float] = field(default_factory=dict)
 
     def teacher_reversed(self) -> dict[str, Tensor]:
-        """The teacher's encodings of the reversed observation: clean where the input is noisy and noisy where it is
+        """Return the teacher's encodings of the reversed observation: clean where the input is noisy, noisy where it is
         clean (SPEC 4.2)."""
         return {
             modality: torch.where(flags[:, None], self.teacher_clean[modality], self.teacher_noisy[modality])
@@ -83,16 +83,16 @@ class System(nn.Module):
     """
 
     modalities: tuple[str, ...] = ()
-    """The modalities that the system reads. A class that names none reads all of the corpus."""
+    """The modalities that the system reads. Default: all of the corpus."""
 
     inherited: tuple[str, ...] = ()
-    """Names of the submodules that start from the teacher's weights."""
+    """Names of the submodules that are initialised with the teacher's weights."""
 
     score_loss = L1
-    """What :meth:`target_loss` is where the target is a score; set by the training."""
+    """The form of :meth:`target_loss` for scores; set by the training."""
 
     weights: dict[str, float]
-    """Weights of terms of the loss by name, from the options that end in ``_weight``. Other terms count as they are."""
+    """Weights of terms of the loss by name, from the options that end in ``_weight``. Other terms have weight 1."""
 
     initialisation: ClassVar[Literal["kaiming", "framework"]] = "kaiming"
     """Initial weights of the linear layers: Kaiming normal with zero biases (SPEC 3.2), or PyTorch's default."""
@@ -117,15 +117,15 @@ class System(nn.Module):
         self.dropout = dropout
 
     def encode(self, modality: str, sequences: Sequences) -> Encoding:
-        """Encode one of the system's modalities, every utterance on its own: (batch, width).
+        """Encode one of the system's modalities, utterances independently: (batch, width).
 
         A system whose fusion reads frames returns a named tuple (:data:`Encoding`); a pretraining returns a tensor.
         """
         raise NotImplementedError
 
     def fuse(self, encodings: dict[str, Encoding]) -> dict[str, Tensor]:
-        """From the encodings of the system's modalities to outputs; ``logits`` (batch, classes) is always one. Where
-        the target is a score, its one column is the predicted score."""
+        """Fuse the encodings of the system's modalities and return outputs, among them ``logits`` (batch, classes). If
+        the target is a score, the only column is the predicted score."""
         raise NotImplementedError
 
     def fuse_observed(self, encodings: dict[str, Encoding], noisy: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -135,11 +135,11 @@ class System(nn.Module):
         return self.fuse(encodings)
 
     def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """The terms of the loss by name, not yet weighted. Default: :meth:`target_loss` alone."""
+        """Return the unweighted terms of the loss by name. Default: :meth:`target_loss` only."""
         return {"classification": self.target_loss(outputs, batch)}
 
     def loss(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of the loss by name; their sum is minimised.
+        """Return the weighted terms of the loss by name; their sum is minimised.
 
         Raises ConfigError if a weight belongs to no term.
         """
@@ -152,11 +152,11 @@ class System(nn.Module):
         return {name: self.weights[name] * term if name in self.weights else term for name, term in terms.items()}
 
     def target_loss(self, outputs: dict[str, Tensor], batch: Batch) -> Tensor:
-        """Cross-entropy of the classes; of scores the mean absolute error, or the mean squared one (SPEC 14)."""
+        """Return the cross-entropy of classes, or the mean absolute or squared error of scores (SPEC 14)."""
         return target_loss(outputs["logits"], batch.labels, self.score_loss)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Outputs for the batch as observed."""
+        """Return the outputs for the observed sequences of a batch."""
         encodings = {modality: self.encode(modality, batch.observed[modality]) for modality in self.modalities}
         return self.fuse_observed(encodings, batch.noisy)
 
@@ -166,8 +166,8 @@ class System(nn.Module):
             getattr(self, name).load_state_dict(getattr(teacher, name).state_dict())
 
     def subnetworks(self) -> Iterator[nn.Module]:
-        """The modules whose gradients are clipped separately (SPEC 3.3): every child, dictionaries member by member,
-        and of a child that names sub-networks itself, those."""
+        """Yield the modules whose gradients are clipped separately (SPEC 3.3): every child, the members of
+        dictionaries, and the sub-networks of a child that has this method."""
         for child in self.children():
             if isinstance(child, nn.ModuleDict):
                 yield from child.values()
@@ -178,8 +178,8 @@ class System(nn.Module):
 
 
 def target_loss(logits: Tensor, labels: Tensor, score_loss: str = L1) -> Tensor:
-    """Mean loss of predictions. logits: (batch, classes) with labels (batch,) int64, or (batch, 1) predicted scores
-    with float labels. score_loss: ``L1`` or ``MSE``."""
+    """Return the mean loss of predictions. logits: (batch, classes) with labels (batch,) int64, or (batch, 1) predicted
+    scores with float labels. score_loss: ``L1`` or ``MSE``."""
     if not labels.is_floating_point():
         return nn.functional.cross_entropy(logits, labels)
     loss = nn.functional.l1_loss if score_loss == L1 else nn.functional.mse_loss
@@ -187,19 +187,19 @@ def target_loss(logits: Tensor, labels: Tensor, score_loss: str = L1) -> Tensor:
 
 
 def concatenate(encodings: Mapping[str, Tensor]) -> Tensor:
-    """Concatenate the encodings of the modalities that there are, in the order a, l, v (SPEC sections 1, 13)."""
+    """Concatenate the encodings of the given modalities, in the order a, l, v (SPEC sections 1, 13)."""
     there = set(encodings)
     return torch.cat([encodings[modality] for modality in CONCATENATION_ORDER if modality in there], dim=1)
 
 
 def summed(tensors: Iterable[Tensor]) -> Tensor:
-    """The sum of one tensor or more, in their order."""
+    """Add one or more tensors in their order."""
     first, *others = tensors
     return sum(others, first)
 
 
 def halves(encodings: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Split encodings of the form [h_m; H_m] into concat(h) and concat(H), each (batch, 128 times the modalities)."""
+    """Split encodings [h_m; H_m] into concat(h) and concat(H), each (batch, 128 times the number of modalities)."""
     split = {modality: encoding.chunk(2, dim=1) for modality, encoding in encodings.items()}
     return (
         concatenate({modality: pair[0] for modality, pair in split.items()}),

@@ -1,4 +1,4 @@
-"""LNLN: language as the dominant modality, completed by a proxy made of the others (NeurIPS 2024)."""
+"""LNLN: language as the dominant modality, completed by a proxy made from the others (NeurIPS 2024)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DOMINANT = "l"
 @system(
     "lnln",
     pretraining="none",
-    # Language that is known to be noisy is replaced by its proxy; with all noisy the flags would be constant.
+    # Known noisy language is replaced by its proxy; with all modalities noisy the flags would be constant.
     regimes={"noise_flags": {False: ("incomplete", "all_noisy"), True: ("incomplete",)}},
     fewest_modalities=2,
     modalities=("l",),
@@ -70,7 +70,7 @@ class Lnln(System):
         self.discriminator = nn.Sequential(nn.Linear(WIDTH, 64), nn.LeakyReLU(0.1), nn.Linear(64, 2))
 
     def encode(self, modality: str, sequences: Sequences) -> Tensor:
-        """The modality's eight tokens one after another: (batch, 1024). Frames beyond ``max_frames`` are cut."""
+        """The modality's eight tokens, concatenated: (batch, 1024). Frames beyond ``max_frames`` are cut."""
         values, lengths = sequences
         if values.shape[1] > self.max_frames:
             warn_of_cut(modality, values.shape[1], self.max_frames)
@@ -78,7 +78,7 @@ class Lnln(System):
         return encode_in_blocks(self.encoders[modality], sequences)
 
     def fuse(self, encodings: dict[str, Tensor], noisy: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
-        """Logits, the completeness w, (batch, 1), and of language the proxy and the corrected tokens.
+        """Logits, the completeness w, (batch, 1), and the proxy and the corrected tokens of language.
 
         noisy: given with ``noise_flags``; w is then 1 where language is clean, 0 where it is noisy.
         """
@@ -103,7 +103,7 @@ class Lnln(System):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """The outputs of :meth:`fuse`; in training also reconstructions and clean tokens, (batch, modalities x 8, 128),
-        and what the discriminator finds of corrected and of clean tokens, (2 x batch x 8, 2)."""
+        and the discriminator's logits of corrected and of clean tokens, (2 x batch x 8, 2)."""
         if not self.training:
             return super().forward(batch)
         encodings, clean = {}, {}
@@ -146,18 +146,18 @@ class Lnln(System):
 
 
 def flags_of_clean(noisy: Mapping[str, Tensor], dtype: torch.dtype) -> Tensor:
-    """1 where language is clean, 0 where it is noisy: (batch, 1)."""
+    """Return 1 where language is clean, 0 where it is noisy: (batch, 1)."""
     return (~noisy[DOMINANT][:, None]).to(dtype)
 
 
 def reverse_gradient(values: Tensor) -> Tensor:
-    """The values themselves, whose gradient arrives with the opposite sign; a form that ``torch.vmap`` can compute."""
+    """Return the values with a gradient of opposite sign, in a form that ``torch.vmap`` supports."""
     return 2 * values.detach() - values
 
 
 @cache
 def warn_of_cut(modality: str, longest: int, most: int) -> None:
-    """Warn once of utterances that are longer than the encoder's positions."""
+    """Warn once about utterances that are longer than the encoder's positions."""
     print(
         f"warning: lnln: utterances of up to {longest} frames of modality {modality} are cut to max_frames {most}.",
         file=sys.stderr,
@@ -188,7 +188,7 @@ class TokenEncoder(nn.Module):
     """Two layers over leading tokens and inputs, with learned positions."""
 
     def __init__(self, inputs: int, tokens: int = 0) -> None:
-        """inputs: the most that are read. tokens: how many lead, which start at 0."""
+        """inputs: largest number of inputs. tokens: number of leading tokens, initially 0."""
         super().__init__()
         self.tokens = LearnedTokens(tokens, WIDTH, "zeros") if tokens else None
         self.positions = LearnedTokens(tokens + inputs, WIDTH, "normal")
@@ -196,7 +196,7 @@ class TokenEncoder(nn.Module):
         self.count = tokens
 
     def states(self, inputs: Tensor, valid: Tensor | None = None) -> list[Tensor]:
-        """What the first layer reads, and what each layer gives: (batch, tokens + n, 128). inputs: (batch, n, 128).
+        """The input of the first layer and the output of each layer: (batch, tokens + n, 128). inputs: (batch, n, 128).
         valid: (batch, n) bool."""
         if self.tokens is not None:
             inputs = torch.cat([self.tokens(len(inputs)), inputs], dim=1)
@@ -228,7 +228,7 @@ class ModalityEncoder(nn.Module):
 
 
 class Completeness(nn.Module):
-    """How much of language is there, between 0 and 1: (batch, 1)."""
+    """Estimates the completeness of language, between 0 and 1: (batch, 1)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -242,7 +242,7 @@ class Completeness(nn.Module):
 
 
 class HyperLayer(nn.Module):
-    """The dominant modality queries the others; the sum of what it finds is added to the normalised hyper-modality."""
+    """The dominant modality queries the others; the sum of the results is added to the normalised hyper-modality."""
 
     def __init__(self, others: int) -> None:
         super().__init__()
@@ -255,7 +255,7 @@ class HyperLayer(nn.Module):
         self.output = nn.Linear(WIDTH, WIDTH)
 
     def forward(self, hyper: Tensor, dominant: Tensor, others: list[Tensor]) -> Tensor:
-        """hyper, dominant: (batch, 8, 128). others: of each other modality, the same."""
+        """hyper, dominant: (batch, 8, 128). others: the same of each other modality."""
         query = self.query(self.norm_dominant(dominant))
         contexts = [norm(other) for norm, other in zip(self.norms, others, strict=True)]
         found = [
@@ -267,7 +267,7 @@ class HyperLayer(nn.Module):
 
 
 class Fusion(nn.Module):
-    """The dominant modality attends to the hyper-modality; one learned token, shared, leads both."""
+    """The dominant modality attends to the hyper-modality. A shared learned token precedes both."""
 
     def __init__(self, layers: int) -> None:
         super().__init__()
@@ -276,7 +276,7 @@ class Fusion(nn.Module):
         self.layers = nn.ModuleList(TransformerLayer() for _ in range(layers))
 
     def forward(self, dominant: Tensor, hyper: Tensor) -> Tensor:
-        """What becomes of the dominant modality's tokens: (batch, 8, 128), as dominant and hyper."""
+        """The fused tokens of the dominant modality: (batch, 8, 128), like dominant and hyper."""
         token = self.token(len(dominant))
         source = torch.cat([token, hyper], dim=1) + self.source_positions.values
         target = torch.cat([token, dominant], dim=1) + self.target_positions.values

@@ -30,20 +30,20 @@ from nmer.systems.registry import system
 
 
 def ring(modalities: Iterable[str]) -> dict[str, str]:
-    """From the source to the target of each translator, in the order in which their summaries are concatenated.
+    """Return source -> target of each translator, in the order in which their summaries are concatenated.
 
-    modalities: at least two. Three give a -> v, v -> l, l -> a, every pair once; two give their pair in both
-    directions (SPEC 4.6, 13).
+    modalities: at least two. Three give a -> v, v -> l, l -> a, every pair once; two give their pair in both directions
+    (SPEC 4.6, 13).
     """
     sources = modality_set(modalities)
     return dict(zip(sources, (*sources[1:], sources[0]), strict=True))
 
 
 class Mctn(System):
-    """What both forms share: their loss, against targets that evaluation never needs.
+    """Base of both forms: the loss, against targets that evaluation never needs.
 
-    Outputs ``translation_m`` and ``cycle_m`` are modality m as decoded, (batch, steps, dim), in units of its standard
-    deviation: from another modality, and from its own translation.
+    Outputs ``translation_m`` and ``cycle_m`` are modality m decoded from another modality and from its own translation,
+    (batch, steps, dim), in units of its standard deviation.
     """
 
     translated: tuple[str, ...]
@@ -93,7 +93,7 @@ class Ring(Mctn):
         return summary
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits of the summaries side by side, [z_av; z_vl; z_la] for three modalities."""
+        """Logits of the concatenated summaries, [z_av; z_vl; z_la] for three modalities."""
         return {"logits": self.classifier(torch.cat([encodings[source] for source in self.ring], dim=1))}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -116,7 +116,7 @@ class Ring(Mctn):
 
 
 class RingTranslator(CyclicTranslator):
-    """A translator with a summary of its joint sequence, all of it one sub-network."""
+    """A translator with a summary of its joint sequence, clipped as one sub-network."""
 
     def __init__(self, source_dim: int, target_dim: int) -> None:
         super().__init__(source_dim, target_dim)
@@ -126,8 +126,8 @@ class RingTranslator(CyclicTranslator):
 class Hierarchy(Mctn):
     """The official topology: text to vision and back, then their joint sequence to audio (``mctn_hier``).
 
-    It reads the text alone: audio and vision are ignored at test. By design it can therefore not serve the conditions
-    in which the text is noisy (SPEC 4.6).
+    It reads only the text; audio and vision are ignored at test. By design it cannot serve conditions in which the text
+    is noisy (SPEC 4.6).
     """
 
     modalities = ("l",)
@@ -139,7 +139,7 @@ class Hierarchy(Mctn):
         super().__init__(dims, classes, dropout, **options)
         if self.targets == "observed":
             raise ConfigError(
-                "systems.mctn.targets: 'observed' does not go with form 'hier', which reads the text alone. "
+                "systems.mctn.targets: 'observed' does not fit form 'hier', which reads the text only. "
                 "Set targets to 'clean' or form to 'ring'."
             )
         self.text_to_vision = CyclicTranslator(dims["l"], dims["v"])

@@ -22,7 +22,7 @@ from nmer.systems.registry import system
     fewest_modalities=2,
 )
 class Mmin(System):
-    """The noisy observation's encodings are turned into the teacher's of the reversed one, and back."""
+    """Encodings of the noisy observation are mapped to the teacher's encodings of the reversed one, and back."""
 
     inherited = ("encoders",)
 
@@ -43,13 +43,13 @@ class Mmin(System):
         return encoding
 
     def fuse(self, encodings: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Logits of the forward auto-encoder's codes, the encodings x and what is imagined from them."""
+        """Logits of the forward auto-encoder's codes, the encodings x and the encodings imagined from them."""
         features = concatenate(encodings)
         imagined, codes = self.imagination(features)
         return {"logits": self.classifier(codes), "features": features, "imagined": imagined}
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The outputs of :meth:`fuse`, and the way back to x, which only the loss asks for."""
+        """The outputs of :meth:`fuse`, and the mapping back to x, which only the loss needs."""
         outputs = super().forward(batch)
         return outputs | {"returned": self.cycle(outputs["imagined"])[0]}
 

@@ -15,7 +15,7 @@ from nmer.systems.registry import system
 @system(
     "momke",
     pretraining="experts",
-    # A noisy modality that is known to be noisy is left out; with all noisy nothing would remain.
+    # Known noisy modalities are left out; with all modalities noisy none would remain.
     regimes={"noise_flags": {False: ("incomplete", "all_noisy"), True: ("incomplete",)}},
     fewest_modalities=2,
 )

@@ -93,7 +93,7 @@ class Nmer(InvariantSystem):
 class VaeEncoder(nn.Module):
     """Transformer encoder over one token per utterance, then mean and log-variance of the latent.
 
-    With one token, self-attention is a linear map; that keeps utterances independent of each other (SPEC 4.4).
+    With one token, self-attention is a linear map, and utterances stay independent of each other (SPEC 4.4).
     """
 
     def __init__(self, width: int, layers: int, heads: int, feed_forward: int, dropout: float, latent: int) -> None:
@@ -124,11 +124,11 @@ def vae_decoder(latent: int, width: int) -> nn.Sequential:
 class OneTokenLayer(nn.TransformerEncoderLayer):
     """The framework's post-norm Transformer encoder layer, computed for sequences of one token.
 
-    Softmax over one token is 1 whatever the query and the key, so only the value projection is computed: the same
-    outputs and gradients as the framework's layer on (batch, 1, width), a fifth of the arithmetic saved.
+    Softmax over one token is always 1, so only the value projection is computed. Outputs and gradients equal those of
+    the framework's layer on (batch, 1, width), with a fifth less arithmetic.
     """
 
-    # One token needs none of the masks that the framework's layer takes.
+    # One token needs no masks.
     def forward(self, features: Tensor) -> Tensor:  # type: ignore[override]
         """features: (batch, width). Returns the same shape."""
         attention, width = self.self_attn, self.self_attn.embed_dim
@@ -145,7 +145,7 @@ class OneTokenLayer(nn.TransformerEncoderLayer):
 
 
 def kl_divergence(mean: Tensor, logvar: Tensor) -> Tensor:
-    """KL divergence of every latent from N(0, 1): (batch, latent) (paper Eq. 6; SPEC 4.4)."""
+    """Return the KL divergence of every latent from N(0, 1): (batch, latent) (paper Eq. 6; SPEC 4.4)."""
     return -0.5 * (1 + logvar - mean.square() - logvar.exp())
 
 
@@ -154,4 +154,4 @@ REDUCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "batch_mean": lambda divergence: divergence.sum(dim=1).mean(),
     "sum": torch.sum,
 }
-"""Readings of Eq. 6, which leaves open how the divergence is reduced over batch and latents (SPEC 12)."""
+"""Interpretations of Eq. 6, which leaves open how the divergence is reduced over batch and latents (SPEC 12)."""

@@ -17,7 +17,7 @@ from nmer.systems.registry import system
 
 
 class Pretraining(TowerSystem):
-    """Clean-data training of specific features h_m and invariant features H_m; the result is a frozen teacher."""
+    """Training of specific features h_m and invariant features H_m on clean data; the result is a frozen teacher."""
 
     form: str
     """Name of its towers."""
@@ -66,10 +66,10 @@ SHORTEST_INTERVAL = 1e-6
 
 
 def interval_length(invariant_features: str, features: dict[str, Tensor]) -> float | Tensor:
-    """Length b - a of the interval [a, b] of the features, by whose k-th power the definition of the CMD divides the
-    k-th moments: the same as the CMD of features divided by it.
+    """Return the length b - a of the interval [a, b] of the features.
 
-    Raw features have no bounds: theirs is the smallest interval that holds the batch, so that the discrepancy does not
+    The definition of the CMD divides the k-th moments by its k-th power, which equals the CMD of features divided by
+    it. Raw features are unbounded: the smallest interval around the batch is used, so that the discrepancy does not
     fall when all features shrink. Source: Zellinger et al. 2017, definition 2.
     """
     if invariant_features in INTERVALS:

@@ -1,4 +1,4 @@
-"""What there is to know of systems without importing torch: their registry, read by the plan at parse time."""
+"""The registry of systems and functions of their declarations, which the plan reads without importing torch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ Constructor: TypeAlias = "Callable[..., System]"
 
 
 class SystemRegistry(Registry[Constructor]):
-    """Systems by name. An ablation, ``ablation_of="nmer"``, has the attributes of its system that it does not give."""
+    """Systems by name. An ablation, ``ablation_of="nmer"``, inherits the attributes of its system that it does not
+    give."""
 
     def declaration(self, name: str, file: str | None = None) -> Declaration:
         """As :meth:`Registry.declaration`. The system of an ablation is looked for in its file, then in the package."""
@@ -39,9 +40,9 @@ system = systems.register
 
 
 def regimes(declaration: Declaration, options: dict[str, Any] | None = None) -> tuple[str, ...]:
-    """The regimes a system is trained in; none for a stage of pretraining. Default: both with noise.
+    """Return the regimes in which a system is trained; none for a stage-A pretraining. Default: both noisy regimes.
 
-    A declaration lists them, or by the value of an option: ``{"noise_flags": {False: (...), True: (...)}}``.
+    A declaration lists them, or gives them by the value of an option: ``{"noise_flags": {False: (...), True: (...)}}``.
     options: those of the system that are not at their default.
     """
     declared = declaration.attributes.get("regimes", ("incomplete", "all_noisy"))
@@ -52,10 +53,10 @@ def regimes(declaration: Declaration, options: dict[str, Any] | None = None) -> 
 
 
 def pretraining(declaration: Declaration, options: dict[str, Any] | None = None) -> str | None:
-    """The system whose weights this one starts from, its frozen teacher; None for a system without one.
+    """Return the pretraining whose weights a system starts from, its frozen teacher, or None.
 
     A declaration names it, or gives it by the value of an option: ``{"invariance": {"stacked": "shared", ...}}``.
-    options: those of the system that are not at their default. Raises ConfigError if they do not fit it.
+    options: those of the system that are not at their default. Raises ConfigError if they are not possible.
     """
     options = options or {}
     declaration.check_options(options, f"systems.{declaration.name}")
@@ -67,7 +68,7 @@ def pretraining(declaration: Declaration, options: dict[str, Any] | None = None)
 
 
 def unfit(declaration: Declaration, options: dict[str, Any] | None, modalities: Iterable[str]) -> str:
-    """Why a system cannot be built and trained for a corpus with these modalities (SPEC 13); empty if it can.
+    """Return why a system cannot be trained on a corpus with these modalities (SPEC 13); empty if it can.
 
     A declaration may give ``fewest_modalities``; ``modalities``, those that it needs, or these by the value of an
     option, ``{"form": {"ring": (), "hier": ("a", "v", "l")}}``; and ``divisors_per_modality``, options that must divide
@@ -95,9 +96,9 @@ def unfit(declaration: Declaration, options: dict[str, Any] | None, modalities: 
 def check_teacher(
     declaration: Declaration, options: dict[str, Any], teacher: Declaration, teacher_options: dict[str, Any]
 ) -> None:
-    """Check that a system and the pretraining that it starts from agree in the options that this one passes on.
+    """Check that a system and its pretraining agree in the options that the pretraining passes on.
 
-    A pretraining names them, ``passed_on=("invariant_features",)``; a system without such an option must find it at its
+    A pretraining names them, ``passed_on=("invariant_features",)``. A system without such an option needs it at its
     default. options, teacher_options: those that are not at their default. Raises ConfigError if they differ.
     """
     for option in teacher.attributes.get("passed_on", ()):

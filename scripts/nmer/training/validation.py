@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nmer.metrics import SCORE, measure_scores, score
-from nmer.plan.conditions import ONE_CONDITION, noisy_flags, validation_copies, validation_items
+from nmer.names import ONE_CONDITION
+from nmer.plan.conditions import noisy_flags, validation_copies, validation_items
 from nmer.plan.settings import LOSS, RunSettings
 from nmer.systems.blocks.encodings import select
 from nmer.systems.interface import L1, Encoding

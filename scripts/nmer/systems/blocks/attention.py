@@ -1,4 +1,4 @@
-"""Multi-head attention over the frames that exist, learned tokens, and batches ordered by length."""
+"""Multi-head attention that ignores padding, learned tokens, and batches ordered by length."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nmer.systems.blocks.recurrence import pads
 from nmer.systems.interface import Sequences
 
 ROWS_OF_A_BLOCK = 16
-"""Utterances that a CPU encodes at once, ordered by length: few, so that they differ little in it."""
+"""Utterances that a CPU encodes at once, ordered by length. Few of them differ little in length."""
 
 
 def attention(
@@ -41,7 +41,7 @@ def attention(
 
 
 class LearnedTokens(nn.Module):
-    """Tokens or positions that are learned, (count, width), in a module so that their gradient is clipped."""
+    """Learned tokens or positions, (count, width), in a module so that their gradient is clipped."""
 
     def __init__(self, count: int, width: int, start: Literal["zeros", "ones", "normal"]) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class LearnedTokens(nn.Module):
 
 
 def frame_means(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean over the frames that exist: (batch, width). values: (batch, longest, width). valid: (batch, longest)."""
+    """Average over the valid frames: (batch, width). values: (batch, longest, width). valid: (batch, longest)."""
     found: Tensor = values.masked_fill(~valid[:, :, None], 0.0).sum(dim=1) / valid.sum(dim=1, keepdim=True)
     return found
 
@@ -64,9 +64,9 @@ Block = tuple[Tensor | slice, Sequences]
 
 
 def blocks_of_length(sequences: Sequences) -> list[Block]:
-    """A batch in blocks of utterances of like lengths, so that a CPU computes less padding.
+    """Split a batch into blocks of utterances of similar lengths, so that a CPU computes less padding.
 
-    Where padding is computed anyway, one block with the whole batch.
+    Where padding is computed anyway, one block holds the whole batch.
     """
     values, lengths = sequences
     if pads(values) or len(lengths) <= ROWS_OF_A_BLOCK:
@@ -79,7 +79,7 @@ def blocks_of_length(sequences: Sequences) -> list[Block]:
 
 
 def in_order(found: list[Tensor], blocks: list[Block]) -> Tensor:
-    """What was found of the blocks, in the order of the batch; frames are padded with zeros to the longest block."""
+    """Join the results of the blocks in the order of the batch. Frames are padded with zeros to the longest block."""
     if len(blocks) == 1:
         return found[0]
     rows = torch.cat([cast(Tensor, own) for own, _sequences in blocks])
@@ -87,6 +87,6 @@ def in_order(found: list[Tensor], blocks: list[Block]) -> Tensor:
 
 
 def encode_in_blocks(encode: Callable[[Sequences], Tensor], sequences: Sequences) -> Tensor:
-    """``encode(sequences)``, (batch, width), block by block. encode: of every utterance on its own."""
+    """Compute ``encode(sequences)``, (batch, width), block by block. encode: treats utterances independently."""
     blocks = blocks_of_length(sequences)
     return in_order([encode(own) for _rows, own in blocks], blocks)

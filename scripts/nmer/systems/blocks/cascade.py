@@ -1,4 +1,4 @@
-"""The cascade auto-encoder of MMIN, the guided ones of IF-MMIN and CIF-MMIN: five blocks each (SPEC 4.2, 4.3)."""
+"""Cascade auto-encoders of MMIN, IF-MMIN and CIF-MMIN, of five blocks each (SPEC 4.2, 4.3)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ CODES_WIDTH = BLOCKS * CODE
 
 
 class _Blocks(nn.Module):
-    """The blocks and what follows them; a subclass says what each block reads."""
+    """The blocks and the transition after them; a subclass defines the input of each block."""
 
     def __init__(self, width: int) -> None:
-        """width: of what is reconstructed, 384 for three modalities."""
+        """width: of the reconstructed encodings, 384 for three modalities."""
         super().__init__()
         self.encoders = nn.ModuleList(
             nn.Sequential(
@@ -34,7 +34,7 @@ class _Blocks(nn.Module):
 
 
 class CascadeAutoencoder(_Blocks):
-    """Every block reconstructs what the blocks before it, added to the input, have left (SPEC 4.2)."""
+    """Every block reconstructs the residual of the previous blocks (SPEC 4.2)."""
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """features: (batch, width). Returns the output, (batch, width), and the blocks' codes, (batch, 320)."""
@@ -46,8 +46,8 @@ class CascadeAutoencoder(_Blocks):
 
 
 class GuidedResidualCascade(_Blocks):
-    """As :class:`GuidedCascadeAutoencoder`, but the output is made of the last block's input and output together, as
-    CIF-MMIN has it; the codes are not used."""
+    """As :class:`GuidedCascadeAutoencoder`, but the output is computed from the sum of the last block's input and
+    output, as in CIF-MMIN. The codes are not used."""
 
     def forward(self, features: Tensor, invariant: Tensor) -> Tensor:
         """features, invariant: (batch, width). Returns the output, (batch, width)."""

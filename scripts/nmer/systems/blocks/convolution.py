@@ -1,9 +1,9 @@
 """Convolutions over windows of tokens, reduced to their maximum over time (SPEC 3.1).
 
-A convolution over whole tokens is a matrix product for every token of the window, summed. With the tokens in the order
-of time, every such product reads a run of rows of one array, so no window is ever copied together. A maximum depends on
-one window, so the gradient of a filter is a sum of one window for each utterance, a small part of a matrix product.
-A GPU, which would have to tell the program which windows won, computes one product of the windows, copied together.
+A convolution over whole tokens is the sum of one matrix product per token of the window. With tokens ordered by time,
+each product reads consecutive rows of one array, so windows need not be copied. A maximum depends on one window, so the
+gradient of a filter sums one window per utterance, a small part of a matrix product. A GPU copies the windows and
+computes one product, because looking up the winning windows would synchronise it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nmer.systems.blocks.recurrence import pads, under_autocast
 
 
 def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tensor) -> Tensor:
-    """The largest response of every filter to a window within each text: (batch, filters).
+    """Return the largest response of every filter to a window within each text: (batch, filters).
 
-    tokens: (longest, batch, dim). weights: (filters, window, dim). biases: (filters,).
-    lengths: (batch,) tokens of each text, none shorter than the window.
+    tokens: (longest, batch, dim). weights: (filters, window, dim). biases: (filters,). lengths: (batch,) tokens of each
+    text, none shorter than the window.
     """
     if pads(tokens) or under_autocast(tokens):
         window = weights.shape[1]
@@ -60,7 +60,7 @@ class _WindowMaxima(torch.autograd.Function):
         rows, weights, start = ctx.saved_tensors
         _longest, batch, _dim = ctx.shape
         given = gradient.T.contiguous()
-        # Dropout and ReLU leave most elements without a gradient: windows that add nothing are not read.
+        # Dropout and ReLU leave most elements without a gradient, so windows with zero gradient are skipped.
         filters, text = given.nonzero(as_tuple=True)
         first = start.T[filters, text] * batch + text
         added = given[filters, text]
@@ -71,7 +71,7 @@ class _WindowMaxima(torch.autograd.Function):
         ]
         of_tokens = None
         if ctx.needs_input_grad[0]:
-            # Features are data and need none; a system may have learnt what it reads.
+            # Features need no gradient, but the input of a system may be learned.
             of_tokens = torch.zeros_like(rows)
             for position in range(weights.shape[1]):
                 of_tokens.index_add_(0, first + position * batch, added[:, None] * weights[filters, position])

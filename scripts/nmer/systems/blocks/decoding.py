@@ -1,8 +1,8 @@
-"""The steps of attention decoders, several of them side by side, with their gradients (SPEC 4.6).
+"""The steps of several attention decoders, computed jointly, with their gradients (SPEC 4.6).
 
-Everything that does not depend on a step's state is computed before or after: a caller gives the keys, and weights in
-which the way from a step's output to the next step's gates is one matrix. What remains of a step is the attention, two
-batched products and the LSTM's fused cell.
+Everything that does not depend on a step's state is computed before or after: a caller gives the keys, and weights that
+map a step's output to the next step's gates by one matrix. A step is then the attention, two batched products and the
+LSTM's fused cell.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ class DecoderStates(torch.autograd.Function):
         context_weights: Tensor,
         *memories: Tensor,
     ) -> Tensor:
-        """start: (decoders, batch, hidden), what the first query is read from. first: (decoders, batch, 4 hidden), the
-        first step's gates but for the context's part. later: (decoders, 4 hidden), bias of the gates from the second
-        step on.
-        query_weights: (decoders, hidden, hidden). score_weights: (decoders, hidden), of the sigmoid of key and query.
-        state_weights: (decoders, 4 hidden, hidden), from the state of a step to the next step's gates.
-        context_weights: (decoders, 4 hidden, 2 hidden), to a step's gates from the contexts of the step before and of
-        its own.
-        memories: in turn the keys and the values, (rows, longest, hidden), and where there is no frame, (rows,
-        longest) bool, of consecutive rows of decoders x batch: of some of one decoder, or of all of several.
-        Returns states and contexts side by side, (decoders, batch, steps, 2 hidden).
+        """start: (decoders, batch, hidden), the state that the first query is computed from. first: (decoders, batch, 4
+        hidden), the first step's gates without the context's part. later: (decoders, 4 hidden), bias of the gates from
+        the second step on. query_weights: (decoders, hidden, hidden). score_weights: (decoders, hidden), of the sigmoid
+        of key and query. state_weights: (decoders, 4 hidden, hidden), from the state of a step to the next step's
+        gates. context_weights: (decoders, 4 hidden, 2 hidden), from the contexts of the previous and the current step
+        to the gates. memories: in turn keys and values, (rows, longest, hidden), and the mask of positions without a
+        frame, (rows, longest) bool, of consecutive rows of decoders x batch: some rows of one decoder, or all of
+        several.
+
+        Returns states and contexts concatenated, (decoders, batch, steps, 2 hidden).
         """
         decoders, batch, hidden = start.shape
         keep = any(ctx.needs_input_grad)
@@ -54,14 +54,14 @@ class DecoderStates(torch.autograd.Function):
         of_state = torch.cat([query_weights, state_weights], dim=1).transpose(1, 2)
         of_contexts = context_weights.transpose(1, 2)
         offset = later[:, None].expand(decoders, batch, 4 * hidden).flatten(0, 1)
-        # Of each row the contexts of all steps in a row, before them zeros: two neighbours are what a step reads.
+        # Contexts of all steps of a row, preceded by zeros: a step reads two neighbours.
         contexts = start.new_empty(decoders, batch, steps + 1, hidden)
         contexts[:, :, 0] = 0.0
         cell = start.new_zeros(decoders * batch, hidden)
         states: list[Tensor] = []
         cells, workspaces = [cell], []
         for step in range(steps):
-            # The queries and all but the contexts' part of the gates in one product.
+            # Queries and the state's part of the gates in one product.
             products = torch.bmm(states[-1], of_state) if states else torch.bmm(start, of_query)
             queries = products[..., :hidden].flatten(0, 1)
             for each in attention:
@@ -91,13 +91,13 @@ class DecoderStates(torch.autograd.Function):
         start, query_weights, score_weights, state_weights, context_weights, found, *kept = ctx.saved_tensors
         hidden, steps = start.shape[2], found.shape[2]
         cells, workspaces = kept[: steps + 1], kept[steps + 1 :]
-        # It is overwritten: a second backward pass would find something else.
+        # The backward pass overwrites it, so a second pass would be wrong.
         attention: list[_Attention] = ctx.attention
         del ctx.attention
-        # Queries' gradients come without the score weights, which are a factor of every one.
+        # Gradients of queries lack the factor of the score weights.
         scores = score_weights[..., None]
         of_query = scores * query_weights
-        # Copies, to which the gradients that come through later steps are added.
+        # Copies, because the gradients through later steps are added to them.
         states = gradient[..., :hidden].permute(2, 0, 1, 3).clone(memory_format=torch.contiguous_format)
         contexts = functional.pad(gradient[..., hidden:], (0, 0, 1, 0))
         cell_gradient = torch.zeros_like(cells[0])
@@ -145,7 +145,8 @@ class DecoderStates(torch.autograd.Function):
 
 
 def _of_weights(gradient: Tensor, given: Tensor) -> Tensor:
-    """Gradient of the weights that map ``given`` to what ``gradient`` is of: both (decoders, batch, steps, width)."""
+    """Return the gradient of the weights of a linear map from its input and the gradient of its output, (decoders,
+    batch, steps, width) each."""
     return sum_of_products(gradient.flatten(1, 2), given.flatten(1, 2))
 
 
@@ -159,17 +160,17 @@ def _attention(memories: tuple[Tensor, ...], scores: Tensor, batch: int, steps: 
 
 
 class _Attention:
-    """Additive attention of some rows over their memory; notes what its gradients need.
+    """Additive attention of some rows over their memory, which keeps what its gradients need.
 
-    A caller has w^T tanh(x) computed as 2 w^T sigmoid(2 x): a softmax ignores the difference, which is the same for all
-    frames, and a CPU computes a sigmoid in a sixth of the time of a tanh.
-    rows: of decoders x batch. decoders: to which they belong.
+    w^T tanh(x) is computed as 2 w^T sigmoid(2 x). A softmax ignores the difference, which is constant over frames, and
+    a sigmoid takes a CPU a sixth of the time of a tanh. rows: of decoders x batch. decoders: those of the rows.
     """
 
     def __init__(
         self, keys: Tensor, values: Tensor, beyond: Tensor, scores: Tensor, rows: slice, batch: int, steps: int
     ) -> None:
-        """keys, values, beyond: as of :class:`DecoderStates`. scores: (all decoders, hidden). steps: that are kept."""
+        """keys, values, beyond: as in :class:`DecoderStates`. scores: (all decoders, hidden). steps: number of steps to
+        keep."""
         self.rows = rows
         self.decoders = slice(rows.start // batch, (rows.stop - 1) // batch + 1)
         self._keys, self._values, self._beyond = keys, values, beyond
@@ -179,30 +180,30 @@ class _Attention:
         self._of_scores = keys.new_zeros(len(keys), 1, keys.shape[2])
 
     def context(self, query: Tensor, step: int, context: Tensor) -> None:
-        """Writes the sum of the values weighted by the softmax of the scores. query, context: (rows, hidden)."""
+        """Write the sum of the values weighted by the softmax of the scores to ``context``. query, context: (rows,
+        hidden)."""
         squashed = torch.add(self._keys, query[:, None], out=self._squashed[step]).sigmoid_()
         scores = torch.bmm(squashed.view(len(self._score), -1, squashed.shape[2]), self._score)
         weights = scores.view(self._beyond.shape).masked_fill_(self._beyond, float("-inf")).softmax(dim=1)
         self._weights.append(weights)
-        # A product written there would be computed row by row on a CPU.
+        # With out=, a CPU would compute this product row by row.
         context.copy_(torch.bmm(weights[:, None], self._values).squeeze(1))
 
     def query_gradient(self, of_context: Tensor, step: int, of_query: Tensor) -> None:
-        """Writes the gradient of a step's query but for the score weights as a factor, from that of its context:
-        (rows, hidden) both. The latest step comes first."""
+        """Write the gradient of a step's query, without the factor of the score weights, from that of its context,
+        (rows, hidden) both. Call it from the last step to the first."""
         squashed, weights = self._squashed[step], self._weights[step]
         of_weights = torch.bmm(of_context[:, None], self._values.transpose(1, 2)).squeeze(1)
         of_scores = aten._softmax_backward_data(of_weights, weights, 1, weights.dtype)
         self._of_scores.baddbmm_(of_scores[:, None], squashed)
-        # Of the keys, in the place of what it is computed from.
+        # Gradient of the keys, computed in place.
         through = of_scores[..., None].expand(squashed.shape)
         aten.sigmoid_backward.grad_input(through, squashed, grad_input=squashed)
         torch.sum(squashed, dim=1, out=of_query)
 
     def gradients(self, of_contexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of keys, values and score weights, (decoders, hidden), once every step was computed.
-
-        of_contexts: (rows, steps, hidden)."""
+        """Return the gradients of keys, values and score weights, (decoders, hidden), after all steps. of_contexts:
+        (rows, steps, hidden)."""
         of_keys = self._squashed.sum(dim=0)
         of_keys.view(len(self._score), -1, of_keys.shape[2]).mul_(self._score.transpose(1, 2))
         of_values = torch.bmm(torch.stack(self._weights, dim=2), of_contexts)

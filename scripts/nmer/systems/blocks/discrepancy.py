@@ -8,8 +8,11 @@ from nmer.systems.interface import summed
 
 
 def central_moment_discrepancy(first: Tensor, second: Tensor, moments: int = 5) -> Tensor:
-    """CMD of two batches of features, (batch, width) each: distances of the means and central moments 2..``moments``
-    (SPEC 4.3). 1e-12 inside each square root keeps the gradient finite at identical batches."""
+    """Return the CMD of two batches of features, (batch, width) each.
+
+    It sums the distances of the means and of the central moments 2..``moments`` (SPEC 4.3). 1e-12 inside each square
+    root keeps the gradient finite for identical batches.
+    """
     centred = first - first.mean(dim=0), second - second.mean(dim=0)
     differences = [first.mean(dim=0) - second.mean(dim=0)]
     differences += [centred[0].pow(k).mean(dim=0) - centred[1].pow(k).mean(dim=0) for k in range(2, moments + 1)]
@@ -17,7 +20,7 @@ def central_moment_discrepancy(first: Tensor, second: Tensor, moments: int = 5) 
 
 
 def mean_cmd(features: dict[str, Tensor]) -> Tensor:
-    """Mean CMD over the pairs of modalities of their invariant features: (l, v), (l, a), (a, v), as far as there are
-    (SPEC 4.3, 13). features: of at least two modalities."""
+    """Average the CMD of invariant features over the pairs of modalities: (l, v), (l, a), (a, v), if both exist (SPEC
+    4.3, 13). features: of at least two modalities."""
     pairs = [pair for pair in (("l", "v"), ("l", "a"), ("a", "v")) if set(pair) <= set(features)]
     return summed(central_moment_discrepancy(features[one], features[other]) for one, other in pairs) / len(pairs)

@@ -30,7 +30,7 @@ class LstmEncoder(nn.Module):
 
     @staticmethod
     def side_by_side(encoders: list[LstmEncoder], sequences: Sequences) -> list[Tensor]:
-        """What each encoder gives for the same sequences, at less cost than one by one."""
+        """Encode the same sequences with several encoders jointly, which is faster than one by one."""
         return list(lstm_maxima([encoder.lstm for encoder in encoders], sequences))
 
 
@@ -48,13 +48,13 @@ class TextCnn(nn.Module):
         self.projection = nn.Linear(len(self.WINDOWS) * HIDDEN, HIDDEN)
 
     def forward(self, sequences: Sequences) -> Tensor:
-        """(batch, 128). A text shorter than the widest window counts as that long (zero-padded); windows that reach
-        beyond an utterance's length never win the maximum, so a batch's longest text changes no other's encoding."""
+        """(batch, 128). A text shorter than the widest window is zero-padded to that length. Windows that reach beyond
+        an utterance's length never win the maximum, so the longest text of a batch does not affect other encodings."""
         return self.side_by_side([self], sequences)[0]
 
     @classmethod
     def side_by_side(cls, encoders: list[TextCnn], sequences: Sequences) -> list[Tensor]:
-        """What each encoder gives for the same texts, at less cost than one by one."""
+        """Encode the same texts with several encoders jointly, which is faster than one by one."""
         shortest = max(cls.WINDOWS)
         missing = max(0, shortest - sequences.values.shape[1])
         tokens = functional.pad(sequences.values, (0, 0, 0, missing)).transpose(0, 1).contiguous()
@@ -66,7 +66,7 @@ class TextCnn(nn.Module):
             maxima = window_maxima(tokens, weights, torch.cat([part.bias for part in filters]), lengths)
             for part, found in zip(maxima.chunk(len(encoders), dim=1), pooled, strict=True):
                 found.append(part)
-        # The ReLU after the maximum is that of the largest response, as before it.
+        # ReLU commutes with the maximum.
         return [
             functional.relu(encoder.projection(encoder.dropout(functional.relu(torch.cat(found, dim=1)))))
             for encoder, found in zip(encoders, pooled, strict=True)
@@ -74,15 +74,15 @@ class TextCnn(nn.Module):
 
 
 def encoder(modality: str, dim: int) -> nn.Module:
-    """The encoder of a modality: LSTM for a and v, TextCNN for l; it maps to 128 dimensions."""
+    """Build the encoder of a modality, to 128 dimensions: LSTM for a and v, TextCNN for l."""
     return TextCnn(dim) if modality == LEXICAL_MODALITY else LstmEncoder(dim)
 
 
 def encoder_tower(dims: dict[str, int]) -> nn.ModuleDict:
-    """One encoder per modality that there is a width of."""
+    """Build one encoder per modality. dims: width of each modality."""
     return nn.ModuleDict({modality: encoder(modality, dims[modality]) for modality in modality_set(dims)})
 
 
 def joint_width(dims: dict[str, int]) -> int:
-    """Width of the concatenated encodings: 128 per modality, 384 for all three (SPEC 13)."""
+    """Return the width of the concatenated encodings: 128 per modality, 384 for all three (SPEC 13)."""
     return len(modality_set(dims)) * HIDDEN

@@ -1,4 +1,4 @@
-"""Encodings as tensors or as sequences: what training and evaluation do with either form."""
+"""Operations of training and evaluation on encodings, which are tensors or named tuples of tensors."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from nmer.systems.interface import Encoding
 
 
 def first_field(encoding: Encoding) -> Tensor:
-    """The encoding itself, or the first tensor of a named tuple; its first axis counts the utterances."""
+    """Return the encoding, or the first tensor of a named tuple. Its first axis is that of the utterances."""
     found: Tensor = encoding if isinstance(encoding, Tensor) else encoding[0]
     return found
 
 
 def select(encoding: Encoding, chosen: Tensor, axis: int = 0) -> Encoding:
-    """The utterances at some positions, (chosen,) int64. axis: that of the utterances, 1 behind an axis of repeats."""
+    """Select the utterances at some positions, (chosen,) int64. axis: of the utterances, 1 after an axis of repeats."""
     if isinstance(encoding, Tensor):
         return encoding.index_select(axis, chosen)
     return type(encoding)(*(field.index_select(axis, chosen) for field in encoding))
 
 
 def part(encoding: Encoding, start: int, end: int) -> Encoding:
-    """The utterances from a position up to another."""
+    """Return the utterances from ``start`` to ``end``, exclusive."""
     if isinstance(encoding, Tensor):
         return encoding[start:end]
     return type(encoding)(*(field[start:end] for field in encoding))
 
 
 def join(parts: Sequence[Encoding], axis: int = 0) -> Encoding:
-    """All utterances of the parts, in order; frames are padded with zeros to the longest part. axis: as of
+    """Concatenate the utterances of the parts. Frames are padded with zeros to the longest part. axis: as in
     :func:`select`."""
     if isinstance(parts[0], Tensor):
         return torch.cat(list(parts), dim=axis)
@@ -40,7 +40,7 @@ def join(parts: Sequence[Encoding], axis: int = 0) -> Encoding:
 
 
 def join_padded(fields: Sequence[Tensor], axis: int = 0) -> Tensor:
-    """One tensor of all parts; those with frames, on the axis after that of the utterances, are padded with zeros."""
+    """Concatenate tensors. Those with frames, on the axis after the utterances, are padded with zeros."""
     if fields[0].dim() >= axis + 3:
         longest = max(field.shape[axis + 1] for field in fields)
         fields = [_padded(field, axis + 1, longest) for field in fields]

@@ -16,7 +16,7 @@ WIDTH = 256
 
 
 class ExpertBlock(nn.Module):
-    """h + Y with Y = S + MLP(S), where S is what the frames attend to; no output projection, no LayerNorm."""
+    """h + Y with Y = S + MLP(S), where S is the result of self-attention; no output projection, no LayerNorm."""
 
     def __init__(self, heads: int, dropout: float) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class ExpertBlock(nn.Module):
 
 
 class Expert(nn.Module):
-    """Blocks in a row."""
+    """A sequence of blocks."""
 
     def __init__(self, depth: int, heads: int, dropout: float) -> None:
         super().__init__()
@@ -46,19 +46,19 @@ class Expert(nn.Module):
 
 
 def mlp(outputs: int, dropout: float) -> nn.Sequential:
-    """Linear 256, GELU, dropout, Linear, dropout: within experts, and as routers."""
+    """Build Linear 256, GELU, dropout, Linear, dropout: part of experts, and routers."""
     return nn.Sequential(
         nn.Linear(WIDTH, WIDTH), nn.GELU(), nn.Dropout(dropout), nn.Linear(WIDTH, outputs), nn.Dropout(dropout)
     )
 
 
 def projections(dims: dict[str, int], dropout: float) -> nn.ModuleDict:
-    """Per modality the way from its features to the experts' width."""
+    """Build per modality the projection of its features to the width of the experts."""
     return nn.ModuleDict({m: nn.Sequential(nn.Linear(dims[m], WIDTH), nn.Dropout(dropout)) for m in modality_set(dims)})
 
 
 def experts(dims: dict[str, int], depth: int, heads: int, dropout: float) -> nn.ModuleDict:
-    """One expert per modality."""
+    """Build one expert per modality."""
     return nn.ModuleDict({modality: Expert(depth, heads, dropout) for modality in modality_set(dims)})
 
 
@@ -79,7 +79,7 @@ class ExpertSystem(System):
     def mean_over_frames(
         self, modality: str, sequences: Sequences, encode: Callable[[Tensor, Tensor], Tensor]
     ) -> Tensor:
-        """Mean over the frames that ``encode`` makes of the projected ones, or of their mean: (batch, 256).
+        """Project the frames, or by the option ``tokens`` their mean, encode them, and average: (batch, 256).
 
         encode: from frames, (batch, longest, 256), and their mask, (batch, longest) bool, to frames.
         """
@@ -92,6 +92,6 @@ class ExpertSystem(System):
 
 
 def mean_frame(sequences: Sequences) -> Sequences:
-    """Every utterance reduced to one frame, the mean of its own."""
+    """Reduce every utterance to one frame, the mean of its frames."""
     values, lengths = sequences
     return Sequences(frame_means(values, sequences.valid())[:, None], lengths.clamp(max=1))

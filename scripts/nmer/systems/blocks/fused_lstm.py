@@ -1,8 +1,8 @@
-"""LSTMs computed one step of all of them after another, with the framework's fused cell: the form for a GPU.
+"""LSTMs computed jointly step by step with the framework's fused cell: the form for a GPU.
 
 Every LSTM of every repeat takes its step in the same two kernels, a batched matrix product and the framework's fused
-cell, and two more in the backward pass. cuDNN runs one LSTM after another, each as long as all of them here, and drops
-digits of their products whatever precision is set.
+cell, and two more in the backward pass. cuDNN runs one LSTM after another, each taking as long as all of them here, and
+reduces the precision of products whatever precision is set.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PARTS_OF_A_BATCH = 8
 
 
 class LstmOutputs(torch.autograd.Function):
-    """Outputs of LSTMs whose input projections are given, at every step. LSTMs of fewer steps stop taking part.
+    """Outputs of LSTMs at every step, from their input projections.
 
-    Gates are in the framework's order: input, forget, candidate, output.
+    LSTMs with fewer steps drop out. Gates have the framework's order: input, forget, candidate, output.
     """
 
     @staticmethod
@@ -66,10 +66,10 @@ class LstmOutputs(torch.autograd.Function):
         outputs, kept = kept[: ctx.groups], kept[ctx.groups :]
         steps, batch = outputs[0].shape[1:3]
         cells, workspaces = kept[: steps + 1], kept[steps + 1 :]
-        # Copies, to which the gradients that come through the state are added.
+        # Copies, because the gradients through the state are added to them.
         output_gradients = _steps(gradients)
         cell_gradient = torch.zeros_like(cells[-1])
-        # Part by part of the batch: on a GPU the product of a few LSTMs occupies too few multiprocessors.
+        # Split the batch: on a GPU the product of a few LSTMs occupies too few multiprocessors.
         parts = divisor(batch, PARTS_OF_A_BATCH)
         weights = hidden_weights.repeat_interleave(parts, dim=0)
         gate_gradients: list[Tensor] = []
@@ -95,14 +95,14 @@ class LstmOutputs(torch.autograd.Function):
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
-    """The parts one after another on their first axis; no copy of a single one."""
+    """Concatenate the parts on their first axis, without a copy of a single part."""
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _steps(groups: Sequence[Tensor], biases: Tensor | None = None) -> list[Tensor]:
-    """Every step of the LSTMs that have it, contiguous, as the fused cell reads it: (LSTMs x batch, width) each.
+    """Return every step of the LSTMs that have it, contiguous for the fused cell: (LSTMs x batch, width) each.
 
-    groups: (LSTMs, steps, batch, width) each, the longest first. biases: (all LSTMs, width), added.
+    groups: (LSTMs, steps, batch, width) each, longest first. biases: (all LSTMs, width), added.
     """
     found: list[Tensor] = []
     for number in range(len(groups), 0, -1):
@@ -120,7 +120,7 @@ def _steps(groups: Sequence[Tensor], biases: Tensor | None = None) -> list[Tenso
 
 
 def _of_each(steps: Sequence[Tensor], groups: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The inverse of :func:`_steps`, from (LSTMs, batch, width) each. groups: of those LSTMs and steps."""
+    """Invert :func:`_steps`, from (LSTMs, batch, width) each. groups: with the same LSTMs and steps."""
     found, first = [], 0
     for group in groups:
         end = first + len(group)
@@ -130,14 +130,14 @@ def _of_each(steps: Sequence[Tensor], groups: Sequence[Tensor]) -> tuple[Tensor,
 
 
 def fused_cell(gates: Tensor, hidden_gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """One step of an LSTM from its gates' two parts, (rows, 4 hidden), and its cell, (rows, hidden).
+    """Compute one step of an LSTM from the two parts of its gates, (rows, 4 hidden), and its cell, (rows, hidden).
 
-    Returns the output, the new cell, and the activated gates, which :func:`fused_cell_backward` reads.
+    Returns the output, the new cell, and the activated gates for :func:`fused_cell_backward`.
     """
     if gates.is_cuda:
         output, new_cell, activated = aten._thnn_fused_lstm_cell(gates, hidden_gates, cell)
         return output, new_cell, activated
-    # The framework has its fused cell for CUDA alone; this serves repeats that a CPU computes as one.
+    # The framework has a fused cell for CUDA only; this serves repeats that a CPU computes jointly.
     hidden = cell.shape[1]
     activated = gates + hidden_gates
     activated[:, : 2 * hidden].sigmoid_()
@@ -151,8 +151,8 @@ def fused_cell(gates: Tensor, hidden_gates: Tensor, cell: Tensor) -> tuple[Tenso
 def fused_cell_backward(
     output_gradient: Tensor, cell_gradient: Tensor, cell: Tensor, new_cell: Tensor, activated: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Gradients of the sum of the gates' two parts and of the cell that a step read. cell, new_cell: before and after
-    the step."""
+    """Return the gradients of the gates' two parts, which are equal, and of the previous cell. cell, new_cell: before
+    and after the step."""
     if activated.is_cuda:
         of_gates, of_cell, _of_bias = aten._thnn_fused_lstm_cell_backward_impl(
             output_gradient, cell_gradient, cell, new_cell, activated, False
@@ -174,7 +174,7 @@ def fused_cell_backward(
 
 
 class TimeMaxima(torch.autograd.Function):
-    """Maximum over time of the steps that count. Steps that share a maximum share its gradient, as with ``amax``."""
+    """Maximum over the valid steps. Steps with equal maxima share its gradient, as with ``amax``."""
 
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, beyond: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The invariance MLP, the classifier head, and how layers are initialised (SPEC 3.1, 3.2)."""
+"""The invariance MLP, the classifier head, and the initialisation of layers (SPEC 3.1, 3.2)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from nmer.systems.blocks.encoders import HIDDEN
 
 
 def invariance_mlp() -> nn.Sequential:
-    """The invariance MLP, one set of weights for all modalities (SPEC 3.1)."""
+    """Build the invariance MLP, with one set of weights for all modalities (SPEC 3.1)."""
     return nn.Sequential(nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.01), nn.Linear(HIDDEN, HIDDEN), nn.LeakyReLU(0.01))
 
 
 def classifier_head(width: int, hidden: tuple[int, ...], classes: int, dropout: float) -> nn.Sequential:
-    """FC(width; hidden; classes): Linear, ReLU, Dropout per hidden layer, then a plain Linear to logits (SPEC 3.1)."""
+    """Build FC(width; hidden; classes): Linear, ReLU, Dropout per hidden layer, then Linear to logits (SPEC 3.1)."""
     layers: list[nn.Module] = []
     for size in hidden:
         layers += [nn.Linear(width, size), nn.ReLU(), nn.Dropout(dropout)]
@@ -22,7 +22,7 @@ def classifier_head(width: int, hidden: tuple[int, ...], classes: int, dropout: 
 
 
 def initialise(module: nn.Module) -> None:
-    """Kaiming normal (fan-in, slope 0) for every Linear and convolution weight, zero biases (SPEC 3.2)."""
+    """Initialise Linear and convolution weights with Kaiming normal (fan-in, slope 0), biases with 0 (SPEC 3.2)."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv1d | nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, a=0, mode="fan_in")

@@ -1,8 +1,8 @@
-"""LSTMs over packed sequences, the frames that exist ordered by step: the form for a CPU.
+"""LSTMs over packed sequences, the valid frames ordered by step: the form for a CPU.
 
-The framework computes packed sequences one LSTM at a time, and each of its small operations is recorded for the
-gradient. Here several LSTMs run side by side in a few operations a step; the input projection of all frames is one
-matrix product, and so is each gradient of a weight.
+The framework computes packed sequences one LSTM at a time and records each small operation for the gradient. Here
+several LSTMs run together in a few operations per step. The input projection of all frames is one matrix product, and
+so is the gradient of each weight.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ aten = torch.ops.aten
 
 
 class Packing(NamedTuple):
-    """The order of frames by step, in every step the longest utterance first: those that go on are then the first ones.
+    """The order of frames by step, in every step the longest utterance first, so that utterances that continue come
+    first.
 
-    order: (batch,) the utterances, the longest first. place: (frames,) the position of each frame's utterance in it.
-    step: (frames,) of each frame. counts: how many utterances each step has. lengths: (batch,), of the utterances in
-    their own order. longest: frames to which the batch is padded.
+    order: (batch,) the utterances, longest first. place: (frames,) the position of each frame's utterance in ``order``.
+    step: (frames,) of each frame. counts: number of utterances in each step. lengths: (batch,), in the order of the
+    batch. longest: number of frames to which the batch is padded.
     """
 
     order: Tensor
@@ -33,11 +34,11 @@ class Packing(NamedTuple):
     longest: int
 
     def rows(self) -> Tensor:
-        """(frames,), where each frame is in a padded batch whose first two axes are one."""
+        """Return (frames,), the position of each frame in a padded batch with its first two axes merged."""
         return self.order[self.place] * self.longest + self.step
 
     def rows_turned(self) -> Tensor:
-        """As :meth:`rows`, every utterance's last frame first."""
+        """As :meth:`rows`, with the frames of every utterance reversed."""
         utterance = self.order[self.place]
         return utterance * self.longest + self.lengths[utterance] - 1 - self.step
 
@@ -51,7 +52,7 @@ def pack(lengths: Tensor, longest: int) -> Packing:
 
 
 class PackedLstms(torch.autograd.Function):
-    """Outputs of LSTMs at every frame. Gates are in the framework's order: input, forget, candidate, output."""
+    """Outputs of LSTMs at every frame. Gates have the framework's order: input, forget, candidate, output."""
 
     @staticmethod
     def forward(
@@ -65,7 +66,7 @@ class PackedLstms(torch.autograd.Function):
         gates = torch.stack([torch.addmm(b, x, w.T) for x, w, b in zip(read, input_weights, biases, strict=True)])
         outputs, cells, squashed = (read[0].new_empty(lstms, len(read[0]), hidden) for _ in range(3))
         transposed = hidden_weights.transpose(1, 2)
-        output, cell = outputs, cells  # of a step before the first, which reads neither
+        output, cell = outputs, cells  # placeholders: the first step reads neither
         for start, end in pairwise(accumulate(counts, initial=0)):
             here, count = slice(start, end), end - start
             gate = gates[:, here]
@@ -120,7 +121,7 @@ class PackedLstms(torch.autograd.Function):
         read = frames * lstms if len(frames) == 1 else frames
         of_input_weights = torch.stack([part.T @ x for part, x in zip(gate_gradients, read, strict=True)])
         of_hidden_weights = gate_gradients.transpose(1, 2) @ previous
-        # Features are data and need none; a system may have learnt what it reads.
+        # Features need no gradient, but the input of a system may be learned.
         of_frames: list[Tensor | None] = [None] * len(frames)
         if any(ctx.needs_input_grad[4:]):
             of_reading = gate_gradients @ input_weights
@@ -129,7 +130,7 @@ class PackedLstms(torch.autograd.Function):
 
 
 class PackedMaxima(torch.autograd.Function):
-    """Maximum over the frames of every utterance. Frames that share it share its gradient, as with ``amax``."""
+    """Maximum over the frames of every utterance. Frames with equal maxima share its gradient, as with ``amax``."""
 
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, place: Tensor, counts: list[int]) -> Tensor:

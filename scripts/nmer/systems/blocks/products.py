@@ -1,4 +1,4 @@
-"""Batched matrix products in the shapes that GPUs are slow at: sums over very many rows, few products of few rows.
+"""Batched matrix products in shapes that are slow on GPUs: few products, small results, sums over very many rows.
 
 cuBLAS computes a block of the result on one multiprocessor. A product with a small result leaves most of a GPU idle
 unless its sum is split (docs/performance.md).
@@ -14,7 +14,7 @@ ROWS_OF_A_PART = 512
 
 
 def sum_of_products(first: Tensor, second: Tensor) -> Tensor:
-    """(n, rows, p) and (n, rows, q) to the sum over rows of their outer products, (n, p, q)."""
+    """Sum the outer products of (n, rows, p) and (n, rows, q) over rows: (n, p, q)."""
     count, rows = first.shape[:2]
     parts = divisor(rows, min(MOST_PARTS, max(1, rows // ROWS_OF_A_PART)))
     if parts == 1:
@@ -25,5 +25,5 @@ def sum_of_products(first: Tensor, second: Tensor) -> Tensor:
 
 
 def divisor(number: int, most: int) -> int:
-    """The largest divisor of a number up to ``most``."""
+    """Return the largest divisor of a number up to ``most``."""
     return next(part for part in range(most, 0, -1) if number % part == 0)

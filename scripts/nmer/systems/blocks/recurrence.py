@@ -1,9 +1,9 @@
 """LSTMs over sequences of different lengths: their outputs, or the maximum of these over time (SPEC 3.1).
 
-The framework's LSTM computes padding as well, most of a batch whose longest utterance is long, and on a CPU one
-LSTM at a time. A CPU computes several LSTMs side by side, over the frames that exist (``packed_lstm.py``). A GPU, which
-would have to tell the program which frames exist, computes all of them, every LSTM of every repeat in the same steps
-(``fused_lstm.py``).
+The framework's LSTM also computes padding, which dominates a batch with one long utterance, and runs one LSTM at a time
+on a CPU. Here a CPU computes several LSTMs together over the valid frames (``packed_lstm.py``). A GPU computes all
+frames, with every LSTM of every repeat in the same steps (``fused_lstm.py``), because looking up the valid frames would
+synchronise it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from nmer.systems.interface import Sequences
 
 
 def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
-    """Maximum over each utterance's own frames of the outputs of every LSTM: (LSTMs, batch, hidden).
+    """Return the maximum of the outputs of every LSTM over each utterance's valid frames: (LSTMs, batch, hidden).
 
-    lstms: one layer, one direction, batch first, all of one size. In single precision, also under autocast: rounding
-    adds up from step to step.
+    lstms: one layer, one direction, batch first, all of one size. Computed in single precision, also under autocast,
+    because rounding errors accumulate over steps.
     """
     if under_autocast(sequences.values):
         with torch.autocast(sequences.values.device.type, enabled=False):
@@ -40,8 +40,8 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
 
 
 def lstm_frames(lstm: nn.LSTM, sequences: Sequences) -> Tensor:
-    """Outputs of an LSTM at every frame, zero beyond each length: (batch, longest, hidden). lstm: as of
-    :func:`lstm_maxima`, and in single precision as there."""
+    """Return the outputs of an LSTM at every frame, zero beyond each length: (batch, longest, hidden). lstm and
+    precision: as in :func:`lstm_maxima`."""
     values, lengths = sequences
     if under_autocast(values):
         with torch.autocast(values.device.type, enabled=False):
@@ -58,25 +58,25 @@ def lstm_frames(lstm: nn.LSTM, sequences: Sequences) -> Tensor:
 
 
 def pads(values: Tensor) -> bool:
-    """Whether encoders compute all frames of a padded batch, in the form for a GPU, and not those that exist."""
+    """Whether encoders compute all frames of a padded batch, as on a GPU, instead of the valid frames only."""
     return values.device.type != "cpu" or together()
 
 
 def under_autocast(values: Tensor) -> bool:
-    """Whether products of these values are multiplied in less than single precision."""
+    """Whether products of these values are computed in less than single precision."""
     device = values.device.type
     return torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
 
 
 def lstm_weights(lstm: nn.LSTM, direction: str = "") -> list[Tensor]:
-    """Weights of an LSTM's first layer as :func:`lstm_outputs` reads them. direction: "" or "_reverse"."""
+    """Return the weights of an LSTM's first layer in the order of :func:`lstm_outputs`. direction: "" or "_reverse"."""
     names = [f"{name}_l0{direction}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     return [getattr(lstm, name) for name in names]
 
 
 def packed_outputs(counts: list[int], weights: list[list[Tensor]], *frames: Tensor) -> Tensor:
-    """Outputs of LSTMs at every frame that exists, (LSTMs, frames, hidden). counts, frames: as of :class:`PackedLstms`.
-    weights: of the LSTMs, all of one size."""
+    """Return the outputs of LSTMs at every valid frame, (LSTMs, frames, hidden). counts, frames: as in
+    :class:`PackedLstms`. weights: of the LSTMs, all of one size."""
     input_weights, hidden_weights = (torch.stack([own[number] for own in weights]) for number in (0, 1))
     # Summed before they are stacked: views of one gradient would be clipped once for each bias.
     biases = torch.stack([own[2] + own[3] for own in weights])
@@ -87,15 +87,15 @@ def packed_outputs(counts: list[int], weights: list[list[Tensor]], *frames: Tens
 
 
 def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tensor]:
-    """Outputs of LSTMs at every frame of padded batches, all LSTMs in the same steps.
+    """Compute the outputs of LSTMs at every frame of padded batches, all LSTMs in the same steps.
 
-    Returns for each reader (LSTMs, longest, batch, hidden). readers: values, (batch, longest, dim) with a longest and a
-    dim of their own, and the weights of the LSTMs that read them, all of one size.
+    Returns for each reader (LSTMs, longest, batch, hidden). readers: pairs of values, (batch, longest, dim), which may
+    differ in longest and dim, and the weights of the LSTMs that read them, all of one size.
     """
     of_length: dict[int, list[int]] = {}
     for number, (values, _lstms) in enumerate(readers):
         of_length.setdefault(values.shape[1], []).append(number)
-    # In order of length, and there in their own: LSTMs that have finished are the last ones.
+    # Stable sort by length, longest first, so that finished LSTMs are at the end.
     groups = [of_length[longest] for longest in sorted(of_length, reverse=True)]
     given: list[Tensor] = []
     for group in groups:
@@ -113,15 +113,15 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tenso
 
 
 def _product(values: Tensor, lstms: list[list[Tensor]]) -> Tensor:
-    """Of what LSTMs read and their input weights, (LSTMs, longest, batch, 4 hidden)."""
+    """Products of the LSTMs' inputs and input weights, (LSTMs, longest, batch, 4 hidden)."""
     product = functional.linear(values.transpose(0, 1), torch.cat([own[0] for own in lstms]))
     apart: Tensor = product.unflatten(2, (len(lstms), -1))
     return apart.movedim(2, 0)
 
 
 def _outputs(*given: Tensor) -> tuple[Tensor, ...]:
-    """given: products, biases and hidden weights of every group in turn, with the repeats, then the LSTMs, on their
-    first two axes, and so has each result."""
+    """given: products, biases and hidden weights of every group in turn. Repeats and LSTMs are the first two axes of
+    each, and of each result."""
     products, biases, hidden_weights = ([part.flatten(0, 1) for part in given[number::3]] for number in range(3))
     outputs: tuple[Tensor, ...] = LstmOutputs.apply(  # type: ignore[no-untyped-call]
         joined(biases), joined(hidden_weights), *products

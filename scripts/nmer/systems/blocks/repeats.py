@@ -1,7 +1,7 @@
-"""Several repeats of a system computed as one: what its blocks need to know of it (``torch.vmap``; PyTorch).
+"""Compute several repeats of a system jointly with ``torch.vmap``, and the exceptions that its blocks need.
 
-Under ``torch.vmap`` a system is written for one repeat and computed for all. What the framework cannot compute for all
-repeats at once, or what each repeat must draw by itself, steps out of it, and finds the repeats on a first axis.
+Under ``torch.vmap`` a system is written for one repeat and computed for all. Operations that the framework cannot
+compute for all repeats at once, and random draws of each repeat, leave vmap and have the repeats on a first axis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nmer.systems.blocks.products import sum_of_products
 
 
 class _Together(NamedTuple):
-    """A computation of several repeats. number: of the repeat, as ``torch.vmap`` shows it: every repeat has its own."""
+    """A computation of several repeats. number: of the repeat, a batched tensor under ``torch.vmap``."""
 
     number: Tensor
     generators: list[torch.Generator]
@@ -30,16 +30,16 @@ _running: list[_Together] = []
 
 
 def together() -> bool:
-    """Whether several repeats are computed as one at the moment."""
+    """Whether several repeats are being computed jointly."""
     return bool(_running)
 
 
 def compute_stacked(function: Callable[..., Any], generators: list[torch.Generator], *given: Any) -> Any:
-    """``function`` of every repeat's part of ``given``, computed for all repeats as one.
+    """Compute ``function`` of every repeat's part of ``given`` jointly for all repeats.
 
-    function: of one repeat, as ``torch.vmap`` takes it. generators: of each repeat, for what it draws at random.
-    given: tensors, or containers of tensors, with the repeats on their first axis, as the results have them.
-    Raises RuntimeError if the function does something that ``torch.vmap`` cannot do.
+    function: of one repeat, as for ``torch.vmap``. generators: one per repeat, for random draws. given: tensors, or
+    containers of tensors, with the repeats on their first axis, like the results. Raises RuntimeError if ``torch.vmap``
+    rejects an operation of the function.
     """
 
     def of_one(number: Tensor, *parts: Any) -> Any:
@@ -54,8 +54,8 @@ def compute_stacked(function: Callable[..., Any], generators: list[torch.Generat
 
 
 def drawn_alike(device: torch.device) -> AbstractContextManager[object]:
-    """Lets a repeat that is computed alone draw what it draws among others: on a GPU the framework has a faster way for
-    dropout, with other masks; on a CPU they are the same."""
+    """Make a single repeat draw the same numbers as among others. On a GPU the framework's faster dropout draws other
+    masks; on a CPU the masks are the same."""
     return nullcontext() if device.type == "cpu" else _OwnDraws()
 
 
@@ -63,9 +63,9 @@ Result = TypeVar("Result", bound=Tensor | tuple[Tensor, ...])
 
 
 def across_repeats(function: Callable[..., Result], *tensors: Tensor) -> Result:
-    """``function`` of tensors that have the repeats on an axis before their own, which its result has as well.
+    """Apply ``function`` to tensors with the repeats on an additional first axis, which its result has as well.
 
-    One repeat alone is an axis of one. Gradients are those of the framework's operations in ``function``.
+    For a single repeat that axis has length one. Gradients are those of the framework's operations in ``function``.
     """
     if together():
         of_all: Result = _ForAll.apply(function, _running[-1].number, *tensors)  # type: ignore[no-untyped-call]
@@ -75,7 +75,7 @@ def across_repeats(function: Callable[..., Result], *tensors: Tensor) -> Result:
 
 
 class _ForAll(torch.autograd.Function):
-    """Never runs as itself: under vmap its rule takes its place, whose operations autograd sees."""
+    """Runs only through its vmap rule, whose operations autograd records."""
 
     @staticmethod
     def forward(function: Callable[..., Result], number: Tensor, *tensors: Tensor) -> Result:
@@ -83,18 +83,18 @@ class _ForAll(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        """Nothing is kept."""
+        """Nothing is saved for the backward pass."""
 
     @staticmethod
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], function: Callable[..., Result], _number: Tensor, *tensors: Tensor
     ) -> tuple[Result, Any]:
-        """All repeats at once. An operand that is the same for every repeat has no axis for them yet."""
+        """Compute all repeats at once. An operand that all repeats share has no axis for them yet."""
         given = [
             tensor.expand(info.batch_size, *tensor.shape) if axis is None else tensor.movedim(axis, 0)
             for tensor, axis in zip(tensors, in_dims[2:], strict=True)
         ]
-        # Out of it: what is computed here is not one repeat's.
+        # Outside the mode: this computes all repeats, not one.
         running, _running[:] = _running[:], []
         try:
             found = function(*given)
@@ -104,15 +104,15 @@ class _ForAll(torch.autograd.Function):
 
 
 class _OwnDraws(TorchFunctionMode):
-    """Draws dropout and normal numbers, several repeats' from the generator of each, one's from the framework's.
+    """Draw dropout and normal numbers from each repeat's generator, or from the framework's for a single repeat.
 
-    Linear layers of several repeats are one batched product; ``torch.vmap`` makes some ten kernels of each.
+    Linear layers of several repeats become one batched product; ``torch.vmap`` would launch some ten kernels for each.
     """
 
     def __torch_function__(
         self, function: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
     ) -> Any:
-        """The framework's hook, called for each of its functions."""
+        """Intercept a function of the framework."""
         named = dict(named or {})
         if function is functional.linear and together():
             return _linear(*given, **named)
@@ -141,7 +141,7 @@ def _multiplied(*given: Tensor) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """The linear layers of several repeats, each a batched product whose gradient has its weights' layout."""
+    """Linear layers of several repeats as batched products whose gradients have the layout of the weights."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, weights: Tensor, biases: Tensor | None = None) -> Tensor:
@@ -178,7 +178,7 @@ def _normal(values: Tensor, **like: Any) -> Tensor:
 
 
 def _drawn(values: Tensor, draw: Callable[..., Tensor], **like: Any) -> Tensor:
-    """A tensor like ``values`` that every repeat has drawn for itself. like: as of ``torch.empty_like``."""
+    """Return a tensor like ``values`` drawn separately for every repeat. like: keywords of ``torch.empty_like``."""
     if not together():
         return draw(torch.empty_like(values, **like), generator=None)
     generators = _running[-1].generators

@@ -19,23 +19,22 @@ InvariantFeatures = Literal["raw", "sigmoid", "tanh"]
 """Form of the invariant features H: the invariance MLP's output unchanged, or bounded."""
 
 BOUNDS: dict[str, Callable[[], nn.Module]] = {"raw": nn.Identity, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
-"""What is applied to the invariance MLP's output to give H, by the name of the form of H."""
+"""Form of the invariant features -> the function applied to the invariance MLP's output."""
 
 
 class StackedTower(nn.Module):
     """One tower: the invariance MLP reads the specific features (IF-MMIN)."""
 
     def __init__(self, dims: dict[str, int], invariant_features: str = "raw") -> None:
-        """dims: input width per modality. invariant_features: form of H, the invariance MLP's output as it is or
-        bounded (``BOUNDS``)."""
+        """dims: input width per modality. invariant_features: form of H (``BOUNDS``)."""
         super().__init__()
         self.specific = encoder_tower(dims)
         self.invariance_mlp = invariance_mlp()
         self.bound = BOUNDS[invariant_features]()
 
     def invariant(self, encodings: Tensor) -> Tensor:
-        """H_m of a modality's encodings, (batch, 128) each: bounded here, so that every loss and every later block
-        reads the bounded features."""
+        """Return H_m of a modality's encodings, (batch, 128) each, bounded so that every loss and later block reads
+        bounded features."""
         features: Tensor = self.bound(self.invariance_mlp(encodings))
         return features
 
@@ -51,7 +50,7 @@ class StackedTower(nn.Module):
 
 
 class TwoTowers(StackedTower):
-    """Two towers: the invariance MLP reads encoders of its own (NMER)."""
+    """Two towers: the invariance MLP reads a second set of encoders (NMER)."""
 
     def __init__(self, dims: dict[str, int], invariant_features: str = "raw") -> None:
         super().__init__(dims, invariant_features)
@@ -60,7 +59,7 @@ class TwoTowers(StackedTower):
     def forward(self, modality: str, sequences: Sequences) -> Tensor:
         """[h_m; H_m]: (batch, 256)."""
         encoders = [self.specific[modality], self.invariance[modality]]
-        # Both are of one class; a ModuleDict does not say of which.
+        # Both are of one class, which the type of a ModuleDict does not state.
         side_by_side = cast(Callable[..., list[Tensor]], encoders[0].side_by_side)
         specific, invariant = side_by_side(encoders, sequences)
         return torch.cat([specific, self.invariant(invariant)], dim=1)
@@ -95,11 +94,11 @@ class ContrastiveTowers(nn.Module):
 
 
 TOWERS = {"stacked": StackedTower, "two_tower": TwoTowers}
-"""The forms of the invariant features by name."""
+"""Value of the option ``invariance`` -> towers."""
 
 
 class TowerSystem(System):
-    """A system whose encodings are those of its ``towers``."""
+    """A system that encodes with its ``towers``."""
 
     towers: nn.Module
 
@@ -125,7 +124,7 @@ class InvariantSystem(TowerSystem):
 
 
 class InvariantImagination(TowerSystem):
-    """The loss of systems that imagine the teacher's encodings, guided by invariant features (SPEC 4.3)."""
+    """Base of systems that imagine the teacher's encodings, guided by invariant features: their loss (SPEC 4.3)."""
 
     inherited = ("towers",)
 

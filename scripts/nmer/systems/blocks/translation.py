@@ -23,21 +23,21 @@ STEPS = 20
 """Steps of a decoded sequence and of its target: the official code's longest sequence."""
 
 PADDED_AT_MOST = 32
-"""Frames by which a decoder's memory is padded to share the attention of a longer one: a GPU computes that many in the
-time it takes to launch an attention of their own."""
+"""Most frames by which a decoder's memory is padded to share the attention of a longer one. A GPU computes that many in
+the time of a separate launch."""
 
 SHARPER = 2.0
 """tanh(x) is 2 sigmoid(2 x) - 1, and :class:`DecoderStates` takes the sigmoid: this factor goes into its weights."""
 
 ROWS_OF_A_BLOCK = 16
-"""Utterances whose memories a CPU attends to at once: few, so that they fit its cache and differ little in length."""
+"""Utterances whose memories a CPU attends to at once. Few of them fit its cache and differ little in length."""
 
 
 class CyclicTranslator(nn.Module):
-    """Translates a source modality into a target modality, and the translation back into the source.
+    """Translate a source modality into a target modality, and the translation back into the source.
 
     One encoder and one decoder serve both directions. Decoded values are in units of their modality's standard
-    deviation, not those of the features as fed, so the way back reads the target by a projection of its own.
+    deviation, unlike the input features, so the back-translation reads the target through a separate projection.
     """
 
     def __init__(self, source_dim: int, target_dim: int) -> None:
@@ -50,20 +50,20 @@ class CyclicTranslator(nn.Module):
         self.source_output = OutputLayer(source_dim)
 
     def encode(self, source: Sequences) -> Sequences:
-        """The joint sequence J of the source as fed: 128 wide, as long as the source."""
+        """Return the joint sequence J of the source: 128 wide, as long as the source."""
         joint: Sequences = self.encoder(self.projected(source))
         return joint
 
     def projected(self, source: Sequences) -> Sequences:
-        """What the encoder reads of the source as fed: 128 wide."""
+        """Return the input of the encoder, the projected source: 128 wide."""
         return Sequences(self.source_projection(source.values), source.lengths)
 
 
 def translate(
     translators: Sequence[CyclicTranslator], joints: Sequence[Sequences], steps: int = STEPS
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """Per translator the translation of its joint sequence, (batch, steps, target_dim), and the translation back from
-    it, (batch, steps, source_dim). Side by side they cost less than one by one."""
+    """Return per translator the translation of its joint sequence, (batch, steps, target_dim), and the translation
+    back, (batch, steps, source_dim). Computing them together is faster."""
     decoders = [part.decoder for part in translators]
     translations = decode(decoders, [part.target_output for part in translators], joints, steps)
     projected = [
@@ -82,13 +82,13 @@ class SequenceEncoder(nn.Module):
         self.lstm = nn.LSTM(HIDDEN, HIDDEN, batch_first=True, bidirectional=True)
 
     def forward(self, sequences: Sequences) -> Sequences:
-        """The joint sequence: 128 wide, zero beyond each length. The backward direction starts at each utterance's own
-        last frame."""
+        """Return the joint sequence: 128 wide, zero beyond each length. The backward direction starts at the last frame
+        of each utterance."""
         return encode([self], [sequences])[0]
 
 
 def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) -> list[Sequences]:
-    """The joint sequence of each encoder for its sequences. In single precision, as all LSTMs."""
+    """Return the joint sequence of each encoder for its sequences, in single precision as all LSTMs."""
     if under_autocast(sequences[0].values):
         with torch.autocast(sequences[0].values.device.type, enabled=False):
             return encode(encoders, [Sequences(each.values.float(), each.lengths) for each in sequences])
@@ -119,14 +119,15 @@ def _packed(encoder: SequenceEncoder, sequences: Sequences) -> Sequences:
 
 
 def _turned(frames: Tensor, place: Tensor) -> Tensor:
-    """Every utterance's own frames in reverse order. frames: (batch, longest, width). place: (batch, longest, 1), from
-    where each frame comes."""
+    """Reverse the frames of every utterance within its length. frames: (batch, longest, width). place: (batch, longest,
+    1), the index that each frame comes from."""
     turned: Tensor = across_repeats(_Turned.apply, frames, place)
     return turned
 
 
 class _Turned(torch.autograd.Function):
-    """A reordering of frames that is its own inverse, so that its gradient is a gather as well and no scattered sum."""
+    """Reorder frames by a permutation that is its own inverse. Its gradient is then a gather instead of a scattered
+    sum."""
 
     @staticmethod
     def forward(ctx: Any, frames: Tensor, place: Tensor) -> Tensor:
@@ -142,7 +143,8 @@ class _Turned(torch.autograd.Function):
 
 
 class OutputLayer(nn.Module):
-    """A decoder's way to one modality: the head that gives a step, the feedback that the next step reads it by."""
+    """The output of a decoder in one modality: the head that predicts a step, the feedback through which the next step
+    reads it."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -153,7 +155,7 @@ class OutputLayer(nn.Module):
 class AttentionDecoder(nn.Module):
     """LSTM cell with additive attention over a joint sequence.
 
-    Every step reads the previous step's output, in training too (no teacher forcing): no target is ever read.
+    Every step reads the previous step's output, in training too (no teacher forcing). Targets are never read.
     """
 
     def __init__(self) -> None:
@@ -171,9 +173,9 @@ class AttentionDecoder(nn.Module):
 def decode(
     decoders: Sequence[AttentionDecoder], outputs: Sequence[OutputLayer], joints: Sequence[Sequences], steps: int
 ) -> list[Tensor]:
-    """Each output's modality, decoded by its decoder from its joint sequence: (batch, steps, dim).
+    """Decode each output's modality with its decoder from its joint sequence: (batch, steps, dim).
 
-    A step's output reaches the next step's gates by three linear maps in a row: head, feedback and the cell's input
+    A step's output reaches the next step's gates through three linear maps: head, feedback and the cell's input
     weights. They are multiplied once, and the heads are applied to all steps at the end.
     """
     if under_autocast(joints[0].values):
@@ -208,7 +210,7 @@ def decode(
 
 
 def _of_like_length(lengths: list[int]) -> list[list[int]]:
-    """Numbers of the decoders whose memories are padded to one length, the longest first in each group and all."""
+    """Group the indices of decoders whose memories are padded to one length, longest first within and across groups."""
     groups: list[list[int]] = []
     for number in sorted(range(len(lengths)), key=lambda number: -lengths[number]):
         if groups and lengths[groups[-1][0]] - lengths[number] <= PADDED_AT_MOST:
@@ -224,13 +226,13 @@ def _padded_to(longest: int, sequences: Sequences) -> Sequences:
 
 
 def _blocks(joint: Sequences) -> list[Sequences]:
-    """A batch in the order of length as blocks of rows, each padded to its own longest."""
+    """Split a batch, ordered by length, into blocks of rows, each padded to its longest row."""
     parts = zip(joint.values.split(ROWS_OF_A_BLOCK), joint.lengths.split(ROWS_OF_A_BLOCK), strict=True)
     return [Sequences(values[:, : int(lengths[0])], lengths) for values, lengths in parts]
 
 
 def _memory(decoder: AttentionDecoder, joint: Sequences) -> tuple[Tensor, ...]:
-    """Keys, values, and where there is no frame."""
+    """Keys, values, and the mask of positions without a frame."""
     weight, bias = decoder.attention.weight[:, HIDDEN:], decoder.attention.bias
     return functional.linear(joint.values, SHARPER * weight, SHARPER * bias), joint.values, ~joint.valid()
 
@@ -240,9 +242,9 @@ def _states(
     memories: list[list[tuple[Tensor, ...]]],
     steps: int,
 ) -> Tensor:
-    """States and contexts, (decoders, batch, steps, 2 x 128).
+    """Return states and contexts, (decoders, batch, steps, 2 x 128).
 
-    memories: in the order of decoders and batch, each of several decoders in one, or of a part of one decoder's batch.
+    memories: in the order of decoders and batch; each holds several decoders or a part of one decoder's batch.
     """
     operands = [_operands(*parts) for parts in given]
     kinds = len(operands[0])
@@ -264,7 +266,7 @@ def _states(
 
 
 def _operands(decoder: AttentionDecoder, output: OutputLayer, joint: Sequences) -> tuple[Tensor, ...]:
-    """What :class:`DecoderStates` reads of one decoder."""
+    """The tensors of one decoder that :class:`DecoderStates` reads."""
     cell = decoder.cell
     from_feedback, from_context = cell.weight_ih.split(HIDDEN, dim=1)
     bias = cell.bias_ih + cell.bias_hh
@@ -293,7 +295,7 @@ class Summary(nn.Module):
 
 
 def summarise(summaries: Sequence[Summary], joints: Sequence[Sequences]) -> list[Tensor]:
-    """z of each summary for its joint sequence, (batch, 128). In single precision, as all LSTMs."""
+    """Return z of each summary for its joint sequence, (batch, 128), in single precision as all LSTMs."""
     if under_autocast(joints[0].values):
         with torch.autocast(joints[0].values.device.type, enabled=False):
             return summarise(summaries, [Sequences(joint.values.float(), joint.lengths) for joint in joints])
@@ -326,7 +328,7 @@ def _weighted_sum(scores: Tensor, values: Tensor, beyond: Tensor) -> Tensor:
 
 
 def pooled(sequences: Sequences, steps: int = STEPS) -> Tensor:
-    """Every utterance's own frames in K steps, (batch, steps, dim): means over the framework's adaptive pooling bins.
+    """Pool the frames of every utterance to K steps, (batch, steps, dim), by the framework's adaptive pooling bins.
 
     Step i of K is the mean of frames floor(i L / K) up to, but not including, ceil((i + 1) L / K), L being the length.
     """
