@@ -46,6 +46,22 @@ FAULTS = {
         lambda c: c["training"].update(batch_size=[1]),
         "training.batch_size: [1] is not of type integer",
     ),
+    "text for a whole number": (
+        lambda c: c["experiments"]["tiny"].update(repeats="3"),
+        "experiments.tiny.repeats: '3' is text to YAML, not an integer. Write it without quotes, like 10.",
+    ),
+    "a value of none of several kinds": (
+        lambda c: c["experiments"]["tiny"].update(train_at=-10),
+        "experiments.tiny.train_at: -10 is not possible. Give 'own', 'mixed', 'clean', a list or a mapping.",
+    ),
+    "a number of folds that is not whole": (
+        lambda c: c["experiments"]["tiny"].update(folds=1.5),
+        "experiments.tiny.folds: 1.5 is not possible. Give 'all', a whole number or a list.",
+    ),
+    "a missing key": (
+        lambda c: c["experiments"]["tiny"].update(sweep={"system": "nmer"}),
+        "experiments.tiny.sweep: missing key 'over'. Add it.",
+    ),
     "a selection that no validation has": (
         lambda c: c["training"].update(selection="accuracy"),
         "training.selection: 'accuracy' is not possible. Choose from: UA, WA, F1, WF1, MAE, Corr, loss",

@@ -72,6 +72,10 @@ FAULTS = {
         {"system": "nmer", "over": {"training.dropout": [2]}},
         "experiments.tiny.sweep.over.training.dropout: 2 is",
     ),
+    "a selection that the target does not have": (
+        {"system": "nmer", "over": {"training.selection": ["UA", "MAE"]}},
+        "experiments.tiny.sweep.over.training.selection: 'MAE' does not exist for datasets with 'target: classes'",
+    ),
     "an unknown system": ({"system": "nmerr", "over": {"latent": [8]}}, "Unknown system 'nmerr'. Did you mean 'nmer'?"),
     "a uni-modal system": ({"system": "unimodal_a", "over": {"training.dropout": [0]}}, "'unimodal_a' has no variants"),
     "a key of no use": (

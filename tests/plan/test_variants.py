@@ -104,7 +104,20 @@ FAULTS = {
     "a variant as kind": ({"v": {"kind": "nmer"}, "w": {"kind": "v"}}, "systems.w.kind: 'v' is itself a variant."),
     "a reference row": ({"v": {"kind": "majority"}}, "systems.v.kind: 'majority' is a reference row"),
     "a uni-modal system": ({"v": {"kind": "unimodal_a"}}, "systems.v.kind: 'unimodal_a' is a system of the uni-mod"),
-    "a stage": ({"v": {"kind": "two_tower"}}, "'two_tower' is a stage of pretraining"),
+    "a stage": ({"v": {"kind": "two_tower"}}, "systems.v.kind: 'two_tower' is a stage of pretraining"),
+    "a pretraining of a system without one": (
+        {"v": {"kind": "men", "training": {"pretraining": {"dropout": 0.1}}}},
+        "systems.v.training.pretraining: 'men' has no pretraining. Remove the key.",
+    ),
+    "the name of a regime": ({"clean": {"kind": "men"}}, "systems.clean: 'clean' is the name of a regime"),
+    "the printed name of another system": (
+        {"v": {"kind": "men", "title": "NMER"}},
+        "systems.v.title: 'NMER' is the printed name of 'nmer' too. Choose another.",
+    ),
+    "the title of another variant": (
+        {"v": {"kind": "men", "title": "Ours"}, "w": {"kind": "mmin", "title": "ours"}},
+        "systems.w.title: 'ours' is the printed name of 'v' too.",
+    ),
     "unknown option": ({"v": {"kind": "nmer", "titel": "x"}}, "systems.v: unknown key 'titel'. Did you mean 'title'?"),
     "unknown training key": (
         {"v": {"kind": "nmer", "training": {"learning_rat": 1}}},

@@ -132,7 +132,7 @@ def test_a_list_that_leads_out_of_the_folder_is_refused_under_every_experiment()
             [{"url": "https://example.org/a", "sha": "x"}],
             r"datasets\.mosi\.download\.0: unknown key 'sha'\. Did you mean 'sha256'",
         ),
-        ([{"file": "a"}], r"datasets\.mosi\.download\.0: 'url' is a required property"),
+        ([{"file": "a"}], r"datasets\.mosi\.download\.0: missing key 'url'\. Add it\."),
         ([{"url": "https://example.org/a", "unpack": "yes"}], r"download\.0\.unpack: 'yes' is not of type boolean"),
         ([], r"datasets\.mosi\.download: \[\]"),
         ("https://example.org/a", r"datasets\.mosi\.download: 'https://example.org/a' is not of type array"),

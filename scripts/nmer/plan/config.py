@@ -32,13 +32,23 @@ from nmer.plan.settings import merged_training, training_settings
 from nmer.plan.sweeps import TRAINING, expanded
 from nmer.plan.targets import check_targets
 from nmer.plan.values import check_finite, check_values
-from nmer.plan.variants import check_kinds, check_section, check_sections, declared, file_of, kind_of
+from nmer.plan.variants import check_kinds, check_section, check_sections, check_titles, declared, file_of, kind_of
 from nmer.plugins import Declaration
 from nmer.references.registry import REFERENCES
 from nmer.systems.registry import regimes, systems
 
 SCHEMA = Path(__file__).resolve().parents[3] / "workflow" / "schemas" / "config.schema.yaml"
 
+
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+"""Types of the schema in a user's words."""
 
 NO_EPOCH = "constant_epochs and decay_epochs are both 0. Train for one epoch at least."
 
@@ -153,9 +163,11 @@ def _check_systems(config: dict[str, Any], experiment: dict[str, Any], where: st
             key = f"{where}.systems" if kind_of(sections, system) == system else f"systems.{system}.kind"
             raise ConfigError(f"{key}: {error}") from None
     check_sections(sections, check_training)
+    check_titles(sections, experiment["systems"])
     files = {name: file for name in sections if (file := file_of(sections, name))}
-    for declaration in declarations.values():
-        _check_declaration(declaration, where, files)
+    for system, declaration in declarations.items():
+        key = f"{where}.systems" if declaration.name == system else f"systems.{system}.kind"
+        _check_declaration(declaration, key, files)
     place = f"{where}.system_options"
     for system, given in experiment.get("system_options", {}).items():
         for key in ("file", "kind", "title"):
@@ -264,16 +276,42 @@ def explain(error: ValidationError) -> str:
         return f"{where}: {found} is no possible name. Use {rule}."
     if error.validator == "not":
         return f"{where}: the name {found} is taken by the workflow's own files. Choose another."
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        return f"{where}: missing key '{missing}'. Add it."
+    if error.validator == "type" and error.validator_value == "integer" and _looks_like_a_number(error.instance):
+        return f"{where}: {found} is text to YAML, not an integer. Write it without quotes, like 10."
     if error.validator == "type" and _looks_like_a_number(error.instance):
-        return f"{where}: {found} is text to YAML, not a {error.validator_value}. Write it like 0.001."
+        return f"{where}: {found} is text to YAML, not a {_listed(error.validator_value)}. Write it like 0.001."
     if error.validator == "type":
-        return f"{where}: {found} is not of type {error.validator_value}. Correct the value."
+        return f"{where}: {found} is not of type {_listed(error.validator_value)}. Correct the value."
+    if error.validator in ("oneOf", "anyOf"):
+        return f"{where}: {found} is not possible. Give {_listed(_possible(error.validator_value))}."
     if error.validator == "enum":
         choices = ", ".join(str(choice) for choice in error.validator_value)
         return f"{where}: {found} is not possible. Choose from: {choices}."
     # The library's own sentence begins with the whole value.
     said = error.message.replace(repr(error.instance), found)
     return f"{where}: {said}. Correct the value."
+
+
+def _possible(schemas: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What each of several schemas allows, in words."""
+    found: list[str] = []
+    for given in schemas:
+        one = schema()["$defs"][given["$ref"].rpartition("/")[2]] if "$ref" in given else given
+        if "const" in one or "enum" in one:
+            found += [f"'{value}'" for value in one.get("enum", [one.get("const")])]
+        else:
+            found.append(_TYPES[one["type"]])
+    return found
+
+
+def _listed(words: str | Sequence[str]) -> str:
+    """Words as a sentence lists alternatives."""
+    if isinstance(words, str):
+        return words
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _short(value: object) -> str:
@@ -299,7 +337,7 @@ def _member(section: dict[str, Any], name: str, where: str, key: str) -> dict[st
 def _check_declaration(declaration: Declaration, where: str, files: dict[str, str]) -> None:
     name, attributes = declaration.name, declaration.attributes
     if not regimes(declaration):
-        raise ConfigError(f"{where}.systems: '{name}' is a stage of pretraining, not a system. Remove it.")
+        raise ConfigError(f"{where}: '{name}' is a stage of pretraining, not a system. Remove it.")
     for regime in regimes(declaration):
         if regime not in REGIMES:
             hint = nearest(regime, REGIMES)

@@ -9,6 +9,7 @@ from nmer.errors import ConfigError
 from nmer.figures import figures, fits_target
 from nmer.metrics import CLASSES, SCORE, check_metrics, of_target
 from nmer.plan.settings import LOSS
+from nmer.plan.sweeps import swept_values
 from nmer.references.registry import REFERENCE_TARGETS
 
 
@@ -58,12 +59,14 @@ def _own_training(
     config: Mapping[str, Any], experiment: Mapping[str, Any], where: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The training keys of the experiment and of its systems, by their key."""
-    sections = {f"{where}.training": experiment.get("training", {})}
+    sections = [(f"{where}.training", experiment.get("training", {}))]
+    swept = swept_values(experiment.get("sweep", {}))
     for name in experiment["systems"]:
-        sections[f"systems.{name}.training"] = config.get("systems", {}).get(name, {}).get("training", {})
+        key = f"{where}.sweep.over.training" if name in swept else f"systems.{name}.training"
+        sections.append((key, config.get("systems", {}).get(name, {}).get("training", {})))
     for name, section in experiment.get("system_options", {}).items():
-        sections[f"{where}.system_options.{name}.training"] = section.get("training", {})
-    for key, section in sections.items():
+        sections.append((f"{where}.system_options.{name}.training", section.get("training", {})))
+    for key, section in sections:
         yield key, section
         yield f"{key}.pretraining", _pretraining(section)
 

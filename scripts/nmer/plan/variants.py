@@ -6,13 +6,14 @@ and files follow its kind, so that what is equal is one training. Pure but for r
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from nmer.errors import ConfigError, nearest
-from nmer.names import UNIMODAL_SYSTEMS
+from nmer.names import MIXED, REGIMES, UNIMODAL_SYSTEMS
 from nmer.plan.reserved import refuse_reserved
 from nmer.plan.settings import merged_training, training_settings
 from nmer.plugins import Declaration
@@ -53,6 +54,8 @@ def check_kinds(sections: Mapping[str, Any]) -> None:
         where, kind = f"systems.{name}", kind_of(sections, name)
         if name in REFERENCES:
             raise ConfigError(f"{where}: a reference row has no options. Remove it.")
+        if name in (*REGIMES, MIXED):
+            raise ConfigError(f"{where}: '{name}' is the name of a regime or of mixed levels. Choose another.")
         if kind == name:
             continue
         _check_own(name, sections[name])
@@ -63,6 +66,17 @@ def check_kinds(sections: Mapping[str, Any]) -> None:
         if kind in UNIMODAL_SYSTEMS or kind in REFERENCES:
             sort = "a reference row" if kind in REFERENCES else "a system of the uni-modality benchmark"
             raise ConfigError(f"{where}.kind: '{kind}' is {sort}, which has no variants. Choose another kind.")
+
+
+def check_titles(sections: Mapping[str, Any], names: list[str]) -> None:
+    """Check that no two systems of an experiment are printed alike. Raises ConfigError for the first two that are."""
+    printed: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: "title" in sections.get(name, {})):
+        title = sections.get(name, {}).get("title", name)
+        # Shipped systems are printed in capitals, with hyphens.
+        other = printed.setdefault(re.sub(r"[-_ ]+", "_", title.casefold()), name)
+        if other != name:
+            raise ConfigError(f"systems.{name}.title: '{title}' is the printed name of '{other}' too. Choose another.")
 
 
 def check_sections(sections: Mapping[str, Any], check_training: Callable[[Mapping[str, Any], str], None]) -> None:
@@ -89,7 +103,10 @@ def check_section(
         if option not in declaration.options:
             raise ConfigError(f"{where}: unknown key '{option}'. {nearest(option, [*declaration.options, *OWN_KEYS])}")
     declaration.check_options(options_in(section), where)
-    check_training(section.get("training", {}), f"{where}.training")
+    training = section.get("training", {})
+    if "pretraining" in training and declaration.attributes.get("pretraining", "none") == "none":
+        raise ConfigError(f"{where}.training.pretraining: '{declaration.name}' has no pretraining. Remove the key.")
+    check_training(training, f"{where}.training")
 
 
 def options_in(section: Mapping[str, Any]) -> dict[str, Any]:
