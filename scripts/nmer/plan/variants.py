@@ -207,16 +207,22 @@ class Systems:
     def _shared(self) -> dict[str, str]:
         """Variant -> name of the training that it shares, where it shares one."""
         found: dict[str, str] = {}
-        for position, name in enumerate(self._names):
+        trainings: dict[str, list[tuple[str, Any]]] = {}  # by kind: names and what they are trained with
+        for name in self._names:
             kind = kind_of(self._sections, name)
             if kind == name:
                 continue
-            before = [other for other in self._names[:position] if kind_of(self._sections, other) == kind]
-            for other in dict.fromkeys((kind, *before)):
-                if self._given(other) == self._given(name) and self._training(other) == self._training(name):
-                    found[name] = found.get(other, other)
-                    break
+            distinct = trainings.setdefault(kind, [(kind, self._trained_with(kind))])
+            own = self._trained_with(name)
+            if same := next((other for other, training in distinct if training == own), None):
+                found[name] = same
+            else:
+                distinct.append((name, own))
         return found
+
+    def _trained_with(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What makes a training of a kind: file and options, and training keys."""
+        return self._given(name), self._training(name)
 
     @cached_property
     def _teacher_names(self) -> dict[str, str]:
