@@ -118,3 +118,12 @@ def test_the_figure_is_the_matrix_of_trained_at_and_tested_at(collected):
         "NMER: Gaussian, −10 dB",
     }
     assert [tick.get_text() for tick in axes[1].get_xticklabels()] == ["0", "0.5", "1"]
+
+
+def test_a_noise_at_one_level_has_no_grid_next_to_curves(collected):
+    table = curve_table(curve_points(read_all_scores(collected), SETTINGS), SETTINGS)
+    assert len(arrange_curves(table, SETTINGS).grids) == 2
+    single = table.assign(levels=table["levels"].where(table["noise"] == "gaussian", 1))
+    (grid,) = arrange_curves(single, SETTINGS).grids
+    assert "Gaussian" in grid.title
+    assert len(arrange_curves(single.assign(levels=1), SETTINGS).grids) == 2

@@ -323,3 +323,12 @@ def test_a_figure_may_have_the_name_of_a_table_or_of_a_section(experiment, tmp_p
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert {name, f"figure-{name}"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
+
+
+def test_the_page_offers_every_file_of_a_table(experiment, tmp_path):
+    folder, _settings = experiment
+    for suffix in (".csv", ".html", ".md", ".tex"):
+        shutil.copy(folder / f"tables/table2{suffix}", tmp_path / f"sweep{suffix}")
+    assert [file.name for file in read_table(tmp_path / "sweep")["files"]] == ["sweep.csv", "sweep.md", "sweep.tex"]
+    (tmp_path / "sweep.tex").unlink()
+    assert [file.name for file in read_table(tmp_path / "sweep")["files"]] == ["sweep.csv", "sweep.md"]

@@ -109,7 +109,9 @@ def curve_table(points: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
 def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
     """Lay out the printed table: a grid per dataset, regime and noise kind; systems and training levels in rows."""
     grids = []
-    groups: Any = table.groupby(["dataset", "regime", "noise"], sort=False)
+    several = table[table["levels"] > 1]  # at one level, neither number is defined
+    shown = table if several.empty else several
+    groups: Any = shown.groupby(["dataset", "regime", "noise"], sort=False)
     for (dataset, regime, noise), part in groups:
         rows = []
         for (system, trained_at), cells in part.groupby(["system", TRAINED_AT], sort=False):

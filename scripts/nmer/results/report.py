@@ -223,8 +223,14 @@ def read_table(stem: str) -> dict[str, Any] | None:
         "title": f"Table {number}" if known else Path(stem).name.capitalize(),
         "html": Markup(fragment),
         "data": data,
-        "files": [embed(f"{stem}{suffix}") for suffix in (TABLE_SUFFIXES if known else TABLE_SUFFIXES[:2])],
+        "files": [embed(f"{stem}{suffix}") for suffix in _table_suffixes(stem)],
     }
+
+
+def _table_suffixes(stem: str) -> list[str]:
+    """The suffixes of a table's files for download; the claims have no LaTeX."""
+    has_latex = Path(f"{stem}.tex").exists()
+    return [suffix for suffix in TABLE_SUFFIXES if suffix != ".tex" or has_latex]
 
 
 def read_claims(stem: str, settings: ReportSettings) -> dict[str, Any] | None:
