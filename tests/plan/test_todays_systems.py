@@ -21,21 +21,24 @@ def make_plan(tmp_path):
     for name in ("mosi_senti_data.pkl", "scores.csv"):
         (tmp_path / "cmu_mosi" / name).write_bytes(b"")
 
-    def make(experiment: str, **sections) -> Plan:
+    def make(experiment: str, changed: dict | None = None, **systems) -> Plan:
         config = yaml.safe_load(CONFIG.read_text()) | {"experiment": experiment, "data": str(tmp_path)}
-        config["systems"] |= sections
+        config["experiments"][experiment] |= changed or {}
+        config["systems"] |= systems
         return Plan(config)
 
     return make
 
 
 @pytest.mark.parametrize("experiment", ["demo_today", "mosi_today", "mosi_today_score"])
-def test_every_system_of_today_is_trained_in_both_regimes_beside_the_papers(make_plan, experiment):
+def test_every_system_of_today_is_trained_in_every_regime_beside_the_papers(make_plan, experiment):
     plan = make_plan(experiment)
+    all_noisy = experiment == "demo_today"  # left out of the others, to save time
     counted = Counter((job.system, job.regime) for job in plan.trainings())
     levels = len(plan.datasets) * len(plan.snr_db["gaussian"])
     for system, stage in TODAY.items():
-        assert counted[system, "incomplete"] == counted[system, "all_noisy"] == levels
+        assert counted[system, "incomplete"] == levels
+        assert counted[system, "all_noisy"] == (levels if all_noisy else 0)
         if stage:
             assert counted[stage, "clean"] == len(plan.datasets)
     references = {"median", "ridge"} if experiment == "mosi_today_score" else {"majority", "logistic_regression"}
@@ -43,11 +46,11 @@ def test_every_system_of_today_is_trained_in_both_regimes_beside_the_papers(make
 
 
 def test_systems_that_are_given_noise_flags_are_rows_of_their_own_and_never_trained_all_noisy(make_plan):
-    plan = make_plan("mosi_today_flags")
+    plan = make_plan("mosi_today_flags", {"regimes": ["incomplete", "all_noisy"], "tables": [2, 5]})
     counted = Counter((job.system, job.regime) for job in plan.trainings())
     for system in ("momke", "lnln"):
-        assert counted[system, "incomplete"] == counted[system, "all_noisy"] == 4
-        assert counted[f"{system}_flags", "incomplete"] == 4
+        assert counted[system, "incomplete"] == counted[system, "all_noisy"] == 1
+        assert counted[f"{system}_flags", "incomplete"] == 1
         assert counted[f"{system}_flags", "all_noisy"] == 0
     assert counted["experts", "clean"] == 1, "both share it"
 
@@ -60,4 +63,4 @@ def test_a_system_whose_method_reads_no_flags_refuses_them(make_plan, system):
 
 def test_momke_and_its_experts_must_agree(make_plan):
     with pytest.raises(ConfigError, match=r"depth"):
-        make_plan("mosi_today", momke={"depth": 2})
+        make_plan("mosi_today", {"system_options": {"momke": {"depth": 2}}})
