@@ -15,6 +15,8 @@ simulation: ModuleType = importlib.import_module("simulation")
 sys.path.pop(0)
 
 LOWEST, HIGHEST, MOST_REJECTED, MOST_REFUTED = 0.93, 0.98, 0.06, 0.03
+HIGHEST_OF_TWO_REPEATS = 0.995
+"""Two repeats on one fold leave one degree of freedom: intervals are wider than necessary (docs/statistics.md)."""
 FEW = 100
 """Simulations of the fast tests: shares are known to about 2 points."""
 
@@ -32,10 +34,13 @@ def test_intervals_hold_the_truth_and_a_true_null_is_rarely_rejected(setting):
         assert not found.is_printed
         assert not found.rejected.any()
         return
+    # Some designs come close to the upper limit: allow for two standard errors of the simulation.
+    highest = HIGHEST + 2 * np.sqrt(HIGHEST * (1 - HIGHEST) / simulation.COUNT)
+    if setting.repeats == 2 and setting.folds == 1:
+        highest = HIGHEST_OF_TWO_REPEATS
     for share in found.coverage():
         assert share >= LOWEST
-        # Two repeats come close to the upper limit: allow for two standard errors of the simulation.
-        assert share <= HIGHEST + 2 * np.sqrt(HIGHEST * (1 - HIGHEST) / simulation.COUNT) or setting.training_sd <= 0.5
+        assert share <= highest or setting.training_sd <= 0.5
     assert found.rejected.mean() <= MOST_REJECTED
 
 
