@@ -20,8 +20,10 @@ from nmer.systems.registry import systems
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SYSTEM = """
-@system("mine", pretraining="none", regimes=("incomplete",), options={{"width": 8, "{option}": "fast"}})
-class Mine(System): ...
+@system("mine", pretraining="none", regimes=("incomplete",))
+class Mine(System):
+    width: int = 8
+    {option}: str = "fast"
 """
 NOISE = """
 @noise_kind("mine", additive=False)
