@@ -60,7 +60,7 @@ def main() -> None:
     if drawn.note:
         print(f"note: {arguments.output_stem}: {drawn.note}", file=sys.stderr)
     save_figure(drawn.figure, drawn.data, arguments.output_stem)
-    write_json(f"{arguments.output_stem}.json", _texts(declaration, drawn, title) | _shown(drawn))
+    write_json(f"{arguments.output_stem}.json", _texts(declaration, drawn, title) | _display_data(drawn))
 
 
 def _handed(declaration: Declaration, settings: dict[str, Any], given: dict[str, list[Path]]) -> dict[str, Any]:
@@ -92,7 +92,7 @@ def _texts(declaration: Declaration, drawn: Drawn, dataset: str) -> dict[str, st
     }
 
 
-def _shown(drawn: Drawn) -> dict[str, Any]:
+def _display_data(drawn: Drawn) -> dict[str, Any]:
     """Return the values of curves, and whether the figure is only a sentence without axes."""
     return {"curves": read_curves(drawn.figure), "empty": not drawn.figure.axes}
 

@@ -18,7 +18,7 @@ from nmer.digests import check_digests
 from nmer.embedding_settings import EMBEDDING
 from nmer.files import write_text
 from nmer.results.embedding import FRAMES, choose, embed, flatten
-from nmer.results.stores import read_modalities, read_pairs, read_test_utterances
+from nmer.results.feature_pairs import read_modalities, read_pairs, read_test_utterances
 
 
 def main() -> None:

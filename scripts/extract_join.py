@@ -20,7 +20,7 @@ from nmer.digests import check_digests, write_digest
 from nmer.extraction import joining
 from nmer.extraction.settings import JoinSettings
 from nmer.files import read_json, write_json
-from nmer.listing import read_listing
+from nmer.utterance_table import read_listing
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from nmer import command, planned_code
 from nmer.errors import DataError
 from nmer.files import write_text
-from nmer.plan.command_line import add_config_arguments, plan_of
+from nmer.plan.loading import add_config_arguments, plan_of
 from nmer.plan.partial import claims_arguments, copy_histories, figure_step, table_steps
 from nmer.plan.paths import RESULTS
 from nmer.plan.plan import Plan

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from nmer import command
 from nmer.errors import DataError
-from nmer.plan.command_line import add_config_arguments, plan_of
+from nmer.plan.loading import add_config_arguments, plan_of
 from nmer.plan.paths import RESULTS
 from nmer.plan.renaming import rename
 

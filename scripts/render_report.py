@@ -27,7 +27,7 @@ from nmer.results.labels import use_titles
 from nmer.results.legend import legend
 from nmer.results.recorded import Recorded
 from nmer.results.scores import read_scores
-from nmer.results.versions import histories_behind, version_warnings
+from nmer.results.version_warnings import histories_behind, version_warnings
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ experiment as in Snakemake. Call it in the folder that contains results/.
 from __future__ import annotations
 
 from nmer import command
-from nmer.plan.command_line import add_config_arguments, plan_of
+from nmer.plan.loading import add_config_arguments, plan_of
 from nmer.plan.status import summary
 from nmer.results.chance_texts import status_line
 
@@ -17,7 +17,7 @@ def main() -> None:
     add_config_arguments(parser)
     plan = plan_of(parser.parse_args())
     print(summary(plan))
-    if line := status_line(plan.scores(), plan.chance(), plan.shown(table=4)):
+    if line := status_line(plan.scores(), plan.chance(), plan.display_settings(table=4)):
         print(line)
 
 

@@ -107,7 +107,7 @@ def test_an_option_of_an_extractor_affects_its_modality_only(clips, needs):
 @pytest.mark.parametrize(
     ("raw", "said"),
     [
-        ({}, "names no extractor"),
+        ({}, "has no extractor"),
         ({"l": {"extractor": "glov", "vectors": "vectors.txt"}}, r"raw\.l\.extractor: .*Did you mean 'glove'\?"),
         ({"a": {"extractor": "glove"}}, r"raw\.a: extractor 'glove' is of modality l, not a"),
         ({"l": {"extractor": "glove"}}, r"raw\.l: extractor 'glove' needs the key 'vectors'"),
@@ -120,7 +120,7 @@ def test_an_option_of_an_extractor_affects_its_modality_only(clips, needs):
         ({**WORDS, "max_failed": 2}, r"raw\.max_failed"),
         ({**WORDS, "on_failure": "keep"}, "Choose from: drop, zeros"),
         ({"l": "glove"}, r"raw\.l: 'glove' is not of type object"),
-        ({**WORDS, "path": "none"}, r"raw\.path: data/none is no folder"),
+        ({**WORDS, "path": "none"}, r"raw\.path: data/none is not a folder"),
         ({**WORDS, "generate": {"utterances": 3}}, "at least 30 utterances"),
         ({**WORDS, "generate": {"voices": 3}}, "unknown key 'voices'"),
         ({**WORDS, "source": "iemocap_release", "side": "left"}, r"raw\.side: 'left' is not possible"),

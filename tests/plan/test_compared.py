@@ -27,7 +27,7 @@ def test_each_is_a_table_of_its_own_that_needs_the_scores_of_both(tmp_path, monk
     made = [job for job in jobs(planned) if job.rule == "compare_with"]
     assert [job.output for job in made] == [Path(f"results/tiny/tables/beside_{name}.csv") for name in ("demo", "mosi")]
     assert '"first": "demo"' in planned.compared_settings(SimpleNamespace(other="demo"))
-    with pytest.raises(DataError, match=r"compare_with: results/demo/scores.csv is not there\. Run that experiment"):
+    with pytest.raises(DataError, match=r"compare_with: results/demo/scores.csv does not exist\. Run that experiment"):
         planned.check_compared()
     for name in ("demo", "mosi"):
         (tmp_path / "results" / name).mkdir(parents=True)

@@ -118,7 +118,7 @@ FAULTS = {
     ),
     "a stage of pretraining in place of a system": (
         lambda c: c["experiments"]["tiny"].update(systems=["two_tower"]),
-        "experiments.tiny.systems: 'two_tower' is a stage of pretraining, not a system",
+        "experiments.tiny.systems: 'two_tower' is a pretraining stage, not a system",
     ),
     "an unknown option of a system": (
         lambda c: c.update(systems={"nmer": {"layer": 3}}),
@@ -188,7 +188,7 @@ FAULTS = {
     ),
     "neither files nor a generator": (
         lambda c: c["datasets"]["tiny_mosei"].pop("generate"),
-        "datasets.tiny_mosei: give one of 'path'",
+        "datasets.tiny_mosei: set exactly one of 'path'",
     ),
     "a user's file that is not there": (
         lambda c: (c.update(systems={"mine": {"file": "mine.py"}}), c["experiments"]["tiny"].update(systems=["mine"])),

@@ -60,7 +60,7 @@ def test_a_kind_of_the_configuration_has_rates_too_and_snrs_may_be_in_levels():
 FAULTS = {
     "a kind in both": (
         {"levels": {"gaussian": [-5]}},
-        "experiments.tiny.levels: noise kind 'gaussian' has its SNRs in snr_db too. Keep one of them.",
+        "experiments.tiny.levels: noise kind 'gaussian' also has SNRs in snr_db. Keep one of them.",
     ),
     "another kind": ({"levels": {"gausian": [-5]}}, "levels: 'gausian' is not in the experiment's noise. Did you mean"),
     "a kind without a level": (
@@ -79,7 +79,7 @@ FAULTS = {
     "a level that is text": ({"snr_db": ["quiet"]}, "experiments.tiny.snr_db"),
     "a noise of the same name": (
         {"noise": ["drop_frames", "drop_frames_1"], "levels": {"drop_frames": [1.0]}},
-        "the rate 1.0 is run as 'drop_frames_1', which is a noise. Rename that.",
+        "the rate 1.0 runs as 'drop_frames_1', but another noise has this name. Rename it.",
     ),
 }
 

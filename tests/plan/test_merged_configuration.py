@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from nmer.errors import ConfigError
-from nmer.plan.command_line import merged_message
 from nmer.plan.config import name_sources
+from nmer.plan.loading import merged_message
 
 OURS = {
     "experiments": {"demo": {"repeats": 2, "snr_db": [-10]}},

@@ -13,8 +13,8 @@ import yaml
 
 from nmer.errors import NmerError
 from nmer.plan.jobs import jobs
+from nmer.plan.outdated import made_by
 from nmer.plan.plan import Plan
-from nmer.plan.provenance import made_by
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 VALUES: list[Any] = [

@@ -12,8 +12,8 @@ import yaml
 from nmer.errors import ConfigError
 from nmer.metrics import CLASSES, SCORE
 from nmer.plan.jobs import jobs
+from nmer.plan.outdated import made_by
 from nmer.plan.plan import Plan
-from nmer.plan.provenance import made_by
 from nmer.references.registry import REFERENCE_TARGETS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -73,5 +73,5 @@ def test_the_demo_and_mosi_have_both_and_the_paper_neither():
 
 
 def test_references_alone_are_refused():
-    with pytest.raises(ConfigError, match=r"experiments\.tiny\.systems: reference rows alone"):
+    with pytest.raises(ConfigError, match=r"experiments\.tiny\.systems: contains only reference rows"):
         make_plan(list(REFERENCES))

@@ -39,7 +39,7 @@ def test_a_score_is_selected_by_mae_and_shown_by_mae_and_correlation():
     assert plan.metrics == ("MAE", "Corr")
     assert settings_of(plan)["training"]["selection"] == "MAE"
     assert json.loads(plan.features_settings(SimpleNamespace(dataset="opinions")))["target"] == "score"
-    assert plan.shown().target == "score"
+    assert plan.display_settings().target == "score"
 
 
 def test_figures_of_classes_are_left_out_of_scores_alone():
@@ -92,7 +92,7 @@ FAULTS = {
     "a reference of classes": ({"systems": ["nmer", "logistic_regression"]}, r"'logistic_regression' does not predict"),
     "a reference of scores": (
         {"datasets": ["classes"], "systems": ["nmer", "ridge"]},
-        r"'ridge' does not predict what the datasets have, 'target: classes'.*: majority, logistic_regression",
+        r"'ridge' does not predict the datasets' 'target: classes'.*: majority, logistic_regression",
     ),
     "a figure of classes": ({"figures": ["confusion"]}, r"x\.figures: 'confusion' shows classes"),
 }

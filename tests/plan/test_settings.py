@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from nmer.errors import ConfigError
-from nmer.plan.settings import PRETRAINING, EvaluationSettings, RunSettings, TrainingSettings, changed
+from nmer.plan.settings import PRETRAINING, EvaluationSettings, RunSettings, TrainingSettings, non_default_training
 
 RUN = {"dataset": "iemocap", "system": "nmer", "regime": "incomplete", "fold": 3, "repeats": 3}
 
@@ -72,6 +72,10 @@ def test_a_missing_key_is_named(cls, fold):
 
 
 def test_only_what_differs_from_the_default_counts_as_changed():
-    assert changed(TrainingSettings(), TrainingSettings()) == {}
-    assert changed(TrainingSettings(batch_size=7), TrainingSettings()) == {"batch_size": 7}
-    assert changed(TrainingSettings(), PRETRAINING) == {"constant_epochs": 30, "decay_epochs": 30, "clip_norm": 1.0}
+    assert non_default_training(TrainingSettings(), TrainingSettings()) == {}
+    assert non_default_training(TrainingSettings(batch_size=7), TrainingSettings()) == {"batch_size": 7}
+    assert non_default_training(TrainingSettings(), PRETRAINING) == {
+        "constant_epochs": 30,
+        "decay_epochs": 30,
+        "clip_norm": 1.0,
+    }

@@ -90,5 +90,5 @@ def test_a_file_that_changes_while_it_is_read_is_named(raw, change):
     unchanged = sources.Unchanged(raw)
     unchanged.check()
     change(raw[1])
-    with pytest.raises(DataError, match=r"y\.h5: was changed while it was read. Leave it alone and run again"):
+    with pytest.raises(DataError, match=r"y\.h5: was changed while it was being read. Run again"):
         unchanged.check()

@@ -36,7 +36,7 @@ def test_several_keys_are_combined_and_training_keys_count():
     plan = make_plan({"system": "nmer", "over": over}, systems={"nmer": {"title": "Ours"}})
     assert len(plan.sweep) == 4
     assert plan.titles()["nmer_latent_8_learning_rate_0.001"] == "Ours, latent 8, learning_rate 0.001"
-    assert plan._given("nmer_latent_8_learning_rate_0.001")["options"]["latent"] == 8
+    assert plan._overrides("nmer_latent_8_learning_rate_0.001")["options"]["latent"] == 8
     assert plan._training_of("nmer_latent_16_learning_rate_0.002").learning_rate == 0.002
 
 
@@ -95,5 +95,5 @@ def test_an_impossible_sweep_is_refused_with_its_key(fault):
 
 
 def test_the_figure_of_a_sweep_without_a_sweep_is_refused():
-    with pytest.raises(ConfigError, match=r"tiny\.figures: 'sweep' shows what sweep runs"):
+    with pytest.raises(ConfigError, match=r"tiny\.figures: 'sweep' needs sweep"):
         make_plan(None, figures=["sweep"])

@@ -99,11 +99,11 @@ FAULTS = {
     "a rate of a kind with an SNR": ({"test_at": {"gaussian": ["half"]}}, "experiments.tiny.test_at"),
     "none of the trained levels": (
         {"train_at": [-10, -20], "test_at": [-5]},
-        "experiments.tiny.test_at: of several levels in train_at, tables show each at its own level",
+        "experiments.tiny.test_at: tables show each level of train_at at its own test level",
     ),
     "a reference row": (
         {"train_at": "mixed", "systems": ["nmer", "majority"]},
-        "experiments.tiny.systems: 'majority' is trained at the level at which it is tested",
+        "experiments.tiny.systems: 'majority' is always trained at its test level",
     ),
     "SNRs without a kind that has one": (
         {"noise": ["zero"], "snr_db": [], "test_at": [-5]},
@@ -122,5 +122,5 @@ def test_impossible_studies_are_refused_with_their_key(fault):
 
 
 def test_mixed_levels_are_not_drawn_fresh():
-    with pytest.raises(ConfigError, match=r"tiny\.train_at: mixed levels are not drawn fresh"):
+    with pytest.raises(ConfigError, match=r"tiny\.train_at: mixed levels do not support fresh noise"):
         make_plan({"train_draws": "fresh"}, train_at="mixed")

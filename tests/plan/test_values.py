@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from nmer.errors import ConfigError
-from nmer.plan.command_line import plan_of, read_config
 from nmer.plan.config import check_config
+from nmer.plan.loading import plan_of, read_config
 from nmer.plan.plan import Plan
 from nmer.plan.values import check_keys
 
@@ -90,9 +90,9 @@ REFUSED = {
     "inf": (lambda c: c["training"].update(clip_norm=float("inf")), "training.clip_norm: inf is not a finite number"),
     "a huge number": (lambda c: c["noise"].update(seed=10**30), "noise.seed: a number of 31 digits is too large"),
     "many repeats": (lambda c: c["experiments"]["tiny"].update(repeats=10**9), "experiments.tiny.repeats: 1000000000"),
-    "a key that YAML reads as true": (lambda c: c["training"].update({True: 1}), "training: the key True is no text"),
-    "a key that is a number": (lambda c: c["datasets"].update({5: {}}), "datasets: the key 5 is no text"),
-    "a key that is nothing": (lambda c: c.update({None: {}}), "config: the key None is no text"),
+    "a key that YAML reads as true": (lambda c: c["training"].update({True: 1}), "training: the key True is not text"),
+    "a key that is a number": (lambda c: c["datasets"].update({5: {}}), "datasets: the key 5 is not text"),
+    "a key that is nothing": (lambda c: c.update({None: {}}), "config: the key None is not text"),
     "a date": (lambda c: c["experiments"]["tiny"].update(repeats=datetime.date(2026, 1, 1)), "is a date to YAML"),
     "no epochs": (
         lambda c: c["experiments"]["tiny"]["training"].update(constant_epochs=0, decay_epochs=0),
@@ -104,30 +104,30 @@ REFUSED = {
     ),
     "a reserved experiment": (
         lambda c: c["experiments"].update(features=c["experiments"]["tiny"]),
-        "experiments: the name 'features' is taken",
+        "experiments: the name 'features' is reserved",
     ),
     "an experiment for the logs": (
         lambda c: c["experiments"].update(logs=c["experiments"]["tiny"]),
-        "experiments: the name 'logs' is taken",
+        "experiments: the name 'logs' is reserved",
     ),
     "a noise called as scores without noise": (
         lambda c: c["noise"]["kinds"].update(clean={"kind": "gaussian"}),
-        "noise.kinds: the name 'clean' is taken",
+        "noise.kinds: the name 'clean' is reserved",
     ),
     "a command in an experiment's name": (
         lambda c: c["experiments"].update({"a;touch PWNED;b": c["experiments"]["tiny"]}),
-        "experiments: 'a;touch PWNED;b' is no possible name. Use small letters",
+        "experiments: 'a;touch PWNED;b' is not a valid name. Use lower-case letters",
     ),
-    "a line end in a name": (lambda c: c["datasets"].update({"mine\n": {}}), "datasets: the key 'mine\\n' holds"),
+    "a line end in a name": (lambda c: c["datasets"].update({"mine\n": {}}), "datasets: the key 'mine\\n' contains"),
     "a line end in a system": (
         lambda c: c["experiments"]["tiny"].update(systems=["nmer\n"]),
-        "experiments.tiny.systems.0: 'nmer\\n' is no possible name",
+        "experiments.tiny.systems.0: 'nmer\\n' is not a valid name",
     ),
     "a very long name": (
         lambda c: c["experiments"].update({"x" * 70: c["experiments"]["tiny"]}),
         "is too long. Correct the value.",
     ),
-    "a zero byte in a path": (lambda c: c.update(data="a\0b"), "data: 'a\\x00b' holds a character that is no text"),
+    "a zero byte in a path": (lambda c: c.update(data="a\0b"), "data: 'a\\x00b' contains an invalid character"),
 }
 
 
@@ -179,5 +179,5 @@ def test_files_that_repeat_nothing_or_are_no_yaml_are_left_to_their_reader(tmp_p
 
 def test_a_user_without_home_is_told_so(config):
     config["data"] = "~nobody_of_that_name/x"
-    with pytest.raises(ConfigError, match="data: the home folder in '~nobody_of_that_name/x' is not known"):
+    with pytest.raises(ConfigError, match="data: the home folder in '~nobody_of_that_name/x' is unknown"):
         Plan(config)

@@ -104,7 +104,7 @@ FAULTS = {
     "a variant as kind": ({"v": {"kind": "nmer"}, "w": {"kind": "v"}}, "systems.w.kind: 'v' is itself a variant."),
     "a reference row": ({"v": {"kind": "majority"}}, "systems.v.kind: 'majority' is a reference row"),
     "a uni-modal system": ({"v": {"kind": "unimodal_a"}}, "systems.v.kind: 'unimodal_a' is a system of the uni-mod"),
-    "a stage": ({"v": {"kind": "two_tower"}}, "systems.v.kind: 'two_tower' is a stage of pretraining"),
+    "a stage": ({"v": {"kind": "two_tower"}}, "systems.v.kind: 'two_tower' is a pretraining stage"),
     "a pretraining of a system without one": (
         {"v": {"kind": "men", "training": {"pretraining": {"dropout": 0.1}}}},
         "systems.v.training.pretraining: 'men' has no pretraining. Remove the key.",

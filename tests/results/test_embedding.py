@@ -10,7 +10,7 @@ from synthetic_results import draw_figure, run_step
 
 from nmer.errors import DataError
 from nmer.results.embedding import choose, embed, flatten, pair_distance
-from nmer.results.stores import read_pairs, read_test_utterances
+from nmer.results.feature_pairs import read_pairs, read_test_utterances
 
 
 @pytest.fixture

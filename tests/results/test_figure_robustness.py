@@ -154,4 +154,4 @@ def test_the_caption_names_the_noises_without_a_level(tmp_path, small_settings):
     intervals.to_csv(tmp_path / "intervals.csv", index=False)
     draw_figure("robustness", tmp_path / "figure", settings=settings, intervals=tmp_path / "intervals.csv")
     caption = json.loads((tmp_path / "figure.json").read_text())["caption"]
-    assert caption.endswith("Not shown, for want of a level: zero.")
+    assert caption.endswith("Not shown because they have no level: zero.")

@@ -96,7 +96,7 @@ def split(line: str) -> list[str]:
     return [cell.strip() for cell in found[1:-1]]
 
 
-def shown(text: str) -> str:
+def rendered(text: str) -> str:
     """What Markdown shows of a text without markup: every escaped character, itself. Raises if markup is left."""
     bare = re.sub(r"\\[!-/:-@\[-`{-~]", "", text)
     assert not re.search(r"[*_`<>\[\]&~$|\\]", bare), text
@@ -105,15 +105,15 @@ def shown(text: str) -> str:
 
 @pytest.mark.parametrize("name", SPECIAL)
 def test_names_are_escaped_in_every_place_of_a_markdown_table(name):
-    assert shown(markdown_text(name)) == name
+    assert rendered(markdown_text(name)) == name
     lines = to_markdown(printed(name)).splitlines()
     rows = [split(line) for line in lines if line.startswith("|")]
     assert {len(row) for row in rows} == {3}
     head, _rule, body = rows
-    assert shown(head[1]) == name
-    assert shown(body[0]) == name
+    assert rendered(head[1]) == name
+    assert rendered(body[0]) == name
     (title,) = [line for line in lines if line.startswith("*") and not line.startswith("**")]
-    assert shown(title[1:-1]) == name
+    assert rendered(title[1:-1]) == name
 
 
 @pytest.mark.parametrize("name", ["a<b", "a&b", "<script>alert(1)</script>"])

@@ -146,7 +146,7 @@ def test_the_schema_knows_the_keys_of_an_entry(download, message):
 
 
 def test_a_synthetic_corpus_has_nothing_to_fetch():
-    with pytest.raises(ConfigError, match=r"datasets\.tiny_mosei: 'download' fetches files, and 'path' says"):
+    with pytest.raises(ConfigError, match=r"datasets\.tiny_mosei: 'download' only fetches files"):
         check_config(with_download({"url": "https://example.org/a"}, dataset="tiny_mosei"))
 
 

@@ -15,7 +15,7 @@ import yaml
 from test_documentation import code_blocks
 from workflow_copy import REPOSITORY
 
-from nmer.plan.command_line import laid_over
+from nmer.plan.loading import merge
 from nmer.plan.plan import Plan
 
 PAGE = (REPOSITORY / "docs" / "recipes.md").read_text()
@@ -37,9 +37,9 @@ def planned(tmp_path, monkeypatch) -> Callable[[str], Plan]:
 
     def make(recipe: str = "") -> Plan:
         config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
-        laid_over(config, yaml.safe_load(block(BEGINNING)))
+        merge(config, yaml.safe_load(block(BEGINNING)))
         if recipe:
-            laid_over(config, copy.deepcopy(yaml.safe_load(block(RECIPES[recipe]))))
+            merge(config, copy.deepcopy(yaml.safe_load(block(RECIPES[recipe]))))
         return Plan(config)
 
     return make
@@ -109,13 +109,13 @@ def test_predictions_stand_where_the_recipe_reads_them_and_it_names_the_likelies
 
 def test_f1_is_shown_and_nothing_is_trained_or_tested_again(planned):
     plan = planned("F1 in the tables")
-    assert plan.shown().metrics == ("F1", "UA")
+    assert plan.display_settings().metrics == ("F1", "UA")
     assert plan.training_settings(job()) == planned().training_settings(job())
     assert plan.evaluation_settings(job()) == planned().evaluation_settings(job())
 
 
 def test_comparisons_are_with_the_named_system(planned):
-    assert planned("Significance against my system").shown().reference_system == "men"
+    assert planned("Significance against my system").display_settings().reference_system == "men"
 
 
 def test_trainings_stop_early(planned):
@@ -123,14 +123,14 @@ def test_trainings_stop_early(planned):
 
 
 def test_two_modalities_have_two_incomplete_conditions(planned):
-    about = planned("A corpus with two modalities").shown()
+    about = planned("A corpus with two modalities").display_settings()
     assert about.incomplete(about.dataset("interviews").modalities) == ("a", "l")
 
 
 def test_scores_are_the_target(planned):
     plan = planned("Sentiment scores instead of classes")
     assert plan.target == "score"
-    assert plan.shown().metrics == ("MAE", "Corr")
+    assert plan.display_settings().metrics == ("MAE", "Corr")
 
 
 def test_six_classes_are_a_corpus_of_ten_folds(planned):

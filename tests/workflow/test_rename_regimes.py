@@ -85,7 +85,7 @@ def test_results_of_code_that_has_changed_are_due_unless_they_are_accepted(forme
     assert rename(workflow.folder).returncode == 0
     assert set(workflow.due()) >= {"train", "train_clean"}
     finished = rename(workflow.folder, "--accept-code")
-    assert "jobs are recorded as made by today's code" in finished.stdout
+    assert "Recorded the current code for" in finished.stdout
     assert workflow.due() == {}
 
 
@@ -96,7 +96,7 @@ def test_results_of_both_names_end_in_one_line(former):
     (place / "incomplete").mkdir()
     finished = rename(workflow.folder)
     assert finished.returncode == 1
-    assert "runs/tiny_mosei/nmer/incomplete: is there already" in finished.stderr
+    assert "runs/tiny_mosei/nmer/incomplete: already exists" in finished.stderr
     assert (place / "six").is_dir()
 
 

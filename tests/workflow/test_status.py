@@ -104,14 +104,14 @@ def test_the_status_counts_what_is_gone_and_estimates_the_time_from_its_benchmar
     seconds = sum(pd.read_csv(benchmarks / f"{name}.tsv", sep="\t")["s"].iloc[0] for name in gone)
     left = re.search(r"^all .*  (?:(\d+) min )?(\d+) s$", told.stdout, re.MULTILINE)
     assert int(left[1] or 0) * 60 + int(left[2]) == pytest.approx(seconds, abs=1)
-    assert re.search(r"Time left: about \d+ .*with \d\.\d jobs at once as until now", told.stdout)
+    assert re.search(r"Time left: about \d+ .*with \d\.\d concurrent jobs, as so far", told.stdout)
 
 
 def test_the_status_of_an_experiment_that_has_not_begun_promises_nothing(fresh_workflow):
     told = call(fresh_workflow.folder, "status.py", "--config", "experiment=demo")
     assert set(counts(told.stdout)) == {*STAGES, "all"} - {"extraction"}
     assert counts(told.stdout)["all"][0] == 0
-    assert "Nothing is known yet of the time left" in told.stdout
+    assert "Time left: unknown" in told.stdout
     refused = call(fresh_workflow.folder, "partial_report.py", *TINY)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == ("error: results/tiny: no training has finished an epoch yet. Try again when one has.\n")

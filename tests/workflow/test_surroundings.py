@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from workflow_copy import Workflow
 
-from nmer.plan.command_line import read_config
+from nmer.plan.loading import read_config
 
 FOLDER = "a b;touch PWNED;$(touch PWNED)'[x]&*"
 """A folder's name of which no part may reach the shell unquoted."""
@@ -106,7 +106,7 @@ def test_a_name_that_is_a_command_is_refused(fresh_workflow):
     with fresh_workflow.edited("config.yaml", "  tiny:\n", "  a;touch PWNED;b:\n"):
         finished = fresh_workflow.snakemake(experiment="a;touch PWNED;b")
     assert finished.returncode != 0
-    assert "experiments: 'a;touch PWNED;b' is no possible name." in said(finished)
+    assert "experiments: 'a;touch PWNED;b' is not a valid name." in said(finished)
     assert not (fresh_workflow.folder / "PWNED").exists()
 
 

@@ -18,8 +18,8 @@ from nmer.devices import announce_slots
 from nmer.errors import ConfigError, NmerError, sentence
 from nmer.failures import reasons
 from nmer.files import read_json, write_json
-from nmer.plan.command_line import laid_over, merged_message, read_config
-from nmer.plan import provenance
+from nmer.plan import outdated
+from nmer.plan.loading import merge, merged_message, read_config
 from nmer.plan.plan import Plan
 from nmer.plan.values import check_keys
 
@@ -27,7 +27,7 @@ try:
     for file in workflow.configfiles:
         check_keys(Path(file))
     # A module is handed a configuration in the place of the files.
-    whole = laid_over(read_config([HOME / "config.yaml"], []), config)
+    whole = merge(read_config([HOME / "config.yaml"], []), config)
     plan = Plan(whole, workflow.config_settings.config)
     plan.check_compared()
 except ConfigError as error:
@@ -116,7 +116,7 @@ class SnakemakeMetadata:
 # Results whose records in .snakemake/ are gone are compared with the records beside them, so that changed settings and
 # code are noticed wherever results have come from. Jobs look at nothing but their own files.
 if workflow.exec_mode == ExecMode.DEFAULT and Path("results").exists():
-    for line in provenance.update(plan, SnakemakeMetadata()):
+    for line in outdated.update(plan, SnakemakeMetadata()):
         logger.warning(line)
 
 

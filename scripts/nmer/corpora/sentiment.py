@@ -12,8 +12,8 @@ import numpy as np
 from nmer.corpora.listing import real_numbers
 from nmer.corpora.utterances import describe_scores
 from nmer.errors import DataError
-from nmer.listing import read_listing
 from nmer.metrics import SCORE
+from nmer.utterance_table import read_listing
 
 CLASSES = ("negative", "positive")
 LARGEST_SENTIMENT = 3.0

@@ -1,1 +1,1 @@
-"""From the configuration to the jobs of an experiment, their files and their settings; no torch."""
+"""Derive the jobs of an experiment, their files and their settings from the configuration, without torch."""

@@ -1,4 +1,4 @@
-"""Which utterance is scored or trained under which condition (SPEC 5.4)."""
+"""Assign conditions to utterances in training, validation and test (SPEC 5.4)."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from nmer.names import (
 from nmer.seeds import derive_key, generator
 
 FRESH_COPY = 2
-"""Copy of an utterance on which fresh noise is put; copy 1, the first cached draw, serves validation and test."""
+"""Copy of an utterance that receives fresh noise; copy 1, the first cached draw, is for validation and test."""
 
 
 def noisy_flags(condition: str, modalities: Iterable[str] = MODALITIES) -> np.ndarray:
-    """Which modalities of a corpus are noisy under a condition: (modalities,) bool, in the order a, v, l."""
+    """Return which modalities of a corpus are noisy under a condition: (modalities,) bool, in the order a, v, l."""
     noisy, own = noisy_modalities(condition, modalities), modality_set(modalities)
     return np.array([modality in noisy for modality in own])
 
 
 @cache
 def fixed_condition(dataset: str, utterance: str, modalities: tuple[str, ...] = MODALITIES) -> str:
-    """The one condition of an utterance in a corpus evaluated under one condition each; depends on the names alone.
+    """Return the condition of an utterance in a corpus evaluated under one condition each; depends only on the names.
 
     modalities: of the corpus, at least two."""
     possible = incomplete_conditions(modalities)
@@ -42,7 +42,7 @@ def fixed_condition(dataset: str, utterance: str, modalities: tuple[str, ...] = 
 def validation_items(
     regime: str, evaluation: str, dataset: str, utterances: list[str], modalities: tuple[str, ...] = MODALITIES
 ) -> dict[str, np.ndarray]:
-    """Positions of the utterances validated under each condition of a training regime. modalities: of the corpus."""
+    """Return the positions of utterances validated under each condition of a regime. modalities: of the corpus."""
     everyone = np.arange(len(utterances))
     if regime == "clean":
         return {all_clean(modalities): everyone}
@@ -58,7 +58,7 @@ def test_items(
     utterances: list[str],
     modalities: tuple[str, ...],
 ) -> dict[str, np.ndarray]:
-    """Positions of the utterances tested under each of some conditions; all noisy and all clean take everyone.
+    """Return the positions of utterances tested under each condition; all noisy and all clean test every utterance.
 
     modalities: of the corpus."""
     everyone = np.arange(len(utterances))
@@ -70,10 +70,10 @@ def test_items(
 def tested_conditions(
     system: str, noisy: bool, modalities: tuple[str, ...], chosen: Collection[str]
 ) -> tuple[str, ...]:
-    """Conditions under which a system is tested. noisy: at a noise level, or on clean features alone. modalities: of
-    the corpus. chosen: the incomplete conditions to test; none stands for all.
+    """Return the conditions under which a system is tested. noisy: at a noise level, or on clean features. modalities:
+    of the corpus. chosen: the incomplete conditions to test; empty means all.
 
-    Those of the uni-modality benchmark have two: their modality noisy, or clean.
+    Uni-modal systems have two: their modality noisy, or clean.
     """
     if not noisy:
         return (all_clean(modalities),)
@@ -92,10 +92,10 @@ def training_flags(
     epoch: int,
     modalities: tuple[str, ...] = MODALITIES,
 ) -> np.ndarray:
-    """Which modalities of each training utterance are noisy in one epoch: (count, modalities) bool.
+    """Return which modalities of each training utterance are noisy in one epoch: (count, modalities) bool.
 
-    In the regime ``incomplete`` every utterance draws one of the incomplete conditions anew each epoch (SPEC 5.4). The
-    draw is the same for every system, noise kind and SNR. modalities: of the corpus, at least two in that regime.
+    In the regime ``incomplete`` every utterance draws an incomplete condition in each epoch (SPEC 5.4). The draw is the
+    same for every system, noise kind and SNR. modalities: of the corpus, at least two in that regime.
     """
     if regime == "clean":
         return np.zeros((count, len(modalities)), bool)
@@ -107,19 +107,18 @@ def training_flags(
 
 
 def cached_draws(train_draws: int | str) -> int:
-    """How many draws the noisy embeddings hold; fresh noise, the one choice that is no number, is put on a copy beside
-    the first."""
+    """Return the number of draws in the noisy embeddings; with fresh noise, which needs an additional copy, one."""
     return 1 if isinstance(train_draws, str) else train_draws
 
 
 def training_copies(
     train_draws: int | str, count: int, dataset: str, fold: int, repeat: int, epoch: int, levels: int = 1
 ) -> np.ndarray:
-    """Which copy each training utterance shows in one epoch where it is noisy: (count,) int64 (SPEC 2.7, 15).
+    """Return the copy of each training utterance whose noisy modalities are used in an epoch: (count,) int64 (SPEC 2.7,
+    15).
 
-    train_draws: as configured; of several cached draws one is picked at random per utterance and epoch. levels: how
-    many levels there are, each with its draws one after another; of several one is picked likewise; 0 for the clean
-    copy, 0.
+    train_draws: as configured; one of several cached draws is picked at random per utterance and epoch. levels: number
+    of levels, whose draws follow each other; one of several is picked in the same way. 0 levels: the clean copy, 0.
     """
     names = (dataset, fold, repeat, epoch)
     if not levels:
@@ -133,9 +132,9 @@ def training_copies(
 
 
 def validation_copies(train_draws: int | str, dataset: str, utterances: list[str], levels: int = 1) -> np.ndarray:
-    """Which copy each validation utterance shows where it is noisy: (utterances,) int64.
+    """Return the copy of each validation utterance whose noisy modalities are used: (utterances,) int64.
 
-    The first draw, of several levels at one that the utterance's name decides (SPEC 15). levels: as in
+    It is the first draw. With several levels, the utterance's name decides the level (SPEC 15). levels: as in
     :func:`training_copies`.
     """
     if levels < 2:

@@ -1,7 +1,7 @@
-"""Checking the configuration: schema, names, options and files, each fault in one message with its key.
+"""Check the configuration: schema, names, options and files, with one message per fault that names its key.
 
-The schema (``workflow/schemas/config.schema.yaml``) knows the shape; the rest (is this a known system? has it this
-option? is the file there?) is checked here, before any job starts.
+The schema (``workflow/schemas/config.schema.yaml``) defines the shape. Everything else (known systems, their options,
+existing files) is checked here, before any job starts.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from nmer.figures import figures, sources, unread
 from nmer.names import DATA_FOLDER, MODALITIES, REGIMES, UNIMODAL_SYSTEMS, incomplete_conditions, modality_set
 from nmer.noise.registry import has_snr
 from nmer.noise.schedule import Schedule
-from nmer.plan.levels import OWN_KEYS, check_levels, check_studies, declaration_of
+from nmer.plan.corruptions import OWN_KEYS, check_levels, check_studies, declaration_of
+from nmer.plan.prediction_targets import check_targets
 from nmer.plan.reserved import refuse_reserved
 from nmer.plan.settings import merged_training, training_settings
 from nmer.plan.sweeps import TRAINING, expanded
-from nmer.plan.targets import check_targets
 from nmer.plan.values import check_finite, check_values
 from nmer.plan.variants import check_kinds, check_section, check_sections, check_titles, declared, file_of, kind_of
 from nmer.plugins import Declaration
@@ -55,9 +55,9 @@ NO_EPOCH = "constant_epochs and decay_epochs are both 0. Train for one epoch at 
 
 
 def check_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Check a configuration as a whole; returns it with the variants of its experiment's sweep among the systems.
+    """Check a whole configuration; return it with the variants of its experiment's sweep added to the systems.
 
-    Raises ConfigError, or DataError for a missing corpus, with one message.
+    Raises ConfigError, or DataError for a missing corpus.
     """
     check_values(config)
     check_shape(config)
@@ -78,7 +78,7 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
         compared = [name for name in experiment["systems"] if name not in UNIMODAL_SYSTEMS]
         if reference not in compared:
             raise ConfigError(
-                f"{where}.reference: '{reference}' is no multimodal system of {where}.systems. "
+                f"{where}.reference: '{reference}' is not a multimodal system of {where}.systems. "
                 f"{nearest(reference, compared)}"
             )
     _check_conditions(config["datasets"], experiment, f"{where}.conditions")
@@ -91,7 +91,7 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
     if 4 not in experiment.get("tables", [4]):
         for system in UNIMODAL_SYSTEMS:
             if system in experiment["systems"]:
-                raise ConfigError(f"{where}.systems: '{system}' is run for Table 4 alone. Add 4 to tables.")
+                raise ConfigError(f"{where}.systems: '{system}' is only run for Table 4. Add 4 to tables.")
     for noise in experiment.get("embedding", {}).get("noise", []):
         if noise not in experiment["noise"]:
             hint = nearest(noise, experiment["noise"])
@@ -102,7 +102,7 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
             raise ConfigError(f"{where}.unimodal.datasets: '{dataset}' is not in the experiment's datasets. {hint}")
     noise = config.get("noise", {})
     if noise.get("beta_start", Schedule.beta_start) > noise.get("beta_end", Schedule.beta_end):
-        raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule rise.")
+        raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule must increase.")
     _check_noise(noise.get("kinds", {}), experiment, where)
     check_studies(config, experiment, where)
     check_finite(config)
@@ -118,7 +118,7 @@ def _check_training_values(training: Mapping[str, Any], where: str) -> None:
 
 
 def _check_conditions(datasets: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
-    """Every condition that is scored alone must be one of some corpus, and every corpus must have one of them."""
+    """Raises ConfigError for a listed condition that no corpus has, and for a corpus that has none of them."""
     if not (chosen := experiment.get("conditions")):
         return
     possible = {name: incomplete_conditions(declared_modalities(datasets[name])) for name in experiment["datasets"]}
@@ -133,12 +133,12 @@ def _check_conditions(datasets: dict[str, Any], experiment: dict[str, Any], wher
         if own and not set(own) & set(chosen):
             raise ConfigError(
                 f"{where}: none of them is an incomplete condition of dataset '{dataset}', which has {', '.join(own)}. "
-                "Add one, or leave the dataset out."
+                "Add one, or remove the dataset."
             )
 
 
 def _check_systems(config: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
-    """Check the systems: those configured, those of the experiment, and its overrides."""
+    """Check the systems of the configuration and of the experiment, and its overrides."""
     sections: dict[str, Any] = config.get("systems", {})
     general = merged_training(config.get("training", {}), experiment.get("training", {}))
 
@@ -154,7 +154,7 @@ def _check_systems(config: dict[str, Any], experiment: dict[str, Any], where: st
 
     trained = [name for name in experiment["systems"] if name not in REFERENCES]
     if not trained:
-        raise ConfigError(f"{where}.systems: reference rows alone. Add a system to compare with them.")
+        raise ConfigError(f"{where}.systems: contains only reference rows. Add a system to compare with them.")
     check_kinds(sections)
     declarations = {}
     for system in trained:
@@ -182,7 +182,7 @@ def _check_systems(config: dict[str, Any], experiment: dict[str, Any], where: st
 
 
 def _check_figures(section: dict[str, Any], wanted: Sequence[str], where: str) -> None:
-    """Check the figures: those configured and those of the experiment, their options, and what they read."""
+    """Check the figures of the configuration and of the experiment, their options and their sources."""
     for name in dict.fromkeys([*wanted, *section]):
         given = section.get(name, {})
         try:
@@ -195,7 +195,7 @@ def _check_figures(section: dict[str, Any], wanted: Sequence[str], where: str) -
 
 
 def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) -> None:
-    """A training, and a pretraining, has an epoch at least."""
+    """Raises ConfigError for a training or pretraining without an epoch."""
     merged = merged_training(general, special)
     for name, pretraining in (("training", False), ("training.pretraining", True)):
         if not training_settings(merged, pretraining).epochs:
@@ -204,14 +204,14 @@ def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) 
 
 
 def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
-    """Check the noise kinds: those configured, those of the experiment, and that levels stand where there is an SNR."""
+    """Check the noise kinds of the configuration and of the experiment, and that every kind with an SNR has levels."""
     for name in dict.fromkeys([*section, *experiment["noise"]]):
         given = section.get(name, {})
         key = f"noise.kinds.{name}" if name in section else f"{where}.noise"
         try:
             declaration = declaration_of(section, name)
         except ConfigError as error:
-            hint = "" if name in section else " Or describe it in noise.kinds."
+            hint = "" if name in section else " Or define it in noise.kinds."
             raise ConfigError(f"{key}: {error}{hint}") from None
         options = {option: value for option, value in given.items() if option not in OWN_KEYS}
         declaration.check_options(options, key)
@@ -223,9 +223,9 @@ def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str
 
 
 def name_sources(message: str, sources: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-    """A message about a configuration merged from several sources, with their names and those that hold its key.
+    """Add the names of the merged sources, and of those that contain the key, to a message about a configuration.
 
-    sources: name and content of each file, and of ``--config``, in the order in which they were merged.
+    sources: name and content of each file, and of ``--config``, in the order of merging.
     """
     if len(sources) < 2:
         return message
@@ -246,7 +246,7 @@ def _holds(content: object, path: Sequence[str]) -> bool:
 
 
 def check_shape(config: dict[str, Any]) -> None:
-    """Check a configuration against the schema alone. Raises ConfigError for the most telling fault."""
+    """Check a configuration only against the schema. Raises ConfigError for the most specific fault."""
     error = best_match(_validator().iter_errors(config))
     if error is not None:
         raise ConfigError(explain(error))
@@ -254,7 +254,7 @@ def check_shape(config: dict[str, Any]) -> None:
 
 @cache
 def schema() -> dict[str, Any]:
-    """The schema of the configuration."""
+    """Read the schema of the configuration."""
     content: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
     return content
 
@@ -265,7 +265,7 @@ def _validator() -> Draft202012Validator:
 
 
 def explain(error: ValidationError) -> str:
-    """One sentence for a schema violation: the key, what is wrong, what to write."""
+    """Return the message for a schema violation: the key, the fault and the remedy."""
     where = ".".join(str(part) for part in error.absolute_path) or "config"
     if error.validator == "additionalProperties":
         known = error.schema.get("properties", {})
@@ -273,10 +273,10 @@ def explain(error: ValidationError) -> str:
         return f"{where}: unknown key '{unknown}'. {nearest(unknown, known)}"
     found = _short(error.instance)
     if error.validator == "pattern":
-        rule = "small letters, digits and underscores, a letter first"
-        return f"{where}: {found} is no possible name. Use {rule}."
+        rule = "lower-case letters, digits and underscores, starting with a letter"
+        return f"{where}: {found} is not a valid name. Use {rule}."
     if error.validator == "not":
-        return f"{where}: the name {found} is taken by the workflow's own files. Choose another."
+        return f"{where}: the name {found} is reserved for files of the workflow. Choose another."
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         return f"{where}: missing key '{missing}'. Add it."
@@ -291,13 +291,13 @@ def explain(error: ValidationError) -> str:
     if error.validator == "enum":
         choices = ", ".join(str(choice) for choice in error.validator_value)
         return f"{where}: {found} is not possible. Choose from: {choices}."
-    # The library's own sentence begins with the whole value.
+    # The library's message begins with the whole value.
     said = error.message.replace(repr(error.instance), found)
     return f"{where}: {said}. Correct the value."
 
 
 def _possible(schemas: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What each of several schemas allows, in words."""
+    """Return what each of several schemas allows, in words."""
     found: list[str] = []
     for given in schemas:
         one = schema()["$defs"][given["$ref"].rpartition("/")[2]] if "$ref" in given else given
@@ -309,14 +309,14 @@ def _possible(schemas: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _listed(words: str | Sequence[str]) -> str:
-    """Words as a sentence lists alternatives."""
+    """Join alternatives with commas and “or”."""
     if isinstance(words, str):
         return words
     return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _short(value: object) -> str:
-    """A value as a message shows it: the begin of a long one."""
+    """Return a value for a message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
@@ -338,7 +338,7 @@ def _member(section: dict[str, Any], name: str, where: str, key: str) -> dict[st
 def _check_declaration(declaration: Declaration, where: str, files: dict[str, str]) -> None:
     name, attributes = declaration.name, declaration.attributes
     if not regimes(declaration):
-        raise ConfigError(f"{where}: '{name}' is a stage of pretraining, not a system. Remove it.")
+        raise ConfigError(f"{where}: '{name}' is a pretraining stage, not a system. Remove it.")
     for regime in regimes(declaration):
         if regime not in REGIMES:
             hint = nearest(regime, REGIMES)
@@ -350,11 +350,11 @@ def _check_declaration(declaration: Declaration, where: str, files: dict[str, st
             if other != "none":
                 systems.declaration(other, files.get(other))
     except ConfigError as error:
-        raise ConfigError(f"{declaration.file}: what '{name}' names does not exist. {error}") from None
+        raise ConfigError(f"{declaration.file}: '{name}' refers to a name that does not exist. {error}") from None
 
 
 def declared_modalities(dataset: Mapping[str, Any]) -> tuple[str, ...]:
-    """The modalities of a dataset's section, in the order a, v, l. Default all three (SPEC 13)."""
+    """Return the modalities of a dataset's section, in the order a, v, l. Default all three (SPEC 13)."""
     return modality_set(dataset.get("modalities", MODALITIES))
 
 
@@ -362,7 +362,7 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
     dataset = config["datasets"][name]
     if ("path" in dataset) + ("generate" in dataset) + ("raw" in dataset) != 1:
         raise ConfigError(
-            f"datasets.{name}: give one of 'path' (your files), 'generate' (a synthetic corpus) and 'raw' (raw media)."
+            f"datasets.{name}: set exactly one of 'path' (your files), 'generate' (synthetic) and 'raw' (raw media)."
         )
     try:
         declaration = layouts.declaration(dataset["layout"], dataset.get("file"))
@@ -392,8 +392,10 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
 
 
 def _check_download(name: str, dataset: dict[str, Any]) -> None:
-    """A list of addresses is checked whatever the experiment: its files can be fetched under any."""
+    """Check the list of addresses of a dataset, for any experiment, because its files can be fetched under any."""
     if "download" in dataset:
         if "path" not in dataset:
-            raise ConfigError(f"datasets.{name}: 'download' fetches files, and 'path' says what is read. Add 'path'.")
+            raise ConfigError(
+                f"datasets.{name}: 'download' only fetches files. Add 'path', which names the corpus to read."
+            )
         download_list(dataset["download"], name)

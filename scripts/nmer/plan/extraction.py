@@ -1,7 +1,7 @@
-"""Datasets of raw media in the plan: checks, defaults, and what each job of extraction depends on.
+"""Datasets of raw media in the plan: checks, defaults and dependencies of the extraction jobs.
 
-The utterances of a source are listed when a job is planned, so that a changed row, clip or model makes its own chunk
-due and no other. Media are read for that only if their size or times changed since they were listed.
+The utterances of a source are listed during planning, so that a changed row, clip or model makes only its own chunk
+due. Media are read again only if their size or times changed since they were listed.
 """
 
 from __future__ import annotations
@@ -32,29 +32,29 @@ from nmer.plan.sources import MEMORY, source_digests
 from nmer.plugins import Declaration
 
 LAYOUT = "ragged_hdf5"
-"""Layout of the corpora that extraction makes."""
+"""Layout of extracted corpora."""
 
 EXTRACTED = Path("results/extracted")
 MEDIA = Path("results/media")
 OWN_KEYS = ("source", "file", "path", "generate", "chunks", "on_failure", "max_failed", *MODALITIES)
-"""Keys of the section ``raw`` that are no options of its source."""
+"""Keys of the section ``raw`` that are not options of its source."""
 
 EXCLUDED = ("path", "layout", "download", "file", "paper_name")
-"""Keys of a dataset that ``raw`` takes the place of, or that make no sense beside it."""
+"""Keys of a dataset that ``raw`` replaces or excludes."""
 
 BYTES_PER_UTTERANCE = 100_000
-"""Features of one utterance, as an estimate before they are extracted."""
+"""Estimated size of the features of one utterance before extraction."""
 
 MEMORY_MB = {"a": 1000, "v": 1500, "l": 4000}
 MINUTES_PER_GIGABYTE = {"a": 30, "v": 120, "l": 0}
 MINUTES_PER_UTTERANCE = {"a": 0.01, "v": 0.05, "l": 0.02}
-"""Time of a job by its media, generous."""
+"""Generous time limit of a job by the size of its media."""
 
 
 def with_raw_defaults(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration whose experiment's datasets of raw media have what later stages read: layout, modalities, folds.
+    """Return a configuration in which the experiment's raw datasets have the keys that later stages read.
 
-    Raises ConfigError for a key that cannot stand beside ``raw``, or an unknown source.
+    These are layout, modalities and folds. Raises ConfigError for a key that excludes ``raw``, or an unknown source.
     """
     run = config["experiments"].get(config["experiment"], {}).get("datasets", ())
     datasets = {
@@ -69,12 +69,12 @@ def _with_defaults(name: str, section: dict[str, Any]) -> dict[str, Any]:
     for key in EXCLUDED:
         if key in section:
             reason = (
-                "features are extracted from raw media" if key != "paper_name" else "the paper's features are others"
+                "features are extracted from raw media" if key != "paper_name" else "the paper used different features"
             )
-            raise ConfigError(f"{where}: '{key}' and 'raw' exclude each other, because {reason}. Remove one.")
+            raise ConfigError(f"{where}: '{key}' and 'raw' exclude each other because {reason}. Remove one.")
     own = modality_set(raw)
     if not own:
-        raise ConfigError(f"{where}.raw: names no extractor. Add a section a, v or l, e.g. a: {{extractor: prosody}}.")
+        raise ConfigError(f"{where}.raw: has no extractor. Add a section a, v or l, e.g. a: {{extractor: prosody}}.")
     if modality_set(section.get("modalities", own)) != own:
         raise ConfigError(f"{where}.modalities: raw has extractors for {', '.join(own)}. Make the two agree.")
     declaration = _source_declaration(raw, where)
@@ -96,7 +96,7 @@ class RawDataset:
     """One dataset of raw media."""
 
     def __init__(self, name: str, section: dict[str, Any], data: str) -> None:
-        """section: the dataset's, with defaults. data: the folder that paths are relative to."""
+        """section: that of the dataset, with defaults. data: the folder that paths are relative to."""
         self.name, self.raw, self.data = name, section["raw"], Path(data)
         self.where = f"datasets.{name}.raw"
         self.modalities = modality_set(section["modalities"])
@@ -115,11 +115,11 @@ class RawDataset:
 
     @property
     def models(self) -> Path:
-        """The folder that paths in the options of extractors are relative to: generated vectors are with the media."""
+        """The folder that paths in options of extractors are relative to. Generated vectors are with the media."""
         return self.root if self.generated else self.data
 
     def check(self) -> None:
-        """Raise ConfigError or DataError, naming the key, for anything that would stop the jobs of extraction."""
+        """Raise ConfigError or DataError, naming the key, for anything that would stop the extraction jobs."""
         declaration = _source_declaration(self.raw, f"datasets.{self.name}")
         for key in self._source_options:
             if key not in declaration.options:
@@ -137,20 +137,18 @@ class RawDataset:
                 check_packages(declared, where)
         if self.generated:
             if self.raw.get("source", SourceSettings.source) != SourceSettings.source or "path" in self.raw:
-                raise ConfigError(
-                    f"{self.where}: 'generate' makes media with a table; 'source' and 'path' are not read."
-                )
+                raise ConfigError(f"{self.where}: 'generate' makes media with a table. Remove 'source' and 'path'.")
             if not self.corpus.exists():
                 check_modules(GENERATOR_PACKAGES, f"{self.where}.generate")
         elif not self.root.is_dir():
             raise DataError(
-                f"{self.where}.path: {self.root} is no folder. It holds the media and is relative to the folder given "
-                "by 'data' (--config data=...)."
+                f"{self.where}.path: {self.root} is not a folder. Set it to the folder of the media, relative to the "
+                "folder given by 'data' (--config data=...)."
             )
         self._check_needs()
 
     def _check_needs(self) -> None:
-        """Raise DataError if no utterance has what the extractor of a modality reads."""
+        """Raise DataError if no utterance has the data that a modality's extractor reads."""
         for modality in self.modalities:
             for need in self.extractor(modality).attributes.get("needs", ()):
                 if not any(getattr(utterance, need) for utterance in self.listing.utterances):
@@ -161,13 +159,13 @@ class RawDataset:
 
     @cached_property
     def listing(self) -> Listing:
-        """The utterances."""
+        """The list of utterances."""
         if self.generated:
             return Listing(generated_utterances(self.generated), ("speaker",))
         return list_utterances(SourceSettings(self.name, **self._source), self.root)
 
     def extractor(self, modality: str) -> Declaration:
-        """The declaration of a modality's extractor. Raises ConfigError, naming the key, if there is none."""
+        """Return the declaration of a modality's extractor. Raises ConfigError, naming the key, if there is none."""
         section = self.raw[modality]
         try:
             return refuse_reserved(extractors.declaration(section["extractor"], section.get("file")), SECTION_KEYS)
@@ -187,18 +185,18 @@ class RawDataset:
         return {key: value for key, value in given.items() if value is not None} | {"options": self._source_options}
 
     def plugins(self, modality: str | None) -> list[Path]:
-        """The plug-ins that a job loads: the extractor of a modality, the source."""
+        """Return the plug-ins that a job loads: the source, and the extractor of a modality."""
         own = [self.extractor(modality).file] if modality else []
         return [*own, _source_declaration(self.raw, f"datasets.{self.name}").file]
 
     # Files
 
     def generated_digest(self) -> list[str]:
-        """The digests of the media where the workflow makes them."""
+        """Return the digest file of generated media; empty for the user's media."""
         return [f"{self.root}{DIGEST_SUFFIX}"] if self.generated else []
 
     def chunk_files(self) -> list[Path]:
-        """The features of every chunk, one modality after another."""
+        """Return the features of every chunk, grouped by modality."""
         return [self.folder / m / f"{chunk}.h5" for m in self.modalities for chunk in range(self.chunks)]
 
     # Settings
@@ -227,14 +225,14 @@ class RawDataset:
         folds = {"speaker_folds": True} if self.listing.speaker_folds else {}
         return {"dataset": self.name, "modalities": list(self.modalities), **given, **folds}
 
-    # States: what changes when media, rows or models do
+    # States, which change with media, rows or models
 
     def list_state(self) -> str:
-        """Changes when any row or media file does."""
+        """Return a digest that changes with any row or media file."""
         return rows_digest(self._row(each, ("audio", "video", "text")) + self._labels(each) for each in self._rows)
 
     def chunk_state(self, modality: str, chunk: int | str) -> str:
-        """Changes when a row of the chunk changes in what the modality reads, or a clip of it, or a model."""
+        """Return a digest that changes with a clip, a model, or a value in the chunk's rows that the modality reads."""
         needs = tuple(self.extractor(modality).attributes.get("needs", ()))
         rows = self._chunks.get(int(chunk), [])
         return rows_digest([*(self._row(each, needs) for each in rows), self._models(modality)])
@@ -280,7 +278,7 @@ class RawDataset:
 
     @cached_property
     def _tokens(self) -> dict[str, str]:
-        if self.generated:  # their digests are an input of the jobs
+        if self.generated:  # the jobs have their digests as an input
             return dict.fromkeys(media_names(self._rows), "")
         memory = MediaDigests(self.memory, self.root)
         tokens = {name: memory.token(name) for name in media_names(self._rows)}
@@ -289,13 +287,13 @@ class RawDataset:
 
     @property
     def memory(self) -> Path:
-        """Where digests of media are remembered."""
+        """The file that remembers digests of media."""
         return self.folder / ".media.json"
 
     # Resources
 
     def minutes(self, modality: str, chunk: int | str) -> int:
-        """Time that a job may take, from the size of its media and the number of its utterances."""
+        """Return the time limit of a job, from the size of its media and the number of its utterances."""
         rows = self._chunks.get(int(chunk), [])
         need = "video" if modality == "v" else "audio"
         files = [self.root / name for name in {getattr(each, need) for each in rows} if name]
@@ -304,7 +302,7 @@ class RawDataset:
         return 20 + math.ceil(more)
 
     def raw_size(self) -> int:
-        """Bytes of the corpus: of its file, or an estimate where there is none yet."""
+        """Return the size of the corpus in bytes, estimated before its file exists."""
         if self.corpus.exists():
             return self.corpus.stat().st_size
         return len(self.listing.utterances) * BYTES_PER_UTTERANCE

@@ -1,6 +1,6 @@
-"""The grid of an experiment: which datasets, noises, levels, folds and systems are run, and which jobs that makes.
+"""The grid of an experiment: its datasets, noises, levels, folds, systems and training jobs.
 
-Pure but for reading plug-in declarations.
+Pure except for reading plug-in declarations.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from nmer.figures import figures, fits_target, per_dataset, position, sources
 from nmer.metrics import SHOWN_BY_DEFAULT
 from nmer.names import MIXED, OWN_LEVEL, UNIMODAL_SYSTEMS, default_reference, incomplete_conditions, plain_number
 from nmer.plan.config import check_config, check_shape, declared_modalities, schema
+from nmer.plan.corruptions import Corruption, Levels
 from nmer.plan.extraction import with_raw_defaults
-from nmer.plan.levels import Corruption, Levels
+from nmer.plan.prediction_targets import target_of
 from nmer.plan.settings import merged_training
 from nmer.plan.sweeps import swept_values
-from nmer.plan.targets import target_of
 from nmer.plan.values import normalised
 from nmer.plan.variants import Systems
 from nmer.plugins import Declaration
@@ -34,7 +34,7 @@ REFERENCE_NOISE = "gaussian"
 
 @dataclass(frozen=True)
 class Drawing:
-    """One figure to draw: its plug-in, and its dataset (empty where it shows all); its ``name`` is its files' stem."""
+    """One figure to draw: its plug-in and dataset (empty if it shows all). ``name`` is the stem of its files."""
 
     figure: str
     dataset: str = ""
@@ -49,7 +49,7 @@ class Drawing:
 class Training:
     """One training job: all repeats of a system (or of a stage-A pretraining) on one fold.
 
-    trained_at: what it is trained at, where it is tested at other levels too (SPEC 15); empty where not.
+    trained_at: its training level if it is tested at other levels too (SPEC 15); otherwise empty.
     """
 
     dataset: str
@@ -61,7 +61,7 @@ class Training:
 
 
 class Elsewhere(NamedTuple):
-    """An evaluation of a training at a level that need not be its own. trained_at: as of :class:`Training`."""
+    """An evaluation of a training at a level that may differ from its own. trained_at: as for :class:`Training`."""
 
     dataset: str
     system: str
@@ -71,7 +71,7 @@ class Elsewhere(NamedTuple):
 
 
 class Grid:
-    """What the experiment named by ``config["experiment"]`` runs."""
+    """The grid of the experiment named by ``config["experiment"]``."""
 
     def __init__(self, config: dict[str, Any], command_line: dict[str, Any] | None = None) -> None:
         """config: the whole configuration. command_line: the part of it that ``--config`` gave.
@@ -92,7 +92,7 @@ class Grid:
         self.figures: list[str] = sorted(self._wanted_figures(), key=self._position)
         self.metrics: tuple[str, ...] = tuple(self.experiment.get("metrics", SHOWN_BY_DEFAULT[self.target]))
         self.conditions: tuple[str, ...] = tuple(self.experiment.get("conditions", ()))
-        """The incomplete conditions that are scored; none stands for all."""
+        """The incomplete conditions that are scored; empty means all."""
         multimodal = [system for system in self.trained_systems if system not in UNIMODAL_SYSTEMS]
         self.reference: str = self.experiment.get("reference") or default_reference(multimodal)
         self.training: dict[str, Any] = merged_training(config.get("training", {}), self.experiment.get("training", {}))
@@ -107,16 +107,16 @@ class Grid:
                 self._check_modalities(system)
         self.sweep: dict[str, dict[str, Any]] = swept_values(self.experiment.get("sweep", {}))
         """Variant of the sweep -> option or training key -> its value; empty without one."""
-        if not self._shown:
+        if not self._shown_levels:
             raise ConfigError(
-                f"experiments.{self.name}.test_at: of several levels in train_at, tables show each at its own level, "
-                "and none of them is tested. Add one of them to test_at."
+                f"experiments.{self.name}.test_at: tables show each level of train_at at its own test level, but none "
+                "of these is tested. Add one of them to test_at."
             )
         self.drawings = self._drawings()
 
     @property
     def trained_systems(self) -> list[str]:
-        """The systems that have trainings of their own, with repeats."""
+        """The systems that are trained, with repeats."""
         return [system for system in self.systems if system not in REFERENCES]
 
     @property
@@ -126,9 +126,9 @@ class Grid:
 
     @cached_property
     def snr_db(self) -> dict[str, list[float]]:
-        """Target SNRs per noise; none for a noise without an SNR, among them each rate of a kind that has rates."""
+        """Target SNRs per noise; empty for a noise without an SNR, such as each rate of a kind that has rates."""
         found: dict[str, list[float]] = {}
-        for corruption in self._shown:
+        for corruption in self._shown_levels:
             own = found.setdefault(corruption.noise, [])
             own += [] if corruption.snr_db is None else [corruption.snr_db]
         return found
@@ -140,7 +140,7 @@ class Grid:
 
     @cached_property
     def trained_at(self) -> dict[str, Corruption | None]:
-        """What systems are trained at, with the noise of a level; empty where each is tested at its own level."""
+        """Training level -> its noise; empty if each training is tested only at its own level."""
         given = self.experiment.get("train_at", OWN_LEVEL)
         if given == OWN_LEVEL:
             return dict(self.listed) if "test_at" in self.experiment else {}
@@ -153,8 +153,8 @@ class Grid:
         return dict(self.listed) if given is None else {one.name: one for one in self._levels.expanded(given)}
 
     @cached_property
-    def _shown(self) -> list[Corruption]:
-        """The levels that tables show: all that are tested, or of several trainings each at its own level."""
+    def _shown_levels(self) -> list[Corruption]:
+        """The levels that tables show: all tested levels, or with several trainings, the level of each."""
         if len(self.trained_at) < 2:
             return list(self.tested.values())
         return [one for name, one in self.tested.items() if name in self.trained_at]
@@ -169,15 +169,15 @@ class Grid:
         return {corruption.name: corruption for corruption in pairs}
 
     def levels(self, noise: str) -> list[float | None]:
-        """The levels at which a noise is run: its SNRs, or None alone where it has no SNR."""
+        """Return the levels at which a noise is run: its SNRs, or ``[None]`` without an SNR."""
         return [*self.snr_db[noise]] or [None]
 
     def rates(self) -> dict[str, dict[str, float]]:
-        """Noise kind -> the noises that are its rates, with the rates, ascending; of kinds with rates."""
+        """Return noise kind -> the noises that are its rates, with the rates, ascending; only for kinds with rates."""
         return self._levels.rates() if self.snr_db else {}
 
     def corruptions_of(self, dataset: str) -> list[str]:
-        """The corruptions of one dataset: 0 dB of the uni-modality benchmark stands where that is run."""
+        """Return the corruptions of one dataset; 0 dB of the uni-modality benchmark only if it runs there."""
         levels = {c.name for name, *_, c in self.evaluations() if name == dataset and c}
         levels |= {one.corruption.name for one in self.elsewhere() if one.dataset == dataset}
         if self.trained_at and any(one.dataset == dataset for one in self.elsewhere()):
@@ -187,14 +187,14 @@ class Grid:
 
     @property
     def reference_noise(self) -> str:
-        """The noise kind of Tables 3 to 5 and Figure 3: Gaussian, or where it is not run the first with an SNR."""
+        """The noise kind of Tables 3 to 5 and Figure 3: Gaussian, or if it is not run, the first with an SNR."""
         if self.snr_db.get(REFERENCE_NOISE):
             return REFERENCE_NOISE
         return next((kind for kind, levels in self.snr_db.items() if levels), next(iter(self.snr_db)))
 
     @property
     def reference_noises(self) -> list[str]:
-        """The reference noise, or where it is a rate of a kind, all rates of that kind, ascending."""
+        """The reference noise, or if it is a rate of a kind, all rates of that kind, ascending."""
         of_kind = (noises for noises in self.rates().values() if self.reference_noise in noises)
         return [noise for noise in next(of_kind, [self.reference_noise]) if noise in self.snr_db]
 
@@ -212,9 +212,9 @@ class Grid:
         return 4 in self.tables and any(system in UNIMODAL_SYSTEMS for system in self.systems)
 
     def _wanted_figures(self) -> list[str]:
-        """The figures of the experiment: those listed, or all that show something that it has.
+        """Return the figures of the experiment: those listed, or all whose data it has.
 
-        A figure may declare what key of the experiment it ``needs``. Raises ConfigError for a listed one without it.
+        A figure may declare keys of the experiment that it ``needs``. Raises ConfigError for a listed one without them.
         """
         every = dict.fromkeys([*figures.shipped(), *self.config.get("figures", {})])
         configured = [name for name in every if fits_target(self._figure(name), self.target)]
@@ -226,11 +226,11 @@ class Grid:
         for name in listed:
             if name in lacking:
                 keys, where = " or ".join(needs[name]), f"experiments.{self.name}"
-                raise ConfigError(f"{where}.figures: '{name}' shows what {keys} runs. Add that key, or leave it out.")
+                raise ConfigError(f"{where}.figures: '{name}' needs {keys}. Add it, or remove the figure.")
         return listed
 
     def _drawings(self) -> dict[str, Drawing]:
-        """Every figure by its name, in the report's order. Raises ConfigError if two have the same name."""
+        """Return every figure by name, in the order of the report. Raises ConfigError if two have the same name."""
         found: dict[str, Drawing] = {}
         for figure in self.figures:
             for dataset in self.datasets if per_dataset(self._figure(figure)) else [""]:
@@ -258,7 +258,7 @@ class Grid:
         return declared_modalities(self.config["datasets"][dataset])
 
     def folds(self, dataset: str) -> list[int]:
-        """The folds that are run, 1-based: the first of the corpus, as many as the experiment says, or those it lists.
+        """Return the folds that are run, 1-based: the first N of the corpus, or those that the experiment lists.
 
         Raises ConfigError for a listed fold that the corpus does not have.
         """
@@ -271,21 +271,21 @@ class Grid:
                 has = f"{available} folds" if available > 1 else "one fold"
                 raise ConfigError(
                     f"experiments.{self.name}.folds: fold {beyond[0]} is listed, but dataset '{dataset}' has {has}. "
-                    "Correct the list, or leave the dataset out."
+                    "Correct the list, or remove the dataset."
                 )
             return sorted(wanted)
         return list(range(1, (available if wanted == "all" else min(wanted, available)) + 1))
 
     def regimes(self, dataset: str, system: str) -> list[str]:
-        """The regimes a system is trained in: those it declares; ``all_noisy`` only where Table 5 asks for it.
+        """Return the regimes that a system is trained in: those it declares, with ``all_noisy`` only for Table 5.
 
-        A uni-modal system is trained where Table 4 asks for it: on noisy features, on clean ones, or on both.
+        A uni-modal system is trained as Table 4 requires: on noisy features, on clean ones, or on both.
         """
         if system not in UNIMODAL_SYSTEMS:
-            declared = regimes(self._system(system), self._given(system).get("options"))
+            declared = regimes(self._system(system), self._overrides(system).get("options"))
             wanted = self.experiment.get("regimes", ["incomplete", *(["all_noisy"] if 5 in self.tables else [])])
             run = [regime for regime in declared if regime == "clean" or regime in wanted]
-            # A reference row can do without incomplete conditions, which one modality does not have.
+            # A reference row does not need incomplete conditions, which a single modality does not have.
             return (
                 run
                 if incomplete_conditions(self.modalities(dataset))
@@ -308,13 +308,13 @@ class Grid:
     def _noise_levels(self, system: str, regime: str) -> list[Corruption]:
         if system in UNIMODAL_SYSTEMS:
             return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
-        if self.trained_at:  # of systems that are trained on clean data
+        if self.trained_at:  # for systems trained on clean data
             return list(self.tested.values())
         noises = self.reference_noises if regime == "all_noisy" else self.snr_db
         return [Corruption(noise, level) for noise in noises for level in self.levels(noise)]
 
     def trainings(self) -> list[Training]:
-        """Every training job of the experiment, pretraining included, each once; reference rows have none."""
+        """Return every training job of the experiment once, including pretraining; reference rows have none."""
         jobs: dict[Training, None] = {}
         for dataset, system in itertools.product(self.datasets, self.trained_systems):
             for regime, fold in itertools.product(self.regimes(dataset, system), self.folds(dataset)):
@@ -330,8 +330,8 @@ class Grid:
         return list(jobs)
 
     def evaluations(self) -> list[tuple[str, str, str, Corruption | None]]:
-        """Every evaluation of a training at its own level, or of one on clean data: (dataset, system, regime,
-        corruption); no corruption: on clean features alone."""
+        """Return every evaluation at the training's own level or of a training on clean data: (dataset, system, regime,
+        corruption); corruption is None for clean features."""
         return [
             (dataset, system, regime, corruption)
             for dataset, system in itertools.product(self.datasets, self.systems)
@@ -341,7 +341,7 @@ class Grid:
         ]
 
     def elsewhere(self) -> list[Elsewhere]:
-        """Every evaluation of a training at levels that need not be its own (SPEC 15)."""
+        """Return every evaluation of a training at levels that may differ from its own (SPEC 15)."""
         return [
             Elsewhere(dataset, system, regime, corruption, name)
             for dataset, system in itertools.product(self.datasets, self.systems)
@@ -355,20 +355,20 @@ class Grid:
 
     @property
     def has_curves(self) -> bool:
-        """Whether the experiment asks for scores over levels, beside those of the paper's tables."""
+        """Whether the experiment includes scores over levels, in addition to the paper's tables."""
         return bool(self.experiment.keys() & {"levels", "train_at", "test_at"})
 
     @property
     def downloads(self) -> list[str]:
-        """The datasets, of any experiment, that say where their files are fetched from."""
+        """The datasets of any experiment with files to download."""
         return [name for name, section in self.config["datasets"].items() if "download" in section]
 
     def trained_as(self, system: str) -> str:
-        """The name under which a system is trained; a variant may share the training of its kind."""
+        """Return the name under which a system is trained; a variant may share the training of its kind."""
         return self._named.trained_as(system)
 
     def titles(self) -> dict[str, str]:
-        """The printed names that the configuration gives to systems of the experiment."""
+        """Return the printed names that the configuration gives to systems of the experiment."""
         return {system: title for system in self.systems if (title := self._named.title(system))}
 
     def _system(self, name: str) -> Declaration:
@@ -381,22 +381,22 @@ class Grid:
         return position(self._figure(figure))
 
     def _teacher(self, system: str) -> str | None:
-        """The name of the pretrained system that a system starts from."""
+        """Return the name of the pretrained system that a system starts from."""
         return self._named.teacher(system)
 
     def _check_teacher(self, system: str) -> None:
         if teacher := self._teacher(system):
-            given = [self._given(name).get("options", {}) for name in (system, teacher)]
+            given = [self._overrides(name).get("options", {}) for name in (system, teacher)]
             check_teacher(self._system(system), given[0], self._system(teacher), given[1])
 
     def _check_modalities(self, system: str) -> None:
-        """Raise ConfigError if a system, or what it starts from, cannot be trained on the modalities of a dataset."""
+        """Raise ConfigError if a system or its pretraining cannot be trained on the modalities of a dataset."""
         where = f"experiments.{self.name}"
         unimodal = system in UNIMODAL_SYSTEMS
         for dataset in self.unimodal["datasets"] if unimodal else self.datasets:
             own = self.modalities(dataset)
             for name in filter(None, (system, self._teacher(system))):
-                if reason := unfit(self._system(name), self._given(name).get("options"), own):
+                if reason := unfit(self._system(name), self._overrides(name).get("options"), own):
                     place = f"{where}.systems: '{system}' cannot be trained on dataset '{dataset}'"
                     begins = "" if name == system else f"it starts from '{name}', and "
                     remedy = (
@@ -407,9 +407,9 @@ class Grid:
                     raise ConfigError(f"{place} (modalities {', '.join(own)}): {begins}{reason}. {remedy}.")
 
     def _kind(self, noise: str) -> dict[str, Any]:
-        """What the configuration says of a noise, with the ``kind`` behind its name."""
+        """Return the configuration of a noise, including its ``kind``."""
         return self._levels.described(noise)
 
-    def _given(self, system: str) -> dict[str, Any]:
-        """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
+    def _overrides(self, system: str) -> dict[str, Any]:
+        """Return ``file`` and ``options`` of a system where they differ from the default."""
         return self._named.given(system)

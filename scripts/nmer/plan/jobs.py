@@ -1,6 +1,6 @@
-"""The jobs of an experiment as the rules have them: stage, rule, an output and the benchmark of each.
+"""List the jobs of an experiment with their stage, rule, an output and the benchmark.
 
-For looking at an experiment without starting Snakemake; nothing is run from this list.
+For inspecting an experiment without Snakemake; nothing is run from this list.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ STAGES = (EXTRACTION, "features", "noise", "teachers", "training", "evaluation",
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its stage, rule, dataset and system (empty where it has none), one of its outputs, its benchmark.
+    """One job: its stage, rule, dataset and system (empty if it has none), one of its outputs, its benchmark.
 
-    wildcards: those of its rule, for the functions of the plan.
+    wildcards: those of its rule, for the methods of the plan.
     """
 
     stage: str
@@ -36,18 +36,18 @@ class Job:
 
     @property
     def done(self) -> bool:
-        """Whether its output is there."""
+        """Whether its output exists."""
         return self.output.exists()
 
 
 def jobs(plan: Plan) -> list[Job]:
-    """Every job of an experiment, in the order of the stages."""
+    """List every job of an experiment, in the order of the stages."""
     found = [*_features(plan), *_noise(plan), *_trainings(plan), *_evaluations(plan), *_results(plan)]
     return sorted(found, key=lambda job: STAGES.index(job.stage))
 
 
 def _job(of: str, rule: str, output: Path, stem: Path | None = None, /, **wildcards: str | int) -> Job:
-    """A job whose benchmark stands under the path of its output, or under ``stem``."""
+    """Create a job whose benchmark has the path of its output, or of ``stem``."""
     place = (stem or output.with_suffix("")).relative_to(RESULTS)
     about = {key: str(value) for key, value in wildcards.items()}
     benchmark, system = RESULTS / "benchmarks" / f"{place}.tsv", about.get("system") or about.get("stage", "")

@@ -85,5 +85,5 @@ def _finished(histories: list[Path]) -> list[Path]:
 
 def _sizes_settings(plan: Plan, reports: list[Path]) -> str:
     """Settings of Table 1 for the datasets that have been read."""
-    shown, read = plan.shown(1), {path.stem for path in reports}
+    shown, read = plan.display_settings(1), {path.stem for path in reports}
     return replace(shown, datasets={name: about for name, about in shown.datasets.items() if name in read}).to_json()

@@ -1,4 +1,4 @@
-"""Where the files of an experiment are: one method per kind of file, the same for rules, status and report."""
+"""Paths of the files of an experiment, one method per kind of file, shared by rules, status and report."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from nmer.systems.registry import regimes
 
 RESULTS = Path("results")
 HISTORY = "history.csv"
-"""What is left of a training whose weights are not kept."""
+"""File that replaces the weights of a training if they are not kept."""
 
 FIGURE_3 = "figure3"
-"""The figure whose distances the claims are computed from."""
+"""The figure with the distances for the claims."""
 
 SWEEP = "sweep"
 """Name of the table of the sweep."""
@@ -34,7 +34,7 @@ class Paths(Grid):
     """The files of an experiment."""
 
     def __init__(self, config: dict[str, Any], command_line: dict[str, Any] | None = None) -> None:
-        """As :class:`Grid`."""
+        """See :class:`Grid`."""
         super().__init__(config, command_line)
         self.folder: Path = RESULTS / self.name
         self._raw: dict[str, RawDataset] = {}
@@ -58,24 +58,24 @@ class Paths(Grid):
         return RESULTS / "noisy" / dataset / f"{corruption}.h5"
 
     def model(self, dataset: str, system: str, regime: str, fold: int | str, corruption: str | None = None) -> Path:
-        """The weights of a training job; those of a stage-A pretraining stand under ``teachers``."""
+        """Return the weights of a training job; those of a stage-A pretraining are in ``teachers``."""
         if not regimes(self._system(system)):
             return self.folder / "teachers" / dataset / system / f"fold{fold}" / "model.safetensors"
         run = self.folder / "runs" / dataset / system / regime
         return run / (corruption or "") / f"fold{fold}" / "model.safetensors"
 
     def trained(self, training: Training) -> Path:
-        """The weights that a training job makes."""
+        """Return the weights that a training job makes."""
         level = training.corruption.name if training.corruption else None
         place = f"{TRAINED}{training.trained_at}" if training.trained_at else level
         return self.model(training.dataset, training.system, training.regime, training.fold, place)
 
     def system_check(self, system: str) -> list[Path]:
-        """What says that a system was tried, before its trainings; for a system in a file of the user's own only."""
-        return [self.folder / "checks" / f"{system}.txt"] if "file" in self._given(system) else []
+        """Return the check file that a user-defined system needs before its trainings; empty for shipped systems."""
+        return [self.folder / "checks" / f"{system}.txt"] if "file" in self._overrides(system) else []
 
     def scores(self) -> list[Path]:
-        """The scores of every evaluation job: those of trainings at their own level, then those at any level."""
+        """Return the scores of every evaluation job: those of trainings at their own level, then those at any level."""
         root = self.folder / "scores"
         own = [
             root / dataset / system / regime / f"{corruption.name if corruption else ALL_CLEAN_SCORES}.csv"
@@ -84,7 +84,7 @@ class Paths(Grid):
         return own + [self._elsewhere_scores(evaluation) for evaluation in self.elsewhere()]
 
     def shown_scores(self) -> list[Path]:
-        """The scores that tables and statistics show: of several trainings each at its own level (SPEC 15)."""
+        """Return the scores that tables and statistics show; of several trainings, each at its own level (SPEC 15)."""
         hidden = {
             self._elsewhere_scores(one)
             for one in self.elsewhere()
@@ -93,7 +93,7 @@ class Paths(Grid):
         return [path for path in self.scores() if path not in hidden]
 
     def predictions(self) -> list[Path]:
-        """The predictions beside the scores that are shown."""
+        """Return the predictions of the scores that tables show."""
         return [predictions_path(path) for path in self.shown_scores()]
 
     def _elsewhere_scores(self, one: Elsewhere) -> Path:
@@ -109,21 +109,21 @@ class Paths(Grid):
         return [self.folder / "tables" / f"table{number}" for number in self.tables]
 
     def compared(self) -> dict[str, Path]:
-        """The experiments that the report sets beside this one -> the stem of the table."""
+        """Return the experiments that the report compares with this one -> the path of the table without suffix."""
         return {name: self.folder / "tables" / f"beside_{name}" for name in self.experiment.get("compare_with", [])}
 
     def check_compared(self) -> None:
-        """Raises DataError unless the experiments that the report sets beside this one have their scores."""
+        """Raises DataError unless the experiments that the report compares with this one have scores."""
         for other in self.compared():
             scores = RESULTS / other / "scores.csv"
             if not scores.exists():
                 raise DataError(
-                    f"experiments.{self.name}.compare_with: {scores} is not there. "
-                    f"Run that experiment first (nmer run {other}), or leave it out."
+                    f"experiments.{self.name}.compare_with: {scores} does not exist. "
+                    f"Run that experiment first (nmer run {other}), or remove it."
                 )
 
     def all_table_stems(self) -> list[Path]:
-        """The tables of the paper, then those of the experiment's own studies, without suffix."""
+        """Return the tables of the paper, then those of sweeps and levels, without suffix."""
         return [*self.table_stems(), *self.study_stems()]
 
     def study_stems(self) -> list[Path]:
@@ -140,9 +140,9 @@ class Paths(Grid):
         return [self.folder / "figures" / name for name in self.drawings]
 
     def figure_sources(self, drawing: Drawing, made: Path | None = None) -> dict[str, list[Path]]:
-        """The files that a figure reads, by the source that it declares.
+        """Return the files that a figure reads, by declared source.
 
-        made: the folder with the collected scores and the statistics; default the experiment's.
+        made: the folder with the collected scores and the statistics, by default the experiment's.
         """
         made = made or self.folder
         datasets = [drawing.dataset] if drawing.dataset else self.datasets
@@ -173,7 +173,7 @@ class Paths(Grid):
         ]
 
     def panels(self, dataset: str) -> list[Path]:
-        """The t-SNE panels of Figure 3, without suffix: one per SNR of the reference noise, or of the noises named."""
+        """Return the t-SNE panels of Figure 3, without suffix: one per SNR of the reference or configured noises."""
         wanted = self.experiment.get("embedding", {}).get("noise")
         names = (
             [corruption_name(noise, level) for noise in self.reference_noises for level in self.levels(noise)]
@@ -183,9 +183,9 @@ class Paths(Grid):
         return [self.folder / "embeddings" / dataset / name for name in names]
 
     def histories(self, dataset: str) -> list[Path]:
-        """The histories behind the training curves: the reference noise at its mildest and its hardest level.
+        """Return the histories of the training curves: the reference noise at its mildest and hardest level.
 
-        Trainings for the incomplete conditions, or on clean data where a system has no other.
+        These are trainings for the incomplete conditions, or on clean data if a system has no others.
         """
         run = [
             corruption_name(noise, level)
@@ -209,7 +209,7 @@ class Paths(Grid):
         return list(dict.fromkeys(histories))
 
     def all_histories(self) -> list[Path]:
-        """The histories of every training, with those of the pretrainings."""
+        """Return the histories of every training, including pretrainings."""
         return [self.trained(training).with_name(HISTORY) for training in self.trainings()]
 
     def raw(self, dataset: str) -> RawDataset:

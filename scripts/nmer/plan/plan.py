@@ -1,9 +1,8 @@
-"""The plan: what each job of an experiment depends on, as the rules hand it to Snakemake.
+"""The plan: the dependencies of each job of an experiment, which the rules pass to Snakemake.
 
-Pure but for reading plug-in declarations and the digests of raw files. The rules hold no logic of their own: they ask
-the plan for inputs, for ``params.settings`` (one JSON string with just what the job depends on, keys at their default
-left out) and for ``params.code`` (a fingerprint of what it runs). Which jobs there are is in ``grid.py``, where their
-files are in ``paths.py``.
+Pure except for reading plug-in declarations and the digests of raw files. The rules contain no logic. They get inputs,
+``params.settings`` (one JSON string with exactly the job's settings, without keys at their default) and ``params.code``
+(a fingerprint of its code) from the plan. ``grid.py`` defines the jobs, ``paths.py`` their files.
 """
 
 from __future__ import annotations
@@ -39,55 +38,55 @@ from nmer.names import (
 from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.registry import noise_kinds
 from nmer.noise.schedule import Schedule
+from nmer.plan.corruptions import Corruption
 from nmer.plan.extraction import MEMORY_MB
-from nmer.plan.levels import Corruption
 from nmer.plan.paths import RESULTS, Paths
-from nmer.plan.settings import TrainingSettings, changed, training_settings
+from nmer.plan.prediction_targets import target_of
+from nmer.plan.settings import TrainingSettings, non_default_training, training_settings
 from nmer.plan.sources import MEMORY, source_digests
-from nmer.plan.targets import target_of
 from nmer.plan.variants import non_default
 from nmer.references.registry import REFERENCES
 from nmer.report_settings import DatasetSettings, ReportSettings, UnimodalSettings
 
 GPU_FROM_MB = 200
-"""Raw size of a corpus, in megabytes, from which its jobs take a GPU by default."""
+"""Raw size of a corpus, in megabytes, from which its jobs use a GPU by default."""
 
 FRESH_NOISE = Path(__file__).parents[1] / "noisy_embeddings" / "fresh_noise.py"
-"""Loaded by a training that draws fresh noise, and by no other."""
+"""Loaded only by trainings that draw fresh noise."""
 
 
 REFERENCE = planned_code.WORKFLOW / "reference"
 """The paper's numbers and claims."""
 
 TEMPLATES = [Path(__file__).parents[1] / "results" / f"report.{part}.j2" for part in ("html", "css", "js")]
-"""The page that the report fills, its style and its script."""
+"""The template of the report, its style sheet and its script."""
 
 
 class Wildcards(Protocol):
-    """What Snakemake hands to the functions of a rule: each of its wildcards by name."""
+    """The wildcards of a rule, as Snakemake passes them to its functions."""
 
     def __getattr__(self, name: str, /) -> str:
-        """The value of a wildcard."""
+        """Return the value of a wildcard."""
 
 
 class Plan(Paths):
-    """Everything the rules ask about the experiment named by ``config["experiment"]``."""
+    """Inputs, settings, code and resources of all jobs of the experiment named by ``config["experiment"]``."""
 
     def __init__(self, config: dict[str, Any], command_line: dict[str, Any] | None = None) -> None:
-        """As :class:`nmer.plan.grid.Grid`."""
+        """See :class:`nmer.plan.grid.Grid`."""
         super().__init__(config, command_line)
         compute = self.config.get("compute", {})
         self.threads: int = compute.get("threads", 1)
         self.device: str = compute.get("device", "auto")
         self.gpu_from_mb: float = compute.get("gpu_from_mb", GPU_FROM_MB)
         self.codes: dict[str, str] = {}
-        """Fingerprints by step and plug-ins. A job on another machine takes those of the call that submitted it."""
+        """Fingerprints by step and plug-ins. A job on another machine uses those of the call that submitted it."""
         self._raw_bytes: dict[str, int] = {}
 
-    # What each job depends on: inputs
+    # Inputs of each job
 
     def corpus_inputs(self, w: Wildcards) -> dict[str, Any]:
-        """Input files of a feature store: the corpus, compared by content and not by time."""
+        """Return the input files of a feature store: the corpus, compared by content and not by time."""
         section = self.config["datasets"][w.dataset]
         if "generate" in section:
             corpus = RESULTS / "corpora" / w.dataset
@@ -95,13 +94,13 @@ class Plan(Paths):
         if "raw" in section:
             corpus = self.raw(w.dataset).corpus
             return {"source": corpus, "digest": f"{corpus}{DIGEST_SUFFIX}"}
-        # As it is configured: a list of files would be printed whole. The plan has checked that they are there, and
-        # their content is a param. Snakemake reads braces in a path as wildcards, so such a path is no input.
+        # Use the configured path, because Snakemake prints lists of files in full. The plan has checked that the
+        # files exist, and their content is a param. Omit paths with braces, which Snakemake reads as wildcards.
         source = self.source(w)
         return {"source": [] if set("{}") & set(str(source)) else source, "digest": []}
 
     def source(self, w: Wildcards) -> Path:
-        """The corpus of a dataset as its reader is given it: a folder or a file."""
+        """Return the corpus of a dataset as passed to its reader: a folder or a file."""
         section = self.config["datasets"][w.dataset]
         if "path" in section:
             return Path(self.data, section["path"])
@@ -113,39 +112,39 @@ class Plan(Paths):
 
     @staticmethod
     def wildcards_of(dataset: str) -> Any:
-        """The wildcards of a rule that is of one dataset."""
+        """Return the wildcards of a rule for one dataset."""
         return SimpleNamespace(dataset=dataset)
 
     def media_inputs(self, w: Wildcards) -> list[str]:
-        """Input files of the list of utterances: the digests of generated media, no media of the user."""
+        """Return the input files of the list of utterances: the digests of generated media, never the user's media."""
         return self.raw(w.dataset).generated_digest()
 
     def chunks(self, w: Wildcards) -> list[str]:
-        """The features of every chunk of a dataset, one modality after another."""
+        """Return the features of every chunk of a dataset, grouped by modality."""
         return list(map(str, self.raw(w.dataset).chunk_files()))
 
     def joined(self, w: Wildcards) -> list[str]:
-        """The features of all utterances of a dataset, a file per modality."""
+        """Return the features of all utterances of a dataset, one file per modality."""
         raw = self.raw(w.dataset)
         return [str(raw.folder / f"{modality}.h5") for modality in raw.modalities]
 
     def teacher(self, w: Wildcards) -> list[Path]:
-        """The pretrained model a run starts from: none or one."""
+        """Return the pretrained model that a run starts from, none or one."""
         stage = self._teacher(w.system)
         return [self.model(w.dataset, stage, "clean", w.fold)] if stage else []
 
     def training_noise(self, w: Wildcards) -> list[Path]:
-        """The noisy embeddings of a training that is tested at several levels: of its level, of all, or none."""
+        """Return the noisy embeddings of a training that is tested at several levels: of its level, of all, or none."""
         if w.trained == MIXED:
             return [self.noisy(w.dataset, name) for name in self.listed]
         return [self.noisy(w.dataset, w.trained)] if self.trained_at[w.trained] else []
 
     def check(self, w: Wildcards) -> list[Path]:
-        """The check of the system that a training, or a pretraining (wildcard ``stage``), is of, if there is one."""
+        """Return the check of the system of a training or pretraining (wildcard ``stage``), if there is one."""
         return self.system_check(getattr(w, "stage", None) or w.system)
 
     def models(self, w: Wildcards) -> list[Path]:
-        """The models of every fold that an evaluation tests."""
+        """Return the models of every fold that an evaluation tests."""
         level = None if w.regime == "clean" else w.corruption
         if trained_at := getattr(w, "trained", None):
             level = f"{TRAINED}{trained_at}"
@@ -154,19 +153,19 @@ class Plan(Paths):
 
     @staticmethod
     def named(names: Iterable[str]) -> str:
-        """A pattern for a wildcard that matches these names and nothing else."""
+        """Return a pattern for a wildcard that matches exactly these names."""
         return "|".join(map(re.escape, names)) or "(?!)"
 
     @staticmethod
     def digests(paths: list[Path]) -> list[str]:
-        """The digest files of large files: what Snakemake tracks in their place."""
+        """Return the digest files of large files, which Snakemake tracks instead of these."""
         return [f"{path}{DIGEST_SUFFIX}" for path in paths]
 
     def figure_inputs(self, w: Wildcards) -> list[Path]:
         """Input files of a figure."""
         return [file for files in self.figure_sources(self.drawings[w.figure]).values() for file in files]
 
-    # What each job depends on: settings
+    # Settings of each job
 
     def corpus_settings(self, w: Wildcards) -> str:
         """Settings of a generated corpus."""
@@ -212,7 +211,7 @@ class Plan(Paths):
         return _json({"dataset": w.dataset} | made | read)
 
     def source_digest(self, w: Wildcards) -> str:
-        """One digest of the content of all raw files of a dataset; empty for one that the workflow makes."""
+        """Return a digest of the content of all raw files of a dataset; empty for a generated one."""
         if "path" not in self.config["datasets"][w.dataset]:
             return ""
         digests = source_digests(self.raw_files(w.dataset), MEMORY)
@@ -220,7 +219,7 @@ class Plan(Paths):
 
     def calibration_settings(self, w: Wildcards) -> str:
         """Settings of the calibration of one noise kind and level."""
-        if self.corruptions[w.corruption].snr_db is None:  # its variance is all that is noted
+        if self.corruptions[w.corruption].snr_db is None:  # only its variance is recorded
             return _json({"dataset": w.dataset, "noise": w.corruption, "scope": self._scope})
         calibration = self.config.get("noise", {}).get("calibration", {})
         defaults = {key: getattr(CalibrationSettings, key) for key in ("mode", "scope", "match")}
@@ -229,7 +228,7 @@ class Plan(Paths):
 
     @property
     def schedule(self) -> dict[str, Any]:
-        """The keys of the noise schedule that are not at their default."""
+        """Return the keys of the noise schedule that are not at their default."""
         noise = self.config.get("noise", {})
         given = {name: noise[key] for key, name in _SCHEDULE.items() if key in noise}
         return {name: value for name, value in given.items() if value != getattr(Schedule, name)}
@@ -254,8 +253,8 @@ class Plan(Paths):
                 "trained_at": own if own in (MIXED, CLEAN) else None,
                 "mixed": list(self.listed) if own == MIXED else None,
                 "fold": int(w.fold),
-                "teacher": (self._given(teacher) or None) if teacher else None,
-                "training": changed(training, TrainingSettings()) or None,
+                "teacher": (self._overrides(teacher) or None) if teacher else None,
+                "training": non_default_training(training, TrainingSettings()) or None,
                 "scope": self._scope if has_noise else None,
                 "train_draws": self._train_draws if has_noise else None,
             }
@@ -266,15 +265,15 @@ class Plan(Paths):
         return getattr(w, "regime", "clean") != "clean" and getattr(w, "trained", None) != CLEAN
 
     def _training_of(self, system: str, pretraining: bool = False) -> TrainingSettings:
-        """How a system is optimised. pretraining: whether it is a stage-A pretraining."""
+        """Return the training settings of a system. pretraining: whether it is a stage-A pretraining."""
         section = {"selection": SELECTING[self.target]} | self.training
         return replace(training_settings(section, pretraining), **self._named.training(system))
 
     def check_settings(self, w: Wildcards) -> str:
-        """Settings of the check of a system: how it is built, and for which modalities, if fewer than three."""
+        """Settings of the check of a system: how it is built, and its modalities if fewer than three."""
         sets = sorted({"".join(self.modalities(dataset)) for dataset in self.datasets})
         about = {"modalities": None if sets == [ALL_CLEAN] else sets, "target": self._score_target}
-        return _json({"system": self._named.kind(w.system)} | about | self._given(w.system))
+        return _json({"system": self._named.kind(w.system)} | about | self._overrides(w.system))
 
     def evaluation_settings(self, w: Wildcards) -> str:
         """Settings of an evaluation."""
@@ -285,8 +284,8 @@ class Plan(Paths):
         about |= {"trained_at": getattr(w, "trained", None)}
         return _json(self._run(w, w.system, w.regime) | about)
 
-    def shown(self, table: int | None = None) -> ReportSettings:
-        """What a table shows, or what is made from all scores: only Table 4 depends on the uni-modal ones."""
+    def display_settings(self, table: int | None = None) -> ReportSettings:
+        """Return the settings of a table, or of outputs of all scores; only Table 4 depends on uni-modal systems."""
         unimodal = {item.name: self.unimodal[item.name] for item in fields(UnimodalSettings)}
         return ReportSettings(
             datasets={dataset: self._printed(dataset) for dataset in self.datasets},
@@ -302,16 +301,16 @@ class Plan(Paths):
         )
 
     def tables_settings(self, table: int | None = None) -> str:
-        """The settings of :meth:`shown` as JSON."""
-        return self.shown(table).to_json()
+        """The settings of :meth:`display_settings` as JSON."""
+        return self.display_settings(table).to_json()
 
     def scored_settings(self, table: int | None = None) -> str:
-        """Settings of what is computed for every metric, whichever are shown."""
-        titles = self.titles() if table else {}  # nothing but the claims prints them
-        return replace(self.shown(table), metrics=SHOWN_BY_DEFAULT[self.target], titles=titles).to_json()
+        """Settings of results that are computed for every metric, not only those shown."""
+        titles = self.titles() if table else {}  # only the claims print them
+        return replace(self.display_settings(table), metrics=SHOWN_BY_DEFAULT[self.target], titles=titles).to_json()
 
     def compared_settings(self, w: Wildcards) -> str:
-        """Settings of the table that sets another experiment beside this one."""
+        """Settings of the comparison with another experiment."""
         about = {"first": w.other, "second": self.name, "metrics": list(self.metrics), "titles": self.titles() or None}
         return _json(about)
 
@@ -319,7 +318,7 @@ class Plan(Paths):
         """Settings of the table of the sweep."""
         return _json(
             {
-                "settings": self.shown().to_mapping(),
+                "settings": self.display_settings().to_mapping(),
                 "system": self.experiment["sweep"]["system"],
                 "sweep": self.sweep,
                 "trained_as": {system: self.trained_as(system) for system in self.sweep},
@@ -328,7 +327,7 @@ class Plan(Paths):
         )
 
     def figure_settings(self, w: Wildcards) -> str:
-        """Settings of a figure: its options, its dataset, and what it declares to read of the experiment's."""
+        """Settings of a figure: its options, its dataset, and the settings that it declares as sources."""
         drawing = self.drawings[w.figure]
         declaration, given = self._figure(drawing.figure), self.config.get("figures", {}).get(drawing.figure, {})
         read = sources(declaration)
@@ -338,7 +337,7 @@ class Plan(Paths):
             "reference": "",
             "rates": {},
         }
-        shown = replace(self.shown(), **{name: default[name] for name in unread(declaration)})
+        shown = replace(self.display_settings(), **{name: default[name] for name in unread(declaration)})
         return _json(
             {
                 "figure": drawing.figure,
@@ -353,16 +352,16 @@ class Plan(Paths):
         )
 
     def figure_arguments(self, w: Wildcards) -> list[str]:
-        """The sources of a figure as arguments of the step."""
+        """Return the sources of a figure as arguments of the step."""
         return source_arguments(self.figure_sources(self.drawings[w.figure]))
 
     def figure_caption(self, w: Wildcards) -> str:
-        """The caption that a figure declares, or its title."""
+        """Return the caption that a figure declares, or its title."""
         attributes = self._figure(self.drawings[w.figure].figure).attributes
         return str(attributes.get("caption") or attributes.get("title") or w.figure)
 
     def figure_labels(self, w: Wildcards) -> dict[str, str]:
-        """How Snakemake's own report lists a figure."""
+        """Return the labels of a figure in Snakemake's own report."""
         drawing = self.drawings[w.figure]
         title = self._figure(drawing.figure).attributes.get("title", drawing.figure)
         return {"figure": title, "dataset": drawing.dataset or "all"}
@@ -375,16 +374,16 @@ class Plan(Paths):
         return _json({"dataset": w.dataset, "noise": corruption.noise, "snr_db": corruption.snr_db} | changed_keys)
 
     def report_settings(self) -> str:
-        """Settings of the report: what was run, and the effective configuration to show."""
+        """Settings of the report, including the effective configuration to print."""
         shown = {
             "experiment": {self.name: self.experiment},
             "datasets": {dataset: self.config["datasets"][dataset] for dataset in self.datasets},
             **{key: self.config[key] for key in ("noise", "systems", "training") if self.config.get(key)},
-            # Threads alone change numbers, in their last digits; where jobs compute must remake no report.
+            # Threads change numbers in the last digits. The other keys must not remake the report.
             **({"compute": {"threads": self.threads}} if "threads" in self.config.get("compute", {}) else {}),
         }
         return replace(
-            self.shown(table=4),
+            self.display_settings(table=4),
             experiment=self.name,
             config=shown,
             jobs=len(self.trainings()),
@@ -392,29 +391,29 @@ class Plan(Paths):
         ).to_json()
 
     def _descriptions(self) -> dict[str, str]:
-        """A line on each user-defined system, and on each variant how it differs from its kind."""
+        """Return a line on each user-defined system, and the changes of each variant from its kind."""
         found = {}
         for system in self.systems:
             kind = self._named.kind(system)
             if kind != system:
                 changes = ", ".join(f"{key}: {value}" for key, value in self._named.difference(system).items())
                 found[system] = f"{kind} with {changes}" if changes else f"the same as {kind}"
-            elif self._given(system).get("file") and (line := self._system(system).summary):
+            elif self._overrides(system).get("file") and (line := self._system(system).summary):
                 found[system] = line
         return found
 
-    # What each job depends on: code
+    # Code of each job
 
     def code(self, script: str, w: Wildcards | None = None) -> str:
-        """Fingerprint of a step's script, of the plug-ins that this job loads by name and of the project's own data
-        that it reads, as the step is handed it."""
+        """Return the fingerprint of a step's script, of the plug-ins that this job loads by name and of the project's
+        data files that it reads, as passed to the step."""
         files = self._data(script, w) if w is None else [*self._plugins(script, w), *self._data(script, w)]
         key = json.dumps([script, *map(str, files)])
         return self.codes.setdefault(key, planned_code.hand_over(script, files))
 
     @staticmethod
     def _data(script: str, w: Wildcards | None) -> list[Path]:
-        """Files of the repository that a step reads. A fresh clone gives them new times, so their content counts."""
+        """Return files of the repository that a step reads, compared by content because a clone has new times."""
         if script == "make_table.py":
             return [REFERENCE / f"paper_table{getattr(w, 'table', 1)}.csv"]
         if script == "audit_claims.py":
@@ -448,7 +447,7 @@ class Plan(Paths):
     # Resources
 
     def memory_mb(self, w: Wildcards, attempt: int) -> int:
-        """Memory of a job that holds a dataset clean and noisy: libraries plus four times its raw size."""
+        """Memory of a job that loads a dataset, clean and noisy: libraries plus four times its raw size."""
         return (1500 + 4 * self._raw_size(w.dataset) // 2**20) * attempt
 
     def extraction_memory_mb(self, w: Wildcards, attempt: int) -> int:
@@ -460,16 +459,16 @@ class Plan(Paths):
         return self.raw(w.dataset).minutes(w.modality, w.chunk) * attempt
 
     def gpus(self, dataset: str) -> int:
-        """GPUs of a training or evaluation on a dataset: none where the configuration or its size says so.
+        """GPUs of a training or evaluation on a dataset: none by configuration, or if the dataset is small.
 
-        A small corpus is trained sooner on a CPU, whose jobs start in less time and run on all cores at once.
+        A small corpus trains faster on CPUs, where jobs start sooner and run on all cores at once.
         """
         if self.device != "auto":
             return int(self.device == "gpu")
         return int(self._raw_size(dataset) >= self.gpu_from_mb * 10**6)
 
     def device_notes(self) -> list[str]:
-        """A line per dataset of the experiment: where its jobs compute if GPUs are granted, and why."""
+        """Return a line per dataset: the device of its jobs if GPUs are granted, with the reason."""
         notes = []
         for dataset in self.datasets:
             place = "a GPU" if self.gpus(dataset) else "the CPU"
@@ -482,7 +481,7 @@ class Plan(Paths):
         return notes
 
     def _raw_size(self, dataset: str) -> int:
-        """Bytes of a dataset's raw files; 0 for a generated corpus, which is small."""
+        """Return the size of a dataset's raw files in bytes; 0 for a generated corpus, which is small."""
         if dataset not in self._raw_bytes and self.is_raw(dataset):
             self._raw_bytes[dataset] = self.raw(dataset).raw_size()
         elif dataset not in self._raw_bytes:
@@ -492,13 +491,13 @@ class Plan(Paths):
 
     @property
     def keeps_models(self) -> bool:
-        """Whether the weights of runs stay on disk once they are evaluated."""
+        """Whether the weights of runs are kept after their evaluation."""
         kept: bool = self.training.get("keep_models", True)
         return kept
 
     @property
     def keeps_noise(self) -> bool:
-        """Whether noisy embeddings stay on disk once nothing is left that reads them."""
+        """Whether noisy embeddings are kept after the last job that reads them."""
         kept: bool = self.config.get("noise", {}).get("keep", True)
         return kept
 
@@ -506,18 +505,18 @@ class Plan(Paths):
 
     @property
     def _scope(self) -> str | None:
-        """Over what variances are taken, where that is not the default."""
+        """The scope of variances, if not the default."""
         scope, default = self.config.get("noise", {}).get("calibration", {}).get("scope"), CalibrationSettings.scope
         return None if scope == default else scope
 
     @property
     def _score_target(self) -> str | None:
-        """The target of the experiment's datasets, where it is not the default."""
+        """The target of the experiment's datasets, if not the default."""
         return None if self.target == CLASSES else self.target
 
     @property
     def _train_draws(self) -> int | str | None:
-        """``noise.train_draws``, where that is not the default."""
+        """``noise.train_draws``, if not the default."""
         draws = self.config.get("noise", {}).get("train_draws", 1)
         return None if draws == 1 else draws
 
@@ -537,7 +536,7 @@ class Plan(Paths):
     def _run(self, w: Wildcards, system: str, regime: str) -> dict[str, Any]:
         section = self.config["datasets"][w.dataset]
         evaluation = section.get("evaluation", EVERY_CONDITION)
-        # A training that is tested at several levels has the noise of its own, if it has one.
+        # A training that is tested at several levels has the noise of its training level, if any.
         name = getattr(w, "corruption", None) or getattr(w, "trained", None)
         corruption = self.corruptions.get(name, Corruption("", None)) if name else Corruption("", None)
         return {
@@ -548,7 +547,7 @@ class Plan(Paths):
             "noise": corruption.noise or None,
             "snr_db": corruption.snr_db,
             "evaluation": None if evaluation == EVERY_CONDITION else evaluation,
-        } | self._given(system)
+        } | self._overrides(system)
 
     def _printed(self, dataset: str) -> DatasetSettings:
         section = self.config["datasets"][dataset]
@@ -560,12 +559,12 @@ class Plan(Paths):
         )
 
     def _is_synthetic(self, dataset: str) -> bool:
-        """Whether a dataset says nothing about real speech."""
+        """Whether a dataset is synthetic."""
         section = self.config["datasets"][dataset]
         return "generate" in section or "generate" in section.get("raw", {})
 
     def _fewer_modalities(self, dataset: str) -> list[str] | None:
-        """The modalities of a dataset, None where it has all three."""
+        """Return the modalities of a dataset, None if it has all three."""
         own = self.modalities(dataset)
         return None if own == MODALITIES else list(own)
 
@@ -575,10 +574,10 @@ _SCHEDULE = {"schedule": "shape", "beta_start": "beta_start", "beta_end": "beta_
 
 
 def source_arguments(sources: dict[str, list[Path]]) -> list[str]:
-    """Sources of a figure by name as arguments of ``draw_figure.py``."""
+    """Return the sources of a figure as arguments of ``draw_figure.py``."""
     return [word for name, files in sources.items() for word in ("--source", name, *map(str, files))]
 
 
 def _json(settings: dict[str, Any]) -> str:
-    # One string with sorted keys: Snakemake compares params as a set of nameless values.
+    # One string with sorted keys, because Snakemake compares params as a set of unnamed values.
     return json.dumps({key: value for key, value in settings.items() if value is not None}, sort_keys=True)

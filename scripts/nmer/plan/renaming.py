@@ -1,7 +1,7 @@
-"""Give the results of an earlier version the names of today's regimes, so that nothing has to be computed again.
+"""Rename the regimes in results of an earlier version, so that nothing has to be computed again.
 
-Until version 0.1 the regimes were called ``six`` and ``all``, and the averaged row ``avg6``. Folders, tables, HDF5
-columns and records of an experiment are renamed; no number changes.
+Up to version 0.1 the regimes were ``six`` and ``all``, and the averaged row was ``avg6``. Folders, tables, HDF5 columns
+and records of an experiment are renamed; no number changes.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from nmer.digests import file_digest, record_path, recorded
 from nmer.errors import DataError
 from nmer.files import atomic_path, write_gzip, write_json, write_text
 from nmer.plan.jobs import jobs
+from nmer.plan.outdated import digest_of, made_by
 from nmer.plan.paths import RESULTS
 from nmer.plan.plan import Plan
-from nmer.plan.provenance import digest_of, made_by
 
 FORMER_REGIMES = {"six": "incomplete", "all": "all_noisy"}
 FORMER_AVERAGES = {"avg6": "average"}
@@ -35,22 +35,22 @@ METADATA = Path(".snakemake/metadata")
 
 
 def rename(plan: Plan, accept_code: bool = False) -> list[str]:
-    """Rename the results of the plan's experiment. Returns what was done, as sentences.
+    """Rename the results of the plan's experiment. Returns sentences that summarise the changes.
 
-    accept_code: also record today's code as what made the results, with the former one kept beside it. Without it,
-    results of code that has changed since are due, as after any update.
-    Raises DataError where results of both names are there.
+    accept_code: also record the current code as the code of the results, keeping the former one in the records. Without
+    it, results of code that has changed since are due, as after any update.
+    Raises DataError if results exist under both names.
     """
     moved = [(old, new) for old, new in _folders(plan.name) if old.exists()]
     for old, new in moved:
         if new.exists():
-            raise DataError(f"{new}: is there already, beside {old}. Delete the one that is not wanted and run again.")
+            raise DataError(f"{new}: already exists next to {old}. Delete one of them and run again.")
     for old, new in moved:
         old.rename(new)
     files = [path for path in sorted((RESULTS / plan.name).rglob("*")) if path.is_file()]
     changed = {path for path in files if not path.name.startswith(".") and _rename_values(path)}
     made = {path: record for path in files if (record := recorded(path)) is not None}
-    # The digests of what was rewritten first: the inputs of other records are compared with them.
+    # Update the digests of rewritten files first, because the inputs of other records refer to them.
     for path in made.keys() & changed:
         if "sha256" in made[path]:
             made[path]["sha256"] = file_digest(path)
@@ -59,18 +59,18 @@ def rename(plan: Plan, accept_code: bool = False) -> list[str]:
     for path, record in made.items():
         write_json(record_path(path), _renamed_record(record, rewritten))
     accepted = _accept_code(plan) if accept_code else 0
-    # Snakemake knows the files under their former names and inputs; the records beside them are compared instead.
+    # Snakemake knows the files under their former names and inputs, so drop its records in favour of ours.
     for path in files:
         for known in _metadata(path):
             known.unlink(missing_ok=True)
-    said = [f"{len(moved)} folders and {len(changed)} files of experiment '{plan.name}' have today's names."]
+    said = [f"Renamed {len(moved)} folders and {len(changed)} files of experiment '{plan.name}'."]
     if accepted:
-        said.append(f"{accepted} jobs are recorded as made by today's code; their former code is kept in the records.")
+        said.append(f"Recorded the current code for {accepted} jobs; their former code is kept in the records.")
     return said
 
 
 def _folders(experiment: str) -> Iterator[tuple[Path, Path]]:
-    """Every folder of a regime, under its former and its present name."""
+    """Yield every folder of a regime with its former and new name."""
     for root in (RESULTS / experiment, RESULTS / "logs" / experiment, RESULTS / "benchmarks" / experiment):
         for stage in ("runs", "scores"):
             for old, new in FORMER_REGIMES.items():
@@ -78,7 +78,7 @@ def _folders(experiment: str) -> Iterator[tuple[Path, Path]]:
 
 
 def _rename_values(path: Path) -> bool:
-    """Rename the values in a table or an HDF5 file of columns. Returns whether anything was changed."""
+    """Rename the values in a table or an HDF5 file of columns. Returns whether anything changed."""
     if path.suffix == ".h5":
         return _rename_columns(path)
     if path.suffix == ".csv":
@@ -122,7 +122,7 @@ def _rename_columns(path: Path) -> bool:
 
 
 def _renamed_record(record: dict[str, Any], changed: set[str]) -> dict[str, Any]:
-    """A record with the paths, the regime and the digests of inputs as they are now."""
+    """Return a record with current paths, regime and digests of inputs."""
     settings = record.get("settings", {})
     if settings.get("regime") in FORMER_REGIMES:
         settings["regime"] = FORMER_REGIMES[settings["regime"]]
@@ -133,7 +133,7 @@ def _renamed_record(record: dict[str, Any], changed: set[str]) -> dict[str, Any]
 
 
 def _renamed(path: str) -> str:
-    """A path under ``runs`` or ``scores`` with today's name of its regime: ``.../runs/dataset/system/regime/...``."""
+    """Return a path in ``runs`` or ``scores`` with the new name of its regime: ``.../runs/dataset/system/regime``."""
     parts = list(Path(path).parts)
     for stage in ("runs", "scores"):
         place = parts.index(stage) + 3 if stage in parts else len(parts)
@@ -160,7 +160,7 @@ def _accept_code(plan: Plan) -> int:
 
 
 def _metadata(path: Path) -> Iterator[Path]:
-    """Snakemake's records of a file, under its present and its former name."""
+    """Yield Snakemake's records of a file, under its new and former name."""
     for name in {str(path), *(str(path).replace(f"/{new}/", f"/{old}/") for old, new in FORMER_REGIMES.items())}:
         encoded = base64.urlsafe_b64encode(name.encode()).decode()
         # Snakemake splits names that are too long for one folder entry.

@@ -1,4 +1,4 @@
-"""Trainings that have begun and not ended, as they show themselves in the experiment's checkpoint folder."""
+"""Trainings in progress, read from the experiment's checkpoint folder."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from nmer.files import read_json, read_table_rows, write_json
 from nmer.metrics import CLASSES, SELECTING
 
 LIVE_HISTORY = "live_history.csv"
-"""A row per repeat and epoch, appended as they end."""
+"""History with a row per repeat and epoch, appended as epochs end."""
 
 ABOUT = "job.json"
-"""Which job it is, written when it starts or resumes."""
+"""Description of the job, written when it starts or resumes."""
 
 
 @dataclass(frozen=True)
 class Running:
     """A training in progress.
 
-    history: the file that it will write. live: its rows until now. epochs, repeats: in all. rows: number done.
+    history: the file that it will write. live: the file of its rows so far. epochs, repeats: totals. rows: number done.
     metric: the one that is shown. reached: epoch and value of the metric, per repeat that has one. seconds_per_row:
-    since its last start; None before an epoch.
-    idle: seconds since its last epoch, or its start.
+    since its last start; None before its first epoch. idle: seconds since its last epoch, or its start.
     """
 
     history: Path
@@ -40,55 +39,55 @@ class Running:
 
     @property
     def total_seconds(self) -> float | None:
-        """Estimated time of the whole job."""
+        """Estimated time of the whole job in seconds."""
         return None if self.seconds_per_row is None else self.seconds_per_row * self.epochs * self.repeats
 
     @property
     def seconds_left(self) -> float | None:
-        """Estimated time to its end."""
+        """Estimated time to the end of the job in seconds."""
         left = self.epochs * self.repeats - self.rows
         return None if self.seconds_per_row is None else self.seconds_per_row * left
 
 
 def announce(folder: Path, history: Path, epochs: int, repeats: int) -> None:
-    """Say in the checkpoint folder of a training that it starts. history: the file that it will write."""
+    """Record in the checkpoint folder of a training that it has started. history: the file that it will write."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {"history": str(history), "epochs": epochs, "repeats": repeats, "rows": len(_rows(folder / LIVE_HISTORY))}
     write_json(folder / ABOUT, about)
 
 
 def running(checkpoints: Path) -> list[Running]:
-    """Trainings in progress, by the path of their history; of one begun in several ways, the latest.
+    """Return the trainings in progress by the path of their history; if one was started several times, the latest.
 
-    checkpoints: the folder of an experiment. A training that was stopped is among them: its progress is resumed.
+    checkpoints: the folder of an experiment. Stopped trainings are included, because they are resumed.
     """
     found: dict[Path, Running] = {}
     for about in checkpoints.glob(f"*/{ABOUT}"):
         try:
             job = _read(about)
         except (DataError, KeyError, ValueError, OSError):
-            continue  # ended or was replaced while it was read
+            continue  # the training ended or was replaced meanwhile
         if job.history not in found or job.idle < found[job.history].idle:
             found[job.history] = job
     return [found[path] for path in sorted(found) if not path.exists()]
 
 
 def followed_metric(row: Mapping[str, object]) -> str:
-    """The metric by which a training is followed: the one that selects by default. row: of a history."""
+    """Return the metric to show for a training: the one that selects epochs by default. row: of a history."""
     return next((metric for metric in SELECTING.values() if f"val_{metric}" in row), SELECTING[CLASSES])
 
 
 def _read(about: Path) -> Running:
-    told, live = read_json(about), about.with_name(LIVE_HISTORY)
+    job, live = read_json(about), about.with_name(LIVE_HISTORY)
     rows, started = _rows(live), about.stat().st_mtime
     latest = max(started, live.stat().st_mtime) if rows else started
-    new = len(rows) - int(told["rows"])
+    new = len(rows) - int(job["rows"])
     metric = followed_metric(rows[0]) if rows else ""
     return Running(
-        history=Path(told["history"]),
+        history=Path(job["history"]),
         live=live,
-        epochs=int(told["epochs"]),
-        repeats=int(told["repeats"]),
+        epochs=int(job["epochs"]),
+        repeats=int(job["repeats"]),
         rows=len(rows),
         metric=metric,
         reached={int(row["repeat"]): (int(row["epoch"]), float(row[f"val_{metric}"])) for row in rows},

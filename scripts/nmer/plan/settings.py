@@ -68,7 +68,9 @@ def training_settings(section: Mapping[str, Any], pretraining: bool = False) -> 
     settings = replace(TrainingSettings(), **own)
     if not pretraining:
         return settings
-    shorter = {key: value for key, value in changed(PRETRAINING, TrainingSettings()).items() if key not in own}
+    shorter = {
+        key: value for key, value in non_default_training(PRETRAINING, TrainingSettings()).items() if key not in own
+    }
     return replace(settings, **(shorter | section.get("pretraining", {})))
 
 
@@ -152,7 +154,7 @@ class EvaluationSettings(_JobSettings):
     trained_at: str | None = None
 
 
-def changed(settings: TrainingSettings, default: TrainingSettings) -> dict[str, Any]:
-    """The keys in which settings differ from the default: what goes into a rule's params."""
+def non_default_training(settings: TrainingSettings, default: TrainingSettings) -> dict[str, Any]:
+    """Return the keys in which settings differ from the default, for the params of rules."""
     reference = asdict(default)
     return {key: value for key, value in asdict(settings).items() if value != reference[key]}

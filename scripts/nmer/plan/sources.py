@@ -12,11 +12,11 @@ from nmer.errors import DataError
 from nmer.files import write_text
 
 MEMORY = Path("results/features/.source_digests.json")
-"""Where the digests of raw files are remembered."""
+"""File that remembers the digests of raw files."""
 
 
 def source_digests(files: list[Path], memory: Path) -> dict[str, str]:
-    """SHA-256 of each file by its path. memory: JSON file that remembers digests by the state of their files."""
+    """Return the SHA-256 of each file by path. memory: JSON file that remembers digests by the state of their files."""
     try:
         known = json.loads(memory.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -25,7 +25,7 @@ def source_digests(files: list[Path], memory: Path) -> dict[str, str]:
         known = {}
     digests, changed = {}, False
     for file in files:
-        # Hashed, for what lies in results/ shall not say where on whose disk it was made.
+        # Hashed, because files in results/ must not reveal the paths of the machine that made them.
         key = hashlib.sha256(file_state(file).encode()).hexdigest()
         if key not in known:
             known[key] = file_digest(file)
@@ -37,17 +37,17 @@ def source_digests(files: list[Path], memory: Path) -> dict[str, str]:
 
 
 class Unchanged:
-    """Notices when one of the files that are being read is replaced or changed meanwhile."""
+    """Detects whether a file is replaced or changed while it is read."""
 
     def __init__(self, files: Iterable[Path]) -> None:
         self._states = {file: file_state(file) for file in files}
 
     def check(self) -> None:
-        """Raises DataError if a file is no longer the one that it was."""
+        """Raises DataError if a file has changed."""
         for file, state in self._states.items():
             try:
                 same = file_state(file) == state
             except FileNotFoundError:
                 same = False
             if not same:
-                raise DataError(f"{file}: was changed while it was read. Leave it alone and run again.")
+                raise DataError(f"{file}: was changed while it was being read. Run again without changing it.")

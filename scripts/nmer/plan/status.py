@@ -1,7 +1,7 @@
-"""How far an experiment is: how many of its jobs have finished, what is missing, how long the rest may take.
+"""Progress of an experiment: finished jobs, missing jobs, estimated time left.
 
-Told from the plan and the files on disk alone, so that it can be asked while Snakemake runs. A job counts as finished
-if its output is there; whether Snakemake would make it again (code, settings) is for ``snakemake --dry-run`` to say.
+Uses only the plan and the files on disk, so it can be called while Snakemake runs. A job counts as finished if its
+output exists. Use ``snakemake --dry-run`` to see whether Snakemake would make it again (code, settings).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nmer.plan.running import Running, running
 
 
 def summary(plan: Plan) -> str:
-    """The state of an experiment as a few lines for a terminal."""
+    """Summarise the progress of an experiment in a few lines for a terminal."""
     all_jobs = jobs(plan)
     trainings = running(plan.folder / "checkpoints")
     expected = expected_seconds(all_jobs, trainings)
@@ -39,9 +39,9 @@ def summary(plan: Plan) -> str:
 
 
 def what_is_missing(plan: Plan) -> dict[str, Any]:
-    """What the page of a partial report says of jobs that have not finished.
+    """Describe the unfinished jobs for a partial report.
 
-    Returns ``done`` and ``of`` (numbers of jobs) and ``stages``: a sentence for each stage that is not complete.
+    Returns ``done`` and ``of`` (numbers of jobs) and ``stages``: a sentence for each incomplete stage.
     """
     all_jobs = jobs(plan)
     sentences = []
@@ -55,11 +55,11 @@ def what_is_missing(plan: Plan) -> dict[str, Any]:
 
 
 def expected_seconds(all_jobs: list[Job], trainings: Sequence[Running] = ()) -> dict[Job, float | None]:
-    """How long each job that has not finished will compute, from the benchmarks; None where nothing is known.
+    """Estimate the time of each unfinished job in seconds from benchmarks; None if nothing is known.
 
-    As long as it took the last time; or else, on average, as those of its rule, dataset and system; of its rule and
-    dataset; of its rule. Of a training in progress (trainings), the epochs that are left, as fast as those until now;
-    where no benchmark exists, trainings in progress count as jobs of their kind.
+    The estimate is the job's last run time, else the mean over finished jobs with its rule, dataset and system, else
+    with its rule and dataset, else with its rule. For a training in progress (trainings), it is the remaining epochs at
+    the current speed. Without benchmarks, trainings in progress also count as jobs of their kind.
     """
     left = {job.history: job.seconds_left for job in trainings}
     totals = {job.history: job.total_seconds for job in trainings}
@@ -79,7 +79,7 @@ def expected_seconds(all_jobs: list[Job], trainings: Sequence[Running] = ()) -> 
 
 
 def jobs_at_once(all_jobs: list[Job]) -> float:
-    """Mean number of jobs at once, over the times at which any ran; 1 if none has."""
+    """Return the mean number of concurrent jobs while any ran; 1 if none has run."""
     spans = []
     for job in all_jobs:
         seconds = seconds_of(job.benchmark)
@@ -94,7 +94,7 @@ def jobs_at_once(all_jobs: list[Job]) -> float:
 
 
 def duration(seconds: float) -> str:
-    """A length of time in at most two units, e.g. ``2 h 05 min``, ``7 min 10 s``, ``12 s``."""
+    """Format a duration in at most two units, e.g. ``2 h 05 min``, ``7 min 10 s``, ``12 s``."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -105,7 +105,7 @@ def duration(seconds: float) -> str:
 
 
 def _running_lines(trainings: list[Running], plan: Plan) -> list[str]:
-    """A line per training in progress: its epoch and validation score, when that was, how long it may still take."""
+    """Return a line per training in progress: epochs, validation scores, time since the last epoch and time left."""
     if not trainings:
         return []
     lines = ["", "Trainings in progress:"]
@@ -139,13 +139,13 @@ def _outlook(plan: Plan, all_jobs: list[Job], expected: dict[Job, float | None])
     if not expected:
         return [f"Everything has finished: {plan.folder / 'report.html'}"]
     if all(seconds is None for seconds in expected.values()):
-        return ["Nothing is known yet of the time left: no job like those to come has finished."]
+        return ["Time left: unknown until a similar job has finished."]
     lines = []
     if left := sum(filter(None, expected.values())):
         at_once = jobs_at_once(all_jobs)
-        lines.append(f"Time left: about {duration(left / at_once)}, with {at_once:.1f} jobs at once as until now.")
+        lines.append(f"Time left: about {duration(left / at_once)}, with {at_once:.1f} concurrent jobs, as so far.")
     unknown = Counter(job.rule for job, seconds in expected.items() if seconds is None)
     if unknown:
         named = ", ".join(f"{rule} {count}" for rule, count in unknown.items())
-        lines.append(f"Not counted, for none of their rules has finished a job yet: {named}.")
+        lines.append(f"Not included, because no job of these rules has finished: {named}.")
     return lines

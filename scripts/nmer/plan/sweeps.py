@@ -1,4 +1,4 @@
-"""Sweeps: ``sweep`` in an experiment becomes variants of one system, one per combination of the listed values."""
+"""Expand ``sweep`` in an experiment to variants of one system, one per combination of the listed values."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from nmer.plan.variants import check_kinds, declared, kind_of
 from nmer.references.registry import REFERENCES
 
 TRAINING = "training."
-"""Start of a key of ``over`` that is a training key, as in ``training.learning_rate``."""
+"""Prefix of training keys in ``over``, as in ``training.learning_rate``."""
 
 
 def expanded(config: dict[str, Any], check_training: Callable[[Mapping[str, Any], str], None]) -> dict[str, Any]:
-    """A configuration with the variants that the sweep of its experiment makes; itself where there is no sweep.
+    """Return a configuration with the variants of its experiment's sweep; unchanged without a sweep.
 
-    The variants are sections of ``systems``, and follow the swept system among the systems of the experiment.
-    check_training: raises ConfigError for training keys that the schema refuses, given with their key.
-    Raises ConfigError if the system, an option or a value is not possible.
+    The variants are sections of ``systems`` and follow the swept system in the experiment's systems.
+    check_training: raises ConfigError for training keys that the schema rejects.
+    Raises ConfigError for an invalid system, option or value.
     """
     name = config["experiment"]
     sweep = config["experiments"].get(name, {}).get("sweep")
@@ -34,7 +34,7 @@ def expanded(config: dict[str, Any], check_training: Callable[[Mapping[str, Any]
     made = copy.deepcopy(config)
     variants = _variants(sweep, sections)
     if taken := next((variant for variant in variants if variant in sections), None):
-        raise ConfigError(f"{where}: it would make '{taken}', which systems has already. Rename that.")
+        raise ConfigError(f"{where}: it would create '{taken}', which is already in systems. Rename that system.")
     made["systems"] = {**sections, **variants}
     experiment, system = made["experiments"][name], sweep["system"]
     own = [variant for variant in variants if variant not in experiment["systems"]]
@@ -44,14 +44,14 @@ def expanded(config: dict[str, Any], check_training: Callable[[Mapping[str, Any]
 
 
 def swept_values(sweep: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Variant -> option or ``training.`` key -> its value. sweep: of an experiment, or an empty mapping."""
+    """Return variant -> option or ``training.`` key -> value. sweep: of an experiment, or an empty mapping."""
     over = sweep.get("over", {})
     points = [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())] if over else []
     return {variant_name(sweep["system"], point): point for point in points}
 
 
 def variant_name(system: str, values: Mapping[str, Any]) -> str:
-    """Name of a variant of a sweep, e.g. ``nmer_divergence_weight_0.1``."""
+    """Return the name of a variant of a sweep, e.g. ``nmer_divergence_weight_0.1``."""
     parts = [f"{key.removeprefix(TRAINING)}_{_spelt(value)}" for key, value in values.items()]
     return re.sub(r"[^A-Za-z0-9_.+-]", "_", "_".join([system, *parts]))
 
@@ -101,7 +101,7 @@ def _check(
 
 
 def _spelt(value: object) -> str:
-    """A value as it is printed: 1.0 as 1, True as true."""
+    """Return a value as printed: 1.0 as 1, True as true."""
     if isinstance(value, bool):
         return str(value).lower()
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
-"""Whether every class is there in every test: UA, the mean of the recalls of all classes, needs that (SPEC 6.1).
+"""Check that every test contains every class, because UA is the mean recall over all classes (SPEC 6.1).
 
-Checked before anything is stored, for an evaluation would find it out only after the training.
+Checked before anything is stored. An evaluation would only find it after the training.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from nmer.names import ONE_CONDITION, conditions
 from nmer.plan.conditions import test_items
 
 SHOWN = 5
-"""How many missing classes the message lists."""
+"""Number of missing classes that the message lists."""
 
 
 def check_tested_classes(corpus: Corpus, settings: CorpusSettings) -> None:
     """Raise DataError if a class has no utterance in the validation split of a fold, or under a condition in its test
-    split. Folds beyond the key ``folds`` are not run, and not checked.
+    split. Folds beyond the key ``folds`` are not run and not checked.
 
-    Validation scores all conditions together, a test each by itself (SPEC 5.4). Scores have no classes to miss.
+    Validation pools all conditions; tests score each separately (SPEC 5.4). Corpora with scores have no classes.
     """
     if settings.target == SCORE:
         return
@@ -49,13 +49,13 @@ def check_tested_classes(corpus: Corpus, settings: CorpusSettings) -> None:
     key = f"datasets.{settings.dataset}"
     remedy = f", set {key}.evaluation: every_condition" if settings.evaluation == ONE_CONDITION else ""
     raise DataError(
-        f"{key}: a class has no utterance in a split that is scored ({listed}). UA needs every class there. Choose "
-        f"other folds, lower {key}.folds so that these are not run{remedy}, or leave the class out."
+        f"{key}: a class has no utterance in a split that is scored ({listed}), but UA needs every class. Choose other "
+        f"folds, lower {key}.folds so that these are not run{remedy}, or remove the class."
         f"{background(corpus)}"
     )
 
 
 def _absent(corpus: Corpus, rows: np.ndarray) -> list[str]:
-    """Names of the classes that some utterances lack."""
+    """Return the names of the classes that some utterances lack."""
     counts = np.bincount(corpus.labels[rows], minlength=len(corpus.classes))
     return [name for name, count in zip(corpus.classes, counts.tolist(), strict=True) if not count]

@@ -1,7 +1,7 @@
-"""Normalise the values of a configuration, which its files and the command line may spell in several ways.
+"""Normalise the values of a configuration, which files and the command line may spell in several ways.
 
-Examples are whole numbers written 2.0, numbers inside a ``--config`` mapping, which arrive as text, ``~`` in paths,
-keys that are no text, and keys that are given twice.
+Examples are integers written as 2.0, numbers inside a ``--config`` mapping, which arrive as text, ``~`` in paths, keys
+that are not text, and duplicate keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import yaml
 from nmer.errors import ConfigError
 
 LARGEST = 2**63 - 1
-"""Whole numbers end here in the libraries that are given them."""
+"""Largest integer that the libraries accept."""
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _NO_TEXT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -26,11 +26,11 @@ _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
 def normalised(config: dict[str, Any], schema: dict[str, Any], command_line: dict[str, Any]) -> dict[str, Any]:
-    """A copy of a configuration with one spelling of every value.
+    """Return a copy of a configuration with one spelling of every value.
 
-    schema: that of the configuration; where it asks for a whole number, 2.0 becomes 2. command_line: what
-    ``--config`` gave; text inside its mappings and lists is read as YAML reads it. Paths may begin with ``~``.
-    Raises ConfigError for what no key can hold: a key that is no text, a date, a reference to itself.
+    schema: that of the configuration; where it requires an integer, 2.0 becomes 2. command_line: the entries of
+    ``--config``; text inside their mappings and lists is parsed as YAML. Paths may begin with ``~``.
+    Raises ConfigError for an unsupported key or value: a key that is not text, a date, a reference to itself.
     """
     check_values(config)
     made = _typed(copy.deepcopy(config), command_line)
@@ -39,28 +39,28 @@ def normalised(config: dict[str, Any], schema: dict[str, Any], command_line: dic
 
 
 def check_values(value: object, where: str = "", above: tuple[int, ...] = ()) -> None:
-    """Raises ConfigError for a value that no key of a configuration can hold, naming its key."""
+    """Raises ConfigError, naming the key, for a value that a configuration cannot contain."""
     named = where or "config"
     if isinstance(value, dict | list):
         if id(value) in above:
             raise ConfigError(f"{named}: refers to itself (a YAML anchor inside what it names). Remove the reference.")
         for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
             if isinstance(value, dict) and not isinstance(key, str):
-                hint = "YAML reads on, off, yes, no, null and numbers as no text"
-                raise ConfigError(f"{named}: the key {key!r} is no text ({hint}). Put it in quotes or correct it.")
+                hint = "YAML does not read on, off, yes, no, null and numbers as text"
+                raise ConfigError(f"{named}: the key {key!r} is not text ({hint}). Put it in quotes or correct it.")
             if isinstance(key, str) and _NO_TEXT.search(key):
-                raise ConfigError(f"{named}: the key {key!r} holds a character that no key has. Remove it.")
+                raise ConfigError(f"{named}: the key {key!r} contains an invalid character. Remove it.")
             check_values(inner, f"{where}.{key}" if where else str(key), (*above, id(value)))
     elif isinstance(value, int) and not isinstance(value, bool) and abs(value) > LARGEST:
         raise ConfigError(f"{named}: a number of {len(str(abs(value)))} digits is too large. Correct the value.")
     elif isinstance(value, str) and _NO_TEXT.search(value.replace("\n", "")):
-        raise ConfigError(f"{named}: {value!r} holds a character that is no text. Remove it.")
+        raise ConfigError(f"{named}: {value!r} contains an invalid character. Remove it.")
     elif not isinstance(value, str | int | float | None):
         raise ConfigError(f"{named}: {str(value)!r} is a {type(value).__name__} to YAML. Put it in quotes.")
 
 
 def check_finite(value: object, where: str = "config") -> None:
-    """Raises ConfigError for a number that is infinite or not a number, naming its key."""
+    """Raises ConfigError, naming the key, for a number that is infinite or NaN."""
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(f"{where.removeprefix('config.')}: {value} is not a finite number. Correct the value.")
     if isinstance(value, dict | list):
@@ -69,9 +69,9 @@ def check_finite(value: object, where: str = "config") -> None:
 
 
 def check_keys(file: Path) -> None:
-    """Raises ConfigError if a mapping of a YAML file has a key twice: YAML would silently take the last one.
+    """Raises ConfigError if a mapping of a YAML file has a key twice, because YAML would silently use the last one.
 
-    A file that is no YAML at all is left to its reader, which says so.
+    Invalid YAML is ignored here; the reader of the file reports it.
     """
     try:
         root = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
@@ -100,7 +100,7 @@ def _repeated(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.ScalarNod
 
 
 def _typed(config: Any, given: dict[str, Any]) -> Any:
-    """Put the nested values of the command line in place of their text."""
+    """Replace the nested text of the command line with parsed values."""
     for key, value in given.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):
             for inner, nested in value.items():
@@ -114,7 +114,7 @@ def _typed(config: Any, given: dict[str, Any]) -> Any:
 
 
 def _read(value: Any) -> Any:
-    """Text as YAML reads it, and numbers like 1e-3, which it does not."""
+    """Parse text as YAML, and numbers like 1e-3, which YAML does not recognise."""
     if isinstance(value, list):
         return [_read(item) for item in value]
     if isinstance(value, dict):
@@ -129,7 +129,7 @@ def _read(value: Any) -> Any:
 
 
 def _whole(value: Any, schema: dict[str, Any], root: dict[str, Any]) -> Any:
-    """A value with whole numbers as such wherever its schema wants them."""
+    """Return a value with integers wherever its schema requires them."""
     if "$ref" in schema:
         schema = {**root["$defs"][schema["$ref"].rpartition("/")[2]], **schema}
     if isinstance(value, dict):
@@ -159,7 +159,7 @@ def _wants_whole(schema: dict[str, Any]) -> bool:
 
 
 def _with_home(config: dict[str, Any]) -> dict[str, Any]:
-    """The home folder in the place of ``~`` at the begin of every path."""
+    """Replace ``~`` at the beginning of every path with the home folder."""
     sections: list[tuple[dict[str, Any], tuple[str, ...]]] = [(config, ("data",))]
     for part in ("datasets", "systems"):
         sections += [(section, ("path", "file")) for section in _mappings(config.get(part))]
@@ -173,7 +173,7 @@ def _with_home(config: dict[str, Any]) -> dict[str, Any]:
                 try:
                     section[key] = str(Path(path).expanduser())
                 except RuntimeError:
-                    raise ConfigError(f"{key}: the home folder in '{path}' is not known. Write the path out.") from None
+                    raise ConfigError(f"{key}: the home folder in '{path}' is unknown. Write the full path.") from None
     return config
 
 

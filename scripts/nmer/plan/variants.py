@@ -165,7 +165,7 @@ class Systems:
         """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
         if name in self._teachers:
             return self._teachers[name].given
-        return self._given(name)
+        return self._non_default(name)
 
     def training(self, name: str) -> dict[str, Any]:
         """The training keys of a system, over those of the experiment; its ``pretraining`` is its teacher's."""
@@ -221,8 +221,8 @@ class Systems:
         return found
 
     def _trained_with(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What makes a training of a kind: file and options, and training keys."""
-        return self._given(name), self._training(name)
+        """Return the settings that distinguish trainings of a kind: file and options, and training keys."""
+        return self._non_default(name), self._training(name)
 
     @cached_property
     def _teacher_names(self) -> dict[str, str]:
@@ -243,7 +243,7 @@ class Systems:
             if kind_of(self._sections, trained) in REFERENCES or not (stage := self._stage(trained)):
                 continue
             wanted = self._wanted(trained, stage)
-            plain = Teacher(stage, self._given(stage), self._training(stage))
+            plain = Teacher(stage, self._non_default(stage), self._training(stage))
             if wanted == plain:
                 names[trained] = stage
                 continue
@@ -257,10 +257,10 @@ class Systems:
 
         A variant gives its teacher the options that the pretraining passes on; elsewhere they are checked.
         """
-        given = self._given(stage)
+        given = self._non_default(stage)
         if kind_of(self._sections, name) != name:
             options, declaration = dict(given.get("options", {})), declared(self._sections, name)
-            effective = declaration.options | self._given(name).get("options", {})
+            effective = declaration.options | self._non_default(name).get("options", {})
             stage_declaration = declared(self._sections, stage)
             for option in stage_declaration.attributes.get("passed_on", ()):
                 if option in declaration.options:
@@ -271,9 +271,9 @@ class Systems:
         return Teacher(stage, given, self._training(stage) | self._training(name).get("pretraining", {}))
 
     def _stage(self, name: str) -> str | None:
-        return pretraining(declared(self._sections, name), self._given(name).get("options"))
+        return pretraining(declared(self._sections, name), self._non_default(name).get("options"))
 
-    def _given(self, name: str) -> dict[str, Any]:
+    def _non_default(self, name: str) -> dict[str, Any]:
         declaration, file = declared(self._sections, name), file_of(self._sections, name)
         options = non_default(self._options(name), declaration.options)
         return ({"file": file} if file else {}) | ({"options": options} if options else {})

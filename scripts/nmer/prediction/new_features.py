@@ -15,8 +15,8 @@ import numpy as np
 from nmer.corpora.arrays import load_array
 from nmer.corpora.hdf5 import dataset, open_hdf5, ragged_offset, read_array, read_column
 from nmer.errors import ConfigError, DataError, nearest
-from nmer.listing import check_file_names, read_listing
 from nmer.names import SPLITS
+from nmer.utterance_table import check_file_names, read_listing
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from nmer.corpora.listing import number_labels
 from nmer.corpora.registry import layout, numbered
 from nmer.errors import ConfigError, DataError
 from nmer.finite import all_finite, restore_infinities
-from nmer.listing import read_listing
+from nmer.utterance_table import read_listing
 
 FEATURE_FILES = {"a": "A/comparE.h5", "v": "V/denseface.h5", "l": "L/bert_large.h5"}
 STATISTICS_FILE = "A/comparE_mean_std.h5"

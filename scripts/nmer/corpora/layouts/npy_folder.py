@@ -17,7 +17,7 @@ from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.registry import layout
 from nmer.corpora.utterances import parse_utterances
 from nmer.errors import DataError
-from nmer.listing import check_file_names, read_listing
+from nmer.utterance_table import check_file_names, read_listing
 
 LISTING = "utterances.csv"
 

@@ -16,7 +16,7 @@ from typing import Literal
 from nmer.errors import DataError
 from nmer.extraction.paths import relative_name
 from nmer.extraction.registry import Listing, Utterance, source
-from nmer.listing import read_listing
+from nmer.utterance_table import read_listing
 
 CLASSES = {
     "four": {"neu": "neutral", "hap": "happy", "exc": "happy", "ang": "angry", "sad": "sad"},

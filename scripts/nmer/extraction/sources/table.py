@@ -9,7 +9,7 @@ from pathlib import Path
 from nmer.errors import DataError
 from nmer.extraction.paths import relative_name
 from nmer.extraction.registry import Listing, Utterance, source
-from nmer.listing import check_file_names, read_listing
+from nmer.utterance_table import check_file_names, read_listing
 
 OPTIONAL = ("speaker", "split", "fold", "audio", "video", "start", "end", "text", "side")
 SIDES = ("", "left", "right")

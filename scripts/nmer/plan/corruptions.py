@@ -1,6 +1,6 @@
 """The levels of an experiment's noise kinds: SNRs in dB, or rates of a kind that declares an option as its level.
 
-A rate is run as a noise of its own name without an SNR, such as ``drop_frames_0.3``: the kind with that option.
+A rate runs as a separate noise without an SNR, such as ``drop_frames_0.3``: the kind with this option.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Levels:
         self._section = section
         self._rates: dict[str, tuple[str, float]] = {}
         self.listed: dict[str, list[float]] = {}
-        """Noise kind -> its levels, SNRs or rates; none for a kind without."""
+        """Noise kind -> its levels, SNRs or rates; empty for a kind without levels."""
         snr_db, levels = experiment.get("snr_db", []), experiment.get("levels", {})
         for kind in experiment["noise"]:
             given = levels.get(kind, [])
@@ -50,7 +50,7 @@ class Levels:
             self.listed[kind] = list(map(plain_number, given))
 
     def corruptions(self, kind: str, levels: Iterable[float] | None = None) -> list[Corruption]:
-        """A noise kind at some levels, by default at those of the experiment; alone where it has none."""
+        """Return a noise kind at some levels, by default those of the experiment; one entry if it has no levels."""
         wanted = self.listed[kind] if levels is None else list(map(plain_number, levels))
         if not wanted:
             return [Corruption(kind, None)]
@@ -61,23 +61,23 @@ class Levels:
         return [Corruption(name, None) for name in named]
 
     def rates(self) -> dict[str, dict[str, float]]:
-        """Noise kind -> the names under which its rates are run, with the rates, ascending; of kinds with rates."""
+        """Return noise kind -> the names of its rates, with the rates, ascending; only for kinds with rates."""
         found: dict[str, dict[str, float]] = {}
         for name, (kind, rate) in sorted(self._rates.items(), key=lambda item: item[1][1]):
             found.setdefault(kind, {})[name] = rate
         return {kind: found[kind] for kind in self.listed if kind in found}
 
     def expanded(self, given: Any) -> list[Corruption]:
-        """The noises of a list of SNRs, for every kind with an SNR, or of a mapping from kinds to lists of levels."""
+        """Return the noises of a list of SNRs (for every kind with an SNR) or of a mapping from kinds to levels."""
         if isinstance(given, Mapping):
             return [one for kind, levels in given.items() for one in self.corruptions(kind, levels)]
         kinds = [kind for kind in self.listed if has_snr(declaration_of(self._section, kind))]
         return [one for kind in kinds for one in self.corruptions(kind, given)] if given else []
 
     def trained_at(self, given: Any) -> dict[str, Corruption | None]:
-        """What systems are trained at, by the name of its folder: ``mixed``, ``clean`` or a level with its noise.
+        """Return the training levels by the name of their folder: ``mixed``, ``clean`` or a level with its noise.
 
-        given: the key ``train_at`` other than ``own``.
+        given: the key ``train_at``, if not ``own``.
         """
         if isinstance(given, Mapping):
             return {one.name: one for one in self.expanded(given)}
@@ -87,20 +87,20 @@ class Levels:
         return {**dict.fromkeys(words), **{one.name: one for one in self.expanded(numbers)}}
 
     def described(self, noise: str) -> dict[str, Any]:
-        """What the configuration says of a noise: its ``kind``, ``file`` and options."""
+        """Return the configuration of a noise: its ``kind``, ``file`` and options."""
         kind, rate = self._rates.get(noise, (noise, None))
         section: dict[str, Any] = {"kind": kind, **self._section.get(kind, {})}
         return section if rate is None else section | {level_option(declaration_of(self._section, kind)): float(rate)}
 
 
 def declaration_of(section: Mapping[str, Any], kind: str) -> Declaration:
-    """The declaration of the plug-in behind a noise. section: ``noise.kinds`` of the configuration."""
+    """Return the declaration of the plug-in of a noise. section: ``noise.kinds`` of the configuration."""
     given = section.get(kind, {})
     return refuse_reserved(noise_kinds.declaration(given.get("kind", kind), given.get("file")), OWN_KEYS)
 
 
 def check_levels(section: Mapping[str, Any], experiment: Mapping[str, Any], where: str) -> None:
-    """Check that levels are given where a noise kind has them, once, and within bounds. where: key of the experiment.
+    """Check that every noise kind with levels has them once, and within bounds. where: key of the experiment.
 
     Raises ConfigError for the first fault.
     """
@@ -110,7 +110,7 @@ def check_levels(section: Mapping[str, Any], experiment: Mapping[str, Any], wher
         if not has_snr(declaration_of(section, kind)):
             continue
         if kind in levels and (kind in of_kinds or isinstance(snr_db, list)):
-            raise ConfigError(f"{where}.levels: noise kind '{kind}' has its SNRs in snr_db too. Keep one of them.")
+            raise ConfigError(f"{where}.levels: noise kind '{kind}' also has SNRs in snr_db. Keep one of them.")
         if kind not in levels and kind not in of_kinds and not isinstance(snr_db, list):
             raise ConfigError(f"{where}.snr_db: no list for noise kind '{kind}'. Add one.")
     for key, given in (("snr_db", of_kinds), ("levels", levels)):
@@ -128,7 +128,7 @@ def check_levels(section: Mapping[str, Any], experiment: Mapping[str, Any], wher
 def check_listed(
     section: Mapping[str, Any], levels: Mapping[str, Any], experiment: Mapping[str, Any], where: str
 ) -> None:
-    """Check lists of levels by noise kind: that the kinds have a level, and its bounds. where: the key of the lists."""
+    """Check that noise kinds with a list have levels, and the bounds of these. where: the key of the lists."""
     for kind, given in levels.items():
         declaration = declaration_of(section, kind)
         if has_snr(declaration):
@@ -140,13 +140,15 @@ def check_listed(
             declaration.check_options({option: float(rate)}, f"{where}.{kind}")
             name = f"{kind}_{plain_number(rate)}"
             if name in section or name in experiment["noise"]:
-                raise ConfigError(f"{where}.{kind}: the rate {rate} is run as '{name}', which is a noise. Rename that.")
+                raise ConfigError(
+                    f"{where}.{kind}: the rate {rate} runs as '{name}', but another noise has this name. Rename it."
+                )
 
 
 def check_studies(config: Mapping[str, Any], experiment: Mapping[str, Any], where: str) -> None:
-    """Check ``train_at`` and ``test_at``: their kinds and levels, and what they cannot be combined with.
+    """Check ``train_at`` and ``test_at``: their kinds and levels, and combinations with other keys.
 
-    Raises ConfigError for the first fault. where: key of the experiment, whose levels have been checked.
+    Raises ConfigError for the first fault. where: key of the experiment, whose levels must have been checked.
     """
     section = config.get("noise", {}).get("kinds", {})
     with_snr = [kind for kind in experiment["noise"] if has_snr(declaration_of(section, kind))]
@@ -166,9 +168,11 @@ def check_studies(config: Mapping[str, Any], experiment: Mapping[str, Any], wher
     rows = [system for system in experiment["systems"] if system in REFERENCES]
     if rows:
         raise ConfigError(
-            f"{where}.systems: '{rows[0]}' is trained at the level at which it is tested, which train_at and test_at "
-            "change. Remove the reference row, or these keys."
+            f"{where}.systems: '{rows[0]}' is always trained at its test level, so train_at and test_at do not apply. "
+            "Remove the reference row or these keys."
         )
     mixed = trained == MIXED or (isinstance(trained, list) and MIXED in trained)
     if mixed and config.get("noise", {}).get("train_draws") == FRESH:
-        raise ConfigError(f"{where}.train_at: mixed levels are not drawn fresh. Set noise.train_draws to a number.")
+        raise ConfigError(
+            f"{where}.train_at: mixed levels do not support fresh noise. Set noise.train_draws to a number."
+        )

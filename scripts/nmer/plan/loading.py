@@ -1,7 +1,7 @@
-"""The configuration as Snakemake puts it together, for programs that look at an experiment without starting Snakemake.
+"""Merge the configuration as Snakemake does, for programs that read an experiment without starting Snakemake.
 
-The shipped ``config.yaml``, ``config/config.yaml`` where there is one, then the files of ``--configfile``, then the
-entries of ``--config``: each over what came before.
+The shipped ``config.yaml``, ``config/config.yaml`` if it exists, the files of ``--configfile`` and the entries of
+``--config`` are merged in this order; later values override earlier ones.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from nmer.plan.plan import Plan
 from nmer.plan.values import check_keys
 
 OWN_FILE = Path("config/config.yaml")
-"""Configuration that a folder has of its own, laid over what the workflow ships."""
+"""Configuration of the working folder, merged over the shipped one."""
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a program the arguments that name a configuration, spelt as Snakemake spells them."""
+    """Add the arguments that select a configuration, named as in Snakemake."""
     parser.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="as given to snakemake")
     parser.add_argument("--configfile", nargs="*", default=[], type=Path, metavar="FILE", help="as given to snakemake")
 
 
 def plan_of(arguments: argparse.Namespace) -> Plan:
-    """The plan of the experiment that these arguments name. Raises ConfigError or DataError as the plan does."""
+    """Return the plan of the selected experiment. Raises ConfigError or DataError as the plan does."""
     files = [shipped_file(), *([OWN_FILE] if OWN_FILE.exists() else []), *arguments.configfile]
     entries = read_config([], arguments.config)
     try:
@@ -40,16 +40,16 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
 
 
 def shipped_file() -> Path:
-    """The configuration that the workflow ships, by its name alone where this is the workflow's folder."""
+    """Return the path of the shipped configuration; only its name in the workflow's folder."""
     path = fingerprint.SCRIPTS.parent / "config.yaml"
     return Path(path.name) if path.parent == Path.cwd() else path
 
 
 def merged_message(error: ConfigError, files: Iterable[Path], entries: Mapping[str, Any]) -> str:
-    """What an error says, with the names of the sources that the configuration was merged from.
+    """Return the message of an error with the names of the merged sources.
 
-    files: in the order in which they were merged; a file that cannot be read is an error of its own. entries: those of
-    ``--config``. What only chooses the experiment and the folder of the data counts for no source.
+    files: in the order of merging; an unreadable file has an error of its own. entries: those of ``--config``. Entries
+    that only select the experiment or the data folder do not count as a source.
     """
     sources: list[tuple[str, Mapping[str, Any]]] = [(str(file), _read(file)) for file in files if file.is_file()]
     if entries.keys() - {"experiment", "data"}:
@@ -58,15 +58,15 @@ def merged_message(error: ConfigError, files: Iterable[Path], entries: Mapping[s
 
 
 def read_config(files: Iterable[Path], entries: Iterable[str]) -> dict[str, Any]:
-    """The configuration of files and of ``key=value`` entries. Raises ConfigError if one of them is none."""
+    """Read and merge files and ``key=value`` entries. Raises ConfigError if one of them is invalid."""
     config: dict[str, Any] = {}
     for file in files:
-        laid_over(config, _read(file))
+        merge(config, _read(file))
     for entry in entries:
         key, equals, text = entry.partition("=")
         if not (key and equals):
             raise ConfigError(f"--config: '{entry}' has no value. Write it like experiment=demo.")
-        laid_over(config, {key: _value(text)})
+        merge(config, {key: _value(text)})
     return config
 
 
@@ -83,16 +83,16 @@ def _read(file: Path) -> dict[str, Any]:
     return content
 
 
-def laid_over(config: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """A configuration with another one over it, as Snakemake merges them: mappings key by key. Changes the first."""
+def merge(config: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Merge a configuration over another as Snakemake does, mappings key by key. Changes the first; returns it."""
     for key, value in over.items():
         below = config.get(key)
-        config[key] = laid_over(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value
+        config[key] = merge(below if isinstance(below, dict) else {}, value) if isinstance(value, dict) else value
     return config
 
 
 def _value(text: str) -> object:
-    """A value of the command line: a number, True, False, or YAML whose scalars stay text."""
+    """Parse a value of the command line: a number, True, False, or YAML whose scalars stay text."""
     if not text:
         return None
     readers: tuple[Callable[[str], object], ...] = (int, float, {"True": True, "False": False}.__getitem__, _yaml_text)

@@ -1,6 +1,6 @@
-"""Compare the records beside results with the plan: what was made with other settings, code or inputs than planned.
+"""Find results made with settings, code or inputs that differ from the plan, by the provenance records next to them.
 
-Snakemake does the same from its own records in ``.snakemake/``, which stay behind when results are copied.
+Snakemake does the same with its records in ``.snakemake/``, but these are lost when results are copied.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from nmer.plan.plan import Plan
 from nmer.plan.sources import MEMORY, source_digests
 
 INJECTED = Path(".snakemake/nmer_outdated.json")
-"""Outputs that Snakemake was told are outdated, until they are made again."""
+"""Outputs that are marked as outdated for Snakemake until they are made again."""
 
 
 class Metadata(Protocol):
@@ -41,7 +41,7 @@ class Metadata(Protocol):
 
 @dataclass(frozen=True)
 class JobFiles:
-    """The inputs of a job, and what it made: outputs and benchmark, which Snakemake compares by time alike."""
+    """The inputs of a job and the files it made, outputs and benchmark, all of which Snakemake compares by time."""
 
     inputs: list[str]
     made: list[str]
@@ -49,9 +49,9 @@ class JobFiles:
 
 @dataclass
 class Provenance:
-    """What the records of finished jobs say.
+    """The result of comparing records of finished jobs with the plan.
 
-    outdated: outputs of each job that was made otherwise than planned. agreeing: the files of the others.
+    outdated: outputs of each job that differs from the plan. agreeing: the files of the others.
     """
 
     compared: int = 0
@@ -61,9 +61,9 @@ class Provenance:
 
 
 def update(plan: Plan, metadata: Metadata) -> list[str]:
-    """Tell Snakemake which results it has no records of were made otherwise than planned, so that they are made again.
+    """Mark results without Snakemake records as outdated if they differ from the plan, so that they are made again.
 
-    Returns what to tell the user: sentences on results without provenance in ``.snakemake/``; none if all have one.
+    Returns messages for the user on results without provenance in ``.snakemake/``; empty if all have it.
     """
     for output in _injected():
         metadata.unmark(output)
@@ -77,16 +77,16 @@ def update(plan: Plan, metadata: Metadata) -> list[str]:
 
 
 def equalise_times(jobs: list[JobFiles]) -> bool:
-    """Give all files that jobs made one time, that of the newest, if a job has an input that is newer than one of them.
+    """Set the times of all files that jobs made to the newest one if a job has an input newer than one of its files.
 
-    Snakemake compares times where it has no records, and a copy may have them in any order. What the jobs read is
-    compared by content here. Returns whether times were changed.
+    Snakemake compares times if it has no records, and copies may have times in any order. Inputs are compared by
+    content here. Returns whether times were changed.
     """
     times = {path: time for job in jobs for path in job.made if (time := _time(path))}
     if not any(_has_newer_input(job, times) for job in jobs):
         return False
     newest = max(times.values())
-    with suppress(OSError):  # where nothing can be written nothing can be made again either
+    with suppress(OSError):  # in a read-only folder nothing can be made again either
         for path in times:
             os.utime(path, ns=(newest, newest))
     return True
@@ -116,27 +116,25 @@ def _injected() -> list[str]:
 def _sentences(found: Provenance, equalised: bool) -> list[str]:
     sentences = []
     if found.compared:
-        said = (
-            f"{len(found.outdated)} of them were made otherwise and are made again" if found.outdated else "all agree"
-        )
+        said = f"{len(found.outdated)} of them differ and are made again" if found.outdated else "all agree"
         sentences.append(
             f"Snakemake has no provenance of {found.compared} finished jobs (.snakemake/ was removed, or results were "
-            f"copied). The records beside the results are compared with settings, code and inputs instead: {said}."
-            + (" Their times were in no order, as after a copy, and have been made equal." if equalised else "")
+            f"copied). The records next to the results are compared with settings, code and inputs instead: {said}."
+            + (" Their times were out of order, as after a copy, and have been made equal." if equalised else "")
         )
     if found.unrecorded:
         named = ", ".join(found.unrecorded[:3]) + (", …" if len(found.unrecorded) > 3 else "")
         sentences.append(
-            f"Provenance is missing for {len(found.unrecorded)} finished jobs, in .snakemake/ and beside the results: "
-            f"{named}. Whether settings or code have changed since is not known. To make them again, delete them."
+            f"Provenance is missing for {len(found.unrecorded)} finished jobs, in .snakemake/ and next to the results: "
+            f"{named}. It is unknown whether settings or code have changed. To make them again, delete them."
         )
     return sentences
 
 
 def compare(plan: Plan, known: Callable[[str], bool]) -> Provenance:
-    """Compare every finished job that Snakemake does not know.
+    """Compare every finished job without Snakemake records with the plan.
 
-    known: whether Snakemake has a record of its own for an output.
+    known: whether Snakemake has a record of an output.
     """
     found = Provenance()
     digest = cache(digest_of)
@@ -157,7 +155,7 @@ def compare(plan: Plan, known: Callable[[str], bool]) -> Provenance:
 
 
 def made_by(plan: Plan, job: Job) -> tuple[str, str]:
-    """The step that makes a job's outputs, and its settings as JSON."""
+    """Return the step that makes a job's outputs, and its settings as JSON."""
     w = job.wildcards
     if job.rule == "sizes_table":
         return "make_table.py", plan.scored_settings()
@@ -205,7 +203,7 @@ def _differs(record: dict[str, Any], plan: Plan, job: Job) -> bool:
 
 
 def _sources(plan: Plan, dataset: str) -> list[str] | None:
-    """The digests of a dataset's raw files, sorted, as its features record them; None where the workflow makes them."""
+    """Return the digests of a dataset's raw files, sorted, as recorded with its features; None for generated ones."""
     section = plan.config["datasets"][dataset]
     if "path" not in section:
         return None
@@ -213,9 +211,9 @@ def _sources(plan: Plan, dataset: str) -> list[str] | None:
 
 
 def digest_of(path: str) -> str | None:
-    """The digest of an input as records keep it; None where there is nothing, or it is not what was made.
+    """Return the digest of an input as in records; None if it is missing or differs from the file that was made.
 
-    Of a large file, which has its digest beside it, that digest is believed, as it is where Snakemake has records.
+    For a large file with a digest next to it, this digest is trusted, as it is if Snakemake has records.
     """
     try:
         stated = stated_digest(path)

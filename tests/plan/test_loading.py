@@ -13,7 +13,7 @@ from snakemake.settings.types import ConfigSettings
 from snakemake.utils import update_config
 
 from nmer.errors import ConfigError
-from nmer.plan.command_line import read_config
+from nmer.plan.loading import read_config
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENTRIES = [

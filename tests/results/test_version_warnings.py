@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from nmer.files import write_rows
-from nmer.results.versions import histories_behind, version_warnings
+from nmer.results.version_warnings import histories_behind, version_warnings
 
 OLD, NEW = "python 3.11.7, torch 2.12.0", "python 3.11.7, torch 2.13.0"
 SCORES = pd.DataFrame(

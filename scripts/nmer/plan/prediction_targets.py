@@ -1,4 +1,4 @@
-"""Whether an experiment fits the target of its datasets, classes or a score (SPEC 14): each fault in one message."""
+"""Check that an experiment fits the target of its datasets, classes or a score (SPEC 14)."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from nmer.references.registry import REFERENCE_TARGETS
 
 
 def target_of(dataset: Mapping[str, Any]) -> str:
-    """The target of a dataset's section."""
+    """Return the target of a dataset's section."""
     return str(dataset.get("target", CLASSES))
 
 
 def check_targets(config: Mapping[str, Any], experiment: Mapping[str, Any], where: str) -> None:
-    """Raise ConfigError if the datasets of an experiment differ in their target, or one of its keys needs another.
+    """Raise ConfigError if the datasets of an experiment differ in their target, or a key requires another one.
 
     where: the experiment's key. Its datasets, systems and figures must exist.
     """
     targets = {name: target_of(config["datasets"][name]) for name in experiment["datasets"]}
     if len(set(targets.values())) > 1:
-        told = ", ".join(f"{name} {target}" for name, target in targets.items())
+        found = ", ".join(f"{name} {target}" for name, target in targets.items())
         raise ConfigError(
-            f"{where}.datasets: their targets differ ({told}), and so do their metrics. Make one experiment for each."
+            f"{where}.datasets: their targets differ ({found}), and so do their metrics. Use one experiment per target."
         )
     target = next(iter(targets.values()))
     check_metrics(experiment.get("metrics", []), target, f"{where}.metrics")
@@ -35,8 +35,8 @@ def check_targets(config: Mapping[str, Any], experiment: Mapping[str, Any], wher
         if REFERENCE_TARGETS.get(system, target) != target:
             fitting = ", ".join(name for name, own in REFERENCE_TARGETS.items() if own == target)
             raise ConfigError(
-                f"{where}.systems: '{system}' does not predict what the datasets have, 'target: {target}'. Reference "
-                f"rows that do: {fitting}."
+                f"{where}.systems: '{system}' does not predict the datasets' 'target: {target}'. Reference rows that "
+                f"do: {fitting}."
             )
     for key, section in _own_training(config, experiment, where):
         _check_training(section, target, key)
@@ -45,20 +45,20 @@ def check_targets(config: Mapping[str, Any], experiment: Mapping[str, Any], wher
         ("training", config.get("training", {}), special),
         ("training.pretraining", _pretraining(config.get("training", {})), _pretraining(special)),
     ):
-        # Of the keys for all experiments, the loss of a score has no meaning for classes and is left unused.
+        # In the keys for all experiments, the loss of scores is unused for classes and needs no check.
         if "selection" not in override and "selection" in general:
             remedy = f" Or override it in {where}.{key}."
             _check_training({"selection": general["selection"]}, target, key, remedy)
     for name in experiment.get("figures", []):
         declared = figures.declaration(name, config.get("figures", {}).get(name, {}).get("file"))
         if not fits_target(declared, target):
-            raise ConfigError(f"{where}.figures: '{name}' shows classes, and a score has none. Remove it.")
+            raise ConfigError(f"{where}.figures: '{name}' shows classes, but the target is a score. Remove it.")
 
 
 def _own_training(
     config: Mapping[str, Any], experiment: Mapping[str, Any], where: str
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """The training keys of the experiment and of its systems, by their key."""
+    """Yield the training keys of the experiment and of its systems, by their key."""
     sections = [(f"{where}.training", experiment.get("training", {}))]
     swept = swept_values(experiment.get("sweep", {}))
     for name in experiment["systems"]:
@@ -77,7 +77,7 @@ def _pretraining(training: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _check_training(section: Mapping[str, Any], target: str, where: str, remedy: str = "") -> None:
-    """Raise ConfigError for training keys that the target does not have. where: their key. remedy: what else to do."""
+    """Raise ConfigError for training keys that do not fit the target. where: their key. remedy: another remedy."""
     selection = section.get("selection")
     if selection is not None and selection not in SELECTIONS[target]:
         raise ConfigError(
@@ -89,4 +89,4 @@ def _check_training(section: Mapping[str, Any], target: str, where: str, remedy:
 
 
 SELECTIONS = {CLASSES: (*of_target(CLASSES), LOSS), SCORE: ("MAE", "Corr", LOSS)}
-"""Target -> what can select an epoch, as the schema lists it."""
+"""Target -> values that can select an epoch, as listed in the schema."""
