@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from nmer.errors import DataError
-from nmer.extraction.paths import relative_name
+from nmer.extraction.media_names import relative_name
 from nmer.extraction.registry import Listing, Utterance, source
 from nmer.listing import read_listing
 
