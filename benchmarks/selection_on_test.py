@@ -38,7 +38,7 @@ from nmer.systems.registry import pretraining, systems  # noqa: E402
 from nmer.training.data import FoldData  # noqa: E402
 from nmer.training.loop import Row, fit  # noqa: E402
 from nmer.training.one_by_one import OneByOne  # noqa: E402
-from nmer.training.validation import ValidationSplit  # noqa: E402
+from nmer.training.validation_split import ValidationSplit  # noqa: E402
 
 CPU = torch.device("cpu")
 COLUMNS = ("corpus", "system", "level", "trainings", "UA", "higher by test selection", "WA", "higher by test selection")

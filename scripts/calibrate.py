@@ -17,7 +17,7 @@ from nmer.corpora.store import FeatureStore
 from nmer.digests import check_digests
 from nmer.files import write_rows
 from nmer.noise.calibration import CalibrationSettings
-from nmer.noise.levels import calibration_rows
+from nmer.noise.calibration_table import calibration_rows
 from nmer.noise.schedule import Schedule
 
 

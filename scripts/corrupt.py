@@ -17,8 +17,8 @@ from nmer.corpora.store import FeatureStore
 from nmer.digests import check_digests, write_digest
 from nmer.files import write_rows
 from nmer.hdf5_output import create_file
+from nmer.noise.calibration_table import read_levels
 from nmer.noise.corruption import CorruptionSettings, NoiseSource
-from nmer.noise.levels import read_levels
 from nmer.noise.misses import miss_sentences
 from nmer.noisy_embeddings.noisy import MEASURES, corrupt_modality
 from nmer.progress import progress

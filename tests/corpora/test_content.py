@@ -26,7 +26,7 @@ from nmer.corpora.validation import check
 from nmer.digests import check_digests, digest_path, write_digest
 from nmer.errors import DataError
 from nmer.files import read_json
-from nmer.noise.levels import COLUMNS, read_levels
+from nmer.noise.calibration_table import COLUMNS, read_levels
 from nmer.report_settings import ReportSettings
 from nmer.results.report import read_dataset
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import json
 import os
@@ -224,3 +225,15 @@ def test_a_folder_that_must_not_be_written_to_is_named_with_what_to_do(tmp_path,
         os.seteuid(user)
     assert "Permission denied. Set the permissions (chmod, chown) and run again." in capsys.readouterr().err
     assert list(folder.iterdir()) == []
+
+
+def test_an_error_within_a_temporary_folder_names_the_folder(tmp_path):
+    def fail() -> None:
+        with files.atomic_path(tmp_path / "folder") as temporary:
+            temporary.mkdir()
+            raise OSError(errno.ENOSPC, "No space left on device", str(temporary / "clip.mp4"))
+
+    with pytest.raises(OSError, match="No space left") as raised:
+        fail()
+    assert raised.value.filename == str(tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ from nmer.training import loop
 from nmer.training.batches import make_batch
 from nmer.training.data import FoldData
 from nmer.training.one_by_one import OneByOne
-from nmer.training.targets import TeacherTargets
+from nmer.training.teacher_targets import TeacherTargets
 
 LEVELS = {"a": 0.3, "v": 0.5, "l": 0.8}
 

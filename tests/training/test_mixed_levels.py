@@ -12,7 +12,7 @@ from nmer.plan.conditions import training_copies, validation_copies
 from nmer.plan.settings import RunSettings
 from nmer.training.batches import epoch_batches, make_batch
 from nmer.training.data import FoldData
-from nmer.training.validation import ValidationSplit
+from nmer.training.validation_split import ValidationSplit
 
 
 @pytest.fixture

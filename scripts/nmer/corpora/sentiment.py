@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from nmer.corpora.listing import real_numbers
+from nmer.corpora.label_parsing import real_numbers
 from nmer.corpora.utterances import describe_scores
 from nmer.errors import DataError
 from nmer.metrics import SCORE

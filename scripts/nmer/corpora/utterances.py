@@ -16,7 +16,7 @@ from nmer.corpora.folds import (
     score_strata,
     stratified,
 )
-from nmer.corpora.listing import check_class_names, number_labels, real_numbers
+from nmer.corpora.label_parsing import check_class_names, number_labels, real_numbers
 from nmer.corpora.registry import numbered
 from nmer.errors import DataError
 from nmer.metrics import SCORE

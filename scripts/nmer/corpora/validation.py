@@ -13,7 +13,7 @@ import numpy as np
 
 from nmer.content import converting
 from nmer.corpora.corpus import Corpus, CorpusSettings
-from nmer.corpora.listing import check_class_names
+from nmer.corpora.label_parsing import check_class_names
 from nmer.corpora.registry import numbered
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError

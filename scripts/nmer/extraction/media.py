@@ -190,7 +190,7 @@ class PictureStream:
                 self._buffer.popleft()
         if not self._buffer or (self._ended and moment > self._buffer[-1][0] + 1.5 / self._rate):
             return None
-        shown = [frame for time, frame in self._buffer if time <= moment]
+        shown = [frame for start, frame in self._buffer if start <= moment]
         # Before the first picture of a file, use the first one.
         return shown[-1] if shown else self._buffer[0][1]
 

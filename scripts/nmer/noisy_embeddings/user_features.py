@@ -24,9 +24,9 @@ from nmer.errors import ConfigError, DataError
 from nmer.files import atomic_path
 from nmer.hdf5_output import create_file
 from nmer.noise.calibration import CalibrationSettings
+from nmer.noise.calibration_table import COLUMNS, calibration_rows
 from nmer.noise.corruption import NoiseSource
 from nmer.noise.features import corrupt_features
-from nmer.noise.levels import COLUMNS, calibration_rows
 from nmer.noise.misses import miss_sentences
 from nmer.noise.registry import noise_kinds
 from nmer.noise.schedule import Schedule

@@ -14,7 +14,7 @@ from nmer.plan.settings import RunSettings
 from nmer.seeds import generator
 from nmer.systems.interface import Batch, Sequences
 from nmer.training.data import FoldData
-from nmer.training.targets import Targets
+from nmer.training.teacher_targets import Targets
 
 
 class EpochBatch(NamedTuple):

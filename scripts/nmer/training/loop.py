@@ -20,9 +20,9 @@ from nmer.metrics import METRICS
 from nmer.plan.running import LIVE_HISTORY
 from nmer.plan.settings import LOSS, RunSettings, TrainingSettings
 from nmer.training.checkpoints import Resumable, load_checkpoint, save_checkpoint
+from nmer.training.library_versions import versions_text
 from nmer.training.live import LiveHistory, log_epoch
 from nmer.training.precision import matrix_precision
-from nmer.training.versions import versions_text
 
 CHECKPOINT_SECONDS = 30
 

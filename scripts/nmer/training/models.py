@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from nmer.digests import write_digest
 from nmer.errors import DataError
 from nmer.files import atomic_path
-from nmer.training.versions import library_versions
+from nmer.training.library_versions import library_versions
 
 
 def save_models(

@@ -22,8 +22,8 @@ from nmer.training.inference import BATCH, classify, encode, logits
 from nmer.training.loop import Losses
 from nmer.training.optimiser import AdamW
 from nmer.training.precision import loss_terms
-from nmer.training.targets import TeacherTargets
-from nmer.training.validation import ValidationSplit
+from nmer.training.teacher_targets import TeacherTargets
+from nmer.training.validation_split import ValidationSplit
 
 if TYPE_CHECKING:
     from nmer.noisy_embeddings.fresh_noise import FreshNoise

@@ -29,8 +29,8 @@ from nmer.training.loop import Losses
 from nmer.training.one_by_one import epoch_seed, initial_system
 from nmer.training.optimiser import AdamW
 from nmer.training.precision import loss_terms
-from nmer.training.targets import LazyEncodings, StackedTargets
-from nmer.training.validation import ValidationSplit
+from nmer.training.teacher_targets import LazyEncodings, StackedTargets
+from nmer.training.validation_split import ValidationSplit
 
 PADDED_LENGTHS = 4
 """Number of padded lengths between half and all of the longest training utterance. Each length, and the last, smaller

@@ -32,7 +32,7 @@ from nmer.systems.registry import pretraining, systems
 from nmer.training.batches import make_batch
 from nmer.training.data import FoldData
 from nmer.training.stacked import Stacked
-from nmer.training.targets import TeacherTargets
+from nmer.training.teacher_targets import TeacherTargets
 
 DIMS = {"a": 12, "v": 10, "l": 14}
 CLASSES = 4

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from nmer.corpora.arrays import decode, load_array
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.hdf5 import dataset, open_hdf5, read_array
-from nmer.corpora.listing import number_labels
+from nmer.corpora.label_parsing import number_labels
 from nmer.corpora.registry import layout, numbered
 from nmer.errors import ConfigError, DataError
 from nmer.finite import all_finite, restore_infinities

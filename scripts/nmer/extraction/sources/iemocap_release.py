@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from nmer.errors import DataError
-from nmer.extraction.paths import relative_name
+from nmer.extraction.media_names import relative_name
 from nmer.extraction.registry import Listing, Utterance, source
 from nmer.utterance_table import read_listing
 
@@ -92,30 +92,30 @@ def read(
     Counts that differ from the published ones give warnings. Raises DataError if ``root`` is not the release.
     """
     sessions = _sessions(root)
-    found = _Counts()
+    counts = _Counts()
     labelled: dict[str, tuple[str, float, float, str]] = {}
     dialogues = 0
     words: dict[str, str] = {}
     for session in sessions:
         for path in _files(root / session / EVALUATION):
             dialogues += 1
-            _read_labels(path, session, labelled, found)
+            _read_labels(path, session, labelled, counts)
         for path in _files(root / session / "dialog/transcriptions"):
-            _read_words(path, words, found)
+            _read_words(path, words, counts)
     if not labelled:
         raise DataError(
             f"{root / sessions[0] / EVALUATION}: contains no labels of utterances. Download the release again."
         )
     if unlabelled := words.keys() - labelled.keys():
-        found.skipped["in transcripts without a label"] += len(unlabelled)
+        counts.skipped["in transcripts without a label"] += len(unlabelled)
     if wordless := labelled.keys() - words.keys():
-        found.warnings.append(f"{len(wordless)} utterances have no transcript, e.g. {min(wordless)}.")
-    _compare_counts(sessions, dialogues, found)
+        counts.warnings.append(f"{len(wordless)} utterances have no transcript, e.g. {min(wordless)}.")
+    _compare_counts(sessions, dialogues, counts)
     names, chosen = CLASSES[classes], []
     for identifier, (label, start, end, session) in sorted(labelled.items()):
         if label not in names:
             reason = "without a majority label" if label == NO_MAJORITY else "of other classes"
-            found.skipped[reason] += 1
+            counts.skipped[reason] += 1
             continue
         text = words.get(identifier, "")
         chosen.append(
@@ -134,7 +134,7 @@ def read(
         )
     if table:
         chosen = _corrected(chosen, root, root / table)
-    return Listing(chosen, ("speaker",), dict(found.skipped), found.warnings, speaker_folds=True)
+    return Listing(chosen, ("speaker",), dict(counts.skipped), counts.warnings, speaker_folds=True)
 
 
 def speaker_side(identifier: str, rule: str) -> str:
@@ -178,57 +178,57 @@ def _dialogue(identifier: str) -> str:
     return identifier.rpartition("_")[0]
 
 
-def _read_labels(path: Path, session: str, labelled: dict[str, tuple[str, float, float, str]], found: _Counts) -> None:
+def _read_labels(path: Path, session: str, labelled: dict[str, tuple[str, float, float, str]], counts: _Counts) -> None:
     for line in _text(path).splitlines():
         if not (head := _HEAD.match(line)):
             continue
         start, end, identifier, label = float(head[1]), float(head[2]), head[3], head[4].lower()
         if not _ID.fullmatch(identifier) or _dialogue(identifier) != path.stem:
-            found.skipped["with an id of another form or dialogue"] += 1
+            counts.skipped["with an id of another form or dialogue"] += 1
         elif identifier in labelled:
-            found.warnings.append(f"{path.name}: '{identifier}' has two labels; the first one is used.")
+            counts.warnings.append(f"{path.name}: '{identifier}' has two labels; the first one is used.")
         elif label not in PUBLISHED_COUNTS:
-            found.skipped["with an unknown label"] += 1
-            found.warnings.append(f"{path.name}: '{identifier}' has the unknown label '{label}' and is skipped.")
+            counts.skipped["with an unknown label"] += 1
+            counts.warnings.append(f"{path.name}: '{identifier}' has the unknown label '{label}' and is skipped.")
         else:
             labelled[identifier] = (label, start, end, session)
-            found.labels[label] += 1
+            counts.labels[label] += 1
 
 
-def _read_words(path: Path, words: dict[str, str], found: _Counts) -> None:
+def _read_words(path: Path, words: dict[str, str], counts: _Counts) -> None:
     for line in _text(path).splitlines():
         if not line.strip():
             continue
         parts = _LINE.match(line)
         if not parts or not (_ID.fullmatch(parts[1]) or _UNLABELLED.fullmatch(parts[1])):
-            found.skipped["lines of transcripts without an id"] += 1
+            counts.skipped["lines of transcripts without an id"] += 1
         elif _UNLABELLED.fullmatch(parts[1]):
-            found.skipped["in transcripts without a number (XX)"] += 1
+            counts.skipped["in transcripts without a number (XX)"] += 1
         elif parts[1] in words:
-            found.warnings.append(f"{path.name}: '{parts[1]}' is transcribed twice; the first transcript is used.")
+            counts.warnings.append(f"{path.name}: '{parts[1]}' is transcribed twice; the first transcript is used.")
         else:
             words[parts[1]] = parts[2].strip()
 
 
-def _compare_counts(sessions: list[str], dialogues: int, found: _Counts) -> None:
+def _compare_counts(sessions: list[str], dialogues: int, counts: _Counts) -> None:
     """Add warnings about differences from the published release."""
     if len(sessions) < 5:
         absent = sorted({f"Session{number}" for number in range(1, 6)} - set(sessions))
-        found.warnings.append(f"The release has five sessions; missing: {', '.join(absent)}.")
-    total = found.labels.total()
+        counts.warnings.append(f"The release has five sessions; missing: {', '.join(absent)}.")
+    total = counts.labels.total()
     for items, number, published in (
         ("dialogues", dialogues, PUBLISHED_DIALOGUES),
         ("labelled utterances", total, PUBLISHED_UTTERANCES),
     ):
         if number != published:
-            found.warnings.append(f"{number} {items}; the release has {published}.")
+            counts.warnings.append(f"{number} {items}; the release has {published}.")
     differing = [
-        f"{label} {found.labels[label]} (published {count})"
+        f"{label} {counts.labels[label]} (published {count})"
         for label, count in PUBLISHED_COUNTS.items()
-        if found.labels[label] != count
+        if counts.labels[label] != count
     ]
     if differing:
-        found.warnings.append(f"Label counts differ from the published ones: {', '.join(differing)}.")
+        counts.warnings.append(f"Label counts differ from the published ones: {', '.join(differing)}.")
 
 
 def _corrected(utterances: list[Utterance], root: Path, path: Path) -> list[Utterance]:

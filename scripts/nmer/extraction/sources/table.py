@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from nmer.errors import DataError
-from nmer.extraction.paths import relative_name
+from nmer.extraction.media_names import relative_name
 from nmer.extraction.registry import Listing, Utterance, source
 from nmer.utterance_table import check_file_names, read_listing
 

@@ -12,9 +12,9 @@ import torch
 from small_fold import CPU, DIMS, FOLDS, make_files, make_teachers
 
 from nmer.names import MODALITIES
-from nmer.training import targets
+from nmer.training import teacher_targets
 from nmer.training.data import FoldData
-from nmer.training.targets import StackedTargets, TeacherTargets
+from nmer.training.teacher_targets import StackedTargets, TeacherTargets
 
 REPEATS = [1, 2, 3]
 
@@ -47,7 +47,7 @@ def batch_of(repeats: int, seed: int, copies: tuple[int, ...]) -> tuple[torch.Te
 @pytest.mark.parametrize("among", [(0,), (1, 2, 3)], ids=["clean", "noisy"])
 @pytest.mark.parametrize("encoded", [4, 2048])
 def test_stacked_teachers_encode_like_each_teacher_individually(data, teachers, monkeypatch, among, encoded):
-    monkeypatch.setattr(targets, "TEACHER_BATCH", encoded)
+    monkeypatch.setattr(teacher_targets, "TEACHER_BATCH", encoded)
     stacked, alone = StackedTargets(teachers, data), [TeacherTargets(teacher, data) for teacher in teachers]
     for seed in range(2):
         rows, copies = batch_of(len(REPEATS), seed, among)

@@ -27,7 +27,7 @@ from nmer.systems.interface import Sequences
 from nmer.training import stacked
 from nmer.training.one_by_one import OneByOne
 from nmer.training.stacked import Stacked
-from nmer.training.validation import ValidationSplit
+from nmer.training.validation_split import ValidationSplit
 
 SIX = ("a", "v", "l", "av", "al", "vl")
 SHOWN = {
