@@ -72,6 +72,8 @@ class Registry(Generic[PlugIn]):
         self._folder = Path(__file__).parent.joinpath(*package.split(".")[1:])
         self._objects: dict[str, PlugIn] = {}
         self._from_files: dict[tuple[Path, int, str], PlugIn] = {}
+        self._declarations: dict[tuple[str, Path, int], Declaration] = {}
+        self._names: tuple[int, dict[str, Path]] = (0, {})
 
     def register(self, name: str, **_attributes: object) -> Callable[[PlugIn], PlugIn]:
         """Decorate an object to register it by name. The keywords are read by :meth:`declaration`."""
@@ -99,10 +101,15 @@ class Registry(Generic[PlugIn]):
     def declaration(self, name: str, file: str | None = None) -> Declaration:
         """Read a plug-in's declaration from its source. Raises ConfigError if the file does not declare it."""
         path = self.path(name, file)
+        # A plan reads the same declarations once per job, of which there may be thousands.
+        key = (name, path, path.stat().st_mtime_ns)
+        if key in self._declarations:
+            return self._declarations[key]
         module = source.read(path)
         for node, call in module.decorated:
             if _declares(call, self.decorator, name):
-                return self._read(node, call, name, module)
+                self._declarations[key] = self._read(node, call, name, module)
+                return self._declarations[key]
         raise ConfigError(f"{path}: declares no {self.sort} '{name}'. Put @{self.decorator}(\"{name}\") above it.")
 
     def declares(self, file: Path, name: str) -> bool:
@@ -140,9 +147,12 @@ class Registry(Generic[PlugIn]):
         return self._objects[name]
 
     def _shipped_files(self) -> dict[str, Path]:
-        """Name of every shipped plug-in -> its file, which may hold several."""
-        files = [(path, path.stat().st_mtime_ns) for path in sorted(self._folder.glob("*.py"))]
-        return {name: path for path, written in files for name in _registered_names(path, written, self.decorator)}
+        """Map every shipped plug-in to its file, which may hold several. Read again if files come or go."""
+        changed = self._folder.stat().st_mtime_ns
+        if self._names[0] != changed:
+            files = sorted(self._folder.glob("*.py"))
+            self._names = changed, {name: path for path in files for name in _registered_names(path, self.decorator)}
+        return self._names[1]
 
     def _read(self, node: ast.AST, call: ast.Call, name: str, module: source.Module) -> Declaration:
         where = f"{module.path}, line {call.lineno}"
@@ -167,11 +177,10 @@ FORMER = {
 """Arguments of decorators until version 0.2 -> what to write today."""
 
 
-@functools.lru_cache
-def _registered_names(path: Path, _written: int, decorator: str) -> tuple[str, ...]:
+def _registered_names(path: Path, decorator: str) -> list[str]:
     """List the names under which plug-ins of one sort register in a file."""
     text = path.read_text(encoding="utf-8")
-    return tuple(re.findall(rf"""^@{decorator}\(\s*["']([^"']+)["']""", text, flags=re.MULTILINE))
+    return re.findall(rf"""^@{decorator}\(\s*["']([^"']+)["']""", text, flags=re.MULTILINE)
 
 
 def describe_failure(file: Path, error: BaseException) -> str:

@@ -19,20 +19,28 @@ PACKAGE = Path(__file__).resolve().parent
 
 @dataclass(frozen=True)
 class Module:
-    """One source file. defined: name -> its class, or the value assigned to it. imported: name -> (module, name)."""
+    """One source file. defined: name -> its class, or the value assigned to it. imported: name -> where it is."""
 
     path: Path
     decorated: list[tuple[ast.AST, ast.expr]]
     defined: dict[str, ast.AST] = field(default_factory=dict)
-    imported: dict[str, tuple[str, str]] = field(default_factory=dict)
+    imported: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def find(self, node: ast.AST | None) -> tuple[ast.AST, Module] | None:
-        """Where the thing that an expression names is defined; None if it is defined elsewhere."""
-        if not isinstance(node, ast.Name):
+    def find(self, node: ast.AST | None, user: ast.AST | None = None) -> tuple[ast.AST, Module] | None:
+        """Return the definition that a name refers to, with its module; None if it is defined elsewhere.
+
+        user: the definition that contains the name, which it cannot refer to.
+        """
+        if isinstance(node, ast.Attribute):
+            dotted = ast.unparse(node.value)
+            module, name = ".".join(self.imported.get(dotted, (dotted,))), node.attr
+        elif not isinstance(node, ast.Name):
             return None
-        if node.id in self.defined:
+        elif self.defined.get(node.id, user) is not user:
             return self.defined[node.id], self
-        module, name = self.imported.get(node.id, ("", ""))
+        else:
+            *modules, name = self.imported.get(node.id, ("", ""))
+            module = ".".join(modules)
         path = PACKAGE.joinpath(*module.split(".")[1:]).with_suffix(".py")
         if module.split(".")[0] != PACKAGE.name or not path.is_file():
             return None
@@ -54,6 +62,8 @@ def _parsed(path: Path, _written: int) -> Module:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             module.imported.update({alias.asname or alias.name: (node.module, alias.name) for alias in node.names})
+        elif isinstance(node, ast.Import):
+            module.imported.update({alias.asname: (alias.name,) for alias in node.names if alias.asname})
     for statement in tree.body:
         if isinstance(statement, ast.ClassDef):
             module.defined[statement.name] = statement
@@ -64,10 +74,10 @@ def _parsed(path: Path, _written: int) -> Module:
 
 
 def options(node: ast.AST, module: Module) -> dict[str, Option]:
-    """The options of a plug-in by name.
+    """Return the options of a plug-in by name.
 
     A function's are its keyword-only arguments with a default; if it takes ``**``, those of the class that it returns
-    come first. A class's are :func:`class_options`. Raises ConfigError for a default or a limit that is no plain value.
+    come first. A class's are :func:`class_options`. Raises ConfigError for a default or a limit that is not a literal.
     """
     if isinstance(node, ast.ClassDef):
         found = class_options(node, module)
@@ -84,14 +94,14 @@ def options(node: ast.AST, module: Module) -> dict[str, Option]:
 
 
 def class_options(node: ast.ClassDef, module: Module) -> dict[str, Option]:
-    """The annotated attributes of a class and its bases whose value is a number, a text, True or False.
+    """Return the annotated attributes of a class and its bases whose value is a number, a string or a Boolean.
 
     A plain assignment in a subclass fixes an option, which can then no longer be given. ``ClassVar`` marks other
     attributes.
     """
     found: dict[str, Option] = {}
     for base in reversed(node.bases):
-        located = module.find(base)
+        located = module.find(base, node)
         if located and isinstance(located[0], ast.ClassDef):
             found |= class_options(located[0], located[1])
     for statement in node.body:
@@ -137,7 +147,7 @@ def _option(annotation: ast.expr | None, default: ast.expr, module: Module) -> O
 
 
 def _limits(annotation: ast.expr | None, module: Module) -> Iterator[Bounds | tuple[object, ...]]:
-    """The bounds and the choices that an annotation gives."""
+    """Yield the bounds and the choices in an annotation."""
     if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
         annotation = ast.parse(annotation.value, mode="eval").body
     if located := module.find(annotation):
@@ -157,7 +167,7 @@ def _limits(annotation: ast.expr | None, module: Module) -> Iterator[Bounds | tu
 
 
 def _name(expression: ast.expr) -> str:
-    """The last word of a dotted name, with or without brackets after it."""
+    """Return the last part of a dotted name, without brackets after it."""
     if isinstance(expression, ast.Subscript):
         return _name(expression.value)
     return getattr(expression, "attr", getattr(expression, "id", ""))

@@ -74,6 +74,19 @@ def test_a_base_class_and_its_annotations_are_followed_into_the_package(declared
     assert found["invariance_weight"] == Option(2.0, Bounds(0.0))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from nmer.systems.blocks import towers\n" + own().replace("Mine:", "Mine(towers.InvariantSystem): ..."),
+        "import nmer.systems.blocks.towers as t\n" + own().replace("Mine:", "Mine(t.InvariantSystem): ..."),
+        "import nmer\n" + own().replace("Mine:", "Mine(nmer.systems.blocks.towers.InvariantSystem): ..."),
+        own().replace("Mine:", "InvariantSystem(InvariantSystem): ..."),
+    ],
+)
+def test_a_base_class_may_be_named_in_any_way(declared, text):
+    assert "invariant_features" in declared(text)
+
+
 def test_a_function_that_takes_further_options_has_those_of_the_class_that_it_returns(declared):
     text = "class Base:\n    a: int = 1\n\n"
     text += '@system("mine")\ndef mine(dims, *, form: Literal["x", "y"] = "x", **options) -> Base: ...\n'

@@ -110,7 +110,10 @@ DATASET_FAULTS = {
     "a misspelt target": ({"target": "scores"}, r"target: 'scores' is not possible\. Choose from: classes, score"),
     "a target that is no text": ({"target": True}, r"datasets\.opinions\.target: True is not possible"),
     "classes of a score": ({"classes": ["a", "b"]}, r"opinions.*classes"),
-    "a layout without scores": ({"layout": "iemocap_mmin"}, r"opinions\.target: layout 'iemocap_mmin' reads classes only"),
+    "a layout without scores": (
+        {"layout": "iemocap_mmin"},
+        r"opinions\.target: layout 'iemocap_mmin' reads classes only",
+    ),
     "a misspelt option": ({"options": {"score": "s.csv"}}, r"unknown key 'score'\. Did you mean 'scores'"),
 }
 

@@ -11,7 +11,7 @@ from nmer.errors import ConfigError, nearest
 from nmer.names import CLEAN, EVERY_CONDITION, MIXED, REGIMES
 
 LOSS = "loss"
-"""Value of ``selection``: the epoch with the lowest validation loss, in place of the best score."""
+"""Value of ``selection``: the epoch with the lowest validation loss instead of the best score."""
 
 FLOAT32, TF32, BFLOAT16 = "float32", "tf32", "bfloat16"
 
@@ -44,26 +44,26 @@ class TrainingSettings:
 
     @property
     def epochs(self) -> int:
-        """Number of epochs."""
+        """Return the number of epochs."""
         return self.constant_epochs + self.decay_epochs
 
     def learning_rate_factor(self, epoch: int) -> float:
-        """Factor of the learning rate in epoch 0, 1, ...: constant, then linear decay (SPEC 3.3)."""
+        """Return the factor of the learning rate in epoch 0, 1, ...: constant, then linear decay (SPEC 3.3)."""
         return 1 - max(0, epoch + 1 - self.constant_epochs) / (self.decay_epochs + 1)
 
 
 PRETRAINING = replace(TrainingSettings(), constant_epochs=20, decay_epochs=20, clip_norm=0.5)
-"""Stage A trains shorter and clips harder than the systems (SPEC 4.3)."""
+"""Stage A trains fewer epochs and clips at a lower norm than the systems (SPEC 4.3)."""
 
 
 def merged_training(general: Mapping[str, Any], special: Mapping[str, Any]) -> dict[str, Any]:
-    """A section ``training`` with another one over it, key by key, those of ``pretraining`` too."""
+    """Merge two sections ``training`` by key, the second over the first, including those of ``pretraining``."""
     stages = {**general.get("pretraining", {}), **special.get("pretraining", {})}
     return {**general, **special, **({"pretraining": stages} if stages else {})}
 
 
 def training_settings(section: Mapping[str, Any], pretraining: bool = False) -> TrainingSettings:
-    """How a section ``training`` has systems trained. pretraining: how it has a stage-A pretraining trained."""
+    """Return the settings of a section ``training`` for systems, or with ``pretraining`` for stage-A pretrainings."""
     own = {key: value for key, value in section.items() if key not in ("pretraining", "keep_models")}
     settings = replace(TrainingSettings(), **own)
     if not pretraining:
@@ -75,7 +75,7 @@ def training_settings(section: Mapping[str, Any], pretraining: bool = False) -> 
 
 
 class _JobSettings:
-    """What the settings of a training and of an evaluation share: how they are read, and the check of the regime."""
+    """Base of the settings of trainings and evaluations: reading, and the check of the regime."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
     regime: str
@@ -126,7 +126,7 @@ class RunSettings(_JobSettings):
 
     @property
     def levels(self) -> int:
-        """How many noise levels the noisy copies have: 0 where they are left clean."""
+        """Return the number of noise levels of the noisy copies: 0 if they are left clean."""
         return {None: 1, CLEAN: 0, MIXED: len(self.mixed)}[self.trained_at]
 
 

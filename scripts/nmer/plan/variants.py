@@ -1,7 +1,7 @@
-"""Systems as an experiment configures them: options, own training keys, variants under other names, their teachers.
+"""The systems of an experiment: options, training keys, variants under other names, teachers.
 
-A *variant* is a system of another name with other options or training keys (``systems.<name>.kind``). Seeds, settings
-and files follow its kind, so that what is equal is one training. Pure but for reading plug-in declarations.
+A *variant* is a system under another name with other options or training keys (``systems.<name>.kind``). Seeds,
+settings and files follow its kind, so that equal trainings are run once. Pure except for reading plug-in declarations.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from nmer.references.registry import REFERENCES, references
 from nmer.systems.registry import pretraining, regimes, systems
 
 OWN_KEYS = ("file", "kind", "title", "training")
-"""Keys of a system's section that are no options of its plug-in."""
+"""Keys of a system's section that are not options of its plug-in."""
 
 
 def kind_of(sections: Mapping[str, Any], name: str) -> str:
-    """The plug-in behind a system's name. sections: the section ``systems``."""
+    """Return the plug-in of a system. sections: the section ``systems``."""
     kind: str = sections.get(name, {}).get("kind", name)
     return kind
 
 
 def file_of(sections: Mapping[str, Any], name: str) -> str | None:
-    """The user's file that holds the plug-in behind a system's name, None for a shipped one."""
+    """Return the custom file of a system's plug-in, None for a shipped one."""
     own: str | None = sections.get(name, {}).get("file")
     return own or sections.get(kind_of(sections, name), {}).get("file")
 
 
 def declared(sections: Mapping[str, Any], name: str) -> Declaration:
-    """The declaration of the plug-in, or of the reference row, behind a system's name.
+    """Return the declaration of a system's plug-in or of a reference row.
 
     Raises ConfigError if there is none, or if one of its options has the name of a key in OWN_KEYS.
     """
@@ -98,7 +98,7 @@ def check_section(
     where: str,
     check_training: Callable[[Mapping[str, Any], str], None],
 ) -> None:
-    """Check options and training keys that are given to a system under the key ``where``."""
+    """Check the options and training keys of a system. Raises ConfigError. where: the key of the system."""
     for option in options_in(section):
         if option not in declaration.options:
             raise ConfigError(f"{where}: unknown key '{option}'. {nearest(option, [*declaration.options, *OWN_KEYS])}")
@@ -110,7 +110,7 @@ def check_section(
 
 
 def options_in(section: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of the plug-in in a system's section."""
+    """Return the options in a system's section."""
     return {key: value for key, value in section.items() if key not in OWN_KEYS}
 
 
@@ -128,7 +128,7 @@ def _check_own(name: str, section: Mapping[str, Any]) -> None:
 class Teacher:
     """A pretraining that systems start from.
 
-    given: its ``file`` and ``options`` that are not the default. training: its own training keys.
+    given: its ``file`` and its ``options`` that are not at their default. training: its training keys.
     """
 
     stage: str
@@ -137,75 +137,75 @@ class Teacher:
 
 
 class Systems:
-    """The systems of an experiment, with what the configuration gives each of them."""
+    """The systems of an experiment with their configuration."""
 
     def __init__(
         self, sections: Mapping[str, Any], overrides: Mapping[str, Any], names: list[str], training: Mapping[str, Any]
     ) -> None:
         """sections: the section ``systems``. overrides: ``system_options`` of the experiment. names: its systems.
-        training: the experiment's section ``training``, over which systems have their own keys."""
+        training: the experiment's section ``training``, which keys of systems override."""
         self._sections, self._overrides, self._names = sections, overrides, names
         self._general = [asdict(training_settings(training, pretraining)) for pretraining in (False, True)]
         self._declarations: dict[str, Declaration] = {}
 
     def kind(self, name: str) -> str:
-        """The plug-in behind the name of a system, or the stage behind the name of a teacher."""
+        """Return the plug-in of a system, or the stage of a teacher."""
         if name in self._teachers:
             return self._teachers[name].stage
         return kind_of(self._sections, name)
 
     def declaration(self, name: str) -> Declaration:
-        """The declaration of that plug-in."""
+        """Return the declaration of that plug-in."""
         if name not in self._declarations:
             plugin = self._teachers[name].stage if name in self._teachers else name
             self._declarations[name] = declared(self._sections, plugin)
         return self._declarations[name]
 
     def given(self, name: str) -> dict[str, Any]:
-        """What the configuration says of a system: ``file`` and ``options`` where they are not the default."""
+        """Return ``file`` and ``options`` of a system where they are not at their default."""
         if name in self._teachers:
             return self._teachers[name].given
         return self._non_default(name)
 
     def training(self, name: str) -> dict[str, Any]:
-        """The training keys of a system, over those of the experiment; its ``pretraining`` is its teacher's."""
+        """Return the training keys of a system that override those of the experiment, without those of its teacher."""
         if name in self._teachers:
             return self._teachers[name].training
         return {key: value for key, value in self._training(name).items() if key != "pretraining"}
 
     def stage(self, name: str) -> str | None:
-        """The pretraining that a system starts from, as its options have it."""
+        """Return the pretraining that a system starts from, by its options."""
         if name in self._teachers:
             return None
         return self._stage(name)
 
     def teacher(self, name: str) -> str | None:
-        """The name of the teacher of a system: its stage, or ``stage.system`` where nothing else is trained so."""
+        """Return the name of a system's teacher: its stage, or ``stage.system`` for a teacher of this system only."""
         return self._teacher_names.get(self.trained_as(name)) if name not in self._teachers else None
 
     def trained_as(self, name: str) -> str:
-        """The name under which a system is trained: its kind's, or another variant's, if these are the same training.
+        """Return the name under which a system is trained: of its kind or an equal variant, or its own.
 
-        What counts is options, file and training keys; those of the kind apply to its variants too.
+        Trainings are equal if options, file and training keys are. Those of the kind apply to its variants too.
         """
         if name in self._teachers or kind_of(self._sections, name) == name:
             return name
         return self._shared.get(name, name)
 
     def title(self, name: str) -> str:
-        """The printed name that the configuration gives a system, or none."""
+        """Return the printed name of a system in the configuration, or an empty string."""
         title: str = self._sections.get(name, {}).get("title", "")
         return title
 
     def difference(self, name: str) -> dict[str, Any]:
-        """What a variant has otherwise than its kind: options and ``training.`` keys with their values."""
+        """Return the options and ``training.`` keys of a variant that differ from its kind, with their values."""
         kind = kind_of(self._sections, name)
         own, base = ({**self._options(each), **_flat(self._training(each))} for each in (name, kind))
         return {key: value for key, value in own.items() if key not in base or base[key] != value}
 
     @cached_property
     def _shared(self) -> dict[str, str]:
-        """Variant -> name of the training that it shares, where it shares one."""
+        """Variant -> name of the equal training, if there is one."""
         found: dict[str, str] = {}
         trainings: dict[str, list[tuple[str, Any]]] = {}  # by kind: names and what they are trained with
         for name in self._names:
@@ -231,7 +231,7 @@ class Systems:
 
     @cached_property
     def _teachers(self) -> dict[str, Teacher]:
-        """The teachers that differ from what their stage is by itself, by name."""
+        """Teachers that differ from their stage, by name."""
         return self._assigned[1]
 
     @cached_property
@@ -253,9 +253,9 @@ class Systems:
         return names, own
 
     def _wanted(self, name: str, stage: str) -> Teacher:
-        """The teacher of a system: its stage, trained as the system says, with the options that must agree.
+        """Return the teacher of a system: its stage, with training keys and options from the system.
 
-        A variant gives its teacher the options that the pretraining passes on; elsewhere they are checked.
+        A variant sets the options of its teacher that the pretraining passes on; otherwise they are checked.
         """
         given = self._non_default(stage)
         if kind_of(self._sections, name) != name:
@@ -287,7 +287,7 @@ class Systems:
         return given | options_in(self._merged(name))
 
     def _training(self, name: str) -> dict[str, Any]:
-        """The training keys that differ from those of the experiment."""
+        """Return the training keys that differ from those of the experiment."""
         of_run, of_stage = self._general
         given, is_stage = self._given_training(name), not regimes(declared(self._sections, name))
         own = _changed(given, of_stage if is_stage else of_run)
@@ -299,7 +299,7 @@ class Systems:
         return merged_training(self._given_training(base) if base else {}, self._merged(name).get("training", {}))
 
     def _merged(self, name: str) -> dict[str, Any]:
-        """What is said of a system, the more special over the more general: of its kind, then of itself."""
+        """Merge the sections of a system, specific over general: of its kind, then of itself."""
         merged: dict[str, Any] = {}
         for each in dict.fromkeys((kind_of(self._sections, name), name)):
             for source in (self._sections, self._overrides):
@@ -310,7 +310,7 @@ class Systems:
 
 
 def non_default(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
-    """The options of a plug-in that are not at their default."""
+    """Return the options of a plug-in that are not at their default."""
     return {key: value for key, value in given.items() if key in default and value != default[key]}
 
 
