@@ -110,6 +110,24 @@ def test_without_a_driver_no_gpu_is_used():
 # Noise
 
 
+def test_an_output_that_is_an_input_or_a_folder_is_refused_before_anything_is_computed(tmp_path, capsys):
+    clean = tmp_path / "clean.npy"
+    np.save(clean, np.ones((3, 2)))
+    before = clean.read_bytes()
+    (tmp_path / "link.npy").symlink_to(clean)
+    noise = ("noise", "--input", clean, "--modality", "a", "--snr-db", -10, "--output")
+    for output in (clean, tmp_path / "link.npy"):
+        said = f"error: --output: {output} is read by this command and would be overwritten. Name another file.\n"
+        assert failure(capsys, *noise, output) == said
+    assert clean.read_bytes() == before
+    folder = f"{tmp_path} is a folder. Name a file.\n"
+    assert failure(capsys, *noise, tmp_path) == f"error: --output: {folder}"
+    predict = ("predict", "--model", clean, "--features", clean, "--out")
+    assert failure(capsys, *predict, tmp_path) == f"error: --out: {folder}"
+    assert "would be overwritten" in failure(capsys, *predict, clean)
+    assert failure(capsys, "compare", "a", "b", "--csv", tmp_path) == f"error: --csv: {folder}"
+
+
 def test_noise_is_the_librarys(tmp_path, capsys):
     clean = np.random.default_rng(0).standard_normal((40, 6))
     np.save(tmp_path / "clean.npy", clean)

@@ -214,7 +214,7 @@ def test_unreadable_features_end_in_one_message(trained, tmp_path, capsys, make)
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (("--repeats", 3), "has no repeat 3"),
+        (("--repeats", 3), "holds 2 repeats, counted from 1, and no repeat 3"),
         (("--repeats", 1, 1), "--repeats"),
         (("--split", "tests"), "Did you mean 'test'?"),
         (("--split", "test", "--fold", 9), "fold/9/test"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nmer.cli.outputs import check_output
 from nmer.files import write_text
 
 EXAMPLES = {
@@ -28,6 +29,10 @@ def run(arguments: argparse.Namespace) -> None:
     """Compare; write what was asked for, print the rest."""
     from nmer.results.experiments import compare_experiments, to_markdown
 
+    for path, option in ((arguments.csv, "--csv"), (arguments.markdown, "--markdown")):
+        if path:
+            scores = (arguments.results / name / "scores.csv" for name in (arguments.first, arguments.second))
+            check_output(path, option, *scores)
     table, only = compare_experiments(arguments.results, arguments.first, arguments.second)
     text = to_markdown(table, only, arguments.metrics)
     if arguments.csv:

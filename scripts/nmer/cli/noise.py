@@ -6,6 +6,7 @@ import argparse
 import math
 from pathlib import Path
 
+from nmer.cli.outputs import check_output
 from nmer.names import MODALITIES, plain_number
 
 EXAMPLES = {
@@ -53,4 +54,5 @@ def run(arguments: argparse.Namespace) -> None:
     """Corrupt, print the calibration."""
     from nmer.noisy_embeddings.user_features import corrupt
 
+    check_output(arguments.output, "--output", *filter(None, (arguments.input, arguments.ids)))
     corrupt(arguments)

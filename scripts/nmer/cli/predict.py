@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from nmer.cli.outputs import check_output
 from nmer.errors import ConfigError
 
 EXAMPLES = {
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace) -> None:
     from nmer.prediction.new_features import read_new_features
     from nmer.prediction.trained import load_trained
 
+    check_output(arguments.out, "--out", *filter(None, (arguments.model, arguments.features, arguments.file)))
     torch.set_num_threads(1)  # as in the workflow, so that results do not depend on the machine
     first = load_trained(arguments.model, min(arguments.repeats or [1]), arguments.file)
     repeats = arguments.repeats or list(range(1, int(first.settings.get("repeats", 1)) + 1))

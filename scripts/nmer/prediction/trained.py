@@ -117,8 +117,8 @@ def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = No
     """Load a trained system from a ``model.safetensors`` of the workflow.
 
     file: the Python file of a custom system; a path stored in a model is never executed. Raises DataError if the file
-    is damaged, is not a model of this workflow, or lacks the repeat; ConfigError if the system is unknown or needs its
-    file.
+    is damaged, is not a model of this workflow, or lacks the weights of the repeat; ConfigError if there is no such
+    repeat, or if the system is unknown or needs its file.
     """
     path = Path(path)
     if not path.is_file():
@@ -134,6 +134,9 @@ def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = No
             f"{path}: its system '{settings['system']}' is a custom system from {settings['file']}. Give that file, if "
             "you trust it."
         )
+    repeats = int(settings.get("repeats", 1))
+    if not 1 <= repeat <= repeats:
+        raise ConfigError(f"{path}: holds {repeats} repeats, counted from 1, and no repeat {repeat}. Name one of them.")
     options, dims, classes = settings.get("options", {}), settings["dims"], settings["classes"]
     system = build_system(settings["system"], dims, len(classes) or 1, 0.0, options, str(file) if file else None)
     if system.noise_flags:
