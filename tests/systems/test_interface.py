@@ -245,6 +245,25 @@ def test_a_custom_system_is_built_from_its_file(tmp_path):
     assert build_system("mine", DIMS, 3, 0.5, {"width": 9}, str(path)).layer.in_features == 9
 
 
+def test_an_ablation_in_a_custom_file_inherits_the_attributes_of_its_system(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        '@system("mine", pretraining="men", fewest_modalities=2, divisors_per_modality={"heads": 8, "parts": 6})\n'
+        "class Mine:\n    heads: int = 2\n    parts: int = 3\n\n\n"
+        '@system("less", ablation_of="mine", regimes=("incomplete",))\nclass Less:\n    heads: int = 2\n\n\n'
+        '@system("whole", ablation_of="nmer_no_inv", fewest_modalities=3)\nclass Whole:\n    pass\n'
+    )
+    assert systems.declaration("less", str(path)).attributes == {
+        "ablation_of": "mine",
+        "pretraining": "men",
+        "fewest_modalities": 2,
+        "regimes": ("incomplete",),
+        "divisors_per_modality": {"heads": 8},
+    }
+    found = systems.declaration("whole", str(path)).attributes
+    assert (found["ablation_of"], found["fewest_modalities"], found["regimes"]) == ("nmer_no_inv", 3, ("incomplete",))
+
+
 class Weighted(System):
     """Two terms, one of them with a weight."""
 
