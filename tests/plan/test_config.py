@@ -231,6 +231,7 @@ def test_a_faulty_experiment_does_not_stop_another_one(config):
         ('regimes=("incomplet",)', "'mine' has the unknown regime 'incomplet'. Did you mean 'incomplete'?"),
         ('pretraining="two_towr"', "Did you mean 'two_tower'?"),
         ('ablation_of="nmr"', "Did you mean 'nmer'?"),
+        ('ablation_of="mine"', "'mine' is an ablation of itself"),
     ],
 )
 def test_what_a_users_system_declares_is_checked_before_any_job(config, tmp_path, declaration, message):

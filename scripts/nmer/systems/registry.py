@@ -19,13 +19,14 @@ Constructor: TypeAlias = "Callable[..., System]"
 
 
 class SystemRegistry(Registry[Constructor]):
-    """Systems by name. An ablation, ``ablation_of="nmer"``, inherits the attributes of its system that it does not
-    give."""
+    """Systems by name. An ablation, ``ablation_of="nmer"``, inherits the attributes that it does not give."""
 
     def declaration(self, name: str, file: str | None = None) -> Declaration:
         """As :meth:`Registry.declaration`. The system of an ablation is looked for in its file, then in the package."""
         own = super().declaration(name, file)
         whole = own.attributes.get("ablation_of")
+        if whole == name:
+            raise ConfigError(f"{own.file}: '{name}' is an ablation of itself. Name another system in ablation_of.")
         if whole is None or not (self.declares(own.file, whole) or whole in self.shipped()):
             return own
         base = self.declaration(whole, file if self.declares(own.file, whole) else None)
