@@ -1,4 +1,4 @@
-"""The command ``nmer``: its sub-commands do what the steps do, and every wrong call ends in one line."""
+"""The command ``nmer``: sub-commands equal the steps, and wrong calls end in one line."""
 
 from __future__ import annotations
 
