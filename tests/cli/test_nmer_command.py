@@ -1,4 +1,4 @@
-"""The command ``nmer``: its sub-commands do what the steps do, and every wrong call ends in one line."""
+"""The command ``nmer``: sub-commands equal the steps, and wrong calls end in one line."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_status_and_report_call_their_steps_from_anywhere(monkeypatch, tmp_path,
 def test_a_folder_without_the_workflow_is_refused(capsys, tmp_path):
     said = failure(capsys, "run", "--workflow", tmp_path)
     assert said == (
-        f"error: {tmp_path}: holds no Snakefile of NMER. Call this in a clone of the repository, or name one: "
+        f"error: {tmp_path}: has no Snakefile of NMER. Call this in a clone of the repository, or pass one: "
         "--workflow FOLDER.\n"
     )
 

@@ -1,4 +1,4 @@
-"""The canonical form of source is the same in every Python, and of two sources that differ in what only talks."""
+"""The canonical form of source is the same in every Python and for changes of messages only."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ def test_too_little_memory_of_a_gpu_names_the_gpus_slots(capsys, error):
     assert "--cores" not in said
 
 
-def test_being_interrupted_is_said_in_one_line(capsys):
+def test_an_interruption_is_reported_in_one_line(capsys):
     def step():
         raise KeyboardInterrupt
 

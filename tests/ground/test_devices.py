@@ -1,4 +1,4 @@
-"""A job computes on the CPU unless it is granted a GPU that exists, and then on one of its own."""
+"""A job computes on the CPU unless it is granted an existing GPU, which it then locks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests are those of sha256sum, and what was changed after it was made is noticed."""
+"""Digests equal those of sha256sum, and changed files are detected."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def test_sha256sum_checks_a_written_digest_and_notices_a_change(tmp_path):
     assert subprocess.run(check, cwd=tmp_path, capture_output=True).returncode != 0
 
 
-def test_a_digest_stands_beside_its_file(tmp_path):
+def test_a_digest_is_next_to_its_file(tmp_path):
     assert digests.digest_path(tmp_path / "x.h5") == tmp_path / "x.h5.sha256"
 
 
-def test_a_file_is_compared_with_the_digest_beside_it(tmp_path):
+def test_a_file_is_compared_with_its_digest_file(tmp_path):
     path = tmp_path / "x.h5"
     path.write_bytes(b"features")
     digests.check_digests(path, None)
@@ -123,7 +123,7 @@ def test_where_nothing_can_be_remembered_a_file_is_compared_every_time(tmp_path,
     assert read == ["x.h5"] * 2
 
 
-def test_a_file_without_a_digest_beside_it_is_compared_with_the_one_in_its_record(tmp_path):
+def test_a_file_without_a_digest_file_is_compared_with_its_record(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("0.5\n")
     digests.record_path(path).write_text(json.dumps({"sha256": digests.file_digest(path)}))
@@ -135,7 +135,7 @@ def test_a_file_without_a_digest_beside_it_is_compared_with_the_one_in_its_recor
 
 
 @pytest.mark.parametrize("record", [None, "", "{", "[1]", "{}", b"\xff"])
-def test_a_file_whose_record_says_nothing_is_not_compared(tmp_path, record):
+def test_a_file_without_a_digest_in_its_record_is_not_compared(tmp_path, record):
     path = tmp_path / "scores.csv"
     path.write_text("0.5\n")
     if record is not None:

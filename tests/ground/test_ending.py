@@ -1,4 +1,4 @@
-"""A step that is asked to end, or whose owner dies, tidies up and says so in one line."""
+"""A step that is terminated, or whose owner dies, cleans up and reports it in one line."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def as_owner(process: subprocess.Popen) -> str:
     return ending.owner().replace(str(os.getpid()), str(process.pid), 1)
 
 
-def test_a_step_that_is_asked_to_end_removes_its_temporary_file_and_says_so(step, tmp_path):
+def test_a_terminated_step_removes_its_temporary_file_and_reports_it(step, tmp_path):
     process = step()
     process.terminate()
     assert process.wait(timeout=10) == 128 + signal.SIGTERM
@@ -69,14 +69,14 @@ def test_a_step_ends_with_the_process_that_it_works_for(step, tmp_path):
     owner.wait()
 
 
-def test_a_step_whose_owner_died_before_it_began_does_not_begin(step, tmp_path):
+def test_a_step_whose_owner_died_before_its_start_does_not_start(step, tmp_path):
     owner = subprocess.Popen(["true"])
     owner.wait()
     assert step(as_owner(owner)).wait(timeout=10) == 128 + signal.SIGTERM
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_owner_of_another_container_is_not_taken_for_a_process_of_this_one(step):
+def test_an_owner_in_another_container_is_not_matched_to_a_local_process(step):
     owner = subprocess.Popen(["true"])
     owner.wait()
     process = step(f"{owner.pid} pid:[1]")

@@ -1,4 +1,4 @@
-"""Messages about a misspelt name say what there is to choose from."""
+"""Messages about a misspelt name list the choices."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_a_far_miss_is_answered_with_all_names_sorted():
     assert errors.nearest("xyz", ["impulse", "gaussian"]) == "Known names: gaussian, impulse."
 
 
-def test_an_empty_choice_is_said_to_be_empty():
+def test_an_empty_choice_is_reported_as_empty():
     assert "none" in errors.nearest("xyz", [])
 
 

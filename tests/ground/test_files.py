@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, equal content makes equal files."""
+"""Files are written atomically, and equal content gives equal files."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ WRITERS = {
 
 
 @pytest.mark.parametrize("kind", WRITERS)
-def test_a_full_disk_is_said_in_one_line_that_names_the_file_and_leaves_none(full_disk, capfd, kind):
+def test_a_full_disk_is_one_line_that_names_the_file_and_leaves_no_file(full_disk, capfd, kind):
     with pytest.raises(SystemExit):
         command.run(lambda: WRITERS[kind](full_disk / kind))
     error = capfd.readouterr().err
@@ -203,7 +203,7 @@ def test_a_full_disk_is_said_in_one_line_that_names_the_file_and_leaves_none(ful
     assert names_in(full_disk) == {"filling"}
 
 
-def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_is_said_in_the_same_words(full_disk, capfd):
+def test_a_disk_full_during_a_checkpoint_has_the_same_message(full_disk, capfd):
     (full_disk / "filling").unlink()
     state = {"weights": {"weight": torch.zeros(50_000)}}
     with pytest.raises(SystemExit):
@@ -213,7 +213,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_checkpoint_is_said_in_the_same_
     assert names_in(full_disk) == set()
 
 
-def test_a_folder_that_must_not_be_written_to_is_named_with_what_to_do(tmp_path, capsys):
+def test_a_read_only_folder_is_named_with_a_remedy(tmp_path, capsys):
     folder, user = tmp_path / "closed", os.geteuid()
     folder.mkdir(mode=0o555)
     if user == 0:

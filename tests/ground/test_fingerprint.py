@@ -106,7 +106,7 @@ def test_docstrings_added_removed_or_under_a_constant_do_not_count_either(script
         ("pack/second.py", "SIZE = 2", "SIZE = 2.0"),
     ],
 )
-def test_code_of_a_step_and_of_whatever_it_imports_counts(scripts, file, old, new):
+def test_code_of_a_step_and_of_its_imports_counts(scripts, file, old, new):
     before = digest()
     edit(scripts / file, old, new)
     assert digest() != before

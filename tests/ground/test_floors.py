@@ -1,4 +1,4 @@
-"""Imports go down only, as docs/architecture.md lays the floors; steps are thin and know no Snakemake."""
+"""Imports follow the layers of docs/architecture.md; steps are thin and independent of Snakemake."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_training_does_with_torch():
 
 
 @pytest.mark.parametrize("path", STEPS, ids=lambda path: path.name)
-def test_a_step_is_thin_says_what_it_is_for_and_knows_no_snakemake(path):
+def test_a_step_is_thin_documented_and_independent_of_snakemake(path):
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
     assert len(text.splitlines()) <= 110

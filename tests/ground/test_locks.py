@@ -1,4 +1,4 @@
-"""GPU slots are locked in a private folder, and a job that waits says for whom."""
+"""GPU slots are locked in a private folder, and a waiting job reports the holder."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_folder_in_the_place_of_a_lock_is_not_waited_for(tmp_path):
         raise AssertionError
 
 
-def test_a_job_that_waits_says_once_for_whom(tmp_path, monkeypatch, capfd):
+def test_a_waiting_job_reports_the_holder_once(tmp_path, monkeypatch, capfd):
     monkeypatch.setattr(locks, "SECONDS_OF_SILENCE", 0.2)
     taken = threading.Event()
 

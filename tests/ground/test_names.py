@@ -1,4 +1,4 @@
-"""The words of the field mean what SPEC section 1 says."""
+"""Conditions and modalities follow SPEC section 1."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_different_corruptions_have_different_names_without_a_dot_or_a_slash(cor
 
 
 @given(NOISE, LEVEL, st.lists(st.sampled_from(["a", "b.c", "x y"]), min_size=1))
-def test_predictions_stand_beside_their_scores_under_a_name_that_no_scores_have(noise, level, folders):
+def test_predictions_are_next_to_their_scores_under_a_distinct_name(noise, level, folders):
     scores = Path(*folders, names.corruption_name(noise, level) + ".csv")
     found = names.predictions_path(scores)
     assert found.parent == scores.parent

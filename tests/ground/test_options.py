@@ -131,5 +131,5 @@ def test_a_declaration_that_cannot_be_read_is_refused_with_its_line_and_what_to_
         (Option("a", choices=("a", "b")), "c", "'c' is not possible. Choose from: a, b."),
     ],
 )
-def test_a_value_is_refused_with_what_is_possible(option, value, reason):
+def test_a_refused_value_is_answered_with_the_possible_ones(option, value, reason):
     assert option.reject(value) == reason

@@ -1,4 +1,4 @@
-"""Plug-ins are found by name, read without being imported, and imported alone."""
+"""Plug-ins are found by name, read without import, and imported one at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A long step says how far it is, a short one nothing."""
+"""A long step reports progress, a short one nothing."""
 
 from __future__ import annotations
 

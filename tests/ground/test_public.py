@@ -1,4 +1,4 @@
-"""The names of ``nmer`` itself: what they lead to, and what importing them takes."""
+"""The public names of ``nmer`` and the imports they cause."""
 
 from __future__ import annotations
 

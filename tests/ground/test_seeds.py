@@ -1,4 +1,4 @@
-"""Randomness depends on names alone, and stays the same for ever."""
+"""Randomness depends only on names and stays the same."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_different_names_never_share_a_key(other):
     assert seeds.derive_key(*other) != seeds.derive_key(1, "a")
 
 
-def test_names_in_any_script_are_told_apart():
+def test_names_in_any_script_are_distinguished():
     assert len({seeds.derive_key(name) for name in ("Müller", "Muller", "мама", "妈妈", "")}) == 5
 
 

@@ -1,4 +1,4 @@
-"""``compare_with`` of an experiment: others whose scores its report shows beside its own."""
+"""``compare_with`` of an experiment adds comparisons with other experiments to its report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def plan(others: object) -> Plan:
     return Plan(config)
 
 
-def test_each_is_a_table_of_its_own_that_needs_the_scores_of_both(tmp_path, monkeypatch):
+def test_each_comparison_is_a_table_that_needs_both_scores(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     planned = plan(["demo", "mosi"])
     made = [job for job in jobs(planned) if job.rule == "compare_with"]

@@ -1,4 +1,4 @@
-"""Who is trained, validated and tested under which condition (SPEC 5.4)."""
+"""The conditions of utterances in training, validation and test (SPEC 5.4)."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_tests_add_all_noisy_and_all_clean_for_all_utterances(evaluation):
         np.testing.assert_array_equal(items[condition], validated[condition])
 
 
-def test_only_the_conditions_asked_for_are_tested():
+def test_only_the_configured_conditions_are_tested():
     assert list(conditions.test_items(("none",), "one_condition", "mosei", UTTERANCES, MODALITIES)) == ["none"]
 
 

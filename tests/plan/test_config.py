@@ -1,4 +1,4 @@
-"""A fault in the configuration ends in one sentence that names the key."""
+"""A fault in the configuration is reported in one sentence that names the key."""
 
 from __future__ import annotations
 
@@ -208,7 +208,7 @@ def test_a_fault_is_named_with_its_key(config, fault):
     assert "\n" not in str(raised.value)
 
 
-def test_a_missing_corpus_is_named_with_its_dataset_and_what_to_do(config, tmp_path):
+def test_a_missing_corpus_is_named_with_its_dataset_and_a_remedy(config, tmp_path):
     config |= {"experiment": "mosi", "data": str(tmp_path)}
     with pytest.raises(DataError, match=r"datasets\.mosi: .*mosi_senti_data\.pkl: no such file.*--config data="):
         check_config(config)

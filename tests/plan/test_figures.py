@@ -1,4 +1,4 @@
-"""Figures as plug-ins: what the plan reads of them, and a user's own figure drawn by the one step."""
+"""Figures as plug-ins: their declarations in the plan, and drawing a user-defined figure."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_plan_reads_figures_without_importing_what_draws_them():
     assert told.stdout.strip() == "[]", told.stderr
 
 
-def test_figures_stand_in_the_reports_order_whatever_the_order_in_which_they_are_named(mine):
+def test_figures_are_in_the_order_of_the_report_for_any_configured_order(mine):
     named = ["mine", "calibration", "ranks", "robustness"]
     plan = plan_with({"mine": {"file": str(mine)}}, named)
     assert plan.figures == ["robustness", "ranks", "calibration", "mine"]
@@ -156,7 +156,7 @@ def test_a_users_own_figure_is_drawn_by_the_step_with_its_texts_and_options(tmp_
     assert plan.figure_labels(w("mine")) == {"figure": "My figure", "dataset": "all"}
 
 
-def test_the_code_of_one_figure_says_nothing_of_another(mine):
+def test_the_code_of_a_figure_does_not_count_for_another(mine):
     plan = plan_with({"mine": {"file": str(mine)}})
     before = {name: plan.code("draw_figure.py", w(name)) for name in plan.drawings}
     assert before["ranks"] != before["robustness"]

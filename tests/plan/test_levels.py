@@ -1,4 +1,4 @@
-"""Levels in the plan: real-valued SNRs, rates of kinds that have one, and what is refused."""
+"""Levels in the plan: real-valued SNRs, rates, and refused configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``folds`` of an experiment as a list: these folds are run, and no others."""
+"""``folds`` of an experiment as a list: only these folds are run."""
 
 from __future__ import annotations
 

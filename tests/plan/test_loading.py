@@ -1,4 +1,4 @@
-"""A configuration read for looking at an experiment is the one that Snakemake itself would put together."""
+"""A configuration is merged as Snakemake merges it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_no_file_is_changed_by_what_goes_over_it(tmp_path):
         ("a: 1\n", ["experiment"], "--config: 'experiment' has no value. Write it like experiment=demo."),
     ],
 )
-def test_a_fault_is_one_line_that_says_what_to_do(tmp_path, content, entries, message):
+def test_a_fault_is_one_line_with_a_remedy(tmp_path, content, entries, message):
     file = tmp_path / "config.yaml"
     if content is not None:
         file.write_text(content)

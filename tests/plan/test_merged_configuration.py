@@ -1,4 +1,4 @@
-"""A complaint about a configuration that was merged from several files names them, and those that hold the key."""
+"""An error in a merged configuration names its files and those that contain the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows from a dataset's modalities before any job: conditions, settings, and refusals (SPEC 13)."""
+"""Conditions, settings and errors that follow from a dataset's modalities (SPEC 13)."""
 
 from __future__ import annotations
 

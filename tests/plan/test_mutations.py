@@ -1,4 +1,4 @@
-"""Configurations that are wrong in a random place: planned without a fault, or refused in one line."""
+"""Randomly mutated configurations are planned without a fault or refused in one line."""
 
 from __future__ import annotations
 

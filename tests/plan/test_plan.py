@@ -1,4 +1,4 @@
-"""The plan: which jobs an experiment has, where their files stand, and what each job's settings say."""
+"""The plan: the jobs of an experiment, their files and their settings."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_every_score_of_the_papers_grid_stands_on_a_training_of_it(make_plan, pa
     assert sorted(men) == sorted(f"{kind}_{level}dB" for kind in ("gaussian", "impulse") for level in FOUR_LEVELS)
 
 
-def test_every_training_leaves_its_model_in_a_place_of_its_own(make_plan):
+def test_every_training_has_its_own_model_path(make_plan):
     plan = make_plan("demo")
     models = [
         plan.model(job.dataset, job.system, job.regime, job.fold, job.corruption and job.corruption.name)
@@ -205,7 +205,7 @@ def test_only_table_4_depends_on_the_uni_modality_benchmark(make_plan):
     assert plan.tables_settings(4) != other.tables_settings(4)
 
 
-def test_0_db_is_made_for_the_datasets_of_the_uni_modality_benchmark_alone(make_plan):
+def test_0_db_is_only_made_for_datasets_of_the_uni_modality_benchmark(make_plan):
     plan = make_plan("demo")
     two = ["gaussian_-10dB", "gaussian_-40dB"]
     assert sorted(plan.corruptions_of("demo_mosei")) == two
@@ -296,7 +296,7 @@ def test_the_form_of_the_invariant_features_decides_the_pretraining(make_plan):
 TRAIN = wildcards(dataset="tiny_mosei", system="nmer", regime="incomplete", corruption="gaussian_-10dB", fold="1")
 
 
-def test_settings_leave_out_what_stands_at_its_default(make_plan):
+def test_settings_omit_defaults(make_plan):
     plan = make_plan("tiny", lambda c: c["training"].update(learning_rate=0.0002, clip_norm=2.0))
     settings = json.loads(plan.training_settings(TRAIN))
     assert settings == {
@@ -343,7 +343,7 @@ def test_a_system_whose_pretraining_has_another_form_of_invariant_features_is_re
         make_plan("tiny", with_invariant_features(**forms))
 
 
-def test_pretraining_is_shorter_unless_told_otherwise(make_plan, tmp_path):
+def test_pretraining_is_shorter_by_default(make_plan, tmp_path):
     stage = wildcards(dataset="tiny_mosei", stage="two_tower", fold="1")
     plan = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(training={}))
     assert json.loads(plan.training_settings(stage))["training"] == {
@@ -491,7 +491,7 @@ def test_memory_is_that_of_the_libraries_and_four_times_the_raw_files_and_grows_
         ({"device": "cpu"}, (0, 0)),
     ],
 )
-def test_small_corpora_are_trained_on_the_cpu_unless_told_otherwise(make_plan, paper_data, compute, expected):
+def test_small_corpora_are_trained_on_the_cpu_by_default(make_plan, paper_data, compute, expected):
     with (paper_data / "mosei_senti_data.pkl").open("ab") as stream:
         stream.truncate(300 * 2**20)  # 314.6 MB
 
@@ -554,7 +554,7 @@ def test_training_curves_are_of_the_mildest_and_the_hardest_level_whatever_their
     assert without.histories("tiny_mosei") == [root / "nmer/incomplete/zero/fold1/history.csv"]
 
 
-def test_a_panel_is_told_what_is_not_at_its_default(make_plan):
+def test_the_settings_of_a_panel_omit_defaults(make_plan):
     w = wildcards(dataset="tiny_mosei", corruption="gaussian_-10dB")
     plain = {"dataset": "tiny_mosei", "noise": "gaussian", "snr_db": -10}
     given = {"samples": 128, "perplexity": 30, "seed": 0}
@@ -588,7 +588,7 @@ def test_the_files_of_any_dataset_that_names_their_addresses_can_be_fetched(make
     assert json.loads(plan.fetch_settings("mosi")) == {"dataset": "mosi", "download": addresses}
 
 
-def test_a_store_is_told_what_its_corpus_is_and_what_the_configuration_says_of_it(make_plan, paper_data):
+def test_settings_of_a_store_describe_its_corpus_and_configuration(make_plan, paper_data):
     plain = json.loads(make_plan().features_settings(wildcards(dataset="tiny_iemocap")))
     described = {"dataset": "tiny_iemocap", "layout": "iemocap_mmin", "paper_name": "IEMOCAP"}
     assert plain == described | {"synthetic": True}
@@ -608,7 +608,7 @@ def test_a_store_is_told_what_its_corpus_is_and_what_the_configuration_says_of_i
     assert corpus == {"dataset": "tiny_iemocap", "layout": "iemocap_mmin", "generate": generate}
 
 
-def test_tables_are_told_what_was_run_and_on_what(make_plan):
+def test_settings_of_tables_contain_the_runs(make_plan):
     plan = make_plan("demo")
     all_three = {"synthetic": True, "modalities": ["a", "v", "l"]}
     shared = {

@@ -1,4 +1,4 @@
-"""The plan of any experiment: each job once, a file and settings of its own, as many as counting by hand gives."""
+"""The plan of any experiment has each job once, with distinct files and settings."""
 
 from __future__ import annotations
 
@@ -291,7 +291,7 @@ def everything(plan: Plan) -> list:
 
 @settings(max_examples=10)
 @given(configurations(), st.integers(0, 2**32))
-def test_the_order_of_the_keys_of_a_configuration_says_nothing(config, seed):
+def test_the_order_of_configuration_keys_does_not_matter(config, seed):
     assert everything(Plan(reordered(config, random.Random(seed)))) == everything(Plan(config))
 
 

@@ -1,4 +1,4 @@
-"""Reference rows in the plan: scored like systems, trained by a job of their own, one training each."""
+"""Reference rows in the plan are scored like systems and trained once, in one job."""
 
 from __future__ import annotations
 
@@ -72,6 +72,6 @@ def test_the_demo_and_mosi_have_both_and_the_paper_neither():
     assert {*OF_SCORES} <= {*experiments["mosi_score"]["systems"]}
 
 
-def test_references_alone_are_refused():
+def test_an_experiment_with_only_references_is_refused():
     with pytest.raises(ConfigError, match=r"experiments\.tiny\.systems: contains only reference rows"):
         make_plan(list(REFERENCES))

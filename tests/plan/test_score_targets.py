@@ -1,4 +1,4 @@
-"""Experiments whose target is a score: what they plan by default, and what ends in one line before any job."""
+"""Experiments with a score target: default plans, and errors before any job."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def test_a_missing_key_is_named(cls, fold):
         cls.from_mapping({"dataset": "iemocap", "regime": "incomplete", "repeats": 3} | fold)
 
 
-def test_only_what_differs_from_the_default_counts_as_changed():
+def test_only_values_other_than_the_default_are_kept():
     assert non_default_training(TrainingSettings(), TrainingSettings()) == {}
     assert non_default_training(TrainingSettings(batch_size=7), TrainingSettings()) == {"batch_size": 7}
     assert non_default_training(TrainingSettings(), PRETRAINING) == {

@@ -1,4 +1,4 @@
-"""Digests of raw files are remembered by size and time, and computed anew when either changes."""
+"""Digests of raw files are remembered by size and time and recomputed when either changes."""
 
 from __future__ import annotations
 

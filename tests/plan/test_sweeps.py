@@ -1,4 +1,4 @@
-"""Sweeps in the plan: one variant per value, a table and a figure, and what is refused."""
+"""Sweeps in the plan: one variant per value, a table and a figure, and refused configurations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A class without utterances where UA needs them is found before anything is stored, not after the training."""
+"""A class without utterances that UA needs is found before anything is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The time that is left is told from jobs alike, and from how many of them ran at once."""
+"""The time left is estimated from similar jobs and their concurrency."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_jobs_at_once_are_counted_while_any_runs_and_pauses_are_not(jobs):
 
 
 @pytest.mark.parametrize("content", [None, "", "s\th:m:s\n", "s\th:m:s\nNA\t-\n", "h:m:s\n0:00:01\n"])
-def test_a_benchmark_that_is_not_whole_tells_nothing(tmp_path, content):
+def test_an_incomplete_benchmark_is_ignored(tmp_path, content):
     if content is not None:
         (tmp_path / "job.tsv").write_text(content)
     assert seconds_of(tmp_path / "job.tsv") is None

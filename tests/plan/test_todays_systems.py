@@ -1,4 +1,4 @@
-"""The experiments with the systems of today: what they train, and where noise flags are given."""
+"""The experiments with recent systems: their trainings and noise flags."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Train once, test everywhere in the plan: trainings, evaluations, paths, settings, and what is refused."""
+"""Train once, test everywhere in the plan: trainings, evaluations, paths, settings and errors."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_every_training_is_tested_at_every_level_and_tables_show_each_at_its_own
     assert plan.corruptions_of(DATASET) == ["gaussian_-10dB", "gaussian_-15.5dB", "gaussian_-20dB"]
 
 
-def test_settings_say_what_a_training_sees():
+def test_settings_contain_the_training_levels():
     plan, own = make_plan(train_at=["mixed", "clean", -20]), make_plan()
     mixed, clean, level = (settings(plan, name) for name in ("mixed", "clean", "gaussian_-20dB"))
     assert mixed["mixed"] == ["gaussian_-10dB", "gaussian_-20dB"]

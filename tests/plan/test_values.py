@@ -1,4 +1,4 @@
-"""Values of a configuration that can be spelt in several ways end in one, and what no key can hold is refused."""
+"""Values of a configuration are normalised, and unsupported values are refused."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ def test_files_that_repeat_nothing_or_are_no_yaml_are_left_to_their_reader(tmp_p
     check_keys(REPOSITORY / "config.yaml")
 
 
-def test_a_user_without_home_is_told_so(config):
+def test_an_unknown_home_folder_is_reported(config):
     config["data"] = "~nobody_of_that_name/x"
     with pytest.raises(ConfigError, match="data: the home folder in '~nobody_of_that_name/x' is unknown"):
         Plan(config)

@@ -1,4 +1,4 @@
-"""Variants of a system in the plan: the same training where nothing differs, their own files where something does."""
+"""Variants of a system in the plan share equal trainings and have their own files otherwise."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folders(plan: Plan, stage: str) -> set[str]:
     return {path.relative_to(place).parts[0] for path in made if path.is_relative_to(place)}
 
 
-def test_a_variant_that_equals_its_kind_is_the_same_training_and_has_scores_of_its_own():
+def test_a_variant_equal_to_its_kind_shares_the_training_but_not_the_scores():
     plain, plan = make_plan({}), make_plan({"nmer_same": {"kind": "nmer", "divergence_weight": 1, "layers": 1}})
     assert plan.trainings() == plain.trainings()
     scored = {path.parts[4] for path in plan.scores()}
@@ -66,7 +66,7 @@ def test_settings_and_teacher_of_a_variant_are_those_of_its_kind_but_for_what_it
 @pytest.mark.parametrize(
     "change", [{"training": {"pretraining": {"dropout": 0.3}}}, {"invariant_features": "sigmoid"}], ids=["keys", "form"]
 )
-def test_a_variant_that_changes_the_pretraining_has_a_teacher_of_its_own(change):
+def test_a_variant_that_changes_the_pretraining_has_its_own_teacher(change):
     plan = make_plan({"other": {"kind": "nmer"} | change})
     assert folders(plan, "teachers") == {"two_tower", "two_tower.other"}
     w = SimpleNamespace(dataset="tiny_iemocap", fold=1, stage="two_tower.other")

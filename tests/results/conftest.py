@@ -1,4 +1,4 @@
-"""Synthetic scores and settings for the tests of results: small, seeded, made here and nowhere else."""
+"""Small seeded scores and settings for the tests of results."""
 
 from __future__ import annotations
 

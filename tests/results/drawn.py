@@ -1,4 +1,4 @@
-"""What a drawn figure shows, measured as a reader would: the size of its page, its texts, the contrast of its ink."""
+"""Measure a drawn figure as a reader sees it: page size, texts, contrast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's tables as they are in ``workflow/reference/``, read without the project's code."""
+"""Read the paper's tables in ``workflow/reference/`` without the project's code."""
 
 from pathlib import Path
 

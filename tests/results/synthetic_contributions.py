@@ -1,4 +1,4 @@
-"""Contributions whose values and variances a test chooses: one repeat of systems that draw nothing at random."""
+"""Contributions with chosen values and variances: one repeat of deterministic systems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random predictions of a run with the scores that scikit-learn gives them, written as the evaluation writes them."""
+"""Write random predictions of a run with their scikit-learn scores, in the format of the evaluation."""
 
 from __future__ import annotations
 

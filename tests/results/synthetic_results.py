@@ -1,4 +1,4 @@
-"""Helpers of these tests that are no fixtures: random scores, and a step's command line run in this process."""
+"""Helpers for these tests: random scores, and running a step in this process."""
 
 from __future__ import annotations
 

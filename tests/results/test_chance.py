@@ -1,4 +1,4 @@
-"""Trainings at chance: what counts as one, and that no table, figure, sentence or status presents one as a result."""
+"""Trainings at chance are detected and marked in tables, figures, sentences and status."""
 
 from __future__ import annotations
 
@@ -387,7 +387,7 @@ def test_comparisons_with_a_system_at_chance_are_marked_and_not_counted(statisti
     assert "3 are not counted because one of the two is at chance" in summary(table, SETTINGS)[0]
 
 
-def test_a_claim_that_rests_on_cells_at_chance_says_so(statistics, trainings, reference, tmp_path):
+def test_a_claim_based_on_cells_at_chance_is_marked(statistics, trainings, reference, tmp_path):
     trainings.to_csv(tmp_path / "chance.csv", index=False)
     claims = tmp_path / "claims.toml"
     claims.write_text(

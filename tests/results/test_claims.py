@@ -1,4 +1,4 @@
-"""The audit of the paper's claims against plain pandas on the paper's tables, and against variances that are chosen."""
+"""Compare the audit of claims with plain pandas on the paper's tables and with known variances."""
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -153,7 +153,7 @@ def test_degradation_is_counted_over_every_system_metric_and_step(reference, by_
         assert row["paper_holds"] == ("holds" if (values > 0).all() else "does not hold")
 
 
-def test_men_is_behind_by_what_plain_pandas_says(reference, by_the_paper):
+def test_the_lag_of_men_equals_plain_pandas(reference, by_the_paper):
     wide = published_table(reference, 2).xs(-40, level="snr_db").xs("WA", level="metric")
     rows = rows_of(by_the_paper, "men_behind_at_40dB").set_index(["dataset", "detail"])
     for place, each in wide.iterrows():

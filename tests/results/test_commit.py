@@ -1,4 +1,4 @@
-"""The commit that a report names is that of the workflow, and says when files differ from it."""
+"""The report names the workflow's commit and marks modified files."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_unmodified_repository_is_named_by_its_commit(repository):
 
 
 @pytest.mark.parametrize("change", ["edited", "staged", "removed"])
-def test_a_modified_repository_says_so(repository, change):
+def test_a_modified_repository_is_marked(repository, change):
     if change == "removed":
         (repository / "code.py").unlink()
     else:
@@ -62,7 +62,7 @@ def test_a_folder_without_git_and_a_repository_without_commits_have_none(tmp_pat
     assert commit_of(tmp_path) == "unknown"
 
 
-def test_a_repository_that_a_hook_names_is_not_taken_for_this_one(repository, tmp_path, monkeypatch):
+def test_a_repository_named_by_a_git_hook_is_ignored(repository, tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
     assert commit_of(tmp_path) == "unknown"

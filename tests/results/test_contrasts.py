@@ -1,4 +1,4 @@
-"""Intervals and tests of sums of scores beside scipy's and statsmodels' where a classical test answers the same."""
+"""Compare intervals and tests of sums of scores with classical tests of scipy and statsmodels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each unit contributes to a score: values are the tables', contributions are derivatives of scikit-learn's."""
+"""Contributions equal derivatives of scikit-learn's scores; values equal those of the tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs and hours per stage, counted in benchmark files made by hand."""
+"""Jobs and hours per stage, counted in hand-written benchmark files."""
 
 from __future__ import annotations
 

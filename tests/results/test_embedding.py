@@ -54,7 +54,7 @@ def test_sequences_are_padded_and_cut():
     assert flat[1].tolist() == [2] * 12
 
 
-def test_the_sample_depends_on_seed_and_dataset_alone():
+def test_the_sample_depends_only_on_seed_and_dataset():
     positions = np.arange(100, 400)
     sample = choose(positions, "iemocap")
     np.testing.assert_array_equal(sample, choose(positions, "iemocap"))

@@ -1,4 +1,4 @@
-"""Two experiments are compared cell by cell, and only where both were scored on the same utterances."""
+"""Two experiments are compared cell by cell, only if both were scored on the same utterances."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_wrong_calls_are_refused_in_one_line(tmp_path, capsys):
     assert "cannot be read as predictions" in failure(capsys, tmp_path, "first", "third")
 
 
-def test_the_report_sets_another_experiment_beside_its_own(tmp_path):
+def test_the_report_compares_another_experiment_with_its_own(tmp_path):
     scores = [write_experiment(tmp_path, name, seed) for seed, name in enumerate(("one", "two"), start=1)]
     settings = {"first": "one", "second": "two", "metrics": ["UA"]}
     files = [tmp_path / name / "scores.csv" for name in ("one", "two")]

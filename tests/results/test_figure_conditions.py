@@ -1,4 +1,4 @@
-"""The heat maps of conditions: the cells of the tables, legible, whatever was run."""
+"""Heat maps of conditions show the cells of the tables and are legible for any experiment."""
 
 import statistics
 from dataclasses import replace
@@ -82,7 +82,7 @@ def test_equal_scores_have_a_shade_too(small_settings, small_scores):
     assert {text for text, _ in cells(figure.axes[0]).values()} == {"0.500\n0.500"}
 
 
-def test_an_experiment_of_unimodal_systems_alone_gets_a_sentence(unimodal_settings, unimodal_scores):
+def test_an_experiment_with_only_unimodal_systems_gets_a_sentence(unimodal_settings, unimodal_scores):
     shown = condition_scores(unimodal_scores, unimodal_settings, "iemocap")
     assert shown.empty
     (text,) = draw_conditions(shown).texts

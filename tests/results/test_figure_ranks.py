@@ -1,4 +1,4 @@
-"""Critical-difference diagrams: which systems a bar joins, and that all of them can be read."""
+"""Critical-difference diagrams join the right systems and are legible."""
 
 import itertools
 from dataclasses import replace
@@ -89,7 +89,7 @@ def test_markers_stand_where_the_ticks_say():
     assert markers["o"] == markers["v"] == pytest.approx((ticks["1"] + ticks["2"]) / 2)
 
 
-def test_a_friedman_test_that_finds_nothing_says_so():
+def test_an_insignificant_friedman_test_is_stated():
     axis = draw_ranks(with_bars(make_ranks(["men", "mctn", "nmer"], [1.8, 2.0, 2.2], 2.34, p=0.213))).axes[0]
     title = "WA: Friedman test over 24 blocks, p = 0.213: no significant difference between the systems"
     assert title in [text.get_text() for text in axis.texts]

@@ -1,4 +1,4 @@
-"""The robustness curves: the cells of Table 2 with their intervals, legible whatever was run."""
+"""Robustness curves show the cells of Table 2 with intervals and are legible for any experiment."""
 
 import json
 from dataclasses import replace

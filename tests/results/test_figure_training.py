@@ -1,4 +1,4 @@
-"""Training curves: means and ranges over runs, read from histories whose folders say what they are of."""
+"""Training curves: means and ranges over runs, read from histories."""
 
 import itertools
 from dataclasses import replace

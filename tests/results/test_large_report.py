@@ -1,4 +1,4 @@
-"""The report of the paper's whole grid, made from random scores: small enough to mail, and usable in a browser."""
+"""The report of the paper's whole grid, from random scores, is small and usable in a browser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The LaTeX tables go through a real TeX engine: they compile, fit the page, and every number stands on it."""
+"""LaTeX tables compile with a real TeX engine, fit the page and contain every number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The printed forms: what they say, what they mark, and that they are well formed."""
+"""Printed tables contain the right texts and marks and are well formed."""
 
 import re
 import subprocess
@@ -108,7 +108,7 @@ def test_table_4_says_the_same_in_all_three_formats(fourth):
     assert parser.count == {"table": 2, "caption": 2, "bare": 0}
 
 
-def test_a_modality_that_was_not_run_at_a_level_is_a_dash_beside_the_papers_value(
+def test_a_modality_that_was_not_run_at_a_level_is_a_dash_with_the_papers_value(
     reference, unimodal_settings, unimodal_scores
 ):
     not_run = (unimodal_scores["system"] == "unimodal_v") & (unimodal_scores["snr_db"] == 0).fillna(False)
@@ -137,7 +137,7 @@ def test_a_cell_that_was_not_run_is_a_dash(reference, small_settings, small_scor
     assert "0.0000" not in to_markdown(printed) + to_latex(printed) + to_html(printed)
 
 
-def test_a_table_without_a_cell_says_so(reference, small_settings, small_scores):
+def test_an_empty_table_has_a_sentence(reference, small_settings, small_scores):
     settings = replace(small_settings, systems=[])
     printed = arrange(5, table_5(small_scores, settings, read_paper(reference, 5)), settings)
     without = arrange(4, table_4(small_scores, small_settings, read_paper(reference, 4)), small_settings)
@@ -146,7 +146,7 @@ def test_a_table_without_a_cell_says_so(reference, small_settings, small_scores)
         assert "Table 4: no cell of this table was run" in render(without)
 
 
-def test_latex_escapes_what_it_must():
+def test_latex_escapes_special_characters():
     assert latex_text("w/o L_inv & 50% −10") == r"w/o $L_{\mathrm{inv}}$ \& 50\% $-$10"
     assert latex_text("my_L_inv") == r"my\_L\_inv", "a name of the user's own is no formula"
     assert latex_text("a\\b{c}~^#$") == r"a\textbackslash{}b\{c\}\textasciitilde{}\textasciicircum{}\#\$"

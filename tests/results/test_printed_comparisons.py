@@ -1,4 +1,4 @@
-"""Comparisons as they are printed: every number where it belongs, bold only what is certain."""
+"""Printed comparisons have every number in its cell and only significant ones in bold."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def table() -> pd.DataFrame:
     return pd.DataFrame(ROWS, columns=columns).assign(reference="nmer").astype({"snr_db": "Int64"})
 
 
-def test_every_comparison_stands_in_its_place(table, small_settings):
+def test_every_comparison_is_in_its_cell(table, small_settings):
     six, none = arrange_comparisons(table, small_settings).grids
     assert [text for text, _span in six.header[0]] == ["Gaussian, −10 dB", "Gaussian, −40 dB", "Impulse, −10 dB"]
     printed = {stub: [(cell.value, cell.best) for cell in cells] for (stub,), cells in six.rows}

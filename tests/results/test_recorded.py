@@ -1,4 +1,4 @@
-"""What a report says of how results were made is what the records beside them say."""
+"""The report states the provenance of results as in their records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report: whole, self-contained, and the same every time."""
+"""The report is complete, self-contained and reproducible."""
 
 import base64
 import gzip
@@ -120,7 +120,7 @@ def test_the_report_is_whole_and_needs_nothing_from_outside(experiment):
     assert all(page.alternatives)
 
 
-def test_the_report_says_what_matters(experiment):
+def test_the_report_contains_its_key_sentences(experiment):
     folder, settings = experiment
     text = render(folder, settings, folder / "report.html")
     assert "Synthetic data." in text

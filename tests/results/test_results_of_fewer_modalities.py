@@ -1,4 +1,4 @@
-"""Tables, statistics and figures of corpora with three, two and one modality beside each other (SPEC 13)."""
+"""Tables, statistics and figures of corpora with three, two and one modality together (SPEC 13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From predicted scores to tables, statistics and figures: lower is better in MAE, and what is undefined says so."""
+"""Predicted scores in tables, statistics and figures: lower MAE is better, undefined values are marked."""
 
 from __future__ import annotations
 
@@ -243,7 +243,7 @@ def simulated_run(random: np.random.Generator, utterances: int, training_sd: flo
 
 @pytest.mark.slow
 @pytest.mark.parametrize("training_sd", [0.05, 0.3])
-def test_intervals_of_scores_hold_the_truth_as_often_as_they_say(training_sd):
+def test_intervals_of_scores_have_nominal_coverage(training_sd):
     many = [simulated_run(np.random.default_rng([9, seed]), 40_000, training_sd) for seed in range(60)]
     names = ("MAE", "Corr", "Acc-7", "F1-non0")
     found = [measure([run]).cells.set_index("metric").loc[list(names), "value"] for run in many]

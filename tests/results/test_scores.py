@@ -44,7 +44,7 @@ def test_a_damaged_file_is_named_in_the_message(tmp_path, content, message):
         read_scores(path)
 
 
-def test_a_percentage_is_not_taken_for_a_fraction(files):
+def test_a_percentage_is_not_read_as_a_fraction(files):
     percent = pd.read_csv(files[0])
     percent.assign(value=percent["value"] * 100).to_csv(files[0], index=False)
     with pytest.raises(DataError, match="fractions"):

@@ -1,4 +1,4 @@
-"""Intervals, tests, ranks and claims keep their promise in simulated experiments whose truth is known (SPEC 16)."""
+"""Intervals, tests, ranks and claims have nominal error rates in simulations with known truth (SPEC 16)."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_few_simulations_of_ranks_and_of_a_true_best_refute_little():
     assert simulation.simulate_best(8, FEW // 4) <= 0.12
 
 
-def test_a_difference_that_is_there_is_found():
+def test_a_real_difference_is_detected():
     setting = simulation.SETTINGS[9]
     found = simulation.simulate(setting, FEW)
     # The same experiments with a lead of twice the half-width.

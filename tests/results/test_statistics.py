@@ -1,4 +1,4 @@
-"""Intervals, comparisons, ranks and confusion counts beside scikit-learn, published examples and plain arithmetic."""
+"""Compare intervals, comparisons, ranks and confusion counts with scikit-learn and published examples."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_with_one_repeat_there_is_neither_interval_nor_test(tmp_path):
     assert found["difference"].notna().all()
 
 
-def test_only_systems_beside_nmer_at_the_same_place_are_compared():
+def test_only_systems_in_the_same_cell_as_nmer_are_compared():
     cells = make_cells({("men", -10): 0.4, ("men", -20): 0.3, ("nmer", -10): 0.5})
     assert list(comparisons(make_contrasts(cells), ["nmer", "men"])["snr_db"]) == [-10]
     assert comparisons(make_contrasts(cells[:2]), ["men"]).empty

@@ -23,7 +23,7 @@ from nmer.results.style import (
 )
 
 
-def test_a_system_looks_the_same_whoever_stands_beside_it():
+def test_the_style_of_a_system_does_not_depend_on_other_systems():
     few, many = system_styles(["nmer", "men"]), system_styles(["men", "mmin", "mine", "yours", "nmer"])
     assert few["nmer"] == many["nmer"]
     assert len({(style.color, style.marker) for style in many.values()}) == len(many)

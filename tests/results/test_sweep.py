@@ -1,4 +1,4 @@
-"""The table of a sweep against scores and histories written by hand."""
+"""The table of a sweep for hand-written scores and histories."""
 
 from __future__ import annotations
 

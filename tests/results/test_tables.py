@@ -1,4 +1,4 @@
-"""Tidy tables against a few independent lines of pandas, and against the paper's numbers."""
+"""Compare tidy tables with independent pandas code and the paper's numbers."""
 
 from dataclasses import replace
 
@@ -179,7 +179,7 @@ def test_a_cell_of_table_4_that_was_not_run_is_empty_and_never_zero(reference, u
     assert "mosi" not in set(table["dataset"]), "neither run nor of_paper"
 
 
-def test_a_single_modality_has_a_table_4_of_its_own(reference, unimodal_settings, unimodal_scores):
+def test_a_single_modality_has_its_own_table_4(reference, unimodal_settings, unimodal_scores):
     settings = replace(unimodal_settings, systems=["unimodal_v"])
     table = table_4(unimodal_scores, settings, read_paper(reference, 4))
     assert set(table["system"]) == {"unimodal_v"}

@@ -1,4 +1,4 @@
-"""Names are text on their whole way: through tables and their readers, Markdown, LaTeX and figures."""
+"""Names stay text in tables and their readers, Markdown, LaTeX and figures."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_names_are_escaped_in_html(name):
     assert name not in to_html(printed(name))
 
 
-def test_latex_says_what_other_scripts_need():
+def test_latex_names_the_engine_for_other_scripts():
     assert "XeLaTeX" not in to_latex(printed("fröhlich “–”"))
     assert to_latex(printed("高兴")).splitlines()[1].startswith("% needs XeLaTeX or LuaLaTeX")
     assert latex_text("50 % & more_of#it") == r"50 \% \& more\_of\#it"

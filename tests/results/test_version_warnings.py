@@ -1,4 +1,4 @@
-"""Results of several versions of the libraries are warned of; those of one are not."""
+"""Results of several library versions cause a warning, those of one do not."""
 
 from __future__ import annotations
 

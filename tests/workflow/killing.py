@@ -1,4 +1,4 @@
-"""Kills a running workflow as a crash would, and tells what is left of it."""
+"""Kill a running workflow as a crash would, and inspect what is left."""
 
 from __future__ import annotations
 

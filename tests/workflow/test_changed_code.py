@@ -1,4 +1,4 @@
-"""Code that changes while the workflow runs: jobs refuse, and what is there in the end is of one version."""
+"""Code that changes while the workflow runs: jobs refuse, and all results have one version."""
 
 from __future__ import annotations
 

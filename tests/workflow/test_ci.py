@@ -1,4 +1,4 @@
-"""Continuous integration fails where a part of it fails or is not run."""
+"""Continuous integration fails if a part of it fails or is not run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every snakemake command of the README and the pages is planned as it is written, beside corpora made up for it."""
+"""Every snakemake command of the README and the pages can be planned as written."""
 
 from __future__ import annotations
 

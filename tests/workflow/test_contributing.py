@@ -1,4 +1,4 @@
-"""What contributors rely on: hooks, a complete `make help`, one version, a changelog, the catalog's file."""
+"""Files for contributors: hooks, `make help`, version, changelog, catalogue."""
 
 from __future__ import annotations
 

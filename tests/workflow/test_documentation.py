@@ -1,4 +1,4 @@
-"""The documentation says what is true: its links, commands, keys, defaults and examples are compared with the code."""
+"""Links, commands, keys, defaults and examples of the documentation agree with the code."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_a_page_opens_with_a_sentence_on_what_it_is_for(path):
     assert re.match(r"[A-Z*`]", opening)
 
 
-def test_the_readme_says_truly_what_exists_and_what_does_not():
+def test_the_readme_states_correctly_what_exists():
     status = {row[0]: [set(re.findall(r"`(\w+)`", cell)) for cell in row[1:]] for row in table_rows(README.read_text())}
     reported = {name for name in systems.shipped() if regimes(systems.declaration(name))} | set(REFERENCES)
     assert status["systems"][0] == reported

@@ -118,7 +118,7 @@ def test_a_dry_run_writes_no_result(tmp_path, run):
 
 
 @pytest.mark.parametrize("run", [snakefile, module], ids=lambda function: function.__name__)
-def test_a_training_writes_into_the_folder_alone(tmp_path, run):
+def test_a_training_writes_only_into_its_folder(tmp_path, run):
     before = set(REPOSITORY.glob("results/small*"))
     run(tmp_path, "--quiet", "rules", "--", HISTORY)
     assert (tmp_path / HISTORY).read_text().count("\n") == 3

@@ -1,4 +1,4 @@
-"""The environments agree with each other and hold what the code imports."""
+"""The environments agree with each other and contain all imports."""
 
 from __future__ import annotations
 

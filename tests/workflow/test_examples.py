@@ -1,4 +1,4 @@
-"""The shipped example of a user's own system: it learns, runs from its file to every result, and reruns alone."""
+"""The example of a user-defined system learns, gives every result, and reruns separately."""
 
 from __future__ import annotations
 

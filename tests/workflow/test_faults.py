@@ -1,4 +1,4 @@
-"""Faults of the machine: what the user is told, and that a plain rerun afterwards ends in the right results."""
+"""Machine faults are reported, and a plain rerun gives the right results."""
 
 from __future__ import annotations
 

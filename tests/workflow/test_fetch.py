@@ -1,4 +1,4 @@
-"""`snakemake fetch_<dataset>` from a server on loopback: resumed, checked, told; and what the configuration refuses."""
+"""`snakemake fetch_<dataset>` from a local server: resuming, checks, messages and refused configurations."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def test_a_synthetic_corpus_has_nothing_to_fetch():
 
 
 @pytest.mark.parametrize(("data", "told"), [("data", ""), ("/my corpora", " data='/my corpora'")])
-def test_a_missing_corpus_that_can_be_fetched_says_how(data, told, tmp_path, monkeypatch):
+def test_the_message_on_a_missing_corpus_shows_how_to_fetch_it(data, told, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as raised:
         check_config(with_download({"url": "https://example.org/a"}, experiment="mosi", data=data))

@@ -1,4 +1,4 @@
-"""Rerunning only what changed: edits, and the exact jobs that each of them makes due."""
+"""Edits, and the exact jobs that each of them makes due."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ def test_one_systems_edit_leaves_the_others_alone(finished_workflow):
     assert len(due["evaluate"]) == 4
 
 
-def test_a_change_of_the_papers_table_remakes_that_table_alone(finished_workflow):
+def test_a_change_of_a_paper_table_remakes_only_that_table(finished_workflow):
     with finished_workflow.edited("workflow/reference/paper_table5.csv", "0.6496", "0.6497"):
         assert finished_workflow.due()["scores_table"] == {("5",)}
 

@@ -1,4 +1,4 @@
-"""Anything may be killed at any time: what is run again afterwards ends in the results of an undisturbed run."""
+"""After a kill at any time, a rerun gives the results of an undisturbed run."""
 
 from __future__ import annotations
 

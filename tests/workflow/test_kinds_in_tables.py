@@ -1,4 +1,4 @@
-"""Noise kinds without an SNR, a kind under a name of its own, and fresh training draws, from config to report."""
+"""Noise kinds without an SNR, a renamed kind, and fresh training draws, from config to report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mutated configurations as a user would give them: planned by Snakemake, or refused in one line."""
+"""Mutated configurations are planned by Snakemake or refused in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page docs/own_corpus.md: its commands, its lines and its code work as they are written."""
+"""The commands, configuration and code of docs/own_corpus.md work as written."""
 
 from __future__ import annotations
 

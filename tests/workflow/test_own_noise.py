@@ -1,4 +1,4 @@
-"""The shipped example of a user's own noise kind: it draws what its page says, and adds its own jobs to the plan."""
+"""The example of a user-defined noise kind draws as documented and adds its jobs to the plan."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_burst_hits_all_dimensions_for_its_length():
         assert (np.diff(edges) % 4 == 0).all()
 
 
-def test_the_noise_depends_on_its_names_alone():
+def test_the_noise_depends_only_on_its_names():
     first = source().eps("utterance", "a", (30, 4))
     assert np.array_equal(source().eps("utterance", "a", (30, 4)), first)
     assert not np.array_equal(source().eps("another", "a", (30, 4)), first)

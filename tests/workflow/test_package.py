@@ -1,4 +1,4 @@
-"""The wheel: what is in it, and that it works without the repository."""
+"""The wheel contains the package and works without the repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The workflow end to end on the `tiny` experiment: what it makes, twice the same, traceable to predictions."""
+"""The workflow end to end on the `tiny` experiment: outputs are reproducible and traceable to predictions."""
 
 from __future__ import annotations
 

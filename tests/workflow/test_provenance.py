@@ -1,4 +1,4 @@
-"""Results without Snakemake's records: what made them is known from the records beside them."""
+"""Results without Snakemake's records are checked by the records next to them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def append(path: Path) -> None:
     path.write_bytes(path.read_bytes() + b"\n")
 
 
-def test_a_run_says_at_its_start_that_provenance_is_missing_and_trusts_records_that_agree(shared):
+def test_a_run_reports_missing_provenance_and_trusts_matching_records(shared):
     finished = shared.snakemake()
     assert finished.returncode == 0
     assert "Nothing to be done" in said(finished)

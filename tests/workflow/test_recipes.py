@@ -1,4 +1,4 @@
-"""Every recipe of docs/recipes.md does what its heading says: its lines are laid over the page's start and planned."""
+"""Every recipe of docs/recipes.md plans what its heading promises."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_one_systems_learning_rate_leaves_the_others_alone(planned):
     assert own == expected | {"training": expected["training"] | {"learning_rate": 0.0005}}
 
 
-def test_fold_3_alone_is_trained(planned):
+def test_only_fold_3_is_trained(planned):
     assert {training.fold for training in planned("Only fold 3").trainings()} == {3}
 
 

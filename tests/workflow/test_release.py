@@ -1,4 +1,4 @@
-"""What is run elsewhere: continuous integration on GitHub, the container, a release. Their parts exist and agree."""
+"""The parts of continuous integration, container and release exist and agree."""
 
 from __future__ import annotations
 

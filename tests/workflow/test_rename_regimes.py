@@ -1,4 +1,4 @@
-"""Results with the former names of the regimes, as a user has them after an update."""
+"""Results with the former names of the regimes, as after an update."""
 
 from __future__ import annotations
 

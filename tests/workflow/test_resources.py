@@ -1,4 +1,4 @@
-"""What every rule asks for, as a scheduler is told: memory and time that grow with attempts, GPUs, threads."""
+"""Resources of every rule: memory and time that grow with attempts, GPUs, threads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of rounding changes every weight by one rounding and counts what training makes of it."""
+"""The benchmark of rounding changes every weight by one rounding and measures the effect on training."""
 
 from __future__ import annotations
 

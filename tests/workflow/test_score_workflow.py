@@ -1,4 +1,4 @@
-"""An experiment whose target is a score, from a user's file to the report, and refusals before any job."""
+"""An experiment with a score target, from the corpus to the report, and errors before any job."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def run(workflow: Workflow, *arguments: str, experiment: str = "opinions", **con
 
 
 @pytest.mark.slow
-def test_a_corpus_of_scores_goes_to_the_report_and_is_learnt(workflow):
+def test_a_corpus_of_scores_is_learnt_and_reported(workflow):
     finished = run(workflow)
     assert finished.returncode == 0, finished.stdout + finished.stderr
     root = workflow.folder / "results" / "opinions"

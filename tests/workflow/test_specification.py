@@ -1,4 +1,4 @@
-"""Every section of the specification that the code or a page cites is there."""
+"""Every section of the specification that the code or a page cites exists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of an unfinished experiment, and a report of what there is of it, beside Snakemake and not through it."""
+"""Status and partial report of an unfinished experiment, independent of Snakemake."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_every_job_leaves_the_output_and_the_benchmark_that_it_is_told_by(finish
     assert sorted(job.benchmark for job in all_jobs) == sorted(Path("results/benchmarks").rglob("*.tsv"))
 
 
-def test_a_finished_experiment_is_said_to_be_finished(finished_workflow):
+def test_a_finished_experiment_is_reported_as_finished(finished_workflow):
     told = call(finished_workflow.folder, "status.py", *TINY)
     assert told.returncode == 0, told.stderr
     assert counts(told.stdout)["all"] == (43, 43)
@@ -148,7 +148,7 @@ def test_a_partial_report_touches_nothing_but_its_own_folder(partial):
     assert not [path for path in added if path.suffix == ".tmp"]
 
 
-def test_a_partial_report_shows_what_there_is_and_says_what_is_missing(partial):
+def test_a_partial_report_shows_existing_results_and_lists_missing_ones(partial):
     added, page = partial
     text = page.read_text()
     assert "<strong>Partial report.</strong> 30 of 43 jobs had finished" in text
@@ -179,7 +179,7 @@ def test_the_cells_of_a_partial_report_are_those_of_the_whole_one_or_dashes(part
     assert "–" in page.read_text()
 
 
-def test_snakemake_goes_on_beside_a_partial_report(partial, unfinished):
+def test_snakemake_continues_during_a_partial_report(partial, unfinished):
     due = unfinished.due()
     assert due["train"] == {("tiny_mosei", "nmer", "incomplete", "gaussian_-10dB", "1")}
     assert set(due["evaluate"]) == {

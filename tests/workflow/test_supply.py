@@ -1,4 +1,4 @@
-"""Nothing is fetched at run time but by the rules that fetch, and nothing made says where or by whom it was made."""
+"""Only fetch rules use the network, and outputs reveal neither user nor machine."""
 
 from __future__ import annotations
 

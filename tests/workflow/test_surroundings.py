@@ -1,4 +1,4 @@
-"""Where people run it: notebooks, other locales, folders and names full of characters that a shell reads."""
+"""The workflow runs in notebooks, other locales, and folders with special characters."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_a_key_that_is_given_twice_is_refused(fresh_workflow):
     assert "the key 'compute' is given twice. Keep one of them." in said(finished)
 
 
-def test_a_failure_is_told_in_one_line_however_quiet_snakemake_is(tmp_path):
+def test_a_failure_is_reported_in_one_line_even_in_quiet_mode(tmp_path):
     workflow = Workflow(tmp_path / "nmer")
     corpus = tmp_path / "data" / "cmu_mosi" / "mosi_senti_data.pkl"
     corpus.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Large files that may go once nothing needs them: the disk is bounded, and no result changes."""
+"""Temporary large files bound the disk use and change no result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A copy of the repository, to be run as a user would run it, and ways to ask what would run again."""
+"""A copy of the repository to run as a user would, and to list due jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-# Hands the configuration over to the plan, where every decision is made and tested.
+# Passes the configuration to the plan, which makes every decision and is tested.
 import os
 import sys
 import time
@@ -26,7 +26,7 @@ from nmer.plan.values import check_keys
 try:
     for file in workflow.configfiles:
         check_keys(Path(file))
-    # A module is handed a configuration in the place of the files.
+    # A Snakemake module receives a configuration instead of files.
     whole = merge(read_config([HOME / "config.yaml"], []), config)
     plan = Plan(whole, workflow.config_settings.config)
     plan.check_compared()
@@ -38,7 +38,7 @@ except ConfigError as error:
 except (NmerError, OSError) as error:
     raise WorkflowError(sentence(error)) from None
 
-# A step finds its modules beside it, and writes text as UTF-8, whatever the shell or a notebook has set.
+# Steps find their modules next to them and write text as UTF-8, regardless of the environment.
 for name in ("PYTHONSAFEPATH", "PYTHONIOENCODING"):
     os.environ.pop(name, None)
 # Steps are called as `python ...`: they must find the interpreter that runs Snakemake, activated or not.
@@ -47,11 +47,11 @@ os.environ.update(
     NMER_HOME=str(HOME),
     PYTHONUTF8="1",
     MPLBACKEND="agg",
-    # Results are renamed into place when they are whole, so a file system without locks will do.
+    # Results are renamed into place when complete, so HDF5 needs no file locks.
     HDF5_USE_FILE_LOCKING=os.environ.get("HDF5_USE_FILE_LOCKING", "BEST_EFFORT"),
-    # And they shall end when it dies, as orphans would write where the next call writes.
+    # Steps exit with Snakemake; orphans would overwrite the next run's files.
     NMER_OWNER=ending.owner(),
-    # Idle threads sleep instead of spinning beside the neighbour's work.
+    # Idle threads sleep instead of spinning while other jobs compute.
     OMP_WAIT_POLICY="passive",
 )
 
@@ -78,20 +78,20 @@ light = {
 }
 
 
-# The weights of runs stay on disk, or go once they are evaluated (config key training.keep_models).
+# The weights of runs are kept, or removed once they are evaluated (config key training.keep_models).
 kept = str if plan.keeps_models else temp
-# So do noisy embeddings (config key noise.keep), once nothing is left that reads them.
+# Noisy embeddings likewise (config key noise.keep), after the last job that reads them.
 kept_noise = str if plan.keeps_noise else temp
 
 
-# What a run was planned with, for its jobs on other machines: they read the workflow again, maybe after an edit.
+# The code of the plan, for jobs on other machines, which read the workflow again, possibly after an edit.
 planned_codes = Path(".snakemake/nmer_codes.json")
 if workflow.remote_exec and planned_codes.exists():
     plan.codes |= read_json(planned_codes)
 
 
 class SnakemakeMetadata:
-    """The records in .snakemake/ as the plan asks for them."""
+    """Access to the records in .snakemake/ for the plan."""
 
     def __init__(self):
         self.records = FilePersistence(path=Path(".snakemake"))
@@ -113,8 +113,8 @@ class SnakemakeMetadata:
             self.records._delete_record(output)
 
 
-# Results whose records in .snakemake/ are gone are compared with the records beside them, so that changed settings and
-# code are noticed wherever results have come from. Jobs look at nothing but their own files.
+# Results without records in .snakemake/ are compared with the records next to them, so that changed settings and code
+# are detected in copied results. Jobs only read their own files.
 if workflow.exec_mode == ExecMode.DEFAULT and Path("results").exists():
     for line in outdated.update(plan, SnakemakeMetadata()):
         logger.warning(line)
@@ -125,8 +125,8 @@ onstart:
     if "gpu" in granted and granted["gpu"].value:
         for note in plan.device_notes():
             print(note, file=sys.stderr)
-    # Snakemake looks for jobs that are ready when one has finished, and a second after every look because of its limit of
-    # 100 jobs a second; so each finished job adds another look a second, at all files of all jobs that wait.
+    # Snakemake searches for ready jobs when a job finishes and, because of its limit of 100 jobs per second, again one
+    # second after every search. So each finished job adds a search per second over all files of all waiting jobs.
     limit = workflow.scheduling_settings.max_jobs_per_timespan
     by_default = limit and (limit.max_jobs, limit.timespan) == (100, 1)
     if by_default:
@@ -134,7 +134,7 @@ onstart:
 
 
 onerror:
-    # Snakemake shows the logs of failed jobs, but not with `--quiet rules`.
+    # Snakemake prints the logs of failed jobs, but not with `--quiet rules`.
     if {Quietness.RULES, Quietness.ALL} & set(workflow.output_settings.quiet or ()):
         for reason in reasons(Path("results/logs"), since=started):
             print(reason, file=sys.stderr)

@@ -1,5 +1,5 @@
-# Evaluation: every trained system under the incomplete conditions, all noisy and all clean; one tidy table of scores,
-# and what can be said from them: trainings at chance, intervals, comparisons, ranks.
+# Evaluation: score every trained system under the incomplete conditions, all noisy and all clean; collect the scores in
+# one tidy table; find trainings at chance; compute intervals, comparisons and ranks.
 
 
 rule evaluate:
@@ -81,7 +81,7 @@ use rule evaluate as evaluate_elsewhere with:
         system=plan.named(plan.trained_systems),
 
 
-# Reference rows train and test in one job of seconds, on the CPU.
+# Reference rows are trained and tested in one job, which takes seconds on a CPU.
 rule fit_reference:
     input:
         features=ancient("results/features/{dataset}.h5"),

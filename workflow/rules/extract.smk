@@ -1,5 +1,5 @@
-# Extraction: raw media become features, one job per modality and chunk of utterances, which are joined into one corpus.
-# A chunk's job reads the list of utterances itself: depending on the file of all would make every chunk due with it.
+# Extraction: extract features from raw media, one job per modality and chunk of utterances, and join them to one corpus.
+# A chunk's job lists the utterances itself: with the list as an input, any change of it would make every chunk due.
 
 
 wildcard_constraints:
@@ -100,7 +100,7 @@ rule extract:
         """
 
 
-# A rule per dataset, for each has as many files of modalities as it has modalities.
+# A rule per dataset, because the number of output files is that of its modalities.
 for joined in map(plan.wildcards_of, plan.raw_datasets):
 
     rule:

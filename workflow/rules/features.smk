@@ -1,4 +1,4 @@
-# Features: raw files, the user's or generated, become one validated feature store per dataset.
+# Features: convert raw files, supplied or generated, to one validated feature store per dataset.
 
 
 rule generate_corpus:

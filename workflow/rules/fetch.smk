@@ -1,6 +1,6 @@
-# Fetching: `snakemake fetch_<dataset>`, for every dataset whose configuration says where its files come from.
-# The files are no declared outputs: Snakemake deletes outputs of a failed job, and what has arrived of a file with them.
-# A step in a terminal shows its progress there, so it writes the log itself.
+# Fetching: `snakemake fetch_<dataset>`, for every dataset with `download` in its configuration.
+# The files are not declared as outputs, because Snakemake deletes outputs of a failed job, including partial downloads.
+# The step shows progress in the terminal, so it writes the log itself.
 
 for fetched in plan.downloads:
 

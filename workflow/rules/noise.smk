@@ -1,4 +1,4 @@
-# Noise: the level of every modality is calibrated to a target SNR, and noisy embeddings are made once for all folds.
+# Noise: calibrate every modality to a target SNR, and make the noisy embeddings that all folds share.
 
 
 rule calibrate:

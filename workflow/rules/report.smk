@@ -1,4 +1,4 @@
-# Report: tables in the paper's arrangement, figures with their data, and one page that shows them all.
+# Report: make tables in the paper's arrangement, figures with their data, and one page that contains them.
 
 
 rule sizes_table:

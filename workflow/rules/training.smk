@@ -1,9 +1,9 @@
-# Training: stage-A teachers on clean data, then every system, per fold, all repeats of a job together.
-# They go first, for most of the time is theirs: figures fill the gaps.
-# Large files are tracked by the digests beside them, so that a touched or remade equal file retrains nothing.
+# Training: stage-A teachers on clean data, then every system; one job per fold trains all repeats.
+# These jobs have priority because they take most of the time; figures fill the gaps.
+# Large files are tracked by their digest files, so that a touched or equal remade file retrains nothing.
 
 
-# A system in a user's own file is tried on random batches before anything is trained for hours.
+# A user-defined system is tested on random batches before it is trained.
 rule check_system:
     output:
         "results/{experiment}/checks/{system}.txt",
@@ -82,7 +82,7 @@ rule train:
         """
 
 
-# Tested at other levels than its own: trained at a level, on a mixture of levels, or with no noise (SPEC 15).
+# Trainings that are tested at several levels: trained at one level, on mixed levels, or without noise (SPEC 15).
 use rule train as train_elsewhere with:
     input:
         check=lambda w: plan.check(w),
@@ -104,7 +104,7 @@ use rule train as train_elsewhere with:
         "results/benchmarks/{experiment}/runs/{dataset}/{system}/{regime}/trained_{trained}/fold{fold}.tsv"
 
 
-# On clean data alone, without a teacher.
+# Trained on clean data, without a teacher.
 use rule train as pretrain with:
     input:
         check=lambda w: plan.check(w),

@@ -1,1 +1,1 @@
-"""The command ``nmer``: thin covers of the workflow's steps and of the library, one module a sub-command or two."""
+"""The command ``nmer``: thin wrappers of the workflow's steps and of the library, a module per one or two commands."""

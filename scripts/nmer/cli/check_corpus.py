@@ -1,4 +1,4 @@
-"""``nmer check-corpus``: a corpus read and checked as the workflow does, without the workflow."""
+"""``nmer check-corpus``: read and check a corpus as the workflow does."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ EXAMPLES = {
 
 def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
     """Source, layout, settings."""
-    parser.add_argument("source", type=Path, help="the corpus: a folder or a file, as its layout says")
-    parser.add_argument("--layout", required=True, help="how the corpus is laid out (docs/data.md)")
+    parser.add_argument("source", type=Path, help="the corpus, a folder or a file as its layout requires")
+    parser.add_argument("--layout", required=True, help="layout of the corpus (docs/data.md)")
     parser.add_argument("--dataset", default="own", help="its name (default own)")
-    parser.add_argument("--settings", default="{}", help="JSON: further keys of the dataset in the configuration")
+    parser.add_argument("--settings", default="{}", help="JSON: other keys of the dataset in the configuration")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Print what was read; the first thing that is wrong ends the program."""
+    """Print a summary of the corpus. Raises an error for the first fault."""
     from nmer import command
     from nmer.corpora.corpus import CorpusSettings, read_corpus
     from nmer.corpora.registry import source_files

@@ -1,4 +1,4 @@
-"""``nmer check-system``: a system tried on random batches, in seconds, before it is trained for hours."""
+"""``nmer check-system``: test a system on random batches, in seconds, before it is trained."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ EXAMPLES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
-    """System, its options, the shape of the data."""
+    """Add the arguments for the system, its options and the shape of the data."""
     parser.add_argument("system", help="name of the system")
-    parser.add_argument("--file", type=Path, help="Python file of a system of your own; it is executed")
+    parser.add_argument("--file", type=Path, help="Python file of a user-defined system; it is executed")
     parser.add_argument("--options", default="{}", help="JSON: options of the system")
     parser.add_argument("--dims", help="JSON: width of each modality of the corpus")
-    parser.add_argument("--target", default="classes", choices=("classes", "score"), help="what it is to predict")
+    parser.add_argument("--target", default="classes", choices=("classes", "score"), help="what the system predicts")
     parser.add_argument("--classes", type=int, default=4, help="number of classes (default 4)")
 
 
@@ -37,11 +37,11 @@ def run(arguments: argparse.Namespace) -> None:
     dims = command.settings(arguments.dims, "--dims") if arguments.dims else DIMS
     if not dims or set(dims) - set(MODALITIES) or not all(type(dim) is int and dim > 0 for dim in dims.values()):
         raise ConfigError(
-            '--dims: give modalities, of a, v and l, each a width of at least 1, e.g. \'{"a": 12, "v": 10, "l": 14}\'.'
+            '--dims: map each modality (a, v, l) to a width of at least 1, e.g. \'{"a": 12, "v": 10, "l": 14}\'.'
         )
     dims = {modality: dims[modality] for modality in modality_set(dims)}
     if arguments.classes < 2:
-        raise ConfigError("--classes: a system tells at least 2 classes apart.")
+        raise ConfigError("--classes: must be at least 2.")
     file = str(arguments.file) if arguments.file else None
     refuse_reserved(systems.declaration(arguments.system, file), OWN_KEYS)
     options = command.settings(arguments.options, "--options")

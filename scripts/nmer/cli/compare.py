@@ -1,4 +1,4 @@
-"""``nmer compare``: two finished experiments side by side, as Markdown and CSV."""
+"""``nmer compare``: compare two finished experiments, as Markdown and CSV."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ EXAMPLES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser, _name: str = "compare") -> None:
-    """Both experiments, where they are, what to write."""
+    """Add the arguments for both experiments, their folder and the outputs."""
     parser.add_argument("first", help="name of an experiment whose scores are complete")
     parser.add_argument("second", help="name of the experiment to compare with it")
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of results (default results)")
-    parser.add_argument("--metrics", nargs="+", help="metrics to print (default WA UA, of scores MAE Corr)")
-    parser.add_argument("--csv", type=Path, help="CSV to write: every condition and metric, one row each")
+    parser.add_argument("--metrics", nargs="+", help="metrics to print (default WA UA, or MAE Corr for scores)")
+    parser.add_argument("--csv", type=Path, help="CSV to write, with a row per condition and metric")
     parser.add_argument("--markdown", type=Path, help="file for the Markdown table (default: print it)")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Compare; write what was asked for, print the rest."""
+    """Compare the experiments; write the requested files, and print the table unless it is written."""
     from nmer.results.experiments import compare_experiments, to_markdown
 
     for path, option in ((arguments.csv, "--csv"), (arguments.markdown, "--markdown")):

@@ -1,5 +1,5 @@
 # PYTHON_ARGCOMPLETE_OK
-"""NMER: multimodal emotion recognition under noise, from features to tables, trained systems and noise on their own."""
+"""NMER: multimodal emotion recognition under noise. Runs the workflow, and its noise and trained systems separately."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from nmer import command
 
 SUBCOMMANDS = {
     "run": ("workflow", "run an experiment of the workflow with Snakemake"),
-    "status": ("workflow", "say how far an experiment is"),
+    "status": ("workflow", "show progress and the estimated time left"),
     "report": ("workflow", "render the report of an unfinished experiment"),
     "compare": ("compare", "compare the scores of two finished experiments"),
-    "noise": ("noise", "add noise at a given SNR to features of your own"),
+    "noise": ("noise", "add noise at a given SNR to custom features"),
     "predict": ("predict", "apply a trained system to new features"),
-    "check-corpus": ("check_corpus", "read a corpus as the workflow would, and say what is wrong with it"),
-    "check-system": ("check_system", "try a system on random batches, in seconds"),
+    "check-corpus": ("check_corpus", "read a corpus as the workflow would and report faults"),
+    "check-system": ("check_system", "test a system on random batches, in seconds"),
 }
-"""Sub-command -> module of this package, one line of help. What a command computes with is imported when it runs."""
+"""Sub-command -> module of this package, one line of help. A command imports its libraries when it runs."""
 
 
 def main() -> None:
-    """Parse, run; a user's error is one line and exit status 1, wrong usage exit status 2."""
+    """Parse and run; a user's error prints one line with exit status 1, wrong usage has exit status 2."""
     command.run(_run)
 
 
@@ -49,7 +49,7 @@ def _run() -> None:
         )
         loaded.add_arguments(own, name)
         own.set_defaults(run=loaded.run)
-    argcomplete.autocomplete(parser)  # answers the shell, where it asks (docs/command.md)
+    argcomplete.autocomplete(parser)  # answers completion requests of the shell (docs/command.md)
     given = sys.argv[1:]
     end = given.index("--") if "--" in given else len(given)
     arguments = parser.parse_args(given[:end])

@@ -1,4 +1,4 @@
-"""``nmer noise``: what ``scripts/add_noise.py`` does."""
+"""``nmer noise``: add noise to custom features, like ``scripts/add_noise.py``."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ EXAMPLES = {
 
 
 def add_arguments(parser: argparse.ArgumentParser, _name: str = "noise") -> None:
-    """Input, output, and everything that decides about the noise."""
+    """Add the arguments for input, output and noise."""
     parser.add_argument("--input", required=True, type=Path, help="features: a .npy file, or with --layout a corpus")
     parser.add_argument(
         "--output", required=True, type=Path, help="noisy features to write: .npy, or with --layout .h5"
     )
     parser.add_argument("--noise", default="gaussian", help="noise kind (default gaussian)")
     parser.add_argument("--options", default="{}", help="options of the kind, as JSON")
-    parser.add_argument("--file", help="Python file of your own noise kind")
-    parser.add_argument("--snr-db", type=_decibels, help="target SNR in dB; none for a kind without an SNR")
+    parser.add_argument("--file", help="Python file of a user-defined noise kind")
+    parser.add_argument("--snr-db", type=_decibels, help="target SNR in dB; omit for a kind without an SNR")
     parser.add_argument("--seed", type=int, default=0, help="seed of the noise (default 0)")
     parser.add_argument("--dataset", default="own", help="name of the dataset, part of the noise's key (default own)")
     parser.add_argument("--mode", default="integer_T", help="integer_T (the paper's) or exact_abar")
     parser.add_argument("--match", default="nominal", help="nominal (the paper's) or effective")
     parser.add_argument("--schedule", default="{}", help="JSON: beta_start, beta_end, shape, chain")
-    parser.add_argument("--modality", choices=MODALITIES, help="of a .npy file: a, v or l")
-    parser.add_argument("--ids", type=Path, help="of a .npy file: one utterance id a line")
-    parser.add_argument("--standardise", action="store_true", help="of a .npy file: noise in units of the spread")
+    parser.add_argument("--modality", choices=MODALITIES, help="for a .npy file: a, v or l")
+    parser.add_argument("--ids", type=Path, help="for a .npy file: one utterance id per line")
+    parser.add_argument("--standardise", action="store_true", help="for a .npy file: noise in standardised units")
     parser.add_argument("--layout", help="layout of a corpus")
-    parser.add_argument("--layout-settings", default="{}", help="JSON: further settings of the dataset (docs/data.md)")
+    parser.add_argument("--layout-settings", default="{}", help="JSON: other settings of the dataset (docs/data.md)")
 
 
 def _decibels(text: str) -> float:
-    """An SNR as it is spelt in names. Raises ArgumentTypeError for what is no finite number."""
+    """Parse an SNR as spelt in names. Raises ArgumentTypeError unless it is a finite number."""
     try:
         value = float(text)
     except ValueError:
@@ -51,7 +51,7 @@ def _decibels(text: str) -> float:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Corrupt, print the calibration."""
+    """Corrupt the features and print the calibration."""
     from nmer.noisy_embeddings.user_features import corrupt
 
     check_output(arguments.output, "--output", *filter(None, (arguments.input, arguments.ids)))

@@ -1,4 +1,4 @@
-"""``nmer predict``: classes or scores that a trained system predicts for features that the workflow has not seen."""
+"""``nmer predict``: apply a trained system to new features."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
-    """Model, features, what to write."""
+    """Add the arguments for model, features and output."""
     parser.add_argument("--model", required=True, type=Path, help="model.safetensors of a finished training")
     parser.add_argument("--features", required=True, type=Path, help="HDF5 file, or folder of .npy files")
     parser.add_argument("--out", required=True, type=Path, help="CSV to write")
-    parser.add_argument("--repeats", nargs="+", type=int, help="which of the model's repeats (default: all)")
+    parser.add_argument("--repeats", nargs="+", type=int, help="repeats of the model to use (default: all)")
     parser.add_argument("--split", help="only the utterances of a split of a feature store: train, val or test")
     parser.add_argument("--fold", type=int, default=1, help="fold of that split (default 1)")
-    parser.add_argument("--file", type=Path, help="Python file of a system of your own; it is executed")
+    parser.add_argument("--file", type=Path, help="Python file of a user-defined system; it is executed")
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Read, predict, write one row for each utterance and repeat."""
+    """Predict, and write one row per utterance and repeat."""
     import pandas as pd
     import torch
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     first = load_trained(arguments.model, min(arguments.repeats or [1]), arguments.file)
     repeats = arguments.repeats or list(range(1, int(first.settings.get("repeats", 1)) + 1))
     if len(set(repeats)) < len(repeats):
-        raise ConfigError("--repeats: the same repeat stands there twice. Name each once.")
+        raise ConfigError("--repeats: a repeat is listed twice. List each once.")
     found = read_new_features(arguments.features, first.system.modalities, arguments.split, arguments.fold)
     parts = []
     for repeat in repeats:

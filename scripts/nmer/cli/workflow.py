@@ -1,4 +1,4 @@
-"""``nmer run``, ``status`` and ``report``: the workflow, for the results of the folder that they are called in."""
+"""``nmer run``, ``status`` and ``report``: run the workflow, with results in the current folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXAMPLES = {
     "run": """Examples:
   nmer run                                     the embedded demo
   nmer run paper --data /my/corpora --cores 8
-  nmer run demo -- --dry-run --quiet rules     what follows -- goes to Snakemake""",
+  nmer run demo -- --dry-run --quiet rules     arguments after -- go to Snakemake""",
     "status": """Example:
   nmer status paper --data /my/corpora""",
     "report": """Example:
@@ -25,14 +25,14 @@ SCRIPTS = {"status": "status.py", "report": "partial_report.py"}
 
 
 def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
-    """The arguments of one of the three sub-commands."""
+    """Add the arguments of one of the three sub-commands."""
     parser.add_argument("experiment", nargs="?", default="demo", help="name of an experiment (default demo)")
     parser.add_argument("--data", type=Path, help="folder of your corpora, as the key 'data' of the configuration")
     parser.add_argument("--configfile", nargs="+", type=Path, default=[], metavar="FILE", help="further configuration")
     parser.add_argument(
         "--workflow",
         type=Path,
-        help="folder of the Snakefile, if it is neither this one nor the clone that the package was installed from",
+        help="folder of the Snakefile (default: this one, or the clone that the package was installed from)",
     )
     if name == "run":
         parser.add_argument("--cores", type=int, default=os.cpu_count(), help="CPU cores (default: all)")
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Call Snakemake or a step; ends with its exit status. Raises ConfigError where the workflow is not found."""
+    """Call Snakemake or a step and exit with its status. Raises ConfigError if the workflow is not found."""
     if arguments.subcommand == "run" and (arguments.cores < 1 or (arguments.gpus or 0) < 0):
         raise ConfigError("--cores must be at least 1, --gpus at least 0.")
     folder = workflow_folder(arguments.workflow)
@@ -72,21 +72,21 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def workflow_folder(named: Path | None) -> Path:
-    """The folder of the workflow: the one named, this one, or the clone that the package is installed from.
+    """Return the folder of the workflow: the named one, this one, or the clone that the package is installed from.
 
-    Raises ConfigError if none of them holds the workflow."""
+    Raises ConfigError if none of them contains the workflow."""
     clone = fingerprint.SCRIPTS.parent
     for folder in [named] if named else [Path.cwd(), clone]:
         if (folder / "Snakefile").is_file() and (folder / "scripts" / "nmer").is_dir():
             return folder.resolve()
     place = named or Path.cwd()
     raise ConfigError(
-        f"{place}: holds no Snakefile of NMER. Call this in a clone of the repository, or name one: --workflow FOLDER."
+        f"{place}: has no Snakefile of NMER. Call this in a clone of the repository, or pass one: --workflow FOLDER."
     )
 
 
 def count_gpus() -> int:
-    """GPUs that the driver lists; 0 without a driver."""
+    """Return the number of GPUs that the driver lists; 0 without a driver."""
     try:
         listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
