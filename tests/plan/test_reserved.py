@@ -13,7 +13,7 @@ from nmer.extraction.registry import sources as utterance_sources
 from nmer.extraction.settings import SECTION_KEYS
 from nmer.figures import figures
 from nmer.noise.registry import noise_kinds
-from nmer.plan import extraction, levels, variants
+from nmer.plan import corruptions, extraction, variants
 from nmer.plan.plan import Plan
 from nmer.plan.reserved import refuse_reserved
 from nmer.systems.registry import systems
@@ -72,7 +72,7 @@ def test_a_sweep_over_such_an_option_is_refused(tmp_path):
     refusal(file, "title", {"systems": {"mine": {"file": str(file)}}}, systems=["men", "mine"], sweep=sweep)
 
 
-@pytest.mark.parametrize("option", levels.OWN_KEYS)
+@pytest.mark.parametrize("option", corruptions.OWN_KEYS)
 def test_an_option_of_a_noise_kind_named_like_a_key_is_refused(tmp_path, option):
     file = written(tmp_path, NOISE, option)
     refusal(file, option, {"noise": {"kinds": {"mine": {"file": str(file)}}}}, noise=["gaussian", "mine"])
@@ -102,7 +102,7 @@ def test_names_that_only_systems_reserve_reach_figures_and_noise_kinds(tmp_path)
 def test_no_shipped_plug_in_has_such_an_option():
     reserved = {
         systems: variants.OWN_KEYS,
-        noise_kinds: levels.OWN_KEYS,
+        noise_kinds: corruptions.OWN_KEYS,
         figures: ("file",),
         extractors: SECTION_KEYS,
         utterance_sources: extraction.OWN_KEYS,
