@@ -60,9 +60,10 @@ def draw_sweep(table: pd.DataFrame, settings: ReportSettings) -> Figure:
         axes = figure.subplots(len(places), len(metrics), squeeze=False)
         for row, ((dataset, regime, noise, snr_db), part) in zip(axes, places, strict=True):
             name = short_title(dataset, settings.dataset(dataset))
+            # One title per row: next to each other they would run into each other.
+            row[0].set_title(f"{name}, {place_title(regime, noise, snr_db)}", loc="left")
             for axis, metric in zip(row, metrics, strict=True):
                 _draw_panel(axis, part[part["metric"] == metric])
-                axis.set_title(f"{name}, {place_title(regime, noise, snr_db)}", loc="left")
                 axis.set_ylabel(f"{metric} ({METRICS[metric].label})")
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
