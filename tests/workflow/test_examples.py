@@ -278,8 +278,8 @@ def test_a_comment_in_the_example_reruns_nothing(finished_example):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        ((FILE, "class AttentionFusion(System):", "class AttentionFusion(System)"), f"{FILE}, line 22: not valid"),
-        ((FILE, '    "attention_fusion",', '    "fusion",'), f"{FILE}: declares no system 'attention_fusion'."),
+        ((FILE, "class AttentionFusion(System):", "class AttentionFusion(System)"), f"{FILE}, line 17: not valid"),
+        ((FILE, '@system("attention_fusion",', '@system("fusion",'), f"{FILE}: declares no system 'attention_fusion'."),
         ((OVERLAY, "modality_dropout:", "modality_dropuot:"), "unknown key 'modality_dropuot'. Did you mean"),
         ((OVERLAY, "modality_dropout: 0.3", "modality_dropout: often"), "modality_dropout: 'often' is not like its"),
         ((OVERLAY, "attention_fusion.py,", "fusion.py,"), "No such file: examples/attention_fusion/fusion.py."),

@@ -8,8 +8,7 @@ import gzip
 from pathlib import Path
 
 import pytest
-from conftest import may_go_offline
-from workflow_copy import REPOSITORY
+from workflow_copy import REPOSITORY, may_go_offline
 
 NETWORK = {"requests", "urllib.request", "http.client", "socket", "ftplib", "urllib3", "aiohttp", "httpx"}
 FETCHING = {"nmer/corpora/download.py"}

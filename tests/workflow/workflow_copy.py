@@ -47,6 +47,14 @@ REDUCED_EXPERIMENT = """\
 """Fewer jobs, of longer trainings: for tests that run the workflow more than once."""
 
 
+def may_go_offline() -> bool:
+    """Whether this user may run a command without a network."""
+    try:
+        return subprocess.run([*OFFLINE, "true"], capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
 class Workflow:
     """A copy of the repository, called as a user would."""
 
