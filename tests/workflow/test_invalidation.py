@@ -200,8 +200,8 @@ EDITS = {
     ),
     "the caption of a figure": (
         "scripts/nmer/results/figures/robustness.py",
-        "Bars: 95 % intervals",
-        "Bars are 95 % intervals",
+        "Vertical lines: 95 % intervals",
+        "Vertical lines are 95 % intervals",
         {"draw_robustness", "report"},
     ),
     "the code of a figure of one dataset each": (
