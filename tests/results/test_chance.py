@@ -22,7 +22,9 @@ from nmer.results.figures.conditions import condition_scores, draw_conditions
 from nmer.results.figures.robustness import draw_robustness, read_intervals, robustness
 from nmer.results.figures.training import draw_training, training_curves
 from nmer.results.predictions import read_runs
+from nmer.results.printed import to_markdown
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
+from nmer.results.printed_tables import arrange
 from nmer.results.report import headlines
 from nmer.results.scores import collect
 from nmer.results.tables import read_paper, table_2, table_3, table_4, table_5
@@ -303,6 +305,20 @@ def test_a_marked_cell_is_never_bold_and_the_best_of_the_others_is(printed):
     for number in (2, 3, 4, 5):
         for form, bold in ((".md", r"\*\*[^*|]*\*\* †"), (".html", r'</strong> <span class="mark">')):
             assert not re.search(bold, printed[number][form])
+
+
+def test_a_constant_prediction_is_not_bold_even_if_it_equals_the_best(tmp_path, reference):
+    skilled = make_predictions(folds=1, utterances=70, classes=2, skill=0.9, conditions=CONDITIONS)
+    runs = {"men": always(skilled, 0), "mctn": skilled, "nmer": skilled, "majority": skilled}
+    paths = [write_run(tmp_path, predictions, name, dataset="corpus") for name, predictions in runs.items()]
+    settings = replace(SETTINGS, systems=list(runs), datasets={"corpus": SETTINGS.datasets["corpus"]})
+    table = table_2(collect(paths), settings, read_paper(reference, 2), judge_runs(read_runs(paths)))
+    # As if one of its trainings were at chance: it has the highest mean, like MCTN, and a mark.
+    table.loc[table["system"] == "nmer", "at_chance"] = 1
+    text = to_markdown(arrange(2, table, settings))
+    bold = {row.split(" | ")[0] for row in text.splitlines() if row.startswith("|") and "**" in row}
+    assert bold == {"| MCTN"}
+    assert "A constant prediction is never bold." in text
 
 
 def test_tables_of_trainings_that_have_all_learnt_have_no_sign(tmp_path, reference):

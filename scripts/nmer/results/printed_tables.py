@@ -16,7 +16,7 @@ from nmer.names import (
     UNIMODAL_SYSTEMS,
     all_clean,
 )
-from nmer.references.registry import REFERENCES
+from nmer.references.registry import CONSTANT, REFERENCES
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
@@ -201,16 +201,16 @@ def _best(table: pd.DataFrame) -> set[int]:
     """Return the rows with the best mean, as printed, among the systems compared at their level.
 
     Systems are in rows, so this is the best of a column; in Table 4 they are in columns. Cells with a training at
-    chance are excluded.
+    chance and constant predictions are excluded, also if they are equal to the best.
     """
     run = table[table["mean"].notna()]
     # Signed so that higher is better.
     printed = run["mean"].round(4) * [1 if METRICS[name].higher_is_better else -1 for name in run["metric"]]
     column = [run[name] for name in KEY if name != "system"]
-    learnt = ~_at_chance(run)
+    learnt = ~_at_chance(run) & ~run["system"].isin(CONSTANT)
     highest = printed.where(learnt).groupby(column, dropna=False).transform("max")
     compared = run.groupby([name for name in KEY if name != "system"], dropna=False)["system"].transform("size")
-    return set(run.index[(printed == highest) & (compared > 1)])
+    return set(run.index[learnt & (printed == highest) & (compared > 1)])
 
 
 def _score_cell(row: Any, *, best: bool) -> Cell:
@@ -249,6 +249,8 @@ def _score_notes(number: int, table: pd.DataFrame, settings: ReportSettings) -> 
     if _best(table):
         best = "best modality of its row and metric" if number == 4 else "best of its column"
         notes.append(f"Bold: {best}{f' among the cells without {AT_CHANCE}' if marked else ''}.")
+        if table["system"].isin(CONSTANT).any():
+            notes.append("A constant prediction is never bold.")
     if marked:
         notes.append(SCORE_CHANCE_NOTE if settings.target == SCORE else CHANCE_NOTE)
     if (table["wa_at_majority"].fillna(0) > 0).any():
