@@ -15,29 +15,29 @@ from pathlib import Path
 from workflow_copy import Workflow
 
 VICTIMS = ("step", "snakemake", "both")
-UNLIKE = {"logs", "benchmarks", "report.html", ".report.html.made.json"}
-"""Results whose content tells how long jobs took."""
+TIMED = {"logs", "benchmarks", "report.html", ".report.html.made.json"}
+"""Results that record how long jobs took."""
 
 
 def processes() -> Iterator[tuple[int, int, str]]:
-    """Number, parent's number and command line of every process of this machine that is not a zombie."""
+    """Yield the PID, parent PID and command line of every process that is not a zombie."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
-            continue  # it has ended meanwhile
+            continue  # it has ended in the meantime
         if state != "Z":
             yield int(folder.name), int(parent), command
 
 
 def is_step(command: str) -> bool:
-    """Whether a command line is that of a step script."""
+    """Whether a command line runs a step script."""
     return re.match(r"python \S+/scripts/\w+\.py ", command) is not None
 
 
 def steps_of(snakemake: int) -> list[int]:
-    """The step scripts that a Snakemake process runs at the moment."""
+    """Return the PIDs of the step scripts that a Snakemake process is running."""
     known = {number: (parent, command) for number, parent, command in processes()}
 
     def descends(number: int) -> bool:
@@ -49,20 +49,20 @@ def steps_of(snakemake: int) -> list[int]:
 
 
 def orphans(workflow: Workflow) -> list[int]:
-    """Step scripts that run in the folder of a workflow."""
+    """Return the PIDs of the step scripts that run in the folder of a workflow."""
     found = []
     for number, _parent, command in processes():
         if is_step(command):
             try:
-                here = Path(f"/proc/{number}/cwd").resolve() == workflow.folder.resolve()
+                inside = Path(f"/proc/{number}/cwd").resolve() == workflow.folder.resolve()
             except OSError:
                 continue
-            found += [number] if here else []
+            found += [number] if inside else []
     return found
 
 
 def run_and_kill(workflow: Workflow, victim: str, chance: random.Random) -> bool:
-    """Run the workflow and kill the victim at some moment after the first step began. Returns whether there was one."""
+    """Run the workflow and kill the victim at a random time after the first step starts. Returns whether it did."""
     process, delay = workflow.start(), chance.uniform(0, 4)
     began = None
     while process.poll() is None:
@@ -88,14 +88,16 @@ def _kill(number: int) -> None:
 
 
 def survive(workflow: Workflow, reference: Workflow, kills: int, seed: int) -> dict[str, int]:
-    """Kill a workflow again and again, resuming after each, anew whenever it is finished; compare with an undisturbed
-    run whenever it is. Returns how often each sort of victim was killed."""
+    """Kill and resume a workflow repeatedly, and compare each finished run with an undisturbed one.
+
+    After a finished run the next one starts without results. Returns the number of kills per victim.
+    """
     chance, killed = random.Random(seed), dict.fromkeys(VICTIMS, 0)
     while sum(killed.values()) < kills:
         victim = VICTIMS[sum(killed.values()) % len(VICTIMS)]
         if run_and_kill(workflow, victim, chance):
             killed[victim] += 1
-            if victim != "step":  # the one thing to be done by hand
+            if victim != "step":  # the only manual step
                 unlocked = workflow.snakemake("--unlock")
                 assert unlocked.returncode == 0, unlocked.stdout + unlocked.stderr
         else:
@@ -108,19 +110,21 @@ def survive(workflow: Workflow, reference: Workflow, kills: int, seed: int) -> d
 
 
 def assert_same(workflow: Workflow, reference: Workflow) -> None:
-    """Every file of the results is there, none is left over, and all hold the same bytes."""
+    """Assert that both have the same result files with the same bytes, and that no step is still running."""
     found, expected = contents(workflow), contents(reference)
-    unlike = sorted(path for path in found | expected if found.get(path, path) != expected.get(path, path))
-    assert not unlike, unlike
+    different = sorted(path for path in found | expected if found.get(path, path) != expected.get(path, path))
+    assert not different, different
     assert orphans(workflow) == []
 
 
 def contents(workflow: Workflow) -> dict[str, bytes | None]:
-    """The bytes of every file under results, but only the name where it says how long jobs took, and nothing of what
-    remembers how files lie on the disk."""
+    """Return the bytes of every file under results, or None for files that record how long jobs took.
+
+    Records of checked files are left out: they depend on the file system.
+    """
     results = workflow.folder / "results"
     return {
-        str(path.relative_to(results)): None if UNLIKE & set(path.relative_to(results).parts) else path.read_bytes()
+        str(path.relative_to(results)): None if TIMED & set(path.relative_to(results).parts) else path.read_bytes()
         for path in results.rglob("*")
         if path.is_file() and path.suffix != ".checked"
     }

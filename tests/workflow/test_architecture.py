@@ -1,4 +1,4 @@
-"""The architecture page: its drawings equal imports and rules, and its table of places names files that exist."""
+"""The drawings of the architecture page match imports and rules; its table names existing files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ import layered  # noqa: E402
 
 
 def sources(folder: Path, **texts: str) -> dict[str, list[Path]]:
-    """Write one module per package, each with a text; return the files of every box."""
+    """Write one module per package, with the given text; return the files of every box."""
     for name, text in texts.items():
         (folder / "nmer" / name).mkdir(parents=True)
         (folder / "nmer" / name / "__init__.py").touch()
@@ -30,13 +30,13 @@ def sources(folder: Path, **texts: str) -> dict[str, list[Path]]:
     return draw_imports.packages(folder)
 
 
-def test_the_drawing_shows_the_imports_of_today():
+def test_the_drawing_shows_the_current_imports():
     drawn = draw_imports.picture(draw_imports.packages(REPOSITORY / "scripts"))
     assert draw_imports.PICTURE.read_text() == drawn, "run: python docs/draw_imports.py"
     assert f"](pictures/{draw_imports.PICTURE.name})" in PAGE
 
 
-def test_every_import_is_found_and_an_implied_arrow_left_out(tmp_path):
+def test_every_import_is_found_and_implied_arrows_are_left_out(tmp_path):
     files = sources(
         tmp_path,
         low="import nmer.files",
@@ -46,8 +46,8 @@ def test_every_import_is_found_and_an_implied_arrow_left_out(tmp_path):
     direct = draw_imports.needs(files)
     assert direct["high"] == {"middle", "low"}
     assert direct["low"] == {draw_imports.COMMON}
-    few, row = layered.reduced(direct)
-    assert few["high"] == {"middle"}
+    arrows, row = layered.reduced(direct)
+    assert arrows["high"] == {"middle"}
     assert [row[box] for box in (draw_imports.COMMON, "low", "middle", "high")] == [0, 1, 2, 3]
 
 
@@ -66,7 +66,7 @@ def test_the_drawing_of_jobs_shows_rules_that_exist():
 
 
 @pytest.mark.slow
-def test_the_drawing_of_jobs_has_the_arrows_of_snakemakes_own_graph(tmp_path):
+def test_the_drawing_of_jobs_has_the_arrows_of_snakemakes_graph(tmp_path):
     command = [Path(sys.executable).with_name("snakemake"), "--snakefile", REPOSITORY / "Snakefile", "--rulegraph"]
     command += ["--directory", tmp_path, "--config", "experiment=demo"]
     graph = subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -1,4 +1,4 @@
-"""The benchmarks that need a machine of one's own run, and what they add up is right."""
+"""The benchmarks that need a dedicated machine run, and their sums are correct."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from test_documentation import table_rows
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def run(name: str, *given: str) -> list[list[str]]:
-    """The rows of the tables that a benchmark prints, without their headings."""
-    command = [sys.executable, REPOSITORY / "benchmarks" / name, *given]
+def run(name: str, *arguments: str) -> list[list[str]]:
+    """Return the rows of the tables that a benchmark prints, without headings."""
+    command = [sys.executable, REPOSITORY / "benchmarks" / name, *arguments]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     return [row for row in table_rows(finished.stdout) if row[0] != "corpus"]
 
 
 @pytest.mark.slow
-def test_the_benchmark_of_a_gpu_runs_on_a_cpu(tmp_path):
+def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path):
     given = ("--device", "cpu", "--folder", tmp_path, "--steps", "1", "--rounds", "1", "--corpora", "mosei")
     rows = run("gpu.py", *given, "--systems", "men", "unimodal_v", "--repeats", "1", "3", "--no-jobs", "--no-plain")
     assert [row[1:3] for row in rows] == [["men", "1"], ["men", "3"], ["unimodal_v", "1"], ["unimodal_v", "3"]]
@@ -31,7 +31,7 @@ def test_the_benchmark_of_a_gpu_runs_on_a_cpu(tmp_path):
         assert float(three[6]) > 0
 
 
-def test_the_benchmark_of_a_gpu_adds_up_the_papers_grid(monkeypatch, capsys):
+def test_the_gpu_benchmark_sums_the_papers_grid(monkeypatch, capsys):
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     gpu = importlib.import_module("gpu")
     seconds = {("iemocap", "two_tower"): (0.02, 0.1), ("iemocap", "men"): (0.02, 0.1), ("mosei", "mmin"): (0.01, 0.2)}

@@ -1,4 +1,4 @@
-"""Continuous integration fails if a part of it fails or is not run."""
+"""Continuous integration fails if any part fails or is not run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PARTS = [
 
 @pytest.fixture
 def ci(tmp_path):
-    """Runs `.ci/run` with commands that only note that they were called; returns the process and the notes."""
+    """A function that runs `.ci/run` with commands that only record their calls; returns the process and the calls."""
     (tmp_path / ".ci").mkdir()
     shutil.copy(REPOSITORY / ".ci" / "run", tmp_path / ".ci")
     commands = tmp_path / "commands"
@@ -53,18 +53,18 @@ def ci(tmp_path):
     return run
 
 
-def test_every_part_is_run_and_then_it_is_green(ci):
+def test_ci_passes_after_every_part_is_run(ci):
     finished, calls = ci()
     assert (finished.returncode, calls) == (0, PARTS)
 
 
-def test_a_part_that_fails_fails_it(ci):
+def test_a_failing_part_fails_ci(ci):
     finished, calls = ci(failing="test-kill")
     assert finished.returncode != 0
     assert calls[-1] == "test-kill"
 
 
-def test_parts_are_begun_until_4200_seconds_and_later_ones_fail_it(ci):
+def test_parts_start_within_4200_seconds_and_later_ones_fail_ci(ci):
     assert ci(seconds=4100)[0].returncode == 0
     finished, calls = ci(seconds=4300)
     assert finished.returncode == 1
@@ -72,7 +72,7 @@ def test_parts_are_begun_until_4200_seconds_and_later_ones_fail_it(ci):
     assert finished.stderr.count("Not run: make test-") == 6
 
 
-def test_a_machine_that_cannot_run_a_part_fails_it(ci):
+def test_a_machine_that_cannot_run_a_part_fails_ci(ci):
     finished, calls = ci(namespaces=False)
     assert finished.returncode == 1
     assert calls == [part for part in PARTS if part != "test-slurm"]

@@ -15,22 +15,23 @@ from test_documentation import EXTENDING, PAGES, commands_of
 from workflow_copy import Workflow
 
 STAND_INS = {"/path/to/nmer/": "", "/my/corpora": "corpora", "../shared/data": "corpora"}
-"""Folders of corpora that the pages name, and the one that the tests make in their place."""
+"""Corpus folders that the pages name, and the folder that the tests create instead."""
 
 ELSEWHERE = ("fetch_", "own_corpus/", "--profile", "--unlock", "--report")
-"""Words of commands that tests of their own run: they need an address, a corpus that is written first, a scheduler, a
-lock or results."""
+"""Words of commands that other tests run: they need an address, a prepared corpus, a scheduler, a lock or results."""
 
 
 def snakemake_commands() -> list[str]:
-    """Every distinct command with its arguments, but those of ``ELSEWHERE``. Those of extending.md name files that only
-    the page has; its own tests write them."""
-    given = {shlex.join(c) for path in PAGES if path != EXTENDING for c in commands_of("snakemake", path) if c[1:]}
-    return sorted(command for command in given if not any(word in command for word in ELSEWHERE))
+    """Return every distinct command with its arguments, except those of ``ELSEWHERE`` and of extending.md.
+
+    Commands of extending.md name files that only the tests of that page write.
+    """
+    commands = {shlex.join(c) for path in PAGES if path != EXTENDING for c in commands_of("snakemake", path) if c[1:]}
+    return sorted(command for command in commands if not any(word in command for word in ELSEWHERE))
 
 
 def write_empty_corpora(folder: Path) -> None:
-    """Files where corpora are expected. Planning reads their digests, and nothing of their content."""
+    """Create empty files where corpora are expected. Planning reads only their digests."""
     iemocap = folder / "IEMOCAP_features_2021"
     for name in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
         (iemocap / name).parent.mkdir(parents=True)
@@ -45,7 +46,7 @@ def write_empty_corpora(folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def workflow(tmp_path_factory) -> Workflow:
-    """A copy of the repository with corpora, and with the files of configuration that pages write."""
+    """A copy of the repository with corpora and the configuration files that the pages write."""
     copy = Workflow(tmp_path_factory.mktemp("commands") / "nmer")
     write_empty_corpora(copy.folder / "corpora")
     for path in PAGES:
@@ -57,10 +58,10 @@ def workflow(tmp_path_factory) -> Workflow:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", snakemake_commands(), ids=str)
-def test_a_snakemake_command_is_planned_as_it_is_written(workflow, command):
-    for named, made in STAND_INS.items():
-        command = command.replace(named, made)
-    # Some pages leave out what the Makefile adds, or show the plan anyway.
+def test_a_snakemake_command_is_planned_as_written(workflow, command):
+    for named, created in STAND_INS.items():
+        command = command.replace(named, created)
+    # Some pages leave out options that the Makefile adds, or already make a dry run.
     words = [*shlex.split(command)[1:], "--dry-run", "--quiet", "all"]
     program = Path(sys.executable).with_name("snakemake")
     finished = subprocess.run([program, *words], cwd=workflow.folder, text=True, capture_output=True, check=False)

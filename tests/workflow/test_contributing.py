@@ -17,21 +17,21 @@ MAKEFILE = (REPOSITORY / "Makefile").read_text()
 HOOKS = yaml.safe_load((REPOSITORY / ".pre-commit-config.yaml").read_text())
 
 
-def test_the_hooks_of_pre_commit_are_the_lines_of_make_check():
+def test_the_pre_commit_hooks_are_the_commands_of_make_check():
     (recipe,) = re.findall(r"^check:.*##.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE)
     lines = [line.strip().replace("$(BIN)", ".venv/bin") for line in recipe.splitlines()]
     (local,) = HOOKS["repos"]
     assert local["repo"] == "local"
     hooks = [hook for hook in local["hooks"] if "stages" not in hook]
     entries = [shlex.split(hook["entry"]) for hook in hooks]
-    # A shell is called for the path alone.
+    # Hooks that call a shell only set PATH.
     called = [words[2].partition('$PATH" ')[2] if words[0] == "bash" else shlex.join(words) for words in entries]
     assert called == lines
     assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in hooks)
 
 
-def judged(message: str, folder: Path) -> subprocess.CompletedProcess:
-    """Call the hook on a message as Git does."""
+def run_hook(message: str, folder: Path) -> subprocess.CompletedProcess:
+    """Run the commit-msg hook on a message as Git does."""
     (folder / "message").write_text(message)
     (hook,) = (hook for hook in HOOKS["repos"][0]["hooks"] if hook.get("stages") == ["commit-msg"])
     return subprocess.run([REPOSITORY / hook["entry"], folder / "message"], capture_output=True, text=True, check=False)
@@ -49,7 +49,7 @@ def judged(message: str, folder: Path) -> subprocess.CompletedProcess:
     ],
 )
 def test_a_commit_message_in_good_form_is_accepted(message, tmp_path):
-    finished = judged(message, tmp_path)
+    finished = run_hook(message, tmp_path)
     assert (finished.returncode, finished.stderr) == (0, "")
 
 
@@ -67,7 +67,7 @@ def test_a_commit_message_in_good_form_is_accepted(message, tmp_path):
     ],
 )
 def test_a_commit_message_in_bad_form_is_refused_with_the_reason(message, fault, tmp_path):
-    finished = judged(message, tmp_path)
+    finished = run_hook(message, tmp_path)
     assert finished.returncode == 1
     assert fault in finished.stderr
     assert finished.stderr.startswith("error: commit message: ")
@@ -79,7 +79,7 @@ def test_every_target_of_the_makefile_is_in_its_help():
     assert set(phony.split()) == set(helped)
 
 
-def test_the_version_is_said_once_and_cited():
+def test_the_version_is_declared_once_and_cited():
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
     assert citation["version"] == __version__
     assert citation["license"] == "MIT"
@@ -99,7 +99,7 @@ def test_the_changelog_dates_this_version_and_groups_its_entries():
 
 
 @pytest.mark.parametrize("word", ["snakemake", "workflow"])
-def test_the_workflow_catalog_finds_what_it_looks_for(word):
+def test_the_workflow_catalog_finds_the_words_it_searches_for(word):
     assert word in (REPOSITORY / "README.md").read_text().lower()
     assert (REPOSITORY / "Snakefile").is_file()
     assert list((REPOSITORY / "workflow" / "rules").glob("*.smk"))

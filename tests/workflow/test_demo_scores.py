@@ -1,7 +1,7 @@
-"""The finished demo shows the real thing: every system learns under noise and loses by more of it, and NMER keeps up.
+"""In the finished demo every system learns under noise and degrades with more noise, and NMER is not the worst.
 
 Reads `results/demo` of this repository, which `make` leaves there. Where it is absent the tests are skipped, or fail if
-it is required (`make test-demo`). Each repeat has to pass by itself.
+it is required (`make test-demo`). Each repeat must pass individually.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ KEY = ["dataset", "system", "snr_db", "repeat"]
 
 @pytest.fixture(scope="module")
 def scores() -> pd.DataFrame:
-    """All scores of UA under Gaussian noise."""
+    """All UA scores under Gaussian noise."""
     if not (DEMO / "report.html").exists():
         say = pytest.fail if REQUIRED else pytest.skip
         say("needs results/demo: make")
@@ -40,7 +40,7 @@ def scores() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def incomplete(scores) -> pd.Series:
-    """UA over the incomplete conditions by KEY, of the multimodal systems."""
+    """UA of the multimodal systems over the incomplete conditions, by KEY."""
     chosen = of_regime(scores[scores["system"].isin(MULTIMODAL)], "incomplete")
     chosen = chosen[chosen["condition"].isin(SIX_CONDITIONS)]
     means = chosen.groupby(KEY)["value"].agg(["mean", "size"])
@@ -57,7 +57,7 @@ def incomplete(scores) -> pd.Series:
 
 @pytest.fixture(scope="module")
 def unimodal(scores) -> pd.Series:
-    """UA of the uni-modal systems, their modality noisy, by KEY."""
+    """UA of the uni-modal systems with their modality noisy, by KEY."""
     chosen = scores[scores["system"].isin(UNIMODAL_SYSTEMS) & (scores["condition"] == "none")]
     means = chosen.set_index(KEY)["value"]
     levels = EXPERIMENT["unimodal"]["snr_db"]
@@ -65,9 +65,9 @@ def unimodal(scores) -> pd.Series:
     return means
 
 
-def test_no_loss_of_the_demo_is_weighted_to_make_it_learn():
+def test_the_demo_overrides_no_loss_weight():
     options = EXPERIMENT.get("system_options", {})
-    assert not [key for given in options.values() for key in given if key.endswith("_weight")]
+    assert not [key for overrides in options.values() for key in overrides if key.endswith("_weight")]
 
 
 @pytest.mark.parametrize("dataset", CHANCE)
@@ -77,7 +77,7 @@ def test_every_system_is_clearly_above_chance_under_mild_noise(incomplete, datas
 
 
 @pytest.mark.parametrize("dataset", CHANCE)
-def test_every_system_loses_by_more_noise(incomplete, dataset):
+def test_every_system_degrades_with_more_noise(incomplete, dataset):
     mild, hard = (incomplete.xs((dataset, level), level=("dataset", "snr_db")) for level in (MILD, HARD))
     lost = mild - hard
     assert lost.min() > 0, lost.sort_values().head(5).to_string()
@@ -89,7 +89,7 @@ def test_nmer_is_not_the_worst(incomplete, dataset):
     assert (mild.loc["nmer"] > mild.drop("nmer").min()).all(), mild.to_string()
 
 
-def test_one_modality_alone_is_clearly_above_chance_at_its_mildest_level_and_loses_by_more_noise(unimodal):
+def test_a_single_modality_is_clearly_above_chance_at_its_mildest_level_and_degrades_with_more_noise(unimodal):
     levels = EXPERIMENT["unimodal"]["snr_db"]
     mild, hard = (unimodal.xs(level, level="snr_db") for level in (max(levels), min(levels)))
     chance = mild.index.get_level_values("dataset").map(CHANCE)

@@ -55,7 +55,7 @@ page = pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative
 
 
 def code_blocks(text: str) -> list[tuple[str, str]]:
-    """Language (empty for a plain block) and text of every fenced block of a page."""
+    """Return the language (empty for a plain block) and the text of every fenced block of a page."""
     return re.findall(r"^```(\w*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
@@ -64,7 +64,7 @@ def without_code(text: str) -> str:
 
 
 def anchors(path: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as GitHub makes them."""
     return {anchor_of(heading) for heading in re.findall(r"^#+ (.*)$", without_code(path.read_text()), re.MULTILINE)}
 
 
@@ -73,7 +73,7 @@ def anchor_of(heading: str) -> str:
 
 
 def table_rows(text: str) -> list[list[str]]:
-    """The cells of every row of every table of a page, heading rows left out."""
+    """Return the cells of every row of every table of a page, without heading rows."""
     tables = re.findall(r"^\|.*\n\|[-| ]+\|\n((?:\|.*\n?)+)", text, re.MULTILINE)
     return [[cell.strip() for cell in row.strip("|").split("|")] for table in tables for row in table.splitlines()]
 
@@ -86,7 +86,7 @@ def base_config() -> dict:
 
 
 @page
-def test_every_relative_link_leads_somewhere(path):
+def test_every_relative_link_resolves(path):
     for target in re.findall(r"\]\(([^)\s]+)\)", without_code(path.read_text())):
         if not target.startswith("http"):
             name, _, anchor = target.partition("#")
@@ -96,9 +96,9 @@ def test_every_relative_link_leads_somewhere(path):
 
 
 @page
-def test_every_path_of_the_repository_that_is_named_exists(path):
+def test_every_repository_path_in_the_text_exists(path):
     named = re.findall(r"`((?:scripts|workflow|envs|profiles|tests|docs|examples)/[\w./*-]*)`", path.read_text())
-    # A folder that is said to be missing is named in a sentence of its own.
+    # The pages say that these do not exist in a checkout.
     missing = {name for name in named if not list(REPOSITORY.glob(name.rstrip("/")))}
     assert missing <= {"workflow/profiles/", "scripts/__pycache__/fingerprints.json"}  # the second is written by runs
 
@@ -108,7 +108,7 @@ PROGRAMS = ("make", "snakemake", "python")
 
 @cache
 def commands(path: Path) -> list[list[str]]:
-    """The words of every command of a page that calls one of ``PROGRAMS``, without the folder it is called from."""
+    """Return the words of every command of a page that calls one of ``PROGRAMS``, without its working folder."""
     text = path.read_text().replace("\\\n", " ")
     blocks = [line for language, block in code_blocks(text) if language in ("", "sh") for line in block.splitlines()]
     indented = re.findall(r"^ {4}(\S.*)$", without_code(text), re.MULTILINE)
@@ -125,7 +125,7 @@ OPTIONS_WITH_A_VALUE = ("--quiet", "-s", "--cores", "--configfile", "--profile",
 
 
 def bare_words(command: list[str]) -> list[str]:
-    """The targets of a command: what is neither an option, nor an option's value, nor an assignment."""
+    """Return the targets of a command: its words other than options, their values and assignments."""
     return [
         word
         for before, word in itertools.pairwise(command)
@@ -134,7 +134,7 @@ def bare_words(command: list[str]) -> list[str]:
 
 
 @page
-def test_every_make_target_that_is_named_exists(path):
+def test_every_make_target_in_the_text_exists(path):
     targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     assert {word for command in commands_of("make", path) for word in bare_words(command)} <= targets
 
@@ -160,7 +160,7 @@ PYTHON_PROGRAMS = sorted(
 
 @cache
 def help_of(program: str) -> str:
-    """What a program says with ``--help``."""
+    """Return the ``--help`` output of a program."""
     finished = subprocess.run(
         [sys.executable, program, "--help"], cwd=REPOSITORY, text=True, capture_output=True, check=True
     )
@@ -168,9 +168,9 @@ def help_of(program: str) -> str:
 
 
 @pytest.mark.parametrize("program", PYTHON_PROGRAMS)
-def test_a_python_program_of_a_command_exists_and_has_the_options_that_are_given(program):
-    given = [command for path in PAGES for command in commands_of("python", path) if command[1] == program]
-    options = {word for command in given for word in command[2:] if word.startswith("--")}
+def test_a_python_program_of_a_command_exists_and_has_the_options_used(program):
+    calls = [command for path in PAGES for command in commands_of("python", path) if command[1] == program]
+    options = {word for command in calls for word in command[2:] if word.startswith("--")}
     assert (REPOSITORY / program).is_file()
     assert all(re.search(rf"{option}\b", help_of(program)) for option in options)
 
@@ -193,7 +193,7 @@ RECIPES = REPOSITORY / "docs" / "recipes.md"
 
 
 def linked(path: Path) -> set[tuple[Path, str]]:
-    """The pages that a page links to, each with its anchor, empty where a link has none."""
+    """Return the pages that a page links to, each with its anchor (empty if there is none)."""
     found = re.findall(r"\]\(([^)#:\s]*)(?:#([^)\s]+))?\)", without_code(path.read_text()))
     return {((path.parent / name).resolve() if name else path, anchor) for name, anchor in found}
 
@@ -211,7 +211,7 @@ def test_every_page_and_recipe_is_at_most_two_links_from_a_front_page(front):
 
 
 @page
-def test_a_page_opens_with_a_sentence_on_what_it_is_for(path):
+def test_a_page_opens_with_its_purpose(path):
     heading, blank, opening = path.read_text().split("\n", 3)[:3]
     assert heading.startswith("# ")
     assert not blank
@@ -240,11 +240,11 @@ WHOLE = {
     "experiments.<name>.system_options",
     "datasets.<name>.dims",
 }
-"""Keys that stand in one row, although the schema says more of what is in them."""
+"""Keys documented in one row although the schema describes their contents."""
 
 
 def documented() -> list[tuple[str, str, str, str]]:
-    """Rows (key, type, default, meaning) of the page."""
+    """Return the rows (key, type, default, meaning) of the page."""
     rows = (row for row in table_rows(CONFIGURATION.read_text()) if len(row) == 4)
     return [(key.strip("`"), kind, default, meaning) for key, kind, default, meaning in rows]
 
@@ -257,7 +257,7 @@ def rows_of_keys() -> dict[str, tuple[str, str, str]]:
 
 
 def option_of(key: str) -> tuple[str, str] | None:
-    """The plug-in and option of a key such as ``systems.nmer.layers``; None for a key of the schema."""
+    """Return the plug-in and option of a key such as ``systems.nmer.layers``; None for a key of the schema."""
     match = re.fullmatch(r"(systems|noise\.kinds)\.(\w+)\.(\w+)", key)
     return (match[2], match[3]) if match else None
 
@@ -285,13 +285,13 @@ def schema_keys() -> dict[str, tuple[dict, bool]]:
 
 
 def stated(default: str) -> object:
-    """The value in a default cell, e.g. `` `[1, 2]` ``; None for words."""
+    """Return the value in a default cell, e.g. `` `[1, 2]` ``; None for words."""
     match = re.fullmatch(r"`(.*)`", default)
     return yaml.safe_load(match[1]) if match else None
 
 
 def least_config() -> dict:
-    """A configuration with no key that has a default."""
+    """Return a configuration that sets no key with a default."""
     return {
         "experiment": "e",
         "experiments": {"e": {"datasets": ["d"], "systems": ["nmer"], "noise": ["impulse"], "snr_db": [-10]}},
@@ -301,7 +301,7 @@ def least_config() -> dict:
 
 @cache
 def true_defaults() -> dict[str, object]:
-    """Defaults of keys, taken from the code that uses them: a plan of a configuration with nothing but what it must."""
+    """Return the defaults of keys as the code applies them, from the plan of a minimal configuration."""
     plan = Plan(least_config())
     every_fold = plan.folds("d") == list(range(1, layouts.declaration("iemocap_mmin").attributes["folds"] + 1))
     run = RunSettings("d", "nmer", "incomplete", 1, 1)
@@ -351,7 +351,7 @@ def test_every_key_of_the_schema_has_one_row_and_every_row_is_a_key():
     assert set(rows_of_keys()) == set(schema_keys())
 
 
-def test_every_key_that_a_decision_names_is_one():
+def test_every_key_that_a_decision_names_exists():
     rows = [row for row in table_rows((REPOSITORY / "docs" / "decisions.md").read_text()) if len(row) == 3]
     named = {key for *_, cell in rows for key in re.findall(r"`([^`]+)`", cell)}
     assert len(named) > 10
@@ -359,7 +359,7 @@ def test_every_key_that_a_decision_names_is_one():
 
 
 @pytest.mark.parametrize("key", sorted(schema_keys()))
-def test_the_default_of_a_key_is_the_one_that_the_code_has(key):
+def test_the_default_of_a_key_matches_the_code(key):
     _kind, default, _meaning = rows_of_keys()[key]
     schema, required = schema_keys()[key]
     assert (default == "required") == required
@@ -373,7 +373,7 @@ def test_the_default_of_a_key_is_the_one_that_the_code_has(key):
         assert yaml.safe_load(described[1].strip("`")) == stated(default)
 
 
-def test_defaults_of_the_page_that_are_written_out_change_no_jobs_settings():
+def test_writing_out_the_documented_defaults_changes_no_jobs_settings():
     config = least_config()
     for key, _kind, default, _meaning in documented():
         section, *parts = key.split(".")
@@ -388,8 +388,10 @@ def test_defaults_of_the_page_that_are_written_out_change_no_jobs_settings():
     run = SimpleNamespace(**job, system="nmer", regime="incomplete")
     stage = SimpleNamespace(dataset="d", stage="two_tower", fold=1)
     written_out, least = Plan(config), Plan(least_config())
-    shown = {key.rpartition(".")[2]: stated(default) for key, _k, default, _m in documented() if ".embedding." in key}
-    config["experiments"]["e"]["embedding"] = shown
+    embedding = {
+        key.rpartition(".")[2]: stated(default) for key, _k, default, _m in documented() if ".embedding." in key
+    }
+    config["experiments"]["e"]["embedding"] = embedding
     for plan_settings, w in (
         (Plan.embedding_settings, run),
         (Plan.calibration_settings, run),
@@ -401,7 +403,7 @@ def test_defaults_of_the_page_that_are_written_out_change_no_jobs_settings():
         assert plan_settings(written_out, w) == plan_settings(least, w)
 
 
-def test_a_corpus_is_looked_for_in_the_folder_that_the_page_says():
+def test_a_corpus_is_looked_for_in_the_documented_folder():
     config = least_config()
     config["datasets"]["d"] = {"layout": "iemocap_mmin", "path": "nowhere"}
     with pytest.raises(DataError, match=f"{stated(rows_of_keys()['data'][1])}/nowhere"):
@@ -409,7 +411,7 @@ def test_a_corpus_is_looked_for_in_the_folder_that_the_page_says():
 
 
 @pytest.mark.parametrize("key", sorted(schema_keys()))
-def test_the_type_of_a_key_is_the_one_that_the_schema_asks_for(key):
+def test_the_type_of_a_key_matches_the_schema(key):
     kind, _default, _meaning = rows_of_keys()[key]
     schema, _required = schema_keys()[key]
     words = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
@@ -448,7 +450,7 @@ def test_every_setting_of_a_synthetic_corpus_has_a_row_with_its_default(layout):
     assert found == {key: value for key, value in vars(settings).items() if key not in of_dataset}
 
 
-def test_the_defaults_of_layouts_are_those_that_they_declare():
+def test_the_documented_defaults_of_layouts_match_their_declarations():
     rows = {row[0].strip("`"): row[1:] for row in table_rows(CONFIGURATION.read_text()) if len(row) == 3}
     declared = {name: layouts.declaration(name).attributes for name in layouts.shipped()}
     assert {name: [stated(cell) for cell in cells] for name, cells in rows.items()} == {
@@ -462,18 +464,18 @@ EXAMPLES = ("A noise kind", "A system", "A layout", "A figure")
 
 
 def example_blocks(heading: str) -> dict[str, str]:
-    """File name -> text of the blocks under a heading."""
+    """Return the text of the blocks under a heading, by file name."""
     section = EXTENDING.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
     return dict(re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)```", section, re.MULTILINE | re.DOTALL))
 
 
 def example_lines(heading: str) -> dict:
-    """The lines of configuration under a heading."""
+    """Return the configuration lines under a heading."""
     return yaml.safe_load(example_blocks(heading)["config.yaml"])
 
 
 def merged(first: dict, second: dict) -> dict:
-    """Two configurations, the second's keys over the first's."""
+    """Return the first configuration updated with the second."""
     both = copy.deepcopy(first)
     for key, value in second.items():
         both[key] = merged(both[key], value) if isinstance(both.get(key), dict) and isinstance(value, dict) else value
@@ -482,7 +484,7 @@ def merged(first: dict, second: dict) -> dict:
 
 @pytest.fixture
 def example(request, tmp_path, monkeypatch) -> tuple[str, dict]:
-    """The example's own file, written below the working folder, and the configuration with the example's lines."""
+    """The example's file, written below the working folder, and the configuration with the example's lines."""
     blocks = example_blocks(request.param)
     (name,) = (name for name in blocks if name.endswith(".py"))
     (tmp_path / name).parent.mkdir(parents=True)
@@ -514,7 +516,7 @@ def test_the_example_of_a_noise_kind_draws_noise_with_the_options_of_its_lines(e
 
 
 @noise_example
-def test_the_example_of_a_noise_kind_adds_its_levels_to_the_plan_and_its_file_to_its_own_jobs_only(example):
+def test_the_example_of_a_noise_kind_adds_its_levels_to_the_plan_and_its_file_only_to_its_jobs(example):
     file, config = example
     plan = Plan(config)
     assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-20dB", "box_-10dB", "box_-20dB"]
@@ -529,10 +531,10 @@ def test_the_example_of_a_noise_kind_adds_its_levels_to_the_plan_and_its_file_to
 def test_the_example_of_a_system_is_built_runs_and_learns(example):
     file, config = example
     check_config(config)
-    given = {key: value for key, value in config["systems"]["late_fusion"].items() if key != "file"}
+    options = {key: value for key, value in config["systems"]["late_fusion"].items() if key != "file"}
     dims, lengths = {"a": 4, "v": 3, "l": 5}, torch.tensor([6, 2, 4, 1])
     torch.manual_seed(0)
-    built = build_system("late_fusion", dims, 3, 0.5, given, file)
+    built = build_system("late_fusion", dims, 3, 0.5, options, file)
     assert built.single_weight == 0.5
     values = {m: torch.randn(4, 6, dims[m]) * (torch.arange(6) < lengths[:, None])[:, :, None] for m in MODALITIES}
     batch = Batch(
@@ -549,18 +551,18 @@ def test_the_example_of_a_system_is_built_runs_and_learns(example):
 
 
 @system_example
-def test_the_example_of_a_system_adds_its_trainings_and_leaves_the_other_systems_alone(example):
+def test_the_example_of_a_system_adds_its_trainings_and_changes_no_other_system(example):
     _file, config = example
     plan = Plan(config)
-    own = [training for training in plan.trainings() if training.system == "late_fusion"]
-    assert [training.regime for training in own] == ["incomplete", "all_noisy"]
+    added = [training for training in plan.trainings() if training.system == "late_fusion"]
+    assert [training.regime for training in added] == ["incomplete", "all_noisy"]
     others = [SimpleNamespace(dataset="demo_iemocap", system=name, fold=1) for name in ("men", "nmer")]
     demo = Plan(base_config())
     assert [plan.code("train.py", job) for job in others] == [demo.code("train.py", job) for job in others]
 
 
 @system_example
-def test_a_misspelt_option_of_the_example_is_refused_with_the_nearest_one(example):
+def test_a_misspelt_option_of_the_example_is_refused_with_a_suggestion(example):
     _file, config = example
     config["systems"]["late_fusion"]["single_wieght"] = 1.0
     with pytest.raises(ConfigError, match="single_weight"):

@@ -1,4 +1,4 @@
-"""The workflow from another folder: with -s, with --directory, as a module in snakedeploy's layout, and by ``nmer``."""
+"""The workflow runs from another folder: with -s, with --directory, as a snakedeploy module and by ``nmer``."""
 
 from __future__ import annotations
 
@@ -57,41 +57,41 @@ def call(*command: object, cwd: Path) -> str:
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", 2)
 
 
-def snakefile(folder: Path, *given: object) -> str:
-    """With -s, from a folder with a configuration of its own."""
+def snakefile(folder: Path, *arguments: object) -> str:
+    """Run with -s, from a folder that has its own configuration."""
     write(folder / "config" / "config.yaml")
-    return call(*SNAKEMAKE, "--snakefile", REPOSITORY / "Snakefile", *given, cwd=folder)
+    return call(*SNAKEMAKE, "--snakefile", REPOSITORY / "Snakefile", *arguments, cwd=folder)
 
 
-def directory(folder: Path, *given: object) -> str:
-    """With --directory and --configfile, from the workflow's folder."""
+def directory(folder: Path, *arguments: object) -> str:
+    """Run with --directory and --configfile, from the workflow's folder."""
     write(folder / "own.yaml")
     where = ("--directory", folder, "--configfile", folder / "own.yaml")
-    return call(*SNAKEMAKE, *where, *given, cwd=REPOSITORY)
+    return call(*SNAKEMAKE, *where, *arguments, cwd=REPOSITORY)
 
 
-def standard_place(folder: Path, *given: object) -> str:
-    """With -s workflow/Snakefile, where the catalog expects it."""
+def standard_place(folder: Path, *arguments: object) -> str:
+    """Run with -s workflow/Snakefile, where the catalog expects it."""
     write(folder / "config" / "config.yaml")
-    return call(*SNAKEMAKE, "--snakefile", REPOSITORY / "workflow" / "Snakefile", *given, cwd=folder)
+    return call(*SNAKEMAKE, "--snakefile", REPOSITORY / "workflow" / "Snakefile", *arguments, cwd=folder)
 
 
-def module(folder: Path, *given: object, name: str = "") -> str:
-    """As a module, in snakedeploy's layout."""
+def module(folder: Path, *arguments: object, name: str = "") -> str:
+    """Run as a module, in snakedeploy's layout."""
     write(folder / "config" / "config.yaml")
     (folder / "workflow").mkdir(exist_ok=True)
     written = MODULE.format(snakefile=REPOSITORY / "workflow" / "Snakefile", name=name)
     (folder / "workflow" / "Snakefile").write_text(written)
-    return call(*SNAKEMAKE, *given, cwd=folder)
+    return call(*SNAKEMAKE, *arguments, cwd=folder)
 
 
-def renamed_module(folder: Path, *given: object) -> str:
-    """As a module whose rules get a prefix."""
-    return module(folder, *given, name=" as nmer_*")
+def renamed_module(folder: Path, *arguments: object) -> str:
+    """Run as a module whose rules get a prefix."""
+    return module(folder, *arguments, name=" as nmer_*")
 
 
-def by_command(folder: Path, *given: object) -> str:
-    """By ``nmer run``."""
+def by_command(folder: Path, *arguments: object) -> str:
+    """Run by ``nmer run``."""
     write(folder / "config" / "config.yaml")
     main = (
         sys.executable,
@@ -99,7 +99,7 @@ def by_command(folder: Path, *given: object) -> str:
         f"import sys; sys.path.insert(0, {str(REPOSITORY / 'scripts')!r}); import nmer.cli.main",
     )
     start = (*main[:2], f"{main[2]}; nmer.cli.main.main()")
-    return call(*start, "run", "small", "--cores", 2, "--gpus", 0, "--", *given, cwd=folder)
+    return call(*start, "run", "small", "--cores", 2, "--gpus", 0, "--", *arguments, cwd=folder)
 
 
 WAYS = [snakefile, directory, standard_place, module, renamed_module, by_command]
@@ -127,20 +127,20 @@ def test_a_training_writes_only_into_its_folder(tmp_path, run):
 
 @pytest.mark.slow
 @way
-def test_the_whole_experiment_is_made_and_is_then_up_to_date(tmp_path, run):
+def test_the_whole_experiment_runs_and_is_then_up_to_date(tmp_path, run):
     run(tmp_path, "--quiet", "rules")
     assert (tmp_path / REPORT).stat().st_size > 0
     assert "Nothing to be done" in run(tmp_path, "--dry-run", "--quiet", "rules")
 
 
 @pytest.mark.slow
-def test_every_way_makes_the_same_and_what_one_has_made_is_not_due_in_another(tmp_path):
+def test_every_way_gives_the_same_results_and_none_are_due_in_another(tmp_path):
     snakefile(tmp_path, "--quiet", "rules")
     for other in (standard_place, by_command):
         assert "Nothing to be done" in other(tmp_path, "--dry-run", "--quiet", "rules")
 
 
-def test_status_speaks_of_the_folder_it_is_called_in(tmp_path):
+def test_status_reports_on_the_folder_it_is_called_in(tmp_path):
     write(tmp_path / "config" / "config.yaml")
     said = call(sys.executable, REPOSITORY / "scripts" / "status.py", "--config", "experiment=small", cwd=tmp_path)
     assert "Experiment small" in said

@@ -1,4 +1,4 @@
-"""The environments agree with each other and contain all imports."""
+"""The environments agree with each other and contain all imported packages."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPTS = REPOSITORY / "scripts"
 ENVIRONMENTS = sorted((REPOSITORY / "envs").glob("*.yaml"))
 IMPORT_NAMES = {"PIL": "pillow", "ai_edge_litert": "ai-edge-litert", "sklearn": "scikit-learn", "yaml": "pyyaml"}
-"""Packages that are imported under another name than they are installed under."""
+"""Packages whose import name differs from their package name."""
 COMES_WITH = {"markupsafe": "jinja2"}
-"""Packages that another one brings along by its own definition."""
+"""Packages that another package always installs."""
 
 
 def normalised(name: str) -> str:
-    """A package's name as installers compare it."""
+    """Return a package's name as installers compare it."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def package(requirement: str) -> str:
-    """The package's name in a requirement such as ``numpy>=2``."""
+    """Return the package's name in a requirement such as ``numpy>=2``."""
     return normalised(re.match(r"[\w.-]+", requirement).group())
 
 
@@ -44,19 +44,19 @@ def lock() -> dict[str, str]:
 
 
 def extraction_lock() -> dict[str, str]:
-    """What extraction from raw media needs on top."""
+    """Return the additional pins for extraction from raw media."""
     return pins((REPOSITORY / "envs" / "extract.txt").read_text().splitlines())
 
 
 def conda_environment(path: Path) -> tuple[str, dict[str, str]]:
-    """The Python version of an environment file, and its pinned packages."""
+    """Return the Python version and the pinned packages of an environment file."""
     dependencies = yaml.safe_load(path.read_text())["dependencies"]
     python = next(entry for entry in dependencies if str(entry).startswith("python="))
     return python.partition("=")[2], pins(next(entry["pip"] for entry in dependencies if isinstance(entry, dict)))
 
 
 def imported_packages(*files: Path) -> dict[str, Path]:
-    """Third-party packages that files import, anywhere in them, each with a file that does."""
+    """Return the third-party packages that files import at any level, each with an importing file."""
     local = {path.stem for path in SCRIPTS.iterdir()}
     found = {}
     for file in files:
@@ -74,7 +74,7 @@ def provided(name: str, packages: set[str]) -> bool:
 
 
 COMMANDS = {"add_noise.py", "compare_experiments.py", "partial_report.py", "rename_regimes.py", "status.py"}
-"""Called by people, not by rules."""
+"""Scripts that users call, not rules."""
 
 
 def step_environments() -> dict[str, str]:
@@ -89,7 +89,7 @@ def step_environments() -> dict[str, str]:
 
 
 def files_of_step(script: str) -> list[Path]:
-    """A step's script, the local modules it imports, directly or not, and every plug-in that it may load."""
+    """Return a step's script, the local modules it imports, directly or not, and every plug-in it may load."""
     sorts = {
         "systems": ("train.py", "evaluate.py"),
         "references": ("fit_reference.py",),
@@ -126,14 +126,14 @@ def test_every_package_of_a_lock_file_is_pinned_once_and_has_digests(name):
     assert len(names) == len(set(names))
 
 
-def test_both_builds_of_torch_are_of_the_version_that_is_asked_for():
+def test_both_builds_of_torch_have_the_required_version():
     asked = pins((REPOSITORY / "envs" / "requirements.in").read_text().splitlines())["torch"]
     cpu = pins((REPOSITORY / "envs" / "torch_cpu.lock").read_text().splitlines())
     assert cpu == {"torch": f"{asked}+cpu"}
     assert lock()["torch"] == asked
 
 
-def test_the_lock_file_holds_what_the_requirements_ask_for():
+def test_the_lock_file_meets_the_requirements():
     asked = pins((REPOSITORY / "envs" / "requirements.in").read_text().splitlines())
     missing = set(asked) - set(lock())
     assert missing == set()
@@ -142,14 +142,14 @@ def test_the_lock_file_holds_what_the_requirements_ask_for():
     }
 
 
-def test_the_plugins_for_schedulers_are_pinned_and_stand_apart_from_the_lock_file():
+def test_the_scheduler_plugins_are_pinned_outside_the_lock_file():
     plugins = pins((REPOSITORY / "envs" / "cluster.txt").read_text().splitlines())
     assert len(plugins) >= 3
     assert all(re.fullmatch(r"\d[\w.]*", version) for version in plugins.values())
     assert set(plugins) & set(lock()) == set()
 
 
-def test_every_package_that_is_imported_is_locked_and_asked_for():
+def test_every_imported_package_is_locked_and_required():
     files = [REPOSITORY / "envs" / name for name in ("requirements.in", "extract.in")]
     asked = {name for file in files for name in pins(file.read_text().splitlines())}
     imported = imported_packages(*SCRIPTS.rglob("*.py"))
@@ -160,7 +160,7 @@ def test_every_package_that_is_imported_is_locked_and_asked_for():
 def test_the_library_depends_on_every_package_that_it_imports_and_on_no_other():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     stated = {package(requirement) for requirement in project["dependencies"]}
-    # The tokenizers are transformers' own, at a version that is known to give the same tokens.
+    # transformers requires tokenizers; the pin fixes a version known to give the same tokens.
     optional = {package(requirement) for requirement in project["optional-dependencies"]["extract"]} - {"tokenizers"}
     extraction = set((SCRIPTS / "nmer" / "extraction").rglob("*.py"))
     imported = imported_packages(*set((SCRIPTS / "nmer").rglob("*.py")) - extraction)
@@ -175,13 +175,13 @@ def test_every_step_has_an_environment():
 
 
 @pytest.mark.parametrize("script", sorted(step_environments()))
-def test_the_environment_of_a_step_holds_what_the_step_imports(script):
+def test_the_environment_of_a_step_contains_its_imports(script):
     _python, stated = conda_environment(REPOSITORY / "envs" / step_environments()[script])
     imported = imported_packages(*files_of_step(script))
     assert {name: str(file) for name, file in imported.items() if not provided(name, set(stated))} == {}
 
 
-def test_one_version_of_python_is_meant_everywhere():
+def test_every_file_names_the_same_python_version():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
     version = project["project"]["requires-python"].removeprefix(">=")
     assert {conda_environment(path)[0] for path in ENVIRONMENTS} == {version}
@@ -192,7 +192,7 @@ def test_one_version_of_python_is_meant_everywhere():
 
 
 def test_no_step_has_the_name_of_an_installed_package():
-    # A step's folder comes first on sys.path: a step named like a library would be imported in its place.
+    # A step's folder comes first on sys.path: a step named like a library would be imported instead of it.
     steps = {path.stem for path in (REPOSITORY / "scripts").glob("*.py")}
     assert steps & set(packages_distributions()) == set()
     assert steps & sys.stdlib_module_names == set()

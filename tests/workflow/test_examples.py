@@ -37,7 +37,7 @@ SMALLER = {
     "repeats": 1,
     "training": {"constant_epochs": 1, "decay_epochs": 1},
 }
-"""Laid over the example's experiment, so that the tests run the shipped configuration in seconds."""
+"""Overrides with which the shipped configuration runs in seconds."""
 
 OWN_JOBS = {
     "check_system": {("attention_fusion",)},
@@ -57,7 +57,7 @@ OWN_JOBS = {
 }
 
 
-# The system on its own
+# The system
 
 
 @pytest.fixture(autouse=True)
@@ -74,14 +74,14 @@ def example(**options: float) -> System:
 
 
 def utterances() -> dict[str, list[torch.Tensor]]:
-    """Per modality one utterance (frames, dim) per length."""
+    """Return one utterance (frames, dim) per length for every modality."""
     return {m: [1.5 * torch.randn(length, dim) for length in LENGTHS] for m, dim in DIMS.items()}
 
 
-def batch_of(given: dict[str, list[torch.Tensor]], numbers: list[int]) -> Batch:
-    """Some of the utterances as a batch, with random encodings of a teacher."""
+def batch_of(per_modality: dict[str, list[torch.Tensor]], numbers: list[int]) -> Batch:
+    """Return a batch of some utterances, with random teacher encodings."""
     lengths = torch.tensor([LENGTHS[number] for number in numbers])
-    chosen = {m: [given[m][number] for number in numbers] for m in DIMS}
+    chosen = {m: [per_modality[m][number] for number in numbers] for m in DIMS}
     padded = {m: nn.utils.rnn.pad_sequence(frames, batch_first=True) for m, frames in chosen.items()}
     return Batch(
         observed={m: Sequences(values, lengths) for m, values in padded.items()},
@@ -91,7 +91,7 @@ def batch_of(given: dict[str, list[torch.Tensor]], numbers: list[int]) -> Batch:
     )
 
 
-def test_the_example_learns_a_small_batch_by_heart():
+def test_the_example_overfits_a_small_batch():
     system = example()
     batch = batch_of(utterances(), list(range(8)))
     optimiser = torch.optim.AdamW(system.parameters(), lr=1e-3)
@@ -107,11 +107,11 @@ def test_the_example_learns_a_small_batch_by_heart():
 
 @torch.no_grad()
 def test_a_prediction_of_the_example_does_not_depend_on_its_neighbours():
-    system, given = example().eval(), utterances()
-    alone = torch.cat([system(batch_of(given, [number]))["logits"] for number in range(8)])
-    assert (alone[0] - alone[1]).abs().max() > 1e-3
+    system, frames = example().eval(), utterances()
+    single = torch.cat([system(batch_of(frames, [number]))["logits"] for number in range(8)])
+    assert (single[0] - single[1]).abs().max() > 1e-3
     for numbers in ([0, 1, 2, 3, 4, 5, 6, 7], [6, 2, 0, 4], [3, 3, 0], [0, 4]):
-        torch.testing.assert_close(system(batch_of(given, numbers))["logits"], alone[numbers], rtol=0, atol=1e-5)
+        torch.testing.assert_close(system(batch_of(frames, numbers))["logits"], single[numbers], rtol=0, atol=1e-5)
 
 
 @torch.no_grad()
@@ -140,17 +140,17 @@ def test_every_parameter_of_the_example_learns_and_is_clipped():
 
 def blocks(language: str) -> list[str]:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return [text for said, text in fenced if said == language]
+    return [text for tag, text in fenced if tag == language]
 
 
 def configuration() -> dict:
-    """config.yaml with the example's file laid over it, as Snakemake does it."""
+    """Return config.yaml updated with the example's file, as Snakemake does it."""
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     update_config(config, yaml.safe_load((REPOSITORY / OVERLAY).read_text()))
     return config
 
 
-def test_the_page_quotes_the_example_as_it_is():
+def test_the_page_quotes_the_example_unchanged():
     *quoted, _appended = blocks("python")
     assert len(quoted) == 3
     assert all(block in (REPOSITORY / FILE).read_text() for block in quoted)
@@ -161,14 +161,14 @@ def test_the_page_quotes_the_example_as_it_is():
     assert extended == shipped
 
 
-def test_the_page_quotes_systems_that_ship_as_they_are():
+def test_the_page_quotes_shipped_systems_unchanged():
     sources = [path.read_text() for path in (REPOSITORY / "scripts/nmer/systems").glob("*.py")]
     assert blocks("py")
     assert all(any(block in source for source in sources) for block in blocks("py"))
 
 
 @pytest.mark.parametrize("line", [line for block in blocks("") for line in block.splitlines()])
-def test_a_command_of_the_page_works_as_it_is_written(fresh_workflow, line):
+def test_a_command_of_the_page_works_as_written(fresh_workflow, line):
     program, *words = shlex.split(line)
     command = [Path(sys.executable).with_name(program), *words, "--dry-run"]
     finished = subprocess.run(command, cwd=fresh_workflow.folder, text=True, capture_output=True, check=False)
@@ -176,9 +176,7 @@ def test_a_command_of_the_page_works_as_it_is_written(fresh_workflow, line):
     assert re.search(r"^train +\d+$", finished.stdout + finished.stderr, re.MULTILINE)
 
 
-def test_the_pages_variant_with_a_teacher_is_planned_inherits_and_draws_its_encodings_to_the_teachers(
-    tmp_path, monkeypatch
-):
+def test_the_pages_variant_with_a_teacher_is_planned_inherits_and_learns_the_teachers_encodings(tmp_path, monkeypatch):
     file = tmp_path / "attention_fusion.py"
     file.write_text((REPOSITORY / FILE).read_text() + "\n\n" + blocks("python")[-1])
     monkeypatch.chdir(REPOSITORY)
@@ -201,7 +199,7 @@ def test_the_pages_variant_with_a_teacher_is_planned_inherits_and_draws_its_enco
 
 
 class ExampleWorkflow(Workflow):
-    """A copy of the repository that is called with the example's configuration, made smaller by a second file."""
+    """A copy of the repository, run with the example's configuration and a second file that makes it smaller."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -209,7 +207,7 @@ class ExampleWorkflow(Workflow):
         (folder / "smaller.yaml").write_text(yaml.safe_dump(smaller))
 
     def snakemake(self, *arguments: str, **settings):
-        """As :meth:`Workflow.snakemake`, for the example's experiment."""
+        """Run snakemake on the example's experiment; see :meth:`Workflow.snakemake`."""
         files = ("--configfile", OVERLAY, "smaller.yaml")
         return super().snakemake(*arguments, *files, experiment="attention_fusion", **settings)
 
@@ -237,7 +235,7 @@ def test_the_example_is_trained_in_both_regimes_with_its_option(results):
 
 
 @pytest.mark.parametrize("number", [2, 5])
-def test_the_example_stands_in_a_table_and_in_its_printed_forms(results, number):
+def test_the_example_is_in_a_table_and_its_printed_forms(results, number):
     table = pd.read_csv(results / "tables" / f"table{number}.csv").query("system == 'attention_fusion'")
     assert set(table["metric"]) == {"WA", "UA"}
     assert table["mean"].between(0, 1).all()
@@ -247,7 +245,7 @@ def test_the_example_stands_in_a_table_and_in_its_printed_forms(results, number)
         assert "attention_fusion" in printed, suffix
 
 
-def test_the_example_has_a_curve_with_the_numbers_of_the_table(results):
+def test_the_curve_of_the_example_has_the_numbers_of_the_table(results):
     curve = pd.read_csv(results / "figures" / "robustness.csv").query("system == 'attention_fusion'")
     table = pd.read_csv(results / "tables" / "table2.csv").query("system == 'attention_fusion'")
     drawn, printed = curve.set_index("metric")["value"].to_dict(), table.set_index("metric")["mean"].to_dict()
@@ -256,7 +254,7 @@ def test_the_example_has_a_curve_with_the_numbers_of_the_table(results):
     assert (results / "figures" / "robustness.png").stat().st_size > 0
 
 
-def test_the_example_stands_in_both_tables_of_the_report(results):
+def test_the_example_is_in_both_tables_of_the_report(results):
     assert (results / "report.html").read_text().count('<th scope="row">attention_fusion</th>') >= 2
 
 
@@ -265,7 +263,7 @@ def test_the_example_stands_in_both_tables_of_the_report(results):
     [(FILE, "HIDDEN**0.5", "HIDDEN**0.4"), (OVERLAY, "modality_dropout: 0.3", "modality_dropout: 0.4")],
     ids=["code", "option"],
 )
-def test_an_edit_of_the_example_reruns_its_own_jobs_and_no_others(finished_example, edit):
+def test_an_edit_of_the_example_reruns_only_its_jobs(finished_example, edit):
     with finished_example.edited(*edit):
         assert finished_example.due() == OWN_JOBS
 
@@ -286,7 +284,7 @@ def test_a_comment_in_the_example_reruns_nothing(finished_example):
     ],
     ids=["syntax", "name", "option", "value", "file"],
 )
-def test_a_mistake_in_the_example_is_one_message_before_any_job(fresh_workflow, edit, message):
+def test_a_mistake_in_the_example_gives_one_message_before_any_job(fresh_workflow, edit, message):
     with fresh_workflow.edited(*edit):
         finished = fresh_workflow.snakemake("--configfile", OVERLAY, experiment="attention_fusion")
     output = finished.stdout + finished.stderr

@@ -23,7 +23,7 @@ def test_the_second_run_does_nothing(finished_workflow):
 
 def test_snakemake_looks_for_ready_jobs_once_for_every_job_that_finishes(finished_workflow):
     # It would look again every second, and once more a second for every job that has finished.
-    said = (finished_workflow.folder.parents[1] / "said").read_text()
+    said = (finished_workflow.folder.parents[1] / "output").read_text()
     done, of = re.findall(r"(\d+) of (\d+) steps \(100%\) done", said)[-1]
     assert done == of
     assert said.count("Ready jobs: ") <= int(of)

@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LEFT_OUT = {".git", ".venv", ".venv-docs", "site", ".snakemake", "results", "data"}
 
 OFFLINE = ("unshare", "--net")
-"""Runs a command in a network without any route, for those who may."""
+"""Prefix of a command that runs without network access; needs permission."""
 
 TINY_EXPERIMENT = """\
     datasets: [tiny_iemocap, tiny_mosei]
@@ -44,7 +44,7 @@ REDUCED_EXPERIMENT = """\
       decay_epochs: 2
       pretraining: { constant_epochs: 8, decay_epochs: 2 }
 """
-"""Fewer jobs, of longer trainings: for tests that run the workflow more than once."""
+"""Fewer jobs with longer trainings, for tests that run the workflow more than once."""
 
 
 def may_go_offline() -> bool:
@@ -56,7 +56,7 @@ def may_go_offline() -> bool:
 
 
 class Workflow:
-    """A copy of the repository, called as a user would."""
+    """A copy of the repository, run as a user would."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -66,21 +66,21 @@ class Workflow:
 
     @classmethod
     def at(cls, folder: Path) -> Workflow:
-        """A copy that is there already."""
+        """Return the copy that already exists in a folder."""
         workflow = cls.__new__(cls)
         workflow.folder = folder
         return workflow
 
     def copied(self, folder: Path) -> Workflow:
-        """A copy of this one with everything that it has made."""
+        """Return a copy of this one, including its results."""
         shutil.copytree(self.folder, folder)
         return self.at(folder)
 
-    def snakemake(self, *arguments: str, prefix: tuple[str, ...] = (), **given):
+    def snakemake(self, *arguments: str, prefix: tuple[str, ...] = (), **settings):
         """Run snakemake; returns the finished process with its output as text. prefix: a command to run it with.
-        given: see :meth:`command`."""
+        settings: see :meth:`command`."""
         return subprocess.run(
-            [*prefix, *self.command(*arguments, **given)],
+            [*prefix, *self.command(*arguments, **settings)],
             cwd=self.folder,
             env=self.environment(),
             text=True,
@@ -88,11 +88,11 @@ class Workflow:
             check=False,
         )
 
-    def start(self, *arguments: str, **given) -> subprocess.Popen:
-        """Start snakemake in a process group of its own; what it says goes to the file ``output``."""
+    def start(self, *arguments: str, **settings) -> subprocess.Popen:
+        """Start snakemake in a separate process group; its output goes to the file ``output``."""
         with (self.folder / "output").open("w") as output:
             return subprocess.Popen(
-                self.command(*arguments, **given),
+                self.command(*arguments, **settings),
                 cwd=self.folder,
                 env=self.environment(),
                 stdout=output,
@@ -104,7 +104,7 @@ class Workflow:
     def command(
         *arguments: str, cores: int = 2, gpus: int = 0, experiment: str = "tiny", **config: str
     ) -> list[str | Path]:
-        """The command line of a call of snakemake."""
+        """Return the command line that calls snakemake."""
         overrides = [f"{key}={value}" for key, value in {"experiment": experiment, **config}.items()]
         # Not on PATH and not activated: steps must find the interpreter by themselves.
         program = Path(sys.executable).with_name("snakemake")
@@ -112,17 +112,17 @@ class Workflow:
 
     @staticmethod
     def environment() -> dict[str, str]:
-        """The environment of a call of snakemake."""
+        """Return the environment in which snakemake is called."""
         return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
     def reduce(self, old: str, new: str) -> None:
-        """Replace a part of the configuration for good."""
+        """Replace a part of the configuration permanently."""
         path = self.folder / "config.yaml"
         assert old in path.read_text(), f"{old!r} is not in config.yaml"
         path.write_text(path.read_text().replace(old, new))
 
     def due(self, **config: str) -> dict[str, set[tuple[str, ...]]]:
-        """What a dry run would do: per rule, the wildcard values of its jobs (without the target rule)."""
+        """Return the jobs of a dry run: per rule, their wildcard values (without the target rule)."""
         finished = self.snakemake("--dry-run", **config)
         assert finished.returncode == 0, finished.stdout + finished.stderr
         jobs: dict[str, set[tuple[str, ...]]] = {}
@@ -137,7 +137,7 @@ class Workflow:
 
     @contextmanager
     def edited(self, name: str, old: str, new: str) -> Iterator[None]:
-        """Replace ``old`` by ``new`` in a file for the length of the block."""
+        """Replace ``old`` by ``new`` in a file for the duration of the block."""
         path = self.folder / name
         content, times = path.read_text(), path.stat()
         assert old in content, f"{old!r} is not in {name}"
@@ -150,7 +150,7 @@ class Workflow:
 
 
 def reduced(folder: Path) -> Workflow:
-    """A copy whose experiment `tiny` has few jobs."""
+    """Return a copy whose experiment `tiny` has few jobs."""
     workflow = Workflow(folder / "nmer")
     workflow.reduce(TINY_EXPERIMENT, REDUCED_EXPERIMENT)
     return workflow
