@@ -17,17 +17,17 @@ pytestmark = pytest.mark.slow
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs the right to mount a file system")
 
 
-def said(finished: subprocess.CompletedProcess) -> str:
-    """What a call said, which is never a traceback."""
+def output_of(finished: subprocess.CompletedProcess) -> str:
+    """Return the output of a call, which must contain no traceback."""
     output = finished.stdout + finished.stderr
     assert "Traceback" not in output, output
     return output
 
 
 def assert_reruns(workflow: Workflow, undisturbed: Workflow) -> None:
-    """A plain call finishes and makes what an undisturbed one makes; another has nothing to do."""
+    """Assert that a plain rerun gives the undisturbed results and that nothing is due afterwards."""
     finished = workflow.snakemake()
-    assert finished.returncode == 0, said(finished)
+    assert finished.returncode == 0, output_of(finished)
     assert_same(workflow, undisturbed)
     assert workflow.due() == {}
 
@@ -48,7 +48,7 @@ def finished(undisturbed, tmp_path) -> Workflow:
 
 @pytest.fixture
 def small_disk(workflow):
-    """Results on a file system of their own; a function that mounts it again with other options."""
+    """Results on a separate file system; a function that remounts it with other options."""
     results = workflow.folder / "results"
     results.mkdir()
 
@@ -60,27 +60,27 @@ def small_disk(workflow):
 
 
 @is_root
-def test_a_full_disk_is_named_at_every_step_and_room_is_all_that_is_needed(workflow, small_disk, undisturbed):
+def test_a_full_disk_is_reported_at_every_step_and_a_rerun_with_space_finishes(workflow, small_disk, undisturbed):
     small_disk("size=48k")
-    told = set()
-    # Each size lets the workflow come a little further.
+    messages = set()
+    # With each size the workflow gets a little further.
     for size in ("48k", "200k", "600k", "900k", "1200k", "1500k", "2000k"):
         small_disk(f"remount,size={size}")
-        output = said(workflow.snakemake())
-        told |= {line.partition(": No space left")[0] for line in output.splitlines() if "No space left" in line}
-    assert len(told) > 2, told
+        output = output_of(workflow.snakemake())
+        messages |= {line.partition(": No space left")[0] for line in output.splitlines() if "No space left" in line}
+    assert len(messages) > 2, messages
     small_disk("remount,size=100m")
     assert_reruns(workflow, undisturbed)
 
 
 @is_root
-def test_results_that_must_not_be_written_to_are_named(workflow, small_disk, undisturbed):
+def test_a_read_only_results_folder_is_reported(workflow, small_disk, undisturbed):
     small_disk("size=100m")
     assert workflow.snakemake("results/features/tiny_mosei.h5").returncode == 0
     small_disk("remount,ro")
     finished = workflow.snakemake()
     assert finished.returncode != 0
-    assert "Read-only file system" in said(finished)
+    assert "Read-only file system" in output_of(finished)
     small_disk("remount,rw")
     assert_reruns(workflow, undisturbed)
 
@@ -96,13 +96,13 @@ def test_results_that_must_not_be_written_to_are_named(workflow, small_disk, und
         ),
     ],
 )
-def test_a_damaged_file_is_noticed_when_it_is_read_and_the_remedy_works(finished, undisturbed, damaged, due):
+def test_a_damaged_file_is_detected_when_read_and_the_remedy_works(finished, undisturbed, damaged, due):
     path = finished.folder / damaged
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     (finished.folder / due).unlink()
-    output = said(run := finished.snakemake(due))
+    output = output_of(run := finished.snakemake(due))
     assert run.returncode != 0
     assert f"error: {damaged}: is damaged or was changed after it was made" in output
     assert f"Delete {damaged} and run again." in output
@@ -111,12 +111,12 @@ def test_a_damaged_file_is_noticed_when_it_is_read_and_the_remedy_works(finished
     assert_reruns(finished, undisturbed)
 
 
-def test_a_loss_that_is_not_finite_is_named_and_another_rate_is_all_that_is_needed(workflow, undisturbed):
+def test_a_loss_that_is_not_finite_is_reported_and_a_rerun_with_another_rate_finishes(workflow, undisturbed):
     epochs = "      constant_epochs: 8\n"
     with workflow.edited("config.yaml", epochs, epochs + "      learning_rate: 1.0e+30\n"):
         finished = workflow.snakemake()
     assert finished.returncode != 0
-    assert "Lower training.learning_rate or its weight." in said(finished)
+    assert "Lower training.learning_rate or its weight." in output_of(finished)
     assert_reruns(workflow, undisturbed)
 
 
@@ -130,41 +130,41 @@ def test_a_terminated_snakemake_ends_by_itself_and_leaves_no_lock(workflow, undi
     assert_reruns(workflow, undisturbed)
 
 
-def test_steps_that_are_terminated_end_within_their_grace_and_say_so(workflow, undisturbed):
+def test_terminated_steps_end_within_the_grace_period_and_report_it(workflow, undisturbed):
     process = workflow.start()
     while not (running := [n for n in steps_of(process.pid) if b"train.py" in Path(f"/proc/{n}/cmdline").read_bytes()]):
         time.sleep(0.05)
-    time.sleep(3)  # its libraries are loaded
+    time.sleep(3)  # by then its libraries are loaded
     os.kill(running[0], signal.SIGTERM)
     process.wait(timeout=120)
     assert "error: stopped by SIGTERM" in (workflow.folder / "output").read_text()
     assert_reruns(workflow, undisturbed)
 
 
-def test_a_clock_that_went_backwards_is_named_and_files_of_the_future_are_touched(workflow, undisturbed):
+def test_a_clock_set_back_is_reported_and_touching_future_files_fixes_it(workflow, undisturbed):
     assert workflow.snakemake("noisy").returncode == 0
     tomorrow = time.time() + 86400
     for path in [workflow.folder, *workflow.folder.rglob("*")]:
         os.utime(path, (tomorrow, tomorrow), follow_symlinks=False)
     finished = workflow.snakemake()
     assert finished.returncode != 0
-    assert "could indicate a clock skew problem" in said(finished)
+    assert "could indicate a clock skew problem" in output_of(finished)
     subprocess.run(["find", ".", "-newermt", "now", "-exec", "touch", "{}", "+"], cwd=workflow.folder, check=True)
     assert_reruns(workflow, undisturbed)
 
 
-def test_the_second_of_two_calls_at_once_is_told_and_the_first_is_not_disturbed(workflow, undisturbed):
+def test_the_second_of_two_concurrent_calls_is_refused_and_the_first_is_not_disturbed(workflow, undisturbed):
     process = workflow.start()
     while not steps_of(process.pid):
         time.sleep(0.05)
     second = workflow.snakemake()
     assert second.returncode != 0
-    assert "LockException" in said(second)
+    assert "LockException" in output_of(second)
     assert process.wait(timeout=300) == 0
     assert_reruns(workflow, undisturbed)
 
 
-def test_a_limit_of_memory_stops_the_jobs_that_it_is_too_small_for(workflow, undisturbed):
+def test_a_memory_limit_stops_the_jobs_that_exceed_it(workflow, undisturbed):
     assert workflow.snakemake("noisy").returncode == 0
     limited = workflow.snakemake(prefix=("prlimit", f"--as={800 * 2**20}"))
     assert limited.returncode != 0

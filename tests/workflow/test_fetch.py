@@ -55,56 +55,56 @@ def log(workflow: Workflow) -> str:
     return (workflow.folder / "results" / "logs" / "fetch" / "mosi.log").read_text()
 
 
-def test_a_corpus_is_fetched_over_a_cut_unpacked_and_not_fetched_again(fetch, server, workflow):
+def test_a_corpus_is_fetched_despite_an_interruption_unpacked_and_not_fetched_again(fetch, server, workflow):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("mosi_senti_data.pkl", CONTENT)
     server.content, server.headers, server.cuts = archive.getvalue(), {"ETag": '"one"'}, [CUT]
     entry = {"url": f"{server.root}/a/mosi.zip", "file": "cmu_mosi/mosi.zip", "unpack": True}
     entry["sha256"] = digest(server.content)
-    status, said, data = fetch(entry)
-    assert status == 0, said
+    status, output, data = fetch(entry)
+    assert status == 0, output
     assert server.ranges == [None, f"bytes={CUT}-"]
-    assert "mosi.zip: the connection was interrupted (128.0 KiB of 293.1 KiB fetched). Trying again in 1 s." in said
+    assert "mosi.zip: the connection was interrupted (128.0 KiB of 293.1 KiB fetched). Trying again in 1 s." in output
     done = (
         f"{data}/cmu_mosi/mosi.zip: fetched, 293.1 KiB, SHA-256 {entry['sha256']}; 1 files unpacked, 0 there already."
     )
-    assert done in said
+    assert done in output
     assert done in log(workflow)
     assert sorted(path.name for path in (data / "cmu_mosi").iterdir()) == ["mosi.zip", "mosi_senti_data.pkl"]
     assert (data / "cmu_mosi" / "mosi_senti_data.pkl").read_bytes() == CONTENT
-    status, said, _data = fetch(entry)
-    assert status == 0, said
-    assert "mosi.zip: kept" in said
+    status, output, _data = fetch(entry)
+    assert status == 0, output
+    assert "mosi.zip: kept" in output
     assert len(server.asked) == 2
 
 
 def test_a_wrong_digest_stops_with_one_clear_line_and_leaves_no_file(fetch, server, workflow):
     server.content = CONTENT
-    status, said, data = fetch({"url": server.url, "sha256": digest(b"something else")})
+    status, output, data = fetch({"url": server.url, "sha256": digest(b"something else")})
     assert status != 0
-    lines = set(re.findall(r"^error: .*$", said, re.MULTILINE))
+    lines = set(re.findall(r"^error: .*$", output, re.MULTILINE))
     assert len(lines) == 1
     line = lines.pop()
     assert line.startswith(f"error: {server.url}: the file has the SHA-256 {digest(CONTENT)}, not")
     assert log(workflow).splitlines() == [line]
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     assert [path for path in data.rglob("*") if path.is_file()] == []
 
 
-def test_what_a_failed_call_has_fetched_is_there_for_the_next_one(fetch, server):
+def test_a_failed_call_keeps_its_partial_file_for_the_next_one(fetch, server):
     server.content, server.headers = CONTENT, {"ETag": '"one"'}
     server.cuts, server.before = [CUT], lambda number: number == 1 and server.statuses.append(404)
-    status, said, data = fetch({"url": server.url})
+    status, output, data = fetch({"url": server.url})
     assert status != 0
-    assert "the server answers 404" in said
+    assert "the server answers 404" in output
     assert (data / "corpus.pkl.part").stat().st_size == CUT
-    status, said, data = fetch({"url": server.url})
-    assert status == 0, said
+    status, output, data = fetch({"url": server.url})
+    assert status == 0, output
     assert server.ranges[2:] == [f"bytes={CUT}-"]
     assert (
         f"warning: {data}/corpus.pkl was not checked. If it is right, add to its entry: sha256: {digest(CONTENT)}"
-        in said
+        in output
     )
 
 
@@ -117,7 +117,7 @@ def with_download(*entries: dict, dataset: str = "mosi", **keys: str) -> dict:
     return config
 
 
-def test_a_list_that_leads_out_of_the_folder_is_refused_under_every_experiment():
+def test_a_file_outside_the_folder_is_refused_under_every_experiment():
     config = with_download({"url": "https://example.org/a", "file": "../a"})
     with pytest.raises(
         ConfigError, match=r"^datasets\.mosi\.download\.0\.file: '\.\./a' leads out of its folder\. Give"
@@ -150,12 +150,12 @@ def test_a_synthetic_corpus_has_nothing_to_fetch():
         check_config(with_download({"url": "https://example.org/a"}, dataset="tiny_mosei"))
 
 
-@pytest.mark.parametrize(("data", "told"), [("data", ""), ("/my corpora", " data='/my corpora'")])
-def test_the_message_on_a_missing_corpus_shows_how_to_fetch_it(data, told, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("data", "override"), [("data", ""), ("/my corpora", " data='/my corpora'")])
+def test_the_message_on_a_missing_corpus_shows_how_to_fetch_it(data, override, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as raised:
         check_config(with_download({"url": "https://example.org/a"}, experiment="mosi", data=data))
-    assert str(raised.value).endswith(f" Or fetch it: snakemake fetch_mosi --config experiment=demo{told}")
+    assert str(raised.value).endswith(f" Or fetch it: snakemake fetch_mosi --config experiment=demo{override}")
     with pytest.raises(DataError) as raised:
         check_config(shipped() | {"experiment": "mosi", "data": data})
     assert "fetch" not in str(raised.value)
@@ -171,7 +171,7 @@ def test_a_list_of_addresses_makes_no_other_job_due():
 # Documentation
 
 
-def test_the_example_of_the_page_is_a_valid_configuration_and_its_commands_name_it():
+def test_the_pages_example_is_a_valid_configuration_and_its_commands_name_its_datasets():
     text = PAGE.read_text()
     (block,) = re.findall(r"^```yaml\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     config = shipped()
@@ -183,6 +183,6 @@ def test_the_example_of_the_page_is_a_valid_configuration_and_its_commands_name_
     assert {command[1] for command in commands} <= {f"fetch_{name}" for name in plan.downloads}
 
 
-def test_nothing_that_is_shipped_is_fetched_from_anywhere():
+def test_the_shipped_configuration_fetches_nothing():
     assert Plan(shipped()).downloads == []
     assert "example.org" in Path(PAGE).read_text()

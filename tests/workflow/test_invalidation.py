@@ -1,4 +1,4 @@
-"""Edits, and the exact jobs that each of them makes due."""
+"""Each edit makes exactly the listed jobs due."""
 
 from __future__ import annotations
 
@@ -226,7 +226,7 @@ OF_ONE_DATASET = (
     "the loader of one layout",
     "the size of a synthetic corpus",
 )
-"""Edits that concern the dataset tiny_mosei and nothing of the other."""
+"""Edits that concern only the dataset tiny_mosei."""
 
 QUICK = (
     "a comment in a module",
@@ -240,16 +240,16 @@ QUICK = (
     "the perplexity of the t-SNE",
     "a feature store that comes out otherwise",
 )
-"""The most telling ones. The others are as good, but each costs a dry run."""
+"""The most informative edits. Each edit costs a dry run, so the others are slow tests."""
 
 
-def made_again(due) -> set[str]:
-    """The rules that are due; of figures each plug-in by itself, e.g. ``draw_training``."""
+def due_rules(due) -> set[str]:
+    """Return the rules that are due, with a separate name per figure plug-in, e.g. ``draw_training``."""
     drawn = {f"draw_{name.partition('_')[0]}" for (name,) in due.get("draw_figure", ())}
     return (set(due) - {"draw_figure"}) | drawn
 
 
-def test_all_edits_of_words_together_rerun_nothing(finished_workflow):
+def test_all_edits_of_wording_together_rerun_nothing(finished_workflow):
     with ExitStack() as edits:
         for name, old, new, expected in EDITS.values():
             if not expected and name.endswith(".py"):
@@ -264,13 +264,13 @@ def test_an_edit_reruns_exactly_what_depends_on_it(finished_workflow, edit):
     name, old, new, expected = EDITS[edit]
     with finished_workflow.edited(name, old, new):
         due = finished_workflow.due()
-    assert made_again(due) == expected
+    assert due_rules(due) == expected
     if edit in OF_ONE_DATASET:
         made = (job for rule, jobs in due.items() if not rule.startswith("draw_") for job in jobs)
         assert not any("tiny_iemocap" in job for job in made)
 
 
-def test_one_systems_edit_leaves_the_others_alone(finished_workflow):
+def test_an_edit_of_one_system_reruns_no_other(finished_workflow):
     with finished_workflow.edited("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0"):
         due = finished_workflow.due()
     assert {job[1] if "nmer" not in job else "nmer" for job in due["train"] | due["evaluate"]} == {"nmer"}
@@ -294,7 +294,7 @@ def test_a_new_snr_keeps_every_training_of_the_old_ones(finished_workflow):
 
 
 def test_a_removed_snr_trains_nothing(finished_workflow):
-    # Another level in place of the only one: the old level's jobs are not looked at again.
+    # Another level replaces the only one: the jobs of the old level are not considered again.
     with finished_workflow.edited("config.yaml", TINY, TINY.replace("[-10]", "[-20]")):
         due = finished_workflow.due()
     assert not any("gaussian_-10dB" in job for jobs in due.values() for job in jobs)
@@ -331,7 +331,7 @@ def test_the_number_of_cores_and_gpus_reruns_nothing(finished_workflow):
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_a_changed_raw_file_is_noticed_and_a_touched_one_is_not(tmp_path):
+def test_a_changed_raw_file_is_detected_and_a_touched_one_is_not(tmp_path):
     workflow, source = Workflow(tmp_path / "nmer"), tmp_path / "generated"
     step = ["scripts/generate_corpus.py", "--output", str(source), "--settings"]
     corpus = {"utterances": 80, "dims": {"a": 73, "v": 100, "l": 100}, "frames": 2}
@@ -361,7 +361,7 @@ def mine(shape, generator):
 
 @pytest.fixture(scope="module")
 def wide_workflow(tmp_path_factory) -> Workflow:
-    """Two noises, one of them a user's own, two levels, two folds: for what is added and taken away. Finished."""
+    """A finished experiment with two noises (one user-defined), two levels and two folds, for removals and edits."""
     workflow = Workflow(tmp_path_factory.mktemp("wide") / "nmer")
     (workflow.folder / "mine.py").write_text(MINE)
     workflow.reduce("  kinds:\n", "  kinds:\n    mine: { file: mine.py }\n")
@@ -382,7 +382,7 @@ WIDE = """\
     folds: 2
 """
 COLLECTED = ALL_TABLES | SCORES | {"collect_calibration", "draw_calibration", "draw_figure3", "draw_training"}
-"""What looks at everything at once."""
+"""Rules whose jobs read all runs."""
 
 TAKEN_AWAY_OR_EDITED = {
     "nothing": ("config.yaml", "repeats: 1", "repeats: 1", set()),
@@ -417,11 +417,11 @@ TAKEN_AWAY_OR_EDITED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("edit", TAKEN_AWAY_OR_EDITED)
-def test_what_is_taken_away_or_a_users_own_reruns_exactly_what_depends_on_it(wide_workflow, edit):
+def test_a_removal_or_an_edit_of_a_custom_noise_reruns_exactly_what_depends_on_it(wide_workflow, edit):
     name, old, new, expected = TAKEN_AWAY_OR_EDITED[edit]
     with wide_workflow.edited(name, old, new):
         due = wide_workflow.due()
-    assert made_again(due) == expected
+    assert due_rules(due) == expected
     if edit == "the user's own noise":
         for rule in ("calibrate", "corrupt", "train", "evaluate"):
             assert all(any(value.startswith("mine_") for value in job) for job in due[rule])

@@ -1,4 +1,4 @@
-"""The study of the invariant features runs without Snakemake, repeats nothing and hides test scores."""
+"""The study of the invariant features runs without Snakemake, repeats no work and hides test scores."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ REAL_DATA = REPOSITORY.parent / "shared" / "data"
 pytestmark = pytest.mark.slow
 
 
-def study(out: Path, only: str, *given: str) -> subprocess.CompletedProcess[str]:
+def study(out: Path, only: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "benchmarks/invariant_features.py", "--out", str(out), "--quick", "--jobs", "2"]
     return subprocess.run(
-        [*command, "--only", only, *given], cwd=REPOSITORY, capture_output=True, text=True, check=False
+        [*command, "--only", only, *arguments], cwd=REPOSITORY, capture_output=True, text=True, check=False
     )
 
 
 def results(finished: subprocess.CompletedProcess[str], out: Path) -> tuple[list[list[str]], list[dict[str, str]]]:
-    """Rows of the printed table, and of the CSV."""
+    """Return the rows of the printed table and of the CSV."""
     assert finished.returncode == 0, finished.stderr
     with (out / "invariant_features.csv").open(newline="") as stream:
         return [row for row in table_rows(finished.stdout) if row[0] != "corpus"], list(csv.DictReader(stream))
@@ -46,7 +46,7 @@ def finished(out) -> subprocess.CompletedProcess[str]:
     return study(out, "synthetic/nmer/raw*")
 
 
-def test_a_cell_has_a_row_per_repeat_and_test_scores_are_printed_for_the_default_alone(out, finished):
+def test_a_cell_has_a_row_per_repeat_and_test_scores_are_printed_only_for_the_default(out, finished):
     printed, rows = results(finished, out)
     assert [row[:4] for row in printed] == [
         ["synthetic", "-10 dB", "nmer", name] for name in ("raw", "raw_scaled", "raw_light_cmd", "raw_light_inv")
@@ -54,12 +54,12 @@ def test_a_cell_has_a_row_per_repeat_and_test_scores_are_printed_for_the_default
     assert [bool(row[-1]) for row in printed] == [True, False, False, False]
     assert [(row["variant"], row["repeat"]) for row in rows][:3] == [("raw", "1"), ("raw", "2"), ("raw_scaled", "1")]
     assert all(0 <= float(row[f"test_{metric}"]) <= 1 for row in rows for metric in ("WA", "UA"))
-    # Variants that differ in a weight of the system alone have one teacher.
+    # Variants that differ only in a weight of the system share a teacher.
     teachers = {row["variant"]: row["teacher_val_UA"] for row in rows if row["repeat"] == "1"}
     assert teachers["raw"] == teachers["raw_light_inv"] != teachers["raw_scaled"]
 
 
-def test_what_is_finished_is_not_repeated(out, finished):
+def test_finished_work_is_not_repeated(out, finished):
     printed, rows = results(finished, out)
     models = {path: path.stat().st_mtime_ns for path in out.rglob("*.safetensors")}
     again = study(out, "synthetic/nmer/raw*")
@@ -83,7 +83,7 @@ def test_the_spread_is_the_deviation_of_the_teachers_invariant_features_over_val
     assert float(rows[0]["teacher_spread_l"]) == pytest.approx(expected, rel=1e-4)
 
 
-def test_a_name_that_is_no_cell_is_refused_in_one_line(out):
+def test_an_unknown_cell_is_refused_in_one_line(out):
     refused = study(out, "mosi/nmer/softmax")
     assert refused.returncode == 1
     assert refused.stderr.startswith("error: --only: no cell is called 'mosi/nmer/softmax'.")

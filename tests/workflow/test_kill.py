@@ -9,9 +9,9 @@ from workflow_copy import reduced
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [5, 30])
-def test_a_run_killed_again_and_again_ends_as_an_undisturbed_one(undisturbed, tmp_path, kills):
+def test_a_run_killed_repeatedly_ends_like_an_undisturbed_one(undisturbed, tmp_path, kills):
     workflow = reduced(tmp_path)
-    # At every epoch, so that trainings of seconds are resumed as those of hours are.
+    # Checkpoint every epoch, so that trainings of seconds resume like those of hours.
     with workflow.edited("scripts/nmer/training/loop.py", "CHECKPOINT_SECONDS = 30", "CHECKPOINT_SECONDS = 0"):
         killed = survive(workflow, undisturbed, kills, seed=kills)
     assert sum(killed.values()) == kills

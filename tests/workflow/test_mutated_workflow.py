@@ -14,7 +14,7 @@ SEEDS = 25
 
 
 def mutations():
-    """The mutants of `tests/plan/test_mutations.py`."""
+    """Load `tests/plan/test_mutations.py`, which generates the mutants."""
     path = Path(__file__).resolve().parents[1] / "plan" / "test_mutations.py"
     spec = importlib.util.spec_from_file_location("mutations", path)
     module = importlib.util.module_from_spec(spec)
@@ -29,7 +29,7 @@ def mutations():
 def test_snakemake_plans_a_mutated_configuration_or_refuses_it_in_one_line(fresh_workflow, seed, monkeypatch):
     module = mutations()
     monkeypatch.chdir(fresh_workflow.folder)
-    # Accepted and refused ones in turn: most are refused.
+    # Alternate between accepted and refused configurations: most are refused.
     wanted, found = seed % 2 == 0, None
     for number in range(5000 + 200 * seed, 5200 + 200 * seed):
         config = module.mutant(number)

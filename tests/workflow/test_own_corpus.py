@@ -21,11 +21,11 @@ OVERLAY = "examples/own_corpus/config.yaml"
 
 def blocks(language: str) -> list[str]:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return [text for said, text in fenced if said == language]
+    return [text for tag, text in fenced if tag == language]
 
 
 def run(workflow: Workflow, line: str) -> subprocess.CompletedProcess:
-    """A line of the page, in a copy of the repository."""
+    """Run a line of the page in a copy of the repository."""
     program, *words = shlex.split(line)
     program = Path(sys.executable).with_name(Path(program).name)
     return subprocess.run([program, *words], cwd=workflow.folder, text=True, capture_output=True, check=False)
@@ -40,7 +40,7 @@ def workflow(tmp_path_factory) -> Workflow:
     return copy
 
 
-def test_the_pages_lines_are_the_examples(workflow):
+def test_the_lines_of_the_page_match_the_example(workflow):
     lines, enough, _fewer = map(yaml.safe_load, blocks("yaml"))
     shipped = yaml.safe_load((REPOSITORY / OVERLAY).read_text())
     assert lines["datasets"] == shipped["datasets"]
@@ -52,7 +52,7 @@ def test_the_pages_lines_are_the_examples(workflow):
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_features_prints_what_was_read_and_trains_nothing(workflow):
+def test_features_prints_the_corpus_and_trains_nothing(workflow):
     finished = run(workflow, blocks("")[1].strip())
     assert finished.returncode == 0, finished.stdout + finished.stderr
     assert "interviews, layout npy_folder: 90 utterances, 5 speakers or videos, 5 folds" in finished.stdout
@@ -81,12 +81,12 @@ def test_the_whole_example_runs_and_learns(workflow):
     assert set(ua.index) == {(system, level) for system in ("men", "nmer") for level in (-10, -20)}
     assert (ua["at_chance"] == 0).all(), ua
     assert (ua["mean"] > 1 / 3 + 0.15).all(), ua
-    assert (folder / "figures/training_interviews.png").is_file(), "the page says to look at it"
+    assert (folder / "figures/training_interviews.png").is_file(), "the page refers to it"
 
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_a_damaged_file_ends_in_one_message_and_leaves_nothing(workflow, tmp_path):
+def test_a_damaged_file_gives_one_message_and_leaves_no_output(workflow, tmp_path):
     path = workflow.folder / "data/interviews/v/anna_03.npy"
     content = path.read_bytes()
     path.write_bytes(content[:-4])

@@ -27,11 +27,11 @@ PAGE = REPOSITORY / "docs" / "own_noise.md"
 
 def blocks(language: str) -> list[str]:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    return [text for said, text in fenced if said == language]
+    return [text for tag, text in fenced if tag == language]
 
 
 def configuration() -> dict:
-    """config.yaml with the example's file laid over it, as Snakemake does it."""
+    """Return config.yaml updated with the example's file, as Snakemake does."""
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
     update_config(config, yaml.safe_load((REPOSITORY / OVERLAY).read_text()))
     return config
@@ -47,7 +47,7 @@ def source(file: str = FILE, name: str = "bursts", **options: float) -> NoiseSou
 
 
 @pytest.mark.parametrize("options", [{}, {"share": 0.6, "length": 4}, {"share": 1.0, "length": 1}])
-def test_the_example_has_the_power_that_it_states(options):
+def test_the_example_has_the_stated_power(options):
     eps = [source(**options).eps(f"utterance{number}", "a", (50, 20)) for number in range(400)]
     stated = noise_power(noise_kinds.load("bursts", FILE), options)
     assert stated == options.get("share", 0.3)
@@ -60,7 +60,7 @@ def test_a_burst_hits_all_dimensions_for_its_length():
     assert all((frames.all(axis=1) == frames.any(axis=1)).all() for frames in noisy)
     for frames in noisy:
         edges = np.flatnonzero(np.diff(frames[:, 0].astype(int)))
-        # Between two edges within an utterance lie whole stretches.
+        # Edges within an utterance are a whole number of bursts apart.
         assert (np.diff(edges) % 4 == 0).all()
 
 
@@ -71,7 +71,7 @@ def test_the_noise_depends_only_on_its_names():
     assert source().eps("short", "a", (1, 4)).shape == (1, 4)
 
 
-def test_the_examples_levels_are_planned_and_its_file_counts_for_its_own_jobs_only():
+def test_the_examples_levels_are_planned_and_its_file_affects_only_its_jobs():
     config = configuration()
     check_config(config)
     plan = Plan(config)
@@ -97,7 +97,7 @@ def test_a_wrong_option_of_the_example_is_refused(key, value, message):
 # The page
 
 
-def test_the_pages_code_and_lines_are_the_examples():
+def test_the_code_and_lines_of_the_page_match_the_example():
     shipped = (REPOSITORY / FILE).read_text()
     assert all(code in shipped for code in blocks("python")[:2])
     (lines,) = map(yaml.safe_load, blocks("yaml"))
@@ -106,7 +106,7 @@ def test_the_pages_code_and_lines_are_the_examples():
     assert lines["experiments"]["own_noise"].items() <= overlay["experiments"]["own_noise"].items()
 
 
-def test_the_pages_kind_that_replaces_gives_back_its_first_frame(tmp_path):
+def test_the_replacing_kind_of_the_page_returns_its_first_frame(tmp_path):
     file = tmp_path / "frozen.py"
     head = "import numpy as np\n\nfrom nmer.noise.registry import noise_kind\n\n\n"
     file.write_text(head + blocks("python")[2])
@@ -114,7 +114,7 @@ def test_the_pages_kind_that_replaces_gives_back_its_first_frame(tmp_path):
     assert np.array_equal(source(str(file), "frozen").corrupt(values, "u", "v"), np.tile(values[0], (4, 1)))
 
 
-def test_the_pages_noise_of_an_array_of_ones_own_is_written(tmp_path):
+def test_the_noise_of_a_custom_array_on_the_page_is_written(tmp_path):
     np.save(tmp_path / "audio.npy", np.random.default_rng(0).standard_normal((6, 30, 4)).astype(np.float32))
     program, *words = shlex.split(blocks("sh")[0].replace("\\\n", " "))
     words = [str(tmp_path / word) if word.endswith(".npy") else word for word in words]

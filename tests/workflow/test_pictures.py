@@ -1,4 +1,4 @@
-"""The diagrams of the noise and protocol pages are those that docs/draw_diagrams.py draws."""
+"""The diagrams of the noise and protocol pages match the output of docs/draw_diagrams.py."""
 
 from __future__ import annotations
 

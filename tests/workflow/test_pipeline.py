@@ -21,12 +21,12 @@ def test_the_second_run_does_nothing(finished_workflow):
     assert "Nothing to be done" in finished.stdout + finished.stderr
 
 
-def test_snakemake_looks_for_ready_jobs_once_for_every_job_that_finishes(finished_workflow):
-    # It would look again every second, and once more a second for every job that has finished.
-    said = (finished_workflow.folder.parents[1] / "output").read_text()
-    done, of = re.findall(r"(\d+) of (\d+) steps \(100%\) done", said)[-1]
-    assert done == of
-    assert said.count("Ready jobs: ") <= int(of)
+def test_snakemake_checks_for_ready_jobs_once_per_finished_job(finished_workflow):
+    # Otherwise it checks every second, and again a second after every job that finishes.
+    output = (finished_workflow.folder.parents[1] / "output").read_text()
+    done, total = re.findall(r"(\d+) of (\d+) steps \(100%\) done", output)[-1]
+    assert done == total
+    assert output.count("Ready jobs: ") <= int(total)
 
 
 @pytest.mark.slow
@@ -73,22 +73,22 @@ def test_every_table_cell_can_be_recomputed_from_the_predictions(finished_workfl
         assert row.std == pytest.approx(std, abs=1e-6)
 
 
-def test_every_score_names_how_many_utterances_it_counts(finished_workflow):
+def test_every_score_contains_its_number_of_utterances(finished_workflow):
     scores = pd.read_csv(finished_workflow.folder / "results/tiny/scores.csv")
-    # Hidden files beside them are records of what made each.
+    # Hidden files next to them are provenance records.
     reports = finished_workflow.folder.glob("results/features/[!.]*.json")
     tested = {report["dataset"]: report["folds"][0]["test"]["utterances"] for report in map(_json, reports)}
     one = scores[(scores["metric"] == "WA") & (scores["repeat"] == 1)].groupby(["dataset", "system", "regime"])
     for (dataset, _, _), part in one:
         counts = part.set_index("condition")["n"]
         assert counts["none"] == counts["avl"] == tested[dataset]
-        # Every utterance under all six conditions (IEMOCAP), or under one of them (MOSEI; SPEC 5.4).
+        # Every utterance under all six conditions (IEMOCAP), or under one (MOSEI; SPEC 5.4).
         assert counts[SIX].sum() == tested[dataset] * (6 if dataset == "tiny_iemocap" else 1)
 
 
 def test_the_report_is_one_page_that_needs_no_network(finished_workflow):
     page = (finished_workflow.folder / "results/tiny/report.html").read_text()
-    # It can be mailed: tables and figures are downloaded from the page itself.
+    # The page can be sent by email: it embeds the tables and figures to download.
     assert len(re.findall(r'href="data:', page)) > 10
     assert re.findall(r'href="(?!data:)([^#"][^"]*)"', page) == []
     loaded = re.findall(r"""(?:src|href)=["']([^"'#]+)""", page)
@@ -96,7 +96,7 @@ def test_the_report_is_one_page_that_needs_no_network(finished_workflow):
     assert "synthetic" in page
 
 
-def test_no_temporary_file_or_checkpoint_stays_behind(finished_workflow):
+def test_no_temporary_file_or_checkpoint_remains(finished_workflow):
     left = [path for path in (finished_workflow.folder / "results").rglob("*") if path.name.endswith(".tmp")]
     assert left == []
     assert list(finished_workflow.folder.glob("results/tiny/checkpoints/*/*.pt")) == []

@@ -19,11 +19,11 @@ TIME_OF_CLONE = TIME_OF_RESULTS + 10**6
 
 @pytest.fixture(scope="module")
 def shared(finished_workflow, tmp_path_factory) -> Workflow:
-    """The finished experiment as someone gets it who is given the results alone."""
+    """The finished experiment without Snakemake's records: its results copied into a newer clone."""
     workflow = finished_workflow.copied(tmp_path_factory.mktemp("shared") / "nmer")
     shutil.rmtree(workflow.folder / ".snakemake")
-    # One time for all results: tests that share the finished workflow touch some of them, which Snakemake's own records
-    # make harmless, and here there are none. The clone that they are copied to is newer.
+    # All results get the same time, because other tests touch some of them. Snakemake's records would make that
+    # harmless, but here there are none.
     results = workflow.folder / "results"
     for path in workflow.folder.rglob("*"):
         time = TIME_OF_RESULTS if path.is_relative_to(results) else TIME_OF_CLONE
@@ -32,11 +32,11 @@ def shared(finished_workflow, tmp_path_factory) -> Workflow:
 
 
 def slow(*values):
-    """A case like the others: each costs a run."""
+    """Mark a case as slow, because every case costs a run."""
     return pytest.param(*values, marks=pytest.mark.slow)
 
 
-def said(finished) -> str:
+def output_of(finished) -> str:
     return finished.stdout + finished.stderr
 
 
@@ -47,8 +47,8 @@ def append(path: Path) -> None:
 def test_a_run_reports_missing_provenance_and_trusts_matching_records(shared):
     finished = shared.snakemake()
     assert finished.returncode == 0
-    assert "Nothing to be done" in said(finished)
-    sentence = next(line for line in said(finished).splitlines() if NO_PROVENANCE in line)
+    assert "Nothing to be done" in output_of(finished)
+    sentence = next(line for line in output_of(finished).splitlines() if NO_PROVENANCE in line)
     assert sentence.endswith("with settings, code and inputs instead: all agree.")
 
 
@@ -63,7 +63,7 @@ def test_a_run_reports_missing_provenance_and_trusts_matching_records(shared):
     ],
     ids=["settings", "code of a result", "code", "seed", "settings of all"],
 )
-def test_changed_settings_and_code_are_noticed_without_snakemakes_records(
+def test_changed_settings_and_code_are_detected_without_snakemakes_records(
     shared, finished_workflow, name, old, new, rules
 ):
     with shared.edited(name, old, new), finished_workflow.edited(name, old, new):
@@ -75,7 +75,7 @@ def test_changed_settings_and_code_are_noticed_without_snakemakes_records(
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_results_that_were_made_otherwise_can_be_accepted_and_the_report_goes_on_saying_how(shared):
+def test_results_with_other_settings_can_be_accepted_and_the_report_still_states_them(shared):
     report = (shared.folder / "results/tiny/report.html").read_bytes()
     with shared.edited("config.yaml", "nmer: { layers: 1,", "nmer: { invariance_weight: 5.0, layers: 1,"):
         assert shared.due() != {}
@@ -86,7 +86,7 @@ def test_results_that_were_made_otherwise_can_be_accepted_and_the_report_goes_on
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_a_copy_that_lost_its_times_reruns_nothing_and_an_edit_in_it_is_noticed(shared, tmp_path):
+def test_a_copy_without_original_times_reruns_nothing_and_an_edit_in_it_is_detected(shared, tmp_path):
     workflow = shared.copied(tmp_path / "nmer")
     shutil.rmtree(workflow.folder / ".snakemake")
     files = [path for path in workflow.folder.rglob("results/**/*") if path.is_file()]
@@ -94,27 +94,27 @@ def test_a_copy_that_lost_its_times_reruns_nothing_and_an_edit_in_it_is_noticed(
     for number, path in enumerate(files):
         os.utime(path, (TIME_OF_CLONE + number, TIME_OF_CLONE + number))
     finished = workflow.snakemake("--dry-run")
-    assert "Nothing to be done" in said(finished)
-    assert "all agree. Their times" in said(finished)
+    assert "Nothing to be done" in output_of(finished)
+    assert "all agree. Their times" in output_of(finished)
     assert workflow.due() == {}
     append(workflow.folder / "results/tiny/statistics/intervals.csv")
     os.utime(workflow.folder / "results/tiny/statistics/intervals.csv", (TIME_OF_RESULTS, TIME_OF_RESULTS))
     assert set(workflow.due()) == {"draw_figure", "report"}
 
 
-def test_results_without_any_record_are_named(shared, tmp_path):
+def test_results_without_any_record_are_reported(shared, tmp_path):
     workflow = shared.copied(tmp_path / "nmer")
     shutil.rmtree(workflow.folder / ".snakemake")
     for record in workflow.folder.rglob(".*.made.json"):
         record.unlink()
     finished = workflow.snakemake()
     assert finished.returncode == 0
-    assert "Provenance is missing for" in said(finished)
-    assert "Nothing to be done" in said(finished)
+    assert "Provenance is missing for" in output_of(finished)
+    assert "Nothing to be done" in output_of(finished)
 
 
 @pytest.mark.slow
-def test_the_report_prints_what_the_files_say_and_not_what_the_configuration_says(finished_workflow, tmp_path):
+def test_the_report_prints_the_recorded_settings_and_not_the_configuration(finished_workflow, tmp_path):
     workflow = finished_workflow.copied(tmp_path / "nmer")
     report = workflow.folder / "results/tiny/report.html"
     assert "As recorded with the files behind these scores" in report.read_text()
@@ -124,7 +124,7 @@ def test_the_report_prints_what_the_files_say_and_not_what_the_configuration_say
         assert workflow.snakemake("--touch").returncode == 0
         report.unlink()
         finished = workflow.snakemake("--rerun-triggers", "mtime")
-        assert finished.returncode == 0, said(finished)
+        assert finished.returncode == 0, output_of(finished)
     assert "constant_epochs: 1" in report.read_text()
     assert "77" not in report.read_text().partition('id="configuration"')[2].partition("</pre>")[0]
 
@@ -156,7 +156,7 @@ def edit_predictions(path: Path) -> None:
         slow("embeddings/tiny_mosei/gaussian_-10dB_points.csv", edit_scores),
     ],
 )
-def test_a_file_between_training_and_report_that_was_edited_is_refused(finished_workflow, tmp_path, pattern, edit):
+def test_an_edited_file_between_training_and_report_is_refused(finished_workflow, tmp_path, pattern, edit):
     workflow = finished_workflow.copied(tmp_path / "nmer")
     path = workflow.folder / "results/tiny" / pattern
     before = path.read_bytes()
@@ -164,5 +164,5 @@ def test_a_file_between_training_and_report_that_was_edited_is_refused(finished_
     assert path.read_bytes() != before
     finished = workflow.snakemake()
     assert finished.returncode != 0
-    assert f"error: results/tiny/{pattern}: is damaged or was changed after it was made" in said(finished)
-    assert "Traceback" not in said(finished)
+    assert f"error: results/tiny/{pattern}: is damaged or was changed after it was made" in output_of(finished)
+    assert "Traceback" not in output_of(finished)

@@ -25,13 +25,13 @@ JOB = {"dataset": "demo_mosei", "system": "nmer", "regime": "incomplete", "corru
 
 
 def block(text: str, language: str = "yaml") -> str:
-    (found,) = [code for said, code in code_blocks(text) if said == language]
+    (found,) = [code for tag, code in code_blocks(text) if tag == language]
     return found
 
 
 @pytest.fixture
 def planned(tmp_path, monkeypatch) -> Callable[[str], Plan]:
-    """The plan of a recipe, in a folder with what the corpora of the page are read from."""
+    """A function that plans a recipe in a folder with the corpus files of the page."""
     write_corpora(tmp_path / "data")
     monkeypatch.chdir(tmp_path)
 
@@ -49,7 +49,7 @@ def write_corpora(data: Path) -> None:
     for name in ("interviews", "opinions", "iemocap_6"):
         for modality in "avl":
             (data / name / modality).mkdir(parents=True)
-            (data / name / modality / "u.npy").touch()  # planning reads no more than its digest
+            (data / name / modality / "u.npy").touch()  # planning reads only its digest
         (data / name / "utterances.csv").write_text("id,label,speaker\n")
 
 
@@ -66,12 +66,12 @@ def test_minus_5_db_adds_trainings_at_that_level_and_no_others(planned):
     assert {level for _system, level in added} == {"gaussian_-5dB"}
 
 
-def test_one_systems_learning_rate_leaves_the_others_alone(planned):
+def test_a_learning_rate_of_one_system_changes_no_other(planned):
     plan, before = planned("Another learning rate for one system"), planned()
     assert plan.training_settings(job()) == before.training_settings(job())
-    own = json.loads(plan.training_settings(job(system="nmer_slow")))
+    changed = json.loads(plan.training_settings(job(system="nmer_slow")))
     expected = json.loads(before.training_settings(job()))
-    assert own == expected | {"training": expected["training"] | {"learning_rate": 0.0005}}
+    assert changed == expected | {"training": expected["training"] | {"learning_rate": 0.0005}}
 
 
 def test_only_fold_3_is_trained(planned):
@@ -87,8 +87,8 @@ def test_two_conditions_are_scored_and_trainings_stay(planned):
 def test_each_weight_of_the_sweep_is_trained(planned):
     plan = planned("Three values of a weight")
     options = [json.loads(plan.training_settings(job(system=name))).get("options", {}) for name in plan.trained_systems]
-    weights = {given["divergence_weight"] for given in options if "divergence_weight" in given}
-    assert weights | {1} >= {0.01, 0.1, 1}  # NMER's own weight needs no option
+    weights = {overrides["divergence_weight"] for overrides in options if "divergence_weight" in overrides}
+    assert weights | {1} >= {0.01, 0.1, 1}  # the default weight of NMER needs no option
     assert "sweep" in plan.drawings
 
 
@@ -96,7 +96,7 @@ def test_the_other_experiment_is_a_table_of_the_report(planned):
     assert set(planned("Two experiments side by side").compared()) == {"demo"}
 
 
-def test_predictions_stand_where_the_recipe_reads_them_and_it_names_the_likeliest_class(planned, tmp_path):
+def test_the_recipe_reads_existing_predictions_and_returns_the_likeliest_class(planned, tmp_path):
     code = block(RECIPES["The prediction for every utterance"], "python")
     path = tmp_path / re.search(r'"(results/.*?)"', code)[1]
     assert path.relative_to(tmp_path) in planned().predictions()

@@ -30,7 +30,7 @@ def test_lint_tests_docs_and_release_have_a_workflow():
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_a_workflow_calls_targets_that_exist_with_the_python_that_is_meant(path):
+def test_a_workflow_calls_existing_targets_with_the_supported_python(path):
     version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["requires-python"].strip(">=")
     for step in steps(path):
         for target in re.findall(r"^make ([a-z-]+)", step.get("run", ""), re.MULTILINE):
@@ -46,7 +46,7 @@ def test_every_job_of_a_workflow_has_a_limit_and_no_more_rights_than_it_needs(pa
     assert workflow["permissions"] == {"contents": "write" if path.stem == "release" else "read"}
 
 
-def test_a_release_takes_the_changes_of_its_own_version(tmp_path):
+def test_a_release_contains_the_changes_of_its_version(tmp_path):
     run = next(
         step["run"]
         for step in steps(REPOSITORY / ".github" / "workflows" / "release.yml")
@@ -60,7 +60,7 @@ def test_a_release_takes_the_changes_of_its_own_version(tmp_path):
     assert (tmp_path / "notes.md").read_text().split() == ["-", "new"]
 
 
-def test_the_container_copies_what_exists_and_installs_by_the_lock_files():
+def test_the_container_copies_existing_files_and_installs_from_the_lock_files():
     lines = (REPOSITORY / "Dockerfile").read_text().replace("\\\n", "").splitlines()
     for line in lines:
         if line.startswith("COPY"):
@@ -78,10 +78,10 @@ def test_the_container_builds_and_names_its_version():
     ):
         pytest.skip("no Docker daemon on this machine")
     subprocess.run(["docker", "build", "--build-arg", "GPUS=0", "--tag", "nmer-test", REPOSITORY], check=True)
-    said = subprocess.run(
+    finished = subprocess.run(
         ["docker", "run", "--rm", "nmer-test", "--version"], capture_output=True, text=True, check=True
     )
-    assert said.stdout == f"nmer {nmer.__version__}\n"
+    assert finished.stdout == f"nmer {nmer.__version__}\n"
 
 
 def test_the_citation_is_valid_and_names_this_version():

@@ -1,4 +1,4 @@
-"""Results with the former names of the regimes, as after an update."""
+"""Results with the former names of the regimes are renamed, as needed after an update."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ FORMER = {"incomplete": "six", "all_noisy": "all"}
 
 @pytest.fixture
 def former(finished_workflow, tmp_path):
-    """A finished experiment as version 0.1 named it, and the content that it had before."""
+    """A finished experiment with the names of version 0.1, and its content with the current names."""
     workflow = finished_workflow.copied(tmp_path / "nmer")
     root = workflow.folder / "results"
-    now = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.suffix in (".csv", ".gz")}
+    current = {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.suffix in (".csv", ".gz")}
     shutil.rmtree(workflow.folder / ".snakemake")
     for new, old in FORMER.items():
         for path in sorted(root.rglob(new)):
@@ -39,12 +39,12 @@ def former(finished_workflow, tmp_path):
         for name, names in (("regime", FORMER), ("condition", {"average": "avg6"})):
             values = file[f"cell/{name}"].asstr()[()]
             file[f"cell/{name}"][...] = [names.get(value, value) for value in values]
-    for path in root.rglob("*.made.json"):  # digests of what was just rewritten
+    for path in root.rglob("*.made.json"):  # the digests of the rewritten files
         record = json.loads(path.read_text())
-        made = path.with_name(path.name.removeprefix(".").removesuffix(".made.json"))
-        if "sha256" in record and made.is_file():
-            path.write_text(json.dumps(record | {"sha256": file_digest(made)}))
-    return workflow, now
+        described = path.with_name(path.name.removeprefix(".").removesuffix(".made.json"))
+        if "sha256" in record and described.is_file():
+            path.write_text(json.dumps(record | {"sha256": file_digest(described)}))
+    return workflow, current
 
 
 def before(text: str, new: str, old: str) -> str:
@@ -58,12 +58,12 @@ def rename(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 @pytest.mark.slow
 @pytest.mark.ci
-def test_renamed_results_are_those_of_today_and_nothing_is_due(former):
-    workflow, now = former
+def test_renamed_results_equal_current_results_and_nothing_is_due(former):
+    workflow, current = former
     finished = rename(workflow.folder)
     assert finished.returncode == 0, finished.stderr
     root = workflow.folder / "results"
-    for path, content in now.items():
+    for path, content in current.items():
         found = (root / path).read_bytes()
         if path.suffix == ".gz":
             content, found = gzip.decompress(content), gzip.decompress(found)
@@ -72,12 +72,12 @@ def test_renamed_results_are_those_of_today_and_nothing_is_due(former):
         assert {"incomplete", "all_noisy"} <= set(file["cell/regime"].asstr()) <= {"incomplete", "all_noisy", "clean"}
         assert "avg6" not in set(file["cell/condition"].asstr())
     assert workflow.due() == {}
-    assert rename(workflow.folder).returncode == 0, "a second time there is nothing left to rename"
+    assert rename(workflow.folder).returncode == 0, "the second call has nothing to rename"
     assert workflow.due() == {}
 
 
 @pytest.mark.slow
-def test_results_of_code_that_has_changed_are_due_unless_they_are_accepted(former):
+def test_results_of_changed_code_are_due_unless_accepted(former):
     workflow, _now = former
     for path in workflow.folder.glob("results/tiny/runs/**/.*.made.json"):
         record = json.loads(path.read_text())
@@ -90,7 +90,7 @@ def test_results_of_code_that_has_changed_are_due_unless_they_are_accepted(forme
 
 
 @pytest.mark.slow
-def test_results_of_both_names_end_in_one_line(former):
+def test_results_under_both_names_are_refused_in_one_line(former):
     workflow, _now = former
     place = workflow.folder / "results/tiny/runs/tiny_mosei/nmer"
     (place / "incomplete").mkdir()
@@ -100,7 +100,7 @@ def test_results_of_both_names_end_in_one_line(former):
     assert (place / "six").is_dir()
 
 
-def test_without_results_nothing_is_renamed_and_one_line_says_so(fresh_workflow):
+def test_without_results_one_line_reports_nothing_to_rename(fresh_workflow):
     finished = rename(fresh_workflow.folder)
     assert finished.returncode == 1
     assert finished.stderr.strip() == "error: results/tiny: there are no results of experiment 'tiny' to rename."

@@ -25,7 +25,7 @@ def report(finished_workflow) -> Path:
     return finished_workflow.folder / "results" / "tiny" / "report.html"
 
 
-def test_a_bad_page_is_seen_to_be_bad(chromium, tmp_path):
+def test_the_checks_find_the_faults_of_a_bad_page(chromium, tmp_path):
     (tmp_path / "bad.html").write_text(BAD_PAGE)
     with visit(chromium, tmp_path / "bad.html", width=360) as visited:
         faults = "\n".join(visited.faults())
@@ -68,5 +68,5 @@ def test_every_table_of_the_report_is_printed_whole(chromium, report, tmp_path):
     text = subprocess.run([pdftotext, tmp_path / "report.pdf", "-"], capture_output=True, check=True).stdout.decode()
     cells = {number for row in rows for number in re.findall(r"\d\.\d{4}", row)}
     assert len(cells) > 50
-    # What lies outside the paper is not in the text of its pages.
+    # Text outside the paper is missing from the text of the PDF pages.
     assert {number for number in cells if number not in text} == set()

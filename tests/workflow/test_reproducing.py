@@ -1,4 +1,4 @@
-"""The numbers of docs/reproducing.md are those of the plan of the paper's experiment."""
+"""The numbers of docs/reproducing.md match the plan of the paper's experiment."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plan(tmp_path_factory) -> Plan:
 
 
 def gigabytes_of_weights(plan: Plan, dataset: str, system: str) -> float:
-    """Weights of one job's repeats."""
+    """Return the size of the weights of all repeats of one job."""
     with torch.device("meta"):
         built = build_system(system, plan.config["datasets"][dataset]["dims"], CLASSES[dataset], 0.5)
     return plan.repeats * BYTES * sum(parameter.numel() for parameter in built.parameters()) / 1e9
@@ -46,7 +46,7 @@ def test_the_jobs_of_every_system_are_counted(plan):
     assert {system for _dataset, system in counts} == {s for names, *_ in rows for s in re.findall(r"`(\w+)`", names)}
 
 
-def test_the_totals_in_the_text_are_the_plans(plan):
+def test_the_totals_in_the_text_match_the_plan(plan):
     jobs, evaluations = len(plan.trainings()), len(plan.evaluations())
     copies = {dataset: len(plan.corruptions_of(dataset)) for dataset in CLASSES}
     assert f"{jobs} training jobs" in PAGE
@@ -56,7 +56,7 @@ def test_the_totals_in_the_text_are_the_plans(plan):
 
 
 @pytest.mark.slow
-def test_the_gigabytes_of_weights_are_those_of_the_grid(plan):
+def test_the_gigabytes_of_weights_match_the_grid(plan):
     noisy, clean, largest = 0.0, 0.0, 0.0
     for training in plan.trainings():
         size = gigabytes_of_weights(plan, training.dataset, training.system)
@@ -69,7 +69,7 @@ def test_the_gigabytes_of_weights_are_those_of_the_grid(plan):
     assert f"{round(largest)} of them are NMER's" in PAGE
 
 
-def test_the_gigabytes_of_noise_are_copies_of_the_features_that_were_measured(plan):
+def test_the_gigabytes_of_noise_match_copies_of_the_measured_features(plan):
     measured = (REPOSITORY / "docs" / "performance.md").read_text()
     megabytes = {d: int(re.search(rf"\| {d}: features \| (\d+) \|", measured)[1]) for d in CLASSES}
     stated = {row[0]: row[1] for row in table_rows(PAGE)}
@@ -78,7 +78,7 @@ def test_the_gigabytes_of_noise_are_copies_of_the_features_that_were_measured(pl
     assert stated["noisy embeddings"] == str(round(noise))
 
 
-def test_the_lines_of_configuration_are_accepted_and_keep_what_was_trained(plan):
+def test_the_configuration_lines_are_accepted_and_keep_finished_trainings(plan):
     one_fold, smaller = (yaml.safe_load(block) for language, block in code_blocks(PAGE) if language == "yaml")
     config = base_config() | {"experiment": "paper", "data": plan.data}
     config["experiments"]["paper"] |= one_fold["experiments"]["paper"]

@@ -20,7 +20,7 @@ WILDCARDS = SimpleNamespace(dataset="tiny_iemocap", experiment="tiny", corruptio
 
 @pytest.fixture(scope="module")
 def submitted() -> dict:
-    """Name -> rule of every rule whose jobs a scheduler gets."""
+    """The rules whose jobs are submitted to a scheduler, by name."""
     before = Path.cwd(), dict(os.environ)
     try:
         with SnakemakeApi() as api:
@@ -38,25 +38,25 @@ def submitted() -> dict:
         os.environ.update(before[1])
 
 
-def asked(rule, resource: str, attempt: int) -> int:
-    """What a rule's job asks for in an attempt."""
+def requested(rule, resource: str, attempt: int) -> int:
+    """Return the resource that a rule's job requests in an attempt."""
     return rule.resources[resource].evaluate(WILDCARDS, attempt=attempt).value
 
 
-def test_every_job_asks_for_memory_and_time_and_for_more_of_both_in_every_attempt(submitted):
+def test_every_job_requests_memory_and_time_and_more_of_both_in_every_attempt(submitted):
     assert len(submitted) > 15
-    # What an extraction asks for depends on its raw media, of which this experiment has none.
+    # The requests of an extraction depend on its raw media; this experiment has none.
     of_tiny = {name: rule for name, rule in submitted.items() if not name.startswith("extract")}
     for name, rule in of_tiny.items():
         for resource, least in (("mem_mb", 1000), ("runtime", 10)):
-            first, second, third = (asked(rule, resource, attempt) for attempt in (1, 2, 3))
+            first, second, third = (requested(rule, resource, attempt) for attempt in (1, 2, 3))
             assert least <= first < second < third, (name, resource)
 
 
-def test_trainings_and_evaluations_and_they_alone_ask_for_a_gpu(submitted):
-    asking = {name: rule for name, rule in submitted.items() if "gpu" in rule.resources}
-    assert set(asking) == ON_A_GPU
-    assert {asked(rule, "gpu", attempt=1) for rule in asking.values()} == {1}
+def test_only_trainings_and_evaluations_request_a_gpu(submitted):
+    requesting = {name: rule for name, rule in submitted.items() if "gpu" in rule.resources}
+    assert set(requesting) == ON_A_GPU
+    assert {requested(rule, "gpu", attempt=1) for rule in requesting.values()} == {1}
 
 
 @pytest.mark.parametrize("path", sorted(PROFILES.glob("*/config.yaml")), ids=lambda path: path.parent.name)
@@ -65,7 +65,7 @@ def test_a_profile_groups_rules_that_exist_and_never_one_on_a_gpu(submitted, pat
     assert set(groups) <= set(submitted) - ON_A_GPU
 
 
-def test_a_job_computes_with_the_configured_threads_however_few_cores_there_are(fresh_workflow):
+def test_a_job_uses_the_configured_threads_even_with_fewer_cores(fresh_workflow):
     with fresh_workflow.edited("config.yaml", "  threads: 1\n", "  threads: 2\n"):
         finished = fresh_workflow.snakemake("--dry-run", "--printshellcmds", cores=1)
     commands = re.findall(r"/scripts/(?:train|evaluate)\.py.*?>", finished.stdout, re.DOTALL)

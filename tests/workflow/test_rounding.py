@@ -22,7 +22,7 @@ def rounding(monkeypatch):
     return rounding
 
 
-def test_every_weight_but_zero_moves_by_one_or_two_floats_in_both_directions(rounding):
+def test_every_nonzero_weight_moves_by_one_or_two_floats_in_either_direction(rounding):
     magnitudes = torch.logspace(-6, 2, 1000)
     weights = {
         "some": torch.cat([magnitudes, -magnitudes]),
@@ -34,7 +34,7 @@ def test_every_weight_but_zero_moves_by_one_or_two_floats_in_both_directions(rou
     for name in ("some", "powers of two"):
         before, after = weights[name].numpy(), changed[name].numpy()
         assert after.dtype == np.float32
-        # Floats of one sign are as far apart as their bits, read as whole numbers.
+        # The distance of two floats of the same sign is that of their bits read as integers.
         moved = after.view(np.int32) - before.view(np.int32)
         assert set(abs(moved)) == {1, 2} if name == "some" else set(abs(moved)) <= {1, 2}
         assert {-1, 1} <= set(np.sign(moved))
@@ -42,7 +42,7 @@ def test_every_weight_but_zero_moves_by_one_or_two_floats_in_both_directions(rou
     assert not torch.equal(rounding.changed_weights(weights, seed=2)["some"], changed["some"])
 
 
-def test_the_share_apart_counts_weights_of_all_parameters_alike(rounding):
+def test_the_share_of_changed_weights_counts_all_parameters_equally(rounding):
     weights = {"wide": torch.zeros(2, 3), "narrow": torch.zeros(2)}
     changed = {"wide": torch.tensor([[0.0, 2e-5, 0.0], [0.9e-5, -2e-5, 0.0]]), "narrow": torch.tensor([1.0, 0.0])}
     assert rounding.share_apart(weights, changed) == 3 / 8
@@ -51,7 +51,7 @@ def test_the_share_apart_counts_weights_of_all_parameters_alike(rounding):
 @pytest.mark.slow
 @pytest.mark.ci
 def test_four_steps_amplify_rounding_in_mmin_and_not_in_men(tmp_path):
-    given = [
+    arguments = [
         "--folder",
         tmp_path,
         "--corpora",
@@ -65,7 +65,7 @@ def test_four_steps_amplify_rounding_in_mmin_and_not_in_men(tmp_path):
         "1",
         "4",
     ]
-    command = [sys.executable, REPOSITORY / "benchmarks/rounding.py", *given]
+    command = [sys.executable, REPOSITORY / "benchmarks/rounding.py", *arguments]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     rows = {row[1]: row for row in table_rows(finished.stdout)}

@@ -33,7 +33,7 @@ EXPERIMENT = {
 
 
 def write_corpus(path: Path) -> None:
-    """Utterances of twelve speakers whose every frame shows the score, in every modality."""
+    """Write utterances of twelve speakers; in every modality each frame is the score times a vector, plus noise."""
     random = np.random.default_rng(0)
     count = 180
     scores = np.round(random.uniform(-3, 3, count), 1)
@@ -45,8 +45,8 @@ def write_corpus(path: Path) -> None:
             "train" if row % 12 < 8 else "val" if row % 12 < 10 else "test" for row in range(count)
         ]
         for modality, dim in DIMS.items():
-            shown = np.outer(scores, random.standard_normal(dim))
-            frames = np.repeat(shown, 4, axis=0) + 0.5 * random.standard_normal((4 * count, dim))
+            signal = np.outer(scores, random.standard_normal(dim))
+            frames = np.repeat(signal, 4, axis=0) + 0.5 * random.standard_normal((4 * count, dim))
             file[f"{modality}/values"] = frames.astype(np.float32)
             file[f"{modality}/offset"] = np.arange(0, 4 * count + 1, 4)
 
@@ -90,7 +90,7 @@ def test_a_corpus_of_scores_is_learnt_and_reported(workflow):
     assert "Nothing to be done" in again.stdout + again.stderr
 
 
-def test_a_metric_of_classes_ends_in_one_line_before_any_job(workflow):
+def test_a_metric_of_classes_is_refused_in_one_line_before_any_job(workflow):
     with workflow.edited("opinions.yaml", "Acc-7", "UA"):
         finished = run(workflow, "--dry-run")
     output = finished.stdout + finished.stderr

@@ -1,6 +1,6 @@
-"""The site of the documentation: every page has its place, equations read on GitHub too, its packages are pinned.
+"""On the documentation site every page has one place, equations also render on GitHub, and packages are pinned.
 
-That the site builds, with every link and anchor, is what `make docs` checks.
+`make docs` checks that the site builds, with every link and anchor.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PAGES = sorted(DOCS.rglob("*.md"))
 
 
 class Loader(yaml.SafeLoader):
-    """Reads mkdocs.yml, in which one value is made by calling a function."""
+    """Loader of mkdocs.yml, in which one value is a call of a Python function."""
 
 
 Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda _loader, suffix, _node: suffix)
@@ -40,7 +40,7 @@ def pages(navigation: list | dict | str) -> Iterator[str]:
 
 
 def navigation() -> dict[str, list[str]]:
-    """Top-level heading -> its pages, of the whole navigation."""
+    """Return the pages of the navigation by top-level heading."""
     settings = yaml.load((REPOSITORY / "mkdocs.yml").read_text(), Loader)
     return {heading: list(pages(part)) for entry in settings["nav"] for heading, part in entry.items()}
 
@@ -57,13 +57,13 @@ def test_every_page_but_the_first_is_a_tutorial_a_how_to_a_reference_or_an_expla
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_page_lists_a_page_under_the_kind_that_the_navigation_gives_it(kind):
+def test_the_first_page_lists_every_page_under_its_kind_in_the_navigation(kind):
     section = (DOCS / "index.md").read_text().split(f"\n## {kind}\n")[1].split("\n## ")[0]
     assert sorted(re.findall(r"\]\(([\w/]+\.md)\)", section)) == sorted(navigation()[kind])
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
-def test_equations_have_no_mark_that_github_takes_for_emphasis(path):
+def test_equations_have_no_character_that_github_reads_as_emphasis(path):
     text = re.sub(r"`[^`\n]*`", "", without_code(path.read_text()))
     equations = re.findall(r"\$\$(.*?)\$\$|\$([^$\n]+)\$", text, re.DOTALL)
     for block, inline in equations:
@@ -73,8 +73,8 @@ def test_equations_have_no_mark_that_github_takes_for_emphasis(path):
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
-def test_lists_and_tables_stand_apart_from_the_text_before_them(path):
-    # GitHub does not ask for the empty line, the site's Markdown does.
+def test_an_empty_line_precedes_every_list_and_table(path):
+    # The site's Markdown needs the empty line; GitHub does not.
     lines = without_code(path.read_text()).splitlines()
     for before, line in itertools.pairwise(lines):
         starts_a_list = re.match(r"([-*]|\d+\.) ", line) and not re.match(r"([-*]|\d+\.) |\s", before)

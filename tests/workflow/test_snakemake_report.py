@@ -1,4 +1,4 @@
-"""Snakemake's own report of a finished experiment: built and read without a network, with all that it shall hold."""
+"""The Snakemake report of a finished experiment is complete, and is built and read without a network."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FIGURES = {
 }
 CATEGORIES = {"Report": {"report.html": ["Whole experiment"]}, "Tables": TABLES, "Figures": FIGURES}
 NOWHERE = "http://127.0.0.1:9"
-"""A proxy that does not answer: whatever asks for an address of the network fails."""
+"""A proxy that does not answer, so that every network request fails."""
 
 
 def build(workflow, path: Path, monkeypatch) -> None:
-    """Let Snakemake write its report, all ways to the network closed."""
+    """Write the Snakemake report without access to the network."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, NOWHERE)
         monkeypatch.setenv(name.upper(), NOWHERE)
@@ -35,7 +35,7 @@ def build(workflow, path: Path, monkeypatch) -> None:
     assert finished.returncode == 0, finished.stdout + finished.stderr
 
 
-def test_the_report_is_one_page_with_a_category_label_and_caption_for_everything(
+def test_the_report_is_one_page_with_a_category_label_and_caption_for_every_result(
     finished_workflow, chromium, tmp_path, monkeypatch
 ):
     build(finished_workflow, tmp_path / "out.html", monkeypatch)
@@ -43,9 +43,9 @@ def test_the_report_is_one_page_with_a_category_label_and_caption_for_everything
         page = visited.page
         for category, items in CATEGORIES.items():
             page.get_by_text(category, exact=True).last.click()
-            shown = page.get_by_role("table").inner_text().split()
+            words = page.get_by_role("table").inner_text().split()
             for labels in items.values():
-                assert [word for label in labels for word in label.split() if word not in shown] == []
+                assert [word for label in labels for word in label.split() if word not in words] == []
             page.get_by_text("Results", exact=True).click()
         results = page.evaluate("results")
         assert visited.faults() == []
@@ -58,7 +58,7 @@ def test_the_report_is_one_page_with_a_category_label_and_caption_for_everything
     assert len(set(captions)) == len(captions) - 3
 
 
-def test_the_archive_holds_the_same_files_as_they_were_made(finished_workflow, chromium, tmp_path, monkeypatch):
+def test_the_archive_contains_the_same_files_unchanged(finished_workflow, chromium, tmp_path, monkeypatch):
     build(finished_workflow, tmp_path / "out.zip", monkeypatch)
     with zipfile.ZipFile(tmp_path / "out.zip") as archive:
         archive.extractall(tmp_path / "unpacked")

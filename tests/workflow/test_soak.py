@@ -1,6 +1,6 @@
-"""Thousands of jobs through the real rules: the main process neither grows nor keeps files open.
+"""After thousands of jobs of the real rules the main process has neither grown nor kept files open.
 
-The number of training jobs is that of the variable NMER_SOAK_JOBS, 2000 if it is not set: an hour on two cores.
+The variable NMER_SOAK_JOBS sets the number of training jobs. The default of 2000 takes an hour on two cores.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ SOAK_EXPERIMENT = f"""\
 CORES = 2
 
 
-def test_many_jobs_leave_the_main_process_as_it_was(tmp_path, capsys):
+def test_many_jobs_do_not_grow_the_main_process(tmp_path, capsys):
     workflow = Workflow(tmp_path / "nmer")
     workflow.reduce(TINY_EXPERIMENT, SOAK_EXPERIMENT)
     workflow.reduce("      nmer: { layers: 1, feed_forward: 16 }\n", "      mctn: { steps: 1 }\n")
@@ -64,7 +64,7 @@ def test_many_jobs_leave_the_main_process_as_it_was(tmp_path, capsys):
 
 
 def resources(number: int) -> tuple[int, float]:
-    """Open files and resident memory, in MB, of a process; zeros if it has ended."""
+    """Return the open files and the resident memory (MB) of a process; zeros if it has ended."""
     try:
         status = Path(f"/proc/{number}/status").read_text()
         return len(list(Path(f"/proc/{number}/fd").iterdir())), int(status.split("VmRSS:")[1].split()[0]) / 1024

@@ -20,12 +20,12 @@ CITATION = re.compile(r"SPEC(?:,? sections?)? (\d+(?:\.\d+)?(?:(?:, | and | to )
 
 
 def cited(text: str) -> set[str]:
-    """Section numbers of every citation, which may go on over the end of a line."""
+    """Return the section numbers of every citation, which may continue on the next line."""
     joined = re.sub(r"\n[ #]*", " ", text)
     return {number for numbers in CITATION.findall(joined) for number in re.findall(r"\d+(?:\.\d+)?", numbers)}
 
 
-def test_citations_are_found_in_their_forms():
+def test_citations_are_found_in_every_form():
     assert cited("(SPEC 2.6) SPEC 4.3, 12 and SPEC section 5; SPEC 5.2 to 5.4") == {
         "2.6",
         "4.3",

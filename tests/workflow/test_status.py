@@ -19,7 +19,7 @@ from nmer.plan.jobs import STAGES, jobs
 from nmer.plan.plan import Plan
 
 TINY = ("--config", "experiment=tiny")
-GONE = (
+DELETED = (
     "results/tiny/report.html",
     "results/tiny/figures",
     "results/tiny/scores.csv",
@@ -36,15 +36,15 @@ def call(folder: Path, script: str, *arguments: str) -> subprocess.CompletedProc
 
 
 def counts(text: str) -> dict[str, tuple[int, int]]:
-    """Stage -> jobs done and jobs in all, from what status.py prints."""
+    """Return the jobs done and the total jobs per stage from the output of status.py."""
     return {stage: (int(done), int(of)) for stage, done, of in re.findall(r"^(\w+) +(\d+) +(\d+) ", text, re.MULTILINE)}
 
 
 @pytest.fixture(scope="module")
 def unfinished(finished_workflow, tmp_path_factory) -> Workflow:
-    """A copy of the finished `tiny` experiment from which results are gone."""
+    """A copy of the finished `tiny` experiment with some results deleted."""
     workflow = finished_workflow.copied(tmp_path_factory.mktemp("unfinished") / "nmer")
-    for name in GONE:
+    for name in DELETED:
         path = workflow.folder / name
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return workflow
@@ -59,7 +59,7 @@ def test_the_jobs_counted_are_those_that_snakemake_would_run(fresh_workflow, exp
     assert counted == due
 
 
-def test_every_job_leaves_the_output_and_the_benchmark_that_it_is_told_by(finished_workflow, monkeypatch):
+def test_every_finished_job_has_the_output_and_the_benchmark_that_show_it_is_done(finished_workflow, monkeypatch):
     monkeypatch.chdir(finished_workflow.folder)
     config = yaml.safe_load(Path("config.yaml").read_text())
     all_jobs = jobs(Plan(config | {"experiment": "tiny"}))
@@ -68,20 +68,20 @@ def test_every_job_leaves_the_output_and_the_benchmark_that_it_is_told_by(finish
 
 
 def test_a_finished_experiment_is_reported_as_finished(finished_workflow):
-    told = call(finished_workflow.folder, "status.py", *TINY)
-    assert told.returncode == 0, told.stderr
-    assert counts(told.stdout)["all"] == (43, 43)
-    assert re.search(r"^At chance: \d+ of the \d+ cells evaluated so far", told.stdout, re.MULTILINE)
-    assert "Everything has finished: results/tiny/report.html" in told.stdout
+    finished = call(finished_workflow.folder, "status.py", *TINY)
+    assert finished.returncode == 0, finished.stderr
+    assert counts(finished.stdout)["all"] == (43, 43)
+    assert re.search(r"^At chance: \d+ of the \d+ cells evaluated so far", finished.stdout, re.MULTILINE)
+    assert "Everything has finished: results/tiny/report.html" in finished.stdout
     partial = call(finished_workflow.folder, "partial_report.py", *TINY)
     assert partial.stdout.strip() == "Nothing is missing: results/tiny/report.html"
     assert not (finished_workflow.folder / "results/tiny/partial").exists()
 
 
-def test_the_status_counts_what_is_gone_and_estimates_the_time_from_its_benchmarks(unfinished):
-    told = call(unfinished.folder, "status.py", *TINY)
-    assert told.returncode == 0, told.stderr
-    assert counts(told.stdout) == {
+def test_the_status_counts_missing_jobs_and_estimates_their_time_from_benchmarks(unfinished):
+    finished = call(unfinished.folder, "status.py", *TINY)
+    assert finished.returncode == 0, finished.stderr
+    assert counts(finished.stdout) == {
         "features": (4, 4),
         "noise": (6, 6),
         "teachers": (2, 2),
@@ -102,16 +102,16 @@ def test_the_status_counts_what_is_gone_and_estimates_the_time_from_its_benchmar
     ]
     benchmarks = unfinished.folder / "results/benchmarks/tiny"
     seconds = sum(pd.read_csv(benchmarks / f"{name}.tsv", sep="\t")["s"].iloc[0] for name in gone)
-    left = re.search(r"^all .*  (?:(\d+) min )?(\d+) s$", told.stdout, re.MULTILINE)
+    left = re.search(r"^all .*  (?:(\d+) min )?(\d+) s$", finished.stdout, re.MULTILINE)
     assert int(left[1] or 0) * 60 + int(left[2]) == pytest.approx(seconds, abs=1)
-    assert re.search(r"Time left: about \d+ .*with \d\.\d concurrent jobs, as so far", told.stdout)
+    assert re.search(r"Time left: about \d+ .*with \d\.\d concurrent jobs, as so far", finished.stdout)
 
 
-def test_the_status_of_an_experiment_that_has_not_begun_promises_nothing(fresh_workflow):
-    told = call(fresh_workflow.folder, "status.py", "--config", "experiment=demo")
-    assert set(counts(told.stdout)) == {*STAGES, "all"} - {"extraction"}
-    assert counts(told.stdout)["all"][0] == 0
-    assert "Time left: unknown" in told.stdout
+def test_an_experiment_that_has_not_begun_has_no_estimated_time(fresh_workflow):
+    finished = call(fresh_workflow.folder, "status.py", "--config", "experiment=demo")
+    assert set(counts(finished.stdout)) == {*STAGES, "all"} - {"extraction"}
+    assert counts(finished.stdout)["all"][0] == 0
+    assert "Time left: unknown" in finished.stdout
     refused = call(fresh_workflow.folder, "partial_report.py", *TINY)
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == ("error: results/tiny: no training has finished an epoch yet. Try again when one has.\n")
@@ -119,13 +119,13 @@ def test_the_status_of_an_experiment_that_has_not_begun_promises_nothing(fresh_w
 
 
 def test_a_fault_in_the_configuration_is_one_line(fresh_workflow):
-    told = call(fresh_workflow.folder, "status.py", "--config", "experiment=tny")
-    assert told.returncode == 1
-    assert re.fullmatch(r"error: experiment: unknown name 'tny'.*Did you mean 'tiny'\?\n", told.stderr)
+    finished = call(fresh_workflow.folder, "status.py", "--config", "experiment=tny")
+    assert finished.returncode == 1
+    assert re.fullmatch(r"error: experiment: unknown name 'tny'.*Did you mean 'tiny'\?\n", finished.stderr)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
-    """Every file below a folder, but for what Python keeps of its own."""
+    """Return the content of every file below a folder, without Python's bytecode."""
     paths = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
     return {path.relative_to(folder): path.read_bytes() for path in paths}
 
@@ -135,14 +135,14 @@ def partial(unfinished) -> tuple[set[Path], Path]:
     """The files that rendering the partial report added, and the page."""
     folder = unfinished.folder
     before = contents(folder)
-    made = call(folder, "partial_report.py", *TINY)
-    assert made.returncode == 0, made.stderr
+    rendered = call(folder, "partial_report.py", *TINY)
+    assert rendered.returncode == 0, rendered.stderr
     after = contents(folder)
     assert {path: after.get(path) for path in before} == before
-    return set(after) - set(before), folder / made.stdout.strip()
+    return set(after) - set(before), folder / rendered.stdout.strip()
 
 
-def test_a_partial_report_touches_nothing_but_its_own_folder(partial):
+def test_a_partial_report_writes_only_to_its_folder(partial):
     added, _page = partial
     assert {path.parts[:3] for path in added} == {("results", "tiny", "partial")}
     assert not [path for path in added if path.suffix == ".tmp"]
@@ -160,11 +160,11 @@ def test_a_partial_report_shows_existing_results_and_lists_missing_ones(partial)
         assert sentence in text
     names = {path.name for path in added}
     assert {"figure3_tiny_iemocap.png", "calibration_tiny_mosei.png", "robustness.png"} <= names
-    assert "figure3_tiny_mosei.png" not in names, "its panel is gone"
+    assert "figure3_tiny_mosei.png" not in names, "its panel was deleted"
     assert re.findall(r'<h3 id="figure-(figure3\w+)"', text) == ["figure3_tiny_iemocap"]
 
 
-def test_the_cells_of_a_partial_report_are_those_of_the_whole_one_or_dashes(partial, finished_workflow):
+def test_the_cells_of_a_partial_report_are_those_of_the_full_report_or_dashes(partial, finished_workflow):
     _added, page = partial
     part, whole = page.parent / "tables", finished_workflow.folder / "results/tiny/tables"
     key = ["dataset", "system", "noise", "snr_db", "condition", "metric"]
@@ -204,17 +204,17 @@ def test_before_anything_is_evaluated_the_status_and_the_page_show_the_training_
     progress.mkdir(parents=True)
     about = {"history": str(run / "history.csv"), "epochs": epochs, "repeats": repeats, "rows": 0}
     (progress / "job.json").write_text(json.dumps(about))
-    shown = history[history["repeat"] == 1]
-    text = shown.to_csv(index=False)
+    first = history[history["repeat"] == 1]
+    text = first.to_csv(index=False)
     (progress / "live_history.csv").write_text(text + text.splitlines()[-1][:7])
-    told = call(folder, "status.py", *TINY)
-    assert told.returncode == 0, told.stderr
-    reached = f"repeat 1 epoch {epochs}/{epochs} UA {shown['val_UA'].iloc[-1]:.4f}; last epoch "
-    assert f"  runs/tiny_mosei/nmer/incomplete/gaussian_-10dB/fold1: {reached}" in told.stdout
-    made = call(folder, "partial_report.py", *TINY)
-    assert made.returncode == 0, made.stderr
-    page = (folder / made.stdout.strip()).read_text()
+    finished = call(folder, "status.py", *TINY)
+    assert finished.returncode == 0, finished.stderr
+    reached = f"repeat 1 epoch {epochs}/{epochs} UA {first['val_UA'].iloc[-1]:.4f}; last epoch "
+    assert f"  runs/tiny_mosei/nmer/incomplete/gaussian_-10dB/fold1: {reached}" in finished.stdout
+    rendered = call(folder, "partial_report.py", *TINY)
+    assert rendered.returncode == 0, rendered.stderr
+    page = (folder / rendered.stdout.strip()).read_text()
     assert re.findall('<h3 id="figure-(training_.+?)">', page) == ["training_tiny_mosei"]
     curves = pd.read_csv(results / "partial/figures/training_tiny_mosei.csv")
     scores = curves.query("quantity == 'val_UA' and system == 'nmer'")["mean"].tolist()
-    assert scores == pytest.approx(shown["val_UA"].tolist(), abs=1e-5)
+    assert scores == pytest.approx(first["val_UA"].tolist(), abs=1e-5)

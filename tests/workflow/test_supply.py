@@ -12,7 +12,7 @@ from workflow_copy import REPOSITORY, may_go_offline
 
 NETWORK = {"requests", "urllib.request", "http.client", "socket", "ftplib", "urllib3", "aiohttp", "httpx"}
 FETCHING = {"nmer/corpora/download.py"}
-"""What the rules fetch_<dataset> run."""
+"""Modules that the rules fetch_<dataset> run."""
 
 
 def imports(file: Path) -> set[str]:
@@ -25,7 +25,7 @@ def imports(file: Path) -> set[str]:
     return found
 
 
-def test_only_what_fetches_can_reach_a_network():
+def test_only_fetching_modules_import_network_libraries():
     scripts = REPOSITORY / "scripts"
     reaching = {str(path.relative_to(scripts)) for path in scripts.rglob("*.py") if imports(path) & NETWORK}
     assert reaching == FETCHING
@@ -33,17 +33,17 @@ def test_only_what_fetches_can_reach_a_network():
 
 @pytest.mark.skipif(not may_go_offline(), reason="needs the right to leave the network (unshare --net)")
 def test_an_experiment_needs_no_network(finished_workflow):
-    # It was made without one.
+    # The fixture runs it without a network.
     assert (finished_workflow.folder / "results/tiny/report.html").is_file()
 
 
-def test_no_output_holds_an_absolute_path_or_the_name_of_the_user(finished_workflow):
+def test_no_output_contains_an_absolute_path_or_the_user_name(finished_workflow):
     folder = finished_workflow.folder
-    told = [str(folder).encode(), str(folder.parent.parent).encode(), str(Path.home()).encode() + b"/"]
-    told += [f"{separator}{getpass.getuser()}{separator}".encode() for separator in "/\\"]
+    private = [str(folder).encode(), str(folder.parent.parent).encode(), str(Path.home()).encode() + b"/"]
+    private += [f"{separator}{getpass.getuser()}{separator}".encode() for separator in "/\\"]
     checked = [path for path in (folder / "results").rglob("*") if path.is_file()]
     assert len(checked) > 100
     for path in checked:
         content = path.read_bytes()
         content = gzip.decompress(content) if path.suffix == ".gz" else content
-        assert [name for name in told if name in content] == [], path
+        assert [name for name in private if name in content] == [], path

@@ -1,4 +1,4 @@
-"""Temporary large files bound the disk use and change no result."""
+"""Deleting large files after use limits disk use and changes no result."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ EXPERIMENT = {
 
 
 @pytest.mark.slow
-def test_noisy_embeddings_go_once_read_and_come_back_where_they_are_needed(tmp_path):
+def test_noisy_embeddings_are_deleted_after_use_and_recreated_when_needed(tmp_path):
     scores = {}
-    for name, keep in (("kept", True), ("given up", False)):
+    for name, keep in (("kept", True), ("not kept", False)):
         workflow = Workflow(tmp_path / name)
         (workflow.folder / "few.yaml").write_text(yaml.safe_dump(EXPERIMENT | {"noise": {"keep": keep}}))
         finished = workflow.snakemake("--configfile", "few.yaml", experiment="few")
@@ -37,10 +37,10 @@ def test_noisy_embeddings_go_once_read_and_come_back_where_they_are_needed(tmp_p
         scores[name] = (workflow.folder / "results/few/scores.csv").read_bytes()
         caches = {path.stem for path in workflow.folder.glob("results/noisy/tiny_iemocap/*.h5")}
         assert caches == ({"gaussian_-10dB", "gaussian_-40dB"} if keep else set())
-    assert scores["kept"] == scores["given up"]
+    assert scores["kept"] == scores["not kept"]
     again = workflow.snakemake("--configfile", "few.yaml", experiment="few")
     assert "Nothing to be done" in again.stdout + again.stderr
-    # What is lost is made again with the cache that it needs and with no other, and comes out as it was.
+    # A lost file is recreated unchanged, with only the cache that it needs.
     lost = "results/few/scores/tiny_iemocap/if_mmin/incomplete/gaussian_-40dB.csv"
     (workflow.folder / lost).unlink()
     again = workflow.snakemake(lost, "--configfile", "few.yaml", experiment="few")
