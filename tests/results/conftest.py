@@ -16,13 +16,13 @@ PAPER_SYSTEMS = ["men", "mctn", "mmin", "if_mmin", "nmer", "nmer_no_vae", "nmer_
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """The folder of the paper's numbers."""
+    """The folder with the paper's numbers."""
     return ROOT / "workflow" / "reference"
 
 
 @pytest.fixture(scope="session")
 def paper_settings() -> ReportSettings:
-    """The tables' settings for the paper's whole protocol."""
+    """Table settings for the full protocol of the paper."""
     levels = [-10, -20, -30, -40]
     return ReportSettings(
         datasets={
@@ -37,7 +37,7 @@ def paper_settings() -> ReportSettings:
 
 @pytest.fixture(scope="session")
 def small_settings() -> ReportSettings:
-    """The tables' settings for three datasets: a real one, a synthetic one, one that the paper does not have."""
+    """Table settings for three datasets: a real one, a synthetic one, and one not in the paper."""
     return ReportSettings(
         datasets={
             "iemocap": DatasetSettings("IEMOCAP"),
@@ -52,13 +52,13 @@ def small_settings() -> ReportSettings:
 
 @pytest.fixture(scope="session")
 def small_scores(small_settings) -> pd.DataFrame:
-    """Scores of every run of ``small_settings``."""
+    """Random scores of every run of ``small_settings``."""
     return make_scores(small_settings)
 
 
 @pytest.fixture(scope="session")
 def unimodal_settings(small_settings) -> ReportSettings:
-    """The tables' settings for uni-modal systems, in an order of their own, on two of the three datasets."""
+    """Table settings for uni-modal systems, in a different order, on two of the three datasets."""
     return replace(
         small_settings,
         systems=["unimodal_l", "unimodal_a", "unimodal_v"],
@@ -68,17 +68,17 @@ def unimodal_settings(small_settings) -> ReportSettings:
 
 @pytest.fixture(scope="session")
 def unimodal_scores(unimodal_settings) -> pd.DataFrame:
-    """Scores of every run of ``unimodal_settings``."""
+    """Random scores of every run of ``unimodal_settings``."""
     return make_unimodal_scores(unimodal_settings)
 
 
 @pytest.fixture(scope="session")
 def mixed_settings(small_settings, unimodal_settings) -> ReportSettings:
-    """The tables' settings for an experiment with both multimodal and uni-modal systems."""
+    """Table settings for an experiment with both multimodal and uni-modal systems."""
     return replace(unimodal_settings, systems=[*unimodal_settings.systems, *small_settings.systems])
 
 
 @pytest.fixture(scope="session")
 def mixed_scores(small_scores, unimodal_scores) -> pd.DataFrame:
-    """Scores of every run of ``mixed_settings``."""
+    """Random scores of every run of ``mixed_settings``."""
     return pd.concat([unimodal_scores, small_scores], ignore_index=True)

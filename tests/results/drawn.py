@@ -12,19 +12,19 @@ from matplotlib.figure import Figure
 
 
 def luminance(color) -> float:
-    """Relative luminance as WCAG 2.1 defines it."""
+    """Return the relative luminance of a colour as WCAG 2.1 defines it."""
     parts = np.array(to_rgb(color))
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
 
 
 def contrast(one, other) -> float:
-    """Contrast ratio of two colours as WCAG 2.1 defines it, 1 to 21."""
+    """Return the contrast ratio of two colours, 1 to 21, as WCAG 2.1 defines it."""
     low, high = sorted((luminance(one), luminance(other)))
     return (high + 0.05) / (low + 0.05)
 
 
 def cells(axis) -> dict[tuple[int, int], tuple[str, float]]:
-    """Texts of a heat map and their contrast to the cell they stand in: (row, column) -> (text, contrast)."""
+    """Return the text of each heat map cell and its contrast to the cell: (row, column) -> (text, contrast)."""
     (image,) = axis.images
     shades = image.get_array()
     places = {(round(text.get_position()[1]), round(text.get_position()[0])): text for text in axis.texts}
@@ -32,12 +32,12 @@ def cells(axis) -> dict[tuple[int, int], tuple[str, float]]:
 
 
 def lines(axis) -> dict:
-    """Lines of a panel by the name under which the legend shows them."""
+    """Return the lines of a panel by their names in the legend."""
     return {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
 
 
 def assert_inside(figure: Figure) -> None:
-    """Nothing is drawn over the edge of the page."""
+    """Assert that nothing is drawn beyond the edge of the page."""
     figure.draw_without_rendering()
     box, page = figure.get_tightbbox(), figure.get_size_inches()
     assert box.x0 >= -0.01
@@ -47,15 +47,15 @@ def assert_inside(figure: Figure) -> None:
 
 
 def pdf_text(path: Path) -> bytes:
-    """A PDF with its compressed streams unpacked."""
+    """Return a PDF with its compressed streams unpacked."""
     content = path.read_bytes()
     streams = re.findall(rb"stream\r?\n(.*?)\r?\nendstream", content, re.DOTALL)
-    # An object, for the last byte of a stream may look like a line end and be missing, which `decompress` refuses.
+    # A decompression object, because a last byte that looks like a line end is cut off, which `decompress` rejects.
     return content + b"".join(zlib.decompressobj().decompress(stream) for stream in streams if stream[:1] == b"\x78")
 
 
 def assert_same_files(one: Path, two: Path) -> None:
-    """Two stems hold the same picture twice, with embedded TrueType fonts, and the same data."""
+    """Assert that two stems have the same pictures, with embedded TrueType fonts, and the same data."""
     for suffix in (".png", ".pdf", ".csv"):
         assert one.with_name(one.name + suffix).read_bytes() == two.with_name(two.name + suffix).read_bytes()
     text = pdf_text(one.with_name(one.name + ".pdf"))

@@ -6,5 +6,5 @@ import pandas as pd
 
 
 def published(reference: Path, number: int) -> pd.DataFrame:
-    """One table; its average over six conditions is called ``avg6`` in the file and ``average`` in the results."""
+    """Return one table, with its average over six conditions (``avg6`` in the file) named ``average``."""
     return pd.read_csv(reference / f"paper_table{number}.csv").replace({"condition": {"avg6": "average"}})

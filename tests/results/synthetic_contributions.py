@@ -12,10 +12,10 @@ UNITS = 400
 
 
 def make_contrasts(cells: pd.DataFrame, units: np.ndarray | None = None, spread: float = 1e-9, seed=0) -> Contrasts:
-    """Contrasts of cells with the columns COLUMNS.
+    """Return the contrasts of cells with the columns COLUMNS.
 
-    units: (cells, units) what each unit contributes; the variance of a score is that of their sum. By default they are
-    random and independent, and a score has the standard error ``spread``.
+    units: (cells, units) contribution of each unit; the variance of a score is that of their sum. By default the
+    contributions are random and independent, and a score has the standard error ``spread``.
     """
     if units is None:
         units = np.random.default_rng(seed).normal(0, 1, (len(cells), UNITS))

@@ -21,13 +21,13 @@ def make_predictions(
     conditions: tuple[str, ...] = CONDITIONS,
     one_condition: bool = False,
 ) -> pd.DataFrame:
-    """Predictions that are right with probability ``skill``. Utterances and labels depend on the fold alone.
+    """Return predictions that are correct with probability ``skill``. Utterances and labels depend only on the fold.
 
-    one_condition: each utterance is tested under one condition only (SPEC 5.4)."""
+    one_condition: test each utterance under only one condition (SPEC 5.4)."""
     random, rows = np.random.default_rng(seed), []
     for fold in range(1, folds + 1):
         truth = np.random.default_rng([99, fold])
-        # Every class is there under every condition, even if an utterance is tested under one of them only.
+        # Every class occurs under every condition, even if each utterance is tested under only one.
         labels = np.tile(np.arange(classes), len(conditions))[:utterances]
         labels = np.concatenate([labels, truth.integers(classes, size=utterances - len(labels))])
         for repeat in range(1, repeats + 1):
@@ -44,7 +44,7 @@ def make_predictions(
 
 
 def score_with_sklearn(predictions: pd.DataFrame, key: dict) -> pd.DataFrame:
-    """Tidy scores of predictions."""
+    """Return the tidy scores of predictions, computed with scikit-learn."""
     names = [name for name in predictions if name.startswith("prob_")]
     rows = []
     for (condition, fold, repeat), part in predictions.groupby(["condition", "fold", "repeat"], sort=False):
@@ -69,7 +69,7 @@ def write_run(
     snr_db=-10,
     dataset="corpus",
 ) -> Path:
-    """Write predictions and scores of a run; returns the file of scores."""
+    """Write the predictions and scores of a run; return the file of scores."""
     path = folder / dataset / system / regime / (f"{noise}_{snr_db}dB.csv" if noise else "clean.csv")
     path.parent.mkdir(parents=True, exist_ok=True)
     key = {"dataset": dataset, "system": system, "regime": regime, "noise": noise, "snr_db": snr_db}

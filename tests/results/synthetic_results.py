@@ -1,4 +1,4 @@
-"""Helpers for these tests: random scores, and running a step in this process."""
+"""Helpers for the tests of results: random scores, and running a step in this process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLUMNS = ["dataset", "system", "regime", "noise", "snr_db", "condition", "fold"
 
 
 def make_scores(settings: ReportSettings, folds: int = 2, repeats: int = 3, seed: int = 0) -> pd.DataFrame:
-    """Random scores of every multimodal run; the number of items differs from condition to condition."""
+    """Return random scores of every multimodal run; the number of items differs between conditions."""
     generator = np.random.default_rng(seed)
     rows = []
     for dataset in settings.datasets:
@@ -45,7 +45,7 @@ def make_scores(settings: ReportSettings, folds: int = 2, repeats: int = 3, seed
 def make_unimodal_scores(
     settings: ReportSettings, regime: str = "all_noisy", folds: int = 2, repeats: int = 3
 ) -> pd.DataFrame:
-    """Random scores of every uni-modal run, trained in a regime, and of the clean reference if settings ask for it."""
+    """Return random scores of every uni-modal run in a regime, and of the clean reference if the settings have one."""
     generator = np.random.default_rng(1)
     about = settings.unimodal
     places = [(regime, settings.reference_noise, snr_db, "none") for snr_db in about.snr_db]
@@ -63,7 +63,7 @@ def make_unimodal_scores(
 
 
 def make_intervals(scores: pd.DataFrame) -> pd.DataFrame:
-    """Intervals of every cell of some scores, average among them: wider above than below, some without their value."""
+    """Return intervals of every cell and average of scores: asymmetric, and some do not contain their value."""
     scores = scores[scores["metric"].isin(["WA", "UA"])]
     six = scores[scores["condition"].isin(CONDITIONS)].assign(condition="average")
     cell = ["dataset", "system", "regime", "noise", "snr_db", "condition", "metric"]
@@ -74,14 +74,14 @@ def make_intervals(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_step(script: str, *arguments: str | Path) -> None:
-    """Run a step script's command line in this process, which has its libraries loaded already."""
+    """Run a step script with arguments in this process, where its libraries are already loaded."""
     path = str(ROOT / "scripts" / script)
     with mock.patch.object(sys, "argv", [path, *map(str, arguments)]):
         runpy.run_path(path, run_name="__main__")
 
 
 def draw_figure(name: str, stem: Path, dataset: str = "", settings: ReportSettings | None = None, **files) -> None:
-    """Draw a shipped figure from files by source, one or a list each; no training is at chance unless told."""
+    """Draw a shipped figure from its sources (a file or a list each); by default no training is at chance."""
     declaration = figures.declaration(name)
     read = sources(declaration)
     if "chance" in read and "chance" not in files:
@@ -90,9 +90,9 @@ def draw_figure(name: str, stem: Path, dataset: str = "", settings: ReportSettin
         files["chance"].write_text(",".join(TRAINING_COLUMNS) + "\n")
     printed = settings.dataset(dataset) if settings else DatasetSettings()
     about = {"dataset": dataset, "about": asdict(printed)} if dataset else {}
-    shown = {"settings": settings.to_mapping()} if settings and "settings" in read else {}
-    given = []
+    display = {"settings": settings.to_mapping()} if settings and "settings" in read else {}
+    arguments = []
     for source, paths in files.items():
-        given += ["--source", source, *(paths if isinstance(paths, list) else [paths])]
-    told = json.dumps({"figure": name} | about | shown)
-    run_step("draw_figure.py", "--settings", told, *given, "--output-stem", stem)
+        arguments += ["--source", source, *(paths if isinstance(paths, list) else [paths])]
+    request = json.dumps({"figure": name} | about | display)
+    run_step("draw_figure.py", "--settings", request, *arguments, "--output-stem", stem)

@@ -38,7 +38,7 @@ def imbalanced(size: int = 100) -> np.ndarray:
 
 
 def always(predictions: pd.DataFrame, number: int, repeats: tuple[int, ...] = (1, 2)) -> pd.DataFrame:
-    """The predictions with class ``number`` for everything that some repeats say."""
+    """Return the predictions with some repeats predicting class ``number`` everywhere."""
     columns = [name for name in predictions if name.startswith("prob_")]
     changed = predictions.copy()
     changed.loc[changed["repeat"].isin(repeats), columns] = np.eye(len(columns))[number]
@@ -46,7 +46,7 @@ def always(predictions: pd.DataFrame, number: int, repeats: tuple[int, ...] = (1
 
 
 def all_noisy(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The predictions with all modalities noisy alone."""
+    """Return only the predictions with all modalities noisy."""
     return predictions[predictions["condition"] == "none"].reset_index(drop=True)
 
 
@@ -63,7 +63,7 @@ def test_wa_and_ua_are_those_of_scikit_learn(classes):
     assert verdict.majority == pytest.approx(np.bincount(labels).max() / 200)
 
 
-def test_the_interval_of_two_classes_is_agresti_and_caffos():
+def test_the_interval_of_two_classes_is_that_of_agresti_and_caffo():
     labels = np.repeat([0, 1], [40, 25])
     predicted = np.concatenate([np.repeat([0, 1], [30, 10]), np.repeat([1, 0], [15, 10])])
     p, q, n, m = 31 / 42, 16 / 27, 42, 27  # one correct and one wrong item added to each class
@@ -73,17 +73,17 @@ def test_the_interval_of_two_classes_is_agresti_and_caffos():
 
 @pytest.mark.parametrize(("counts", "skew"), [((50, 50), 0.5), ((71, 29), 0.9), ((12, 9, 7, 20), None)])
 def test_guesses_are_at_chance_and_skill_is_not(counts, skew):
-    """Of 1,000 guessing trainings nearly all are at chance (nominal: 97.5 %), of 1,000 skilled ones nearly none."""
+    """Nearly all of 1,000 guessing trainings (nominal: 97.5 %) and almost none of 1,000 skilled ones are at chance."""
     random = np.random.default_rng(7)
     classes, labels = len(counts), np.repeat(np.arange(len(counts)), counts)
     share = [skew, 1 - skew] if skew else np.full(classes, 1 / classes)
     guesses = [random.choice(classes, size=len(labels), p=share) for _ in range(1000)]
     skilled = [np.where(random.random(len(labels)) < 0.7, labels, guess) for guess in guesses]
     assert np.mean([judge(labels, guess[None]).at_chance for guess in guesses]) >= 0.96
-    assert np.mean([judge(labels, told[None]).at_chance for told in skilled]) <= 0.02
+    assert np.mean([judge(labels, predicted[None]).at_chance for predicted in skilled]) <= 0.02
 
 
-def test_six_answers_on_one_utterance_are_not_six_observations():
+def test_six_predictions_for_one_utterance_are_not_six_observations():
     random = np.random.default_rng(1)
     labels = random.integers(4, size=60)
     predicted = np.where(random.random(60) < 0.2, labels, random.integers(4, size=60))
@@ -95,7 +95,7 @@ def test_an_utterance_counts_under_the_conditions_in_which_it_is_tested():
     labels = np.array([0, 1, 0, 1, 0])
     one_each = np.array([[0, 1, -1, -1, -1], [-1, -1, 1, 1, -1]])
     verdict = judge(labels, one_each)
-    assert verdict.items == 4, "the fifth is tested under none of them"
+    assert verdict.items == 4, "the fifth is tested under no condition"
     assert (verdict.wa, verdict.ua) == (0.75, 0.75)
     with pytest.raises(ValueError, match="no utterance"):
         judge(labels, np.full((2, 5), -1))
@@ -112,10 +112,10 @@ def test_a_constant_prediction_is_at_chance_however_high_its_wa(size, number):
     assert verdict.wa == np.mean(labels == number)
 
 
-def test_a_few_other_predictions_do_not_save_a_constant_one():
+def test_a_nearly_constant_prediction_is_at_chance():
     labels = imbalanced(1000)
     predicted = np.zeros((1, 1000), int)
-    predicted[0, -10:] = 1  # ten right answers of a class of 290; UA is above 1/2 beyond its interval
+    predicted[0, -10:] = 1  # ten correct predictions of a class of 290; the interval of UA is above 1/2
     verdict = judge(labels, predicted)
     assert verdict.ua_low > 0.5
     assert verdict.at_chance, "one class for 99 % of the items"
@@ -123,7 +123,7 @@ def test_a_few_other_predictions_do_not_save_a_constant_one():
     assert not judge(labels, predicted).at_chance
 
 
-def test_wa_below_the_majority_class_alone_is_not_chance():
+def test_wa_below_the_majority_class_is_not_sufficient_for_chance():
     labels = imbalanced(200)
     predicted = labels.copy()
     predicted[:70] = 1  # finds every item of the small class, and half of the large one
@@ -133,13 +133,13 @@ def test_wa_below_the_majority_class_alone_is_not_chance():
     assert verdict.wa_at_majority
 
 
-def test_a_perfect_training_of_very_few_items_has_proved_nothing():
+def test_a_perfect_training_on_very_few_items_is_at_chance():
     assert judge(np.array([0, 1]), np.array([[0, 1]])).at_chance
     assert not judge(np.repeat([0, 1], 20), np.repeat([0, 1], 20)[None]).at_chance
 
 
 @pytest.mark.parametrize("content", ["empty", "no rows", "a gap", "nan"])
-def test_predictions_that_are_none_are_refused_by_name(tmp_path, content):
+def test_invalid_predictions_are_refused_by_name(tmp_path, content):
     path = write_run(tmp_path, make_predictions(), "nmer")
     file = path.with_name(f"{path.stem}_predictions.csv.gz")
     table = pd.read_csv(file)
@@ -154,7 +154,7 @@ def test_predictions_that_are_none_are_refused_by_name(tmp_path, content):
         judge_runs(read_runs([path]))
 
 
-# An experiment of its own: NMER has one constant training of two at −10 dB, MEN guesses, MCTN has learnt
+# An experiment: at −10 dB one of two NMER trainings is constant; MEN guesses; MCTN has learnt
 
 
 SETTINGS = ReportSettings.from_mapping(
@@ -173,7 +173,7 @@ SETTINGS = ReportSettings.from_mapping(
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory) -> list[Path]:
-    """Scores, predictions beside them, of every run of SETTINGS."""
+    """Score files of every run of SETTINGS, with predictions next to them."""
     folder = tmp_path_factory.mktemp("chance")
     found = []
     for dataset in SETTINGS.datasets:
@@ -202,14 +202,14 @@ def runs(tmp_path_factory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def trainings(runs, tmp_path_factory) -> pd.DataFrame:
-    """Verdicts on every training, as the step writes them."""
+    """Verdicts on all trainings, as written by the step."""
     path = tmp_path_factory.mktemp("verdicts") / "chance.csv"
     run_step("find_chance.py", "--scores", *runs, "--output", path)
     return read_trainings(path)
 
 
 def counts(table: pd.DataFrame, **where: object) -> tuple[int, int]:
-    """At chance and all trainings of one cell, the same for WA and UA."""
+    """Return the trainings at chance and all trainings of one cell; WA and UA must agree."""
     rows = table
     for column, value in where.items():
         rows = rows[rows[column] == value]
@@ -217,7 +217,7 @@ def counts(table: pd.DataFrame, **where: object) -> tuple[int, int]:
     return pair
 
 
-def test_the_step_writes_what_the_functions_find(runs, trainings):
+def test_the_step_writes_the_verdicts_of_the_functions(runs, trainings):
     assert list(trainings) == list(COLUMNS)
     pd.testing.assert_frame_equal(trainings, judge_runs(read_runs(runs)), check_dtype=False, atol=1e-6)
     assert chance_levels(trainings)["corpus", "UA"] == pytest.approx(1 / 3)
@@ -225,7 +225,7 @@ def test_the_step_writes_what_the_functions_find(runs, trainings):
     assert chance_levels(trainings)["corpus", "WA"] == pytest.approx(labels.value_counts().max() / 42)
 
 
-def test_each_training_is_judged_by_itself(trainings):
+def test_each_training_is_judged_individually(trainings):
     cell = {"dataset": "corpus", "system": "nmer", "regime": "incomplete", "snr_db": -10, "condition": "average"}
     found = trainings
     for column, value in cell.items():
@@ -255,7 +255,9 @@ def test_every_table_counts_the_trainings_of_its_cells(scores, trainings, refere
     assert counts(third, condition="average", snr_db=-10) == (1, 2)
     fifth = table(5, table_5)
     assert counts(fifth, system="mctn", snr_db=-10) == (0, 2)
-    assert counts(fifth, system="mctn", snr_db=-40) == (2, 2), "all noisy at −40 dB: chance can be right, it is marked"
+    assert counts(fifth, system="mctn", snr_db=-40) == (2, 2), (
+        "all noisy at −40 dB: marked even where chance is the correct result"
+    )
     assert counts(fifth, system="men", snr_db=-10) == (2, 2), "trained clean: the same training in both tables"
     if dataset == "corpus":
         fourth = table(4, table_4)
@@ -285,7 +287,7 @@ def printed(scores, trainings, tmp_path_factory) -> dict[int, dict[str, str]]:
 
 
 @pytest.mark.parametrize("number", [2, 3, 4, 5])
-def test_every_printed_form_has_the_sign_and_says_what_it_means(printed, number):
+def test_every_printed_form_has_the_mark_and_explains_it(printed, number):
     for form, sign in ((".md", "†"), (".tex", r"$\dagger$"), (".html", "†")):
         text = printed[number][form]
         assert re.search(rf"{re.escape(sign)} [12]/2", text), form
@@ -294,14 +296,14 @@ def test_every_printed_form_has_the_sign_and_says_what_it_means(printed, number)
     assert '<span class="mark">† ' in printed[number][".html"]
 
 
-def test_a_marked_cell_is_never_bold_and_the_best_of_the_others_is(printed):
+def test_a_marked_cell_is_never_bold_and_the_best_other_cell_is(printed):
     rows = [line for line in printed[2][".md"].splitlines() if line.startswith("| NMER") or line.startswith("| MCTN")]
     nmer, mctn = (next(row for row in rows if row.startswith(f"| {name}")).split(" | ") for name in ("NMER", "MCTN"))
     assert "† 1/2" in nmer[1]
     assert "**" not in nmer[1]
     assert "**" in mctn[1]
     assert "†" not in mctn[1]
-    assert "**" in nmer[3], "at −40 dB it has learnt, and is the best"
+    assert "**" in nmer[3], "at −40 dB it has learnt and is the best"
     for number in (2, 3, 4, 5):
         for form, bold in ((".md", r"\*\*[^*|]*\*\* †"), (".html", r'</strong> <span class="mark">')):
             assert not re.search(bold, printed[number][form])
@@ -321,7 +323,7 @@ def test_a_constant_prediction_is_not_bold_even_if_it_equals_the_best(tmp_path, 
     assert "A constant prediction is never bold." in text
 
 
-def test_tables_of_trainings_that_have_all_learnt_have_no_sign(tmp_path, reference):
+def test_tables_in_which_all_trainings_have_learnt_have_no_mark(tmp_path, reference):
     paths = [write_run(tmp_path, make_predictions(skill=0.9), name, dataset="corpus") for name in ("nmer", "mctn")]
     settings = replace(SETTINGS, systems=["mctn", "nmer"], datasets={"corpus": SETTINGS.datasets["corpus"]})
     found = judge_runs(read_runs(paths))
@@ -330,8 +332,8 @@ def test_tables_of_trainings_that_have_all_learnt_have_no_sign(tmp_path, referen
     assert warnings(found, settings) == []
 
 
-def test_a_constant_prediction_is_never_called_the_best(tmp_path):
-    """With classes as imbalanced as CMU-MOSEI's its WA can be the highest of all."""
+def test_a_constant_prediction_is_never_named_the_best(tmp_path):
+    """With the class imbalance of CMU-MOSEI its WA can be the highest."""
     skilled = make_predictions(folds=1, utterances=70, classes=2, skill=0.2, conditions=CONDITIONS)
     number = skilled["utterance"].str.extract(r"(\d+)$")[0].astype(int).to_numpy()
     skilled["label"] = (number % 10 >= 7).astype(int)
@@ -344,7 +346,7 @@ def test_a_constant_prediction_is_never_called_the_best(tmp_path):
     settings = replace(SETTINGS, systems=["mctn", "nmer"], snr_db={"gaussian": [-10]})
     scores, found = collect(paths), judge_runs(read_runs(paths))
     mean = scores[scores["metric"] == "WA"].groupby("system")["value"].mean()
-    assert mean["nmer"] > mean["mctn"], "the case that misleads"
+    assert mean["nmer"] > mean["mctn"], "the misleading case"
     (sentence,) = headlines(scores, settings, found)
     assert "MCTN with WA" in sentence
     assert "NMER" not in sentence
@@ -370,7 +372,7 @@ def test_the_reports_warnings_name_system_dataset_noise_and_level(trainings):
     assert len(found) == 4, "two datasets at two levels"
 
 
-def test_the_status_counts_them_with_and_without_the_table_of_verdicts(runs, trainings, tmp_path):
+def test_the_status_counts_trainings_at_chance_with_and_without_the_table_of_verdicts(runs, trainings, tmp_path):
     path = tmp_path / "chance.csv"
     line = status_line(runs, path, SETTINGS)
     assert re.fullmatch(r"At chance: \d+ of the \d+ cells evaluated so far \(docs/statistics\.md\)\.", line)
@@ -378,13 +380,13 @@ def test_the_status_counts_them_with_and_without_the_table_of_verdicts(runs, tra
     trainings.to_csv(path, index=False)
     assert status_line(runs, path, SETTINGS) == line
     trainings.assign(at_chance=0).to_csv(path, index=False)
-    assert status_line(runs, path, SETTINGS).startswith("At chance: 0 of"), "the table is read, not made again"
+    assert status_line(runs, path, SETTINGS).startswith("At chance: 0 of"), "the table is read, not recomputed"
     assert status_line([tmp_path / "absent.csv"], path, SETTINGS) == ""
 
 
 @pytest.fixture(scope="module")
 def statistics(runs, tmp_path_factory) -> Path:
-    """The folder of intervals and comparisons."""
+    """The folder with intervals and comparisons."""
     folder = tmp_path_factory.mktemp("statistics")
     run_step("compare_systems.py", "--settings", SETTINGS.to_json(), "--scores", *runs, "--output", folder)
     return folder
@@ -432,11 +434,11 @@ def test_the_majority_class_is_not_judged(tmp_path):
 
 
 def lines_at(axis: object) -> list[float]:
-    """Heights of the dotted lines of chance in a panel."""
+    """Return the heights of the dotted chance lines in a panel."""
     return [float(line.get_ydata()[0]) for line in axis.get_lines() if line.get_color() == CHANCE_COLOR]
 
 
-def test_curves_of_wa_and_ua_have_a_line_of_chance(statistics, trainings):
+def test_curves_of_wa_and_ua_have_a_chance_line(statistics, trainings):
     intervals = read_intervals(statistics / "intervals.csv")
     figure = draw_robustness(robustness(intervals, SETTINGS, trainings), SETTINGS)
     level = chance_levels(trainings)
@@ -446,7 +448,7 @@ def test_curves_of_wa_and_ua_have_a_line_of_chance(statistics, trainings):
     assert lines_at(draw_robustness(robustness(intervals, SETTINGS), SETTINGS).axes[0]) == []
 
 
-def test_the_training_figure_has_a_line_of_chance_for_the_validation_ua_alone(trainings):
+def test_the_training_figure_has_a_chance_line_only_for_the_validation_ua(trainings):
     rows = [("corpus", "nmer", "incomplete", "gaussian", -10, 1, 1, epoch, 0.3, 1.0 / epoch) for epoch in (1, 2)]
     names = ["dataset", "system", "regime", "noise", "snr_db", "fold", "repeat", "epoch", "val_UA", "loss"]
     histories = pd.DataFrame(rows, columns=names).astype({"snr_db": "Int64"})

@@ -1,4 +1,4 @@
-"""Compare the audit of claims with plain pandas on the paper's tables and with known variances."""
+"""Compare the claims audit with plain pandas on the paper's tables and with known variances."""
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
@@ -64,7 +64,7 @@ def papers(reference):
 
 @pytest.fixture(scope="module")
 def by_the_paper(papers, paper_settings):
-    """The whole audit where nothing was run: what is left are the paper's own verdicts."""
+    """The audit without any runs, which contains only the verdicts on the paper."""
     return audit(read_claims(CLAIMS, papers), papers, paper_settings, as_ours({}), NO_DISTANCES)
 
 
@@ -80,13 +80,13 @@ def claims_of(tmp_path, papers):
 
 
 def published_table(reference, number):
-    """One of the paper's tables, a row per column and a column per system, read by nothing of ours."""
+    """Return a table of the paper, transposed (a column per system), read without the project's code."""
     table = published(reference, number)
     return table.pivot(index=["dataset", "noise", "snr_db", "metric"], columns="system", values="value")
 
 
 def as_ours(tables, names=None, spread=1e-9):
-    """Tables as the paper has them (number -> frame), as if they were our results with this standard error."""
+    """Return tables of the paper (number -> frame) as if they were our results with this standard error."""
     names = names or {"IEMOCAP": "iemocap", "CMU-MOSEI": "mosei"}
     frames = [pd.DataFrame(columns=["dataset", "system", "noise", "snr_db", "condition", "metric", "value", "regime"])]
     for number, table in tables.items():
@@ -106,7 +106,7 @@ def of_paper(reference, *numbers):
 
 
 def cells_of(values, dataset="iemocap", noise="gaussian", snr_db=-10):
-    """Cells of Table 2 by hand: system -> WA."""
+    """Return cells of Table 2 from given WA by system."""
     rows = [(dataset, system, "incomplete", noise, snr_db, "average", "WA", value) for system, value in values.items()]
     columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "metric", "value"]
     return pd.DataFrame(rows, columns=columns).astype({"snr_db": "Int64"})
@@ -116,14 +116,14 @@ def rows_of(audited, claim):
     return audited[audited["claim"] == claim]
 
 
-# The paper's own verdicts --------------------------------------------------------------------------------------
+# Verdicts on the paper -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("number", "columns", "best"), [(2, 32, 24), (5, 16, 11)])
 def test_nmer_is_the_best_in_as_many_columns_as_the_papers_tables_show(reference, by_the_paper, number, columns, best):
     wide = published_table(reference, number)
     lead = (wide["NMER"] - wide.drop(columns="NMER").max(axis=1)).round(4)
-    assert ((lead > 0).sum(), len(lead)) == (best, columns), "as the project's notes count them"
+    assert ((lead > 0).sum(), len(lead)) == (best, columns), "the counts in the project's notes"
     (row,) = rows_of(by_the_paper, f"nmer_best_table_{number}").itertuples()
     assert row.paper_value.startswith(f"{best} of {columns};")
     assert row.paper_holds == "does not hold"
@@ -132,7 +132,7 @@ def test_nmer_is_the_best_in_as_many_columns_as_the_papers_tables_show(reference
         assert parts[dataset].startswith(f"{(each > 0).sum()} of {len(each)};")
 
 
-def test_the_first_claim_compares_with_the_best_of_the_others(by_the_paper):
+def test_the_first_claim_compares_with_the_best_other_system(by_the_paper):
     (row,) = rows_of(by_the_paper, "nmer_best_iemocap_10dB").itertuples()
     assert (row.paper_value, row.paper_holds) == ("0.7598 less 0.7551: 0.47 points", "holds")
 
@@ -168,7 +168,7 @@ def test_nmer_outperforms_each_baseline_in_as_many_columns_as_the_papers_table_s
     wide = published_table(reference, 2)
     rows = rows_of(by_the_paper, "nmer_outperforms_most_baselines").set_index("detail")
     counted = {label: int((wide["NMER"] > wide[label]).sum()) for label in ("MEN", "MCTN", "MMIN", "IF-MMIN")}
-    assert counted == {"MEN": 32, "MCTN": 32, "MMIN": 29, "IF-MMIN": 27}, "as the project's notes count them"
+    assert counted == {"MEN": 32, "MCTN": 32, "MMIN": 29, "IF-MMIN": 27}, "the counts in the project's notes"
     for label, count in counted.items():
         row = rows.loc[f"against {label}"]
         assert row["paper_value"].startswith(f"{count} of 32;")
@@ -242,8 +242,8 @@ def test_ablations_are_worse_in_wa_and_not_in_every_ua(reference, by_the_paper):
     assert failed == [("CMU-MOSEI", "against w/o L_inv, UA")]
 
 
-# Worked out by hand from the printed tables: case -> (points, whether the paper's own words hold).
-BY_HAND = {
+# Calculated manually from the printed tables: case -> (points, whether the paper's claim holds).
+CALCULATED = {
     ("one_of_a_v_clean", "condition a"): (72.75 - 63.47, True),
     ("one_of_a_v_clean", "condition v"): (74.40 - 65.29, True),
     ("only_l_clean", "condition l"): (77.50 - 73.48, True),
@@ -264,15 +264,15 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("case", BY_HAND)
-def test_what_is_lost_is_what_the_printed_tables_give_by_hand(by_the_paper, case):
-    points, holds = BY_HAND[case]
+@pytest.mark.parametrize("case", CALCULATED)
+def test_losses_equal_manual_calculations_from_the_printed_tables(by_the_paper, case):
+    points, holds = CALCULATED[case]
     (row,) = by_the_paper[(by_the_paper["claim"] == case[0]) & (by_the_paper["detail"] == case[1])].itertuples()
     assert row.paper_value.endswith(f": {points:.2f} points")
     assert row.paper_holds == ("holds" if holds else "does not hold")
 
 
-def test_fading_is_the_mean_lead_of_nmer_at_the_hard_levels_less_that_at_the_mild_ones(by_the_paper):
+def test_fading_is_the_mean_lead_of_nmer_at_hard_levels_minus_that_at_mild_levels(by_the_paper):
     (row,) = rows_of(by_the_paper, "if_mmin_fades_all_noisy").query("dataset == 'IEMOCAP'").itertuples()
     mild = np.mean([74.36 - 74.50, 69.63 - 69.40])
     hard = np.mean([65.10 - 64.72, 60.69 - 60.53])
@@ -280,17 +280,17 @@ def test_fading_is_the_mean_lead_of_nmer_at_the_hard_levels_less_that_at_the_mil
     assert row.paper_holds == "holds"
 
 
-def test_where_nothing_was_run_every_case_says_so(by_the_paper):
+def test_without_runs_every_case_is_not_run(by_the_paper):
     assert set(by_the_paper["verdict"]) == {"not run"}
     assert by_the_paper["p_value"].isna().all()
     assert len(by_the_paper["claim"].unique()) == CLAIMS.read_text(encoding="utf-8").count("\n[[claim]]\n")
 
 
-# Ours ----------------------------------------------------------------------------------------------------------
+# Verdicts on our results ---------------------------------------------------------------------------------------
 
 
-def test_the_papers_numbers_taken_for_ours_give_the_papers_numbers_and_verdicts(reference, papers, paper_settings):
-    # With hardly any variance nothing is undecided.
+def test_the_papers_numbers_as_our_results_give_the_papers_values_and_verdicts(reference, papers, paper_settings):
+    # With almost no variance no verdict is undecided.
     ours = as_ours(of_paper(reference, 2, 3, 4, 5))
     audited = audit(read_claims(CLAIMS, papers), papers, paper_settings, ours, NO_DISTANCES)
     of_tables = audited[audited["source"] != "Figure 3"]
@@ -305,7 +305,7 @@ ABOVE_0 = Bounds("above 0", low=0, strict=True)
 
 
 def standard_errors(*distances: float) -> list[tuple[str, Contrast]]:
-    """Differences that are so many standard errors above 0, of many units."""
+    """Return differences at these distances above 0, in standard errors, for many units."""
     return [(f"rival {number}", Contrast(each, ((1.0, 10**6),))) for number, each in enumerate(distances, start=1)]
 
 
@@ -316,7 +316,7 @@ def standard_errors(*distances: float) -> list[tuple[str, Contrast]]:
         (ABOVE_0, [1.95], 1, "undecided"),
         (ABOVE_0, [-1.95], 2 * norm.sf(1.95), "undecided"),
         (ABOVE_0, [-1.97], 2 * norm.sf(1.97), "does not hold"),
-        # Two rivals: one of them has to be better twice as clearly, and both have to be behind.
+        # With two rivals, p-values are doubled to refute and both rivals must be behind to hold.
         (ABOVE_0, [5, -1.97], 4 * norm.sf(1.97), "undecided"),
         (ABOVE_0, [5, -2.25], 4 * norm.sf(2.25), "does not hold"),
         (ABOVE_0, [5, 1.97], 1, "holds"),
@@ -327,7 +327,7 @@ def standard_errors(*distances: float) -> list[tuple[str, Contrast]]:
         (Bounds("2 to 10", low=2, high=10), [0.5], 2 * norm.sf(1.5), "undecided"),
     ],
 )
-def test_verdicts_at_their_borders(bounds, distances, p_value, verdict):
+def test_verdicts_at_their_boundaries(bounds, distances, p_value, verdict):
     found = judge(bounds, standard_errors(*distances))
     assert (found.p_value, found.verdict) == (pytest.approx(p_value, rel=1e-3), verdict)
     if verdict == "does not hold":
@@ -338,7 +338,7 @@ def test_sixteen_close_calls_refute_nothing():
     assert judge(ABOVE_0, standard_errors(*[-1.5] * 16)).verdict == "undecided"
 
 
-def test_what_has_no_test_is_undecided_and_says_why_unless_another_rival_refutes_it():
+def test_an_untested_difference_is_undecided_with_a_reason_unless_another_rival_refutes_it():
     untested = ("rival", Contrast(-1.0, untested=ONE_REPEAT))
     found = judge(ABOVE_0, [untested])
     assert (found.verdict, found.evidence) == ("undecided", ONE_REPEAT)
@@ -347,7 +347,7 @@ def test_what_has_no_test_is_undecided_and_says_why_unless_another_rival_refutes
     assert judge(ABOVE_0, [untested, *standard_errors(-5)]).verdict == "does not hold"
 
 
-def test_a_claim_is_judged_on_the_variance_of_ours(claims_of, papers, paper_settings):
+def test_a_claim_is_judged_on_the_variance_of_our_results(claims_of, papers, paper_settings):
     for values, spread, verdict in (((0.76, 0.75), 0.002, "holds"), ((0.76, 0.75), 0.01, "undecided")):
         ours = make_contrasts(cells_of(dict(zip(("nmer", "mmin"), values, strict=True))), spread=spread)
         (row,) = audit(claims_of(LEAD), papers, paper_settings, ours, NO_DISTANCES).itertuples()
@@ -356,7 +356,7 @@ def test_a_claim_is_judged_on_the_variance_of_ours(claims_of, papers, paper_sett
         assert (row.paper_value, row.paper_holds) == ("0.7598 less 0.7551: 0.47 points", "holds")
 
 
-def test_a_best_claim_is_refuted_by_a_rival_that_is_named(claims_of, papers, paper_settings):
+def test_a_best_claim_names_the_rival_that_refutes_it(claims_of, papers, paper_settings):
     text = LEAD.replace('"gap"', '"best"').replace('others = "mmin"', 'others = ["men", "mmin"]')
     ours = make_contrasts(cells_of({"nmer": 0.74, "mmin": 0.76, "men": 0.6}), spread=0.002)
     (row,) = audit(claims_of(text), papers, paper_settings, ours, NO_DISTANCES).itertuples()
@@ -367,12 +367,12 @@ def test_a_best_claim_is_refuted_by_a_rival_that_is_named(claims_of, papers, pap
 
 
 def test_systems_are_compared_on_the_same_units(claims_of, papers, paper_settings):
-    # Both vary by far more than they differ, and together: paired, the lead is certain.
+    # Both scores vary jointly, by far more than they differ: in a paired comparison the lead is certain.
     common = np.random.default_rng(1).normal(0, 0.05 / 14, 200)
     common -= common.mean()
-    own = np.tile([1e-6, -1e-6], 100)
+    difference = np.tile([1e-6, -1e-6], 100)
     cells = cells_of({"nmer": 0.76, "mmin": 0.75})
-    ours = make_contrasts(cells, np.stack([common + own, common]))
+    ours = make_contrasts(cells, np.stack([common + difference, common]))
     (row,) = audit(claims_of(LEAD), papers, paper_settings, ours, NO_DISTANCES).itertuples()
     assert row.verdict == "holds"
     assert row.our_value.endswith("(95% interval 1.00 to 1.00)")
@@ -381,7 +381,7 @@ def test_systems_are_compared_on_the_same_units(claims_of, papers, paper_setting
     assert row.verdict == "undecided"
 
 
-def test_equal_scores_are_no_lead_though_a_rounding_tells_them_apart(claims_of, papers, paper_settings):
+def test_scores_that_differ_only_by_rounding_are_no_lead(claims_of, papers, paper_settings):
     cells = cells_of({"nmer": np.nextafter(0.75, 1), "mmin": 0.75})
     (row,) = audit(claims_of(LEAD), papers, paper_settings, make_contrasts(cells), NO_DISTANCES).itertuples()
     assert row.verdict != "holds"
@@ -402,7 +402,7 @@ def test_a_dataset_that_the_experiment_does_not_have_is_not_run(claims_of, paper
     assert (row.dataset, row.verdict) == ("IEMOCAP", "not run")
 
 
-def test_synthetic_data_in_the_papers_place_are_computed_and_marked(claims_of, papers, small_settings):
+def test_synthetic_data_instead_of_the_papers_are_computed_and_marked(claims_of, papers, small_settings):
     values = {"iemocap": {"nmer": 0.75, "mmin": 0.76}, "demo_iemocap": {"nmer": 0.76, "mmin": 0.75}}
     cells = pd.concat([cells_of(each, dataset=name) for name, each in values.items()], ignore_index=True)
     ours = make_contrasts(cells)
@@ -413,7 +413,7 @@ def test_synthetic_data_in_the_papers_place_are_computed_and_marked(claims_of, p
 
 
 @pytest.mark.parametrize(("table", "regime"), [(2, "incomplete"), (5, "all_noisy")])
-def test_a_table_takes_the_trainings_it_shows_and_men_trained_clean(claims_of, papers, paper_settings, table, regime):
+def test_a_table_reads_the_trainings_it_shows_and_men_trained_clean(claims_of, papers, paper_settings, table, regime):
     condition = {2: "average", 5: "none"}[table]
     text = LEAD.replace("table = 2", f"table = {table}").replace('"mmin"', '"men"')
     values = {
@@ -433,7 +433,7 @@ def test_a_table_takes_the_trainings_it_shows_and_men_trained_clean(claims_of, p
 
 
 def write_distances(path, tsne, raw, dataset="iemocap", levels=(-40, -10, -20)):
-    """Distances of one modality, in the order of ``levels``, and constant ones of the impulse kind."""
+    """Write distances of one modality, in the order of ``levels``, and constant ones of the impulse kind."""
     rows = [(dataset, "gaussian", *values) for values in zip(levels, tsne, raw, strict=True)]
     rows += [(dataset, "impulse", level, 1.0, 1.0) for level in levels]
     table = pd.DataFrame(rows, columns=["dataset", "noise", "snr_db", "tsne_distance", "raw_distance"])
@@ -445,7 +445,7 @@ def distances_audit(text, claims_of, papers, settings, *paths):
     return audit(claims_of(text), papers, settings, as_ours({}), read_distances(paths))
 
 
-def test_distances_grow_per_modality_and_kind_or_do_not(tmp_path, claims_of, papers, paper_settings):
+def test_growing_distances_are_judged_per_modality_and_kind(tmp_path, claims_of, papers, paper_settings):
     path = write_distances(tmp_path / "figure3.csv", tsne=(3.0, 1.0, 2.0), raw=(0.3, 0.1, 0.3))
     audited = distances_audit(GROWTH, claims_of, papers, paper_settings, path)
     assert len(audited) == 2 * 4, "two kinds of distance; three modalities and their mean"
@@ -454,12 +454,14 @@ def test_distances_grow_per_modality_and_kind_or_do_not(tmp_path, claims_of, pap
     assert rows.loc["Gaussian, t-SNE distance, visual", "our_value"] == (
         "1.000 → 2.000 → 3.000 at −10 dB, −20 dB, −40 dB"
     )
-    assert rows.loc["Gaussian, raw distance, visual", "verdict"] == "does not hold", "it has to grow at every step"
+    assert rows.loc["Gaussian, raw distance, visual", "verdict"] == "does not hold", "it must grow at every step"
     assert rows.loc["Gaussian, raw distance, lexical", "verdict"] == "not run"
     assert set(rows["paper_holds"]) == {"claimed without numbers"}
 
 
-def test_every_dataset_with_distances_is_judged_and_one_level_says_nothing(tmp_path, claims_of, papers, small_settings):
+def test_every_dataset_with_distances_is_judged_and_one_level_is_not_enough(
+    tmp_path, claims_of, papers, small_settings
+):
     paths = [
         write_distances(tmp_path / "one.csv", tsne=(2.0, 1.0), raw=(2.0, 1.0), dataset="mosi", levels=(-40, -10)),
         write_distances(tmp_path / "two.csv", tsne=(2.0,), raw=(2.0,), dataset="demo_iemocap", levels=(-10,)),
@@ -484,7 +486,7 @@ def test_damaged_distances_are_named(tmp_path, content):
 # The claims file -----------------------------------------------------------------------------------------------
 
 
-def test_a_claim_is_added_by_a_few_lines(tmp_path, reference, papers, paper_settings):
+def test_a_few_lines_add_a_claim(tmp_path, reference, papers, paper_settings):
     path = tmp_path / "claims.toml"
     path.write_text(CLAIMS.read_text(encoding="utf-8") + LEAD, encoding="utf-8")
     ours = as_ours(of_paper(reference, 2), spread=0.0005)
@@ -540,7 +542,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_faulty_claim_ends_in_one_line_that_names_file_and_claim(claims_of, fault):
+def test_a_faulty_claim_is_refused_in_one_line_with_file_and_claim(claims_of, fault):
     text, message = FAULTS[fault]
     with pytest.raises(ConfigError, match=message) as caught:
         claims_of(text)
@@ -551,7 +553,7 @@ def test_a_faulty_claim_ends_in_one_line_that_names_file_and_claim(claims_of, fa
 # The step ------------------------------------------------------------------------------------------------------
 
 
-def test_the_step_writes_a_table_for_machines_and_two_for_people(tmp_path, reference, paper_settings):
+def test_the_step_writes_one_machine_readable_and_two_printed_tables(tmp_path, reference, paper_settings):
     contributions = tmp_path / "contributions.h5"
     write_contributions(contributions, as_ours(of_paper(reference, 2, 5), spread=0.002).measured)
     figure = write_distances(tmp_path / "figure3_iemocap.csv", tsne=(3.0, 1.0, 2.0), raw=(0.3, 0.1, 0.2))
@@ -572,7 +574,7 @@ def test_the_step_writes_a_table_for_machines_and_two_for_people(tmp_path, refer
     body = [row for row in page.iter("tr") if row.find("td") is not None]
     assert len(body) == len(audited)
     words = [row.findall("td")[-1].text for row in body]
-    # What the paper says first, then what follows from its tables, each in the order of the file.
+    # First the claims of the paper, then those derived from its tables, each in the order of the file.
     ordered = audited.iloc[np.argsort(audited["origin"] == "tables", kind="stable")]
     for printed, verdict, evidence in zip(words, ordered["verdict"], ordered["evidence"], strict=True):
         word = verdict.replace("undecided", "undecided at this sample size")
@@ -580,11 +582,11 @@ def test_the_step_writes_a_table_for_machines_and_two_for_people(tmp_path, refer
 
     lines = stem.with_suffix(".md").read_text(encoding="utf-8").splitlines()
     rows = [line for line in lines if line.startswith("| ")]
-    assert len(rows) == len(audited) + 2 * audited["claim"].nunique(), "each claim has a head of two lines"
+    assert len(rows) == len(audited) + 2 * audited["claim"].nunique(), "each claim has a two-line heading"
     assert all(line.count(" | ") == 6 for line in rows)
 
 
-def test_the_step_ends_in_one_line_on_a_faulty_claim(tmp_path, reference, paper_settings, capsys):
+def test_the_step_refuses_a_faulty_claim_in_one_line(tmp_path, reference, paper_settings, capsys):
     (tmp_path / "mine.toml").write_text(LEAD.replace('"nmer"', '"nmr"'))
     settings = paper_settings.to_json()
     arguments = ["--settings", settings, "--contributions", tmp_path / "absent.h5", "--claims", tmp_path / "mine.toml"]
@@ -597,7 +599,7 @@ def test_the_step_ends_in_one_line_on_a_faulty_claim(tmp_path, reference, paper_
     assert not list(tmp_path.glob("claims*"))
 
 
-def test_the_summary_keeps_synthetic_data_apart(claims_of, papers, small_settings):
+def test_the_summary_separates_synthetic_data(claims_of, papers, small_settings):
     cells = cells_of({"nmer": 0.76, "mmin": 0.75}, dataset="demo_iemocap")
     audited = audit(claims_of(LEAD), papers, small_settings, make_contrasts(cells), NO_DISTANCES)
     assert "0 holds, 0 does not hold, 0 undecided at this sample size, 1 not run. Another 1 " in to_markdown(audited)

@@ -1,4 +1,4 @@
-"""Confusion matrices and recall: shares of the true class, each condition counting the same."""
+"""Confusion matrices and recall are shares of the true class, with equal weight for every condition."""
 
 import itertools
 from dataclasses import replace
@@ -34,7 +34,7 @@ SETTINGS = ReportSettings.from_mapping(
 
 
 def draw_labels(generator, classes, condition):
-    """True and predicted classes of some utterances; the classes of one condition stand in other proportions."""
+    """Return true and predicted classes of utterances; one condition has different class proportions."""
     weights = generator.dirichlet(np.ones(len(classes))) if condition != "a" else np.ones(len(classes)) / len(classes)
     true = np.concatenate([np.arange(len(classes)), generator.choice(len(classes), 60, p=weights)])
     taken = np.where(generator.random(len(true)) < 0.6, true, generator.integers(len(classes), size=len(true)))
@@ -44,7 +44,7 @@ def draw_labels(generator, classes, condition):
 def make_counts(
     systems=("men", "nmer", "my_system"), levels=LEVELS, classes=CLASSES, datasets=tuple(SETTINGS.datasets)
 ):
-    """Counts as the workflow writes them, and the matrices of scikit-learn, averaged over the six conditions."""
+    """Return counts as the workflow writes them, and scikit-learn's matrices averaged over the six conditions."""
     generator, rows, expected = np.random.default_rng(0), [], {}
     for dataset, system, (noise, snr_db) in itertools.product(datasets, systems, levels):
         for regime in ("clean",) if system == "men" else ("incomplete", "all_noisy"):
@@ -73,19 +73,19 @@ def test_shares_are_those_of_scikit_learn_averaged_over_the_six_conditions(made)
     shares = confusion_matrices(counts, SETTINGS, "mosei")
     places = list(dict.fromkeys(zip(shares["snr_db"], shares["system"], strict=True)))
     assert places == [(-10, "men"), (-10, "nmer"), (-10, "my_system"), (-40, "men"), (-40, "nmer"), (-40, "my_system")]
-    for (snr_db, system), here in shares.groupby(["snr_db", "system"]):
-        matrix = here.pivot(index="label", columns="predicted", values="share").loc[CLASSES, CLASSES]
+    for (snr_db, system), part in shares.groupby(["snr_db", "system"]):
+        matrix = part.pivot(index="label", columns="predicted", values="share").loc[CLASSES, CLASSES]
         assert matrix.to_numpy() == pytest.approx(expected["mosei", system, "gaussian", snr_db])
 
 
 def test_pairs_without_a_prediction_may_be_left_out(made):
     counts, _ = made
     assert (counts["count"] == 0).any()
-    given = [confusion_matrices(table, SETTINGS, "mosi") for table in (counts, counts[counts["count"] > 0])]
-    pd.testing.assert_frame_equal(*given)
+    matrices = [confusion_matrices(table, SETTINGS, "mosi") for table in (counts, counts[counts["count"] > 0])]
+    pd.testing.assert_frame_equal(*matrices)
 
 
-def test_a_class_without_an_utterance_under_a_condition_counts_under_the_others():
+def test_a_class_without_an_utterance_under_one_condition_counts_under_the_others():
     rows = [("a", "happy", "happy", 3), ("a", "happy", "sad", 1), ("v", "sad", "sad", 1), ("v", "happy", "happy", 0)]
     counts = pd.DataFrame(rows, columns=["condition", "label", "predicted", "count"])
     counts = counts.assign(dataset="mosi", system="nmer", regime="incomplete", noise="gaussian", snr_db=-10)
@@ -108,19 +108,19 @@ def test_recall_is_the_diagonal_at_every_level_of_every_kind(made):
     assert nmer["snr_db"].tolist() == [-10, -20, -40]
 
 
-def test_a_matrix_prints_percents_that_can_be_read_on_their_shade(made):
+def test_a_matrix_prints_percentages_that_are_legible_on_their_shade(made):
     counts, expected = made
     figure = draw_confusion(confusion_matrices(counts, SETTINGS, "mosi"))
     assert [axis.get_title() for axis in figure.axes] == ["MEN", "NMER", "my_system"] * 2
-    shown = cells(figure.axes[4])
+    printed = cells(figure.axes[4])
     matrix = expected["mosi", "nmer", "gaussian", -40]
-    assert {place: text for place, (text, _) in shown.items()} == {
+    assert {place: text for place, (text, _) in printed.items()} == {
         (row, column): f"{100 * matrix[row, column]:.0f}" for row in range(3) for column in range(3)
     }
     assert min(ratio for axis in figure.axes for _, ratio in cells(axis).values()) >= 4.5
 
 
-def test_each_class_has_a_panel_and_each_system_its_colour(made):
+def test_each_class_has_a_panel_and_each_system_a_colour(made):
     figure = draw_recall(recall(made[0], SETTINGS, "mosi"))
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         f"{label}, {noise}" for noise in ("Gaussian", "Impulse") for label in CLASSES
@@ -137,7 +137,7 @@ TWO_CLASSES, FIVE_CLASSES = ["negative", "positive"], ["anger", "disgust", "fear
 ONE_LEVEL, TWO_LEVELS = [("gaussian", -10)], [("gaussian", -10), ("gaussian", -40)]
 
 
-# The smallest and the largest, and two between.
+# The smallest and the largest figure, and two in between.
 @pytest.mark.parametrize(
     ("systems", "classes", "levels"),
     [
@@ -147,7 +147,7 @@ ONE_LEVEL, TWO_LEVELS = [("gaussian", -10)], [("gaussian", -10), ("gaussian", -4
         (EVERY_SYSTEM, FIVE_CLASSES, TWO_LEVELS),
     ],
 )
-def test_whatever_was_run_stays_on_the_page(systems, classes, levels):
+def test_any_experiment_fits_on_the_page(systems, classes, levels):
     settings = replace(SETTINGS, systems=systems, snr_db={"gaussian": [snr_db for _, snr_db in levels]})
     counts, _ = make_counts(systems, levels, classes, ["mosi"])
     matrices, curves = (
@@ -171,7 +171,7 @@ def test_a_kind_without_an_snr_has_matrices_and_no_curve():
     ]
 
 
-def test_without_a_multimodal_system_there_is_a_sentence(made):
+def test_without_a_multimodal_system_a_sentence_is_drawn(made):
     shares = confusion_matrices(made[0], replace(SETTINGS, systems=["unimodal_a"]), "mosi")
     assert shares.empty
     assert [text.get_text() for text in draw_confusion(shares).texts] == [
@@ -198,7 +198,7 @@ def test_the_steps_write_the_same_three_files_the_second_time(tmp_path, figure):
     pd.testing.assert_frame_equal(written, make(counts, settings, "mosi"), check_dtype=False, atol=1e-6)
 
 
-def test_matrices_and_recall_do_not_depend_on_what_their_figures_do_not_read():
+def test_matrices_and_recall_do_not_depend_on_settings_their_figures_do_not_read():
     counts, _ = make_counts()
     others = replace(SETTINGS, metrics=("F1",), conditions=("l",), reference="men")
     for compute in (confusion_matrices, recall):

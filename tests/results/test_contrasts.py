@@ -18,12 +18,12 @@ from nmer.results.predictions import FoldPredictions, Run
 def make_run(
     correct: np.ndarray, system: str = "nmer", regime: str = "all_noisy", snr_db: int = -10, folds: int = 1
 ) -> Run:
-    """A run whose answers are right where ``correct`` (repeats, utterances) says so; folds of equal size."""
+    """Return a run with correct answers where ``correct`` (repeats, utterances) is true; folds have equal size."""
     parts = {}
-    for fold, here in enumerate(np.array_split(np.arange(correct.shape[1]), folds), start=1):
-        labels = here % 2
-        utterances = np.array([f"u{number:05d}" for number in here])
-        parts[fold] = FoldPredictions(utterances, labels, np.where(correct[:, here], labels, 1 - labels)[:, None])
+    for fold, rows in enumerate(np.array_split(np.arange(correct.shape[1]), folds), start=1):
+        labels = rows % 2
+        utterances = np.array([f"u{number:05d}" for number in rows])
+        parts[fold] = FoldPredictions(utterances, labels, np.where(correct[:, rows], labels, 1 - labels)[:, None])
     return Run(("corpus", system, regime, "gaussian", snr_db), ("no", "yes"), ("none",), parts)
 
 
@@ -39,7 +39,7 @@ def answers(share: float, repeats: int, utterances: int, seed: int = 0) -> np.nd
     return np.random.default_rng(seed).random((repeats, utterances)) < share
 
 
-def test_one_score_of_a_training_that_draws_nothing_has_the_interval_of_a_mean():
+def test_a_score_of_a_deterministic_training_has_the_interval_of_a_mean():
     correct = answers(0.7, 1, 300)
     measured = measure([make_run(correct)], deterministic=["nmer"])
     found = Contrasts(measured).of({row(measured): 1.0})
@@ -47,7 +47,7 @@ def test_one_score_of_a_training_that_draws_nothing_has_the_interval_of_a_mean()
     assert found.interval() == pytest.approx(DescrStatsW(correct[0].astype(float)).tconfint_mean(), abs=1e-6)
 
 
-def test_a_difference_of_two_such_systems_is_a_paired_t_test():
+def test_a_difference_of_two_deterministic_systems_is_a_paired_t_test():
     pair = [answers(0.7, 1, 300, seed) for seed in (1, 2)]
     measured = measure([make_run(pair[0]), make_run(pair[1], "men")], deterministic=["nmer", "men"])
     weights = {row(measured, system="nmer"): 1.0, row(measured, system="men"): -1.0}
@@ -77,7 +77,7 @@ def test_over_videos_the_variance_is_cluster_robust():
 
 def test_over_folds_that_share_speakers_it_is_two_way_cluster_robust():
     speakers = np.random.default_rng(3).integers(25, size=300)
-    # Speakers differ, so that their part of the variance is the larger one.
+    # Speakers differ, so their part of the variance is larger.
     correct = (np.random.default_rng(4).random(300) < 0.4 + 0.4 * (speakers % 2))[None]
     clusters = {f"u{number:05d}": str(speaker) for number, speaker in enumerate(speakers)}
     measured = measure([make_run(correct, folds=10)], {"corpus": clusters}, deterministic=["nmer"])
@@ -110,7 +110,7 @@ def test_on_one_fold_the_noise_of_items_within_a_repeat_counts_once():
     assert freedom == pytest.approx(welch, rel=1e-4)
 
 
-def test_trainings_that_agree_by_luck_leave_at_least_the_interval_of_the_mean_over_items():
+def test_trainings_that_agree_by_chance_have_at_least_the_interval_of_the_mean_over_items():
     # Every utterance is classified correctly by two of three trainings, and all trainings score the same.
     correct = np.stack([np.arange(300) % 3 != repeat for repeat in range(3)])
     correct[:, :30] = True
@@ -121,7 +121,7 @@ def test_trainings_that_agree_by_luck_leave_at_least_the_interval_of_the_mean_ov
     assert found.p_value(against=expected[1]) == pytest.approx(0.05, rel=1e-4)
 
 
-def test_each_part_keeps_its_own_quantile_and_the_p_value_is_where_the_interval_ends():
+def test_each_part_keeps_its_quantile_and_the_p_value_matches_the_interval_limits():
     found = Contrast(0.05, ((0.0001, 99), (0.0004, 2)))
     low, high = found.interval()
     half = np.sqrt(0.0001 * stats.t.ppf(0.975, 99) ** 2 + 0.0004 * stats.t.ppf(0.975, 2) ** 2)
@@ -131,14 +131,14 @@ def test_each_part_keeps_its_own_quantile_and_the_p_value_is_where_the_interval_
     low, high = found.interval(0.8)
     assert found.p_value(against=low) == pytest.approx(0.2, rel=1e-6)
     assert found.p_value(against=0.05) == 1
-    # With one part alone both are those of a t test.
-    alone = Contrast(0.05, ((0.0004, 2),))
-    assert alone.p_value() == pytest.approx(2 * stats.t.sf(0.05 / 0.02, 2), rel=1e-6)
+    # With a single part both equal those of a t test.
+    single = Contrast(0.05, ((0.0004, 2),))
+    assert single.p_value() == pytest.approx(2 * stats.t.sf(0.05 / 0.02, 2), rel=1e-6)
     assert 0 < Contrast(1e6, ((1.0, 4000),)).p_value() < 1e-11
 
 
 def test_a_system_trained_clean_has_the_same_trainings_at_every_level():
-    # Two trainings that differ a lot, and alike at both levels: what is lost between the levels does not.
+    # Two trainings differ a lot, equally at both levels, so their losses between the levels do not differ.
     first = answers(0.9, 2, 400)
     first[1, :200] = False
     second = first & answers(0.95, 1, 400, 5)
@@ -153,7 +153,7 @@ def test_a_system_trained_clean_has_the_same_trainings_at_every_level():
 
 
 @pytest.mark.parametrize("regime", ["clean", "all_noisy"])
-def test_noises_without_an_snr_are_trainings_of_their_own_unless_trained_clean(regime):
+def test_noises_without_an_snr_are_separate_trainings_unless_trained_clean(regime):
     at_rates = {
         0: make_run(answers(0.9, 3, 200, 3), regime=regime),
         0.5: make_run(answers(0.6, 3, 200, 3), regime=regime),
@@ -166,7 +166,7 @@ def test_noises_without_an_snr_are_trainings_of_their_own_unless_trained_clean(r
     assert len(set(contrasts._training.tolist())) == (1 if regime == "clean" else 2)
 
 
-def test_what_a_design_cannot_show_is_not_tested_and_the_reason_is_given():
+def test_a_difference_that_the_design_cannot_show_is_not_tested_and_has_a_reason():
     one, three = make_run(answers(0.7, 1, 50)), make_run(answers(0.7, 3, 50, 1), "men")
     measured = measure([one, three])
     single = Contrasts(measured).of({row(measured, system="nmer"): 1.0})
@@ -174,7 +174,7 @@ def test_what_a_design_cannot_show_is_not_tested_and_the_reason_is_given():
     both = Contrasts(measured).of({row(measured, system="nmer"): 1.0, row(measured, system="men"): -1.0})
     assert both.untested == ONE_REPEAT
     assert np.isnan([*both.interval(), both.p_value()]).all()
-    # A training that draws nothing at random has no other repeat to differ from.
+    # A deterministic training needs no other repeat.
     known = measure([one, three], deterministic=["nmer"])
     weights = {row(known, system="nmer"): 1.0, row(known, system="men"): -1.0}
     assert Contrasts(known).of(weights).untested == ""
@@ -182,7 +182,7 @@ def test_what_a_design_cannot_show_is_not_tested_and_the_reason_is_given():
     assert Contrasts(tiny).of({row(tiny): 1.0}).untested == ONE_UNIT
 
 
-def test_equal_answers_have_no_difference_and_a_constant_one_no_test():
+def test_equal_answers_have_no_difference_and_a_constant_difference_no_test():
     same = answers(0.7, 3, 60)
     measured = measure([make_run(same), make_run(same, "men")], deterministic=["nmer", "men"])
     found = Contrasts(measured).of({row(measured, system="nmer"): 1.0, row(measured, system="men"): -1.0})

@@ -24,7 +24,7 @@ CONDITIONS = (*SIX_CONDITIONS, "none")
 
 
 @pytest.mark.parametrize("one_condition", [False, True])
-def test_the_values_are_those_of_the_tables(tmp_path, one_condition):
+def test_the_values_equal_those_of_the_tables(tmp_path, one_condition):
     folds = 1 if one_condition else 3
     paths = [
         write_run(
@@ -44,7 +44,7 @@ def test_the_values_are_those_of_the_tables(tmp_path, one_condition):
 
 @st.composite
 def corpora(draw: st.DrawFn) -> Run:
-    """A run on one fold of a few utterances, each tested under every condition or some."""
+    """Draw a run on one fold of a few utterances, each tested under some or all conditions."""
     classes, repeats = draw(st.integers(2, 3)), draw(st.integers(1, 3))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
     labels = random.integers(classes, size=draw(st.integers(1, 12)))
@@ -57,24 +57,24 @@ def corpora(draw: st.DrawFn) -> Run:
 
 
 def weighted_score(metric: str, labels: np.ndarray, guesses: np.ndarray, weights: np.ndarray) -> float:
-    """scikit-learn's score of the tested utterances; 0 where there is none."""
+    """Return scikit-learn's score of the tested utterances, or 0 if there are none."""
     tested = guesses >= 0
     if not tested.any():
         return 0.0
-    given = labels[tested], guesses[tested]
+    pair = labels[tested], guesses[tested]
     about = {"sample_weight": weights[tested], "labels": np.unique(labels[tested]), "zero_division": 0}
     if metric == "WA":
-        return accuracy_score(*given, sample_weight=weights[tested])
+        return accuracy_score(*pair, sample_weight=weights[tested])
     if metric == "UA":
-        return recall_score(*given, average="macro", **about)
-    return f1_score(*given, average={"F1": "macro", "WF1": "weighted"}[metric], **about)
+        return recall_score(*pair, average="macro", **about)
+    return f1_score(*pair, average={"F1": "macro", "WF1": "weighted"}[metric], **about)
 
 
 @settings(max_examples=15)
 @given(corpora())
-def test_a_contribution_is_how_a_score_changes_as_its_utterance_counts_more(run):
+def test_a_contribution_is_the_derivative_of_a_score_by_the_weight_of_its_utterance(run):
     measured = measure([run])
-    fold, here = run.folds[1], measured.datasets["corpus"]
+    fold, dataset = run.folds[1], measured.datasets["corpus"]
     step = 1e-5
     for row in measured.cells.itertuples():
         positions = [
@@ -89,23 +89,23 @@ def test_a_contribution_is_how_a_score_changes_as_its_utterance_counts_more(run)
                     scores = [weighted_score(row.metric, fold.labels, predicted[p], weights) for p in positions]
                     changed.append(np.mean(scores))
                 slope = (changed[0] - changed[1]) / (2 * step)
-                assert here.contributions[row.position, repeat, unit] == pytest.approx(slope, abs=1e-5)
+                assert dataset.contributions[row.position, repeat, unit] == pytest.approx(slope, abs=1e-5)
 
 
-def test_contributions_add_up_to_nothing_and_those_of_folds_are_their_distances_from_the_mean(tmp_path):
+def test_contributions_sum_to_zero_and_those_of_folds_are_distances_from_the_mean(tmp_path):
     predictions = make_predictions(folds=3, repeats=2, utterances=30)
     path = write_run(tmp_path, predictions, "nmer")
     measured = measure(read_runs([path]))
-    here = measured.datasets["corpus"]
-    np.testing.assert_allclose(here.contributions.sum(axis=-1), 0, atol=1e-6)
+    dataset = measured.datasets["corpus"]
+    np.testing.assert_allclose(dataset.contributions.sum(axis=-1), 0, atol=1e-6)
     (row,) = measured.cells.query("condition == 'a' and metric == 'UA'").itertuples()
     scores = collect([path]).query("condition == 'a' and metric == 'UA' and repeat == 2").sort_values("fold")["value"]
     expected = (scores - scores.mean()).to_numpy() / 3
-    np.testing.assert_allclose(here.contributions[row.position, 1], expected, atol=1e-6)
+    np.testing.assert_allclose(dataset.contributions[row.position, 1], expected, atol=1e-6)
 
 
 def make_run(folds: dict[int, list[str]], system: str = "nmer") -> Run:
-    """A run that answers at random about these utterances."""
+    """Return a run with random predictions for these utterances."""
     random = np.random.default_rng(0)
     parts = {
         fold: FoldPredictions(
@@ -146,20 +146,20 @@ TWENTY = [f"u{number:02d}" for number in range(20)]
         ),
     ],
 )
-def test_the_units_are_folds_or_speakers_if_there_are_enough_or_utterances(folds, clusters, units, text):
-    here = measure([make_run(folds)], {"corpus": clusters}).datasets["corpus"]
-    assert here.contributions.shape[-1] == units
-    assert unit_text(here.design) == text
+def test_the_units_are_folds_or_speakers_if_there_are_enough_and_otherwise_utterances(folds, clusters, units, text):
+    dataset = measure([make_run(folds)], {"corpus": clusters}).datasets["corpus"]
+    assert dataset.contributions.shape[-1] == units
+    assert unit_text(dataset.design) == text
 
 
-def test_a_speaker_contributes_what_their_utterances_do():
+def test_a_speaker_contributes_the_sum_of_their_utterances():
     run = make_run({1: TWENTY})
-    alone = measure([run]).datasets["corpus"].contributions
+    single = measure([run]).datasets["corpus"].contributions
     together = measure([run], {"corpus": {name: name[-1] for name in TWENTY}}).datasets["corpus"].contributions
-    np.testing.assert_allclose(together, alone[..., :10] + alone[..., 10:], atol=1e-7)
+    np.testing.assert_allclose(together, single[..., :10] + single[..., 10:], atol=1e-7)
 
 
-def test_contributions_are_read_as_they_were_written(tmp_path):
+def test_contributions_are_unchanged_by_writing_and_reading(tmp_path):
     predictions = make_predictions()
     paths = [write_run(tmp_path, predictions, "nmer")]
     paths += [write_run(tmp_path, predictions[predictions["repeat"] == 1], "majority")]

@@ -45,7 +45,7 @@ def test_jobs_and_hours_are_counted_by_stage(benchmarks):
     ]
 
 
-def test_what_was_never_run_costs_nothing_and_a_damaged_file_is_no_job(benchmarks):
+def test_an_experiment_that_was_never_run_costs_nothing_and_a_damaged_file_is_no_job(benchmarks):
     assert read_cost(benchmarks, "never", ["never"]) == []
     (benchmarks / "mine/tables/table2.tsv").write_text("s\tnothing\nNA\t-\n")
     assert read_cost(benchmarks, "mine", ["mosi"])[-1][1] == 9

@@ -1,4 +1,4 @@
-"""Algorithm 2 and Figure 3: distances with a known answer, and the step on a small store."""
+"""Algorithm 2 and Figure 3: distances with known values, and the step on a small store."""
 
 import json
 
@@ -19,21 +19,21 @@ def clusters():
     return generator.normal(size=(40, 30)) + 6 * generator.normal(size=(4, 30))[np.arange(40) % 4]
 
 
-def test_equal_sets_lie_on_each_other(clusters):
+def test_equal_sets_are_embedded_at_the_same_points(clusters):
     plane = embed(clusters, clusters)
     assert plane.raw_distance == 0
     assert plane.tsne_distance < 0.02 * plane.original.std()
 
 
-def test_the_raw_distance_is_that_of_the_closed_form(clusters):
-    # A shift by the same amount in every dimension has that amount as its distance per dimension.
+def test_the_raw_distance_equals_the_closed_form(clusters):
+    # A shift by the same amount in every dimension is the distance per dimension.
     assert embed(clusters, clusters + 0.7).raw_distance == pytest.approx(0.7)
     # Gaussian noise of standard deviation s has an expected distance per dimension of s (1 - 1 / (4 dim) + ...).
     noise = 0.3 * np.random.default_rng(1).normal(size=(200, 2000))
     assert pair_distance(noise, np.zeros_like(noise)) / np.sqrt(2000) == pytest.approx(0.3, rel=5e-3)
 
 
-def test_the_embedding_is_the_same_every_time_and_joint(clusters):
+def test_the_embedding_is_reproducible_and_joint(clusters):
     noisy = clusters + np.random.default_rng(2).normal(size=clusters.shape)
     one, two = embed(clusters, noisy), embed(clusters, noisy)
     np.testing.assert_array_equal(one.original, two.original)
@@ -67,7 +67,7 @@ def test_the_sample_depends_only_on_seed_and_dataset():
 
 @pytest.fixture
 def store(tmp_path):
-    """A store of 30 utterances of 3 to 9 frames; ``a`` is standardised; its noisy copy is shifted by 2 units."""
+    """A store of 30 utterances of 3 to 9 frames with standardised ``a``, and a noisy copy shifted by 2 units."""
     generator = np.random.default_rng(3)
     lengths = generator.integers(3, 10, 30)
     lengths[0] = 9
@@ -85,7 +85,7 @@ def store(tmp_path):
     return tmp_path
 
 
-def test_a_standardised_modality_is_compared_in_its_own_units(store):
+def test_a_standardised_modality_is_compared_in_its_original_units(store):
     positions, names = read_test_utterances(store / "x.h5")
     assert names[0] == "utterance10"
     for modality in "av":

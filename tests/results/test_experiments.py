@@ -23,7 +23,7 @@ NOISE = ("corpus", "nmer", "incomplete", "gaussian", -10)
 
 
 def write_experiment(root: Path, name: str, seed: int, runs=(NOISE,), repeats: int = 2, **changed) -> pd.DataFrame:
-    """Scores of random values and the predictions beside them; returns the scores."""
+    """Write random scores, and predictions next to them; return the scores."""
     generator, rows = np.random.default_rng(seed), []
     for run in runs:
         dataset, system, regime, noise, snr_db = run
@@ -37,8 +37,8 @@ def write_experiment(root: Path, name: str, seed: int, runs=(NOISE,), repeats: i
                     for metric in ("WA", "UA"):
                         rows.append((*run, condition, fold, repeat, metric, generator.random(), 2))
                     for number in range(2):
-                        own = {"utterance": f"u{fold}{number}", "condition": condition, "fold": fold, "label": number}
-                        predictions.append(own | {"repeat": repeat, "prob_no": 0.5, "prob_yes": 0.5})
+                        key = {"utterance": f"u{fold}{number}", "condition": condition, "fold": fold, "label": number}
+                        predictions.append(key | {"repeat": repeat, "prob_no": 0.5, "prob_yes": 0.5})
         table = pd.DataFrame(predictions)
         for column, value in changed.items():
             table.loc[table.index[-1], column] = value
@@ -56,19 +56,19 @@ def write_experiment(root: Path, name: str, seed: int, runs=(NOISE,), repeats: i
     return scores
 
 
-def compare(root: Path, *given: object) -> None:
-    with mock.patch.object(sys, "argv", ["compare_experiments", *map(str, given), "--results", str(root)]):
+def compare(root: Path, *arguments: object) -> None:
+    with mock.patch.object(sys, "argv", ["compare_experiments", *map(str, arguments), "--results", str(root)]):
         command.run(step.main)
 
 
-def failure(capsys, root: Path, *given: object) -> str:
+def failure(capsys, root: Path, *arguments: object) -> str:
     with pytest.raises(SystemExit) as ended:
-        compare(root, *given, "--csv", root / "out.csv")
+        compare(root, *arguments, "--csv", root / "out.csv")
     assert ended.value.code == 1
     assert not (root / "out.csv").exists()
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1
-    return said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    return message
 
 
 def test_every_cell_has_both_means_and_their_difference(tmp_path, capsys):
@@ -78,8 +78,8 @@ def test_every_cell_has_both_means_and_their_difference(tmp_path, capsys):
     assert len(table) == 7 * 2
     cell = table[(table["condition"] == "al") & (table["metric"] == "UA")].iloc[0]
     for place, scores, repeats in (("first", one, 2), ("second", two, 3)):
-        own = scores[(scores["condition"] == "al") & (scores["metric"] == "UA")]
-        by_repeat = own.groupby("repeat")["value"].mean()
+        selected = scores[(scores["condition"] == "al") & (scores["metric"] == "UA")]
+        by_repeat = selected.groupby("repeat")["value"].mean()
         assert cell[f"{place}_mean"] == pytest.approx(by_repeat.mean())
         assert cell[f"{place}_std"] == pytest.approx(by_repeat.std())
         assert cell[f"{place}_repeats"] == repeats
@@ -95,21 +95,21 @@ def test_runs_of_one_experiment_are_listed_and_clean_scores_compared(tmp_path, c
     write_experiment(tmp_path, "one", 1, runs=(NOISE, clean, other))
     write_experiment(tmp_path, "two", 2, runs=(NOISE, clean))
     compare(tmp_path, "one", "two", "--markdown", tmp_path / "out.md", "--metrics", "UA")
-    said = (tmp_path / "out.md").read_text()
-    assert "- one: mmin on corpus, regime incomplete, impulse_-20dB" in said
-    assert "| corpus | unimodal_a | clean | none |  | avl | UA |" in said
-    assert "| WA |" not in said
+    text = (tmp_path / "out.md").read_text()
+    assert "- one: mmin on corpus, regime incomplete, impulse_-20dB" in text
+    assert "| corpus | unimodal_a | clean | none |  | avl | UA |" in text
+    assert "| WA |" not in text
     assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("changed", [{"utterance": "other"}, {"label": 0}, {"condition": "a"}, {"fold": 3}])
-def test_pairs_that_were_not_scored_on_the_same_utterances_are_refused(tmp_path, capsys, changed):
+def test_pairs_scored_on_different_utterances_are_refused(tmp_path, capsys, changed):
     write_experiment(tmp_path, "one", 1, repeats=1)
     write_experiment(tmp_path, "two", 2, repeats=1, **changed)
-    said = failure(capsys, tmp_path, "one", "two")
+    message = failure(capsys, tmp_path, "one", "two")
     assert (
         "nmer on corpus, regime incomplete, gaussian_-10dB: 'one' and 'two' were not scored on the same utterances"
-        in said
+        in message
     )
 
 
@@ -122,8 +122,8 @@ def test_wrong_calls_are_refused_in_one_line(tmp_path, capsys):
     assert "given twice" in failure(capsys, tmp_path, "first", "first")
     assert "no run in common" in failure(capsys, tmp_path, "first", "second")
     assert "--metrics: unknown metric 'UAR'" in failure(capsys, tmp_path, "first", "third", "--metrics", "UAR")
-    said = failure(capsys, tmp_path, "first", "third", "--metrics", "F1")
-    assert "the scores contain none of F1. Choose from: WA, UA." in said
+    message = failure(capsys, tmp_path, "first", "third", "--metrics", "F1")
+    assert "the scores contain none of F1. Choose from: WA, UA." in message
     (tmp_path / "third" / "scores.csv").unlink()
     assert "nmer run third" in failure(capsys, tmp_path, "first", "third")
     write_experiment(tmp_path, "third", 3)
@@ -138,13 +138,13 @@ def test_the_report_compares_another_experiment_with_its_own(tmp_path):
     stem, where = tmp_path / "beside_one", ["--results", tmp_path]
     run_step("compare_with.py", "--settings", json.dumps(settings), "--scores", *files, *where, "--output-stem", stem)
     first, second = (part[part["metric"] == "UA"]["value"].mean() for part in scores)
-    shown = read_compared(str(stem))
-    assert shown["title"] == "Comparison with experiment one"
-    rows = ET.fromstring(f"<div>{shown['html']}</div>").findall(".//tr")
+    compared = read_compared(str(stem))
+    assert compared["title"] == "Comparison with experiment one"
+    rows = ET.fromstring(f"<div>{compared['html']}</div>").findall(".//tr")
     heads, cells = ([" ".join("".join(cell.itertext()).split()) for cell in row] for row in rows)
     row = dict(zip(heads, cells, strict=True))
     assert (row["System"], row["Noise"], row["Condition"]) == ("NMER", "Gaussian, −10 dB", "average")
     assert row["one"].startswith(f"{first:.4f}")
     assert row["two"].startswith(f"{second:.4f}")
     assert row["Difference"].replace("−", "-") == f"{second - first:+.4f}"
-    assert [file.name.removesuffix(".gz") for file in shown["files"]] == ["beside_one.csv", "beside_one.md"]
+    assert [file.name.removesuffix(".gz") for file in compared["files"]] == ["beside_one.csv", "beside_one.md"]

@@ -14,7 +14,7 @@ from nmer.results.labels import SYSTEM_LABELS
 
 
 def plain_means(scores) -> dict[tuple, float]:
-    """Mean over folds, then over repeats, of every run and condition of a dataset, with nothing but loops."""
+    """Return the mean over folds, then repeats, of every run and condition of a dataset, computed in plain loops."""
     repeats: dict[tuple, dict[int, list]] = {}
     for row in scores[scores["dataset"] == "mosi"].itertuples():
         level = None if pd.isna(row.snr_db) else row.snr_db
@@ -25,10 +25,10 @@ def plain_means(scores) -> dict[tuple, float]:
     }
 
 
-def test_every_cell_is_the_plain_mean_of_the_runs_that_the_tables_take(small_settings, small_scores):
-    shown = condition_scores(small_scores, small_settings, "mosi")
+def test_every_cell_is_the_plain_mean_of_the_runs_in_the_tables(small_settings, small_scores):
+    table = condition_scores(small_scores, small_settings, "mosi")
     key = ["system", "noise", "snr_db", "condition", "metric"]
-    values = shown.set_index(key)["mean"]
+    values = table.set_index(key)["mean"]
     assert len(values) == 3 * (3 * 7 + 2) * 2, "systems; six and average at three levels, all noisy at two; metrics"
     means, expected = plain_means(small_scores), {}
     for system, trained in (
@@ -45,15 +45,15 @@ def test_every_cell_is_the_plain_mean_of_the_runs_that_the_tables_take(small_set
                 if noise == "gaussian":
                     expected[*place, "none", metric] = means[system, trained[1], noise, snr_db, "none", metric]
     assert values.to_dict() == pytest.approx(expected)
-    assert list(dict.fromkeys(shown["system"])) == ["men", "nmer", "my_system"]
+    assert list(dict.fromkeys(table["system"])) == ["men", "nmer", "my_system"]
 
 
-def test_a_cell_prints_wa_above_ua_and_can_be_read_on_its_shade(small_settings, small_scores):
-    shown = condition_scores(small_scores, small_settings, "mosi")
-    figure = draw_conditions(shown)
+def test_a_cell_prints_wa_above_ua_and_is_legible_on_its_shade(small_settings, small_scores):
+    table = condition_scores(small_scores, small_settings, "mosi")
+    figure = draw_conditions(table)
     panels = {axis.get_title(loc="left"): cells(axis) for axis in figure.axes if axis.images}
     assert list(panels) == ["Gaussian, −10 dB", "Gaussian, −40 dB", "Impulse, −10 dB"]
-    row = shown[(shown["system"] == "nmer") & (shown["snr_db"] == -40) & (shown["condition"] == "average")]
+    row = table[(table["system"] == "nmer") & (table["snr_db"] == -40) & (table["condition"] == "average")]
     wa, ua = (row.loc[row["metric"] == metric, "mean"].item() for metric in ("WA", "UA"))
     assert panels["Gaussian, −40 dB"][1, 6][0] == f"{wa:.3f}\n{ua:.3f}"
     assert [text for (_, column), (text, _) in panels["Impulse, −10 dB"].items() if column == 7] == ["–"] * 3
@@ -68,7 +68,7 @@ def test_a_cell_prints_wa_above_ua_and_can_be_read_on_its_shade(small_settings, 
         ([*SYSTEM_LABELS, "mine"], {"gaussian": [-10, -20, -30, -40], "impulse": [-10], "zero": []}),
     ],
 )
-def test_whatever_was_run_stays_on_the_page(small_settings, systems, snr_db):
+def test_any_experiment_fits_on_the_page(small_settings, systems, snr_db):
     run = {noise: levels or [None] for noise, levels in snr_db.items()}
     scores = make_scores(replace(small_settings, systems=systems, snr_db=run), folds=1, repeats=1)
     settings = replace(small_settings, systems=systems, snr_db=snr_db, reference_noise=next(iter(snr_db)))
@@ -77,19 +77,19 @@ def test_whatever_was_run_stays_on_the_page(small_settings, systems, snr_db):
     assert sum(bool(axis.images) for axis in figure.axes) == sum(map(len, run.values()))
 
 
-def test_equal_scores_have_a_shade_too(small_settings, small_scores):
+def test_equal_scores_have_a_shade(small_settings, small_scores):
     figure = draw_conditions(condition_scores(small_scores.assign(value=0.5), small_settings, "mosi"))
     assert {text for text, _ in cells(figure.axes[0]).values()} == {"0.500\n0.500"}
 
 
-def test_an_experiment_with_only_unimodal_systems_gets_a_sentence(unimodal_settings, unimodal_scores):
-    shown = condition_scores(unimodal_scores, unimodal_settings, "iemocap")
-    assert shown.empty
-    (text,) = draw_conditions(shown).texts
+def test_an_experiment_with_only_unimodal_systems_has_a_sentence(unimodal_settings, unimodal_scores):
+    table = condition_scores(unimodal_scores, unimodal_settings, "iemocap")
+    assert table.empty
+    (text,) = draw_conditions(table).texts
     assert text.get_text() == "This experiment has no scores of multimodal systems."
 
 
-def test_an_unknown_dataset_is_named_with_those_that_are_known(small_settings, small_scores):
+def test_an_unknown_dataset_is_named_with_the_known_ones(small_settings, small_scores):
     with pytest.raises(ConfigError, match="'iemocp' is not one of iemocap, demo_iemocap, mosi"):
         condition_scores(small_scores, small_settings, "iemocp")
 

@@ -26,7 +26,7 @@ def make_ranks(systems, rank_of, critical_difference=1.0, p=0.0004, blocks=24):
 
 
 def largest_groups(ordered, critical_difference):
-    """Of all sets of two or more systems whose ranks all differ by less, those that are part of no other: naively."""
+    """Return the maximal sets of two or more systems whose ranks all differ by less, by exhaustive search."""
     close = [
         set(chosen)
         for size in range(2, len(ordered) + 1)
@@ -44,17 +44,17 @@ def test_bars_join_the_largest_groups_that_differ_by_less_than_the_critical_diff
         groups = joined(ordered, 1.5)
         assert groups == largest_groups(ordered, 1.5)
         found += len(groups) > 1
-    assert found > 20, "bars that overlap are among them"
+    assert found > 20, "overlapping bars are among them"
 
 
-def test_a_difference_of_just_the_critical_difference_is_one():
+def test_a_difference_equal_to_the_critical_difference_is_significant():
     assert joined([1.0, 2.0, 3.0], 1.0) == []
     assert joined([1.0, 2.0, 2.0], 1.0) == [(1, 2)]
 
 
-def test_the_data_name_the_bars_of_each_system_best_first():
-    shown = with_bars(make_ranks(["men", "mctn", "mmin", "nmer"], [4.0, 2.1, 1.8, 1.2]))
-    wa = shown[shown["metric"] == "WA"]
+def test_the_data_name_the_bars_of_each_system_with_the_best_first():
+    ranks = with_bars(make_ranks(["men", "mctn", "mmin", "nmer"], [4.0, 2.1, 1.8, 1.2]))
+    wa = ranks[ranks["metric"] == "WA"]
     assert list(zip(wa["system"], wa["bars"], strict=True)) == [
         ("nmer", "1"),
         ("mmin", "1"),
@@ -81,7 +81,7 @@ def test_every_system_is_named_with_its_rank_in_its_colour():
             assert any(same_color(x.get_color(), style.color) and x.get_marker() == style.marker for x in axis.lines)
 
 
-def test_markers_stand_where_the_ticks_say():
+def test_markers_are_at_their_ticks():
     axis = draw_ranks(with_bars(make_ranks(["men", "mctn", "nmer"], [1.5, 1.5, 3.0]))).axes[0]
     ticks = {text.get_text(): text.get_position()[0] for text in axis.texts if text.get_text() in "123"}
     markers = {line.get_marker(): line.get_xdata()[0] for line in axis.lines if line.get_marker() != "None"}
@@ -95,11 +95,11 @@ def test_an_insignificant_friedman_test_is_stated():
     assert title in [text.get_text() for text in axis.texts]
 
 
-def test_too_few_blocks_get_ranks_and_a_sentence_in_the_place_of_a_test():
+def test_too_few_blocks_have_ranks_and_a_sentence_instead_of_a_test():
     table = make_ranks(["men", "mctn", "nmer"], [1.5, 1.6, 2.9], critical_difference=np.nan, p=np.nan, blocks=5)
-    shown = with_bars(table)
-    assert set(shown["bars"]) == {""}, "no bar joins systems where nothing was tested"
-    texts = [text.get_text() for text in draw_ranks(shown).axes[0].texts]
+    ranks = with_bars(table)
+    assert set(ranks["bars"]) == {""}, "no bar joins systems without a test"
+    texts = [text.get_text() for text in draw_ranks(ranks).axes[0].texts]
     assert "WA: 5 blocks (datasets and folds), too few for a test: 6 are needed" in texts
     assert not any("critical difference" in text for text in texts)
 
@@ -117,7 +117,7 @@ def test_names_and_the_critical_difference_stay_on_the_page(systems, critical_di
         assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
-def test_too_few_systems_get_a_sentence_and_a_table_with_its_head(tmp_path, small_settings):
+def test_too_few_systems_have_a_sentence_and_a_table_with_only_a_header(tmp_path, small_settings):
     (tmp_path / "ranks.csv").write_text(",".join(COLUMNS[:-1]) + "\n")
     draw_figure("ranks", tmp_path / "figure", settings=small_settings, ranks=tmp_path / "ranks.csv")
     assert list(pd.read_csv(tmp_path / "figure.csv")) == list(COLUMNS)
@@ -135,7 +135,7 @@ def test_the_step_writes_the_same_three_files_the_second_time(tmp_path, small_se
     pd.testing.assert_frame_equal(written.drop(columns="bars"), table, check_dtype=False)
 
 
-def test_the_metrics_of_the_settings_alone_are_shown(tmp_path, small_settings):
+def test_only_the_metrics_of_the_settings_are_shown(tmp_path, small_settings):
     table = make_ranks(["men", "mctn", "nmer"], [1.5, 1.5, 3.0])
     pd.concat([table, table.assign(metric="WF1")]).to_csv(tmp_path / "ranks.csv", index=False)
     draw_figure(

@@ -29,15 +29,15 @@ def test_the_curves_are_the_cells_of_table_2(small_settings, small_scores, inter
     pd.testing.assert_series_equal(curves.sort_index(), table.sort_index(), check_names=False)
 
 
-def test_a_bar_reaches_from_the_low_to_the_high_end_even_where_it_misses_its_value(small_settings, intervals):
+def test_a_bar_spans_the_interval_even_where_it_excludes_the_value(small_settings, intervals):
     curves = robustness(intervals, small_settings)
     assert (curves["low"] > curves["value"]).any()
     assert (curves["low"] < curves["value"]).any()
     first = draw_robustness(curves, small_settings).axes[0]
-    here = curves[(curves["dataset"] == "iemocap") & (curves["noise"] == "gaussian") & (curves["metric"] == "WA")]
+    part = curves[(curves["dataset"] == "iemocap") & (curves["noise"] == "gaussian") & (curves["metric"] == "WA")]
     drawn = [bar.get_segments() for container in first.containers for bar in container.lines[2]]
     for system, segments in zip(["men", "nmer", "my_system"], drawn, strict=True):
-        expected = here.loc[here["system"] == system, ["low", "high"]].to_numpy()
+        expected = part.loc[part["system"] == system, ["low", "high"]].to_numpy()
         assert [[end[1] for end in segment] for segment in segments] == pytest.approx(expected)
 
 
@@ -62,7 +62,7 @@ def test_a_file_without_intervals_is_refused_by_name(tmp_path, small_settings, s
         assert message in error
 
 
-def test_without_a_level_the_figure_is_a_sentence_and_not_an_error(small_settings):
+def test_without_a_level_the_figure_is_a_sentence(small_settings):
     settings = replace(small_settings, snr_db={"zero": []})
     intervals = make_intervals(make_scores(replace(small_settings, snr_db={"zero": [None]})))
     curves = robustness(intervals, settings)
@@ -73,12 +73,12 @@ def test_without_a_level_the_figure_is_a_sentence_and_not_an_error(small_setting
 
 @pytest.mark.parametrize("name", ["mine", "a_rather_long_name_of_a_system_of_my_own"])
 def test_the_legend_names_every_system_inside_the_figure_and_below_its_panels(small_settings, name):
-    own = [f"{name}_{number}" for number in range(4)]
-    settings = replace(small_settings, systems=[*own, *PAPER_SYSTEMS], snr_db={"gaussian": [-10, -40]})
+    custom = [f"{name}_{number}" for number in range(4)]
+    settings = replace(small_settings, systems=[*custom, *PAPER_SYSTEMS], snr_db={"gaussian": [-10, -40]})
     figure = draw_robustness(robustness(make_intervals(make_scores(settings, folds=1)), settings), settings)
     figure.draw_without_rendering()
     (legend,) = figure.legends
-    assert [text.get_text() for text in legend.get_texts()] == [*map(system_label, PAPER_SYSTEMS), *own]
+    assert [text.get_text() for text in legend.get_texts()] == [*map(system_label, PAPER_SYSTEMS), *custom]
     box, page = legend.get_window_extent(), figure.bbox
     assert page.x0 <= box.x0 < box.x1 <= page.x1
     assert page.y0 <= box.y0
@@ -100,12 +100,12 @@ def test_a_single_level_is_a_bar_per_system_from_zero(small_settings):
     settings = replace(small_settings, snr_db={"gaussian": [-10]})
     curves = robustness(make_intervals(make_scores(settings)), settings)
     first = draw_robustness(curves, settings).axes[0]
-    here = curves[(curves["dataset"] == "iemocap") & (curves["metric"] == "WA")].set_index("system")["value"]
+    part = curves[(curves["dataset"] == "iemocap") & (curves["metric"] == "WA")].set_index("system")["value"]
     bars = {bars.get_label(): bars.patches[0] for bars in first.containers}
     assert {name: bar.get_height() for name, bar in bars.items()} == {
-        "MEN": here["men"],
-        "NMER": here["nmer"],
-        "my_system": here["my_system"],
+        "MEN": part["men"],
+        "NMER": part["nmer"],
+        "my_system": part["my_system"],
     }
     assert first.get_ylim()[0] == 0
     assert "−10 dB" in first.get_title(loc="left")
@@ -122,23 +122,23 @@ def test_only_a_system_trained_clean_has_a_clean_line_at_its_clean_score(small_s
     assert "MEN, clean" in [text.get_text() for text in first.texts]
 
 
-def test_rates_have_an_axis_of_their_own_and_rise_to_the_right(small_settings):
+def test_rates_have_a_separate_axis_and_increase_to_the_right(small_settings):
     names = {"drop_frames_0.6": 0.6, "drop_frames_0": 0.0, "drop_frames_0.3": 0.3}
     rates = {"drop_frames": dict(sorted(names.items(), key=lambda item: item[1])), "missing": {"missing_0.5": 0.5}}
     run = {"gaussian": [-10, -40], **{name: [None] for name in (*names, "missing_0.5", "zero")}}
     scores = make_scores(replace(small_settings, snr_db=run), folds=1)
-    shown = {noise: levels if levels != [None] else [] for noise, levels in run.items()}
-    settings = replace(small_settings, snr_db=shown, rates=rates)
+    levels_by_noise = {noise: levels if levels != [None] else [] for noise, levels in run.items()}
+    settings = replace(small_settings, snr_db=levels_by_noise, rates=rates)
     curves = robustness(make_intervals(scores), settings)
-    own = curves.query("dataset == 'iemocap' and noise == 'drop_frames' and metric == 'WA' and system == 'nmer'")
-    assert own["rate"].tolist() == [0, 0.3, 0.6]
-    assert own["snr_db"].isna().all()
+    curve = curves.query("dataset == 'iemocap' and noise == 'drop_frames' and metric == 'WA' and system == 'nmer'")
+    assert curve["rate"].tolist() == [0, 0.3, 0.6]
+    assert curve["snr_db"].isna().all()
     assert set(curves["noise"]) == {"gaussian", "drop_frames", "missing"}, "zero has no level"
     figure = draw_robustness(curves, settings)
     panels = {axis.get_title(loc="left").split(", ", 1)[1]: axis for axis in figure.axes[:6:2]}
     assert set(panels) == {"Gaussian", "drop_frames", "missing, rate 0.5"}
     line = lines(panels["drop_frames"])["NMER"]
-    assert line.get_ydata() == pytest.approx(own["value"].to_numpy())
+    assert line.get_ydata() == pytest.approx(curve["value"].to_numpy())
     assert line.get_xdata() == pytest.approx([0, 0.3, 0.6], abs=0.05)
     assert [text.get_text() for text in panels["drop_frames"].get_xticklabels()] == ["0", "0.3", "0.6"]
     low, high = panels["drop_frames"].get_xlim()

@@ -28,7 +28,7 @@ EPOCHS = 4
 
 
 def write_histories(folder, systems=("men", "nmer", "my_system"), noise=NOISE, folds=2, repeats=3, lowest=0.01):
-    """Random histories in the workflow's folders; returns their files and the rows of each."""
+    """Write random histories in the workflow's folders; return their files and the rows of each."""
     generator, rows_of = np.random.default_rng(0), {}
     for system, fold in itertools.product(systems, range(1, folds + 1)):
         places = (
@@ -70,7 +70,7 @@ def test_curves_are_the_mean_and_the_range_over_folds_and_repeats(tmp_path):
     assert list(dict.fromkeys(zip(curves["quantity"], curves["snr_db"], strict=True))) == order
 
 
-def test_each_system_has_its_colour_in_every_panel(tmp_path):
+def test_each_system_has_the_same_colour_in_every_panel(tmp_path):
     figure = draw_training(training_curves(read_histories(write_histories(tmp_path), SETTINGS), SETTINGS, "mosi"))
     assert [axis.get_title(loc="left") for axis in figure.axes] == ["Gaussian, −10 dB", "Gaussian, −40 dB", "", ""]
     styles = system_styles(["men", "nmer", "my_system"])
@@ -90,7 +90,7 @@ def test_a_loss_that_may_be_negative_is_not_drawn_on_a_logarithmic_scale(tmp_pat
 
 @pytest.mark.parametrize("systems", [["men"], ["nmer"], [*SYSTEM_LABELS, "a_rather_long_name_of_a_system_of_my_own"]])
 @pytest.mark.parametrize("kind", ["gaussian", "zero"])
-def test_whatever_was_run_stays_on_the_page(tmp_path, systems, kind):
+def test_any_experiment_fits_on_the_page(tmp_path, systems, kind):
     settings = replace(SETTINGS, systems=systems, snr_db={"gaussian": [-10], "zero": []}, reference_noise=kind)
     files = write_histories(tmp_path, systems, ("gaussian_-10dB", "zero"), folds=1, repeats=1)
     figure = draw_training(training_curves(read_histories(files, settings), settings, "mosi"))
@@ -98,7 +98,7 @@ def test_whatever_was_run_stays_on_the_page(tmp_path, systems, kind):
     assert [len(lines(axis)) for axis in figure.axes] == [len(systems)] * 2
 
 
-def test_without_a_history_there_is_a_sentence():
+def test_without_a_history_a_sentence_is_drawn():
     curves = training_curves(read_histories([], SETTINGS), SETTINGS, "mosi")
     (text,) = draw_training(curves).texts
     assert text.get_text() == "This experiment has no training of a multimodal system."
@@ -113,7 +113,7 @@ def test_a_history_outside_its_folders_is_refused_by_name(place):
         read_histories([place], SETTINGS)
 
 
-def test_a_file_that_is_no_history_is_refused_by_name(tmp_path):
+def test_a_file_that_is_not_a_history_is_refused_by_name(tmp_path):
     (path,) = write_histories(tmp_path, ["men"], folds=1)
     path.write_text("repeat,epoch,loss\n1,1,0.5\n")
     with pytest.raises(DataError, match=r"men/clean/fold1/history\.csv: no column val_UA"):
@@ -128,10 +128,10 @@ def test_the_step_writes_the_same_three_files_the_second_time(tmp_path):
     assert len(pd.read_csv(tmp_path / "one.csv")) == 2 * 2 * 3 * EPOCHS
 
 
-def test_curves_do_not_depend_on_the_settings_that_the_figure_does_not_read(tmp_path):
+def test_curves_do_not_depend_on_settings_the_figure_does_not_read(tmp_path):
     files, others = (
         list(write_histories(tmp_path)),
         replace(SETTINGS, metrics=("F1",), conditions=("l",), reference="men"),
     )
-    own, other = (training_curves(read_histories(files, each), each, "mosi") for each in (SETTINGS, others))
-    pd.testing.assert_frame_equal(other, own)
+    expected, other = (training_curves(read_histories(files, each), each, "mosi") for each in (SETTINGS, others))
+    pd.testing.assert_frame_equal(other, expected)

@@ -1,4 +1,4 @@
-"""Printed names."""
+"""Printed names of systems and noises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from nmer.results import labels, tables
 from nmer.systems.registry import regimes, systems
 
 
-def test_systems_and_noise_print_under_the_papers_names_and_a_users_own_under_theirs():
+def test_systems_and_noise_print_under_the_papers_names_and_custom_ones_unchanged():
     assert labels.system_label("nmer_no_inv") == "w/o L_inv"
     assert labels.system_label("if_mmin") == "IF-MMIN"
     assert labels.system_label("mine") == "mine"

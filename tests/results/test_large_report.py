@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.tools]
 
 @pytest.fixture(scope="module")
 def settings(paper_settings) -> ReportSettings:
-    """The settings of the report for the paper's whole protocol, the uni-modal systems among it."""
+    """Report settings for the full protocol of the paper, including the uni-modal systems."""
     unimodal = UnimodalSettings(["iemocap"], [0, *LEVELS], clean_reference=False)
     systems = [*paper_settings.systems, "unimodal_a", "unimodal_v", "unimodal_l"]
     return replace(
@@ -41,7 +41,7 @@ def settings(paper_settings) -> ReportSettings:
 
 @pytest.fixture(scope="module")
 def large_report(tmp_path_factory, settings, paper_settings) -> Path:
-    """The page, made by the steps of the workflow."""
+    """The page, rendered by the steps of the workflow."""
     folder = tmp_path_factory.mktemp("paper")
     scores = pd.concat([make_scores(paper_settings, folds=10), make_unimodal_scores(settings)], ignore_index=True)
     scores.to_csv(folder / "scores.csv", index=False)
@@ -53,8 +53,10 @@ def large_report(tmp_path_factory, settings, paper_settings) -> Path:
     reports, calibrations = ([folder / f"{dataset}.{suffix}" for dataset in datasets] for suffix in ("json", "csv"))
     tables = [folder / "tables" / f"table{number}" for number in range(1, 6)]
     for number, stem in enumerate(tables, start=1):
-        given = ["--reports", *reports] if number == 1 else ["--scores", folder / "scores.csv"]
-        run_step("make_table.py", "--table", number, "--settings", settings.to_json(), *given, "--output-stem", stem)
+        arguments = ["--reports", *reports] if number == 1 else ["--scores", folder / "scores.csv"]
+        run_step(
+            "make_table.py", "--table", number, "--settings", settings.to_json(), *arguments, "--output-stem", stem
+        )
     statistics = write_statistics(folder / "statistics", scores, settings)
     text, scored = settings.to_json(), ("--scores", folder / "scores.csv")
     figures = draw(folder, settings, statistics, dict(zip(datasets, calibrations, strict=True)))
@@ -71,7 +73,7 @@ def large_report(tmp_path_factory, settings, paper_settings) -> Path:
 
 
 def draw(folder: Path, settings: ReportSettings, statistics: Path, calibrations: dict[str, Path]) -> list[Path]:
-    """Every figure of the paper's experiment; returns their stems."""
+    """Draw every figure of the paper's experiment; return their stems."""
     drawn = [folder / "figures" / "robustness", folder / "figures" / "ranks"]
     draw_figure("robustness", drawn[0], settings=settings, intervals=statistics / "intervals.csv")
     draw_figure("ranks", drawn[1], settings=settings, ranks=statistics / "ranks.csv")
@@ -86,14 +88,14 @@ def draw(folder: Path, settings: ReportSettings, statistics: Path, calibrations:
             "calibration": {"calibration": [calibration]},
             "training": {"histories": write_histories(folder / "runs", dataset, settings)},
         }
-        for kind, given in data.items():
+        for kind, files in data.items():
             drawn.append(folder / "figures" / f"{kind}_{dataset}")
-            draw_figure(kind, drawn[-1], dataset, settings, **given)
+            draw_figure(kind, drawn[-1], dataset, settings, **files)
     return drawn
 
 
 def write_statistics(folder: Path, scores: pd.DataFrame, settings: ReportSettings) -> Path:
-    """What compare_systems.py would write, from scores alone: variances and counts at random."""
+    """Write the output of compare_systems.py from scores, with random variances and counts; return its folder."""
     folder.mkdir()
     random = np.random.default_rng(0)
     cells = make_intervals(scores)[list(COLUMNS)].astype({"snr_db": "Int64"})
@@ -114,7 +116,7 @@ def write_statistics(folder: Path, scores: pd.DataFrame, settings: ReportSetting
 
 
 def write_validation_report(path: Path, dataset: str) -> None:
-    """What build_features.py reports of a corpus of the size of IEMOCAP."""
+    """Write the report of build_features.py for a corpus of the size of IEMOCAP."""
     classes = list(CLASSES)
     split = {"utterances": 553, "class_counts": dict.fromkeys(classes, 138)}
     about = {
@@ -132,7 +134,7 @@ def write_validation_report(path: Path, dataset: str) -> None:
 
 
 def write_calibration(path: Path, dataset: str) -> None:
-    """The collected calibration of both noise kinds at every level."""
+    """Write the collected calibration of both noise kinds at every level."""
     header = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db,target_db"
     rows = [
         f"{dataset},{modality},{noise},{level},1.0,{40 - level},0.0912345,{level}.031,{level}.031,{level}"
@@ -142,7 +144,7 @@ def write_calibration(path: Path, dataset: str) -> None:
 
 
 def write_histories(folder: Path, dataset: str, settings: ReportSettings) -> list[Path]:
-    """Histories of all trainings behind the training curves, 60 epochs each; returns their files."""
+    """Write histories of 60 epochs for all trainings behind the training curves; return their files."""
     generator, files = np.random.default_rng(0), []
     rows = pd.DataFrame(itertools.product((1, 2, 3), range(1, 61)), columns=["repeat", "epoch"])
     for system, fold in itertools.product(settings.multimodal_systems, range(1, 11)):
@@ -156,7 +158,7 @@ def write_histories(folder: Path, dataset: str, settings: ReportSettings) -> lis
 
 
 def write_panels(folder: Path, dataset: str) -> None:
-    """The t-SNE panels of Figure 3 with as many utterances as are drawn, at random places."""
+    """Write the t-SNE panels of Figure 3 with the usual number of utterances at random positions."""
     generator = np.random.default_rng(0)
     for level in LEVELS:
         about = {"dataset": dataset, "noise": "gaussian", "snr_db": level}
@@ -175,7 +177,7 @@ def write_panels(folder: Path, dataset: str) -> None:
 
 def test_the_report_of_the_whole_grid_is_smaller_than_ten_megabytes(large_report):
     text = large_report.read_text(encoding="utf-8")
-    assert len(re.findall("<td>0[.][0-9]{4}", text)) > 400, "the grid is there"
+    assert len(re.findall("<td>0[.][0-9]{4}", text)) > 400, "the grid is in the page"
     assert text.count("<img ") == 14
     assert len(text.encode()) < LARGEST_BYTES
 
@@ -196,7 +198,7 @@ def test_the_widest_table_is_printed_whole(chromium, large_report, tmp_path):
     text = subprocess.run([pdftotext, tmp_path / "report.pdf", "-"], capture_output=True, check=True).stdout.decode()
     numbers = {number for cell in cells for number in re.findall(r"\d\.\d{4}", cell)}
     assert len(numbers) > 500
-    # What lies outside the paper is not in the text of its pages.
+    # Text outside the paper is missing from the text of the PDF pages.
     assert {number for number in numbers if number not in text} == set()
 
 
@@ -221,7 +223,7 @@ def test_tables_sort_and_filter(chromium, large_report):
         assert visited.accessibility_faults() == []
 
 
-def test_curves_show_their_values_and_files_come_out_of_the_page(chromium, large_report, tmp_path):
+def test_curves_show_their_values_and_the_page_offers_its_files(chromium, large_report, tmp_path):
     with visit(chromium, large_report) as visited:
         page = visited.page
         image = page.locator("figure[data-name=robustness] img")
@@ -243,7 +245,7 @@ def test_curves_show_their_values_and_files_come_out_of_the_page(chromium, large
         assert Path(downloaded.value.path()).read_bytes().startswith(b"\x89PNG")
 
 
-def test_without_scripts_the_page_reads_whole(chromium, large_report):
+def test_without_scripts_the_page_is_complete(chromium, large_report):
     context = chromium.new_context(java_script_enabled=False, offline=True)
     page = context.new_page()
     page.goto(large_report.resolve().as_uri())

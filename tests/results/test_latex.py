@@ -18,7 +18,7 @@ from nmer.results.printed_tables import arrange
 from nmer.results.tables import SCORE_TABLES, read_paper, table_1
 
 OVERFULL_POINTS = 1.0
-"""A box may stick out of its line by this much (a third of a millimetre) before anybody sees it."""
+"""Largest overfull width that is not visible (a third of a millimetre)."""
 DOCUMENTS = {
     "one column": r"\documentclass[a4paper]{article}",
     "two columns": r"\documentclass[a4paper,twocolumn]{article}",
@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.tools]
 
 @pytest.fixture(scope="module")
 def printed_tables(paper_settings, reference) -> dict[int, PrintedTable]:
-    """All five tables of the paper's whole grid, one dataset real and one synthetic."""
+    """All five tables of the paper's full grid, for a real and a synthetic dataset."""
     synthetic = DatasetSettings("CMU-MOSEI", synthetic=True, evaluation="one_condition")
     datasets = {"iemocap": paper_settings.datasets["iemocap"], "my_mosei": synthetic}
     unimodal = UnimodalSettings(["iemocap"], [0, -10, -40], clean_reference=True)
@@ -54,10 +54,10 @@ def printed_tables(paper_settings, reference) -> dict[int, PrintedTable]:
 
 
 def compiled(source: str, folder: Path) -> tuple[str, str]:
-    """Compile a document; returns its log and the text of its pages."""
+    """Compile a document; return its log and the text of its pages."""
     (folder / "tables.tex").write_text(source, encoding="utf-8")
     command = [tools.program("pdflatex"), "-interaction=batchmode", "-halt-on-error", "tables.tex"]
-    # The second time, labels are known.
+    # The second run resolves labels.
     finished = [subprocess.run(command, cwd=folder, capture_output=True, check=False) for _ in range(2)]
     log = (folder / "tables.log").read_text(encoding="latin-1")
     assert [process.returncode for process in finished] == [0, 0], log[-2000:]
@@ -83,8 +83,8 @@ def test_every_table_compiles_fits_the_page_and_shows_all_its_numbers(printed_ta
     assert re.search(r"my.?mosei \(synthetic; in place of CMU-MOSEI\)", re.sub(r"-\n|\s+", " ", text))
 
 
-def test_a_table_with_many_columns_is_set_large_enough_to_be_read(printed_tables, tmp_path):
-    # What \resizebox leaves of the type: its factor is the width of the page over that of the table.
+def test_a_table_with_many_columns_is_large_enough_to_read(printed_tables, tmp_path):
+    # \resizebox scales the type by the ratio of page width to table width.
     latex = to_latex(printed_tables[2])
     tabular = re.search(r"\\begin{tabular}.*?\\end{tabular}", latex, re.DOTALL).group()
     spacing = re.search(r"\\setlength{\\tabcolsep}{.*?}", latex).group()

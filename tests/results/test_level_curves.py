@@ -1,4 +1,4 @@
-"""Curves over levels: the matrix, the mean height and the effective robustness against sums written by hand."""
+"""Curves over levels: matrix, mean height and effective robustness match explicit sums."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def scores_of(
 
 @pytest.fixture
 def collected(tmp_path):
-    """Scores as the workflow collects them: NMER trained on mixed levels and at -10 dB, MEN trained clean."""
+    """Collected scores: NMER trained on mixed levels and at -10 dB, MEN trained clean."""
     parts = []
     for level in NMER:
         parts += [
@@ -62,7 +62,7 @@ def collected(tmp_path):
     return tmp_path / "scores.csv"
 
 
-def test_areas_are_those_of_scipy_over_the_range_and_turn_with_the_axis():
+def test_areas_equal_those_of_scipy_over_the_range_in_either_direction():
     levels, values = np.array([-10.0, -20, -40]), np.array([0.9, 0.7, 0.5])
     assert area(levels, values) == pytest.approx(-trapezoid(values, levels) / 30)
     assert area(levels[::-1], values[::-1]) == pytest.approx(area(levels, values))
@@ -70,7 +70,7 @@ def test_areas_are_those_of_scipy_over_the_range_and_turn_with_the_axis():
     assert np.isnan(area(levels[:1], values[:1]))
 
 
-def test_effective_robustness_is_the_sum_of_what_is_lost_less():
+def test_effective_robustness_is_the_sum_of_the_differences_in_loss():
     assert effective_robustness(np.array([0.8, 0.7, 0.3]), np.array([0.9, 0.7, 0.5])) == pytest.approx(
         (0.8 - 0.8) + (0.7 - 0.6) + (0.3 - 0.4)
     )
@@ -89,20 +89,20 @@ def test_every_curve_has_a_row_with_its_numbers(collected):
     assert lost.auilc == pytest.approx((0.85 + 0.65) / 2)
     assert (lost.mildest, lost.hardest, lost.effective_robustness) == (0, 1, 0)
     assert found["nmer", "mixed", "gaussian"].auilc == pytest.approx((0.8 * 10 + 0.6 * 20) / 30)
-    # NMER has two trainings and none at clean data: with which to compare MEN is not decided.
+    # NMER has two trainings and none on clean data, so MEN has no unique counterpart.
     assert found["men", "clean", "gaussian"].reference == ""
     printed = to_markdown(arrange_curves(table, SETTINGS))
     assert "| NMER | mixed levels | 0.6667 | +0.0000 |" in printed
     assert "| MEN | clean data |" in printed
 
 
-def test_tables_read_each_training_at_its_own_level(collected):
-    shown = read_scores(collected)
-    assert "trained_at" not in shown
-    own = shown[shown["system"] == "nmer"]
-    assert own[["noise", "snr_db"]].drop_duplicates().values.tolist() == [["gaussian", -10]]
-    assert set(own["value"]) == {0.8}
-    assert set(shown.loc[shown["system"] == "men", "snr_db"]) == {-10, -20, -40}
+def test_tables_read_each_training_at_its_training_level(collected):
+    scores = read_scores(collected)
+    assert "trained_at" not in scores
+    nmer = scores[scores["system"] == "nmer"]
+    assert nmer[["noise", "snr_db"]].drop_duplicates().values.tolist() == [["gaussian", -10]]
+    assert set(nmer["value"]) == {0.8}
+    assert set(scores.loc[scores["system"] == "men", "snr_db"]) == {-10, -20, -40}
 
 
 def test_the_figure_is_the_matrix_of_trained_at_and_tested_at(collected):

@@ -30,13 +30,13 @@ def test_the_best_of_each_column_is_marked(second, small_settings):
             assert marked == [value == max(values) for value in values]
 
 
-def test_a_single_system_is_no_best(reference, small_settings):
+def test_a_single_system_is_not_marked_best(reference, small_settings):
     settings = replace(small_settings, systems=["nmer"])
     table = table_2(make_scores(settings), settings, read_paper(reference, 2))
     assert "**0" not in to_markdown(arrange(2, table, settings))
 
 
-def test_columns_stand_as_in_the_paper(second, small_settings):
+def test_columns_are_ordered_as_in_the_paper(second, small_settings):
     grid = arrange(2, second, small_settings).grids[0]
     assert grid.header[0] == (("−10 dB", 4), ("−40 dB", 2))
     assert grid.header[1] == (("Gaussian", 2), ("Impulse", 2), ("Gaussian", 2))
@@ -72,7 +72,7 @@ def test_rows_of_table_4_are_levels_and_columns_modalities(fourth):
     assert len(fourth.grids) == 2, "the third dataset was neither run nor published"
 
 
-def test_table_4_marks_the_best_modality_of_each_level_and_says_so(fourth):
+def test_table_4_marks_the_best_modality_of_each_level_and_explains_it(fourth):
     for grid in fourth.grids:
         for _, cells in grid.rows:
             for metric in (0, 1):
@@ -82,7 +82,7 @@ def test_table_4_marks_the_best_modality_of_each_level_and_says_so(fourth):
     assert "best of its column" not in fourth.note
 
 
-def test_the_note_of_table_4_speaks_of_the_clean_row_only_where_there_is_one(
+def test_the_note_of_table_4_mentions_the_clean_row_only_if_there_is_one(
     fourth, reference, unimodal_settings, unimodal_scores
 ):
     assert "Clean: trained and tested without noise" in fourth.note
@@ -92,12 +92,12 @@ def test_the_note_of_table_4_speaks_of_the_clean_row_only_where_there_is_one(
     assert [labels for labels, _ in printed.grids[0].rows] == [("0 dB",), ("−10 dB",), ("−40 dB",)]
 
 
-def test_table_4_says_the_same_in_all_three_formats(fourth):
+def test_table_4_has_the_same_content_in_all_three_formats(fourth):
     markdown, latex, page = to_markdown(fourth), to_latex(fourth), to_html(fourth)
     for text in (markdown, latex, page):
         values = [cell.value for grid in fourth.grids for _, cells in grid.rows for cell in cells]
         places = [text.index(value) for value in values]
-        assert places == sorted(places), "cells stand in the order of the arrangement"
+        assert places == sorted(places), "cells are in the order of the arrangement"
     rows = [line for line in markdown.splitlines() if line.startswith("|")]
     assert rows[0] == "| SNR | acoustic WA | acoustic UA | visual WA | visual UA | lexical WA | lexical UA |"
     assert [row.split(" | ")[0] for row in rows[2:6]] == ["| clean", "| 0 dB", "| −10 dB", "| −40 dB"]
@@ -122,7 +122,7 @@ def test_a_modality_that_was_not_run_at_a_level_is_a_dash_with_the_papers_value(
     assert "0.0000" not in to_markdown(printed) + to_latex(printed) + to_html(printed)
 
 
-def test_ours_and_the_papers_value_are_printed_with_four_decimals(second, small_settings):
+def test_our_and_the_papers_values_are_printed_with_four_decimals(second, small_settings):
     text = to_markdown(arrange(2, second, small_settings))
     assert re.search(r"0\.\d{4} ± 0\.\d{4}(\*\*)? \(0\.7120, [+−]0\.\d{4}\)", text)
     assert "in place of IEMOCAP" in text
@@ -148,7 +148,7 @@ def test_an_empty_table_has_a_sentence(reference, small_settings, small_scores):
 
 def test_latex_escapes_special_characters():
     assert latex_text("w/o L_inv & 50% −10") == r"w/o $L_{\mathrm{inv}}$ \& 50\% $-$10"
-    assert latex_text("my_L_inv") == r"my\_L\_inv", "a name of the user's own is no formula"
+    assert latex_text("my_L_inv") == r"my\_L\_inv", "a user-defined name is not a formula"
     assert latex_text("a\\b{c}~^#$") == r"a\textbackslash{}b\{c\}\textasciitilde{}\textasciicircum{}\#\$"
 
 
@@ -161,7 +161,7 @@ def assert_latex_is_whole(text, columns):
             assert len(re.findall(r"(?<!\\)&", row)) == columns - 1
 
 
-def test_latex_is_balanced_and_every_row_is_full(second, small_settings):
+def test_latex_is_balanced_and_every_row_is_complete(second, small_settings):
     assert_latex_is_whole(to_latex(arrange(2, second, small_settings)), columns=7)
 
 
@@ -217,7 +217,7 @@ def test_the_step_needs_no_plotting_library():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT / "scripts")
 
 
-def test_other_metrics_are_shown_in_the_place_of_wa_and_ua(small_settings, small_scores, reference):
+def test_other_metrics_are_shown_instead_of_wa_and_ua(small_settings, small_scores, reference):
     scores = pd.concat([small_scores, small_scores[small_scores["metric"] == "F1"].assign(metric="WF1")])
     settings = replace(small_settings, metrics=("WF1",))
     for number, make in SCORE_TABLES.items():

@@ -120,7 +120,7 @@ def test_every_comparison_is_in_its_cell(table, small_settings):
     assert "Holm" in page
 
 
-def test_the_summary_counts_what_is_won_and_lost(table, small_settings):
+def test_the_summary_counts_wins_and_losses(table, small_settings):
     assert summary(table, small_settings) == [
         "IEMOCAP: of 3 comparisons of NMER with another system in WA, over the incomplete conditions, "
         "1 are won and 1 lost significantly."
@@ -173,7 +173,7 @@ def test_a_reader_sees_where_the_linear_reference_is_ahead(small_settings):
     )
 
 
-def test_what_is_not_tested_has_a_reason_and_no_interval(table, small_settings):
+def test_an_untested_comparison_has_a_reason_and_no_interval(table, small_settings):
     none = {"low": np.nan, "high": np.nan, "p_adjusted": np.nan, "untested": "one repeat"}
     partly = table.copy()
     partly.loc[0, list(none)] = none

@@ -1,4 +1,4 @@
-"""The report states the provenance of results as in their records."""
+"""The report states the recorded provenance of results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from nmer.results.recorded import Recorded
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
-    """Writes a file with a record of what made it; returns its name."""
+    """A function that writes a file with its provenance record and returns its name."""
     monkeypatch.chdir(tmp_path)
 
     def make(name: str, step: str, settings: dict, inputs: tuple[str, ...] = (), code: str = "c1") -> str:
@@ -36,7 +36,7 @@ def scores(made) -> str:
     return made("scores.csv", "collect_scores.py", {}, (run,))
 
 
-def test_settings_are_found_from_input_to_input_and_what_differs_is_a_list(scores):
+def test_settings_are_collected_along_the_inputs_and_differing_values_are_a_list(scores):
     recorded = Recorded(scores)
     assert recorded.settings() == {
         "noise": {"mosi": {"noise": "gaussian", "seed": 7}},
@@ -48,7 +48,7 @@ def test_settings_are_found_from_input_to_input_and_what_differs_is_a_list(score
     assert recorded.warnings() == []
 
 
-def test_files_without_a_record_and_mixed_code_are_warned_of(scores, made):
+def test_files_without_a_record_and_mixed_code_cause_warnings(scores, made):
     made("model2", "train.py", {"system": "nmer", "dataset": "mosi"}, ("noisy.h5",), code="c2")
     record_path("noisy.h5").unlink()
     missing, mixed = Recorded(scores).warnings()
@@ -56,19 +56,19 @@ def test_files_without_a_record_and_mixed_code_are_warned_of(scores, made):
     assert mixed.startswith("These results were made with several versions of the code (train.py)")
 
 
-def test_scores_without_any_record_say_nothing(tmp_path):
+def test_scores_without_any_record_cause_no_warning(tmp_path):
     recorded = Recorded(tmp_path / "scores.csv")
     assert (recorded.records, recorded.settings(), recorded.warnings(), recorded.noise_seeds()) == ({}, {}, [], [])
 
 
-def test_a_record_that_holds_nothing_is_a_record_of_nothing(made):
+def test_an_empty_record_has_no_settings_and_causes_no_warning(made):
     name = made("a.csv", "evaluate.py", {"system": "x"})
     record_path(name).write_text("{}")
     recorded = Recorded(name)
     assert (recorded.settings(), recorded.warnings(), recorded.missing) == ({}, [], [])
 
 
-def test_a_loop_in_records_ends(made):
+def test_a_cycle_of_records_terminates(made):
     made("a.csv", "evaluate.py", {"system": "x"}, ("b.csv",))
     made("b.csv", "evaluate.py", {"system": "x"}, ("a.csv",))
     assert len(Recorded("a.csv").records) == 2

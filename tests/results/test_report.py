@@ -35,7 +35,7 @@ VOID = {"meta", "img", "link", "br", "hr", "input"}
 
 
 class Page(HTMLParser):
-    """Collects headings, ids, addresses and tags left open."""
+    """Collects headings, ids, addresses and unclosed tags."""
 
     def __init__(self, text):
         super().__init__()
@@ -101,7 +101,7 @@ def render(folder, settings, output):
     return output.read_text(encoding="utf-8")
 
 
-def test_the_report_is_whole_and_needs_nothing_from_outside(experiment):
+def test_the_report_is_complete_and_self_contained(experiment):
     folder, settings = experiment
     text = render(folder, settings, folder / "report.html")
     page = Page(text)
@@ -115,7 +115,7 @@ def test_the_report_is_whole_and_needs_nothing_from_outside(experiment):
         if address.startswith("#"):
             assert address[1:] in page.ids
         else:
-            assert address.startswith("data:"), "the page can be mailed"
+            assert address.startswith("data:"), "the page can be sent by email"
     assert page.alternatives
     assert all(page.alternatives)
 
@@ -168,7 +168,7 @@ def test_the_comparison_with_the_paper_counts_only_real_cells(
     assert comparison([table.assign(difference=None)]) == []
 
 
-def test_only_a_miss_of_more_than_one_decibel_is_marked(experiment):
+def test_only_a_deviation_of_more_than_one_decibel_is_marked(experiment):
     rows = read_calibration([experiment[0] / "calibration.csv"])
     assert [row["off"] for row in rows] == [False, True, False, False]
     assert rows[2]["level"] == rows[2]["steps"] == "–"
@@ -182,12 +182,12 @@ def test_a_level_without_steps_is_shown_as_solved_for_exactly(experiment, tmp_pa
     page = render(folder, settings, folder / "exact.html")
     assert "<td>exact</td><td>0.9709</td>" in page
     assert "alpha_bar was solved for" in page
-    # A whole column without steps is read as well.
+    # A column without any steps is also read.
     (tmp_path / "all.csv").write_text("\n".join((folder / "calibration.csv").read_text().splitlines()[::4]))
     assert [row["steps"] for row in read_calibration([tmp_path / "all.csv"])] == ["exact"]
 
 
-def test_table_4_stands_between_the_others_and_the_summary_names_its_modalities(experiment):
+def test_table_4_is_between_the_others_and_the_summary_names_its_modalities(experiment):
     folder, settings = experiment
     page = render(folder, settings, folder / "four.html")
     assert page.index('<h3 id="table2">Table 2') < page.index('<h3 id="table4">Table 4') < page.index('id="figures"')
@@ -200,18 +200,16 @@ def test_table_4_stands_between_the_others_and_the_summary_names_its_modalities(
     )
 
 
-def test_the_summary_says_what_unimodal_systems_were_trained_on(unimodal_settings):
+def test_the_summary_states_what_unimodal_systems_were_trained_on(unimodal_settings):
     about = replace(unimodal_settings.unimodal, clean_reference=False)
     settings = replace(unimodal_settings, unimodal=about)
-    told = dict(what_was_run(make_unimodal_scores(settings, "clean"), settings))["Uni-modal"]
-    assert told.endswith("; trained on clean data")
+    sentence = dict(what_was_run(make_unimodal_scores(settings, "clean"), settings))["Uni-modal"]
+    assert sentence.endswith("; trained on clean data")
     settings = replace(settings, unimodal=None, systems=["nmer"])
     assert "Uni-modal" not in dict(what_was_run(make_scores(settings), settings))
 
 
-def test_an_experiment_of_unimodal_systems_alone_has_a_report_without_headlines_or_curves(
-    unimodal_settings, unimodal_scores
-):
+def test_a_report_of_only_unimodal_systems_has_no_headlines_or_curves(unimodal_settings, unimodal_scores):
     assert headlines(unimodal_scores, unimodal_settings) == []
     assert robustness(make_intervals(unimodal_scores), unimodal_settings).empty
     assert dict(what_was_run(unimodal_scores, unimodal_settings))["Systems"] == "none"
@@ -229,13 +227,13 @@ def test_the_configuration_is_shown_as_yaml(experiment):
     folder, settings = experiment
     value = {"a": {"b": [1, {"c": "yes", "d": []}], "e": None}, "f": "x: <y>", "g": 0.1, "h": {}, "i": ["p", True]}
     page = render(folder, replace(settings, config=value), folder / "configured.html")
-    shown = re.search('<pre tabindex="0">(.*?)</pre>', page, re.DOTALL).group(1)
-    assert yaml.safe_load(html.unescape(shown)) == value
+    block = re.search('<pre tabindex="0">(.*?)</pre>', page, re.DOTALL).group(1)
+    assert yaml.safe_load(html.unescape(block)) == value
 
 
-def test_nothing_that_was_not_run_is_an_empty_part(experiment, tmp_path, monkeypatch):
+def test_missing_results_leave_no_empty_section(experiment, tmp_path, monkeypatch):
     folder, settings = experiment
-    monkeypatch.chdir(tmp_path)  # away from the benchmarks of experiments that were run here
+    monkeypatch.chdir(tmp_path)  # the repository may contain benchmarks of real runs
     run_step(
         "render_report.py",
         *("--settings", settings.to_json(), "--scores", folder / "scores.csv"),
@@ -280,7 +278,7 @@ def test_tables_without_a_cell_and_figures_that_are_a_sentence_are_left_out(expe
         (["nmer"], None, ["holds"], False),
     ],
 )
-def test_claims_are_shown_where_systems_of_the_paper_ran_on_its_corpora(tmp_path, systems, paper_name, verdicts, shown):
+def test_claims_are_shown_if_systems_of_the_paper_ran_on_its_corpora(tmp_path, systems, paper_name, verdicts, shown):
     pd.DataFrame({"verdict": verdicts}).to_csv(tmp_path / "claims.csv", index=False)
     for suffix in (".html", ".md"):
         (tmp_path / f"claims{suffix}").write_text("<p>audit</p>")
@@ -288,7 +286,7 @@ def test_claims_are_shown_where_systems_of_the_paper_ran_on_its_corpora(tmp_path
     assert bool(read_claims(str(tmp_path / "claims"), settings)) == shown
 
 
-def test_files_are_whole_in_the_page_and_long_ones_compressed(tmp_path):
+def test_files_are_embedded_whole_and_long_ones_compressed(tmp_path):
     (tmp_path / "short.csv").write_bytes(b"a,b\n1,2\n")
     (tmp_path / "long.csv").write_bytes(b"0.123456\n" * 20_000)
     short, long = embed(tmp_path / "short.csv"), embed(tmp_path / "long.csv")
@@ -302,7 +300,7 @@ def test_files_are_whole_in_the_page_and_long_ones_compressed(tmp_path):
         embed(tmp_path / "none.csv")
 
 
-def test_the_legend_has_a_line_on_every_metric_and_system(mixed_settings):
+def test_the_legend_has_a_line_for_every_metric_and_system(mixed_settings):
     settings = replace(mixed_settings, descriptions={"my_system": "Attention over the modalities."})
     rows = dict(legend(settings))
     assert {"WA", "UA", "SNR", "a, v, l", "Conditions", "MEN", "NMER", "acoustic only"} < set(rows)
@@ -318,8 +316,8 @@ def test_a_figure_may_have_the_name_of_a_table_or_of_a_section(experiment, tmp_p
         file.rename(file.with_stem(name))
     figure = tmp_path / "copy/figures" / name
     tables = ("--tables", folder / "tables/table2", "--figures", figure)
-    given = ("--settings", settings.to_json(), "--scores", folder / "scores.csv", *tables)
-    run_step("render_report.py", *given, "--commit", "0123abc", "--output", tmp_path / "report.html")
+    arguments = ("--settings", settings.to_json(), "--scores", folder / "scores.csv", *tables)
+    run_step("render_report.py", *arguments, "--commit", "0123abc", "--output", tmp_path / "report.html")
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert {name, f"figure-{name}"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))

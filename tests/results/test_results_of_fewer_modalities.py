@@ -71,7 +71,7 @@ def paper(reference):
     return {number: read_paper(reference, number) for number in (2, 3, 4, 5)}
 
 
-def test_the_modalities_of_a_corpus_are_those_that_its_conditions_name(scores):
+def test_the_modalities_of_a_corpus_come_from_its_conditions(scores):
     for dataset, tested in TESTED.items():
         assert "".join(modalities_of(tested)) == tested[-1]
         assert modalities_of([*tested, "average"]) == modalities_of(tested)
@@ -120,7 +120,7 @@ def test_print_shows_no_column_of_another_corpus(scores, paper):
     assert "Clean" not in to_markdown(arrange(3, table_3(scores, without, paper[3]), without))
 
 
-def test_averages_behind_intervals_are_those_of_the_tables(runs, scores):
+def test_averages_behind_intervals_equal_those_of_the_tables(runs, scores):
     measured = measure(runs)
     cells = measured.cells
     assert all(np.isfinite(each.contributions).any() for each in measured.datasets.values())
@@ -136,10 +136,10 @@ def test_chance_is_judged_for_the_average_of_each_corpus(runs):
     trainings = judge_runs(runs)
     assert set(trainings.loc[trainings["condition"] == "average", "dataset"]) == {"three", "two"}
     assert all(chance_levels(trainings)[dataset, "UA"] == pytest.approx(1 / 3) for dataset in TESTED)
-    shown = shown_cells(trainings, SETTINGS)
-    nmer = shown[(shown["dataset"] == "two") & (shown["system"] == "nmer")]
+    cells = shown_cells(trainings, SETTINGS)
+    nmer = cells[(cells["dataset"] == "two") & (cells["system"] == "nmer")]
     assert set(nmer["condition"]) == {"a", "l", "average", "none"}
-    assert len(shown.query("dataset == 'two' and noise == '' and condition == 'al'")) == 1
+    assert len(cells.query("dataset == 'two' and noise == '' and condition == 'al'")) == 1
     lost = trainings.assign(at_chance=1)
     assert any("on two, without noise: clean: lexical only" in sentence for sentence in warnings(lost, SETTINGS))
 
@@ -152,7 +152,7 @@ def test_heat_maps_have_the_incomplete_conditions_of_their_corpus(scores):
     assert set(condition_scores(scores, SETTINGS, "one")["condition"]) == {"none"}
 
 
-def test_the_calibration_figure_names_the_modalities_that_there_are():
+def test_the_calibration_figure_names_only_existing_modalities():
     rows = [("two", m, part, "gaussian", -10, 3.0, -10.0) for m in "al" for part in ("curve", "chosen")]
     columns = ["dataset", "modality", "part", "noise", "snr_db", "T", "attained_db"]
     (axis,) = draw_calibration(pd.DataFrame(rows, columns=columns)).axes

@@ -30,14 +30,14 @@ from nmer.training.evaluation_files import write_evaluation
 
 SIX = ("a", "v", "l", "av", "al", "vl")
 ERRORS = {"men": 1.5, "nmer": 0.4, "mmin": 0.9, "median": 0.0}
-"""Standard deviation of each system's errors; the reference says the median always."""
+"""Standard deviation of each system's errors; the reference always predicts the median."""
 
 REFERENCE = Path(__file__).resolve().parents[2] / "workflow" / "reference"
 METRICS = ("MAE", "Corr", "Acc-2-non0", "Acc-7")
 
 
 def predictions(system: str, repeats: int = 2, utterances: int = 60, seed: int = 0) -> pd.DataFrame:
-    """Predictions of one fold; of ``mmin`` those under condition v are constant in the last repeat."""
+    """Return predictions of one fold; those of ``mmin`` under condition v are constant in the last repeat."""
     labels = np.round(np.random.default_rng(5).uniform(-3, 3, utterances), 1)
     median, rows = 0.2, []
     for repeat in range(1, (1 if system == "median" else repeats) + 1):
@@ -55,11 +55,11 @@ def predictions(system: str, repeats: int = 2, utterances: int = 60, seed: int =
     return pd.DataFrame(rows, columns=columns)
 
 
-def write(folder: Path, system: str, snr_db: int = -10, **given: int) -> Path:
+def write(folder: Path, system: str, snr_db: int = -10, **options: int) -> Path:
     path = folder / "scores" / "corpus" / system / "incomplete" / f"gaussian_{snr_db}dB.csv"
     settings = EvaluationSettings("corpus", system, "incomplete", [1], 2, "gaussian", snr_db)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_evaluation(predictions(system, **given), settings, path, path.with_name(f"{path.stem}_predictions.csv.gz"))
+    write_evaluation(predictions(system, **options), settings, path, path.with_name(f"{path.stem}_predictions.csv.gz"))
     return path
 
 
@@ -86,7 +86,7 @@ def cell(table: pd.DataFrame, **where: str) -> pd.Series:
     return table.iloc[0]
 
 
-def test_predictions_come_back_as_they_were_written(paths):
+def test_predictions_are_unchanged_by_writing_and_reading(paths):
     (run,) = (run for run in read_runs(paths) if run.key[1] == "nmer")
     written = predictions("nmer")
     part = written[(written["condition"] == "al") & (written["repeat"] == 2)]
@@ -96,7 +96,7 @@ def test_predictions_come_back_as_they_were_written(paths):
     assert (run.target, fold.training_median) == ("score", 0.2)
 
 
-def test_the_values_of_the_contributions_are_those_of_the_tables(paths, contrasts):
+def test_the_values_of_the_contributions_equal_those_of_the_tables(paths, contrasts):
     printed = average(collect(paths)).astype({"snr_db": "Int64"})
     key = ["system", "condition", "metric"]
     both = contrasts.cells.merge(printed, on=key)
@@ -105,7 +105,7 @@ def test_the_values_of_the_contributions_are_those_of_the_tables(paths, contrast
     assert both.loc[both["value"].isna(), "metric"].isin(["Corr", "SIMS-Corr"]).all()
 
 
-def test_a_mean_over_what_is_undefined_in_part_is_undefined(paths, contrasts):
+def test_a_mean_over_partly_undefined_values_is_undefined(paths, contrasts):
     means = average(collect(paths))
     for condition in ("v", "average"):
         found = cell(means, system="mmin", condition=condition, metric="Corr")
@@ -119,7 +119,7 @@ def test_a_mean_over_what_is_undefined_in_part_is_undefined(paths, contrasts):
     assert np.isnan(contrast.p_value())
 
 
-def test_a_training_is_at_chance_where_the_median_is_not_worse_or_it_says_the_same_always(paths, tmp_path):
+def test_a_training_is_at_chance_if_the_median_is_not_worse_or_its_predictions_are_constant(paths, tmp_path):
     trainings = judge_runs(read_runs(paths))
     assert "median" not in set(trainings["system"])
     written = predictions("nmer")
@@ -148,7 +148,7 @@ def test_guesses_around_the_median_are_at_chance_and_six_conditions_of_an_uttera
     assert verdict.mae == pytest.approx(0.1)
 
 
-def test_the_lowest_error_is_bold_and_the_undefined_is_named(paths, settings):
+def test_the_lowest_error_is_bold_and_undefined_values_are_marked(paths, settings):
     table = table_2(collect(paths), settings, read_paper(REFERENCE, 2), judge_runs(read_runs(paths)))
     text = printed_markdown(arrange(2, table, settings))
     rows = {line.split("|")[1].strip(): line for line in text.splitlines() if line.startswith("|")}
@@ -176,7 +176,7 @@ def test_a_lower_error_wins_comparisons_and_ranks(paths, contrasts, settings):
     for metric in ("MAE", "Acc-7"):
         assert ranks[ranks["metric"] == metric].iloc[0]["system"] == "nmer"
     assert set(ranks["system"]) == {"men", "nmer", "mmin"}
-    assert "Corr" not in set(ranks["metric"]), "undefined for one system, and ranked among two"
+    assert "Corr" not in set(ranks["metric"]), "undefined for one system, which leaves two, and ranks need three"
     assert statistics.confusion(read_runs(paths)).empty
 
 
@@ -232,12 +232,12 @@ def test_an_impossible_value_is_refused(tmp_path, value):
 
 
 def simulated_run(random: np.random.Generator, utterances: int, training_sd: float) -> Run:
-    """Three trainings that share a test set: each has a bias of its own, each utterance a difficulty."""
+    """Return three trainings on one test set, each with its own bias; every utterance has its own difficulty."""
     labels = random.normal(0, 1.3, utterances).clip(-3, 3)
     shared = 0.5 * labels + 0.5 * random.standard_normal(utterances)
-    own = training_sd * random.standard_normal((3, 1)) + 0.3 * random.standard_normal((3, utterances))
+    individual = training_sd * random.standard_normal((3, 1)) + 0.3 * random.standard_normal((3, utterances))
     names = np.array([f"u{row:04d}" for row in range(utterances)])
-    fold = FoldPredictions(names, labels, (shared + own)[:, None, :], 0.0)
+    fold = FoldPredictions(names, labels, (shared + individual)[:, None, :], 0.0)
     return Run(("corpus", "nmer", "all_noisy", "gaussian", -10), (), ("none",), {1: fold})
 
 

@@ -1,4 +1,4 @@
-"""Collecting and averaging scores."""
+"""Scores are collected and averaged without loss or weighting."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def test_collected_scores_do_not_depend_on_the_order_of_the_files(files, small_s
     assert collected["value"].sum() == pytest.approx(small_scores["value"].sum())
 
 
-def test_contradicting_files_are_refused_and_equal_ones_counted_once(files, tmp_path):
+def test_contradictory_files_are_refused_and_equal_ones_counted_once(files, tmp_path):
     assert len(collect([files[0], files[0]])) == len(read_scores(files[0]))
     changed = pd.read_csv(files[0])
     changed.loc[0, "value"] /= 2
@@ -59,11 +59,11 @@ def test_kinds_without_an_snr_survive_reading_and_averaging(tmp_path, small_sett
     assert len(cells[cells["condition"] == "average"]) == 3 * 3 * 3
 
 
-def test_averages_do_not_weigh_conditions_or_folds_by_their_size(small_scores):
+def test_averages_do_not_weight_conditions_or_folds_by_size(small_scores):
     cells = average(small_scores)
     key = ("mosi", "nmer", "incomplete", "gaussian", -10)
-    here = small_scores.set_index(["dataset", "system", "regime", "noise", "snr_db"]).sort_index().loc[key]
-    six = here[(here["metric"] == "UA") & here["condition"].isin(["a", "v", "l", "av", "al", "vl"])]
+    run = small_scores.set_index(["dataset", "system", "regime", "noise", "snr_db"]).sort_index().loc[key]
+    six = run[(run["metric"] == "UA") & run["condition"].isin(["a", "v", "l", "av", "al", "vl"])]
     by_repeat = [
         sum(six[(six["repeat"] == repeat) & (six["fold"] == fold)]["value"].sum() / 6 for fold in (1, 2)) / 2
         for repeat in (1, 2, 3)
@@ -89,7 +89,7 @@ def test_an_incomplete_set_of_conditions_or_folds_is_an_error(small_scores):
         average(one_fold_less)
 
 
-def test_only_a_system_trained_on_clean_data_alone_counts_in_every_regime(small_scores):
+def test_only_a_system_trained_only_on_clean_data_counts_in_every_regime(small_scores):
     for regime in ("incomplete", "all_noisy"):
         found = of_regime(small_scores, regime).groupby("system")["regime"].unique()
         assert {system: list(regimes) for system, regimes in found.items()} == {

@@ -18,7 +18,7 @@ LOWEST, HIGHEST, MOST_REJECTED, MOST_REFUTED = 0.93, 0.98, 0.06, 0.03
 HIGHEST_OF_TWO_REPEATS = 0.995
 """Two repeats on one fold leave one degree of freedom: intervals are wider than necessary (docs/statistics.md)."""
 FEW = 100
-"""Simulations of the fast tests: shares are known to about 2 points."""
+"""Simulations of the fast tests; they estimate shares to about 2 points."""
 
 settings = pytest.mark.parametrize(
     "setting", simulation.SETTINGS, ids=lambda each: f"{each.name}, SD {each.training_sd}, R {each.repeats}"
@@ -27,7 +27,7 @@ settings = pytest.mark.parametrize(
 
 @pytest.mark.slow
 @settings
-def test_intervals_hold_the_truth_and_a_true_null_is_rarely_rejected(setting):
+def test_intervals_contain_the_truth_and_a_true_null_is_rarely_rejected(setting):
     found = simulation.simulate(setting, simulation.COUNT)
     assert len(found.rejected) >= 2000
     if setting.repeats == 1:
@@ -46,7 +46,7 @@ def test_intervals_hold_the_truth_and_a_true_null_is_rarely_rejected(setting):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("correlation", simulation.CORRELATIONS)
-def test_neither_rank_test_finds_what_is_not_there_however_alike_the_levels_of_a_fold_are(correlation):
+def test_neither_rank_test_finds_false_differences_however_correlated_the_levels_of_a_fold(correlation):
     assert max(simulation.simulate_ranks(correlation, simulation.COUNT)) <= MOST_REJECTED
 
 
@@ -57,7 +57,7 @@ def test_a_true_best_is_rarely_refuted(columns):
 
 
 @pytest.mark.parametrize("setting", [simulation.SETTINGS[9], simulation.SETTINGS[14], simulation.SETTINGS[15]])
-def test_a_few_simulations_hold_the_truth_about_as_often_as_they_should(setting):
+def test_a_few_simulations_have_about_nominal_coverage(setting):
     assert (setting.repeats, setting.folds) in ((3, 1), (3, 10))
     found = simulation.simulate(setting, FEW)
     assert found.is_printed
@@ -73,7 +73,7 @@ def test_one_repeat_prints_no_interval_and_rejects_nothing():
     assert not found.rejected.any()
 
 
-def test_a_few_simulations_of_ranks_and_of_a_true_best_refute_little():
+def test_a_few_simulations_of_ranks_and_of_a_true_best_rarely_refute():
     assert max(simulation.simulate_ranks(0.8, FEW)) <= 0.12
     assert simulation.simulate_best(8, FEW // 4) <= 0.12
 
@@ -86,7 +86,7 @@ def test_a_real_difference_is_detected():
     assert (found.differences + lead > found.half_widths).mean() > 0.9
 
 
-def test_the_smallest_difference_that_can_be_shown_is_found_in_80_percent_of_experiments():
+def test_the_smallest_detectable_difference_is_found_in_80_percent_of_experiments():
     random = np.random.default_rng(0)
     estimates = random.normal(size=20_000)
     halves = np.full(20_000, 1.959964)

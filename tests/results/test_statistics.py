@@ -35,7 +35,7 @@ SETTINGS = ReportSettings.from_mapping(
 def make_cells(
     values: dict[tuple[str, int], float], condition: str = "average", regime: str = "incomplete"
 ) -> pd.DataFrame:
-    """Cells of WA with these values by (system, level)."""
+    """Return cells of WA with the given values by (system, level)."""
     rows = [
         ("corpus", system, regime, "gaussian", level, condition, "WA", value)
         for (system, level), value in values.items()
@@ -43,7 +43,7 @@ def make_cells(
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"snr_db": "Int64"})
 
 
-def test_intervals_are_of_the_standard_error_and_stay_within_zero_and_one():
+def test_intervals_follow_the_standard_error_and_stay_between_zero_and_one():
     cells = make_cells({("nmer", -10): 0.5, ("men", -10): 0.99})
     found = intervals(make_contrasts(cells, spread=0.02))
     quantile = t.ppf(0.975, UNITS - 1)
@@ -55,18 +55,18 @@ def test_a_comparison_is_paired():
     cells = make_cells({("men", -10): 0.40, ("nmer", -10): 0.50})
     random = np.random.default_rng(0).normal(size=(2, UNITS)) / UNITS
     random -= random.mean(axis=1, keepdims=True)
-    shared, own = random[0], 0.1 * random[1]
-    (row,) = comparisons(make_contrasts(cells, np.stack([shared, shared + own])), ["nmer", "men"]).itertuples()
+    shared, individual = random[0], 0.1 * random[1]
+    (row,) = comparisons(make_contrasts(cells, np.stack([shared, shared + individual])), ["nmer", "men"]).itertuples()
     assert (row.system, row.condition, row.difference) == ("men", "average", pytest.approx(0.1))
-    # What both share is gone from the difference: its standard error is a tenth of that of a score.
-    half = t.ppf(0.975, UNITS - 1) * np.sqrt(UNITS / (UNITS - 1) * (own**2).sum())
+    # The shared part cancels in the difference, whose standard error is a tenth of that of a score.
+    half = t.ppf(0.975, UNITS - 1) * np.sqrt(UNITS / (UNITS - 1) * (individual**2).sum())
     assert (row.low, row.high) == (pytest.approx(0.1 - half), pytest.approx(0.1 + half))
     assert row.effect == pytest.approx(2 * math.asin(math.sqrt(0.5)) - 2 * math.asin(math.sqrt(0.4)))
     assert row.p_value < 1e-11
     assert row.units == f"{UNITS} utterances (speakers or videos are unknown)"
 
 
-def test_p_values_are_adjusted_by_holm_over_what_is_tested():
+def test_p_values_are_adjusted_by_holm_over_the_tested_differences():
     names = ["men", "mctn", "mmin"]
     steps = dict(zip(names, (1.0, 2.0, 3.0), strict=True))  # differences in standard errors
     cells = make_cells({("nmer", -10): 0.5} | {(name, -10): 0.5 - 0.01 * step for name, step in steps.items()})
@@ -100,12 +100,12 @@ def test_only_systems_in_the_same_cell_as_nmer_are_compared():
     assert comparisons(make_contrasts(cells[:2]), ["men"]).empty
     all_noisy = make_cells({("mmin", -10): 0.4, ("nmer", -10): 0.5}, "none", "all_noisy")
     assert list(comparisons(make_contrasts(all_noisy), ["nmer", "mmin"])["condition"]) == ["none"]
-    # Models trained for the six conditions say nothing of the all-noisy table.
+    # Models trained for the six conditions are not in the all-noisy table.
     six = make_cells({("mmin", -10): 0.4, ("nmer", -10): 0.5}, "none", "incomplete")
     assert comparisons(make_contrasts(six), ["nmer", "mmin"]).empty
 
 
-def test_without_nmer_systems_are_compared_with_the_reference_that_is_named():
+def test_without_nmer_systems_are_compared_with_the_named_reference():
     cells = make_cells({("men", -10): 0.5, ("mine", -10): 0.6, ("mmin", -10): 0.4})
     found = comparisons(make_contrasts(cells), ["men", "mine", "mmin"], reference="mine").set_index("system")
     assert set(found["reference"]) == {"mine"}
@@ -120,7 +120,7 @@ def test_equal_systems_have_no_difference():
 
 
 def make_scores(table: np.ndarray, systems: list[str]) -> pd.DataFrame:
-    """Scores (blocks, systems), a fold per block, equal in all conditions and repeats."""
+    """Return scores (blocks, systems) with a fold per block, equal in all conditions and repeats."""
     return pd.DataFrame(
         [
             ("corpus", system, "incomplete", "gaussian", -10, condition, fold, repeat, metric, table[fold - 1, column])
@@ -155,15 +155,15 @@ DEMSAR = np.array(
 )
 
 
-def test_ranks_and_the_critical_difference_are_those_of_a_published_example():
+def test_ranks_and_the_critical_difference_match_a_published_example():
     names = ["c45", "m", "cf", "both"]
     found = ranks(make_scores(DEMSAR, names), names)
-    here = found[found["metric"] == "WA"].set_index("system")
-    assert here["rank"].round(3).to_dict() == {"both": 1.964, "m": 2.000, "cf": 2.893, "c45": 3.143}
-    assert (here["blocks"] == 14).all()
-    assert here["critical_difference"].iloc[0] == pytest.approx(1.25, abs=0.005)
-    # The paper's chi-square, 9.28, has no correction for its 78 ties, which scipy makes.
-    assert here["friedman_p"].iloc[0] == pytest.approx(chi2.sf(9.28 / (1 - 78 / (14 * (4**3 - 4))), 3), rel=0.01)
+    wa = found[found["metric"] == "WA"].set_index("system")
+    assert wa["rank"].round(3).to_dict() == {"both": 1.964, "m": 2.000, "cf": 2.893, "c45": 3.143}
+    assert (wa["blocks"] == 14).all()
+    assert wa["critical_difference"].iloc[0] == pytest.approx(1.25, abs=0.005)
+    # The paper's chi-square, 9.28, is not corrected for its 78 ties; scipy's is.
+    assert wa["friedman_p"].iloc[0] == pytest.approx(chi2.sf(9.28 / (1 - 78 / (14 * (4**3 - 4))), 3), rel=0.01)
 
 
 def test_levels_and_kinds_are_averaged_before_ranks_and_few_blocks_have_no_test():
@@ -173,7 +173,7 @@ def test_levels_and_kinds_are_averaged_before_ranks_and_few_blocks_have_no_test(
     other = one.assign(snr_db=-20, value=one["value"].mean() - 0.5 * (one["value"] - one["value"].mean()))
     both = ranks(pd.concat([one, other]), names)
     pd.testing.assert_frame_equal(both, ranks(one, names))
-    assert set(both["blocks"]) == {14}, "levels of a fold are no blocks of their own"
+    assert set(both["blocks"]) == {14}, "levels of a fold are not separate blocks"
     six, five = (ranks(one[one["fold"] <= count], names) for count in (6, 5))
     assert six["friedman_p"].iloc[0] == pytest.approx(friedmanchisquare(*DEMSAR[:6].T).pvalue)
     assert six["critical_difference"].notna().all()
@@ -182,7 +182,7 @@ def test_levels_and_kinds_are_averaged_before_ranks_and_few_blocks_have_no_test(
     assert five["rank"].notna().all()
 
 
-def test_ranks_need_three_systems_and_only_whole_blocks():
+def test_ranks_need_three_systems_and_complete_blocks():
     names = ["c45", "m", "cf", "both"]
     scores = make_scores(DEMSAR, names)
     assert ranks(scores, names[:2]).empty
@@ -199,19 +199,19 @@ def test_the_majority_class_has_no_rank():
     pd.testing.assert_frame_equal(ranks(pd.concat([scores, majority]), [*names, "majority"]), ranks(scores, names))
 
 
-def test_confusion_counts_are_those_of_scikit_learn(tmp_path):
+def test_confusion_counts_equal_those_of_scikit_learn(tmp_path):
     predictions = make_predictions(folds=2, repeats=2, utterances=30)
     found = confusion(read_runs([write_run(tmp_path, predictions, "nmer")]))
     for condition, part in predictions.groupby("condition"):
         guesses = part.filter(like="prob_").to_numpy().argmax(axis=1)
-        here = found[found["condition"] == condition]
-        assert list(here["label"][:3]) == ["class0"] * 3
-        counted = here["count"].to_numpy().reshape(3, 3)
+        of_condition = found[found["condition"] == condition]
+        assert list(of_condition["label"][:3]) == ["class0"] * 3
+        counted = of_condition["count"].to_numpy().reshape(3, 3)
         np.testing.assert_array_equal(counted, confusion_matrix(part["label"], guesses))
 
 
 def make_store(path: Path, speakers: dict[str, str]) -> Path:
-    """A feature store of utterances with their speakers; what else it holds does not matter."""
+    """Write a feature store of utterances with these speakers and arbitrary features; return its path."""
     everyone = np.arange(len(speakers))
     corpus = Corpus(
         ids=list(speakers),
@@ -228,13 +228,13 @@ def make_store(path: Path, speakers: dict[str, str]) -> Path:
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_the_step_takes_speakers_from_the_store(tmp_path, known):
+def test_the_step_reads_speakers_from_the_store(tmp_path, known):
     predictions = make_predictions(folds=1, utterances=40)
     paths = [write_run(tmp_path, predictions, name) for name in ("nmer", "men")]
     names = sorted(set(predictions["utterance"]))
     speakers = {name: f"speaker{number % 10}" if known else name for number, name in enumerate(names)}
-    given = ("--settings", SETTINGS.to_json(), "--scores", *paths, "--output", tmp_path / "statistics")
-    run_step("compare_systems.py", *given, "--features", make_store(tmp_path / "corpus.h5", speakers))
+    arguments = ("--settings", SETTINGS.to_json(), "--scores", *paths, "--output", tmp_path / "statistics")
+    run_step("compare_systems.py", *arguments, "--features", make_store(tmp_path / "corpus.h5", speakers))
     units = set(pd.read_csv(tmp_path / "statistics" / "comparisons.csv")["units"])
     assert units == {"10 speakers or videos" if known else "40 utterances (speakers or videos are unknown)"}
 

@@ -1,4 +1,4 @@
-"""What all figures share: colours, contrast, names, and files that can be printed anywhere."""
+"""All figures share colours, contrast and names, and their files print anywhere."""
 
 from itertools import pairwise
 
@@ -29,17 +29,17 @@ def test_the_style_of_a_system_does_not_depend_on_other_systems():
     assert len({(style.color, style.marker) for style in many.values()}) == len(many)
 
 
-def test_systems_that_ship_and_ten_custom_ones_differ_in_colour_and_marker():
-    own = [f"mine_{number}" for number in range(10)]
-    styles = system_styles([*own, *SYSTEM_LABELS])
+def test_shipped_systems_and_ten_custom_ones_differ_in_colour_and_marker():
+    custom = [f"mine_{number}" for number in range(10)]
+    styles = system_styles([*custom, *SYSTEM_LABELS])
     compared = [name for name in SYSTEM_LABELS if name not in PAPER_SYSTEMS]
-    assert list(styles) == [*PAPER_SYSTEMS, *own, *compared]
+    assert list(styles) == [*PAPER_SYSTEMS, *custom, *compared]
     assert len({(style.color, style.marker) for style in styles.values()}) == 21
-    assert not {styles[name].color for name in own} & {styles[name].color for name in SYSTEM_LABELS}
-    assert not {styles[name].marker for name in own} & {styles[name].marker for name in SYSTEM_LABELS}
+    assert not {styles[name].color for name in custom} & {styles[name].color for name in SYSTEM_LABELS}
+    assert not {styles[name].marker for name in custom} & {styles[name].marker for name in SYSTEM_LABELS}
 
 
-def test_every_shade_of_a_cell_is_darker_in_grey_than_the_one_before_and_bears_black_numbers():
+def test_cell_shades_get_darker_in_grey_and_black_numbers_stay_legible():
     shades = [SHADES(step) for step in np.linspace(0, 1, 101)]
     assert all(luminance(light) > luminance(dark) for light, dark in pairwise(shades))
     assert all(contrast(shade, "black") >= 4.5 for shade in shades)
@@ -52,14 +52,14 @@ def test_long_names_are_broken_after_underscores_and_lose_no_letter():
     assert max(map(len, wrapped("x" * 30).split("\n"))) <= 14
 
 
-def test_the_pdf_embeds_its_font_as_outlines_that_can_be_searched(tmp_path):
+def test_the_pdf_embeds_its_font_as_searchable_outlines(tmp_path):
     save_figure(sentence_figure("A sentence."), pd.DataFrame(), tmp_path / "figure")
     text = pdf_text(tmp_path / "figure.pdf")
     assert b"/FontFile2" in text, "TrueType, embedded"
     assert b"/Type3" not in text
 
 
-def test_the_points_for_hovering_are_where_the_png_shows_them(tmp_path):
+def test_the_hover_points_match_the_points_in_the_png(tmp_path):
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 3), layout="constrained")
         axis = figure.subplots()

@@ -23,7 +23,7 @@ ABOUT = SweepSettings(
 )
 CONDITIONS = ("a", "v", "l", "av", "al", "vl", "none", "avl")
 VALIDATION = {"low": {1: [0.5, 0.8, 0.6], 2: [0.6, 0.6, 0.7]}, "nmer": {1: [0.7, 0.6, 0.7], 2: [0.5, 0.9, 0.4]}}
-"""Training -> repeat -> validation UA per epoch; WA is UA less 0.1 times the epoch."""
+"""Validation UA per epoch by training and repeat; WA is UA minus 0.1 times the epoch."""
 
 
 def written_histories(folder: Path) -> list[Path]:
@@ -85,7 +85,7 @@ def test_the_figure_shows_both_lines_and_names_the_choice(table, tmp_path):
     assert lines["validation"] == pytest.approx([0.75, 0.8])
 
 
-def test_where_validation_chooses_no_shown_value_the_figure_names_none(table, tmp_path):
+def test_the_figure_names_no_choice_if_the_chosen_value_is_not_shown(table, tmp_path):
     table[table["value"] == "8"].to_csv(tmp_path / "sweep.csv", index=False)
     assert draw(tmp_path / "sweep.csv", SETTINGS).note == ""
 

@@ -29,7 +29,7 @@ def full_scores(paper_settings):
 
 
 @pytest.mark.parametrize(("number", "make", "cells"), [(2, table_2, 224), (3, table_3, 112), (5, table_5, 80)])
-def test_every_number_of_the_paper_finds_its_cell(reference, paper_settings, full_scores, number, make, cells):
+def test_every_number_of_the_paper_is_in_its_cell(reference, paper_settings, full_scores, number, make, cells):
     table = make(full_scores, paper_settings, read_paper(reference, number))
     found = table[table["paper"].notna()]
     of_paper = published(reference, number)
@@ -42,7 +42,7 @@ def test_every_number_of_the_paper_finds_its_cell(reference, paper_settings, ful
     assert (found["difference"] - (found["mean"] - found["paper"])).abs().max() < 1e-12
 
 
-def test_the_average_of_table_3_is_the_nmer_row_of_table_2_here_and_in_the_paper(
+def test_the_average_of_table_3_is_the_nmer_row_of_table_2_in_our_results_and_in_the_paper(
     reference, paper_settings, full_scores
 ):
     second = table_2(full_scores, paper_settings, read_paper(reference, 2))
@@ -52,11 +52,11 @@ def test_the_average_of_table_3_is_the_nmer_row_of_table_2_here_and_in_the_paper
     assert nmer["paper"].notna().all()
 
 
-def test_cells_of_table_2_and_5_are_those_of_plain_pandas(reference, small_settings, small_scores):
+def test_cells_of_table_2_and_5_equal_plain_pandas(reference, small_settings, small_scores):
     six = small_scores[small_scores["condition"].isin(["a", "v", "l", "av", "al", "vl"])]
     none = small_scores[(small_scores["condition"] == "none") & small_scores["regime"].isin(["all_noisy", "clean"])]
     for make, number, rows in ((table_2, 2, six), (table_5, 5, none)):
-        # Every repeat has as many folds and conditions as every other, so one plain mean is the nested mean.
+        # All repeats have equally many folds and conditions, so the plain mean equals the nested mean.
         expected = rows.groupby(["dataset", "system", "noise", "snr_db", "metric", "repeat"])["value"].mean()
         table = make(small_scores, small_settings, read_paper(reference, number))
         assert table["mean"].notna().any()
@@ -66,7 +66,7 @@ def test_cells_of_table_2_and_5_are_those_of_plain_pandas(reference, small_setti
             assert row.n == len(repeats) == 3
 
 
-def test_table_5_takes_the_models_trained_all_noisy(reference, small_settings, small_scores):
+def test_table_5_contains_the_models_trained_all_noisy(reference, small_settings, small_scores):
     table = table_5(small_scores, small_settings, read_paper(reference, 5))
     changed = small_scores.copy()
     changed.loc[changed["regime"] == "incomplete", "value"] = 0.5
@@ -82,12 +82,12 @@ def test_synthetic_data_show_the_papers_value_without_a_difference(reference, sm
     assert table.loc["mosi", ["paper", "difference"]].isna().all(axis=None)
 
 
-def test_a_system_of_ones_own_is_in_the_tables_without_a_paper_value(reference, small_settings, small_scores):
+def test_a_custom_system_is_in_the_tables_without_a_paper_value(reference, small_settings, small_scores):
     for make, number in ((table_2, 2), (table_5, 5)):
         table = make(small_scores, small_settings, read_paper(reference, number))
-        own = table[table["system"] == "my_system"]
-        assert own["mean"].notna().all()
-        assert own["paper"].isna().all()
+        custom = table[table["system"] == "my_system"]
+        assert custom["mean"].notna().all()
+        assert custom["paper"].isna().all()
         assert list(dict.fromkeys(table["system"])) == ["men", "nmer", "my_system"]
 
 
@@ -95,14 +95,14 @@ def test_a_cell_that_was_not_run_is_empty_and_never_zero(reference, small_settin
     not_run = (small_scores["system"] == "nmer") & (small_scores["snr_db"] == -40)
     table = table_2(small_scores[~not_run], small_settings, read_paper(reference, 2))
     missing = table[(table["system"] == "nmer") & (table["snr_db"] == -40)]
-    assert set(missing["dataset"]) == {"iemocap", "demo_iemocap"}, "without any number there is no row"
+    assert set(missing["dataset"]) == {"iemocap", "demo_iemocap"}, "a row without any number is left out"
     assert missing[["mean", "std", "n", "difference"]].isna().all(axis=None)
     assert not (table["mean"] == 0).any()
     row = next(line for line in missing.to_csv(index=False).splitlines() if line.startswith("iemocap"))
     assert ",,,," in row.replace("0.7085", "")
 
 
-def test_kinds_without_an_snr_have_a_cell_of_their_own(reference, small_settings):
+def test_kinds_without_an_snr_have_a_separate_cell(reference, small_settings):
     settings = replace(small_settings, snr_db={"gaussian": [-10], "zero": []})
     scores = make_scores(replace(settings, snr_db={"gaussian": [-10], "zero": [None]}))
     table = table_2(scores, settings, read_paper(reference, 2))
@@ -112,7 +112,7 @@ def test_kinds_without_an_snr_have_a_cell_of_their_own(reference, small_settings
     assert settings.levels("zero") == [None]
 
 
-def test_every_number_of_the_papers_table_4_finds_its_cell(reference, paper_settings):
+def test_every_number_of_the_papers_table_4_is_in_its_cell(reference, paper_settings):
     unimodal = UnimodalSettings(["iemocap"], [0, -10, -20, -30, -40], clean_reference=False)
     settings = replace(paper_settings, systems=["unimodal_a", "unimodal_v", "unimodal_l"], unimodal=unimodal)
     table = table_4(make_unimodal_scores(settings), settings, read_paper(reference, 4))
@@ -127,23 +127,23 @@ def test_every_number_of_the_papers_table_4_finds_its_cell(reference, paper_sett
 
 
 @pytest.mark.parametrize("regime", ["all_noisy", "clean"])
-def test_cells_of_table_4_are_those_of_plain_pandas_whatever_was_trained_on(reference, unimodal_settings, regime):
+def test_cells_of_table_4_equal_plain_pandas_in_every_regime(reference, unimodal_settings, regime):
     scores = make_unimodal_scores(unimodal_settings, regime)
     table = table_4(scores, unimodal_settings, read_paper(reference, 4))
     assert len(table) == 2 * 3 * 4 * 2, "datasets, modalities, levels with the clean one, metrics"
     for row in table.itertuples():
-        here = (scores["dataset"] == row.dataset) & (scores["system"] == row.system) & (scores["metric"] == row.metric)
+        selected = (
+            (scores["dataset"] == row.dataset) & (scores["system"] == row.system) & (scores["metric"] == row.metric)
+        )
         clean = pd.isna(row.snr_db)
-        here &= scores["snr_db"].isna() if clean else (scores["snr_db"] == row.snr_db).fillna(False)
-        repeats = scores[here].groupby("repeat")["value"].mean()
+        selected &= scores["snr_db"].isna() if clean else (scores["snr_db"] == row.snr_db).fillna(False)
+        repeats = scores[selected].groupby("repeat")["value"].mean()
         assert (row.mean, row.std) == (pytest.approx(repeats.mean()), pytest.approx(repeats.std(ddof=1)))
         assert row.n == len(repeats) == 3
         assert (row.noise, row.condition) == (("", "avl") if clean else ("gaussian", "none"))
 
 
-def test_the_clean_row_of_table_4_comes_first_and_has_no_value_of_the_paper(
-    reference, unimodal_settings, unimodal_scores
-):
+def test_the_clean_row_of_table_4_comes_first_and_has_no_paper_value(reference, unimodal_settings, unimodal_scores):
     table = table_4(unimodal_scores, unimodal_settings, read_paper(reference, 4))
     for _, rows in table.groupby(["dataset", "system", "metric"]):
         assert rows["condition"].tolist() == ["avl", "none", "none", "none"]
@@ -156,7 +156,7 @@ def test_the_clean_row_of_table_4_comes_first_and_has_no_value_of_the_paper(
     pd.testing.assert_frame_equal(without, table[table["condition"] == "none"].reset_index(drop=True))
 
 
-def test_the_clean_reference_tested_under_noise_is_not_taken_for_a_system_trained_noisy(
+def test_the_clean_reference_tested_under_noise_is_not_confused_with_a_system_trained_noisy(
     reference, unimodal_settings, unimodal_scores
 ):
     under_noise = unimodal_scores[unimodal_scores["regime"] == "all_noisy"].assign(regime="clean", value=0.5)
@@ -172,14 +172,16 @@ def test_a_cell_of_table_4_that_was_not_run_is_empty_and_never_zero(reference, u
     not_run |= unimodal_scores["dataset"] == "demo_iemocap"
     table = table_4(unimodal_scores[~not_run], unimodal_settings, read_paper(reference, 4))
     missing = table[table["mean"].isna()].set_index(["dataset", "system", "snr_db", "metric"])
-    assert len(missing) == 2 + 3 * 3 * 2, "one level of one dataset, and what the paper has of a dataset not run"
+    assert len(missing) == 2 + 3 * 3 * 2, (
+        "one level of one dataset, and the paper's values of a dataset that was not run"
+    )
     assert missing[["std", "n", "difference"]].isna().all(axis=None)
     assert missing.loc[("iemocap", "unimodal_v", 0, "WA"), "paper"] == 0.5723
     assert not (table["mean"] == 0).any()
-    assert "mosi" not in set(table["dataset"]), "neither run nor of_paper"
+    assert "mosi" not in set(table["dataset"]), "neither run nor in the paper"
 
 
-def test_a_single_modality_has_its_own_table_4(reference, unimodal_settings, unimodal_scores):
+def test_a_single_modality_has_a_table_4(reference, unimodal_settings, unimodal_scores):
     settings = replace(unimodal_settings, systems=["unimodal_v"])
     table = table_4(unimodal_scores, settings, read_paper(reference, 4))
     assert set(table["system"]) == {"unimodal_v"}
@@ -187,21 +189,21 @@ def test_a_single_modality_has_its_own_table_4(reference, unimodal_settings, uni
 
 
 @pytest.mark.parametrize("regime", ["all_noisy", "clean"])
-def test_unimodal_and_multimodal_systems_do_not_touch_each_others_tables(
+def test_unimodal_and_multimodal_systems_do_not_affect_each_others_tables(
     reference, small_settings, small_scores, unimodal_settings, mixed_settings, regime
 ):
     unimodal = make_unimodal_scores(unimodal_settings, regime, folds=3)
-    # A repeat less of one fold would be an error in a table that averages these rows.
+    # A table that averages these rows would fail, because one fold lacks a repeat.
     damaged = unimodal[(unimodal["fold"] != 3) | (unimodal["repeat"] != 1)]
     for number in (2, 3, 5):
         paper = read_paper(reference, number)
-        alone = SCORE_TABLES[number](small_scores, small_settings, paper)
+        separate = SCORE_TABLES[number](small_scores, small_settings, paper)
         together = SCORE_TABLES[number](pd.concat([damaged, small_scores]), mixed_settings, paper)
-        pd.testing.assert_frame_equal(alone, together)
+        pd.testing.assert_frame_equal(separate, together)
     paper = read_paper(reference, 4)
-    alone = table_4(unimodal, unimodal_settings, paper)
+    separate = table_4(unimodal, unimodal_settings, paper)
     together = table_4(pd.concat([unimodal, small_scores[small_scores["condition"] != "vl"]]), mixed_settings, paper)
-    pd.testing.assert_frame_equal(alone, together)
+    pd.testing.assert_frame_equal(separate, together)
 
 
 def test_without_systems_of_its_kind_a_table_has_no_cell(
@@ -245,14 +247,14 @@ def test_table_1_counts_what_the_paper_counts(reference, paper_settings):
     ]
     table = table_1(reports, paper_settings, read_paper(reference, 1)).set_index(["dataset", "quantity"])
     assert table["paper"].notna().sum() == 10
-    assert table.loc[("iemocap", "sad"), "value"] == 30, "all data where folds rotate"
+    assert table.loc[("iemocap", "sad"), "value"] == 30, "all data if folds rotate"
     assert table.loc[("mosei", "positive"), "value"] == 130, "the train and test splits if fixed"
     assert table.loc[("iemocap", "test size"), "value"] == 180, "each test utterance under six conditions"
     assert table.loc[("mosei", "test size"), "value"] == 30, "each test utterance under one"
     assert table.loc[("mosei", "train size"), "difference"] == 100 - 16265
 
 
-def test_table_1_names_the_report_it_misses(reference, paper_settings):
+def test_table_1_names_a_missing_report(reference, paper_settings):
     with pytest.raises(DataError, match=r"features/iemocap\.json"):
         table_1([], paper_settings, read_paper(reference, 1))
 

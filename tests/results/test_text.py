@@ -30,7 +30,7 @@ NOT_DRAWN += ["e\u0301", "zero\u200bwidth", "a" * 41]
 
 
 @pytest.mark.parametrize("name", LOOKALIKES)
-def test_a_name_that_looks_like_something_else_stays_text_in_tables(tmp_path, name):
+def test_a_name_that_looks_like_another_value_stays_text_in_tables(tmp_path, name):
     path = tmp_path / "x.csv"
     columns = {"dataset": [name, "d"], "noise": [name, ""], "label": name, "value": [1.5, None], "n": [3, 4]}
     pd.DataFrame(columns).to_csv(path, index=False)
@@ -44,7 +44,7 @@ def test_a_name_that_looks_like_something_else_stays_text_in_tables(tmp_path, na
     assert table["n"].tolist() == [3, 4]
 
 
-def test_columns_of_numbers_are_read_as_pandas_reads_them(tmp_path):
+def test_columns_of_numbers_are_read_as_by_pandas(tmp_path):
     path = tmp_path / "x.csv"
     random = np.random.default_rng(0)
     written = pd.DataFrame(
@@ -85,7 +85,7 @@ def printed(name: str) -> PrintedTable:
 
 
 def split(line: str) -> list[str]:
-    """The cells of a row as GitHub splits it: at pipes that no backslash escapes."""
+    """Return the cells of a row, split like GitHub at pipes without a backslash."""
     found, escaped = [""], False
     for character in line:
         if character == "|" and not escaped:
@@ -97,7 +97,7 @@ def split(line: str) -> list[str]:
 
 
 def rendered(text: str) -> str:
-    """What Markdown shows of a text without markup: every escaped character, itself. Raises if markup is left."""
+    """Return a text as Markdown renders it, with escapes resolved. Fails if unescaped markup remains."""
     bare = re.sub(r"\\[!-/:-@\[-`{-~]", "", text)
     assert not re.search(r"[*_`<>\[\]&~$|\\]", bare), text
     return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
@@ -131,7 +131,7 @@ def test_latex_names_the_engine_for_other_scripts():
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_names_that_the_font_has_are_drawn(name):
+def test_names_with_glyphs_in_the_font_are_drawn(name):
     font = ft2font.FT2Font(findfont("DejaVu Sans"))
     assert all(font.get_char_index(ord(character)) for character in name)
     assert drawn_labels([name, "x"]) == {name: name, "x": "x"}
@@ -144,7 +144,7 @@ def test_other_names_are_numbered_with_a_legend(name):
     assert f"#2 is {name}." in legend(["sad", name])
 
 
-def test_a_number_is_never_another_classs_name():
+def test_a_number_is_never_the_name_of_another_class():
     assert drawn_labels(["高兴", "#1", "x"]) == {"高兴": "##1", "#1": "#1", "x": "x"}
 
 
@@ -169,7 +169,7 @@ def shares(classes: list[str]) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("classes", [["高兴", "悲伤"], ["$a$", r"$\frac{1}$"], ["سعيد", "b" * 200], ["x_1^2", "50 %"]])
-@pytest.mark.filterwarnings("error")  # a glyph that is missing, a layout that fails
+@pytest.mark.filterwarnings("error")  # missing glyphs and failing layouts
 def test_figures_are_drawn_with_any_class_names(classes, tmp_path):
     for figure in (draw_recall(recalls(classes)), draw_confusion(shares(classes))):
         figure.savefig(tmp_path / "x.png", dpi=50)

@@ -1,4 +1,4 @@
-"""Results of several library versions cause a warning, those of one do not."""
+"""Results of several library versions cause a warning; those of one version do not."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def history(run, *versions: str) -> None:
     write_rows(run / "fold1" / "history.csv", rows)
 
 
-def test_one_version_is_not_warned_of(folder):
+def test_one_version_causes_no_warning(folder):
     assert version_warnings(histories_behind(SCORES, folder)) == []
 
 
@@ -45,13 +45,13 @@ def test_a_run_of_another_version_is_counted(folder, run):
     assert f"4 with {NEW}; 1 with {OLD}" in warning
 
 
-def test_a_training_that_an_upgrade_interrupted_counts_for_both(folder):
+def test_a_training_resumed_after_an_upgrade_counts_for_both_versions(folder):
     history(folder / "runs/mosi/men/clean", OLD, NEW)
     (warning,) = version_warnings(histories_behind(SCORES, folder))
     assert f"5 with {NEW}; 1 with {OLD}" in warning
 
 
-def test_runs_of_other_days_and_runs_that_noted_nothing_say_nothing(folder):
+def test_unrelated_runs_and_runs_without_versions_cause_no_warning(folder):
     history(folder / "runs/mosi/nmer/incomplete/gaussian_-40dB", OLD)
     write_rows(folder / "runs/mosi/men/clean/fold1/history.csv", [{"repeat": 1, "epoch": 1}])
     (folder / "runs/mosi/nmer/incomplete/zero/fold1/history.csv").unlink()

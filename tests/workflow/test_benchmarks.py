@@ -23,11 +23,11 @@ def run(name: str, *arguments: str) -> list[list[str]]:
 
 @pytest.mark.slow
 def test_the_gpu_benchmark_runs_on_a_cpu(tmp_path):
-    given = ("--device", "cpu", "--folder", tmp_path, "--steps", "1", "--rounds", "1", "--corpora", "mosei")
-    rows = run("gpu.py", *given, "--systems", "men", "unimodal_v", "--repeats", "1", "3", "--no-jobs", "--no-plain")
+    options = ("--device", "cpu", "--folder", tmp_path, "--steps", "1", "--rounds", "1", "--corpora", "mosei")
+    rows = run("gpu.py", *options, "--systems", "men", "unimodal_v", "--repeats", "1", "3", "--no-jobs", "--no-plain")
     assert [row[1:3] for row in rows] == [["men", "1"], ["men", "3"], ["unimodal_v", "1"], ["unimodal_v", "3"]]
-    for alone, three in (rows[:2], rows[2:]):
-        assert float(three[5]) == pytest.approx(float(three[3]) / float(alone[3]), rel=0.03)
+    for one, three in (rows[:2], rows[2:]):
+        assert float(three[5]) == pytest.approx(float(three[3]) / float(one[3]), rel=0.03)
         assert float(three[6]) > 0
 
 

@@ -520,9 +520,9 @@ def test_the_example_of_a_noise_kind_adds_its_levels_to_the_plan_and_its_file_on
     file, config = example
     plan = Plan(config)
     assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-20dB", "box_-10dB", "box_-20dB"]
-    own, other = (SimpleNamespace(dataset="demo_mosei", corruption=f"{kind}_-10dB") for kind in ("box", "gaussian"))
-    assert file in plan.corruption_settings(own)
-    assert plan.code("corrupt.py", own) != plan.code("corrupt.py", other)
+    box, other = (SimpleNamespace(dataset="demo_mosei", corruption=f"{kind}_-10dB") for kind in ("box", "gaussian"))
+    assert file in plan.corruption_settings(box)
+    assert plan.code("corrupt.py", box) != plan.code("corrupt.py", other)
     demo = Plan(base_config())
     assert plan.code("corrupt.py", other) == demo.code("corrupt.py", other)
 

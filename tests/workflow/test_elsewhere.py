@@ -49,9 +49,9 @@ def call(*command: object, cwd: Path) -> str:
     finished = subprocess.run(
         list(map(str, command)), cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=600
     )
-    said = finished.stdout + finished.stderr
-    assert finished.returncode == 0, said
-    return said
+    output = finished.stdout + finished.stderr
+    assert finished.returncode == 0, output
+    return output
 
 
 SNAKEMAKE = (sys.executable, "-m", "snakemake", "--cores", 2)
@@ -142,5 +142,5 @@ def test_every_way_gives_the_same_results_and_none_are_due_in_another(tmp_path):
 
 def test_status_reports_on_the_folder_it_is_called_in(tmp_path):
     write(tmp_path / "config" / "config.yaml")
-    said = call(sys.executable, REPOSITORY / "scripts" / "status.py", "--config", "experiment=small", cwd=tmp_path)
-    assert "Experiment small" in said
+    output = call(sys.executable, REPOSITORY / "scripts" / "status.py", "--config", "experiment=small", cwd=tmp_path)
+    assert "Experiment small" in output

@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_is_reported_and_a_rerun_with_another_rate_fin
     assert_reruns(workflow, undisturbed)
 
 
-def test_a_terminated_snakemake_ends_by_itself_and_leaves_no_lock(workflow, undisturbed):
+def test_a_terminated_snakemake_exits_and_leaves_no_lock(workflow, undisturbed):
     process = workflow.start()
     while not steps_of(process.pid):
         time.sleep(0.05)

@@ -169,12 +169,14 @@ def test_the_cells_of_a_partial_report_are_those_of_the_full_report_or_dashes(pa
     part, whole = page.parent / "tables", finished_workflow.folder / "results/tiny/tables"
     key = ["dataset", "system", "noise", "snr_db", "condition", "metric"]
     for number in (2, 3, 5):
-        here, full = (pd.read_csv(tables / f"table{number}.csv").set_index(key)["mean"] for tables in (part, whole))
-        gone = [place for place in full.index if place[:2] == ("tiny_mosei", "nmer")]
+        partial_means, full_means = (
+            pd.read_csv(tables / f"table{number}.csv").set_index(key)["mean"] for tables in (part, whole)
+        )
+        gone = [place for place in full_means.index if place[:2] == ("tiny_mosei", "nmer")]
         assert gone
-        assert here[gone].isna().all()
-        assert here.drop(gone).notna().any()
-        pd.testing.assert_series_equal(here.drop(gone), full.drop(gone))
+        assert partial_means[gone].isna().all()
+        assert partial_means.drop(gone).notna().any()
+        pd.testing.assert_series_equal(partial_means.drop(gone), full_means.drop(gone))
     assert (part / "table1.csv").read_text() == (whole / "table1.csv").read_text()
     assert "–" in page.read_text()
 
