@@ -54,7 +54,7 @@ def all_noisy(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_wa_and_ua_are_those_of_scikit_learn(classes):
+def test_wa_and_ua_equal_those_of_scikit_learn(classes):
     random = np.random.default_rng(classes)
     labels, predicted = random.integers(classes, size=200), random.integers(classes, size=200)
     verdict = judge(labels, predicted[None])

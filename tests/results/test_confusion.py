@@ -68,7 +68,7 @@ def made():
     return make_counts()
 
 
-def test_shares_are_those_of_scikit_learn_averaged_over_the_six_conditions(made):
+def test_shares_equal_those_of_scikit_learn_averaged_over_the_six_conditions(made):
     counts, expected = made
     shares = confusion_matrices(counts, SETTINGS, "mosei")
     places = list(dict.fromkeys(zip(shares["snr_db"], shares["system"], strict=True)))

@@ -254,7 +254,7 @@ def test_results_come_first(experiment, tmp_path, monkeypatch):
     ]
 
 
-def test_tables_without_a_cell_and_figures_that_are_a_sentence_are_left_out(experiment, tmp_path, unimodal_settings):
+def test_tables_without_cells_and_figures_with_only_a_sentence_are_left_out(experiment, tmp_path, unimodal_settings):
     folder, settings = experiment
     none = replace(settings, systems=["my_system"])
     run_step(

@@ -240,7 +240,7 @@ def make_report(dataset, classes, folds):
     }
 
 
-def test_table_1_counts_what_the_paper_counts(reference, paper_settings):
+def test_table_1_has_the_counts_of_the_paper(reference, paper_settings):
     reports = [
         make_report("iemocap", ["happy", "angry", "sad", "neutral"], folds=10),
         make_report("mosei", ["negative", "positive"], folds=1),

@@ -384,7 +384,7 @@ WIDE = """\
 COLLECTED = ALL_TABLES | SCORES | {"collect_calibration", "draw_calibration", "draw_figure3", "draw_training"}
 """Rules whose jobs read all runs."""
 
-TAKEN_AWAY_OR_EDITED = {
+REMOVED_OR_EDITED = {
     "nothing": ("config.yaml", "repeats: 1", "repeats: 1", set()),
     "a level taken away": ("config.yaml", WIDE, WIDE.replace("[-10, -20]", "[-10]"), COLLECTED),
     "a noise taken away": (
@@ -416,9 +416,9 @@ TAKEN_AWAY_OR_EDITED = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("edit", TAKEN_AWAY_OR_EDITED)
+@pytest.mark.parametrize("edit", REMOVED_OR_EDITED)
 def test_a_removal_or_an_edit_of_a_custom_noise_reruns_exactly_what_depends_on_it(wide_workflow, edit):
-    name, old, new, expected = TAKEN_AWAY_OR_EDITED[edit]
+    name, old, new, expected = REMOVED_OR_EDITED[edit]
     with wide_workflow.edited(name, old, new):
         due = wide_workflow.due()
     assert due_rules(due) == expected
