@@ -218,7 +218,7 @@ def test_a_page_opens_with_its_purpose(path):
     assert re.match(r"[A-Z*`]", opening)
 
 
-def test_the_counts_in_the_readme_are_correct():
+def test_the_status_table_of_the_readme_is_correct():
     status = {row[0]: [set(re.findall(r"`(\w+)`", cell)) for cell in row[1:]] for row in table_rows(README.read_text())}
     reported = {name for name in systems.shipped() if regimes(systems.declaration(name))} | set(REFERENCES)
     assert status["systems"][0] == reported
