@@ -117,7 +117,11 @@ def test_a_dry_run_writes_no_result(tmp_path, run):
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("run", [snakefile, module], ids=lambda function: function.__name__)
+@pytest.mark.parametrize(
+    "run",
+    [snakefile, pytest.param(module, marks=[pytest.mark.slow, pytest.mark.ci])],
+    ids=lambda function: function.__name__,
+)
 def test_a_training_writes_only_into_its_folder(tmp_path, run):
     before = set(REPOSITORY.glob("results/small*"))
     run(tmp_path, "--quiet", "rules", "--", HISTORY)

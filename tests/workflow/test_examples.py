@@ -225,6 +225,8 @@ def results(finished_example) -> Path:
     return finished_example.folder / "results" / "attention_fusion"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_example_is_trained_in_both_regimes_with_its_option(results):
     histories = sorted(results.glob("runs/tiny_mosei/attention_fusion/**/history.csv"))
     assert [path.relative_to(results / "runs/tiny_mosei/attention_fusion").parts[0] for path in histories] == [
@@ -234,6 +236,8 @@ def test_the_example_is_trained_in_both_regimes_with_its_option(results):
     assert all(pd.read_csv(path)["loss_classification"].notna().all() for path in histories)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("number", [2, 5])
 def test_the_example_is_in_a_table_and_its_printed_forms(results, number):
     table = pd.read_csv(results / "tables" / f"table{number}.csv").query("system == 'attention_fusion'")
@@ -245,6 +249,8 @@ def test_the_example_is_in_a_table_and_its_printed_forms(results, number):
         assert "attention_fusion" in printed, suffix
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_curve_of_the_example_has_the_numbers_of_the_table(results):
     curve = pd.read_csv(results / "figures" / "robustness.csv").query("system == 'attention_fusion'")
     table = pd.read_csv(results / "tables" / "table2.csv").query("system == 'attention_fusion'")
@@ -254,10 +260,14 @@ def test_the_curve_of_the_example_has_the_numbers_of_the_table(results):
     assert (results / "figures" / "robustness.png").stat().st_size > 0
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_example_is_in_both_tables_of_the_report(results):
     assert (results / "report.html").read_text().count('<th scope="row">attention_fusion</th>') >= 2
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "edit",
     [(FILE, "HIDDEN**0.5", "HIDDEN**0.4"), (OVERLAY, "modality_dropout: 0.3", "modality_dropout: 0.4")],
@@ -268,6 +278,8 @@ def test_an_edit_of_the_example_reruns_only_its_jobs(finished_example, edit):
         assert finished_example.due() == OWN_JOBS
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_comment_in_the_example_reruns_nothing(finished_example):
     with finished_example.edited(FILE, "# The encoders differ", "# Encoders may differ"):
         assert finished_example.due() == {}

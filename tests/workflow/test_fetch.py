@@ -92,6 +92,8 @@ def test_a_wrong_digest_stops_with_one_clear_line_and_leaves_no_file(fetch, serv
     assert [path for path in data.rglob("*") if path.is_file()] == []
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_failed_call_keeps_its_partial_file_for_the_next_one(fetch, server):
     server.content, server.headers = CONTENT, {"ETag": '"one"'}
     server.cuts, server.before = [CUT], lambda number: number == 1 and server.statuses.append(404)

@@ -62,7 +62,10 @@ def run(folder, experiment: str, *arguments: str) -> Workflow:
     return workflow
 
 
-@pytest.mark.parametrize("experiment", ["two", "mixed", "one"])
+@pytest.mark.parametrize(
+    "experiment",
+    ["mixed", *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.ci]) for name in ("two", "one"))],
+)
 def test_a_dry_run_plans_every_set_of_modalities(tmp_path, experiment):
     run(tmp_path, experiment, "--dry-run")
 

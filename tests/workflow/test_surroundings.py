@@ -71,7 +71,10 @@ def test_no_name_reaches_the_shell(hostile):
     assert_nothing_was_executed(hostile)
 
 
-@pytest.mark.parametrize("folder", [HOSTILE, "{dataset}", "{"])
+@pytest.mark.parametrize(
+    "folder",
+    [HOSTILE, *(pytest.param(name, marks=[pytest.mark.slow, pytest.mark.ci]) for name in ("{dataset}", "{"))],
+)
 def test_a_corpus_in_a_folder_with_a_hostile_name_is_read(hostile, folder):
     source = hostile.folder / "data" / folder / "cmu_mosi"
     generated = {"utterances": 80, "dims": {"a": 73, "v": 100, "l": 100}, "frames": 2}
@@ -120,6 +123,8 @@ def test_everything_in_a_shell_command_is_quoted():
                 assert field.endswith(":q") or field in ("threads", "resources.compute_threads", "resources.gpu"), field
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_settings_of_a_notebook_or_a_locale_do_not_reach_the_steps(tmp_path):
     workflow = Workflow(tmp_path / "nmer")
     command = workflow.command("features", "results/tiny/figures/calibration_tiny_mosei.png")
