@@ -259,14 +259,14 @@ class Study:
         if "generate" not in self.config["datasets"][cell.corpus]:
             return None
         corpus = self.out / "corpora" / cell.corpus
-        return self._step("generate_corpus.py", cell, "corpus_settings", _given(output=corpus), (corpus,))
+        return self._step("generate_corpus.py", cell, "corpus_settings", _arguments(output=corpus), (corpus,))
 
     def _features(self, cell: Cell) -> Step:
         corpus, w = self._corpus(cell), self._wildcards(cell)
         plan = self.plans[cell.corpus, cell.variant]
         source = corpus.outputs[0] if corpus else plan.source(w)
         features = self.out / "features" / f"{cell.corpus}.h5"
-        given = _given(source=source, output=features, report=features.with_suffix(".json"))
+        given = _arguments(source=source, output=features, report=features.with_suffix(".json"))
         after = (corpus,) if corpus else ()
         step = self._step("build_features.py", cell, "features_settings", given, (features,), after)
         return replace(step, code=f"{step.code} {plan.source_digest(w)}")
@@ -275,11 +275,11 @@ class Study:
         features = self._features(cell)
         noisy = self.out / "noisy" / cell.corpus / f"gaussian_{cell.snr_db}dB.h5"
         levels = noisy.with_name(f"{noisy.stem}_calibration.csv")
-        given = _given(features=features.outputs[0])
+        given = _arguments(features=features.outputs[0])
         calibration = self._step(
-            "calibrate.py", cell, "calibration_settings", (*given, *_given(output=levels)), (levels,), (features,)
+            "calibrate.py", cell, "calibration_settings", (*given, *_arguments(output=levels)), (levels,), (features,)
         )
-        given += _given(calibration=levels, output=noisy, measured=noisy.with_suffix(".csv"))
+        given += _arguments(calibration=levels, output=noisy, measured=noisy.with_suffix(".csv"))
         return self._step("corrupt.py", cell, "corruption_settings", given, (noisy,), (features, calibration))
 
     def _teacher(self, cell: Cell) -> Step:
@@ -291,7 +291,7 @@ class Study:
 
     def _training(self, cell: Cell) -> Step:
         noisy, teacher = self._noisy(cell), self._teacher(cell)
-        given = _given(noisy=noisy.outputs[0], teacher=teacher.outputs[0])
+        given = _arguments(noisy=noisy.outputs[0], teacher=teacher.outputs[0])
         folder = self.out / "runs" / cell.corpus / str(cell.snr_db) / cell.system / cell.variant
         return self._train(cell, self._wildcards(cell), folder, given, (noisy, teacher))
 
@@ -305,15 +305,15 @@ class Study:
     ) -> Step:
         features, code = self._features(cell), self.plans[cell.corpus, cell.variant].code("train.py", w)
         outputs = (folder / "model.safetensors", folder / "history.csv")
-        given = _given(features=features.outputs[0], model=outputs[0], history=outputs[1]) + given
-        given += _given(code=code, checkpoints=self.out / "checkpoints", gpus=int(self.gpu))
+        given = _arguments(features=features.outputs[0], model=outputs[0], history=outputs[1]) + given
+        given += _arguments(code=code, checkpoints=self.out / "checkpoints", gpus=int(self.gpu))
         return self._step("train.py", cell, "training_settings", given, outputs, (features, *after), w)
 
     def _evaluation(self, cell: Cell) -> Step:
         features, noisy, training = self._features(cell), self._noisy(cell), self._training(cell)
         scores = training.outputs[0].with_name("scores.csv")
-        given = _given(features=features.outputs[0], noisy=noisy.outputs[0], models=training.outputs[0], scores=scores)
-        given += _given(predictions=scores.with_name("predictions.csv.gz"), gpus=int(self.gpu))
+        given = _arguments(features=features.outputs[0], noisy=noisy.outputs[0], models=training.outputs[0], scores=scores)
+        given += _arguments(predictions=scores.with_name("predictions.csv.gz"), gpus=int(self.gpu))
         return self._step("evaluate.py", cell, "evaluation_settings", given, (scores,), (features, noisy, training))
 
     def _step(
@@ -379,7 +379,7 @@ def sources(step: Step | None) -> Iterator[Step]:
         yield step
 
 
-def _given(**arguments: object) -> tuple[str, ...]:
+def _arguments(**arguments: object) -> tuple[str, ...]:
     return tuple(text for name, value in arguments.items() for text in (f"--{name}", str(value)))
 
 
