@@ -312,7 +312,9 @@ class Study:
     def _evaluation(self, cell: Cell) -> Step:
         features, noisy, training = self._features(cell), self._noisy(cell), self._training(cell)
         scores = training.outputs[0].with_name("scores.csv")
-        given = _arguments(features=features.outputs[0], noisy=noisy.outputs[0], models=training.outputs[0], scores=scores)
+        given = _arguments(
+            features=features.outputs[0], noisy=noisy.outputs[0], models=training.outputs[0], scores=scores
+        )
         given += _arguments(predictions=scores.with_name("predictions.csv.gz"), gpus=int(self.gpu))
         return self._step("evaluate.py", cell, "evaluation_settings", given, (scores,), (features, noisy, training))
 
