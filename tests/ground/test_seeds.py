@@ -66,7 +66,7 @@ NAME = st.integers(-(10**20), 10**20) | st.text('a1,"[]\\ ü漢\u0301😀\n', ma
 
 
 @given(st.lists(st.tuples(NAME, NAME) | st.tuples(NAME) | st.tuples(NAME, NAME, NAME), unique_by=repr))
-def test_any_different_names_have_keys_of_their_own_and_generators_that_depend_on_nothing_else(several):
+def test_different_names_have_different_keys_and_generators_that_depend_on_nothing_else(several):
     keys = [seeds.derive_key(*names) for names in several]
     assert len(set(keys)) == len(keys)
     first = [seeds.generator(*names).integers(2**60) for names in several]
