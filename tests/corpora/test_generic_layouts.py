@@ -71,14 +71,14 @@ def test_stratified_folds_keep_class_shares_and_speakers_together(tmp_path, arra
 def test_without_speakers_stratified_folds_are_exactly_stratified_and_repeatable(tmp_path, arrays):
     del arrays.columns["speaker"]
     path = write_folder(tmp_path / "corpus", arrays)
-    given = settings("npy_folder", folds=5, options={"protocol": "stratified"})
-    with read_corpus(path, given) as corpus, read_corpus(path, given) as again:
+    stratified = settings("npy_folder", folds=5, options={"protocol": "stratified"})
+    with read_corpus(path, stratified) as corpus, read_corpus(path, stratified) as again:
         for number, fold in corpus.folds.items():
             np.testing.assert_array_equal(np.bincount(corpus.labels[fold["test"]]), [2, 2, 2])
             np.testing.assert_array_equal(fold["test"], again.folds[number]["test"])
         assert any("cannot be checked" in note for note in corpus.notes)
-    other = dataclasses.replace(given, dataset="another")
-    with read_corpus(path, other) as corpus, read_corpus(path, given) as first:
+    other = dataclasses.replace(stratified, dataset="another")
+    with read_corpus(path, other) as corpus, read_corpus(path, stratified) as first:
         assert any((corpus.folds[k]["test"] != first.folds[k]["test"]).any() for k in corpus.folds)
 
 
@@ -264,8 +264,8 @@ def test_names_that_look_the_same_give_a_warning(tmp_path, step, arrays, layout,
         if arrays.columns[column][index] == "calm" and index % 2:
             arrays.columns[column][index] = other
     warnings = step.build(WRITERS[layout](tmp_path / "corpus", arrays), layout, dims=DIMS)["warnings"]
-    (told,) = [warning for warning in warnings if warning.startswith(sort)]
-    assert told.split(" differ")[0].removeprefix(f"{sort} ").split(" and ") == [
+    (warning,) = [warning for warning in warnings if warning.startswith(sort)]
+    assert warning.split(" differ")[0].removeprefix(f"{sort} ").split(" and ") == [
         ascii(n) for n in sorted(["calm", other])
     ]
 
