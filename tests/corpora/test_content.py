@@ -115,15 +115,15 @@ def test_a_split_that_is_not_a_dictionary_is_named(mosei, tmp_path, step, split)
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("value", [*NO_ARRAYS, "gaps in text", "a scalar of its own type", "an object in a list"])
 def test_ignored_keys_are_not_validated(mosei, tmp_path, step, value, protocol):
-    further = {
+    more = {
         "gaps in text": np.array(["said", math.nan, None], dtype=object),
         "a scalar of its own type": np.zeros(1, [("x", "f4")])[0],
         "an object in a list": [np.array([{}], dtype=object)],
     }
     expected = step.build(save(tmp_path, mosei), "mosei_pickle")
     for split in mosei.values():
-        split["raw_text"] = (NO_ARRAYS | further)[value]
-    mosei["comment"] = (NO_ARRAYS | further)[value]
+        split["raw_text"] = (NO_ARRAYS | more)[value]
+    mosei["comment"] = (NO_ARRAYS | more)[value]
     path = tmp_path / "odd.pkl"
     path.write_bytes(pickle.dumps(mosei, protocol))
     found = step.build(path, "mosei_pickle")

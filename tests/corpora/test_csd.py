@@ -382,7 +382,7 @@ def test_features_are_read_once_per_video(whole, monkeypatch):
         corpus.features("a", 0)
 
 
-def test_notes_name_the_files_and_warnings_what_is_missing(whole):
+def test_notes_name_the_files_and_warnings_name_missing_ones(whole):
     with read(whole) as corpus:
         for name, file in FILES.items():
             assert f"{file} ({ROOTS[name]})" in corpus.notes[0]

@@ -135,7 +135,7 @@ def test_fetched_data_are_kept_after_failed_attempts_and_the_next_call_resumes(f
     assert left(target) == ["corpus.pkl"]
 
 
-def test_a_busy_server_is_asked_again_after_growing_waits(fetch, server, target, monkeypatch):
+def test_a_request_to_a_busy_server_is_repeated_after_growing_waits(fetch, server, target, monkeypatch):
     waits, messages = [], []
     monkeypatch.setattr(module, "time", SimpleNamespace(sleep=waits.append))
     server.statuses = [500, 503, 429]
@@ -161,7 +161,7 @@ def test_a_missing_server_ends_in_one_message_and_leaves_nothing(fetch, server, 
     assert left(target) == []
 
 
-def test_a_silent_server_is_asked_again(fetch, server, target):
+def test_a_request_to_a_silent_server_is_repeated(fetch, server, target):
     def stall_once(number):
         server.stall = 0.0 if number else 1.0
 

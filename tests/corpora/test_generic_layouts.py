@@ -140,8 +140,8 @@ def test_more_folds_than_configured_give_a_warning(tmp_path, step, arrays):
 
 def test_fewer_folds_than_configured_are_refused(tmp_path, step, arrays):
     path = write_folder(tmp_path / "corpus", arrays)
-    said = step.refuse(path, "npy_folder", folds=7, options={"protocol": "leave_one_group_out"})
-    assert "datasets.tiny.folds: the number is 7, but the corpus has 6" in said
+    message = step.refuse(path, "npy_folder", folds=7, options={"protocol": "leave_one_group_out"})
+    assert "datasets.tiny.folds: the number is 7, but the corpus has 6" in message
 
 
 def test_files_without_an_utterance_give_a_warning(tmp_path, step, arrays):
@@ -171,12 +171,12 @@ TABLES = {
 
 @pytest.mark.parametrize("name", list(TABLES))
 def test_invalid_tables_are_named(tmp_path, step, arrays, name):
-    text, said = TABLES[name]
+    text, expected = TABLES[name]
     path = write_folder(tmp_path / "corpus", arrays)
     (path / "utterances.csv").write_text(text)
     message = step.refuse(path, "npy_folder")
     assert "utterances.csv" in message
-    assert said in message
+    assert expected in message
 
 
 def test_protocols_name_a_missing_speaker_column_or_number(tmp_path, step, arrays):
@@ -212,14 +212,14 @@ def replace(file: h5py.File, name: str, value: object) -> None:
 
 @pytest.mark.parametrize("name", list(BAD_HDF5))
 def test_invalid_ragged_files_are_named(tmp_path, step, arrays, name):
-    change, said = BAD_HDF5[name]
+    change, expected = BAD_HDF5[name]
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     path = write_hdf5(tmp_path / "corpus.h5", arrays)
     with h5py.File(path, "r+") as file:
         change(file)
     message = step.refuse(path, "ragged_hdf5")
     assert "corpus.h5" in message
-    assert said in message
+    assert expected in message
 
 
 @pytest.mark.parametrize("index", [[30], [-1], [0.5], [[0]]])

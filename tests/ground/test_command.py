@@ -20,7 +20,7 @@ def test_settings_other_than_a_json_object_are_refused(text):
         command.settings(text)
 
 
-def test_a_users_error_ends_in_one_line_and_status_1(capsys):
+def test_a_user_error_ends_in_one_line_and_status_1(capsys):
     def step():
         raise DataError("x.h5: cannot be read.")
 

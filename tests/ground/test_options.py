@@ -52,17 +52,17 @@ def test_an_annotated_attribute_is_an_option_with_the_limits_of_its_annotation(d
 @pytest.mark.parametrize(
     "line", ["x = 3", "x: int", "x: ClassVar[int] = 3", "x: tuple[str, ...] = ('a',)", "x: dict[str, int] = {}"]
 )
-def test_other_attributes_are_no_options(declared, line):
+def test_other_attributes_are_not_options(declared, line):
     assert declared(own(line)) == {}
 
 
-def test_an_annotation_may_be_a_name_that_the_file_defines(declared):
+def test_an_annotation_can_be_a_name_that_the_file_defines(declared):
     assert declared("Rate = Annotated[float, Bounds(0, 1)]\n" + own("x: Rate = 0.5")) == {
         "x": Option(0.5, Bounds(0, 1))
     }
 
 
-def test_a_class_has_the_options_of_its_bases_and_may_change_or_fix_them(declared):
+def test_a_class_inherits_the_options_of_its_bases_and_can_change_or_fix_them(declared):
     text = "class Base:\n    a: int = 1\n    b: Literal[1, 2] = 1\n    c: int = 3\n\n"
     text += own("b: Literal[1, 2, 3] = 3", "c = 4", "d: int = 5").replace("Mine:", "Mine(Base):")
     assert declared(text) == {"a": Option(1), "b": Option(3, choices=(1, 2, 3)), "d": Option(5)}
@@ -83,7 +83,7 @@ def test_a_base_class_and_its_annotations_are_followed_into_the_package(declared
         own().replace("Mine:", "InvariantSystem(InvariantSystem): ..."),
     ],
 )
-def test_a_base_class_may_be_named_in_any_way(declared, text):
+def test_a_base_class_can_be_named_in_any_way(declared, text):
     assert "invariant_features" in declared(text)
 
 

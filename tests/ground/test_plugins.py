@@ -83,8 +83,8 @@ def test_reading_the_built_in_declarations_does_not_import_torch():
 
 def test_modules_without_plug_ins_are_not_listed():
     files = {path.stem for path in (Path(nmer.__file__).with_name("systems")).glob("*.py")}
-    holding = {systems.path(name).stem for name in systems.shipped()}
-    assert files - holding == {"__init__", "interface", "registry", "building"}
+    with_plugins = {systems.path(name).stem for name in systems.shipped()}
+    assert files - with_plugins == {"__init__", "interface", "registry", "building"}
 
 
 def test_the_message_on_a_misspelt_name_suggests_the_nearest():

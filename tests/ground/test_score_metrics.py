@@ -125,6 +125,6 @@ def test_metrics_of_another_target_are_refused_with_the_valid_ones():
         check_metrics(["Acc7"], "score", "experiments.x.metrics")
 
 
-def test_lower_is_better_for_errors_alone_and_an_undefined_value_is_the_worst():
+def test_lower_is_better_only_for_errors_and_an_undefined_value_is_the_worst():
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == ["MAE", "SIMS-MAE"]
     assert METRICS["MAE"].goodness(0.5) > METRICS["MAE"].goodness(0.6) > METRICS["MAE"].goodness(np.nan)

@@ -27,7 +27,7 @@ def test_a_key_is_half_of_the_sha256_of_the_names_as_json():
     assert seeds.derive_key(*NAMES) == KEY
 
 
-def test_a_seed_is_the_upper_63_bits_of_the_key_so_that_torch_takes_it():
+def test_a_seed_is_the_upper_63_bits_of_the_key_as_torch_requires():
     assert seeds.derive_seed(*NAMES) == SEED == KEY // 2**65
     assert all(0 <= seeds.derive_seed("weights", number) < 2**63 for number in range(500))
     assert max(seeds.derive_seed("weights", number) for number in range(500)) >= 2**62

@@ -87,7 +87,7 @@ def test_every_condition_validates_each_utterance_six_times():
 
 @pytest.mark.parametrize("evaluation", ["every_condition", "one_condition"])
 @pytest.mark.parametrize(("regime", "condition"), [("clean", "avl"), ("all_noisy", "none")])
-def test_the_other_regimes_are_validated_on_all_utterances_under_their_own_condition(regime, condition, evaluation):
+def test_the_other_regimes_are_validated_on_all_utterances_under_their_condition(regime, condition, evaluation):
     items = conditions.validation_items(regime, evaluation, "iemocap", UTTERANCES[:9])
     assert by_utterance(items, UTTERANCES[:9]) == {name: [condition] for name in UTTERANCES[:9]}
 

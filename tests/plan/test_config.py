@@ -21,7 +21,7 @@ def config() -> dict:
 
 
 @pytest.mark.parametrize("experiment", ["demo", "tiny"])
-def test_the_shipped_experiments_on_synthetic_corpora_are_valid(config, experiment):
+def test_the_default_experiments_on_synthetic_corpora_are_valid(config, experiment):
     check_config(config | {"experiment": experiment})
 
 

@@ -102,7 +102,7 @@ def test_every_score_of_the_papers_grid_uses_models_of_the_grid(make_plan, paper
     assert sorted(men) == sorted(f"{kind}_{level}dB" for kind in ("gaussian", "impulse") for level in FOUR_LEVELS)
 
 
-def test_every_training_has_its_own_model_path(make_plan):
+def test_every_training_has_a_separate_model_path(make_plan):
     plan = make_plan("demo")
     models = [
         plan.model(job.dataset, job.system, job.regime, job.fold, job.corruption and job.corruption.name)

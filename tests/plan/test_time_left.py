@@ -89,7 +89,7 @@ def test_a_duration_is_printed_in_two_units(seconds, text):
 
 def test_trainings_in_progress_give_the_time_left_of_themselves_and_similar_jobs(jobs, tmp_path):
     folder = tmp_path / "checkpoints" / "key"
-    begun, alike = jobs.make("train", "mosi", "nmer", done=False), jobs.make("train", "mosi", "nmer", done=False)
+    begun, similar = jobs.make("train", "mosi", "nmer", done=False), jobs.make("train", "mosi", "nmer", done=False)
     announce(folder, begun.output, epochs=10, repeats=2)
     (live,) = running(tmp_path / "checkpoints")
     assert (live.rows, live.seconds_left, live.total_seconds) == (0, None, None)
@@ -99,7 +99,7 @@ def test_trainings_in_progress_give_the_time_left_of_themselves_and_similar_jobs
     os.utime(folder / LIVE_HISTORY, (1020, 1020))
     (live,) = running(tmp_path / "checkpoints")
     assert (live.rows, live.reached) == (5, {1: (5, 0.5)})
-    expected = expected_seconds([begun, alike], [live])
-    assert expected == {begun: pytest.approx(4 * 15), alike: pytest.approx(4 * 20)}
+    expected = expected_seconds([begun, similar], [live])
+    assert expected == {begun: pytest.approx(4 * 15), similar: pytest.approx(4 * 20)}
     begun.output.touch()
     assert running(tmp_path / "checkpoints") == []

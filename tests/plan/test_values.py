@@ -53,12 +53,12 @@ def test_integers_can_be_written_with_a_decimal_point(config, tiny):
     ],
 )
 def test_numbers_inside_a_mapping_of_the_command_line_are_numbers(config, entry, section, expected):
-    def holds(found: dict, wanted: dict) -> bool:
-        return all(holds(found[k], v) if isinstance(v, dict) else found[k] == v for k, v in wanted.items())
+    def contains(found: dict, wanted: dict) -> bool:
+        return all(contains(found[k], v) if isinstance(v, dict) else found[k] == v for k, v in wanted.items())
 
     overrides = read_config([], [entry])
     plan = Plan(read_config([REPOSITORY / "config.yaml"], ["experiment=tiny", entry]), overrides)
-    assert holds(plan.config[section], expected)
+    assert contains(plan.config[section], expected)
 
 
 def test_text_of_a_file_that_looks_like_a_number_is_still_refused(config):

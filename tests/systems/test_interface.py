@@ -309,7 +309,7 @@ WITH_INVARIANT_FEATURES = ("if_mmin", "nmer", "nmer stacked", "nmer_no_vae", "nm
 
 @pytest.mark.parametrize("form", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("name", WITH_INVARIANT_FEATURES)
-def test_a_system_and_its_teacher_bound_invariant_features_alike(name, form):
+def test_a_system_and_its_teacher_bound_invariant_features_in_the_same_way(name, form):
     raw, bounded = small_system(name).eval(), small_system(name, invariant_features=form).eval()
     teacher = small_system(TEACHERS[name], invariant_features=form).eval()
     bounded.load_state_dict(raw.state_dict())

@@ -40,7 +40,7 @@ FOLDS = {
 }
 SMALL_NMER = {"layers": 1, "heads": 2, "feed_forward": 16}
 NO_DROPOUT = {"dropout": 0.0}
-"""Systems with masks over frames: masks depend on padding, and stacked repeats are padded further."""
+"""Systems with masks over frames: masks depend on padding, and stacked repeats have more padding."""
 
 SMALL = {"nmer": SMALL_NMER, "experts": {"depth": 1}}
 CPU = torch.device("cpu")

@@ -374,7 +374,7 @@ def captures(monkeypatch):
     return FakeCaptures(monkeypatch)
 
 
-def alike(found, expected) -> bool:
+def equal_results(found, expected) -> bool:
     return all(
         equal(found[repeat][0], weights) and found[repeat][1] == rows for repeat, (weights, rows) in expected.items()
     )
@@ -388,7 +388,7 @@ def test_replayed_steps_and_validation_equal_normal_ones(data, captures, name):
     plain = train_stacked(build, data, run_settings(name, regime, **settings, graphs="never"), REPEATS, own)
     assert captures.captured == captures.replays == 0
     found = train_stacked(build, data, run_settings(name, regime, **settings), REPEATS, own)
-    assert alike(found, plain)
+    assert equal_results(found, plain)
     # Four epochs of three steps and a validation; some are first calls.
     assert 2 <= captures.captured <= captures.replays < 16
 
@@ -397,7 +397,7 @@ def test_a_step_that_cannot_be_captured_runs_normally_with_the_same_draws(data, 
     settings = {"epochs": 3, "repeats": 2}
     plain = train_stacked(builder(), data, run_settings(**settings, graphs="never"), REPEATS, {})
     captures.fail_with = RuntimeError("operation not permitted when stream is capturing")
-    assert alike(train_stacked(builder(), data, run_settings(**settings), REPEATS, {}), plain)
+    assert equal_results(train_stacked(builder(), data, run_settings(**settings), REPEATS, {}), plain)
     assert captures.captured == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("epoch")]
     assert line.startswith("warning: men: runs without CUDA graphs, because operation not permitted")
@@ -418,7 +418,7 @@ def test_resumed_repeats_capture_again_and_give_the_same_bits(data, captures, tm
     monkeypatch.setattr(Stacked, "train_epoch", cut)
     with pytest.raises(InterruptionError):
         train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt")
-    assert alike(train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt"), whole)
+    assert equal_results(train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt"), whole)
 
 
 def test_a_system_that_counts_its_batches_is_not_captured(data, captures, capsys):
