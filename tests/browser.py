@@ -25,7 +25,7 @@ class Visit:
 
     def faults(self) -> list[str]:
         """Return faults other than accessibility: errors, requests, broken images, a body wider than the window."""
-        faults = [f"asks for {address}" for address in self.requests] + self.complaints
+        faults = [f"requests {address}" for address in self.requests] + self.complaints
         lost = "image => !(image.complete && image.naturalWidth > 0)"
         faults += [
             f"image not shown: {alternative}"
@@ -56,12 +56,12 @@ def visit(browser, path: Path, width: int = WIDTHS[-1], scheme: str = SCHEMES[0]
         if request.url.split(":")[0] not in ("file", "data", "blob"):
             visit.requests.append(request.url)
 
-    def said(message) -> None:
+    def logged(message) -> None:
         if message.type == "error":
             visit.complaints.append(f"console: {message.text}")
 
     page.on("request", requested)
-    page.on("console", said)
+    page.on("console", logged)
     page.on("pageerror", lambda error: visit.complaints.append(f"script: {error}"))
     page.goto(path.resolve().as_uri(), wait_until="load")
     yield visit

@@ -22,11 +22,11 @@ class FileServer:
         self.cuts: list[int] = []
         self.statuses: list[int] = []
         self.before: Callable[[int], object] = lambda number: None
-        self.knows_ranges = self.heeds_conditions = True
+        self.supports_ranges = self.honours_conditions = True
         self.shift = 0  # offset in bytes from the requested start
-        self.stated_length: int | None = None
+        self.declared_length: int | None = None
         self.stall = 0.0  # seconds before a response
-        self.asked: list[dict[str, str | None]] = []
+        self.requests: list[dict[str, str | None]] = []
         self.sent = 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
@@ -40,15 +40,15 @@ class FileServer:
     @property
     def ranges(self) -> list[str | None]:
         """Return the Range header of every request."""
-        return [request["range"] for request in self.asked]
+        return [request["range"] for request in self.requests]
 
 
 def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            server.before(len(server.asked))
+            server.before(len(server.requests))
             names = {"range": "Range", "condition": "If-Range", "encoding": "Accept-Encoding"}
-            server.asked.append({"path": self.path} | {key: self.headers.get(n) for key, n in names.items()})
+            server.requests.append({"path": self.path} | {key: self.headers.get(n) for key, n in names.items()})
             time.sleep(server.stall)
             if server.statuses:
                 self.send_error(server.statuses.pop(0))
@@ -61,7 +61,7 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
             whole, wanted = server.content, re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             condition = self.headers.get("If-Range")
             marks = (None, server.headers.get("ETag"), server.headers.get("Last-Modified"))
-            if not wanted or not server.knows_ranges or (server.heeds_conditions and condition not in marks):
+            if not wanted or not server.supports_ranges or (server.honours_conditions and condition not in marks):
                 return self.answer(200, {}, whole)
             start = int(wanted[1]) + server.shift
             if start >= len(whole):
@@ -71,7 +71,7 @@ def _handler(server: FileServer) -> type[BaseHTTPRequestHandler]:
 
         def answer(self, status: int, headers: dict[str, str], body: bytes = b"") -> None:
             self.send_response(status)
-            length = len(body) if server.stated_length is None else server.stated_length
+            length = len(body) if server.declared_length is None else server.declared_length
             stated = {"Content-Length": str(length)} | headers | server.headers
             for name, value in stated.items():
                 if value:

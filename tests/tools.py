@@ -39,5 +39,5 @@ def playwright():
 
 
 def _missing(name: str) -> None:
-    say = pytest.fail if REQUIRED else pytest.skip
-    say(f"needs {name}: make tools")
+    report = pytest.fail if REQUIRED else pytest.skip
+    report(f"needs {name}: make tools")

@@ -18,15 +18,15 @@ from nmer.cli import workflow
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def nmer_command(*given: object) -> None:
-    with mock.patch.object(sys, "argv", ["nmer", *map(str, given)]):
+def nmer_command(*arguments: object) -> None:
+    with mock.patch.object(sys, "argv", ["nmer", *map(str, arguments)]):
         cli.main()
 
 
-def failure(capsys, *given: object, status: int = 1) -> str:
-    """What the command says where it fails."""
+def failure(capsys, *arguments: object, status: int = 1) -> str:
+    """Run a command that must fail and return its error output."""
     with pytest.raises(SystemExit) as ended:
-        nmer_command(*given)
+        nmer_command(*arguments)
     assert ended.value.code == status
     return capsys.readouterr().err
 
@@ -45,7 +45,7 @@ def test_the_version_is_that_of_the_package(capsys):
     assert capsys.readouterr().out == f"nmer {nmer.__version__}\n"
 
 
-def test_an_unknown_subcommand_and_none_are_wrong_usage(capsys):
+def test_an_unknown_or_missing_subcommand_is_a_usage_error(capsys):
     assert "invalid choice: 'prdict'" in failure(capsys, "prdict", status=2)
     assert "required: SUBCOMMAND" in failure(capsys, status=2)
 
@@ -53,29 +53,29 @@ def test_an_unknown_subcommand_and_none_are_wrong_usage(capsys):
 # The workflow
 
 
-def called(*given: object, gpus: str = "") -> list[str]:
-    """The command line that a sub-command runs."""
+def called(*arguments: object, gpus: str = "") -> list[str]:
+    """Return the command line that a sub-command runs."""
     finished = mock.Mock(returncode=7, stdout=gpus)
     with (
         mock.patch.object(workflow.subprocess, "run", return_value=finished) as run,
         pytest.raises(SystemExit) as ended,
     ):
-        nmer_command(*given)
+        nmer_command(*arguments)
     assert ended.value.code == 7
     return run.call_args.args[0]
 
 
-def test_run_calls_snakemake_with_every_core_and_gpu_that_is_found(monkeypatch):
+def test_run_calls_snakemake_with_every_core_and_gpu(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     command = called("run", gpus="GPU 0: x\nGPU 1: y\n")
     assert command[1:6] == ["-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores"]
     assert command[7:] == ["--resources", "gpu=2", "--config", "experiment=demo"]
 
 
-def test_run_hands_data_configuration_profile_and_further_options_on(monkeypatch, tmp_path):
+def test_run_passes_data_configuration_profile_and_additional_options_to_snakemake(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    given = ("run", "paper", "--data", "corpora", "--cores", 4, "--gpus", 1, "--configfile", "own.yaml")
-    command = called(*given, "--workflow", REPOSITORY, "--profile", "p", "--", "--dry-run", "--quiet", "rules")
+    arguments = ("run", "paper", "--data", "corpora", "--cores", 4, "--gpus", 1, "--configfile", "own.yaml")
+    command = called(*arguments, "--workflow", REPOSITORY, "--profile", "p", "--", "--dry-run", "--quiet", "rules")
     assert command[5:] == [
         *("--cores", "4", "--resources", "gpu=1", "--profile", "p"),
         *("--config", "experiment=paper", f"data={tmp_path / 'corpora'}"),
@@ -90,16 +90,16 @@ def test_status_and_report_call_their_steps_from_anywhere(monkeypatch, tmp_path,
 
 
 def test_a_folder_without_the_workflow_is_refused(capsys, tmp_path):
-    said = failure(capsys, "run", "--workflow", tmp_path)
-    assert said == (
+    error = failure(capsys, "run", "--workflow", tmp_path)
+    assert error == (
         f"error: {tmp_path}: has no Snakefile of NMER. Call this in a clone of the repository, or pass one: "
         "--workflow FOLDER.\n"
     )
 
 
-@pytest.mark.parametrize("given", [("--cores", 0), ("--cores", -2), ("--gpus", -1)])
-def test_impossible_numbers_are_refused(capsys, given):
-    assert failure(capsys, "run", *given) == "error: --cores must be at least 1, --gpus at least 0.\n"
+@pytest.mark.parametrize("arguments", [("--cores", 0), ("--cores", -2), ("--gpus", -1)])
+def test_impossible_numbers_are_refused(capsys, arguments):
+    assert failure(capsys, "run", *arguments) == "error: --cores must be at least 1, --gpus at least 0.\n"
 
 
 def test_without_a_driver_no_gpu_is_used():
@@ -117,8 +117,8 @@ def test_an_output_that_is_an_input_or_a_folder_is_refused_before_anything_is_co
     (tmp_path / "link.npy").symlink_to(clean)
     noise = ("noise", "--input", clean, "--modality", "a", "--snr-db", -10, "--output")
     for output in (clean, tmp_path / "link.npy"):
-        said = f"error: --output: {output} is read by this command and would be overwritten. Name another file.\n"
-        assert failure(capsys, *noise, output) == said
+        expected = f"error: --output: {output} is read by this command and would be overwritten. Name another file.\n"
+        assert failure(capsys, *noise, output) == expected
     assert clean.read_bytes() == before
     folder = f"{tmp_path} is a folder. Name a file.\n"
     assert failure(capsys, *noise, tmp_path) == f"error: --output: {folder}"
@@ -128,29 +128,29 @@ def test_an_output_that_is_an_input_or_a_folder_is_refused_before_anything_is_co
     assert failure(capsys, "compare", "a", "b", "--csv", tmp_path) == f"error: --csv: {folder}"
 
 
-def test_noise_is_the_librarys(tmp_path, capsys):
+def test_noise_equals_that_of_the_library(tmp_path, capsys):
     clean = np.random.default_rng(0).standard_normal((40, 6))
     np.save(tmp_path / "clean.npy", clean)
-    given = ("noise", "--input", tmp_path / "clean.npy", "--modality", "a", "--snr-db", -10)
-    nmer_command(*given, "--output", tmp_path / "noisy.npy")
+    arguments = ("noise", "--input", tmp_path / "clean.npy", "--modality", "a", "--snr-db", -10)
+    nmer_command(*arguments, "--output", tmp_path / "noisy.npy")
     expected = nmer.corrupt_features({"0": clean}, "gaussian", -10, dataset="own", modality="a").utterances["0"]
     np.testing.assert_array_equal(np.load(tmp_path / "noisy.npy"), expected)
     assert "attained_db" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "expected"),
     [
         (("--input", "absent.npy"), "absent.npy: no such file"),
         (("--input", "text.npy"), "text.npy: cannot be read"),
         (("--input", "text.npy", "--noise", "gausian"), "Did you mean 'gaussian'?"),
     ],
 )
-def test_wrong_input_of_noise_is_refused_in_one_line(tmp_path, capsys, monkeypatch, given, said):
+def test_wrong_input_of_noise_is_refused_in_one_line(tmp_path, capsys, monkeypatch, arguments, expected):
     monkeypatch.chdir(tmp_path)
     Path("text.npy").write_text("text")
-    error = failure(capsys, "noise", *given, "--modality", "a", "--snr-db", -10, "--output", "noisy.npy")
-    assert said in error
+    error = failure(capsys, "noise", *arguments, "--modality", "a", "--snr-db", -10, "--output", "noisy.npy")
+    assert expected in error
     assert error.count("\n") == 1
     assert not Path("noisy.npy").exists()
 
@@ -175,17 +175,17 @@ def write_corpus(folder: Path, labels: str = "ab") -> Path:
 
 def test_a_whole_corpus_is_described(tmp_path, capsys):
     nmer_command("check-corpus", write_corpus(tmp_path), "--layout", "npy_folder")
-    said = capsys.readouterr().out
-    assert "30 utterances" in said
-    assert "train" in said
+    output = capsys.readouterr().out
+    assert "30 utterances" in output
+    assert "train" in output
 
 
 def test_a_corpus_that_cannot_be_trained_on_is_refused_in_one_line(tmp_path, capsys):
     folder = write_corpus(tmp_path)
     (folder / "v" / "u3.npy").unlink()
-    said = failure(capsys, "check-corpus", folder, "--layout", "npy_folder")
-    assert "u3.npy" in said
-    assert said.count("\n") == 1
+    error = failure(capsys, "check-corpus", folder, "--layout", "npy_folder")
+    assert "u3.npy" in error
+    assert error.count("\n") == 1
     assert "Did you mean 'npy_folder'?" in failure(capsys, "check-corpus", folder, "--layout", "npy_folders")
     assert "absent" in failure(capsys, "check-corpus", tmp_path / "absent", "--layout", "npy_folder")
     settings = json.dumps({"fold": 3})
@@ -272,21 +272,21 @@ def write_system(folder: Path, **parts: str) -> Path:
     return folder / "own.py"
 
 
-def test_nothing_is_wrong_with_a_good_system(tmp_path, capsys):
+def test_a_valid_system_has_no_faults(tmp_path, capsys):
     nmer_command("check-system", "own", "--file", write_system(tmp_path), "--options", '{"width": 5}')
     assert capsys.readouterr().out == "own: nothing is wrong.\n"
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_each_fault_of_a_system_is_one_sentence(tmp_path, capsys, name):
-    parts, said, status = BROKEN[name]
-    given = ("check-system", "own", "--file", write_system(tmp_path, **parts))
+def test_each_fault_of_a_system_is_reported_in_one_line(tmp_path, capsys, name):
+    parts, expected, status = BROKEN[name]
+    arguments = ("check-system", "own", "--file", write_system(tmp_path, **parts))
     if status:
-        found = failure(capsys, *given)
+        found = failure(capsys, *arguments)
     else:
-        nmer_command(*given)
+        nmer_command(*arguments)
         found = capsys.readouterr().err
-    lines = [line for line in found.splitlines() if said in line]
+    lines = [line for line in found.splitlines() if expected in line]
     assert lines, found
     assert all(line.startswith("error: " if status else "warning: ") for line in lines)
 
@@ -294,12 +294,12 @@ def test_each_fault_of_a_system_is_one_sentence(tmp_path, capsys, name):
 def test_an_option_that_no_configuration_can_set_is_refused(tmp_path, capsys):
     file = write_system(tmp_path)
     file.write_text(file.read_text().replace("width: int = 8", 'width: int = 8\n    title: str = ""'))
-    said = f"error: {file}: 'own' has an option 'title', a name that the configuration reserves"
-    assert failure(capsys, "check-system", "own", "--file", file).startswith(said)
+    expected = f"error: {file}: 'own' has an option 'title', a name that the configuration reserves"
+    assert failure(capsys, "check-system", "own", "--file", file).startswith(expected)
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "expected"),
     [
         (("nmr",), "Did you mean 'nmer'?"),
         (("own", "--file", "absent.py"), "No such file: absent.py"),
@@ -312,7 +312,7 @@ def test_an_option_that_no_configuration_can_set_is_refused(tmp_path, capsys):
         (("men", "--dims", '{"a": 0, "v": 1, "l": 1}'), "--dims"),
     ],
 )
-def test_a_wrong_call_of_check_system_is_one_line(capsys, given, said):
-    error = failure(capsys, "check-system", *given)
-    assert said in error
+def test_a_wrong_call_of_check_system_ends_in_one_line(capsys, arguments, expected):
+    error = failure(capsys, "check-system", *arguments)
+    assert expected in error
     assert error.count("\n") == 1

@@ -53,8 +53,8 @@ class Step:
 
     def build(self, source: Path, layout: str, **settings: object) -> dict:
         """Run and return the report."""
-        given = json.dumps({"dataset": "tiny", "layout": layout, "synthetic": True, **settings})
-        arguments = ["--settings", given, "--source", source, "--output", self.output, "--report", self.report_file]
+        encoded = json.dumps({"dataset": "tiny", "layout": layout, "synthetic": True, **settings})
+        arguments = ["--settings", encoded, "--source", source, "--output", self.output, "--report", self.report_file]
         self._monkeypatch.setattr(sys, "argv", ["build_features.py", *map(str, arguments)])
         command.run(build_features.main)
         return json.loads(self.report_file.read_text())
@@ -63,13 +63,13 @@ class Step:
         """Run; expect one message, exit status 1 and no output files; return the message."""
         with pytest.raises(SystemExit) as ending:
             self.build(source, layout, **settings)
-        said = self._capsys.readouterr()
+        captured = self._capsys.readouterr()
         assert ending.value.code == 1
-        assert said.out == ""
-        assert said.err.startswith("error: ")
-        assert said.err.count("\n") == 1
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
+        assert captured.err.count("\n") == 1
         assert not self.output.parent.exists() or list(self.output.parent.iterdir()) == []
-        return said.err
+        return captured.err
 
 
 @pytest.fixture

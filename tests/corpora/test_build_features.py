@@ -104,31 +104,31 @@ def test_a_truncated_pickle_is_named(tiny, tmp_path, step):
 
 @pytest.mark.parametrize(("layout", "place"), [("iemocap_mmin", "V/denseface.h5"), ("mosei_pickle", ".pkl")])
 def test_wrong_dimensions_name_file_and_key(tiny, step, layout, place):
-    said = step.refuse(tiny[layout], layout, dims={"v": 342})
-    assert place in said
-    assert "datasets.tiny.dims.v is 342" in said
+    output = step.refuse(tiny[layout], layout, dims={"v": 342})
+    assert place in output
+    assert "datasets.tiny.dims.v is 342" in output
 
 
 def test_a_label_outside_the_classes_is_named(iemocap, step):
     relabel(iemocap, lambda labels: np.where(np.arange(len(labels)) == 1, 9, labels))
-    said = step.refuse(iemocap, "iemocap_mmin")
-    assert "_label.npy: label 9 is outside the 4 classes" in said
+    output = step.refuse(iemocap, "iemocap_mmin")
+    assert "_label.npy: label 9 is outside the 4 classes" in output
 
 
 @pytest.mark.parametrize("value", [np.nan, 7.0])
 def test_a_sentiment_out_of_range_is_named(mosei, tmp_path, step, value):
     mosei["valid"]["labels"][2] = value
-    said = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
-    assert f"valid.labels: label {value} is outside -3..3" in said
+    output = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
+    assert f"valid.labels: label {value} is outside -3..3" in output
 
 
 def test_an_utterance_without_features_is_named(iemocap, step):
     with h5py.File(iemocap / "V/denseface.h5", "r+") as file:
         missing = list(file)[5]
         del file[missing]
-    said = step.refuse(iemocap, "iemocap_mmin")
-    assert "V/denseface.h5" in said
-    assert missing in said
+    output = step.refuse(iemocap, "iemocap_mmin")
+    assert "V/denseface.h5" in output
+    assert missing in output
 
 
 def test_an_utterance_without_frames_is_named(iemocap, step):
@@ -156,14 +156,14 @@ def test_an_empty_split_is_named(iemocap, mosei, tmp_path, step):
 
 def test_a_split_of_one_class_is_named(mosei, tmp_path, step):
     mosei["valid"]["labels"][:] = 1
-    said = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
-    assert "fold 1: the val split has fewer than 2 classes" in said
+    output = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
+    assert "fold 1: the val split has fewer than 2 classes" in output
 
 
 def test_a_video_in_two_splits_is_named(mosei, tmp_path, step):
     mosei["test"]["id"][0] = "demo0000[9]"
-    said = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
-    assert "speaker or video 'demo0000' is in both the train and the test split" in said
+    output = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
+    assert "speaker or video 'demo0000' is in both the train and the test split" in output
 
 
 def test_an_id_that_occurs_twice_is_named(mosei, tmp_path, step):
@@ -177,13 +177,13 @@ def test_a_missing_key_of_the_pickle_is_named(mosei, tmp_path, step):
 
 
 def test_settings_with_an_unknown_key_are_refused(tiny, step):
-    said = step.refuse(tiny["mosei_pickle"], "mosei_pickle", dim={"a": 3})
-    assert "Unknown key 'dim'" in said
+    output = step.refuse(tiny["mosei_pickle"], "mosei_pickle", dim={"a": 3})
+    assert "Unknown key 'dim'" in output
 
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\0", "\x1b", "\x85", "\u2028", "\ud800"])
 def test_an_id_with_a_line_break_is_refused(mosei, tmp_path, step, end):
     mosei["train"]["id"] = [*mosei["train"]["id"]]
     mosei["train"]["id"][3] = f"a{end}b[0]"
-    said = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
-    assert f"utterance id {f'a{end}b[0]'!r} holds a line end, a zero byte or another control character" in said
+    output = step.refuse(save_pickle(tmp_path, mosei), "mosei_pickle")
+    assert f"utterance id {f'a{end}b[0]'!r} holds a line end, a zero byte or another control character" in output

@@ -21,12 +21,12 @@ WRONG = [["positive", "negative"], ["negative", "neutral", "positive"], ["Negati
 @pytest.mark.parametrize("classes", WRONG)
 @pytest.mark.parametrize("layout", ["mosei_pickle", "csd"])
 def test_other_names_for_sentiments_are_refused(layout, classes):
-    given = {"dataset": "d", "layout": layout, "classes": classes}
+    keys = {"dataset": "d", "layout": layout, "classes": classes}
     with pytest.raises(ConfigError, match=r"datasets\.d\.classes: .*0 = negative, 1 = positive"):
-        CorpusSettings.from_mapping(given)
+        CorpusSettings.from_mapping(keys)
 
 
-def test_class_names_of_the_layout_may_be_repeated(tiny, step):
+def test_class_names_of_the_layout_can_be_repeated(tiny, step):
     described = step.build(tiny["mosei_pickle"], "mosei_pickle", classes=["negative", "positive"])
     assert described["classes"] == ["negative", "positive"]
     assert any("0 = negative (sentiment below 0), 1 = positive" in note for note in described["notes"])
@@ -43,10 +43,10 @@ def test_a_custom_layout_can_define_classes(tmp_path):
     file.write_text(
         'from nmer.corpora.registry import layout\n@layout("mine", files=(), classes=("x", "y"))\ndef f(): ...'
     )
-    given = {"dataset": "d", "layout": "mine", "file": str(file)}
-    CorpusSettings.from_mapping(given | {"classes": ["x", "y"]})
+    keys = {"dataset": "d", "layout": "mine", "file": str(file)}
+    CorpusSettings.from_mapping(keys | {"classes": ["x", "y"]})
     with pytest.raises(ConfigError, match="0 = x, 1 = y"):
-        CorpusSettings.from_mapping(given | {"classes": ["y", "x"]})
+        CorpusSettings.from_mapping(keys | {"classes": ["y", "x"]})
 
 
 # IEMOCAP, whose classes are identified by size
@@ -96,5 +96,5 @@ def test_label_numbers_are_named_by_size(iemocap):
 def test_a_class_without_utterances_is_refused(tmp_path, step, arrays, layout):
     arrays.columns["label"] = [index % 2 for index in range(30)]
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
-    said = step.refuse(WRITERS[layout](tmp_path / "corpus", arrays), layout, classes=["calm", "upset", "angry"])
-    assert "no utterance is labelled angry; the classes are 0 = calm, 1 = upset, 2 = angry" in said
+    output = step.refuse(WRITERS[layout](tmp_path / "corpus", arrays), layout, classes=["calm", "upset", "angry"])
+    assert "no utterance is labelled angry; the classes are 0 = calm, 1 = upset, 2 = angry" in output

@@ -64,9 +64,9 @@ def save(folder, content: object):
 @pytest.mark.parametrize("key", ["audio", "text", "labels", "id"])
 def test_junk_in_a_key_of_a_pickle_ends_in_one_message(mosei, tmp_path, step, key, value):
     mosei["valid"][key] = NO_ARRAYS[value]
-    said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
+    output = step.refuse(save(tmp_path, mosei), "mosei_pickle")
     # A wrong number of ids is detected when compared with the arrays.
-    assert "odd.pkl: valid." in said
+    assert "odd.pkl: valid." in output
 
 
 @pytest.mark.parametrize("value", NO_ARRAYS)
@@ -104,9 +104,9 @@ def test_an_id_that_is_not_text_is_named(mosei, tmp_path, step, name):
 @pytest.mark.parametrize("split", [None, [], "x", 5, np.ones(3), np.zeros(2, [("x", "f4")])])
 def test_a_split_that_is_not_a_dictionary_is_named(mosei, tmp_path, step, split):
     mosei["valid"] = split
-    said = step.refuse(save(tmp_path, mosei), "mosei_pickle")
-    assert "valid" in said
-    assert "each a dictionary" in said
+    output = step.refuse(save(tmp_path, mosei), "mosei_pickle")
+    assert "valid" in output
+    assert "each a dictionary" in output
 
 
 # Ignored keys
@@ -115,15 +115,15 @@ def test_a_split_that_is_not_a_dictionary_is_named(mosei, tmp_path, step, split)
 @pytest.mark.parametrize("protocol", [2, 4, 5])
 @pytest.mark.parametrize("value", [*NO_ARRAYS, "gaps in text", "a scalar of its own type", "an object in a list"])
 def test_ignored_keys_are_not_validated(mosei, tmp_path, step, value, protocol):
-    further = {
+    more = {
         "gaps in text": np.array(["said", math.nan, None], dtype=object),
         "a scalar of its own type": np.zeros(1, [("x", "f4")])[0],
         "an object in a list": [np.array([{}], dtype=object)],
     }
     expected = step.build(save(tmp_path, mosei), "mosei_pickle")
     for split in mosei.values():
-        split["raw_text"] = (NO_ARRAYS | further)[value]
-    mosei["comment"] = (NO_ARRAYS | further)[value]
+        split["raw_text"] = (NO_ARRAYS | more)[value]
+    mosei["comment"] = (NO_ARRAYS | more)[value]
     path = tmp_path / "odd.pkl"
     path.write_bytes(pickle.dumps(mosei, protocol))
     found = step.build(path, "mosei_pickle")
@@ -242,8 +242,8 @@ def test_features_without_dimensions_are_named(tmp_path, step, arrays, writer):
     arrays.columns["split"] = SPLIT
     arrays.frames["v"] = [frames[:, :0] for frames in arrays.frames["v"]]
     layout = "npy_folder" if writer is write_folder else "ragged_hdf5"
-    said = step.refuse(writer(tmp_path / "corpus", arrays), layout)
-    assert "modality 'v' has no dimensions" in said or "a/values" in said or "v/values" in said
+    output = step.refuse(writer(tmp_path / "corpus", arrays), layout)
+    assert "modality 'v' has no dimensions" in output or "a/values" in output or "v/values" in output
 
 
 def test_features_of_iemocap_without_dimensions_are_named(iemocap, step):
@@ -348,9 +348,9 @@ def test_a_report_without_its_keys_is_named(tmp_path, monkeypatch, capsys, repor
         monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments)])
         with pytest.raises(SystemExit):
             command.run(step.main)
-        said = capsys.readouterr().err
-        assert said.startswith(f"error: {path}: ")
-        assert said.count("\n") == 1
+        output = capsys.readouterr().err
+        assert output.startswith(f"error: {path}: ")
+        assert output.count("\n") == 1
 
 
 HEADER = ",".join(COLUMNS)
@@ -371,8 +371,8 @@ def test_an_invalid_calibration_is_named(tmp_path, text):
 def test_invalid_tables_are_not_collected(tmp_path, monkeypatch, capsys):
     path = tmp_path / "c.csv"
     path.write_text("a,b\n1,2\n")
-    given = ["--calibrated", path, "--measured", path, "--output", tmp_path / "x.csv"]
-    monkeypatch.setattr(sys, "argv", ["x", *map(str, given)])
+    arguments = ["--calibrated", path, "--measured", path, "--output", tmp_path / "x.csv"]
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments)])
     with pytest.raises(SystemExit):
         command.run(collect_calibration.main)
     assert capsys.readouterr().err.startswith(f"error: {path}: ")

@@ -53,8 +53,8 @@ def reduced(tiny, tmp_path):
 
     def make(layout: str, kept: str):
         if layout in WRITERS:
-            given = {"options": {"protocol": "leave_one_group_out"}, "folds": 6}
-            return keep_generic(layout, tmp_path, kept), given
+            keys = {"options": {"protocol": "leave_one_group_out"}, "folds": 6}
+            return keep_generic(layout, tmp_path, kept), keys
         keep = {"iemocap_mmin": keep_iemocap, "mosei_pickle": keep_mosei}[layout]
         return keep(tiny[layout], tmp_path, kept), {}
 
@@ -67,8 +67,8 @@ LAYOUTS = ["iemocap_mmin", "mosei_pickle", *WRITERS]
 @pytest.mark.parametrize("kept", FEWER)
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_store_contains_the_declared_modalities_only(reduced, step, layout, kept):
-    source, given = reduced(layout, kept)
-    described = step.build(source, layout, modalities=list(reversed(kept)), **given)
+    source, keys = reduced(layout, kept)
+    described = step.build(source, layout, modalities=list(reversed(kept)), **keys)
     assert "".join(described["dims"]) == "".join(described["lengths"]) == "".join(described["variance"]) == kept
     with FeatureStore(step.output) as store:
         assert "".join(store.modalities) == kept
@@ -78,9 +78,9 @@ def test_a_store_contains_the_declared_modalities_only(reduced, step, layout, ke
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_only_the_declared_modalities_are_read(reduced, step, layout):
-    source, given = reduced(layout, "avl")
-    whole = step.build(source, layout, **given)
-    some = step.build(source, layout, modalities=["a", "l"], **given)
+    source, keys = reduced(layout, "avl")
+    whole = step.build(source, layout, **keys)
+    some = step.build(source, layout, modalities=["a", "l"], **keys)
     assert some["variance"] == {m: whole["variance"][m] for m in "al"}
     assert some["utterances"] == whole["utterances"]
 
@@ -88,9 +88,9 @@ def test_only_the_declared_modalities_are_read(reduced, step, layout):
 @pytest.mark.parametrize(("kept", "listed"), [("al", "a, l"), ("v", "v")])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_fewer_modalities_than_declared_are_named_with_the_key(reduced, step, layout, kept, listed):
-    source, given = reduced(layout, kept)
-    said = step.refuse(source, layout, **given)
-    assert f"Modalities found: {listed}. Complete the corpus, or set datasets.tiny.modalities to [{listed}]." in said
+    source, keys = reduced(layout, kept)
+    output = step.refuse(source, layout, **keys)
+    assert f"Modalities found: {listed}. Complete the corpus, or set datasets.tiny.modalities to [{listed}]." in output
 
 
 @pytest.mark.parametrize("kept", FEWER)
@@ -122,8 +122,8 @@ def test_without_text_a_pickle_drops_nothing_and_is_cut_at_the_first_modality(tm
         splits[name] = {"audio": audio, "vision": vision, "labels": np.array([-1.0, 1, -1, 1]), "id": ids}
     path = tmp_path / "corpus.pkl"
     path.write_bytes(pickle.dumps(splits))
-    given = {"dataset": "d", "layout": "mosei_pickle", "modalities": ["v", "a"]}
-    with read_corpus(path, CorpusSettings.from_mapping(given)) as corpus:
+    keys = {"dataset": "d", "layout": "mosei_pickle", "modalities": ["v", "a"]}
+    with read_corpus(path, CorpusSettings.from_mapping(keys)) as corpus:
         assert len(corpus.ids) == 12
         assert corpus.dropped == {}
         assert "cut where the first modality starts" in corpus.notes[0]
@@ -155,14 +155,14 @@ def test_a_custom_reader_can_return_more_but_not_fewer_modalities(tmp_path, step
     (tmp_path / "mine.py").write_text(TWO_FRAMES)
     (tmp_path / "data.bin").write_bytes(b"x")
     own = {"file": str(tmp_path / "mine.py")}
-    said = step.refuse(tmp_path / "data.bin", "mine", **own)
-    assert "has no modality v. Modalities found: a, l." in said
+    output = step.refuse(tmp_path / "data.bin", "mine", **own)
+    assert "has no modality v. Modalities found: a, l." in output
     assert step.build(tmp_path / "data.bin", "mine", modalities=["a", "l"], **own)["dims"] == {"a": 1, "l": 3}
     assert step.build(tmp_path / "data.bin", "mine", modalities=["l"], **own)["dims"] == {"l": 3}
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("keys", "message"),
     [
         ({"modalities": []}, r"datasets\.d\.modalities must list one or more of a, v, l"),
         ({"modalities": ["x"]}, r"datasets\.d\.modalities must list one or more of a, v, l"),
@@ -170,9 +170,9 @@ def test_a_custom_reader_can_return_more_but_not_fewer_modalities(tmp_path, step
         ({"modalities": ["a", "l"], "standardize": ["v"]}, r"datasets\.d\.standardize: names v, .* \(a, l\)"),
     ],
 )
-def test_contradicting_settings_name_the_key(given, message):
+def test_contradicting_settings_name_the_key(keys, message):
     with pytest.raises(ConfigError, match=message):
-        CorpusSettings.from_mapping({"dataset": "d", "layout": "npy_folder", **given})
+        CorpusSettings.from_mapping({"dataset": "d", "layout": "npy_folder", **keys})
 
 
 def test_default_normalisation_applies_to_existing_modalities():

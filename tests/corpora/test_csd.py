@@ -125,8 +125,10 @@ def read(source: Path, **options: object) -> Corpus:
 
 
 def naive_overlap(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether two intervals share more than a touch of 10 microseconds, or a point is in an interval that begins at it,
-    is around it, but does not end at it; all but for rounding."""
+    """Return whether two intervals share more than 10 microseconds, or an interval contains a point.
+
+    An interval contains its start but not its end, up to rounding.
+    """
     touch = 1e-5
     (start, end), (other_start, other_end) = first.tolist(), second.tolist()
     if start == end and other_start == other_end:
@@ -152,9 +154,9 @@ def naive_average(features: np.ndarray, frames: np.ndarray, words: np.ndarray) -
 
 
 def naive_corpus(streams: dict[str, Stream], steps: int) -> tuple[list[tuple], Counter]:
-    """(split, id, video, label, modality -> (steps, dim)) of every utterance, and what is dropped.
+    """Return (split, id, video, label, modality -> (steps, dim)) of every utterance, and the dropped ones.
 
-    Cut and padded on the left as MultiBench does, then cleaned as SPEC 5.2 says.
+    Texts are cut and padded on the left as in MultiBench, then cleaned according to SPEC 5.2.
     """
     found, dropped = [], Counter()
     dropped["video in no fold list"] = len(streams["labels"]["unlisted"][0])
@@ -380,7 +382,7 @@ def test_features_are_read_once_per_video(whole, monkeypatch):
         corpus.features("a", 0)
 
 
-def test_notes_name_the_files_and_warnings_what_is_missing(whole):
+def test_notes_name_the_files_and_warnings_name_missing_ones(whole):
     with read(whole) as corpus:
         for name, file in FILES.items():
             assert f"{file} ({ROOTS[name]})" in corpus.notes[0]
@@ -585,8 +587,8 @@ def test_an_invalid_input_is_refused_by_name(folder, step, case):
 def test_files_of_different_corpora_are_refused(folder, step):
     for name, video in (("train", "x1"), ("valid", "x2"), ("test", "x3")):
         (folder / f"folds/{name}.txt").write_text(f"{video}\n")
-    said = step.refuse(folder, "csd")
-    assert f"{FILES['labels']}: no utterances are left (video in no fold list: 70)" in said
+    output = step.refuse(folder, "csd")
+    assert f"{FILES['labels']}: no utterances are left (video in no fold list: 70)" in output
 
 
 def test_a_stream_of_other_videos_is_refused(folder, step):
@@ -600,7 +602,7 @@ def test_an_external_link_for_a_whole_stream_is_refused(whole, folder, step):
     assert f"{FILES['a']}: 'COVAREP/data' is a link to another place or file" in step.refuse(folder, "csd")
 
 
-@pytest.mark.parametrize("given", [{"steps": 0}, {"steps": "50"}, {"step": 50}])
-def test_wrong_options_name_the_key(given):
+@pytest.mark.parametrize("options", [{"steps": 0}, {"steps": "50"}, {"step": 50}])
+def test_wrong_options_name_the_key(options):
     with pytest.raises(ConfigError, match=r"datasets\.tiny\.options"):
-        CorpusSettings.from_mapping({"dataset": "tiny", "layout": "csd", "options": given})
+        CorpusSettings.from_mapping({"dataset": "tiny", "layout": "csd", "options": options})

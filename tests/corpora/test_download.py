@@ -33,23 +33,23 @@ def digest(content: bytes) -> str:
 
 @pytest.fixture
 def target(tmp_path, server) -> Path:
-    """Where the file goes; the server has CONTENT under an ETag."""
+    """Return the path of the file to fetch; the server has CONTENT with an ETag."""
     server.content, server.headers = CONTENT, {"ETag": '"one"'}
     return tmp_path / "data" / "corpus.pkl"
 
 
 @pytest.fixture
 def fetch(server, target):
-    """Fetch from the server without waiting between attempts."""
+    """Return a function that fetches from the server without waiting between attempts."""
 
-    def call(sha256: str | None = digest(CONTENT), **given: object) -> module.Fetched:
-        return download(server.url, target, sha256, **{"wait": 0.0, "timeout": 5.0, **given})
+    def call(sha256: str | None = digest(CONTENT), **keys: object) -> module.Fetched:
+        return download(server.url, target, sha256, **{"wait": 0.0, "timeout": 5.0, **keys})
 
     return call
 
 
 def left(target: Path) -> list[str]:
-    """Names of all that stands in the folder."""
+    """Return the names of everything in the folder."""
     return sorted(path.name for path in target.parent.iterdir()) if target.parent.exists() else []
 
 
@@ -82,14 +82,14 @@ def test_a_missing_content_length_is_accepted(fetch, server, target):
 def test_a_redirect_is_followed_when_resuming(server, target):
     server.cuts = [2 * CHUNK]
     assert download(f"{server.root}/moved", target, digest(CONTENT), wait=0.0).new
-    at_file = [request["range"] for request in server.asked if request["path"] == "/corpus.pkl"]
+    at_file = [request["range"] for request in server.requests if request["path"] == "/corpus.pkl"]
     assert at_file == [None, f"bytes={2 * CHUNK}-"]
 
 
 def test_stored_bytes_are_kept_despite_declared_compression(fetch, server, target):
     server.headers["Content-Encoding"] = "gzip"
     assert fetch().sha256 == digest(CONTENT)
-    assert server.asked[0]["encoding"] == "identity"
+    assert server.requests[0]["encoding"] == "identity"
 
 
 # Connections that break
@@ -99,7 +99,7 @@ def test_after_an_interruption_only_the_rest_is_requested(fetch, server, target)
     server.cuts = [2 * CHUNK, CHUNK, CHUNK]
     assert fetch().new
     assert server.ranges == [None, *(f"bytes={count * CHUNK}-" for count in (2, 3, 4))]
-    assert {request["condition"] for request in server.asked[1:]} == {'"one"'}
+    assert {request["condition"] for request in server.requests[1:]} == {'"one"'}
     assert server.sent == len(CONTENT)
     assert target.read_bytes() == CONTENT
     assert left(target) == ["corpus.pkl"]
@@ -117,38 +117,40 @@ def test_an_interruption_repeats_less_than_one_chunk(fetch, server, target, seed
 
 def test_fetched_data_are_kept_after_failed_attempts_and_the_next_call_resumes(fetch, server, target):
     server.cuts = [CHUNK] * 3
-    said = []
+    messages = []
     with pytest.raises(DataError) as raised:
-        fetch(attempts=3, log=said.append)
+        fetch(attempts=3, log=messages.append)
     assert str(raised.value) == (
         f"{server.url}: the connection was interrupted, at the last of 3 attempts. "
         f"96.0 KiB of {readable(len(CONTENT))} are in {part(target)}. Run the same command to resume."
     )
-    assert len(said) == 2
+    assert len(messages) == 2
     assert left(target) == ["corpus.pkl.part", "corpus.pkl.part.json"]
     assert part(target).read_bytes() == CONTENT[: 3 * CHUNK]
-    asked = len(server.asked)
+    before = len(server.requests)
     assert fetch().new
-    assert server.ranges[asked:] == [f"bytes={3 * CHUNK}-"]
+    assert server.ranges[before:] == [f"bytes={3 * CHUNK}-"]
     assert server.sent == len(CONTENT)
     assert target.read_bytes() == CONTENT
     assert left(target) == ["corpus.pkl"]
 
 
-def test_a_busy_server_is_asked_again_after_growing_waits(fetch, server, target, monkeypatch):
-    waits, said = [], []
+def test_a_request_to_a_busy_server_is_repeated_after_growing_waits(fetch, server, target, monkeypatch):
+    waits, messages = [], []
     monkeypatch.setattr(module, "time", SimpleNamespace(sleep=waits.append))
     server.statuses = [500, 503, 429]
-    assert fetch(wait=1.0, log=said.append).new
+    assert fetch(wait=1.0, log=messages.append).new
     assert waits == [1.0, 2.0, 4.0]
-    assert said[1] == "corpus.pkl: the server answers 503 Service Unavailable (0 bytes fetched). Trying again in 2 s."
+    assert (
+        messages[1] == "corpus.pkl: the server answers 503 Service Unavailable (0 bytes fetched). Trying again in 2 s."
+    )
 
 
 def test_a_busy_server_ends_in_one_message_and_leaves_nothing(fetch, server, target):
     server.statuses = [500] * 9
     with pytest.raises(DataError, match=r"the server answers 500 .* at the last of 5 attempts\. Try later\.$"):
         fetch()
-    assert len(server.asked) == 5
+    assert len(server.requests) == 5
     assert left(target) == []
 
 
@@ -159,14 +161,14 @@ def test_a_missing_server_ends_in_one_message_and_leaves_nothing(fetch, server, 
     assert left(target) == []
 
 
-def test_a_silent_server_is_asked_again(fetch, server, target):
+def test_a_request_to_a_silent_server_is_repeated(fetch, server, target):
     def stall_once(number):
         server.stall = 0.0 if number else 1.0
 
     server.before = stall_once
-    said = []
-    assert fetch(timeout=0.2, log=said.append).new
-    assert said[0].startswith("corpus.pkl: no answer from 127.0.0.1 within 0.2 s")
+    messages = []
+    assert fetch(timeout=0.2, log=messages.append).new
+    assert messages[0].startswith("corpus.pkl: no answer from 127.0.0.1 within 0.2 s")
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 410])
@@ -174,7 +176,7 @@ def test_a_file_that_is_not_served_is_requested_once(fetch, server, target, stat
     server.statuses = [status]
     with pytest.raises(DataError, match=f"{server.url}: the server answers {status} .*Correct the address"):
         fetch()
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert left(target) == []
 
 
@@ -203,15 +205,15 @@ def test_a_web_page_in_place_of_the_file_is_refused(fetch, server, target):
 
 
 def test_a_server_without_ranges_sends_the_whole_file_again(fetch, server, target):
-    server.knows_ranges, server.cuts = False, [2 * CHUNK]
+    server.supports_ranges, server.cuts = False, [2 * CHUNK]
     assert fetch().new
     assert server.ranges == [None, f"bytes={2 * CHUNK}-"]
     assert target.read_bytes() == CONTENT
 
 
-@pytest.mark.parametrize("heeds_conditions", [True, False])
+@pytest.mark.parametrize("honours_conditions", [True, False])
 @pytest.mark.parametrize("mark", ["ETag", "Last-Modified"])
-def test_a_file_that_changes_between_attempts_is_never_mixed(fetch, server, target, mark, heeds_conditions):
+def test_a_file_that_changes_between_attempts_is_never_mixed(fetch, server, target, mark, honours_conditions):
     marks = {
         "ETag": ('"one"', '"two"'),
         "Last-Modified": ("Mon, 02 Nov 2026 10:00:00 GMT", "Tue, 03 Nov 2026 10:00:00 GMT"),
@@ -221,11 +223,11 @@ def test_a_file_that_changes_between_attempts_is_never_mixed(fetch, server, targ
         server.content = OTHER if number else CONTENT
         server.headers = {mark: marks[mark][bool(number)]}
 
-    server.before, server.cuts, server.heeds_conditions = change, [2 * CHUNK], heeds_conditions
+    server.before, server.cuts, server.honours_conditions = change, [2 * CHUNK], honours_conditions
     assert fetch(None).sha256 == digest(OTHER)
     assert target.read_bytes() == OTHER
-    assert server.asked[1]["condition"] == marks[mark][0]
-    assert server.asked[-1]["range"] is None or heeds_conditions
+    assert server.requests[1]["condition"] == marks[mark][0]
+    assert server.requests[-1]["range"] is None or honours_conditions
 
 
 def test_a_file_that_changes_its_size_without_a_validator_is_never_mixed(fetch, server, target):
@@ -236,13 +238,18 @@ def test_a_file_that_changes_its_size_without_a_validator_is_never_mixed(fetch, 
     assert fetch(None).sha256 == digest(OTHER)
 
 
-@pytest.mark.parametrize(("sha256", "asked"), [(None, None), (digest(CONTENT), f"bytes={CHUNK}-")])
-def test_without_a_validator_only_a_file_with_a_digest_is_resumed(fetch, server, sha256, asked):
+@pytest.mark.parametrize(("sha256", "expected_range"), [(None, None), (digest(CONTENT), f"bytes={CHUNK}-")])
+def test_without_a_validator_only_a_file_with_a_digest_is_resumed(fetch, server, sha256, expected_range):
     server.headers, server.cuts = {"ETag": 'W/"weak"'}, [CHUNK]
     with pytest.raises(DataError):
         fetch(sha256, attempts=1)
     assert fetch(sha256).sha256 == digest(CONTENT)
-    assert server.asked[1] == {"path": "/corpus.pkl", "range": asked, "condition": None, "encoding": "identity"}
+    assert server.requests[1] == {
+        "path": "/corpus.pkl",
+        "range": expected_range,
+        "condition": None,
+        "encoding": "identity",
+    }
 
 
 def test_data_from_another_address_are_not_resumed(fetch, server, target):
@@ -272,7 +279,7 @@ def test_a_rest_from_another_position_is_rejected(fetch, server, target):
 
 
 def test_a_complete_part_is_only_renamed(fetch, server, target):
-    leave_part(server, target, CONTENT)
+    write_finished_part(server, target, CONTENT)
     assert fetch().new
     assert server.ranges == [f"bytes={len(CONTENT)}-"]
     assert server.sent == 0
@@ -280,14 +287,14 @@ def test_a_complete_part_is_only_renamed(fetch, server, target):
 
 
 def test_a_part_longer_than_the_file_is_fetched_again(fetch, server, target):
-    leave_part(server, target, CONTENT + b"more")
+    write_finished_part(server, target, CONTENT + b"more")
     assert fetch().new
     assert server.ranges == [f"bytes={len(CONTENT) + 4}-", None]
     assert target.read_bytes() == CONTENT
 
 
-def leave_part(server, target: Path, content: bytes) -> None:
-    """What a process leaves that ends after its last byte and before its last deed."""
+def write_finished_part(server, target: Path, content: bytes) -> None:
+    """Leave the files of a process that ended after its last byte but before renaming the part."""
     target.parent.mkdir()
     part(target).write_bytes(content)
     note = {"url": server.url, "validator": '"one"', "total": len(CONTENT)}
@@ -296,14 +303,14 @@ def leave_part(server, target: Path, content: bytes) -> None:
 
 @pytest.mark.parametrize("sha256", [None, digest(CONTENT)])
 def test_fewer_bytes_than_declared_are_refused(fetch, server, target, sha256):
-    server.stated_length = len(CONTENT) + 10
+    server.declared_length = len(CONTENT) + 10
     with pytest.raises(DataError, match="the connection was interrupted, at the last of 5 attempts"):
         fetch(sha256)
     assert not target.exists()
 
 
 def test_more_bytes_than_declared_are_refused(fetch, server, target):
-    server.stated_length = len(CONTENT) - 10
+    server.declared_length = len(CONTENT) - 10
     with pytest.raises(DataError, match="the file has the SHA-256"):
         fetch()
     assert left(target) == []
@@ -327,7 +334,7 @@ def test_a_file_with_the_right_digest_is_not_fetched_again(fetch, server, target
     target.parent.mkdir()
     target.write_bytes(CONTENT)
     assert fetch() == module.Fetched(len(CONTENT), digest(CONTENT), new=False)
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_a_file_with_another_digest_is_neither_kept_nor_overwritten(fetch, server, target):
@@ -335,7 +342,7 @@ def test_a_file_with_another_digest_is_neither_kept_nor_overwritten(fetch, serve
     target.write_bytes(OTHER)
     with pytest.raises(DataError, match=f"has the SHA-256 {digest(OTHER)}, not {digest(CONTENT)}. Move it away"):
         fetch()
-    assert server.asked == []
+    assert server.requests == []
     assert target.read_bytes() == OTHER
 
 
@@ -343,7 +350,7 @@ def test_without_a_digest_an_existing_file_is_kept(fetch, server, target):
     target.parent.mkdir()
     target.write_bytes(OTHER)
     assert fetch(None) == module.Fetched(len(OTHER), digest(OTHER), new=False)
-    assert server.asked == []
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("make", [Path.mkdir, lambda path: path.symlink_to("nowhere")])
@@ -352,7 +359,7 @@ def test_an_existing_path_that_is_not_a_file_is_not_touched(fetch, server, targe
     make(target)
     with pytest.raises(DataError, match="exists and is not a file"):
         fetch()
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_a_file_that_appears_during_the_download_is_not_overwritten(fetch, server, target):
@@ -371,7 +378,7 @@ def test_two_processes_do_not_write_one_part(fetch, server, target):
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(DataError, match="another process is fetching this file"):
             fetch()
-    assert server.asked == []
+    assert server.requests == []
 
 
 def test_concurrent_downloads_give_one_file(fetch, server, target):
@@ -419,10 +426,10 @@ def test_a_terminal_shows_progress_of_the_file_or_its_rest(fetch, server, monkey
     monkeypatch.setattr(sys, "stderr", Terminal())
     server.cuts = [2 * CHUNK]
     fetch()
-    shown = sys.stderr.getvalue().split("rest of ")
-    assert "corpus.pkl:" in shown[0]
-    assert f"/{len(CONTENT) / 1000:.0f}k" in shown[0]
-    assert f"/{len(CONTENT[2 * CHUNK :]) / 1000:.0f}k" in shown[-1]
+    parts = sys.stderr.getvalue().split("rest of ")
+    assert "corpus.pkl:" in parts[0]
+    assert f"/{len(CONTENT) / 1000:.0f}k" in parts[0]
+    assert f"/{len(CONTENT[2 * CHUNK :]) / 1000:.0f}k" in parts[-1]
 
 
 @pytest.mark.parametrize("length", [None, ""])
@@ -445,12 +452,12 @@ def test_a_short_download_shows_no_progress(fetch, capsys):
 # The list of a dataset
 
 
-def entry(**given: object) -> dict:
-    return {"url": "https://example.org/a/corpus.zip?token=1"} | given
+def entry(**keys: object) -> dict:
+    return {"url": "https://example.org/a/corpus.zip?token=1"} | keys
 
 
 @pytest.mark.parametrize(
-    ("given", "expected"),
+    ("keys", "expected"),
     [
         (entry(), Download(entry()["url"], "corpus.zip")),
         (entry(file="my/corpus.tar.gz", unpack=True), Download(entry()["url"], "my/corpus.tar.gz", unpack=True)),
@@ -462,12 +469,12 @@ def entry(**given: object) -> dict:
         ),
     ],
 )
-def test_an_entry_determines_address_and_file(given, expected):
-    assert download_list([given], "mine") == [expected]
+def test_an_entry_determines_address_and_file(keys, expected):
+    assert download_list([keys], "mine") == [expected]
 
 
 @pytest.mark.parametrize(
-    ("given", "message"),
+    ("keys", "message"),
     [
         (entry(file="/etc/passwd"), "datasets.mine.download.0.file: '/etc/passwd' is an absolute path. Give a path"),
         (entry(file="../corpus.pkl"), "datasets.mine.download.0.file: '../corpus.pkl' leads out of its folder. Give"),
@@ -499,9 +506,9 @@ def test_an_entry_determines_address_and_file(given, expected):
         ("https://example.org/a", "Give a mapping with the key 'url'"),
     ],
 )
-def test_an_invalid_entry_is_named_with_its_key(given, message):
+def test_an_invalid_entry_is_named_with_its_key(keys, message):
     with pytest.raises(ConfigError) as raised:
-        download_list([given], "mine")
+        download_list([keys], "mine")
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 
@@ -516,7 +523,7 @@ def test_two_entries_do_not_share_a_file():
 
 @pytest.fixture
 def step(tmp_path, target, monkeypatch, capsys):
-    """Run fetch_corpus.py as the workflow does; returns exit status, what it said and what it logged."""
+    """Return a function that runs fetch_corpus.py like the workflow and returns exit status, output and log."""
 
     def run(*entries: dict) -> tuple[int, list[str], list[str]]:
         settings = json.dumps({"dataset": "mine", "download": entries})
@@ -528,9 +535,9 @@ def step(tmp_path, target, monkeypatch, capsys):
             command.run(fetch_corpus.main)
         except SystemExit as ending:
             status = ending.code
-        said = capsys.readouterr()
-        assert said.out == ""
-        return status, said.err.splitlines(), log.read_text().splitlines()
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        return status, captured.err.splitlines(), log.read_text().splitlines()
 
     return run
 
@@ -543,15 +550,17 @@ def test_the_step_prints_and_logs_one_line_per_file(step, server, target):
     assert step(*entries) == (0, lines, lines)
     kept = [line.replace("fetched", "kept") for line in lines]
     assert step(*entries) == (0, kept, kept)
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_the_step_prints_a_missing_digest_with_a_warning(step, server, target):
-    status, said, _logged = step({"url": server.url})
+    status, messages, _logged = step({"url": server.url})
     assert status == 0
-    assert said[0].endswith(f"SHA-256 {digest(CONTENT)}.")
-    assert said[1] == f"warning: {target} was not checked. If it is right, add to its entry: sha256: {digest(CONTENT)}"
-    assert download_list([{"url": server.url, "sha256": said[1].rpartition(" ")[2]}], "mine")
+    assert messages[0].endswith(f"SHA-256 {digest(CONTENT)}.")
+    assert (
+        messages[1] == f"warning: {target} was not checked. If it is right, add to its entry: sha256: {digest(CONTENT)}"
+    )
+    assert download_list([{"url": server.url, "sha256": messages[1].rpartition(" ")[2]}], "mine")
 
 
 def test_the_step_unpacks_once(step, server, target):
@@ -565,17 +574,17 @@ def test_the_step_unpacks_once(step, server, target):
     assert (target.parent / "inner" / "corpus" / "b.txt").read_text() == "b"
     assert step(wanted)[1][0].endswith("; 0 files unpacked, 2 there already.")
     (target.parent / "inner" / "corpus" / "b.txt").write_text("mine")
-    status, said, logged = step(wanted)
+    status, messages, logged = step(wanted)
     assert status == 1
-    assert said == logged
-    assert said[0].startswith(f"error: {target.parent / 'inner' / 'corpus' / 'b.txt'}: exists and differs")
+    assert messages == logged
+    assert messages[0].startswith(f"error: {target.parent / 'inner' / 'corpus' / 'b.txt'}: exists and differs")
 
 
 def test_an_error_of_the_step_is_one_logged_message(step, server, target):
     server.content = OTHER
-    status, said, logged = step({"url": server.url, "sha256": digest(CONTENT)}, {"url": f"{server.root}/two.pkl"})
+    status, messages, logged = step({"url": server.url, "sha256": digest(CONTENT)}, {"url": f"{server.root}/two.pkl"})
     assert status == 1
-    assert said == logged
-    assert len(said) == 1
-    assert said[0].startswith(f"error: {server.url}: the file has the SHA-256")
+    assert messages == logged
+    assert len(messages) == 1
+    assert messages[0].startswith(f"error: {server.url}: the file has the SHA-256")
     assert left(target) == []

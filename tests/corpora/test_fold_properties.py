@@ -18,7 +18,7 @@ few_of_a_class = pytest.mark.filterwarnings("ignore:The least populated class")
 
 
 def check(folds: dict, utterances: int) -> list[int]:
-    """Check that folds are what every scheme promises; returns the part that tests each utterance, from 1."""
+    """Check properties of every scheme; return the number of the part that tests each utterance, from 1."""
     assert list(folds) == list(range(1, len(folds) + 1))
     assert len(folds) >= 3
     part_of = {}
@@ -56,7 +56,7 @@ def test_numbered_parts_keep_their_numbers_or_gaps_are_refused(column):
 @few_of_a_class
 @given(LABELS, st.integers(3, 6))
 def test_stratified_parts_have_class_shares_as_equal_as_possible(labels, count):
-    # A class can be spread over so many parts as it has utterances; one that can be must be there.
+    # A class is in at most as many parts as it has utterances, and some class must be in every part.
     if max(Counter(labels).values()) < count:
         with pytest.raises(DataError, match="cannot be divided"):
             stratified(np.array(labels), None, count, "made", "list")

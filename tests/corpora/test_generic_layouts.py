@@ -71,14 +71,14 @@ def test_stratified_folds_keep_class_shares_and_speakers_together(tmp_path, arra
 def test_without_speakers_stratified_folds_are_exactly_stratified_and_repeatable(tmp_path, arrays):
     del arrays.columns["speaker"]
     path = write_folder(tmp_path / "corpus", arrays)
-    given = settings("npy_folder", folds=5, options={"protocol": "stratified"})
-    with read_corpus(path, given) as corpus, read_corpus(path, given) as again:
+    stratified = settings("npy_folder", folds=5, options={"protocol": "stratified"})
+    with read_corpus(path, stratified) as corpus, read_corpus(path, stratified) as again:
         for number, fold in corpus.folds.items():
             np.testing.assert_array_equal(np.bincount(corpus.labels[fold["test"]]), [2, 2, 2])
             np.testing.assert_array_equal(fold["test"], again.folds[number]["test"])
         assert any("cannot be checked" in note for note in corpus.notes)
-    other = dataclasses.replace(given, dataset="another")
-    with read_corpus(path, other) as corpus, read_corpus(path, given) as first:
+    other = dataclasses.replace(stratified, dataset="another")
+    with read_corpus(path, other) as corpus, read_corpus(path, stratified) as first:
         assert any((corpus.folds[k]["test"] != first.folds[k]["test"]).any() for k in corpus.folds)
 
 
@@ -140,8 +140,8 @@ def test_more_folds_than_configured_give_a_warning(tmp_path, step, arrays):
 
 def test_fewer_folds_than_configured_are_refused(tmp_path, step, arrays):
     path = write_folder(tmp_path / "corpus", arrays)
-    said = step.refuse(path, "npy_folder", folds=7, options={"protocol": "leave_one_group_out"})
-    assert "datasets.tiny.folds: the number is 7, but the corpus has 6" in said
+    message = step.refuse(path, "npy_folder", folds=7, options={"protocol": "leave_one_group_out"})
+    assert "datasets.tiny.folds: the number is 7, but the corpus has 6" in message
 
 
 def test_files_without_an_utterance_give_a_warning(tmp_path, step, arrays):
@@ -171,12 +171,12 @@ TABLES = {
 
 @pytest.mark.parametrize("name", list(TABLES))
 def test_invalid_tables_are_named(tmp_path, step, arrays, name):
-    text, said = TABLES[name]
+    text, expected = TABLES[name]
     path = write_folder(tmp_path / "corpus", arrays)
     (path / "utterances.csv").write_text(text)
     message = step.refuse(path, "npy_folder")
     assert "utterances.csv" in message
-    assert said in message
+    assert expected in message
 
 
 def test_protocols_name_a_missing_speaker_column_or_number(tmp_path, step, arrays):
@@ -212,14 +212,14 @@ def replace(file: h5py.File, name: str, value: object) -> None:
 
 @pytest.mark.parametrize("name", list(BAD_HDF5))
 def test_invalid_ragged_files_are_named(tmp_path, step, arrays, name):
-    change, said = BAD_HDF5[name]
+    change, expected = BAD_HDF5[name]
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
     path = write_hdf5(tmp_path / "corpus.h5", arrays)
     with h5py.File(path, "r+") as file:
         change(file)
     message = step.refuse(path, "ragged_hdf5")
     assert "corpus.h5" in message
-    assert said in message
+    assert expected in message
 
 
 @pytest.mark.parametrize("index", [[30], [-1], [0.5], [[0]]])
@@ -264,8 +264,8 @@ def test_names_that_look_the_same_give_a_warning(tmp_path, step, arrays, layout,
         if arrays.columns[column][index] == "calm" and index % 2:
             arrays.columns[column][index] = other
     warnings = step.build(WRITERS[layout](tmp_path / "corpus", arrays), layout, dims=DIMS)["warnings"]
-    (told,) = [warning for warning in warnings if warning.startswith(sort)]
-    assert told.split(" differ")[0].removeprefix(f"{sort} ").split(" and ") == [
+    (warning,) = [warning for warning in warnings if warning.startswith(sort)]
+    assert warning.split(" differ")[0].removeprefix(f"{sort} ").split(" and ") == [
         ascii(n) for n in sorted(["calm", other])
     ]
 

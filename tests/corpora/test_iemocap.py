@@ -52,7 +52,7 @@ def test_the_speaker_protocol_gives_the_published_sizes():
 
 
 def test_generated_folds_equal_those_of_the_release(tiny, iemocap):
-    """The generated corpus' target folders follow the same protocol, so nothing may change without them."""
+    """The target folders of the generated corpus follow the protocol, so nothing changes without them."""
     label_of = move_labels_to_csv(iemocap)
     with read_corpus(tiny["iemocap_mmin"], settings()) as released, read_corpus(iemocap, settings()) as corpus:
         assert corpus.ids == released.ids
@@ -66,8 +66,8 @@ def test_generated_folds_equal_those_of_the_release(tiny, iemocap):
 
 def test_the_class_order_is_identified_and_reported(tiny, step):
     described = step.build(tiny["iemocap_mmin"], "iemocap_mmin")
-    told = ", ".join(f"{number} = {name}" for number, name in enumerate(IEMOCAP_CLASSES))
-    assert any(f"identified by their sizes: label {told}." in note for note in described["notes"])
+    listed_classes = ", ".join(f"{number} = {name}" for number, name in enumerate(IEMOCAP_CLASSES))
+    assert any(f"identified by their sizes: label {listed_classes}." in note for note in described["notes"])
     named = step.build(tiny["iemocap_mmin"], "iemocap_mmin", classes=["w", "x", "y", "z"])
     assert named["classes"] == ["w", "x", "y", "z"]
     assert not any("identified by their sizes" in note for note in named["notes"])
@@ -95,8 +95,8 @@ def training_frames(folder: Path, number: int) -> np.ndarray:
 
 
 def test_statistics_come_from_the_release_or_the_training_split(iemocap, step):
-    given = iemocap / "A/comparE_mean_std.h5"
-    with h5py.File(given, "r+") as file:
+    statistics = iemocap / "A/comparE_mean_std.h5"
+    with h5py.File(statistics, "r+") as file:
         file["3/mean"][...] = 7.0
         file["3/std"][...] = np.array([0.0, 1, 2, 3, 4, 5])
     step.build(iemocap, "iemocap_mmin")
@@ -104,7 +104,7 @@ def test_statistics_come_from_the_release_or_the_training_split(iemocap, step):
         mean, std = store.normalisation(3, "a")
         np.testing.assert_array_equal(mean, np.full(6, 7.0))
         np.testing.assert_array_equal(std, [1, 1, 2, 3, 4, 5])
-    given.unlink()
+    statistics.unlink()
     described = step.build(iemocap, "iemocap_mmin")
     assert any("computed by the workflow" in note for note in described["notes"])
     with FeatureStore(step.output) as store:
@@ -172,11 +172,11 @@ def test_labels_in_csv_can_be_numbers_of_named_classes(iemocap):
 def test_the_report_contains_published_and_actual_sizes(tiny, step, capsys):
     described = step.build(tiny["iemocap_mmin"], "iemocap_mmin", paper_name="IEMOCAP", synthetic=False)
     assert described["published"]["sizes"] == {"train": 4446, "val": 528, "test": 557}
-    shown = capsys.readouterr().err
+    output = capsys.readouterr().err
     fold = described["folds"][0]
-    assert f"fold 1 train: {fold['train']['utterances']} [paper 4446]" in shown
-    assert "happy" in shown
-    assert "[paper 1636]" in shown
+    assert f"fold 1 train: {fold['train']['utterances']} [paper 4446]" in output
+    assert "happy" in output
+    assert "[paper 1636]" in output
     warnings = " ".join(described["warnings"])
     assert "published sizes train 4446, val 528, test 557" in warnings
     assert json.dumps(described)

@@ -86,8 +86,8 @@ def rewrite(folder: Path, pattern: str, change) -> None:
 )
 def test_variants_of_iemocap_lists_give_the_same_corpus(tiny, iemocap, pattern, change):
     rewrite(iemocap, pattern, change)
-    given = settings("iemocap_mmin")
-    with read_corpus(tiny["iemocap_mmin"], given) as expected, read_corpus(iemocap, given) as corpus:
+    plain = settings("iemocap_mmin")
+    with read_corpus(tiny["iemocap_mmin"], plain) as expected, read_corpus(iemocap, plain) as corpus:
         assert corpus.ids == expected.ids
         np.testing.assert_array_equal(corpus.labels, expected.labels)
 
@@ -147,7 +147,7 @@ def test_mosei_ids_name_their_video(row, expected):
     assert name_utterance(row) == expected
 
 
-@pytest.mark.skipif(not REAL_MOSI.is_file(), reason="the real CMU-MOSI is not beside the repository")
+@pytest.mark.skipif(not REAL_MOSI.is_file(), reason="the real CMU-MOSI is not in shared/data")
 def test_the_real_mosi_is_read_completely():
     corpus = read_corpus(REAL_MOSI, settings("mosei_pickle", dims={"a": 73, "v": 100, "l": 100}))
     assert [len(corpus.folds[1][split]) for split in ("train", "val", "test")] == [1228, 219, 752]

@@ -142,7 +142,7 @@ def test_a_variant_can_be_named(tmp_path, step):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "said"),
+    ("key", "value", "message"),
     [
         (
             "audio_lengths",
@@ -159,7 +159,7 @@ def test_a_variant_can_be_named(tmp_path, step):
         ("id", 5, "train.id: holds a int. Ids must be a list or an array of text"),
     ],
 )
-def test_invalid_unaligned_files_are_named(tmp_path, step, key, value, said):
+def test_invalid_unaligned_files_are_named(tmp_path, step, key, value, message):
     splits = mmsa(content({"audio": 11, "vision": 9, "text": 6}, np.random.default_rng(6)))
     splits["train"][key] = value
-    assert said in step.refuse(save(tmp_path, splits), "mosei_pickle")
+    assert message in step.refuse(save(tmp_path, splits), "mosei_pickle")

@@ -139,17 +139,18 @@ def test_a_mutated_corpus_is_read_or_ends_in_one_message(makers, tmp_path, monke
         folder = tmp_path / str(number)
         folder.mkdir()
         source, output = makers[layout](random.Random(number), folder), folder / "out"
-        given = ["--settings", settings, "--source", source, "--output", output / "x.h5", "--report", output / "x.json"]
-        monkeypatch.setattr(sys, "argv", ["build_features.py", *map(str, given)])
-        said = io.StringIO()
-        with contextlib.redirect_stderr(said):
+        arguments = ["--settings", settings, "--source", source]
+        arguments += ["--output", output / "x.h5", "--report", output / "x.json"]
+        monkeypatch.setattr(sys, "argv", ["build_features.py", *map(str, arguments)])
+        errors = io.StringIO()
+        with contextlib.redirect_stderr(errors):
             try:
                 command.run(build_features.main)
                 outcomes.add("read")
             except SystemExit:
                 outcomes.add("refused")
-                assert said.getvalue().startswith("error: "), (number, said.getvalue())
-                assert said.getvalue().count("\n") == 1, (number, said.getvalue())
+                assert errors.getvalue().startswith("error: "), (number, errors.getvalue())
+                assert errors.getvalue().count("\n") == 1, (number, errors.getvalue())
                 assert not output.exists() or not list(output.iterdir()), number
         shutil.rmtree(folder)
     assert "refused" in outcomes

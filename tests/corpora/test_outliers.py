@@ -97,9 +97,9 @@ def test_a_few_values_that_make_most_of_the_variance_give_a_warning(mosei, step,
     mosei["valid"]["vision"][2, 5, :3] = lowest
     path.write_bytes(pickle.dumps(mosei))
     warnings = step.build(path, "mosei_pickle")["warnings"]
-    (told,) = [warning for warning in warnings if "of its variance" in warning]
-    assert told.startswith("Modality v: ")
-    assert f"{np.float32(lowest):.4g}" in told
+    (warning,) = [warning for warning in warnings if "of its variance" in warning]
+    assert warning.startswith("Modality v: ")
+    assert f"{np.float32(lowest):.4g}" in warning
 
 
 @pytest.mark.parametrize("fill", [-999.0, -9999.0, 1e20, 9.96921e36, -1e4])
@@ -112,8 +112,8 @@ def test_a_value_that_marks_missing_ones_gives_a_warning(fill, standardised):
     found = Outliers()
     for block in np.array_split(frames, 7):
         found.add(block)
-    (told,) = found.warnings("v", Moments.of(frames, typical_frame(frames)), standardised)
-    assert told.startswith(f"Modality v: {30 * missing.sum()} of 150000 values are {np.float32(fill):.4g}, far from")
+    (warning,) = found.warnings("v", Moments.of(frames, typical_frame(frames)), standardised)
+    assert warning.startswith(f"Modality v: {30 * missing.sum()} of 150000 values are {np.float32(fill):.4g}, far from")
 
 
 def test_warnings_of_a_standardised_modality_are_per_dimension(iemocap, step):
@@ -125,9 +125,9 @@ def test_warnings_of_a_standardised_modality_are_per_dimension(iemocap, step):
             file[name] = frames
         file[names[0]][0, 2] = -1e25
     warnings = step.build(iemocap, "iemocap_mmin")["warnings"]
-    (told,) = [warning for warning in warnings if "most of the variance" in warning]
-    assert "in 1 of 6 dimensions" in told
-    assert "-1e+25 in dimension 2" in told
+    (warning,) = [warning for warning in warnings if "most of the variance" in warning]
+    assert "in 1 of 6 dimensions" in warning
+    assert "-1e+25 in dimension 2" in warning
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -140,12 +140,12 @@ def test_outliers_equal_a_search_through_all_values(seed):
     exact = frames.astype(np.float64)
     squares = np.sort(np.square(exact - exact.mean()).ravel())[::-1]
     shares = np.cumsum(squares[:10]) / squares.sum()
-    told = found.warnings("v", Moments.of(frames, typical_frame(frames)), standardised=False)
+    warnings = found.warnings("v", Moments.of(frames, typical_frame(frames)), standardised=False)
     if shares[-1] > 0.5:
         fewest = int(np.flatnonzero(shares > 0.5)[0])
-        assert f"{fewest + 1} of 15000 values make {shares[fewest]:.0%}" in told[0]
+        assert f"{fewest + 1} of 15000 values make {shares[fewest]:.0%}" in warnings[0]
     else:
-        assert told == []
+        assert warnings == []
 
 
 @pytest.mark.parametrize("draw", ["normal", "laplace", "sparse", "clipped", "one-hot", "counts"])
@@ -169,7 +169,7 @@ def test_add_noise_warns(tmp_path, monkeypatch, capsys):
     values = np.random.default_rng(0).normal(size=(50, 10, 4)).astype(np.float32)
     values[3, 2, 1] = -1e20
     np.save(tmp_path / "x.npy", values)
-    given = ["--input", tmp_path / "x.npy", "--modality", "a", "--snr-db", "-10", "--mode", "exact_abar"]
-    monkeypatch.setattr(sys, "argv", ["add_noise.py", *map(str, given), "--output", str(tmp_path / "y.npy")])
+    arguments = ["--input", tmp_path / "x.npy", "--modality", "a", "--snr-db", "-10", "--mode", "exact_abar"]
+    monkeypatch.setattr(sys, "argv", ["add_noise.py", *map(str, arguments), "--output", str(tmp_path / "y.npy")])
     command.run(add_noise.main)
     assert "warning: Modality a: 1 of 2000 values make 100% of its variance" in capsys.readouterr().err

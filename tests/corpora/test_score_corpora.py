@@ -41,16 +41,16 @@ def test_a_numeric_column_of_labels_is_kept_exactly(tmp_path, step, scored, layo
 
 @each_layout
 def test_scores_in_a_classification_corpus_are_refused_with_the_key(tmp_path, step, scored, layout):
-    said = step.refuse(WRITERS[layout](tmp_path / "corpus", scored), layout, dims=DIMS)
-    assert "datasets.tiny.target: score" in said
+    output = step.refuse(WRITERS[layout](tmp_path / "corpus", scored), layout, dims=DIMS)
+    assert "datasets.tiny.target: score" in output
 
 
 def test_twenty_one_integers_are_refused_unless_named_as_classes(tmp_path, step, scored):
     scored.columns["label"] = [*range(21), *range(9)]
     path = WRITERS["npy_folder"](tmp_path / "corpus", scored)
-    said = step.refuse(path, "npy_folder", dims=DIMS)
-    assert "21 different numbers, more than 20" in said
-    assert "datasets.tiny.classes" in said
+    output = step.refuse(path, "npy_folder", dims=DIMS)
+    assert "21 different numbers, more than 20" in output
+    assert "datasets.tiny.classes" in output
     named = CorpusSettings.from_mapping(
         {"dataset": "x", "layout": "npy_folder", "classes": [f"c{number}" for number in range(21)]}
     )
@@ -64,9 +64,9 @@ def test_twenty_one_integers_are_refused_unless_named_as_classes(tmp_path, step,
 
 def test_integers_with_gaps_are_refused_with_the_key(tmp_path, step, scored):
     scored.columns["label"] = [3 * number for number in range(30)]
-    said = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS)
-    assert "30 different numbers" in said
-    assert "datasets.tiny.target: score" in said
+    output = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS)
+    assert "30 different numbers" in output
+    assert "datasets.tiny.target: score" in output
 
 
 def test_stratified_folds_have_similar_scores(tmp_path, scored):
@@ -91,14 +91,14 @@ BROKEN = {
 @pytest.mark.parametrize("fault", BROKEN)
 def test_a_label_that_is_not_a_score_is_refused(tmp_path, step, scored, fault):
     scored.columns["label"][3], message = BROKEN[fault]
-    said = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS, target="score")
-    assert message in said
+    output = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS, target="score")
+    assert message in output
 
 
 def test_a_split_with_a_single_score_is_refused(tmp_path, step, scored):
     scored.columns["label"][15:20] = [1.5] * 5
-    said = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS, target="score")
-    assert "the val split has fewer than 2 different scores: all of its 5 utterances are 1.5" in said
+    output = step.refuse(WRITERS["npy_folder"](tmp_path / "corpus", scored), "npy_folder", dims=DIMS, target="score")
+    assert "the val split has fewer than 2 different scores: all of its 5 utterances are 1.5" in output
 
 
 @pytest.mark.parametrize("variant", ["multibench", "mmsa"])
@@ -171,10 +171,10 @@ def test_a_table_that_does_not_match_is_refused(tmp_path, step, fault):
 
 def test_a_missing_table_or_one_with_other_columns_is_refused(tmp_path, step):
     path, rows = two_valued(tmp_path)
-    given = {"target": "score", "options": {"scores": "s.csv"}}
-    assert "s.csv: no such file. Correct the layout's option 'scores'" in step.refuse(path, "mosei_pickle", **given)
+    keys = {"target": "score", "options": {"scores": "s.csv"}}
+    assert "s.csv: no such file. Correct the layout's option 'scores'" in step.refuse(path, "mosei_pickle", **keys)
     table(tmp_path / "s.csv", rows, ("id", "score"))
-    assert "has no column 'sentiment'" in step.refuse(path, "mosei_pickle", **given)
+    assert "has no column 'sentiment'" in step.refuse(path, "mosei_pickle", **keys)
 
 
 def test_the_sentiment_of_computational_sequences_is_the_score(tmp_path):

@@ -22,7 +22,7 @@ from nmer.errors import DataError
 MODALITIES = ("a", "v", "l")
 NAME = st.text('aZ09_-.[] "\\\n/äß漢Ω\u0301😀', min_size=1, max_size=8)
 VALUES = (0.0, 0.0, 1.0, -1.0, 0.1, 7.25, -3e4, float("nan"), float("inf"), float("-inf"), 1e300)
-"""Few and often the same, so that rows of zeros and constant dimensions come up; the last is beyond float32."""
+"""Few values, so rows of zeros and constant dimensions occur; the last is beyond float32."""
 
 
 @dataclass
@@ -101,13 +101,13 @@ def path(tmp_path_factory):
 def test_a_store_returns_any_corpus_with_the_statistics_of_its_frames(path, made, block, standardised):
     stored = {m: made.stored(m) for m in MODALITIES}
     everything = {m: np.concatenate(stored[m]) for m in MODALITIES}
-    given_as = CorpusSettings("made", "x", standardize=tuple(standardised))
+    corpus_settings = CorpusSettings("made", "x", standardize=tuple(standardised))
     with mock.patch.object(streaming, "BLOCK_BYTES", block):
         if any((frames == frames[0]).all() for frames in everything.values()):
             with pytest.raises(DataError, match="the same in all frames"):
-                write_store(made.corpus(), given_as, path)
+                write_store(made.corpus(), corpus_settings, path)
             return
-        write_store(made.corpus(), given_as, path)
+        write_store(made.corpus(), corpus_settings, path)
     with FeatureStore(path) as store:
         assert (store.ids, store.speakers) == (made.ids, made.ids[::-1])
         assert store.folds == sorted(made.folds)
@@ -162,8 +162,8 @@ def test_values_of_any_type_are_repaired_without_changing_the_input(values):
     repaired, counts = repair(values)
     assert (repaired.dtype, repaired.shape) == (np.float32, values.shape)
     np.testing.assert_array_equal(values, before)
-    for found, given_value in zip(repaired.ravel(), values.ravel(), strict=True):
-        wanted = as_float32(given_value)
+    for found, original in zip(repaired.ravel(), values.ravel(), strict=True):
+        wanted = as_float32(original)
         assert found == (wanted if np.isfinite(wanted) else 0)
     assert counts == count_kinds([values])
 

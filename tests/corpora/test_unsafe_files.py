@@ -1,7 +1,7 @@
 """Invalid and malicious files end in one message that names the file, with nothing written or executed.
 
-The other bad inputs stand beside what they are faults of: lists and labels in test_build_features.py, tables and ragged
-files in test_generic_layouts.py, lengths in test_mosei_variants.py, sequences in test_csd.py, pickles' opcodes in
+Other invalid inputs are tested with the valid ones: lists and labels in test_build_features.py, tables and ragged files
+in test_generic_layouts.py, lengths in test_mosei_variants.py, sequences in test_csd.py, opcodes of pickles in
 test_unpickle.py.
 """
 
@@ -205,11 +205,11 @@ IEMOCAP = {
 
 @pytest.mark.parametrize("name", list(IEMOCAP))
 def test_an_unsafe_or_damaged_file_of_iemocap_is_named(iemocap, step, name):
-    damage, file, said = IEMOCAP[name]
+    damage, file, expected = IEMOCAP[name]
     damage(iemocap)
     message = step.refuse(iemocap, "iemocap_mmin")
     assert file in message
-    assert said in message
+    assert expected in message
 
 
 class Call:
@@ -223,7 +223,7 @@ class Call:
 
 
 def repeated(depth: int) -> bytes:
-    """Lists of ten of the list before: a few hundred bytes, ten to the power of ``depth`` elements if unfolded."""
+    """Nest lists of ten references each: a few hundred bytes, ten to the power of ``depth`` elements if unfolded."""
     content: object = ["x"]
     for _ in range(depth):
         content = [content] * 10
@@ -257,13 +257,13 @@ def pickles(marker: Path) -> dict[str, tuple[bytes, str]]:
 @pytest.mark.parametrize("name", list(pickles(Path("x"))))
 def test_an_unsafe_pickle_is_refused_and_runs_nothing(tmp_path, step, name):
     marker = tmp_path / "executed"
-    content, said = pickles(marker)[name]
+    content, expected = pickles(marker)[name]
     path = tmp_path / "corpus.pkl"
     path.write_bytes(content)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     message = step.refuse(path, "mosei_pickle")
     assert "corpus.pkl" in message
-    assert said in message
+    assert expected in message
     assert not marker.exists()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 400_000, "kilobytes"
 

@@ -25,10 +25,10 @@ from nmer.errors import ConfigError, DataError
 def corrupt(tmp_path, monkeypatch) -> Callable[..., dict[str, np.ndarray]]:
     """Return a function that runs the command on a corpus and returns utterance -> noisy frames of modality a."""
 
-    def run(source: Path, layout: str, *further: str) -> dict[str, np.ndarray]:
+    def run(source: Path, layout: str, *additional: str) -> dict[str, np.ndarray]:
         output = tmp_path / "noisy.h5"
-        given = ["--input", source, "--layout", layout, "--snr-db", "-10", "--output", output, *further]
-        monkeypatch.setattr(sys, "argv", ["add_noise.py", *map(str, given)])
+        arguments = ["--input", source, "--layout", layout, "--snr-db", "-10", "--output", output, *additional]
+        monkeypatch.setattr(sys, "argv", ["add_noise.py", *map(str, arguments)])
         command.run(add_noise.main)
         with h5py.File(output) as file:
             parts = np.split(file["a/values"][()], file["a/offset"][1:-1])
@@ -46,11 +46,11 @@ def assert_equal(found: dict[str, np.ndarray], expected: dict[str, np.ndarray]) 
 @pytest.mark.parametrize("layout", WRITERS)
 @pytest.mark.parametrize("standardised", ["[]", '["a", "v"]'])
 def test_a_table_of_ids_and_labels_is_sufficient(tmp_path, arrays, corrupt, layout, standardised):
-    further = ("--layout-settings", f'{{"standardize": {standardised}}}')
+    additional = ("--layout-settings", f'{{"standardize": {standardised}}}')
     arrays.columns["split"] = ["train"] * 15 + ["val"] * 5 + ["test"] * 10
-    expected = corrupt(WRITERS[layout](tmp_path / "whole", arrays), layout, *further)
+    expected = corrupt(WRITERS[layout](tmp_path / "whole", arrays), layout, *additional)
     del arrays.columns["split"], arrays.columns["speaker"]
-    assert_equal(corrupt(WRITERS[layout](tmp_path / "bare", arrays), layout, *further), expected)
+    assert_equal(corrupt(WRITERS[layout](tmp_path / "bare", arrays), layout, *additional), expected)
 
 
 @pytest.mark.parametrize("protocol", ["leave_one_group_out", "stratified", "given"])
@@ -91,11 +91,11 @@ def test_a_pickle_without_splits_is_refused(tmp_path, corrupt, capsys):
 
 
 def test_sequences_need_no_lists(tmp_path, corrupt):
-    streams, further = contents(), ("--layout-settings", '{"options": {"steps": 5}}')
-    expected = corrupt(write(tmp_path / "whole", streams, LISTS), "csd", *further)
+    streams, additional = contents(), ("--layout-settings", '{"options": {"steps": 5}}')
+    expected = corrupt(write(tmp_path / "whole", streams, LISTS), "csd", *additional)
     bare = write(tmp_path / "bare", streams, LISTS)
     shutil.rmtree(bare / "folds")
-    found = corrupt(bare, "csd", *further)
+    found = corrupt(bare, "csd", *additional)
     assert set(found) - set(expected) == {name for name in found if name.startswith("unlisted[")} != set()
     assert set(expected) <= set(found)
     assert {frames.shape[1] for frames in found.values()} == {DIMS["a"]}

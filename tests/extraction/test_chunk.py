@@ -94,7 +94,7 @@ def test_a_damaged_cache_is_not_used(work, capsys):
 
 
 @pytest.mark.parametrize(
-    ("returned", "said"),
+    ("returned", "message"),
     [
         (np.zeros((2, 3), np.float32), "returned ndarray for utterance 'u1', not Extracted"),
         (Extracted(np.zeros((2, 3)), {}), "returned float64"),
@@ -103,8 +103,8 @@ def test_a_damaged_cache_is_not_used(work, capsys):
         (Extracted(np.full((1, 3), np.nan, np.float32), {}), "returned NaN or infinities for utterance 'u1'"),
     ],
 )
-def test_a_result_that_is_not_features_is_refused(work, returned, said):
-    with pytest.raises(ConfigError, match=said):
+def test_a_result_that_is_not_features_is_refused(work, returned, message):
+    with pytest.raises(ConfigError, match=message):
         extract_items(ITEMS, replace(work.work, extract=lambda *_a, **_o: returned), work.cache)
 
 

@@ -75,8 +75,8 @@ def clips_workflow(folder: Path, sound: bool) -> Workflow:
     return workflow
 
 
-def run(workflow: Workflow, target="results/features/clips.json", **given):
-    return workflow.snakemake(target, experiment="clips", **given)
+def run(workflow: Workflow, target="results/features/clips.json", **options):
+    return workflow.snakemake(target, experiment="clips", **options)
 
 
 def due(workflow: Workflow) -> dict[str, int]:
@@ -210,8 +210,8 @@ def test_too_many_failed_clips_end_in_one_message_and_no_corpus(sounds, tmp_path
         (lost.folder / f"data/clips/{number:02d}.wav").unlink()
     finished = run(lost)
     assert finished.returncode != 0
-    said = (lost.folder / "results/logs/extracted/clips/join.log").read_text()
-    assert said == (
+    log = (lost.folder / "results/logs/extracted/clips/join.log").read_text()
+    assert log == (
         "error: 4 of 30 utterances lack features of a modality (unreadable 1, missing_file 3); at most 10% may. The "
         "logs in results/logs/extracted name the files. Correct them, or raise datasets.clips.raw.max_failed.\n"
     )
@@ -221,9 +221,9 @@ def test_too_many_failed_clips_end_in_one_message_and_no_corpus(sounds, tmp_path
 @pytest.mark.slow
 def test_status_counts_extraction_jobs(sounds):
     command = [sys.executable, "scripts/status.py", "--config", "experiment=clips"]
-    said = subprocess.run(command, cwd=sounds.folder, text=True, capture_output=True, check=False)
-    assert said.returncode == 0, said.stderr
-    assert re.search(r"extraction +8 +8", said.stdout), said.stdout
+    finished = subprocess.run(command, cwd=sounds.folder, text=True, capture_output=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert re.search(r"extraction +8 +8", finished.stdout), finished.stdout
 
 
 def write_release(root: Path, sessions) -> None:

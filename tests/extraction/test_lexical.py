@@ -52,7 +52,7 @@ def test_a_text_without_words_is_unusable(vectors, text):
 
 
 @pytest.mark.parametrize(
-    ("content", "text", "said"),
+    ("content", "text", "message"),
     [
         ("a 1 2\nb 3\n", "a", r"line 2: 1 numbers, not 2"),
         ("a 1 2\nb nan 3\n", "b", "vector of 'b' is not 2 finite numbers"),
@@ -60,10 +60,10 @@ def test_a_text_without_words_is_unusable(vectors, text):
         ("words only\n", "a", "line 1: no word and numbers"),
     ],
 )
-def test_a_damaged_file_is_named(tmp_path, content, text, said):
+def test_a_damaged_file_is_named(tmp_path, content, text, message):
     path = tmp_path / "v.txt"
     path.write_text(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         extract(path, text)
 
 

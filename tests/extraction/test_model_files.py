@@ -92,7 +92,7 @@ def test_the_network_is_not_used(bert, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         ({}, r"no config\.json.* Get it, e\.g\. the files of huggingface\.co/google-bert/bert-large-uncased"),
         ({"config.json": "{}", "pytorch_model.bin": "x", "vocab.txt": "a"}, r"other formats \(\.bin\) are not read"),
@@ -104,10 +104,10 @@ def test_the_network_is_not_used(bert, monkeypatch):
         ),
     ],
 )
-def test_a_folder_that_is_not_a_model_ends_in_one_message(tmp_path, files, said):
+def test_a_folder_that_is_not_a_model_ends_in_one_message(tmp_path, files, message):
     for name, content in files.items():
         (tmp_path / name).write_text(content)
-    with pytest.raises(ConfigError, match=said) as refused:
+    with pytest.raises(ConfigError, match=message) as refused:
         check_folder(tmp_path)
     assert "\n" not in str(refused.value)
 
@@ -176,14 +176,14 @@ def test_colours_and_axes_follow_the_options(face, tmp_path):
 def test_an_unsuitable_model_ends_in_one_message(face, tmp_path):
     (tmp_path / "broken.onnx").write_bytes(b"no model")
     two = write_onnx(tmp_path / "two.onnx", outputs=("a", "b"))
-    for path, options, said in (
+    for path, options, message in (
         (tmp_path / "broken.onnx", {}, "cannot be loaded as an ONNX model"),
         (write_onnx(tmp_path / "rgb.onnx", shape=(1, 3, 64, 64)), {}, r"input of shape \(1, 1, 64, 64\).*Correct size"),
         (write_onnx(tmp_path / "nan.onnx", constant=float("nan")), {}, "returns NaN or infinities"),
         (two, {}, "has the outputs a, b. Choose one with the key 'output'"),
         (two, {"output": "c"}, "has no output 'c', only a, b"),
     ):
-        with pytest.raises(ConfigError, match=said) as refused:
+        with pytest.raises(ConfigError, match=message) as refused:
             onnx_features(path, face, **options)
         assert "\n" not in str(refused.value)
     assert onnx_features(two, face, output="b").values.shape == (1, 64 * 64)

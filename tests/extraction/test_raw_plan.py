@@ -105,7 +105,7 @@ def test_an_option_of_an_extractor_affects_its_modality_only(clips, needs):
 
 
 @pytest.mark.parametrize(
-    ("raw", "said"),
+    ("raw", "message"),
     [
         ({}, "has no extractor"),
         ({"l": {"extractor": "glov", "vectors": "vectors.txt"}}, r"raw\.l\.extractor: .*Did you mean 'glove'\?"),
@@ -126,8 +126,8 @@ def test_an_option_of_an_extractor_affects_its_modality_only(clips, needs):
         ({**WORDS, "source": "iemocap_release", "side": "left"}, r"raw\.side: 'left' is not possible"),
     ],
 )
-def test_an_invalid_raw_section_ends_in_one_message_with_its_key(clips, raw, said):
-    with pytest.raises(NmerError, match=said) as refused:
+def test_an_invalid_raw_section_ends_in_one_message_with_its_key(clips, raw, message):
+    with pytest.raises(NmerError, match=message) as refused:
         make_plan(raw)
     assert "\n" not in str(refused.value)
     assert str(refused.value).startswith("datasets.clips")
@@ -174,8 +174,10 @@ def test_the_page_lists_every_option_of_every_built_in_extractor_with_its_defaul
     for name in extractors.shipped():
         declared = extractors.declaration(name)
         for option, default in declared.options.items():
-            shown = f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else "none"
-            expected[name, option] = "required" if option in declared.attributes.get("required", ()) else shown
+            documented = (
+                f"`{str(default).lower() if isinstance(default, bool) else default}`" if default != "" else "none"
+            )
+            expected[name, option] = "required" if option in declared.attributes.get("required", ()) else documented
     assert found == expected
 
 

@@ -123,7 +123,7 @@ def test_a_table_can_have_a_bom_semicolons_and_quoted_line_breaks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("id,label\nu1,a\nu1,b\n", "id 'u1' occurs more than once"),
         ("id,label\nu/1,a\n", "'u/1' cannot be the name of a file"),
@@ -137,9 +137,9 @@ def test_a_table_can_have_a_bom_semicolons_and_quoted_line_breaks(tmp_path):
         ("id,label,video\nu1,a,link.mp4\n", "'link.mp4' leads out of"),
     ],
 )
-def test_an_invalid_table_ends_in_one_message(tmp_path, text, said):
+def test_an_invalid_table_ends_in_one_message(tmp_path, text, message):
     (tmp_path / "link.mp4").symlink_to("/etc/hostname")
-    with pytest.raises(DataError, match=said) as refused:
+    with pytest.raises(DataError, match=message) as refused:
         read_table(write_table(tmp_path, text))
     assert "\n" not in str(refused.value)
 

@@ -71,7 +71,7 @@ def edited(old: str, new: str) -> str:
 
 
 def pythons() -> list[str]:
-    """A Python of every version from 3.11 on this machine, other than the one that runs the tests."""
+    """Return one installed Python of every version from 3.11 except the one that runs the tests."""
     folders = [*Path("~/.pyenv/versions").expanduser().glob("*/bin"), Path("/usr/bin"), Path("/usr/local/bin")]
     others = [minor for minor in range(11, 30) if minor != sys.version_info.minor]
     named = [[folder / f"python3.{minor}" for folder in folders] for minor in others]
@@ -79,7 +79,7 @@ def pythons() -> list[str]:
 
 
 def test_the_form_of_a_source_has_not_changed():
-    """Another value makes every job of every user due: change it only on purpose."""
+    """Another value makes every job of every user due, so change it only deliberately."""
     assert digest(SOURCE) == GOLDEN
 
 
@@ -87,15 +87,15 @@ def test_the_form_of_a_source_has_not_changed():
 def test_the_form_is_the_same_in_every_python(python, tmp_path):
     (tmp_path / "canonical.py").write_bytes(Path(canonical.__file__).read_bytes())
     files = sorted(fingerprint.SCRIPTS.rglob("*.py"))
-    ask = "import sys, hashlib, canonical; [print(hashlib.sha256(canonical.read(open(f, 'rb').read())[0].encode())"
-    ask += ".hexdigest()) for f in sys.argv[1:]]"
+    program = "import sys, hashlib, canonical; [print(hashlib.sha256(canonical.read(open(f, 'rb').read())[0].encode())"
+    program += ".hexdigest()) for f in sys.argv[1:]]"
     (tmp_path / "source.py").write_text(SOURCE, encoding="utf-8")
-    command = [python, "-c", ask, str(tmp_path / "source.py"), *map(str, files)]
-    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
-    assert said == [GOLDEN, *(digest(file.read_text(encoding="utf-8")) for file in files)]
+    command = [python, "-c", program, str(tmp_path / "source.py"), *map(str, files)]
+    output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
+    assert output == [GOLDEN, *(digest(file.read_text(encoding="utf-8")) for file in files)]
 
 
-TALK = {
+MESSAGES = {
     "the version": ('"1"', '"2"'),
     "how often progress is saved": ("= 30", "= 60"),
     "a module's docstring": ('"""A module."""', ""),
@@ -119,9 +119,9 @@ TALK = {
 }
 
 
-@pytest.mark.parametrize("edit", TALK)
-def test_what_only_talks_does_not_count(edit):
-    assert digest(edited(*TALK[edit])) == digest(SOURCE)
+@pytest.mark.parametrize("edit", MESSAGES)
+def test_changes_of_messages_only_do_not_count(edit):
+    assert digest(edited(*MESSAGES[edit])) == digest(SOURCE)
 
 
 COMPUTES = {
@@ -159,23 +159,23 @@ COMPUTES = {
 
 
 @pytest.mark.parametrize("edit", COMPUTES)
-def test_what_computes_counts(edit):
+def test_changes_of_computation_count(edit):
     assert digest(edited(*COMPUTES[edit])) != digest(SOURCE)
 
 
-def test_a_print_that_is_no_built_in_counts():
+def test_a_print_other_than_the_built_in_counts():
     own = "def print(x):\n    {}.update(x)\n\nprint({!r})\n"
     assert digest(own.format("A", "a")) != digest(own.format("A", "b"))
 
 
-def test_every_name_and_module_left_out_exists():
+def test_every_excluded_name_and_module_exists():
     package = fingerprint.SCRIPTS / "nmer"
     text = "\n".join(path.read_text(encoding="utf-8") for path in package.rglob("*.py"))
     assert all(re.search(rf"^{name}(: \w+)? = ", text, re.MULTILINE) for name in canonical.UNCOUNTED)
     assert all((fingerprint.SCRIPTS / module).is_file() for module in fingerprint.ONLY_TALK)
 
 
-def test_words_of_an_error_that_is_made_in_one_place_and_raised_in_another_do_not_count():
+def test_the_message_of_an_error_that_another_function_raises_does_not_count():
     source = "from nmer.errors import DataError\nfrom nmer.content import converting\n"
     source += "def fault(path):\n    return DataError(f'{path}: is wrong')\n"
     source += "def read(path):\n    with converting(path, 'Delete it.'):\n        return f'{path}.csv'\n"
@@ -208,7 +208,7 @@ def read(path, names):
         ("if names:", "if not names:", True),
     ],
 )
-def test_words_of_an_error_in_a_name_of_their_own_do_not_count(old, new, counts):
+def test_an_error_message_in_a_variable_does_not_count(old, new, counts):
     assert PIECES.count(old) == 1
     assert (digest(PIECES.replace(old, new)) != digest(PIECES)) == counts
 
@@ -224,7 +224,7 @@ def test_words_of_an_error_in_a_name_of_their_own_do_not_count(old, new, counts)
         "for name in names: pass",
     ],
 )
-def test_words_that_are_used_for_more_than_a_message_count(use):
+def test_text_used_for_more_than_a_message_counts(use):
     source = "def f(names):\n    name = 'a'\n    {}\n    raise KeyError(name)\n"
     assert digest(source.format(use)) != digest(source.format(use).replace("'a'", "'b'"))
 
@@ -240,5 +240,5 @@ def test_words_that_are_used_for_more_than_a_message_count(use):
         "def f():\n    name = 'a'\n    return lambda: name\n",
     ],
 )
-def test_words_that_another_scope_may_read_count(source):
+def test_text_that_another_scope_can_read_counts(source):
     assert digest(source) != digest(source.replace("'a'", "'c'"))

@@ -15,23 +15,23 @@ def test_settings_are_a_json_object():
 
 
 @pytest.mark.parametrize("text", ["{", "", "[1]", "3", "null", '"text"'])
-def test_anything_else_is_refused(text):
+def test_settings_other_than_a_json_object_are_refused(text):
     with pytest.raises(ConfigError, match="--settings"):
         command.settings(text)
 
 
-def test_a_users_error_ends_in_one_line_and_status_1(capsys):
+def test_a_user_error_ends_in_one_line_and_status_1(capsys):
     def step():
         raise DataError("x.h5: cannot be read.")
 
     with pytest.raises(SystemExit) as ending:
         command.run(step)
-    said = capsys.readouterr()
-    assert (ending.value.code, said.out, said.err) == (1, "", "error: x.h5: cannot be read.\n")
+    output = capsys.readouterr()
+    assert (ending.value.code, output.out, output.err) == (1, "", "error: x.h5: cannot be read.\n")
 
 
 @pytest.mark.parametrize("make", [lambda: np.empty(2**60, np.uint8), lambda: torch.empty(2**60, dtype=torch.uint8)])
-def test_too_little_memory_is_said_in_one_line_with_what_to_do(capsys, make):
+def test_too_little_memory_ends_in_one_line_with_a_remedy(capsys, make):
     with pytest.raises(SystemExit) as ending:
         command.run(make)
     error = capsys.readouterr().err
@@ -60,11 +60,11 @@ def test_too_little_memory_of_a_gpu_names_the_gpus_slots(capsys, error):
 
     with pytest.raises(SystemExit) as ending:
         command.run(step)
-    said = capsys.readouterr().err
-    assert (ending.value.code, said.count("\n")) == (1, 1)
-    assert said.startswith("error: not enough GPU memory. ")
-    assert "--resources gpu=N" in said
-    assert "--cores" not in said
+    output = capsys.readouterr().err
+    assert (ending.value.code, output.count("\n")) == (1, 1)
+    assert output.startswith("error: not enough GPU memory. ")
+    assert "--resources gpu=N" in output
+    assert "--cores" not in output
 
 
 def test_an_interruption_is_reported_in_one_line(capsys):
@@ -81,7 +81,7 @@ def test_another_error_of_torch_keeps_its_traceback():
         command.run(lambda: torch.ones(2, 3) @ torch.ones(2, 3))
 
 
-def test_an_error_of_ours_keeps_its_traceback():
+def test_a_programming_error_keeps_its_traceback():
     def step():
         raise ZeroDivisionError
 

@@ -15,7 +15,7 @@ import torch
 
 from nmer import devices
 
-# Children that are copies of this process pretend to have the same GPUs, and need not import torch again.
+# Forked children have the same simulated GPUs and do not import torch again.
 processes = multiprocessing.get_context("fork")
 
 
@@ -28,14 +28,14 @@ def _threads_as_before():
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretends that the machine has some GPUs; nothing is computed on them."""
-    asked: list[str] = []
+    """Return a function that simulates GPUs on which nothing is computed."""
+    requested: list[str] = []
 
     def pretend(count: int, slots: int | None = None, visible: str | None = None) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
-        monkeypatch.setattr(torch, "set_deterministic_debug_mode", asked.append)
-        monkeypatch.setattr(devices, "set_product_precision", asked.append)
+        monkeypatch.setattr(torch, "set_deterministic_debug_mode", requested.append)
+        monkeypatch.setattr(devices, "set_product_precision", requested.append)
         monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         for name, value in ((devices.SLOTS_VARIABLE, slots), ("CUDA_VISIBLE_DEVICES", visible)):
             if value is None:
@@ -43,13 +43,13 @@ def machine(monkeypatch):
             else:
                 monkeypatch.setenv(name, str(value))
 
-    pretend.asked = asked
+    pretend.requested = requested
     return pretend
 
 
 @pytest.fixture
 def precisions():
-    """The precision that every backend of the framework states; what they state is restored."""
+    """Return a function that reads the precision of every backend; restore the settings afterwards."""
     backends = torch.backends
     places = {
         "all": backends,
@@ -65,17 +65,17 @@ def precisions():
 
 
 @pytest.mark.parametrize("precision", ["ieee", "tf32"])
-def test_the_precision_of_products_reaches_every_backend_and_the_one_before_is_returned(precisions, precision):
+def test_the_precision_of_products_reaches_every_backend_and_the_previous_one_is_returned(precisions, precision):
     devices.set_product_precision("ieee")
     assert devices.set_product_precision(precision) == "ieee"
     assert set(precisions().values()) == {precision}
 
 
-def test_a_job_on_a_gpu_asks_for_all_digits_and_for_deterministic_algorithms(machine, tmp_path):
+def test_a_gpu_job_uses_full_precision_and_deterministic_algorithms(machine, tmp_path):
     machine(1)
     with devices.compute_device(1, 1, tmp_path / "locks") as device:
         assert device.type == "cuda"
-    assert sorted(machine.asked) == ["ieee", "warn"]
+    assert sorted(machine.requested) == ["ieee", "warn"]
 
 
 @pytest.mark.parametrize(("granted", "existing"), [(0, 2), (1, 0), (0, 0)])
@@ -87,12 +87,12 @@ def test_without_a_granted_or_an_existing_gpu_a_job_computes_on_the_cpu(machine,
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_job_computes_with_the_threads_it_is_given(tmp_path, threads):
+def test_a_job_uses_the_requested_number_of_threads(tmp_path, threads):
     with devices.compute_device(0, threads, tmp_path):
         assert torch.get_num_threads() == threads
 
 
-def test_concurrent_jobs_take_distinct_gpus_and_give_them_back(machine, tmp_path):
+def test_concurrent_jobs_take_distinct_gpus_and_release_them(machine, tmp_path):
     machine(2)
     with devices.compute_device(1, 1, tmp_path) as first:
         with devices.compute_device(1, 1, tmp_path) as second:
@@ -128,7 +128,7 @@ def test_a_job_waits_for_a_free_slot(machine, tmp_path):
     waiting.join(10)
 
 
-def test_a_failed_job_gives_its_gpu_back(machine, tmp_path):
+def test_a_failed_job_releases_its_gpu(machine, tmp_path):
     machine(1)
     with pytest.raises(ValueError), devices.compute_device(1, 1, tmp_path):
         raise ValueError
@@ -137,7 +137,7 @@ def test_a_failed_job_gives_its_gpu_back(machine, tmp_path):
 
 
 def hold(locks: Path, reports, seconds: float) -> None:
-    """A job: takes a device, keeps it for a while, and reports which and when."""
+    """Take a device, hold it for some seconds, and report its index and the times."""
     with devices.compute_device(1, 1, locks) as device:
         begun = time.monotonic()
         time.sleep(seconds)
@@ -145,7 +145,7 @@ def hold(locks: Path, reports, seconds: float) -> None:
 
 
 def run_together(count: int, locks: Path, seconds: float) -> list[tuple[int, float, float]]:
-    """The reports of that many jobs, started at once, each a process of its own."""
+    """Run jobs concurrently, each in a separate process, and return their reports."""
     reports = processes.Queue()
     jobs = [processes.Process(target=hold, args=(locks, reports, seconds)) for _ in range(count)]
     for job in jobs:
@@ -157,7 +157,7 @@ def run_together(count: int, locks: Path, seconds: float) -> list[tuple[int, flo
     return found
 
 
-def test_of_twenty_concurrent_jobs_no_two_ever_have_the_same_gpu(machine, tmp_path):
+def test_twenty_concurrent_jobs_never_use_the_same_gpu_at_once(machine, tmp_path):
     machine(3, visible="4,5,6")
     reports = run_together(20, tmp_path, seconds=0.5)
     assert {device for device, _, _ in reports} == {0, 1, 2}
@@ -170,7 +170,7 @@ def test_twenty_concurrent_jobs_in_twenty_slots_share_two_gpus_evenly(machine, t
     machine(2, slots=20)
     reports = run_together(20, tmp_path, seconds=5)
     assert sorted(device for device, _, _ in reports) == [0] * 10 + [1] * 10
-    # All of them held one at the same time.
+    # All held a slot at the same time.
     assert max(begun for _, begun, _ in reports) < min(ended for _, _, ended in reports)
 
 
@@ -188,7 +188,7 @@ def test_the_lock_of_a_killed_job_is_free_at_once(machine, tmp_path):
     assert begun.wait(60)
     os.kill(killed.pid, signal.SIGKILL)
     killed.join(60)
-    # Its file is still there, as after a crash of the machine.
+    # Its file still exists, as after a crash of the machine.
     assert list(tmp_path.iterdir())
     assert [device for device, _, _ in run_together(1, tmp_path, seconds=0)] == [0]
 
@@ -202,7 +202,7 @@ def test_jobs_that_see_different_gpus_do_not_wait_for_each_other(machine, tmp_pa
 
 
 @pytest.mark.parametrize(("one", "other"), [("0,1", "1,2"), (None, "1,2")])
-def test_a_gpu_that_two_jobs_see_under_different_numbers_is_given_to_one_of_them(machine, tmp_path, one, other):
+def test_a_gpu_visible_under_different_numbers_is_used_by_one_job(machine, tmp_path, one, other):
     machine(2, visible=one)
     with devices.compute_device(1, 1, tmp_path), devices.compute_device(1, 1, tmp_path):
         machine(2, visible=other)
@@ -210,22 +210,22 @@ def test_a_gpu_that_two_jobs_see_under_different_numbers_is_given_to_one_of_them
             assert device == torch.device("cuda", 1)
 
 
-def test_fewer_slots_than_gpus_leave_no_gpu_out(machine, tmp_path):
-    # Another invocation may hold the first one.
+def test_with_fewer_slots_than_gpus_every_gpu_can_be_used(machine, tmp_path):
+    # Another invocation may hold the first GPU.
     machine(2, slots=1)
     with devices.compute_device(1, 1, tmp_path) as one, devices.compute_device(1, 1, tmp_path) as other:
         assert {one.index, other.index} == {0, 1}
 
 
-def test_the_gpu_that_a_scheduler_chose_is_used_without_waiting(machine, tmp_path):
+def test_a_gpu_assigned_by_a_scheduler_is_used_without_waiting(machine, tmp_path):
     machine(1, visible="0")
     devices.announce_slots(granted=None, scheduled=True)
     with devices.compute_device(1, 1, tmp_path) as one, devices.compute_device(1, 1, tmp_path) as other:
         assert one == other == torch.device("cuda", 0)
 
 
-def test_where_a_scheduler_chose_none_its_jobs_take_distinct_gpus(machine, tmp_path):
-    # What was granted where the job was submitted says nothing about the machine it came to.
+def test_jobs_of_a_scheduler_that_assigns_no_gpu_take_distinct_ones(machine, tmp_path):
+    # GPUs granted on the submitting machine do not describe the machine that runs the job.
     machine(2, slots=40)
     devices.announce_slots(granted=40, scheduled=True)
     with devices.compute_device(1, 1, tmp_path) as one, devices.compute_device(1, 1, tmp_path) as other:

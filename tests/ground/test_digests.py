@@ -69,14 +69,14 @@ def test_every_file_of_a_folder_is_compared_and_a_missing_one_is_named(tmp_path)
 
 
 def rewrite(path, content):
-    """Other content of the same size and, set back, the same time of writing; but later by the file system's clock."""
+    """Write content of the same size and restore the time of writing; only the file system's change time differs."""
     before = path.stat()
     while path.stat().st_ctime_ns == before.st_ctime_ns:
         path.write_bytes(content)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_what_was_compared_is_read_again_only_once_it_has_changed(tmp_path, monkeypatch):
+def test_a_verified_file_is_read_again_only_after_a_change(tmp_path, monkeypatch):
     path = tmp_path / "x.h5"
     path.write_bytes(b"features")
     digests.write_digest(path)
@@ -97,7 +97,7 @@ def test_what_was_compared_is_read_again_only_once_it_has_changed(tmp_path, monk
     assert read == ["x.h5"] * 5
 
 
-def test_a_new_digest_is_compared_with_a_file_that_stayed_the_same(tmp_path):
+def test_a_new_digest_is_compared_with_an_unchanged_file(tmp_path):
     path = tmp_path / "x.h5"
     path.write_bytes(b"features")
     digests.write_digest(path)
@@ -107,14 +107,14 @@ def test_a_new_digest_is_compared_with_a_file_that_stayed_the_same(tmp_path):
         digests.check_digests(path)
 
 
-def test_where_nothing_can_be_remembered_a_file_is_compared_every_time(tmp_path, monkeypatch):
+def test_a_file_is_compared_every_time_if_no_record_can_be_written(tmp_path, monkeypatch):
     path = tmp_path / "x.h5"
     path.write_bytes(b"features")
     digests.write_digest(path)
     read, whole = [], digests.file_digest
     monkeypatch.setattr(digests, "file_digest", lambda member: read.append(member.name) or whole(member))
 
-    def refused(*_given):
+    def refused(*_arguments):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(digests, "write_text", refused)

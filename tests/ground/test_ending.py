@@ -32,7 +32,7 @@ command.run(main)
 
 @pytest.fixture
 def step(tmp_path):
-    """Starts a step that writes a file for a minute; returns it once it has begun."""
+    """Return a function that starts a step that writes for a minute and waits until it has begun."""
 
     def start(owner: str = "", path: str = "") -> subprocess.Popen:
         python_path = os.pathsep.join(filter(None, (path, str(SCRIPTS))))
@@ -59,11 +59,11 @@ def test_a_terminated_step_removes_its_temporary_file_and_reports_it(step, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["started"]
 
 
-def test_a_step_ends_with_the_process_that_it_works_for(step, tmp_path):
+def test_a_step_ends_when_its_owner_dies(step, tmp_path):
     owner = subprocess.Popen(["sleep", "60"])
     process = step(as_owner(owner))
     assert process.poll() is None
-    owner.kill()  # not waited for: a killed process may stay in the table for long
+    owner.kill()  # not reaped: a killed process may stay in the process table
     assert process.wait(timeout=10) == 128 + signal.SIGTERM
     assert [path.name for path in tmp_path.iterdir()] == ["started"]
     owner.wait()
@@ -85,7 +85,7 @@ def test_an_owner_in_another_container_is_not_matched_to_a_local_process(step):
     process.wait()
 
 
-def test_a_second_signal_does_not_disturb_the_tidying_up_and_an_alarm_ends_it_if_it_hangs():
+def test_a_second_signal_does_not_interrupt_cleanup_and_an_alarm_ends_it_if_it_hangs():
     before = signal.getsignal(signal.SIGTERM)
 
     def hang():
@@ -102,19 +102,19 @@ def test_a_second_signal_does_not_disturb_the_tidying_up_and_an_alarm_ends_it_if
 
 
 @pytest.mark.parametrize("refusal", ["raise OSError(38, 'Function not implemented')", "raise PermissionError(1, 'x')"])
-def test_where_the_kernel_refuses_to_report_a_death_the_owner_is_looked_at(step, tmp_path, refusal):
-    patch = f"import os\ndef pidfd_open(*_given): {refusal}\nos.pidfd_open = pidfd_open\n"
+def test_if_the_kernel_cannot_report_a_death_the_owner_is_polled(step, tmp_path, refusal):
+    patch = f"import os\ndef pidfd_open(*_arguments): {refusal}\nos.pidfd_open = pidfd_open\n"
     (tmp_path / "sitecustomize.py").write_text(patch)
     owner = subprocess.Popen(["sleep", "60"])
     process = step(as_owner(owner), path=str(tmp_path))
     assert process.poll() is None
-    owner.kill()  # not waited for
+    owner.kill()  # not reaped
     assert process.wait(timeout=20) == 128 + signal.SIGTERM
     assert "Traceback" not in process.stderr.read()
     owner.wait()
 
 
-def test_a_kernel_without_that_call_is_no_reason_not_to_run(step, tmp_path):
+def test_a_step_runs_without_pidfd_open(step, tmp_path):
     (tmp_path / "sitecustomize.py").write_text("import os\ndel os.pidfd_open\n")
     process = step(ending.owner(), path=str(tmp_path))
     assert process.poll() is None

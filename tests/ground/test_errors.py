@@ -7,11 +7,11 @@ import pytest
 from nmer import errors
 
 
-def test_a_near_miss_is_answered_with_the_near_name():
+def test_a_near_miss_suggests_the_nearest_name():
     assert errors.nearest("gausian", ["impulse", "gaussian"]) == "Did you mean 'gaussian'?"
 
 
-def test_a_far_miss_is_answered_with_all_names_sorted():
+def test_a_far_miss_lists_all_names_sorted():
     assert errors.nearest("xyz", ["impulse", "gaussian"]) == "Known names: gaussian, impulse."
 
 
@@ -20,5 +20,5 @@ def test_an_empty_choice_is_reported_as_empty():
 
 
 @pytest.mark.parametrize("kind", [errors.ConfigError, errors.DataError, errors.TrainingError])
-def test_every_error_of_ours_is_one_that_steps_print_without_a_traceback(kind):
+def test_steps_print_every_error_of_the_package_without_a_traceback(kind):
     assert issubclass(kind, errors.NmerError)

@@ -54,7 +54,7 @@ def test_an_error_leaves_the_old_file_and_no_temporary(tmp_path, interruption):
     assert names_in(tmp_path) == {"x.txt"}
 
 
-def test_a_folder_is_replaced_whole(tmp_path):
+def test_a_folder_is_replaced_completely(tmp_path):
     target = tmp_path / "corpus"
     (target / "sub").mkdir(parents=True)
     (target / "sub" / "old").touch()
@@ -80,7 +80,7 @@ def test_an_error_leaves_the_old_folder_and_no_temporary(tmp_path):
     assert names_in(tmp_path) == {"corpus", "old"}
 
 
-def test_text_is_utf8_with_newlines_as_given(tmp_path):
+def test_text_is_written_as_utf8_with_unchanged_newlines(tmp_path):
     files.write_text(tmp_path / "x.txt", "é\nb\r\n")
     assert (tmp_path / "x.txt").read_bytes() == b"\xc3\xa9\nb\r\n"
 
@@ -101,7 +101,7 @@ def test_missing_or_damaged_json_is_refused_by_name(tmp_path, content):
 
 
 TEXT = st.text("aZ0 ,;.\"'\n\t|_-äß漢Ω\u0301😀", max_size=8)
-"""Without carriage returns, which the standard library's CSV does not keep; names that hold one are refused."""
+"""Text without carriage returns: the standard library's CSV does not keep them, and names with one are refused."""
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**15), 10**15) | st.floats(-1e300, 1e300) | TEXT,
@@ -124,7 +124,7 @@ def test_any_json_is_read_back(place, value):
 
 @given(st.data(), st.lists(TEXT.filter(bool), min_size=1, max_size=4, unique=True), st.integers(1, 4))
 def test_any_rows_are_read_back_by_other_readers_of_csv(place, data, columns, count):
-    # A first column that is never empty: pandas takes a line without any text for none.
+    # The first column is never empty, because pandas skips lines without text.
     fields = dict.fromkeys(columns, TEXT) | {columns[0]: TEXT.map(lambda text: f"u{text}")}
     rows = data.draw(st.lists(st.fixed_dictionaries(fields), min_size=count, max_size=count))
     files.write_rows(place, rows)
@@ -133,7 +133,7 @@ def test_any_rows_are_read_back_by_other_readers_of_csv(place, data, columns, co
     assert pd.read_csv(place, dtype=str, keep_default_na=False).to_dict("records") == rows
 
 
-def test_equal_text_makes_equal_gzip_files_whenever_and_wherever_written(tmp_path, monkeypatch):
+def test_equal_text_makes_equal_gzip_files_at_any_time_and_path(tmp_path, monkeypatch):
     files.write_gzip(tmp_path / "one.gz", "text é\n" * 100)
     monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
     files.write_gzip(tmp_path / "two.gz", "text é\n" * 100)
@@ -143,7 +143,7 @@ def test_equal_text_makes_equal_gzip_files_whenever_and_wherever_written(tmp_pat
     assert gzip.decompress(content).decode() == "text é\n" * 100
 
 
-def test_what_a_killed_process_left_goes_with_the_next_write_and_what_a_living_one_writes_stays(tmp_path):
+def test_the_next_write_removes_temporary_files_of_killed_processes_only(tmp_path):
     ended = subprocess.Popen(["true"])
     ended.wait()
     stays = {f".x.txt.{os.getppid()}.tmp", f".y.txt.{ended.pid}.tmp", ".x.txt.tmp", ".x.txt.notes.tmp"}
@@ -189,7 +189,7 @@ WRITERS = {
     "corpus": _write_corpus,
     "figure": lambda path: style.save_figure(Figure(), pd.DataFrame(), path),
 }
-"""Every kind of output."""
+"""A writer of every kind of output."""
 
 
 @pytest.mark.parametrize("kind", WRITERS)

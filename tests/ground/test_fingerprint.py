@@ -31,7 +31,7 @@ def double(x):
 
 @pytest.fixture
 def scripts(tmp_path, monkeypatch):
-    """A small folder of scripts: step -> first -> second, and third that nobody imports."""
+    """A small folder of scripts: step imports first, first imports second, and third is not imported."""
     folder = tmp_path / "scripts"
     (folder / "pack").mkdir(parents=True)
     (folder / "step.py").write_text(STEP)
@@ -45,7 +45,7 @@ def scripts(tmp_path, monkeypatch):
 
 
 def digest(*plugins) -> str:
-    """The fingerprint as the next invocation computes it."""
+    """Compute the fingerprint like the next invocation."""
     fingerprints.forget()
     return fingerprints.fingerprint("step.py", plugins)
 
@@ -132,7 +132,7 @@ def test_an_import_inside_a_function_counts(scripts):
     assert digest() != before
 
 
-def test_an_import_for_types_alone_does_not_count_and_what_stands_in_its_place_at_run_time_does(scripts):
+def test_an_import_for_types_does_not_count_but_its_alternative_at_run_time_does(scripts):
     types = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import pack.third\n"
     types += "else:\n    import pack.fourth\n\n"
     (scripts / "pack" / "fourth.py").write_text("OTHER = 1\n")
@@ -144,7 +144,7 @@ def test_an_import_for_types_alone_does_not_count_and_what_stands_in_its_place_a
     assert digest() != before
 
 
-def test_a_plug_in_counts_with_what_it_imports_where_it_is_named(scripts, tmp_path):
+def test_a_named_plug_in_and_its_imports_count(scripts, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text("from pack.third import OTHER\n\nMINE = OTHER\n")
     without, with_plugin = digest(), digest(plugin)
@@ -157,7 +157,7 @@ def test_a_plug_in_counts_with_what_it_imports_where_it_is_named(scripts, tmp_pa
     assert digest() == without
 
 
-def test_the_folder_that_holds_the_code_does_not_count(scripts, tmp_path, monkeypatch):
+def test_the_folder_that_contains_the_code_does_not_count(scripts, tmp_path, monkeypatch):
     before = digest()
     moved = tmp_path / "elsewhere"
     scripts.rename(moved)
@@ -165,7 +165,7 @@ def test_the_folder_that_holds_the_code_does_not_count(scripts, tmp_path, monkey
     assert digest() == before
 
 
-def test_a_systems_own_file_counts_for_its_jobs_only():
+def test_the_file_of_a_system_counts_for_its_jobs_only():
     fingerprints.forget()
     nmer, men = (fingerprints.SCRIPTS / "nmer" / "systems" / f"{name}.py" for name in ("nmer", "men"))
     found = {

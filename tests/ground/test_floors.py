@@ -38,7 +38,7 @@ def package_of(module: str) -> str:
 
 @cache
 def imports(path: Path) -> list[tuple[str, bool]]:
-    """Every module that a file imports, and whether it does so on being imported itself."""
+    """Return every module that a file imports, and whether it is imported at once (not in a function or for types)."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     inside = {
         id(node)
@@ -54,14 +54,14 @@ def _names(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        assert node.level == 0, "imports name their module in full"
+        assert node.level == 0, "relative imports are not allowed"
         for alias in node.names:
             full = f"{node.module}.{alias.name}"
             yield full if full in MODULES else node.module
 
 
 def reached(start: Path) -> set[str]:
-    """Modules that importing a file imports, ours and others, over any number of steps."""
+    """Return the modules of the package and others that importing a file imports, directly or indirectly."""
     found: set[str] = set()
     waiting = [start]
     while waiting:
@@ -73,31 +73,31 @@ def reached(start: Path) -> set[str]:
     return found
 
 
-def test_there_are_floors_to_look_at():
+def test_every_package_belongs_to_a_floor():
     assert {package_of(module) for module in MODULES} == set(MAY_IMPORT)
     assert len(STEPS) > 5
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_module_imports_from_its_own_floor_or_below(module):
-    # The package itself names the public interface, from every floor.
+    # The package itself exports the public interface, from every floor.
     allowed = MAY_IMPORT if module == "nmer" else MAY_IMPORT[package_of(module)]
     ours = [name for name, _at_once in imports(MODULES[module]) if name.split(".")[0] == "nmer"]
     assert [name for name in ours if package_of(name) not in allowed] == []
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
-def test_no_module_knows_of_a_step_or_of_snakemake(module):
+def test_no_module_imports_a_step_or_snakemake(module):
     steps = {path.stem for path in STEPS}
     assert not {name.split(".")[0] for name, _at_once in imports(MODULES[module])} & (steps | {"snakemake"})
 
 
 @pytest.mark.parametrize("module", [m for m in sorted(MODULES) if package_of(m) in ("results", "plan")])
-def test_results_and_the_plan_do_without_torch(module):
+def test_results_and_plan_do_not_import_torch(module):
     assert not {name for name in reached(MODULES[module]) if name.split(".")[0] in ("torch", "safetensors")}
 
 
-def test_training_does_with_torch():
+def test_training_imports_torch():
     assert "torch" in reached(MODULES["nmer.training.loop"])
 
 

@@ -13,7 +13,7 @@ def write(path, text: str, written: float = 200.0) -> None:
     os.utime(path, (written, written))
 
 
-def test_the_last_error_of_every_log_is_told_with_its_file_and_equal_ones_once(tmp_path):
+def test_the_last_error_of_every_log_is_listed_with_its_file_and_equal_ones_once(tmp_path):
     write(tmp_path / "a" / "fold1.log", "warning: x\nerror: first\nerror: No space left.\n")
     write(tmp_path / "a" / "fold2.log", "error: No space left.\n\n")
     write(tmp_path / "b.log", "Traceback (most recent call last):\n  File x\nValueError: y\n")
@@ -27,10 +27,10 @@ def test_the_last_error_of_every_log_is_told_with_its_file_and_equal_ones_once(t
     ]
 
 
-def test_many_reasons_are_cut_short_and_no_logs_have_none(tmp_path):
+def test_many_reasons_are_truncated_and_a_missing_folder_has_none(tmp_path):
     for number in range(25):
         write(tmp_path / f"{number:02}.log", f"error: {number}\n")
-    told = reasons(tmp_path, since=0)
-    assert len(told) == 21
-    assert told[-1] == "… and 5 other reasons."
+    listed = reasons(tmp_path, since=0)
+    assert len(listed) == 21
+    assert listed[-1] == "… and 5 other reasons."
     assert reasons(tmp_path / "none", since=0) == []

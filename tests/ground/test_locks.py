@@ -24,7 +24,7 @@ def test_the_folder_of_the_locks_is_private(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["of another user", "a link", "a file"])
-def test_a_folder_that_someone_else_made_is_refused_in_one_line(tmp_path, place):
+def test_an_unsafe_folder_of_locks_is_refused_in_one_line(tmp_path, place):
     folder = tmp_path / "locks"
     if place == "a file":
         folder.touch()
@@ -43,7 +43,7 @@ def test_a_folder_that_someone_else_made_is_refused_in_one_line(tmp_path, place)
         raise AssertionError
 
 
-def test_a_folder_in_the_place_of_a_lock_is_not_waited_for(tmp_path):
+def test_a_folder_where_a_lock_is_expected_is_refused_without_waiting(tmp_path):
     (tmp_path / "gpu0_0.lock").mkdir()
     with (
         pytest.raises(
@@ -68,5 +68,5 @@ def test_a_waiting_job_reports_the_holder_once(tmp_path, monkeypatch, capfd):
         assert not taken.wait(1)
     assert taken.wait(10)
     waiting.join(10)
-    said = capfd.readouterr().err
-    assert said == f"Waiting for a free GPU. Held: GPU 7 by process {os.getpid()} in {Path.cwd()}.\n"
+    output = capfd.readouterr().err
+    assert output == f"Waiting for a free GPU. Held: GPU 7 by process {os.getpid()} in {Path.cwd()}.\n"

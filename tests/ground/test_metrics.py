@@ -16,7 +16,7 @@ from nmer.metrics import CLASS_METRICS, confusion_matrix, score
 def test_scores_equal_those_of_scikit_learn(classes, items):
     generator = np.random.default_rng(items)
     labels = np.concatenate([np.arange(classes), generator.integers(classes, size=items)])
-    # A skewed guess, so that the metrics are different numbers.
+    # Skewed predictions make the metrics differ from each other.
     predictions = np.where(generator.random(len(labels)) < 0.5, labels, 0)
     expected = {
         "WA": reference.accuracy_score(labels, predictions),
@@ -50,7 +50,7 @@ def test_ua_ignores_how_often_a_class_occurs_and_wa_does_not():
 
 @st.composite
 def predictions(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
-    """Labels, of which every class has some, any predictions of them, and the number of classes."""
+    """Draw labels with every class, predictions, and the number of classes."""
     classes = draw(st.integers(2, 6))
     labels = [*range(classes), *draw(st.lists(st.integers(0, classes - 1), max_size=30))]
     guesses = draw(st.lists(st.integers(0, classes - 1), min_size=len(labels), max_size=len(labels)))
@@ -82,7 +82,7 @@ def test_scores_do_not_depend_on_the_numbers_of_the_classes_or_on_the_order_of_t
 
 
 @given(predictions(), st.data())
-def test_weights_count_items_as_often_as_they_say(drawn, data):
+def test_an_integer_weight_counts_an_item_that_many_times(drawn, data):
     labels, guesses, classes = drawn
     weights = np.array(data.draw(st.lists(st.integers(1, 4), min_size=len(labels), max_size=len(labels))))
     repeated = score(labels.repeat(weights), guesses.repeat(weights), classes)
@@ -90,7 +90,7 @@ def test_weights_count_items_as_often_as_they_say(drawn, data):
         assert metric.score(labels, guesses, classes, weights) == pytest.approx(repeated[name])
 
 
-def test_a_class_that_a_resample_left_out_is_left_out_of_the_means_over_classes():
+def test_a_class_missing_from_a_resample_is_excluded_from_means_over_classes():
     counts = np.array([[3, 1, 0], [0, 0, 0], [1, 0, 4]])
     labels, guesses = np.repeat([0, 2], [4, 5]), np.array([0, 0, 0, 1, 0, 2, 2, 2, 2])
     assert CLASS_METRICS["UA"].value(counts) == pytest.approx((3 / 4 + 4 / 5) / 2)
@@ -101,7 +101,7 @@ def test_a_class_that_a_resample_left_out_is_left_out_of_the_means_over_classes(
 
 
 @given(predictions())
-def test_a_slope_is_the_change_by_a_little_more_of_a_cell(drawn):
+def test_a_slope_is_the_derivative_with_respect_to_a_cell(drawn):
     labels, guesses, classes = drawn
     counts, step = confusion_matrix(labels, guesses, classes).astype(float), 1e-5
     for metric in CLASS_METRICS.values():
@@ -112,11 +112,11 @@ def test_a_slope_is_the_change_by_a_little_more_of_a_cell(drawn):
             less[place] -= step
             change = (metric.value(more) - metric.value(less)) / (2 * step)
             assert slope[place] == pytest.approx(change, abs=1e-6)
-        # Scores do not change when everything counts twice, so contributions add up to zero.
+        # Scores do not change if every item counts twice, so contributions sum to zero.
         assert (slope * counts).sum() == pytest.approx(0, abs=1e-12)
 
 
-def test_stacked_counts_are_scored_one_by_one():
+def test_stacked_counts_are_scored_individually():
     counts = np.random.default_rng(0).integers(0, 9, size=(2, 5, 4, 4))
     for metric in CLASS_METRICS.values():
         expected = [[metric.value(each) for each in row] for row in counts]

@@ -33,7 +33,7 @@ def test_the_six_conditions_leave_out_all_clean_and_all_noisy():
     assert names.SIX_CONDITIONS == ("a", "v", "l", "av", "al", "vl")
 
 
-def test_arrays_go_a_v_l_and_systems_concatenate_a_l_v():
+def test_arrays_are_ordered_a_v_l_and_systems_concatenate_a_l_v():
     assert names.MODALITIES == ("a", "v", "l")
     assert names.CONCATENATION_ORDER == ("a", "l", "v")
 
@@ -48,25 +48,25 @@ def test_a_corruption_is_named_by_kind_and_level_and_a_kind_without_level_by_its
     assert names.corruption_name("zero", None) == "zero"
 
 
-def test_systems_stand_in_the_papers_order_and_a_users_own_after_them():
-    given = ["zebra", "nmer_no_inv", "nmer", "alpha", "men", "mmin"]
-    assert names.in_paper_order(given) == ["men", "mmin", "nmer", "nmer_no_inv", "zebra", "alpha"]
+def test_systems_are_in_the_order_of_the_paper_followed_by_custom_ones():
+    systems = ["zebra", "nmer_no_inv", "nmer", "alpha", "men", "mmin"]
+    assert names.in_paper_order(systems) == ["men", "mmin", "nmer", "nmer_no_inv", "zebra", "alpha"]
 
 
-NOISE = st.builds(str.__add__, st.sampled_from("adz"), st.text("abdz019_", max_size=6))
-"""What the schema of the configuration lets a noise be called: [a-z][a-z0-9_]*."""
+NOISE_NAMES = st.builds(str.__add__, st.sampled_from("adz"), st.text("abdz019_", max_size=6))
+"""Names of noise kinds that the schema of the configuration allows: [a-z][a-z0-9_]*."""
 
 LEVEL = st.none() | st.integers(-60, 30)
 
 
-@given(st.lists(st.tuples(NOISE, LEVEL), unique=True))
+@given(st.lists(st.tuples(NOISE_NAMES, LEVEL), unique=True))
 def test_different_corruptions_have_different_names_without_a_dot_or_a_slash(corruptions):
     found = [names.corruption_name(*corruption) for corruption in corruptions]
     assert len(set(found)) == len(found)
     assert all(Path(name).name == name == Path(name).stem for name in found)
 
 
-@given(NOISE, LEVEL, st.lists(st.sampled_from(["a", "b.c", "x y"]), min_size=1))
+@given(NOISE_NAMES, LEVEL, st.lists(st.sampled_from(["a", "b.c", "x y"]), min_size=1))
 def test_predictions_are_next_to_their_scores_under_a_distinct_name(noise, level, folders):
     scores = Path(*folders, names.corruption_name(noise, level) + ".csv")
     found = names.predictions_path(scores)
@@ -76,7 +76,7 @@ def test_predictions_are_next_to_their_scores_under_a_distinct_name(noise, level
 
 
 @given(st.lists(st.sampled_from([*names.PAPER_SYSTEMS, "own", "another", "unimodal_a"]), unique=True))
-def test_the_papers_order_is_one_of_the_same_systems_and_stays_as_it_is(systems):
+def test_ordering_as_in_the_paper_keeps_the_systems_and_is_idempotent(systems):
     found = names.in_paper_order(systems)
     own = [name for name in systems if name not in names.PAPER_SYSTEMS]
     assert found == [name for name in names.PAPER_SYSTEMS if name in systems] + own

@@ -1,4 +1,4 @@
-"""Options are read from annotations in a file, its base classes and what it imports, without importing it."""
+"""Options are read from annotations in a file, its base classes and its imports, without importing it."""
 
 from __future__ import annotations
 
@@ -52,17 +52,17 @@ def test_an_annotated_attribute_is_an_option_with_the_limits_of_its_annotation(d
 @pytest.mark.parametrize(
     "line", ["x = 3", "x: int", "x: ClassVar[int] = 3", "x: tuple[str, ...] = ('a',)", "x: dict[str, int] = {}"]
 )
-def test_other_attributes_are_no_options(declared, line):
+def test_other_attributes_are_not_options(declared, line):
     assert declared(own(line)) == {}
 
 
-def test_an_annotation_may_be_a_name_that_the_file_defines(declared):
+def test_an_annotation_can_be_a_name_that_the_file_defines(declared):
     assert declared("Rate = Annotated[float, Bounds(0, 1)]\n" + own("x: Rate = 0.5")) == {
         "x": Option(0.5, Bounds(0, 1))
     }
 
 
-def test_a_class_has_the_options_of_its_bases_and_may_change_or_fix_them(declared):
+def test_a_class_inherits_the_options_of_its_bases_and_can_change_or_fix_them(declared):
     text = "class Base:\n    a: int = 1\n    b: Literal[1, 2] = 1\n    c: int = 3\n\n"
     text += own("b: Literal[1, 2, 3] = 3", "c = 4", "d: int = 5").replace("Mine:", "Mine(Base):")
     assert declared(text) == {"a": Option(1), "b": Option(3, choices=(1, 2, 3)), "d": Option(5)}
@@ -83,11 +83,11 @@ def test_a_base_class_and_its_annotations_are_followed_into_the_package(declared
         own().replace("Mine:", "InvariantSystem(InvariantSystem): ..."),
     ],
 )
-def test_a_base_class_may_be_named_in_any_way(declared, text):
+def test_a_base_class_can_be_named_in_any_way(declared, text):
     assert "invariant_features" in declared(text)
 
 
-def test_a_function_that_takes_further_options_has_those_of_the_class_that_it_returns(declared):
+def test_a_function_with_keyword_arguments_has_the_options_of_the_class_that_it_returns(declared):
     text = "class Base:\n    a: int = 1\n\n"
     text += '@system("mine")\ndef mine(dims, *, form: Literal["x", "y"] = "x", **options) -> Base: ...\n'
     assert declared(text) == {"a": Option(1), "form": Option("x", choices=("x", "y"))}
@@ -112,7 +112,7 @@ def test_the_options_of_a_function_are_limited_by_their_annotations(declared):
         ('@system("mine", choices={"x": (1,)})\nclass Mine: ...\n', "@system takes no 'choices'. Annotate the option"),
     ],
 )
-def test_a_declaration_that_cannot_be_read_is_refused_with_its_line_and_what_to_do(declared, tmp_path, text, message):
+def test_a_declaration_that_cannot_be_read_is_refused_with_its_line_and_a_remedy(declared, tmp_path, text, message):
     with pytest.raises(ConfigError) as raised:
         declared(text)
     assert str(tmp_path / "mine.py") in str(raised.value)
@@ -131,5 +131,5 @@ def test_a_declaration_that_cannot_be_read_is_refused_with_its_line_and_what_to_
         (Option("a", choices=("a", "b")), "c", "'c' is not possible. Choose from: a, b."),
     ],
 )
-def test_a_refused_value_is_answered_with_the_possible_ones(option, value, reason):
+def test_the_message_on_an_invalid_value_lists_the_valid_ones(option, value, reason):
     assert option.reject(value) == reason

@@ -1,4 +1,4 @@
-"""A step computes and writes only with the code that its run was planned with."""
+"""A step runs only with the code with which its run was planned."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ command.run(main)
 
 
 class Run:
-    """A small repository with one step, and calls of that step as the workflow makes them."""
+    """A small repository with one step, which is called like the workflow calls steps."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.scripts = folder, folder / "scripts"
@@ -58,9 +58,9 @@ class Run:
         self.plan()
 
     def plan(self) -> None:
-        ask = "import sys; sys.path.insert(0, 'scripts'); from pathlib import Path; from nmer import planned_code;"
-        ask += "print(planned_code.hand_over('step.py', [Path('mine.py')]))"
-        self.code = self._run("-c", ask).stdout.strip()
+        program = "import sys; sys.path.insert(0, 'scripts'); from pathlib import Path; from nmer import planned_code;"
+        program += "print(planned_code.hand_over('step.py', [Path('mine.py')]))"
+        self.code = self._run("-c", program).stdout.strip()
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess:
         command = [sys.executable, *arguments]
@@ -70,7 +70,7 @@ class Run:
         return self._run("scripts/step.py", "--code", self.code, *arguments)
 
     def start(self, pause: str, *arguments: str) -> subprocess.Popen:
-        """A step that waits at one of its places."""
+        """Start the step and wait until it pauses at a place."""
         command = [sys.executable, "scripts/step.py", "--code", self.code, "--pause", pause, *arguments]
         process = subprocess.Popen(command, cwd=self.folder, stderr=subprocess.PIPE, text=True)
         while not (self.folder / "waiting").exists():
@@ -99,10 +99,10 @@ def run(tmp_path) -> Run:
     return Run(tmp_path)
 
 
-def assert_refused(said: str) -> None:
-    assert said.startswith("error: ")
-    assert said.endswith("the code changed since the run was planned. Run again.\n")
-    assert said.count("\n") == 1
+def assert_refused(output: str) -> None:
+    assert output.startswith("error: ")
+    assert output.endswith("the code changed since the run was planned. Run again.\n")
+    assert output.count("\n") == 1
 
 
 def test_a_step_whose_code_is_as_planned_writes_its_output(run):
@@ -110,7 +110,7 @@ def test_a_step_whose_code_is_as_planned_writes_its_output(run):
     assert (finished.returncode, finished.stderr, run.result) == (0, "", "1")
 
 
-def test_a_step_that_is_handed_no_fingerprint_is_not_checked(run):
+def test_a_step_called_without_a_fingerprint_is_not_checked(run):
     run.edit("scripts/nmer/metrics.py", "VALUE = 2\n")
     assert run._run("scripts/step.py").returncode == 0
     assert run.result == "2"
@@ -140,7 +140,7 @@ def test_a_step_whose_code_changed_before_it_starts_refuses_in_one_line(run, nam
     assert run.result is None
 
 
-def test_a_step_whose_words_changed_before_it_starts_computes(run):
+def test_a_step_whose_messages_changed_before_it_starts_runs(run):
     run.edit("scripts/nmer/metrics.py", '"""Values."""\nVALUE = 1  # one\n')
     assert run.step().returncode == 0
 
@@ -156,7 +156,7 @@ def test_a_step_whose_code_changes_while_it_runs_keeps_the_old_output_and_leaves
     assert run.leftovers() == []
 
 
-def test_an_edit_that_is_undone_before_anything_more_is_loaded_disturbs_nothing(run):
+def test_an_edit_that_is_reverted_before_another_module_is_loaded_has_no_effect(run):
     process = run.start("before writing", "--plugin", "mine.py")
     run.edit("scripts/nmer/metrics.py", "VALUE = 2\n")
     run.edit("scripts/nmer/metrics.py", "VALUE = 1\n")
@@ -164,27 +164,27 @@ def test_an_edit_that_is_undone_before_anything_more_is_loaded_disturbs_nothing(
     assert run.result == "1"
 
 
-def test_a_module_that_is_loaded_between_an_edit_and_its_undoing_is_refused(run):
-    # The module undoes the edit itself when it is loaded: no time passes in which another check could see it.
+def test_a_module_that_is_loaded_between_an_edit_and_its_reversal_is_refused(run):
+    # The module reverts the edit itself when it is loaded, before another check could notice it.
     undo = "from pathlib import Path\nPath(__file__).write_text('LAZY = 1\\n')\n"
     process = run.start("before loading", "--plugin", "mine.py")
     run.edit("scripts/nmer/lazy.py", undo)
-    said = run.finish(process)
+    output = run.finish(process)
     assert (run.folder / "scripts/nmer/lazy.py").read_text() == "LAZY = 1\n"
-    assert_refused(said)
+    assert_refused(output)
     assert run.result is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "3"])
-def test_a_fingerprint_that_is_none_is_refused_in_one_line(run, text):
+def test_an_invalid_fingerprint_is_refused_in_one_line(run, text):
     run.code = text
     finished = run.step()
     assert (finished.returncode, finished.stderr.count("\n")) == (1, 1)
     assert finished.stderr.startswith("error: --code: ")
 
 
-def test_the_check_costs_a_step_a_few_hundredths_of_a_second():
-    """As the workflow calls it: what was analysed when the run was planned is not analysed again."""
+def test_the_check_takes_a_few_hundredths_of_a_second():
+    """Like the workflow, reuse the analysis from planning the run."""
     arguments = fingerprint.SCRIPTS / "train.py", (fingerprint.SCRIPTS / "nmer/systems/nmer.py",)
     fingerprint.fingerprint(arguments[0].name, arguments[1])
     fingerprint.forget()

@@ -51,11 +51,11 @@ def test_a_functions_options_are_its_keyword_arguments_with_their_defaults(file)
     assert noise_kinds.declaration("constant", file(NOISE)).options == {"height": 2.0, "sign": -1}
 
 
-def test_a_users_file_is_loaded_by_name(file):
+def test_a_custom_file_is_loaded_by_name(file):
     assert noise_kinds.load("constant", file(NOISE))((2, 3), None) == (-2.0, (2, 3))
 
 
-def test_a_users_file_gives_one_object_however_often_it_is_loaded_until_it_changes(file, tmp_path):
+def test_a_custom_file_gives_the_same_object_until_it_changes(file, tmp_path):
     path = file(NOISE)
     first = noise_kinds.load("constant", path)
     other = tmp_path / "other_file.py"
@@ -66,13 +66,13 @@ def test_a_users_file_gives_one_object_however_often_it_is_loaded_until_it_chang
     assert noise_kinds.load("constant", path)((1,), None) == (-3.0, (1,))
 
 
-def test_a_users_file_may_hold_several_plug_ins(file):
+def test_a_custom_file_can_contain_several_plug_ins(file):
     path = file(NOISE + '\n\n@noise_kind("other")\ndef other(shape, generator, *, level=1):\n    return level\n')
     assert noise_kinds.declaration("other", path).options == {"level": 1}
     assert noise_kinds.load("other", path)(None, None) == 1
 
 
-def test_reading_the_shipped_declarations_imports_no_torch():
+def test_reading_the_built_in_declarations_does_not_import_torch():
     assert {"men", "mctn", "nmer", "shared", "two_tower", "unimodal_a"} <= set(systems.shipped())
     assert {"gaussian", "impulse"} <= set(noise_kinds.shipped())
     loaded = set(sys.modules)
@@ -81,13 +81,13 @@ def test_reading_the_shipped_declarations_imports_no_torch():
     assert set(sys.modules) == loaded
 
 
-def test_what_is_no_plug_in_is_not_listed():
+def test_modules_without_plug_ins_are_not_listed():
     files = {path.stem for path in (Path(nmer.__file__).with_name("systems")).glob("*.py")}
-    holding = {systems.path(name).stem for name in systems.shipped()}
-    assert files - holding == {"__init__", "interface", "registry", "building"}
+    with_plugins = {systems.path(name).stem for name in systems.shipped()}
+    assert files - with_plugins == {"__init__", "interface", "registry", "building"}
 
 
-def test_a_misspelt_name_is_answered_with_the_nearest():
+def test_the_message_on_a_misspelt_name_suggests_the_nearest():
     with pytest.raises(ConfigError, match=r"Unknown system 'nmr'\. Did you mean 'nmer'\?"):
         systems.declaration("nmr")
     with pytest.raises(ConfigError, match=r"Unknown noise kind 'gaussain'\. Did you mean 'gaussian'\?"):
@@ -127,13 +127,13 @@ def test_a_declaration_that_unpacks_a_dictionary_is_refused_with_its_line(file):
         systems.declaration("mine", file(text))
 
 
-def test_a_file_without_the_ending_of_python_is_refused_with_what_to_do(file):
+def test_a_file_without_the_suffix_py_is_refused_with_a_remedy(file):
     path = Path(file(NOISE)).rename(Path(file(NOISE)).with_suffix(".txt"))
     with pytest.raises(ConfigError, match=r"mine\.txt: .* Name it mine\.py"):
         noise_kinds.declaration("constant", str(path))
 
 
-def test_every_shipped_plug_in_is_found_and_a_file_may_hold_several():
+def test_every_built_in_plug_in_is_found_and_a_file_can_contain_several():
     for registry in (systems, noise_kinds):
         assert isinstance(registry, Registry)
         for name in registry.shipped():

@@ -12,7 +12,7 @@ from nmer.progress import progress
 
 
 class Clock:
-    """Stands in for the time: it moves when told."""
+    """A fake ``time`` module, advanced by the tests."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -23,9 +23,9 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(progress_module, "time", made)
-    return made
+    fake = Clock()
+    monkeypatch.setattr(progress_module, "time", fake)
+    return fake
 
 
 class Terminal(io.StringIO):
@@ -34,7 +34,7 @@ class Terminal(io.StringIO):
 
 
 def work(clock: Clock, seconds: int) -> None:
-    """A step that does 1 MB each second."""
+    """Simulate a step that processes 1 MB per second."""
     with progress("features of x", seconds * 1_000_000) as advance:
         for _second in range(seconds):
             clock.now += 1
@@ -43,9 +43,9 @@ def work(clock: Clock, seconds: int) -> None:
 
 def test_a_log_file_gets_a_line_every_ten_seconds(clock, capsys):
     work(clock, 40)
-    said = capsys.readouterr()
-    assert said.out == ""
-    lines = said.err.splitlines()
+    output = capsys.readouterr()
+    assert output.out == ""
+    lines = output.err.splitlines()
     assert [line.split(" %")[0] for line in lines] == [f"features of x: {share}" for share in (25, 50, 75, 100)]
     assert lines[0] == "features of x: 25 % (10.0MB of 40.0MB) after 00:10, 00:30 to go, 1.00MB/s"
 

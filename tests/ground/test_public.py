@@ -14,7 +14,7 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
 
 @pytest.mark.parametrize("name", nmer.__all__)
-def test_every_public_name_leads_to_something_described(name):
+def test_every_public_name_has_a_docstring(name):
     found = getattr(nmer, name)
     assert found.__doc__ if name != "__version__" else found
     assert name in dir(nmer)
@@ -25,7 +25,7 @@ def test_an_unknown_name_is_an_attribute_error():
         _ = nmer.misspelt
 
 
-def test_importing_the_package_takes_neither_torch_nor_pandas():
+def test_importing_the_package_imports_neither_torch_nor_pandas():
     code = "import sys, nmer; dir(nmer); print({'torch', 'pandas', 'numpy', 'snakemake'} & set(sys.modules))"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=SCRIPTS, capture_output=True, text=True, check=True, timeout=60

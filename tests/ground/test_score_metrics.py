@@ -14,7 +14,7 @@ SIMS_EDGES = {2: [-1.01, 0.0, 1.01], 3: [-1.01, -0.1, 0.1, 1.01], 5: [-1.01, -0.
 
 
 def scores(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels, a fifth of them 0, on the grid of annotators' means, and predictions beyond their range."""
+    """Draw labels on the grid of annotators' means, a fifth of them 0, and predictions beyond their range."""
     random = np.random.default_rng(seed)
     labels = np.round(random.uniform(-3, 3, count) * 5) / 5
     labels[: count // 5] = 0.0
@@ -22,7 +22,7 @@ def scores(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def sims_class(values: np.ndarray, classes: int) -> np.ndarray:
-    """As MMSA's ``__eval_sims_regression`` sorts scores: above the lower edge, up to the upper edge."""
+    """Return classes like MMSA's ``__eval_sims_regression``: above the lower edge, up to the upper edge."""
     found = np.full(len(values), -1)
     for number in range(classes):
         lower, upper = SIMS_EDGES[classes][number : number + 2]
@@ -108,7 +108,7 @@ def test_an_influence_is_the_derivative_by_how_often_an_utterance_counts(name):
     assert value == pytest.approx(expected(labels[:40], predictions[:40])[name])
     assert influences.sum() == pytest.approx(0, abs=1e-12)
     assert not influences[40:].any()
-    # One utterance more among 60 copies of all changes a metric by its influence / 60, to the first order.
+    # One more utterance among 60 copies of all changes a metric by its influence / 60, to first order.
     copies = 60
     for row in (0, 11, 25):
         more = np.concatenate([np.tile(np.arange(40), copies), [row]])
@@ -116,7 +116,7 @@ def test_an_influence_is_the_derivative_by_how_often_an_utterance_counts(name):
         assert moved * copies == pytest.approx(influences[row], abs=2e-4)
 
 
-def test_metrics_of_another_target_are_refused_with_those_that_exist():
+def test_metrics_of_another_target_are_refused_with_the_valid_ones():
     with pytest.raises(ConfigError, match=r"'Acc-7' needs real-valued scores.*Choose from: WA, UA, F1, WF1"):
         check_metrics(["WA", "Acc-7"], "classes", "experiments.x.metrics")
     with pytest.raises(ConfigError, match=r"'UA' needs classes.*Choose from: MAE, Corr"):
@@ -125,6 +125,6 @@ def test_metrics_of_another_target_are_refused_with_those_that_exist():
         check_metrics(["Acc7"], "score", "experiments.x.metrics")
 
 
-def test_lower_is_better_for_errors_alone_and_an_undefined_value_is_the_worst():
+def test_lower_is_better_only_for_errors_and_an_undefined_value_is_the_worst():
     assert [name for name, metric in METRICS.items() if not metric.higher_is_better] == ["MAE", "SIMS-MAE"]
     assert METRICS["MAE"].goodness(0.5) > METRICS["MAE"].goodness(0.6) > METRICS["MAE"].goodness(np.nan)

@@ -27,7 +27,7 @@ def test_a_key_is_half_of_the_sha256_of_the_names_as_json():
     assert seeds.derive_key(*NAMES) == KEY
 
 
-def test_a_seed_is_the_upper_63_bits_of_the_key_so_that_torch_takes_it():
+def test_a_seed_is_the_upper_63_bits_of_the_key_as_torch_requires():
     assert seeds.derive_seed(*NAMES) == SEED == KEY // 2**65
     assert all(0 <= seeds.derive_seed("weights", number) < 2**63 for number in range(500))
     assert max(seeds.derive_seed("weights", number) for number in range(500)) >= 2**62
@@ -66,7 +66,7 @@ NAME = st.integers(-(10**20), 10**20) | st.text('a1,"[]\\ ü漢\u0301😀\n', ma
 
 
 @given(st.lists(st.tuples(NAME, NAME) | st.tuples(NAME) | st.tuples(NAME, NAME, NAME), unique_by=repr))
-def test_any_different_names_have_keys_of_their_own_and_generators_that_depend_on_nothing_else(several):
+def test_different_names_have_different_keys_and_generators_that_depend_on_nothing_else(several):
     keys = [seeds.derive_key(*names) for names in several]
     assert len(set(keys)) == len(keys)
     first = [seeds.generator(*names).integers(2**60) for names in several]

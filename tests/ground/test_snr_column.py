@@ -7,7 +7,7 @@ import pandas as pd
 from nmer.snr_column import merged_by_level, snr_of, with_snr
 
 
-def test_whole_levels_are_written_without_a_point_and_others_as_they_are():
+def test_whole_levels_are_written_without_a_decimal_point_and_others_unchanged():
     whole = with_snr(pd.DataFrame({"snr_db": [-10.0, None]}))
     assert whole.to_csv(index=False) == 'snr_db\n-10\n""\n'
     real = with_snr(pd.DataFrame({"snr_db": ["-10", "-7.5", ""]}))

@@ -21,7 +21,7 @@ PROFILE = ("--profile", "workflow/profiles/kubernetes", "--seconds-between-statu
 @pytest.fixture
 def kubernetes(tmp_path, monkeypatch) -> Path:
     """Put the fake kubectl on PATH; return the folder where it stores its input."""
-    folder = tmp_path / "given"
+    folder = tmp_path / "kubectl"
     folder.mkdir()
     monkeypatch.setenv("KUBECTL_FOLDER", str(folder))
     monkeypatch.setenv("PATH", str(HERE), prepend=":")
@@ -42,15 +42,17 @@ def test_every_job_is_valid_requests_its_resources_and_runs(kubernetes, tmp_path
             kubernetes_validate.validate(job, version, strict=True)
         pod = job["spec"]["template"]["spec"]
         [container] = pod["containers"]
-        asked = container["resources"]
+        resources = container["resources"]
         assert container["image"] == IMAGE
         assert container["workingDir"] == str(workflow.folder)
         assert pod["volumes"][0]["persistentVolumeClaim"]["claimName"] == CLAIM
-        assert asked["requests"]["memory"] == asked["limits"]["memory"]
+        assert resources["requests"]["memory"] == resources["limits"]["memory"]
         assert pod["activeDeadlineSeconds"] >= 20 * 60
-        gpus.append((asked["limits"]["nvidia.com/gpu"], asked["limits"]["memory"], pod["activeDeadlineSeconds"]))
+        gpus.append(
+            (resources["limits"]["nvidia.com/gpu"], resources["limits"]["memory"], pod["activeDeadlineSeconds"])
+        )
     assert gpus.count(("1", "1500M", 240 * 60)) == 1
-    assert {asked[0] for asked in gpus} == {"0", "1"}
+    assert {limits[0] for limits in gpus} == {"0", "1"}
 
 
 def test_a_missing_volume_name_is_refused(kubernetes, tmp_path, monkeypatch):
@@ -63,7 +65,7 @@ def test_a_missing_volume_name_is_refused(kubernetes, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "said"),
+    ("answer", "code", "reported"),
     [
         ("nmer-1 ", 0, "running"),
         ("nmer-1 SuccessCriteriaMet Complete", 0, "success"),
@@ -72,11 +74,11 @@ def test_a_missing_volume_name_is_refused(kubernetes, tmp_path, monkeypatch):
         ("", 1, "running"),
     ],
 )
-def test_every_state_of_a_job_is_reported(tmp_path, answer, code, said):
+def test_every_state_of_a_job_is_reported(tmp_path, answer, code, reported):
     program = tmp_path / "kubectl"
     program.write_text(f"#!/bin/sh\nprintf '{answer}'\nexit {code}\n")
     program.chmod(0o755)
     status = HERE.parents[1] / "workflow/profiles/kubernetes/status.sh"
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    told = subprocess.run([status, "nmer-1"], env=environment, text=True, capture_output=True, check=True)
-    assert told.stdout.split() == [said]
+    result = subprocess.run([status, "nmer-1"], env=environment, text=True, capture_output=True, check=True)
+    assert result.stdout.split() == [reported]

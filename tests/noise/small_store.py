@@ -58,10 +58,10 @@ def make_store(path: Path, ids: tuple[str, ...] = IDS, standardize: tuple[str, .
 
 def run(step, settings: dict, **arguments: object) -> None:
     """Run a step's command line in this process."""
-    given = ["--settings", json.dumps(settings)]
+    command_line = ["--settings", json.dumps(settings)]
     for name, value in arguments.items():
-        given += [f"--{name}", str(value)]
-    with mock.patch.object(sys, "argv", [step.__name__, *given]):
+        command_line += [f"--{name}", str(value)]
+    with mock.patch.object(sys, "argv", [step.__name__, *command_line]):
         command.run(step.main)
 
 

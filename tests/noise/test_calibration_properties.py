@@ -23,7 +23,7 @@ POWER = st.floats(0.01, 4)
 
 @st.composite
 def schedules(draw: st.DrawFn) -> Schedule:
-    """Any shape with any betas, spaced anew for every T or as one fixed chain that is long enough."""
+    """Draw any shape with any betas, spaced anew for every T or as a fixed chain that is long enough."""
     start, end = draw(st.floats(1e-4, 0.3)), draw(st.floats(0.1, 0.9))
     chain = draw(st.none() | st.integers(LONGEST, 1200))
     return Schedule(min(start, end), end, draw(st.sampled_from(sorted(SHAPES))), chain)
@@ -47,7 +47,7 @@ def reference_betas(schedule: Schedule, steps: int) -> np.ndarray:
 
 
 def reference_snr(schedule: Schedule, variance: float, steps: int) -> float:
-    """SNR in dB after so many steps (SPEC 2.5)."""
+    """Return the SNR in dB after a number of steps (SPEC 2.5)."""
     logarithm = float(np.log10(1 - reference_betas(schedule, steps)).sum())
     return 10 * (logarithm + math.log10(variance) - math.log10(1 - 10**logarithm))
 

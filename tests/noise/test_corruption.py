@@ -65,8 +65,8 @@ def test_algorithm_1_adds_noise_step_by_step():
     expected = values
     for beta, eps in zip((0.001, 0.0505, 0.1), drawn, strict=True):
         expected = math.sqrt(1 - beta) * expected + math.sqrt(beta) * eps
-    given = iter(drawn)
-    found = add_noise_iteratively(values, 3, Schedule(), lambda _shape: next(given))
+    remaining = iter(drawn)
+    found = add_noise_iteratively(values, 3, Schedule(), lambda _shape: next(remaining))
     np.testing.assert_allclose(found, expected)
 
 

@@ -52,8 +52,8 @@ def test_a_standardised_modality_equals_the_noisy_embeddings(tmp_path):
 
 def test_a_constant_dimension_gets_noise_in_its_original_units():
     drawn = np.random.default_rng(0).normal(0, 3, (400, 2))
-    given = {"u": np.stack([drawn[:, 0], np.full(400, 7.0), drawn[:, 1]], axis=1)}
-    found = corrupt_features(given, "gaussian", -10, dataset="d", modality="a", standardise=True)
+    utterances = {"u": np.stack([drawn[:, 0], np.full(400, 7.0), drawn[:, 1]], axis=1)}
+    found = corrupt_features(utterances, "gaussian", -10, dataset="d", modality="a", standardise=True)
     # Two dimensions of variance 1 and one of variance 0.
     assert found.variance == pytest.approx(2 / 3)
     noisy = found.utterances["u"][:, 1].astype(np.float64)
@@ -63,9 +63,10 @@ def test_a_constant_dimension_gets_noise_in_its_original_units():
 
 @pytest.mark.parametrize("kind", ["gaussian", "drop_frames"])
 def test_each_draw_has_different_noise(kind):
-    given = {"u": np.random.default_rng(0).normal(0, 3, (400, 2))}
+    utterances = {"u": np.random.default_rng(0).normal(0, 3, (400, 2))}
     draws = [
-        corrupt_features(given, kind, -10, dataset="d", modality="a", draw=draw).utterances["u"] for draw in (0, 1, 1)
+        corrupt_features(utterances, kind, -10, dataset="d", modality="a", draw=draw).utterances["u"]
+        for draw in (0, 1, 1)
     ]
     assert (draws[0] != draws[1]).any(axis=1).mean() > 0.4
     np.testing.assert_array_equal(draws[1], draws[2])
@@ -78,23 +79,23 @@ def test_a_standardised_kind_works_in_standardised_units(tmp_path):
         '@noise_kind("louder", additive=False, standardised=True)\n'
         "def louder(values, generator):\n    return 2 * values\n"
     )
-    given = np.random.default_rng(0).normal(5, 3, (400, 2)).astype(np.float32)
+    values = np.random.default_rng(0).normal(5, 3, (400, 2)).astype(np.float32)
     about = {"dataset": "d", "modality": "a", "file": str(file)}
-    found = corrupt_features({"u": given}, "louder", None, standardise=True, **about).utterances["u"]
-    mean = given.astype(np.float64).mean(axis=0)
-    np.testing.assert_allclose(found, mean + 2 * (given - mean), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(corrupt_features({"u": given}, "louder", None, **about).utterances["u"], 2 * given)
+    found = corrupt_features({"u": values}, "louder", None, standardise=True, **about).utterances["u"]
+    mean = values.astype(np.float64).mean(axis=0)
+    np.testing.assert_allclose(found, mean + 2 * (values - mean), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(corrupt_features({"u": values}, "louder", None, **about).utterances["u"], 2 * values)
 
 
 def test_default_seed_and_draw_equal_those_of_the_workflow():
-    given = {"u": np.ones((50, 2))}
+    utterances = {"u": np.ones((50, 2))}
     about = {"dataset": "d", "modality": "a"}
-    default = corrupt_features(given, "drop_frames", **about).utterances["u"]
+    default = corrupt_features(utterances, "drop_frames", **about).utterances["u"]
     np.testing.assert_array_equal(
-        default, corrupt_features(given, "drop_frames", seed=0, draw=0, **about).utterances["u"]
+        default, corrupt_features(utterances, "drop_frames", seed=0, draw=0, **about).utterances["u"]
     )
     source = NoiseSource.load("drop_frames", "d")
-    np.testing.assert_array_equal(default, source.corrupt(given["u"].astype(np.float32), "u", "a"))
+    np.testing.assert_array_equal(default, source.corrupt(utterances["u"].astype(np.float32), "u", "a"))
 
 
 def test_features_that_cannot_be_corrupted_are_refused():
@@ -110,7 +111,7 @@ def test_features_that_cannot_be_corrupted_are_refused():
 
 
 @pytest.mark.parametrize(
-    ("kind", "options", "said"),
+    ("kind", "options", "expected"),
     [
         ("impulse", {"frequenzy": 0.1}, "options of noise kind 'impulse': unknown key 'frequenzy'"),
         ("impulse", {"frequency": 1.5}, "1.5 is too large. Give at most 1.0"),
@@ -118,17 +119,17 @@ def test_features_that_cannot_be_corrupted_are_refused():
         ("drop_frames", {"share": "some"}, "'some' is not like its default 0.5"),
     ],
 )
-def test_an_unknown_or_invalid_option_of_a_kind_is_refused(kind, options, said):
-    with pytest.raises(ConfigError, match=re.escape(said)):
+def test_an_unknown_or_invalid_option_of_a_kind_is_refused(kind, options, expected):
+    with pytest.raises(ConfigError, match=re.escape(expected)):
         corrupt_features({"u": np.ones((2, 3))}, kind, -10, dataset="d", modality="a", options=options)
 
 
 @pytest.mark.parametrize("match", ["nominal", "effective"])
 def test_noise_without_power_is_refused(match):
     features = {"u": np.arange(6.0).reshape(2, 3)}
-    given = {"dataset": "d", "modality": "a", "options": {"frequency": 0.0}, "match": match}
+    about = {"dataset": "d", "modality": "a", "options": {"frequency": 0.0}, "match": match}
     with pytest.raises(ConfigError, match="'impulse' with these options has no power"):
-        corrupt_features(features, "impulse", -10, **given)
+        corrupt_features(features, "impulse", -10, **about)
 
 
 def call(*arguments: object) -> None:
@@ -174,7 +175,7 @@ def test_the_command_accepts_any_real_snr(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (("--snr-db", -10), "--modality: a .npy file contains one modality"),
         (("--modality", "a"), "give its target in dB"),
@@ -184,13 +185,13 @@ def test_the_command_accepts_any_real_snr(tmp_path, capsys):
         (("--layout", "npy_folder", "--snr-db", -10), "utterances.csv: "),
     ],
 )
-def test_a_user_error_of_the_command_ends_in_one_message(tmp_path, capsys, arguments, said):
+def test_a_user_error_of_the_command_ends_in_one_message(tmp_path, capsys, arguments, expected):
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(4, 3, 2)))
     with pytest.raises(SystemExit) as ending:
         call("--input", tmp_path / "x.npy", "--output", tmp_path / "y.npy", *arguments)
     message = capsys.readouterr().err
     assert ending.value.code == 1
-    assert said in message
+    assert expected in message
     assert message.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
 

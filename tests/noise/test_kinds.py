@@ -126,7 +126,7 @@ def test_zero_and_missing_return_zeros(kind):
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
-def test_a_modality_is_missing_at_the_given_rate_and_missing_utterances_stay_missing_at_higher_rates(rate):
+def test_a_modality_is_missing_at_its_rate_and_missing_utterances_stay_missing_at_higher_rates(rate):
     lost = [not missing(VALUES[:2], np.random.default_rng(seed), rate=rate).any() for seed in range(400)]
     assert np.mean(lost) == pytest.approx(rate, abs=5 * math.sqrt(0.25 / 400))
     more = [not missing(VALUES[:2], np.random.default_rng(seed), rate=0.6).any() for seed in range(400)]
@@ -149,7 +149,7 @@ def test_kinds_declare_the_option_that_is_their_level(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
-def test_frames_are_dropped_whole_and_at_the_given_share(share):
+def test_whole_frames_are_dropped_at_the_configured_share(share):
     found = drop_frames(VALUES, np.random.default_rng(1), share=share)
     lost = ~found.any(axis=1)
     assert lost.mean() == pytest.approx(share, abs=5 * math.sqrt(0.25 / len(VALUES)))

@@ -40,7 +40,7 @@ def write_kind(folder, returned: str, stated: str = "") -> str:
     return str(folder / "mine.py")
 
 
-def row(**given: object) -> dict[str, object]:
+def row(**columns: object) -> dict[str, object]:
     whole = {
         "dataset": "d",
         "noise": "n",
@@ -49,11 +49,11 @@ def row(**given: object) -> dict[str, object]:
         "effective_db": -10.0,
         "target_db": -10.0,
     }
-    return whole | {"measured_db": -10.0} | given
+    return whole | {"measured_db": -10.0} | columns
 
 
 @pytest.mark.parametrize(
-    ("given", "reason"),
+    ("columns", "reason"),
     [
         ({}, ""),
         ({"measured_db": -9.1}, ""),
@@ -69,9 +69,9 @@ def row(**given: object) -> dict[str, object]:
         ({"measured_db": "", "effective_db": -4.8}, WEAK),
     ],
 )
-def test_a_miss_has_its_reason(given, reason):
-    assert miss(row(**given)) == reason
-    assert len(miss_sentences([row(**given)])) == bool(reason)
+def test_a_miss_has_its_reason(columns, reason):
+    assert miss(row(**columns)) == reason
+    assert len(miss_sentences([row(**columns)])) == bool(reason)
 
 
 def test_a_sentence_gives_the_number_of_misses_and_their_range():
@@ -93,11 +93,12 @@ def test_a_kind_whose_power_differs_from_its_calibration_gives_warnings(tmp_path
     output = make_noisy(make_store(tmp_path / "small.h5"), tmp_path, "mine", file=file)
     assert "warning: small, mine: " in capsys.readouterr().err
     calibration = tmp_path / "all.csv"
-    given = ["--calibrated", output.with_suffix(".csv"), "--measured", output.with_name(f"{output.stem}_measured.csv")]
-    monkeypatch.setattr(sys, "argv", ["x", *map(str, given), "--output", str(calibration)])
+    measured = output.with_name(f"{output.stem}_measured.csv")
+    arguments = ["--calibrated", output.with_suffix(".csv"), "--measured", measured]
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments), "--output", str(calibration)])
     command.run(collect_calibration.main)
-    said = capsys.readouterr().err
-    assert f"warning: small, mine: {len(DIMS)} of {len(DIMS)} levels miss their target" in said
+    messages = capsys.readouterr().err
+    assert f"warning: small, mine: {len(DIMS)} of {len(DIMS)} levels miss their target" in messages
     with calibration.open(newline="") as stream:
         assert {row["miss"] for row in csv.DictReader(stream)} == {DRAWN}
     rows = read_calibration([str(calibration)])
@@ -121,8 +122,8 @@ def test_impulse_noise_gives_a_warning_unless_calibration_accounts_for_its_power
 def test_add_noise_warns_for_arrays(tmp_path, monkeypatch, capsys):
     file = write_kind(tmp_path, *DEPENDENT["on the width"])
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, 50, 8)))
-    given = ["--input", tmp_path / "x.npy", "--modality", "a", "--snr-db", "-10", "--noise", "mine", "--file", file]
-    monkeypatch.setattr(sys, "argv", ["x", *map(str, given), "--output", str(tmp_path / "y.npy")])
+    arguments = ["--input", tmp_path / "x.npy", "--modality", "a", "--snr-db", "-10", "--noise", "mine", "--file", file]
+    monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments), "--output", str(tmp_path / "y.npy")])
     command.run(add_noise.main)
     assert "warning: own, mine: 1 of 1 levels miss their target by +18" in capsys.readouterr().err
 

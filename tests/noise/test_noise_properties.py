@@ -28,7 +28,7 @@ from nmer.noisy_embeddings.noisy import corrupt_modality
 
 SHAPE = st.tuples(st.integers(1, 9), st.integers(1, 6))
 NAME = st.text('aZ09_-.[] "\\\n/äß漢Ω\u0301😀', min_size=1, max_size=8)
-"""From a few characters of every sort: choosing from all of Unicode makes hypothesis list it first, for seconds."""
+"""Names from a few characters of every kind: with all of Unicode, hypothesis first lists it for seconds."""
 ALPHA_BAR = st.floats(1e-6, 1 - 1e-6)
 SEED = st.integers(0, 2**32)
 OPTIONS = {
@@ -139,8 +139,8 @@ LENGTHS = st.lists(st.integers(1, 9), min_size=2, max_size=7)
 def test_features_in_memory_have_the_reported_snr_in_any_order(source, lengths, target_db, standardise, seed):
     drawn = random.Random(seed)
     clean = {f"ü{number}": features((length, 3), seed + number) for number, length in enumerate(lengths)}
-    given_as = {"dataset": source.dataset, "modality": "l", "seed": source.seed, "options": source.options}
-    found = corrupt_features(clean, source.name, target_db, standardise=standardise, **given_as)
+    about = {"dataset": source.dataset, "modality": "l", "seed": source.seed, "options": source.options}
+    found = corrupt_features(clean, source.name, target_db, standardise=standardise, **about)
     frames = np.concatenate(list(clean.values())).astype(np.float64)
     spread = frames.std(axis=0) if standardise else 1.0
     variance = (frames / spread).var() if not standardise else ((frames - frames.mean(axis=0)) / spread).var()
@@ -160,7 +160,7 @@ def test_features_in_memory_have_the_reported_snr_in_any_order(source, lengths, 
     np.testing.assert_allclose(noisy, expected, rtol=1e-6, atol=rounding(frames, expected))
     order = drawn.sample(list(clean), len(clean))
     again = corrupt_features(
-        {name: clean[name] for name in order}, source.name, target_db, standardise=standardise, **given_as
+        {name: clean[name] for name in order}, source.name, target_db, standardise=standardise, **about
     )
     assert list(again.utterances) == order
     for name, values in found.utterances.items():

@@ -1,4 +1,4 @@
-"""``conditions`` of an experiment: these incomplete conditions are scored, and averages are over them."""
+"""``conditions`` of an experiment: the incomplete conditions that are scored and averaged."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from nmer.plan.plan import Plan
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def plan(given: object, modalities: list[str] | None = None) -> Plan:
+def plan(chosen_conditions: object, modalities: list[str] | None = None) -> Plan:
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
-    config["experiments"]["tiny"].update(conditions=given, datasets=["tiny_mosei"])
+    config["experiments"]["tiny"].update(conditions=chosen_conditions, datasets=["tiny_mosei"])
     if modalities:
         corpus = config["datasets"]["tiny_mosei"]
         corpus["modalities"] = modalities
@@ -27,7 +27,7 @@ def plan(given: object, modalities: list[str] | None = None) -> Plan:
     return Plan(config)
 
 
-def test_evaluations_under_noise_score_the_chosen_conditions_and_trainings_stay():
+def test_chosen_conditions_change_noisy_evaluations_and_no_training():
     chosen, everything = plan(["l", "al"]), plan(["a", "v", "l", "av", "al", "vl"])
     run = {"dataset": "tiny_mosei", "system": "nmer", "fold": 1, "corruption": "gaussian_-10dB"}
     for regime in ("incomplete", "all_noisy"):
@@ -46,7 +46,7 @@ def test_all_noisy_and_all_clean_are_always_tested():
     assert conditions.tested_conditions("men", False, ("a", "v", "l"), ["l"]) == ("avl",)
 
 
-def test_where_an_utterance_has_one_condition_those_of_the_chosen_ones_are_scored():
+def test_with_one_condition_per_utterance_only_utterances_of_chosen_conditions_are_scored():
     names = [f"utterance {number}" for number in range(60)]
     items = conditions.test_items(("l", "none"), "one_condition", "mosei", names, ("a", "v", "l"))
     expected = [n for n, name in enumerate(names) if conditions.fixed_condition("mosei", name, ("a", "v", "l")) == "l"]
@@ -56,7 +56,7 @@ def test_where_an_utterance_has_one_condition_those_of_the_chosen_ones_are_score
 
 
 @pytest.mark.parametrize(
-    ("given", "modalities", "message"),
+    ("chosen_conditions", "modalities", "message"),
     [
         (["la"], None, "experiments.tiny.conditions"),
         ([], None, "experiments.tiny.conditions"),
@@ -66,8 +66,8 @@ def test_where_an_utterance_has_one_condition_those_of_the_chosen_ones_are_score
         (["v"], ["a", "l"], "no dataset of the experiment has the incomplete condition 'v'."),
     ],
 )
-def test_conditions_that_cannot_be_scored_are_refused_in_one_line(given, modalities, message):
+def test_conditions_that_cannot_be_scored_are_refused_in_one_line(chosen_conditions, modalities, message):
     with pytest.raises(ConfigError) as error:
-        plan(given, modalities)
+        plan(chosen_conditions, modalities)
     assert message in str(error.value)
     assert "\n" not in str(error.value)

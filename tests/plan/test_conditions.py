@@ -25,11 +25,11 @@ FLAGS = {
 UTTERANCES = [f"video{number}[{number % 7}]" for number in range(600)]
 
 
-def test_the_flags_of_a_condition_say_which_of_a_v_l_are_noisy():
+def test_the_flags_of_a_condition_mark_its_noisy_modalities_in_the_order_a_v_l():
     assert {name: tuple(conditions.noisy_flags(name).tolist()) for name in FLAGS} == FLAGS
 
 
-def test_training_on_six_draws_exactly_the_six_conditions_equally_often():
+def test_training_draws_the_six_conditions_equally_often():
     count = 12_000
     flags = conditions.training_flags("incomplete", count, "iemocap", 1, 1, 0)
     assert (flags.shape, flags.dtype) == ((count, 3), bool)
@@ -39,11 +39,11 @@ def test_training_on_six_draws_exactly_the_six_conditions_equally_often():
 
 
 @pytest.mark.parametrize(("regime", "noisy"), [("clean", False), ("all_noisy", True)])
-def test_the_other_regimes_are_wholly_clean_or_wholly_noisy(regime, noisy):
+def test_the_other_regimes_are_entirely_clean_or_entirely_noisy(regime, noisy):
     assert (conditions.training_flags(regime, 50, "iemocap", 1, 1, 0) == noisy).all()
 
 
-def test_training_conditions_are_drawn_anew_for_every_epoch_fold_repeat_and_dataset_and_stay_the_same():
+def test_training_conditions_differ_by_epoch_fold_repeat_and_dataset_and_are_reproducible():
     names = [("iemocap", 1, 1, 0), ("iemocap", 1, 1, 1), ("iemocap", 1, 2, 0), ("iemocap", 2, 1, 0), ("mosei", 1, 1, 0)]
     draws = [conditions.training_flags("incomplete", 300, *name) for name in names]
     again = [conditions.training_flags("incomplete", 300, *name) for name in names]
@@ -73,21 +73,21 @@ def test_one_condition_per_utterance_is_fixed_and_independent_of_the_other_utter
     items = conditions.validation_items("incomplete", "one_condition", "mosei", UTTERANCES)
     assert tuple(items) == SIX
     assigned = by_utterance(items, UTTERANCES)
-    assert all(len(given) == 1 for given in assigned.values())
+    assert all(len(names) == 1 for names in assigned.values())
     fewer = UTTERANCES[400:100:-3]
     again = by_utterance(conditions.validation_items("incomplete", "one_condition", "mosei", fewer), fewer)
     assert again == {name: assigned[name] for name in fewer}
     np.testing.assert_allclose([len(part) for part in items.values()], 100, atol=5 * math.sqrt(600 * 5 / 36))
 
 
-def test_every_condition_means_every_utterance_six_times():
+def test_every_condition_validates_each_utterance_six_times():
     items = conditions.validation_items("incomplete", "every_condition", "iemocap", UTTERANCES[:9])
     assert by_utterance(items, UTTERANCES[:9]) == {name: list(SIX) for name in UTTERANCES[:9]}
 
 
 @pytest.mark.parametrize("evaluation", ["every_condition", "one_condition"])
 @pytest.mark.parametrize(("regime", "condition"), [("clean", "avl"), ("all_noisy", "none")])
-def test_the_other_regimes_are_validated_on_all_utterances_under_their_own_condition(regime, condition, evaluation):
+def test_the_other_regimes_are_validated_on_all_utterances_under_their_condition(regime, condition, evaluation):
     items = conditions.validation_items(regime, evaluation, "iemocap", UTTERANCES[:9])
     assert by_utterance(items, UTTERANCES[:9]) == {name: [condition] for name in UTTERANCES[:9]}
 
@@ -116,5 +116,5 @@ def test_only_the_configured_conditions_are_tested():
         ("unimodal_v", False, ("avl",)),
     ],
 )
-def test_one_modality_is_tested_noisy_and_clean_features_under_the_clean_condition_alone(system, noisy, expected):
+def test_one_modality_is_tested_noisy_and_clean_features_under_the_clean_condition_only(system, noisy, expected):
     assert conditions.tested_conditions(system, noisy, MODALITIES, ()) == expected

@@ -21,7 +21,7 @@ def config() -> dict:
 
 
 @pytest.mark.parametrize("experiment", ["demo", "tiny"])
-def test_the_shipped_experiments_on_synthetic_corpora_are_valid(config, experiment):
+def test_the_default_experiments_on_synthetic_corpora_are_valid(config, experiment):
     check_config(config | {"experiment": experiment})
 
 
@@ -214,12 +214,12 @@ def test_a_missing_corpus_is_named_with_its_dataset_and_a_remedy(config, tmp_pat
         check_config(config)
 
 
-def test_levels_that_no_uni_modal_system_reads_stop_nothing(config):
+def test_levels_that_no_uni_modal_system_reads_are_accepted(config):
     config["experiments"]["tiny"].update(noise=["zero"], snr_db=[0], systems=["men"], unimodal={"snr_db": [0]})
     check_config(config | {"experiment": "tiny"})
 
 
-def test_a_faulty_experiment_does_not_stop_another_one(config):
+def test_a_faulty_experiment_does_not_stop_another(config):
     other = copy.deepcopy(config) | {"experiment": "tiny", "data": "nowhere"}
     other["experiments"]["mosi"]["datasets"] = ["mosi"]
     check_config(other)
@@ -234,7 +234,7 @@ def test_a_faulty_experiment_does_not_stop_another_one(config):
         ('ablation_of="mine"', "'mine' is an ablation of itself"),
     ],
 )
-def test_what_a_users_system_declares_is_checked_before_any_job(config, tmp_path, declaration, message):
+def test_declarations_of_a_custom_system_are_checked_before_any_job(config, tmp_path, declaration, message):
     file = tmp_path / "mine.py"
     file.write_text(f"@system('mine', {declaration})\nclass Mine: pass\n")
     config |= {"experiment": "tiny", "systems": {"mine": {"file": str(file)}}}
@@ -245,7 +245,7 @@ def test_what_a_users_system_declares_is_checked_before_any_job(config, tmp_path
     assert message in str(raised.value)
 
 
-def test_a_choice_need_not_be_text(config, tmp_path):
+def test_the_choices_of_an_option_can_be_numbers(config, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("@system('mine')\nclass Mine:\n    k: Literal[1, 2] = 1\n")
     config |= {"experiment": "tiny", "systems": {"mine": {"file": str(file), "k": 3}}}

@@ -52,24 +52,24 @@ def w(name: str) -> SimpleNamespace:
 
 
 @pytest.mark.parametrize("name", figures.shipped())
-def test_every_shipped_figure_declares_what_its_function_takes_and_how_it_is_described(name):
+def test_every_built_in_figure_declares_the_arguments_of_its_function_and_its_texts(name):
     declaration, draw = figures.declaration(name), figures.load(name)
-    taken = draw.__code__.co_varnames[: draw.__code__.co_argcount]
+    parameters = draw.__code__.co_varnames[: draw.__code__.co_argcount]
     datasets = {"dataset"} if declaration.attributes.get("per_dataset") else set()
-    assert set(taken) == set(sources(declaration)) | datasets
+    assert set(parameters) == set(sources(declaration)) | datasets
     assert all(declaration.attributes[text] for text in ("title", "caption", "alternative", "position"))
 
 
-def test_the_plan_reads_figures_without_importing_what_draws_them():
+def test_the_plan_reads_figures_without_importing_plotting_libraries():
     program = (
         "import sys, yaml; from nmer.plan.plan import Plan;"
         "plan = Plan(yaml.safe_load(open('config.yaml')) | {'experiment': 'tiny'}); assert plan.drawings;"
         "print([name for name in ('matplotlib', 'torch', 'pandas') if name in sys.modules])"
     )
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, text=True, capture_output=True, env={"PYTHONPATH": "scripts"}
     )
-    assert told.stdout.strip() == "[]", told.stderr
+    assert result.stdout.strip() == "[]", result.stderr
 
 
 def test_figures_are_in_the_order_of_the_report_for_any_configured_order(mine):
@@ -81,7 +81,7 @@ def test_figures_are_in_the_order_of_the_report_for_any_configured_order(mine):
     assert "mine" not in plan_with({"mine": {"file": str(mine)}}, ["ranks"]).drawings
 
 
-def test_a_source_is_the_same_file_for_the_rule_and_another_folder_for_the_partial_report():
+def test_sources_of_figures_are_files_of_the_experiment_or_of_the_partial_report():
     plan = plan_with({}, ["conditions", "training", "figure3"])
     root = Path("results/tiny")
     conditions = plan.drawings["conditions_tiny_mosei"]
@@ -96,14 +96,14 @@ def test_a_source_is_the_same_file_for_the_rule_and_another_folder_for_the_parti
     assert not plan_with({}, ["conditions"]).draws_panels
 
 
-def test_every_source_that_can_be_declared_has_a_place(tmp_path):
+def test_every_source_that_can_be_declared_has_a_path(tmp_path):
     arguments = ", ".join(SOURCES)
     (tmp_path / "mine.py").write_text(MINE.format(declared=f"sources={SOURCES!r}, ", arguments=arguments))
     plan = plan_with({"mine": {"file": str(tmp_path / "mine.py")}}, ["mine"])
-    places = plan.figure_sources(plan.drawings["mine"])
-    assert set(places) == set(SOURCES) - {"settings", "schedule"}
-    assert all(places.values())
-    assert {path.parts[3] for path in places["predictions"]} == set(plan.datasets)
+    paths = plan.figure_sources(plan.drawings["mine"])
+    assert set(paths) == set(SOURCES) - {"settings", "schedule"}
+    assert all(paths.values())
+    assert {path.parts[3] for path in paths["predictions"]} == set(plan.datasets)
 
 
 @pytest.mark.parametrize(
@@ -117,13 +117,13 @@ def test_every_source_that_can_be_declared_has_a_place(tmp_path):
     ],
 )
 def test_a_fault_is_one_message_that_names_the_key(mine, section, wanted, message):
-    section = {name: {**given, "file": str(mine)} if "file" in given else given for name, given in section.items()}
+    section = {name: {**keys, "file": str(mine)} if "file" in keys else keys for name, keys in section.items()}
     with pytest.raises(ConfigError) as error:
         plan_with(section, wanted)
     assert message in str(error.value)
 
 
-def test_an_unknown_source_and_two_figures_of_one_name_are_refused(tmp_path):
+def test_an_unknown_source_and_two_figures_with_the_same_name_are_refused(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(MINE.format(declared='sources=("interval",), ', arguments="interval"))
     with pytest.raises(ConfigError, match=r"mine.py: unknown source 'interval'. Did you mean 'intervals'\?"):
@@ -134,11 +134,11 @@ def test_an_unknown_source_and_two_figures_of_one_name_are_refused(tmp_path):
         plan_with({name: {"file": str(path)}})
 
 
-def test_a_users_own_figure_is_drawn_by_the_step_with_its_texts_and_options(tmp_path, mine):
+def test_a_custom_figure_is_drawn_by_the_step_with_its_texts_and_options(tmp_path, mine):
     plan = plan_with({"mine": {"file": str(mine), "threshold": 0.6}}, ["mine"])
     pd.DataFrame({"system": ["nmer", "men"], "value": [0.7, 0.55]}).to_csv(tmp_path / "intervals.csv", index=False)
-    told = json.loads(plan.figure_settings(w("mine")))
-    assert (told["options"], told["file"]) == ({"threshold": 0.6}, str(mine))
+    result = json.loads(plan.figure_settings(w("mine")))
+    assert (result["options"], result["file"]) == ({"threshold": 0.6}, str(mine))
     command = [sys.executable, "scripts/draw_figure.py", "--code", plan.code("draw_figure.py", w("mine"))]
     command += ["--settings", plan.figure_settings(w("mine")), "--source", "intervals", str(tmp_path / "intervals.csv")]
     finished = subprocess.run([*command, "--output-stem", str(tmp_path / "mine")], cwd=REPOSITORY, check=False)
@@ -156,7 +156,7 @@ def test_a_users_own_figure_is_drawn_by_the_step_with_its_texts_and_options(tmp_
     assert plan.figure_labels(w("mine")) == {"figure": "My figure", "dataset": "all"}
 
 
-def test_the_code_of_a_figure_does_not_count_for_another(mine):
+def test_the_code_of_a_figure_does_not_affect_other_figures(mine):
     plan = plan_with({"mine": {"file": str(mine)}})
     before = {name: plan.code("draw_figure.py", w(name)) for name in plan.drawings}
     assert before["ranks"] != before["robustness"]
@@ -177,7 +177,7 @@ def test_a_figure_is_not_redrawn_for_settings_that_it_does_not_read():
 
     before = settings()
     redrawn = {
-        key: {name for name, given in settings(**{key: value}).items() if given != before[name]}
+        key: {name for name, text in settings(**{key: value}).items() if text != before[name]}
         for key, value in {"metrics": ["F1", "WA"], "conditions": ["l", "al"], "reference": "men"}.items()
     }
     assert redrawn == {

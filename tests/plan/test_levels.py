@@ -16,7 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def make_plan(kinds: dict | None = None, **experiment: object) -> Plan:
-    """The tiny experiment with other keys; a key that is None is removed."""
+    """Plan the tiny experiment with changed keys; None removes a key."""
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
     config["noise"] = {"kinds": kinds or {}}
     whole = config["experiments"]["tiny"] | experiment
@@ -24,7 +24,7 @@ def make_plan(kinds: dict | None = None, **experiment: object) -> Plan:
     return Plan(config)
 
 
-def test_a_level_is_spelt_alike_however_it_is_written():
+def test_a_level_has_the_same_name_in_any_notation():
     plan = make_plan(snr_db=[-10.0, -7.5, 2.5])
     assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-7.5dB", "gaussian_2.5dB"]
     settings = plan.calibration_settings(SimpleNamespace(dataset="tiny_mosei", corruption="gaussian_-10dB"))
@@ -32,7 +32,7 @@ def test_a_level_is_spelt_alike_however_it_is_written():
     assert settings == whole
 
 
-def test_rates_are_run_as_the_kind_with_its_level_and_need_no_snr():
+def test_rates_are_levels_of_their_kind_and_need_no_snr():
     plan = make_plan(noise=["drop_frames", "missing"], snr_db=None, levels={"drop_frames": [0.3, 0.0], "missing": [1]})
     assert list(plan.corruptions) == ["drop_frames_0.3", "drop_frames_0", "missing_1"]
     assert plan.rates() == {"drop_frames": {"drop_frames_0": 0, "drop_frames_0.3": 0.3}, "missing": {"missing_1": 1}}
@@ -50,7 +50,7 @@ def test_rates_are_run_as_the_kind_with_its_level_and_need_no_snr():
     assert [path.name for path in plan.panels("tiny_mosei")] == ["drop_frames_0", "drop_frames_0.3"]
 
 
-def test_a_kind_of_the_configuration_has_rates_too_and_snrs_may_be_in_levels():
+def test_a_configured_kind_can_have_rates_and_snrs_can_be_in_levels():
     kinds = {"lossy": {"kind": "drop_channels"}}
     plan = make_plan(kinds, noise=["lossy", "gaussian"], snr_db=None, levels={"lossy": [0.5], "gaussian": [-3.5]})
     assert list(plan.corruptions) == ["lossy_0.5", "gaussian_-3.5dB"]

@@ -21,9 +21,9 @@ def plan(folds: object, datasets: tuple[str, ...] = ("tiny_iemocap",)) -> Plan:
     return Plan(config)
 
 
-@pytest.mark.parametrize(("given", "run"), [([3], [3]), ([7, 2.0], [2, 7]), (2, [1, 2]), ("all", list(range(1, 11)))])
-def test_the_listed_folds_are_trained_and_tested(given, run):
-    planned = plan(given)
+@pytest.mark.parametrize(("listed", "run"), [([3], [3]), ([7, 2.0], [2, 7]), (2, [1, 2]), ("all", list(range(1, 11)))])
+def test_the_listed_folds_are_trained_and_tested(listed, run):
+    planned = plan(listed)
     assert sorted({job.fold for job in planned.trainings()}) == run
     w = SimpleNamespace(dataset="tiny_iemocap", system="men", regime="clean", corruption="gaussian_-10dB")
     assert json.loads(planned.evaluation_settings(w))["folds"] == run
@@ -31,7 +31,7 @@ def test_the_listed_folds_are_trained_and_tested(given, run):
 
 
 @pytest.mark.parametrize(
-    ("given", "datasets", "message"),
+    ("listed", "datasets", "message"),
     [
         (
             [11],
@@ -45,8 +45,8 @@ def test_the_listed_folds_are_trained_and_tested(given, run):
         (["three"], ("tiny_iemocap",), "experiments.tiny.folds"),
     ],
 )
-def test_a_list_that_no_corpus_can_run_is_refused_in_one_line(given, datasets, message):
+def test_a_list_that_no_corpus_can_run_is_refused_in_one_line(listed, datasets, message):
     with pytest.raises(ConfigError) as error:
-        plan(given, datasets)
+        plan(listed, datasets)
     assert message in str(error.value)
     assert "\n" not in str(error.value)

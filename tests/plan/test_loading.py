@@ -26,8 +26,8 @@ ENTRIES = [
 ]
 
 
-def as_snakemake_has_it(first: Path, files: list[Path], entries: list[str]) -> dict:
-    """What a workflow with ``configfile: first`` sees of ``--configfile files --config entries``."""
+def merged_by_snakemake(first: Path, files: list[Path], entries: list[str]) -> dict:
+    """Merge like a workflow with ``configfile: first`` and ``--configfile files --config entries``."""
     config = load_configfile(first)
     update_config(config, ConfigSettings(config=parse_config(entries), configfiles=files).overwrite_config)
     return config
@@ -36,10 +36,10 @@ def as_snakemake_has_it(first: Path, files: list[Path], entries: list[str]) -> d
 @pytest.mark.parametrize("entries", ENTRIES, ids=" ".join)
 def test_entries_of_the_command_line_are_read_as_snakemake_reads_them(entries):
     first = REPOSITORY / "config.yaml"
-    assert read_config([first], entries) == as_snakemake_has_it(first, [], entries)
+    assert read_config([first], entries) == merged_by_snakemake(first, [], entries)
 
 
-def test_files_and_entries_go_over_one_another_as_in_snakemake(tmp_path):
+def test_files_and_entries_override_one_another_as_in_snakemake(tmp_path):
     first, second = REPOSITORY / "config.yaml", tmp_path / "mine.yaml"
     second.write_text(
         yaml.safe_dump(
@@ -48,13 +48,13 @@ def test_files_and_entries_go_over_one_another_as_in_snakemake(tmp_path):
     )
     entries = ["experiments={tiny: {folds: 3}}"]
     config = read_config([first, second], entries)
-    assert config == as_snakemake_has_it(first, [second], entries)
+    assert config == merged_by_snakemake(first, [second], entries)
     assert config["experiments"]["tiny"]["repeats"] == 7
-    assert config["experiments"]["tiny"]["folds"] == "3", "within a mapping, Snakemake leaves text"
+    assert config["experiments"]["tiny"]["folds"] == "3", "Snakemake does not convert text within a mapping"
     assert config["experiments"]["tiny"]["systems"] == ["men", "nmer"]
 
 
-def test_no_file_is_changed_by_what_goes_over_it(tmp_path):
+def test_an_override_does_not_change_the_file_read_before(tmp_path):
     first = tmp_path / "config.yaml"
     first.write_text("a: {b: 1}\n")
     before = copy.deepcopy(read_config([first], []))

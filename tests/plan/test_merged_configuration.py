@@ -28,25 +28,25 @@ OURS = {
         ("A sentence without a key.", None),
     ],
 )
-def test_the_files_that_hold_the_key_are_named(message, holders):
+def test_the_files_that_contain_the_key_are_named(message, holders):
     sources = [
         ("config.yaml", OURS),
         ("mine.yaml", {"experiments": {"demo": {"repeats": 0}}, "colour": "red"}),
         ("--config", {"training": {"learning_rate": "x"}}),
     ]
-    said = name_sources(message, sources)
-    assert said.startswith(f"{message} The configuration is merged from config.yaml, mine.yaml, --config.")
-    assert said.endswith(f" The key is in {holders}." if holders else "--config.")
+    merged = name_sources(message, sources)
+    assert merged.startswith(f"{message} The configuration is merged from config.yaml, mine.yaml, --config.")
+    assert merged.endswith(f" The key is in {holders}." if holders else "--config.")
 
 
-def test_a_single_file_needs_no_name():
+def test_a_single_file_is_not_named():
     assert name_sources("x: is wrong.", [("config.yaml", OURS)]) == "x: is wrong."
 
 
-def test_choosing_an_experiment_merges_nothing(tmp_path):
+def test_selecting_an_experiment_is_not_reported_as_merging(tmp_path):
     (tmp_path / "config.yaml").write_text("experiments: {}")
     files = [tmp_path / "config.yaml"]
     assert merged_message(ConfigError("x: is wrong."), files, {"experiment": "demo", "data": "/x"}) == "x: is wrong."
-    said = merged_message(ConfigError("training: is wrong."), files, {"experiment": "demo", "training": {}})
-    assert said.endswith(f"merged from {files[0]}, --config. The key is in --config.")
-    assert Path(said.split("merged from ")[1].split(",")[0]) == files[0]
+    merged = merged_message(ConfigError("training: is wrong."), files, {"experiment": "demo", "training": {}})
+    assert merged.endswith(f"merged from {files[0]}, --config. The key is in --config.")
+    assert Path(merged.split("merged from ")[1].split(",")[0]) == files[0]

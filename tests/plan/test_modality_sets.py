@@ -25,7 +25,7 @@ IDS = [f"u{number}" for number in range(400)]
 
 @pytest.fixture
 def config() -> dict:
-    """The shipped configuration with ``tiny`` on one synthetic corpus of a and l."""
+    """The default configuration with ``tiny`` on a synthetic corpus of a and l."""
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
     config["experiments"]["tiny"]["datasets"] = ["tiny_iemocap"]
     generate = {"utterances": 120, "dims": {"a": 8, "l": 10}, "frames": {"a": 6, "l": 6}}
@@ -70,7 +70,7 @@ def test_one_modality_is_tested_noisy_and_clean(evaluation):
     assert {name: len(found) for name, found in items.items()} == {"none": 400, "l": 400}
 
 
-def test_the_settings_of_three_modalities_name_none(config):
+def test_settings_omit_the_default_three_modalities(config):
     config["datasets"]["tiny_iemocap"].pop("modalities")
     config["datasets"]["tiny_iemocap"]["generate"] = {"utterances": 120}
     without = Plan(config)
@@ -82,12 +82,12 @@ def test_the_settings_of_three_modalities_name_none(config):
         assert "modalities" not in json.loads(getattr(without, settings)(w))
 
 
-def test_fewer_modalities_reach_generator_features_and_tables_in_one_order(config):
+def test_fewer_modalities_reach_generator_features_and_tables_in_the_same_order(config):
     plan, w = Plan(config), SimpleNamespace(dataset="tiny_iemocap")
     assert json.loads(plan.corpus_settings(w))["modalities"] == ["a", "l"]
     assert json.loads(plan.features_settings(w))["modalities"] == ["a", "l"]
-    shown = ReportSettings.from_mapping(json.loads(plan.tables_settings()))
-    assert shown.datasets["tiny_iemocap"].modalities == ("a", "l")
+    tables = ReportSettings.from_mapping(json.loads(plan.tables_settings()))
+    assert tables.datasets["tiny_iemocap"].modalities == ("a", "l")
 
 
 def dataset(config: dict) -> dict:

@@ -1,4 +1,4 @@
-"""Randomly mutated configurations are planned without a fault or refused in one line."""
+"""Randomly mutated configurations are planned without an error or refused in one line."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ KEYS += ["kind", "path", "generate", "options", "layout", "training", "中", "na
 
 
 def mutant(seed: int) -> dict[str, Any]:
-    """The shipped configuration with up to three random changes, mostly where ``tiny`` is concerned."""
+    """Return the default configuration with up to three random changes, mostly to keys that ``tiny`` uses."""
     chance = random.Random(seed)
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
     config["experiment"] = chance.choice(["tiny", "tiny", "tiny", "demo"])
@@ -109,7 +109,7 @@ def change(config: dict[str, Any], chance: random.Random) -> None:
 
 
 def outcome(config: dict[str, Any]) -> str:
-    """What the plan says of a configuration: nothing, after it has planned every job, or its refusal."""
+    """Plan every job; return the error message, or an empty text."""
     try:
         plan = Plan(config)
     except NmerError as error:
@@ -126,12 +126,12 @@ def outcome(config: dict[str, Any]) -> str:
 
 
 def check(seed: int) -> bool:
-    said = outcome(mutant(seed))
-    assert "\n" not in said, said
-    assert said == said.strip()
-    assert len(said) < 1500, said
-    said.encode()
-    return not said
+    message = outcome(mutant(seed))
+    assert "\n" not in message, message
+    assert message == message.strip()
+    assert len(message) < 1500, message
+    message.encode()
+    return not message
 
 
 @pytest.mark.parametrize("seed", range(12))

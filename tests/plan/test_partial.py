@@ -1,4 +1,4 @@
-"""The partial report in the plan: which steps make its tables, from what exists."""
+"""The partial report in the plan: the steps that make its tables from existing files."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def finish(history: Path) -> None:
     history.touch()
 
 
-def test_the_tables_of_levels_and_of_a_sweep_are_made_below_the_partial_report(plan):
+def test_the_partial_report_has_tables_of_levels_and_of_finished_sweeps(plan):
     first, second, *_ = plan.sweep_histories()
     assert first.parents[1] == second.parents[1], "two folds of one training"
     finish(first)

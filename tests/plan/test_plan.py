@@ -24,7 +24,7 @@ FOUR_LEVELS = (-10, -20, -30, -40)
 
 @pytest.fixture
 def make_plan():
-    """A plan for an experiment of the shipped configuration, changed by ``change(config)``."""
+    """Return a function that plans an experiment of the default configuration after ``change(config)``."""
 
     def make(experiment: str = "tiny", change=lambda _: None, **top) -> Plan:
         config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": experiment, **top}
@@ -36,7 +36,7 @@ def make_plan():
 
 @pytest.fixture
 def paper_data(tmp_path) -> Path:
-    """Files where the paper's corpora are expected; their content is never read by the plan."""
+    """Placeholder files of the paper's corpora, whose content the plan does not read."""
     root = tmp_path / "IEMOCAP_features_2021"
     for name in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ def test_the_papers_grid_is_2661_trainings_in_887_jobs(make_plan, paper_data):
         assert {block: count for block, count in blocks.items() if block[0] == dataset} == expected
 
 
-def test_no_two_jobs_of_the_papers_grid_train_the_same_thing_or_write_the_same_file(make_plan, paper_data):
+def test_jobs_of_the_papers_grid_have_distinct_settings_and_files(make_plan, paper_data):
     plan = make_plan("paper", data=str(paper_data))
     settings, models = [], []
     for job in plan.trainings():
@@ -84,7 +84,7 @@ def test_no_two_jobs_of_the_papers_grid_train_the_same_thing_or_write_the_same_f
     assert len(set(models)) == len(set(settings)) == 887
 
 
-def test_every_score_of_the_papers_grid_stands_on_a_training_of_it(make_plan, paper_data):
+def test_every_score_of_the_papers_grid_uses_models_of_the_grid(make_plan, paper_data):
     plan = make_plan("paper", data=str(paper_data))
     trained = {
         plan.model(job.dataset, job.system, job.regime, job.fold, job.corruption and job.corruption.name)
@@ -102,7 +102,7 @@ def test_every_score_of_the_papers_grid_stands_on_a_training_of_it(make_plan, pa
     assert sorted(men) == sorted(f"{kind}_{level}dB" for kind in ("gaussian", "impulse") for level in FOUR_LEVELS)
 
 
-def test_every_training_has_its_own_model_path(make_plan):
+def test_every_training_has_a_separate_model_path(make_plan):
     plan = make_plan("demo")
     models = [
         plan.model(job.dataset, job.system, job.regime, job.fold, job.corruption and job.corruption.name)
@@ -111,7 +111,7 @@ def test_every_training_has_its_own_model_path(make_plan):
     assert len(set(models)) == len(models)
 
 
-def test_paths_are_those_that_the_contract_names(make_plan):
+def test_files_have_the_documented_paths(make_plan):
     plan = make_plan()
     root = Path("results/tiny")
     clean = plan.model("tiny_mosei", "men", "clean", 1)
@@ -134,7 +134,7 @@ def test_the_first_folds_of_a_corpus_are_run_and_a_fixed_split_has_one(make_plan
     assert plan.folds("tiny_iemocap") == list(range(1, 11))
 
 
-def test_levels_may_be_given_per_noise_kind(make_plan):
+def test_levels_can_be_set_per_noise_kind(make_plan):
     own = {"noise": ["gaussian", "impulse"], "snr_db": {"gaussian": [-10, -40], "impulse": [-10]}}
     plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(own, unimodal={"snr_db": [-10]}))
     assert sorted(plan.corruptions) == ["gaussian_-10dB", "gaussian_-40dB", "impulse_-10dB"]
@@ -157,7 +157,7 @@ def unimodal_jobs(plan, system: str = "unimodal_v") -> tuple[list, list]:
     return trainings, evaluations
 
 
-def test_figure_3_shows_the_noises_that_are_named(make_plan):
+def test_figure_3_shows_the_configured_noise_kinds(make_plan):
     def show_impulse(config):
         own = config["experiments"]["demo"]
         own.update(noise=["gaussian", "impulse"], snr_db={"gaussian": [-10, -40], "impulse": [-10]})
@@ -212,7 +212,7 @@ def test_0_db_is_only_made_for_datasets_of_the_uni_modality_benchmark(make_plan)
     assert sorted(plan.corruptions_of("demo_iemocap")) == sorted([*two, "gaussian_0dB"])
 
 
-def test_a_level_with_a_point_is_the_same_level(make_plan):
+def test_a_level_with_a_decimal_point_is_the_same_level(make_plan):
     plan = make_plan("demo", lambda c: c["experiments"]["demo"].update(snr_db=[-10.0], unimodal={"snr_db": [-10]}))
     assert sorted(plan.corruptions) == ["gaussian_-10dB"]
 
@@ -224,7 +224,7 @@ def test_the_scope_of_the_variances_reaches_the_trainings_on_noisy_features(make
     assert "scope" not in json.loads(plan.training_settings(men))
 
 
-def test_a_job_reads_what_the_plan_says(make_plan, tmp_path):
+def test_jobs_read_the_settings_that_the_plan_writes(make_plan, tmp_path):
     file = tmp_path / "taught.py"
     file.write_text(
         '@system("taught", pretraining="pupil_teacher")\nclass Taught:\n    pass\n\n\n'
@@ -260,7 +260,7 @@ def test_a_job_reads_what_the_plan_says(make_plan, tmp_path):
     assert found == EvaluationSettings(**common, folds=[1])
 
 
-def test_men_is_mmins_teacher_and_is_trained_once_also_where_it_is_not_asked_for(make_plan):
+def test_men_is_mmins_teacher_and_is_trained_once_even_if_it_is_not_configured(make_plan):
     plan = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(systems=["mmin"]))
     jobs = [(job.dataset, job.system, job.regime) for job in plan.trainings()]
     assert jobs.count(("tiny_mosei", "men", "clean")) == 1
@@ -268,7 +268,7 @@ def test_men_is_mmins_teacher_and_is_trained_once_also_where_it_is_not_asked_for
     assert plan.teacher(mmin) == [Path("results/tiny/runs/tiny_mosei/men/clean/fold1/model.safetensors")]
 
 
-def test_an_ablation_takes_the_options_that_its_system_is_given_and_it_has_itself(make_plan):
+def test_an_ablation_inherits_the_configured_options_that_it_declares(make_plan):
     def change(config):
         config["systems"] = {"nmer": {"heads": 8, "invariance_weight": 3.0}, "nmer_no_inv": {"layers": 2}}
         config["experiments"]["tiny"]["systems"] = ["nmer", "nmer_no_inv", "nmer_no_vae"]
@@ -283,11 +283,11 @@ def test_an_ablation_takes_the_options_that_its_system_is_given_and_it_has_itsel
     assert options("nmer_no_vae") == {"invariance_weight": 3.0}
 
 
-def test_the_form_of_the_invariant_features_decides_the_pretraining(make_plan):
+def test_the_form_of_the_invariant_features_determines_the_pretraining(make_plan):
     plan = make_plan("tiny", lambda c: c.update(systems={"nmer": {"invariance": "stacked"}}))
     assert plan.teacher(TRAIN) == [Path("results/tiny/teachers/tiny_mosei/shared/fold1/model.safetensors")]
     assert {job.system for job in plan.trainings()} >= {"shared", "nmer"}
-    # IF-MMIN's stage is then NMER's as well: one training serves both.
+    # NMER then shares IF-MMIN's pretraining, which is trained once.
     plan = make_plan("tiny", lambda c: c.update(systems={"nmer": {"invariance": "stacked"}}))
     plan.systems.append("if_mmin")
     assert [job.system for job in plan.trainings()].count("shared") == 2
@@ -313,7 +313,7 @@ def test_settings_omit_defaults(make_plan):
     }
 
 
-def test_an_experiments_options_win_over_the_general_ones(make_plan):
+def test_options_of_an_experiment_override_general_ones(make_plan):
     def change(config):
         config["systems"] = {"nmer": {"layers": 4, "heads": 8}}
 
@@ -325,16 +325,16 @@ def with_invariant_features(**forms: str):
     return lambda c: c.update(systems={name: {"invariant_features": form} for name, form in forms.items()})
 
 
-def test_a_system_and_its_pretraining_are_given_the_form_of_the_invariant_features(make_plan):
+def test_the_form_of_the_invariant_features_reaches_a_system_and_its_pretraining(make_plan):
     plan = make_plan("tiny", with_invariant_features(nmer="tanh", two_tower="tanh"))
     trained = json.loads(plan.training_settings(TRAIN))
     assert trained["options"] == {"layers": 1, "feed_forward": 16, "invariant_features": "tanh"}
     assert trained["teacher"] == {"options": {"invariant_features": "tanh"}}
     stage = json.loads(plan.training_settings(wildcards(dataset="tiny_mosei", stage="two_tower", fold="1")))
     assert stage["options"] == {"invariant_features": "tanh"}
-    # At their default the keys change no job.
-    default, given = make_plan("tiny"), make_plan("tiny", with_invariant_features(nmer="raw", two_tower="raw"))
-    assert given.training_settings(TRAIN) == default.training_settings(TRAIN)
+    # Default values change no job.
+    default, written = make_plan("tiny"), make_plan("tiny", with_invariant_features(nmer="raw", two_tower="raw"))
+    assert written.training_settings(TRAIN) == default.training_settings(TRAIN)
 
 
 @pytest.mark.parametrize("forms", [{"nmer": "tanh"}, {"two_tower": "tanh"}, {"nmer": "tanh", "two_tower": "sigmoid"}])
@@ -364,11 +364,11 @@ def test_noise_settings_do_not_depend_on_the_experiment(make_plan):
     other = make_plan("tiny", lambda c: c["experiments"]["tiny"].update(repeats=9, systems=["men"]))
     assert make_plan().corruption_settings(corruption) == other.corruption_settings(corruption)
     assert make_plan().calibration_settings(corruption) == other.calibration_settings(corruption)
-    # The same eps serves every SNR, so the level is no part of the settings of the noise.
+    # The same eps is used at every SNR, so the settings of the noise do not contain the level.
     assert "snr_db" not in json.loads(make_plan().corruption_settings(corruption))
 
 
-def test_one_systems_options_are_no_part_of_anothers_settings(make_plan):
+def test_settings_of_a_system_do_not_contain_options_of_others(make_plan):
     men = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold="1")
     change = {"nmer": {"invariance_weight": 3.0}}
     other = make_plan("tiny", lambda c: c.update(systems=change))
@@ -376,7 +376,7 @@ def test_one_systems_options_are_no_part_of_anothers_settings(make_plan):
     assert make_plan().training_settings(TRAIN) != other.training_settings(TRAIN)
 
 
-def test_a_users_system_is_planned_from_its_file_without_importing_it(make_plan, tmp_path):
+def test_a_custom_system_is_planned_without_importing_its_file(make_plan, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
         "raise RuntimeError('imported')\n"
@@ -395,7 +395,7 @@ def test_a_users_system_is_planned_from_its_file_without_importing_it(make_plan,
     assert plan.teacher(mine) == [Path("results/tiny/runs/tiny_mosei/men/clean/fold1/model.safetensors")]
 
 
-def test_models_of_runs_can_be_given_up_but_clean_ones_stay(make_plan):
+def test_an_experiment_can_override_whether_models_are_kept(make_plan):
     assert make_plan().keeps_models
     assert not make_plan("tiny", lambda c: c["training"].update(keep_models=False)).keeps_models
 
@@ -412,8 +412,8 @@ def noise_kinds_config(**noise: object) -> dict:
 
 
 def test_kinds_without_an_snr_are_run_once_under_their_own_name(make_plan):
-    given = {"noise": ["gaussian", "zero", "lose_few"], "snr_db": [-10, -20]}
-    plan = make_plan(change=lambda c: c["experiments"]["tiny"].update(given), **noise_kinds_config())
+    keys = {"noise": ["gaussian", "zero", "lose_few"], "snr_db": [-10, -20]}
+    plan = make_plan(change=lambda c: c["experiments"]["tiny"].update(keys), **noise_kinds_config())
     assert list(plan.corruptions) == ["gaussian_-10dB", "gaussian_-20dB", "zero", "lose_few"]
     assert plan.snr_db == {"gaussian": [-10, -20], "zero": [], "lose_few": []}
     assert {path.name for path in plan.scores() if "nmer/incomplete" in str(path)} == {
@@ -432,21 +432,21 @@ def test_kinds_without_an_snr_are_run_once_under_their_own_name(make_plan):
     }
 
 
-def test_the_reference_noise_has_an_snr_where_one_has(make_plan):
+def test_the_reference_noise_has_an_snr_if_any_kind_has_one(make_plan):
     for kinds, reference in ((["zero", "impulse"], "impulse"), (["zero"], "zero")):
-        given = {"noise": kinds, "snr_db": [-10]}
-        plan = make_plan(change=lambda c, given=given: c["experiments"]["tiny"].update(given))
+        keys = {"noise": kinds, "snr_db": [-10]}
+        plan = make_plan(change=lambda c, keys=keys: c["experiments"]["tiny"].update(keys))
         assert plan.reference_noise == reference
-    # The name says nothing: behind it may stand a kind without one.
-    given["noise"] = ["gaussian", "impulse"]
+    # A name can be redefined as a kind without an SNR.
+    keys["noise"] = ["gaussian", "impulse"]
     plan = make_plan(
-        change=lambda c: c["experiments"]["tiny"].update(given), noise={"kinds": {"gaussian": {"kind": "zero"}}}
+        change=lambda c: c["experiments"]["tiny"].update(keys), noise={"kinds": {"gaussian": {"kind": "zero"}}}
     )
     assert plan.reference_noise == "impulse"
 
 
 @pytest.mark.parametrize(("draws", "copies", "trained"), [(1, None, None), (4, 4, 4), ("fresh", None, "fresh")])
-def test_training_draws_reach_the_cache_and_the_noisy_trainings_alone(make_plan, draws, copies, trained):
+def test_training_draws_reach_only_the_cache_and_noisy_trainings(make_plan, draws, copies, trained):
     plan = make_plan(**noise_kinds_config(train_draws=draws))
     noisy = wildcards(dataset="tiny_mosei", system="nmer", regime="incomplete", corruption="gaussian_-10dB", fold=1)
     clean = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold=1)
@@ -460,18 +460,18 @@ def test_training_draws_reach_the_cache_and_the_noisy_trainings_alone(make_plan,
     assert plan.code("train.py", clean) == plain.code("train.py", clean)
 
 
-def test_schedule_and_matching_reach_the_calibration_alone(make_plan):
+def test_schedule_and_matching_reach_only_the_calibration(make_plan):
     changed = noise_kinds_config(schedule="sigmoid", fixed_chain=1000, calibration={"match": "effective"})
     plan, plain = make_plan(**changed), make_plan()
     job = wildcards(dataset="tiny_mosei", system="nmer", regime="incomplete", corruption="gaussian_-10dB", fold=1)
     settings = json.loads(plan.calibration_settings(job))
     assert settings["schedule"] == {"shape": "sigmoid", "chain": 1000}
     assert settings["match"] == "effective"
-    for ask in (Plan.corruption_settings, Plan.training_settings, Plan.evaluation_settings):
-        assert ask(plan, job) == ask(plain, job)
+    for settings_of in (Plan.corruption_settings, Plan.training_settings, Plan.evaluation_settings):
+        assert settings_of(plan, job) == settings_of(plain, job)
 
 
-def test_memory_is_that_of_the_libraries_and_four_times_the_raw_files_and_grows_with_the_attempt(make_plan, paper_data):
+def test_memory_covers_libraries_and_four_times_the_raw_files_and_grows_with_the_attempt(make_plan, paper_data):
     with (paper_data / "mosei_senti_data.pkl").open("wb") as stream:
         stream.truncate(300 * 2**20)
     plan = make_plan("paper", data=str(paper_data))
@@ -506,7 +506,7 @@ def test_small_corpora_are_trained_on_the_cpu_by_default(make_plan, paper_data, 
         assert (size in note) == ("device" not in compute or compute["device"] == "auto")
 
 
-def test_where_jobs_compute_is_no_setting_of_any_job(make_plan):
+def test_the_device_is_not_part_of_any_settings(make_plan):
     def settings(compute):
         plan = make_plan(change=lambda config: config["compute"].update(compute))
         run = wildcards(dataset="tiny_mosei", system="men", regime="clean", fold="1")
@@ -515,7 +515,7 @@ def test_where_jobs_compute_is_no_setting_of_any_job(make_plan):
     assert settings({}) == settings({"device": "gpu"}) == settings({"gpu_from_mb": 1})
 
 
-def test_a_corpus_is_read_from_the_users_folder_or_from_where_it_was_generated(make_plan, paper_data):
+def test_a_corpus_is_read_from_the_data_folder_or_from_where_it_was_generated(make_plan, paper_data):
     plan = make_plan("paper", data=str(paper_data))
     iemocap, mosei = wildcards(dataset="iemocap"), wildcards(dataset="mosei")
     assert plan.source(iemocap) == paper_data / "IEMOCAP_features_2021"
@@ -534,7 +534,7 @@ def test_a_corpus_is_read_from_the_users_folder_or_from_where_it_was_generated(m
     assert plan.digests([Path("a/b.h5"), Path("c.h5")]) == ["a/b.h5.sha256", "c.h5.sha256"]
 
 
-def test_training_curves_are_of_the_mildest_and_the_hardest_level_whatever_their_order(make_plan):
+def test_training_curves_are_of_the_highest_and_the_lowest_snr_in_any_order(make_plan):
     def change(config):
         config["experiments"]["tiny"] |= {
             "systems": ["men", "nmer", "unimodal_a"],
@@ -557,8 +557,8 @@ def test_training_curves_are_of_the_mildest_and_the_hardest_level_whatever_their
 def test_the_settings_of_a_panel_omit_defaults(make_plan):
     w = wildcards(dataset="tiny_mosei", corruption="gaussian_-10dB")
     plain = {"dataset": "tiny_mosei", "noise": "gaussian", "snr_db": -10}
-    given = {"samples": 128, "perplexity": 30, "seed": 0}
-    for embedding in ({}, given):
+    defaults = {"samples": 128, "perplexity": 30, "seed": 0}
+    for embedding in ({}, defaults):
         plan = make_plan(change=lambda c, e=embedding: c["experiments"]["tiny"].update(embedding=e))
         assert json.loads(plan.embedding_settings(w)) == plain
     other = {"samples": 5, "perplexity": 2.5, "seed": 7}
@@ -566,9 +566,9 @@ def test_the_settings_of_a_panel_omit_defaults(make_plan):
     assert json.loads(plan.embedding_settings(w)) == plain | other
 
 
-def test_tables_and_figures_that_are_asked_for_stand_in_the_reports_order(make_plan):
-    asked = {"tables": [5, 2], "figures": ["figure3", "recall", "robustness"]}
-    plan, root = make_plan(change=lambda c: c["experiments"]["tiny"].update(asked)), Path("results/tiny")
+def test_configured_tables_and_figures_are_in_the_order_of_the_report(make_plan):
+    configured = {"tables": [5, 2], "figures": ["figure3", "recall", "robustness"]}
+    plan, root = make_plan(change=lambda c: c["experiments"]["tiny"].update(configured)), Path("results/tiny")
     assert plan.table_stems() == [root / "tables/table5", root / "tables/table2"]
     assert plan.figure_stems() == [
         root / "figures" / name
@@ -581,7 +581,7 @@ def test_tables_and_figures_that_are_asked_for_stand_in_the_reports_order(make_p
     assert make_plan(change=lambda c: c["experiments"]["tiny"].pop("repeats") and None).repeats == 3
 
 
-def test_the_files_of_any_dataset_that_names_their_addresses_can_be_fetched(make_plan):
+def test_any_dataset_with_download_addresses_can_be_fetched(make_plan):
     addresses = [{"url": "https://example.org/x.zip", "unpack": True}]
     plan = make_plan(change=lambda c: c["datasets"]["mosi"].update(download=addresses))
     assert plan.downloads == ["mosi"]
@@ -592,15 +592,15 @@ def test_settings_of_a_store_describe_its_corpus_and_configuration(make_plan, pa
     plain = json.loads(make_plan().features_settings(wildcards(dataset="tiny_iemocap")))
     described = {"dataset": "tiny_iemocap", "layout": "iemocap_mmin", "paper_name": "IEMOCAP"}
     assert plain == described | {"synthetic": True}
-    said = {
+    configured = {
         "dims": {"a": 74},
         "classes": ["negative", "positive"],
         "standardize": ["v"],
         "folds": 1,
         "options": {"limit_gib": 4},
     }
-    plan = make_plan("paper", lambda c: c["datasets"]["mosei"].update(said), data=str(paper_data))
-    expected = {"dataset": "mosei", "layout": "mosei_pickle", "paper_name": "CMU-MOSEI"} | said
+    plan = make_plan("paper", lambda c: c["datasets"]["mosei"].update(configured), data=str(paper_data))
+    expected = {"dataset": "mosei", "layout": "mosei_pickle", "paper_name": "CMU-MOSEI"} | configured
     expected["evaluation"] = "one_condition"
     assert json.loads(plan.features_settings(wildcards(dataset="mosei"))) == expected
     corpus = json.loads(make_plan().corpus_settings(wildcards(dataset="tiny_iemocap")))
@@ -632,19 +632,19 @@ def test_settings_of_tables_contain_the_runs(make_plan):
     assert report["config"]["noise"] == plan.config["noise"]
 
 
-def test_the_reference_is_the_key_or_nmer_or_the_first_system_that_is_trained(make_plan):
-    def told(**keys):
+def test_the_reference_is_the_key_or_nmer_or_the_first_trained_system(make_plan):
+    def reference_system(**keys):
         plan = make_plan(change=lambda c: c["experiments"]["tiny"].update(keys))
         return ReportSettings.from_mapping(json.loads(plan.scored_settings())).reference_system
 
-    assert told() == "nmer"
-    assert told(reference="men") == "men"
-    assert told(systems=["majority", "men", "mmin"]) == "men"
+    assert reference_system() == "nmer"
+    assert reference_system(reference="men") == "men"
+    assert reference_system(systems=["majority", "men", "mmin"]) == "men"
     with pytest.raises(ConfigError, match=r"tiny.reference: 'mem' is not a multimodal system .*Did you mean 'men'\?"):
-        told(reference="mem")
+        reference_system(reference="mem")
 
 
-def test_the_metrics_that_are_shown_concern_tables_figures_and_report_alone(make_plan):
+def test_metrics_affect_only_tables_figures_and_report(make_plan):
     plan = make_plan()
     other = make_plan(change=lambda c: c["experiments"]["tiny"].update(metrics=["F1", "WF1"]))
     assert "metrics" not in json.loads(plan.tables_settings())

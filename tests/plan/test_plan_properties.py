@@ -51,7 +51,7 @@ OTHERS = {
 
 
 SCHEDULE = {"constant_epochs": (30, 20), "decay_epochs": (30, 20), "clip_norm": (1.0, 0.5)}
-"""Keys of a training whose default is another one for pretraining."""
+"""Keys of a training whose default differs for pretraining."""
 
 
 def some(choices: tuple | list, least: int = 1, most: int | None = None) -> st.SearchStrategy[list]:
@@ -59,7 +59,7 @@ def some(choices: tuple | list, least: int = 1, most: int | None = None) -> st.S
 
 
 def section(name: str) -> st.SearchStrategy[dict]:
-    """Any keys of a section, each at its default or not."""
+    """Draw keys of a section, each with its default or another value."""
     keys = {key: st.sampled_from([DEFAULTS[name][key], OTHERS[name][key]]) for key in DEFAULTS[name]}
     return st.fixed_dictionaries({}, optional=keys)
 
@@ -69,7 +69,7 @@ LEVELS = some([5, 0, -10, -20, -40], most=3)
 
 @st.composite
 def configurations(draw: st.DrawFn) -> dict:
-    """The shipped datasets and any experiment on the generated ones, with any of the options above."""
+    """Draw an experiment on the generated datasets with any of the options above."""
     noise = draw(some([*WITH_SNR, *WITHOUT_SNR], most=3))
     audible = [name for name in noise if name in WITH_SNR]
     datasets = draw(some(list(FOLDS), most=2))
@@ -102,24 +102,25 @@ def configurations(draw: st.DrawFn) -> dict:
 
 
 class Expected:
-    """The same experiment, counted from its keys as docs/configuration.md has them."""
+    """Expected jobs of an experiment, counted from its keys as documented in docs/configuration.md."""
 
     def __init__(self, config: dict) -> None:
-        self.given = config["experiments"]["drawn"]
-        self.tables = self.given.get("tables", [1, 2, 3, 4, 5])
-        levels = self.given["snr_db"]
+        self.experiment = config["experiments"]["drawn"]
+        self.tables = self.experiment.get("tables", [1, 2, 3, 4, 5])
+        levels = self.experiment["snr_db"]
         self.levels = {
             name: (levels[name] if isinstance(levels, dict) else levels) if name in WITH_SNR else [None]
-            for name in self.given["noise"]
+            for name in self.experiment["noise"]
         }
         audible = [name for name in self.levels if name in WITH_SNR]
         self.reference = "gaussian" if "gaussian" in audible else (audible or list(self.levels))[0]
-        self.invariance = {**config["systems"]["nmer"], **self.given.get("system_options", {}).get("nmer", {})}.get(
-            "invariance", "two_tower"
-        )
+        self.invariance = {
+            **config["systems"]["nmer"],
+            **self.experiment.get("system_options", {}).get("nmer", {}),
+        }.get("invariance", "two_tower")
 
     def folds(self, dataset: str) -> int:
-        wanted = self.given.get("folds", "all")
+        wanted = self.experiment.get("folds", "all")
         return FOLDS[dataset] if wanted == "all" else min(wanted, FOLDS[dataset])
 
     def all_levels(self, kinds: list[str]) -> list[tuple]:
@@ -127,15 +128,15 @@ class Expected:
 
     def unimodal_levels(self) -> list[tuple]:
         run = [level for level in self.levels[self.reference] if level is not None]
-        levels = self.given.get("unimodal", {}).get("snr_db", {0, *run} if run else [])
+        levels = self.experiment.get("unimodal", {}).get("snr_db", {0, *run} if run else [])
         return [(self.reference, level) for level in levels]
 
     def runs(self, dataset: str) -> Iterator[tuple[str, str, list, list]]:
-        """System, regime, and at which corruptions (None: clean data) it is trained and tested."""
-        for system in self.given["systems"]:
+        """Yield system, regime, and the corruptions of its trainings and of its tests (None: clean data)."""
+        for system in self.experiment["systems"]:
             if system in UNIMODAL:
-                benchmark = self.given.get("unimodal", {})
-                if dataset in benchmark.get("datasets", self.given["datasets"]):
+                benchmark = self.experiment.get("unimodal", {})
+                if dataset in benchmark.get("datasets", self.experiment["datasets"]):
                     once, reference = benchmark.get("train_clean", False), benchmark.get("clean_reference", False)
                     if once or reference:
                         yield system, "clean", [None], [None] * reference + self.unimodal_levels() * once
@@ -149,7 +150,7 @@ class Expected:
                 yield system, regime, [None] if regime == "clean" else levels, levels
 
     def trainings(self, dataset: str) -> set[tuple]:
-        """(system, regime, corruption) of everything that is trained in a fold."""
+        """Return (system, regime, corruption) of every training of a fold."""
         found = set()
         for system, regime, trained, _tested in self.runs(dataset):
             found |= {(system, regime, corruption) for corruption in trained}
@@ -171,16 +172,16 @@ class Expected:
         return {corruption for _system, _regime, corruption in self.tested(dataset) if corruption}
 
     def panels(self) -> list[tuple]:
-        return self.all_levels(self.given.get("embedding", {}).get("noise", [self.reference]))
+        return self.all_levels(self.experiment.get("embedding", {}).get("noise", [self.reference]))
 
     def jobs(self) -> int:
-        """How many jobs there are, of all rules."""
-        figures = self.given.get("figures")
+        """Return the number of jobs of all rules."""
+        figures = self.experiment.get("figures")
         figures = ["robustness", "ranks", *["per dataset"] * 5, "figure3"] if figures is None else figures
         alone = sum(name in ("robustness", "ranks") for name in figures)
         # find_chance, compare_systems, audit_claims, collect_scores, report; each table.
         count = 5 + len(self.tables) + alone
-        for dataset in self.given["datasets"]:
+        for dataset in self.experiment["datasets"]:
             drawn = self.panels() if "figure3" in figures else []
             # generate_corpus, build_features, collect_calibration; calibrate and corrupt for each corruption.
             count += 3 + 2 * len(self.corruptions(dataset) | set(drawn))
@@ -194,14 +195,14 @@ def as_pair(corruption) -> tuple | None:
 
 
 def wildcards(dataset: str, system: str, regime: str, corruption, **others: object) -> SimpleNamespace:
-    """As Snakemake gives them to the plan."""
+    """Return wildcards like those that Snakemake passes to the plan."""
     named = {"stage": system} if system in ("shared", "two_tower") else {"system": system, "regime": regime}
     level = {"corruption": corruption.name} if corruption else {}
     return SimpleNamespace(dataset=dataset, **named, **level, **others)
 
 
 def training_settings(plan: Plan) -> dict[Path, str]:
-    """Model file -> settings, of every training."""
+    """Return model file -> settings of every training."""
     return {
         plan.model(job.dataset, job.system, job.regime, job.fold, job.corruption and job.corruption.name): (
             plan.training_settings(wildcards(job.dataset, job.system, job.regime, job.corruption, fold=str(job.fold)))
@@ -211,13 +212,13 @@ def training_settings(plan: Plan) -> dict[Path, str]:
 
 
 def evaluation_settings(plan: Plan) -> dict[Path, str]:
-    """File of scores -> settings, of every evaluation."""
-    asked = [plan.evaluation_settings(wildcards(*evaluation)) for evaluation in plan.evaluations()]
-    return dict(zip(plan.scores(), asked, strict=True))
+    """Return file of scores -> settings of every evaluation."""
+    found = [plan.evaluation_settings(wildcards(*evaluation)) for evaluation in plan.evaluations()]
+    return dict(zip(plan.scores(), found, strict=True))
 
 
 def noise_settings(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
-    """Dataset and corruption -> settings of calibration and of noise."""
+    """Return (dataset, corruption) -> settings of calibration and of noise."""
     places = [
         SimpleNamespace(dataset=dataset, corruption=name)
         for dataset in plan.datasets
@@ -227,7 +228,7 @@ def noise_settings(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
 
 
 @given(configurations())
-def test_what_is_trained_and_tested_is_what_counting_by_hand_gives(config):
+def test_trainings_tests_and_jobs_equal_an_independent_count(config):
     plan, expected = Plan(config), Expected(config)
     trainings, evaluations = plan.trainings(), plan.evaluations()
     assert len(set(trainings)) == len(trainings)
@@ -250,15 +251,15 @@ def test_what_is_trained_and_tested_is_what_counting_by_hand_gives(config):
 
 
 @given(configurations())
-def test_equal_settings_are_equal_files_and_every_model_is_tested_or_a_teacher(config):
+def test_settings_of_jobs_are_distinct_and_every_model_is_tested_or_a_teacher(config):
     plan = Plan(config)
     trained, tested, noise = training_settings(plan), evaluation_settings(plan), noise_settings(plan)
-    for told, count in (
+    for found, count in (
         (trained.values(), len(plan.trainings())),
         (tested.values(), len(plan.evaluations())),
         ([calibration for calibration, _noise in noise.values()], len(noise)),
     ):
-        assert len(told) == len(set(told)) == count
+        assert len(found) == len(set(found)) == count
     needed = set()
     for evaluation in plan.evaluations():
         w = wildcards(*evaluation)
@@ -271,22 +272,22 @@ def test_equal_settings_are_equal_files_and_every_model_is_tested_or_a_teacher(c
 
 
 def reordered(value: object, chance: random.Random) -> object:
-    """The same mapping with its keys, at every level, in another order; lists stay as they are."""
+    """Return a mapping with its keys shuffled at every level and lists unchanged."""
     if not isinstance(value, dict):
         return value
     return {key: reordered(value[key], chance) for key in chance.sample(list(value), len(value))}
 
 
 def everything(plan: Plan) -> list:
-    """All that the rules ask."""
+    """Return everything that the rules read from the plan."""
     of_datasets = [SimpleNamespace(dataset=dataset) for dataset in plan.datasets]
-    told = [
+    texts = [
         *((plan.features_settings(w), plan.corpus_settings(w), plan.panels(w.dataset)) for w in of_datasets),
         *(plan.tables_settings(table) for table in (None, 2, 4)),
         plan.report_settings(),
         *(plan.figure_settings(SimpleNamespace(figure=name)) for name in plan.drawings),
     ]
-    return [jobs(plan), training_settings(plan), evaluation_settings(plan), noise_settings(plan), told]
+    return [jobs(plan), training_settings(plan), evaluation_settings(plan), noise_settings(plan), texts]
 
 
 @settings(max_examples=10)
@@ -296,29 +297,29 @@ def test_the_order_of_configuration_keys_does_not_matter(config, seed):
 
 
 def without_defaults(config: dict) -> dict:
-    """The same configuration, keys at their default left out."""
+    """Return a configuration without the keys that have their default value."""
 
-    def kept(name: str, given: dict) -> dict:
-        return {key: value for key, value in given.items() if key not in DEFAULTS[name] or value != DEFAULTS[name][key]}
+    def kept(name: str, keys: dict) -> dict:
+        return {key: value for key, value in keys.items() if key not in DEFAULTS[name] or value != DEFAULTS[name][key]}
 
     config = copy.deepcopy(config)
     config["training"] = kept("training", config["training"])
     config["noise"] = kept("noise", config["noise"])
     config["noise"]["calibration"] = kept("calibration", config["noise"]["calibration"])
-    config["systems"] = {name: kept(name, given) for name, given in config["systems"].items()}
+    config["systems"] = {name: kept(name, keys) for name, keys in config["systems"].items()}
     return config
 
 
 @st.composite
 def trainings(draw: st.DrawFn) -> dict:
-    """Any keys of the section ``training``, pretraining among them."""
+    """Draw keys of the section ``training``, including pretraining."""
     values = {key: st.sampled_from([*SCHEDULE[key], 3]) for key in SCHEDULE} | {"batch_size": st.sampled_from([7, 128])}
     stage = draw(st.fixed_dictionaries({}, optional=values))
     return draw(st.fixed_dictionaries({}, optional=values)) | ({"pretraining": stage} if stage else {})
 
 
 @given(trainings(), trainings())
-def test_what_is_set_for_training_holds_for_pretraining_too_unless_that_is_set_itself(general, own):
+def test_pretraining_inherits_training_keys_that_it_does_not_override(general, own):
     config = copy.deepcopy(CONFIG) | {"experiment": "tiny", "training": general}
     config["experiments"]["tiny"]["training"] = own
     plan = Plan(config)
@@ -331,16 +332,16 @@ def test_what_is_set_for_training_holds_for_pretraining_too_unless_that_is_set_i
         here = own.get(key, general.get(key))
         later = own.get("pretraining", {}).get(key, general.get("pretraining", {}).get(key, here))
         for number, wanted in enumerate((here, later)):
-            # What a step is not told it takes from the defaults of a training of the whole.
+            # A step uses the default of each key that its settings omit.
             assert found[number].get(key, defaults[0]) == (defaults[number] if wanted is None else wanted)
 
 
 @settings(max_examples=10)
 @given(configurations())
-def test_a_default_that_is_written_down_changes_no_job(config):
-    # What an experiment says wins over the sections for all, also where it says the default: that one stays.
+def test_writing_a_default_changes_no_job(config):
+    # A key of an experiment overrides the general sections even with its default value, so it is kept.
     ours, bare = everything(Plan(config)), everything(Plan(without_defaults(config)))
     assert ours[:4] == bare[:4]
-    for told in (*ours[1].values(), *ours[2].values(), *(each for pair in ours[3].values() for each in pair)):
-        assert None not in json.loads(told).values()
-        assert told == json.dumps(json.loads(told), sort_keys=True)
+    for text in (*ours[1].values(), *ours[2].values(), *(each for pair in ours[3].values() for each in pair)):
+        assert None not in json.loads(text).values()
+        assert text == json.dumps(json.loads(text), sort_keys=True)

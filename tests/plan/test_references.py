@@ -1,4 +1,4 @@
-"""Reference rows in the plan are scored like systems and trained once, in one job."""
+"""Reference rows in the plan are scored like systems and fitted once, in one job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_plan(systems: list[str], experiment: str = "tiny") -> Plan:
     return Plan(config)
 
 
-def test_references_are_scored_wherever_systems_are_and_add_no_training():
+def test_references_are_scored_where_systems_are_and_add_no_training():
     alone, both = make_plan(["men", "nmer"]), make_plan(["men", "nmer", *REFERENCES])
     assert both.trainings() == alone.trainings()
     assert set(both.evaluations()) > set(alone.evaluations())
@@ -40,7 +40,7 @@ def test_references_are_scored_wherever_systems_are_and_add_no_training():
     assert both.histories("tiny_iemocap") == alone.histories("tiny_iemocap")
 
 
-def test_their_jobs_have_a_rule_of_their_own_one_training_and_their_plug_ins_code():
+def test_reference_jobs_have_a_separate_rule_one_training_and_the_code_of_their_plug_in():
     plan = make_plan(["men", "nmer", *REFERENCES])
     assert (plan.trained_systems, plan.reference_systems) == (["men", "nmer"], list(REFERENCES))
     found = {(job.system, job.rule) for job in jobs(plan) if job.stage == "evaluation" and job.system}
@@ -59,16 +59,16 @@ def test_their_jobs_have_a_rule_of_their_own_one_training_and_their_plug_ins_cod
     assert len(set(codes.values())) == len(REFERENCES)
 
 
-def test_the_patterns_of_rules_keep_systems_and_references_apart():
+def test_wildcard_patterns_distinguish_systems_from_references():
     plan = make_plan(["men", "nmer"])
     assert plan.named(plan.trained_systems) == "men|nmer"
     assert plan.named(plan.reference_systems) == "(?!)"
 
 
-def test_the_demo_and_mosi_have_both_and_the_paper_neither():
+def test_demo_and_mosi_have_both_references_and_paper_has_none():
     experiments = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["experiments"]
-    shown = {name: {*REFERENCE_TARGETS} & {*experiments[name]["systems"]} for name in ("demo", "mosi", "paper")}
-    assert shown == {"demo": set(REFERENCES), "mosi": set(REFERENCES), "paper": set()}
+    configured = {name: {*REFERENCE_TARGETS} & {*experiments[name]["systems"]} for name in ("demo", "mosi", "paper")}
+    assert configured == {"demo": set(REFERENCES), "mosi": set(REFERENCES), "paper": set()}
     assert {*OF_SCORES} <= {*experiments["mosi_score"]["systems"]}
 
 

@@ -1,4 +1,4 @@
-"""Options of a plug-in that have the name of a key of the configuration: refused, never hidden."""
+"""Options of a plug-in named like a key of the configuration are refused."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def written(folder: Path, source: str, option: str) -> Path:
 def refusal(file: Path, option: str, sections: dict, **experiment: object) -> None:
     with pytest.raises(ConfigError) as raised:
         make_plan(sections, **experiment)
-    said = str(raised.value)
-    assert f"{file}: 'mine' has an option '{option}', a name that the configuration reserves" in said
-    assert said.endswith("Rename the option.")
+    message = str(raised.value)
+    assert f"{file}: 'mine' has an option '{option}', a name that the configuration reserves" in message
+    assert message.endswith("Rename the option.")
 
 
 @pytest.mark.parametrize("option", variants.OWN_KEYS)
@@ -61,12 +61,12 @@ def test_an_option_of_a_system_named_like_a_key_of_variants_is_refused(tmp_path,
     refusal(file, option, {"systems": {"mine": {"file": str(file)}}}, systems=["men", "mine"])
 
 
-def test_setting_an_option_named_kind_is_refused_as_such_and_not_as_an_unknown_kind(tmp_path):
+def test_an_option_named_kind_is_not_reported_as_an_unknown_kind(tmp_path):
     file = written(tmp_path, SYSTEM, "kind")
     refusal(file, "kind", {"systems": {"mine": {"file": str(file), "kind": "slow"}}}, systems=["men", "mine"])
 
 
-def test_a_sweep_over_such_an_option_is_refused(tmp_path):
+def test_a_sweep_over_a_reserved_option_is_refused(tmp_path):
     file = written(tmp_path, SYSTEM, "title")
     sweep = {"system": "mine", "over": {"title": ["slow", "fast"]}}
     refusal(file, "title", {"systems": {"mine": {"file": str(file)}}}, systems=["men", "mine"], sweep=sweep)
@@ -83,7 +83,7 @@ def test_an_option_of_a_figure_named_like_a_key_is_refused(tmp_path):
     refusal(file, "file", {"figures": {"mine": {"file": str(file)}}}, figures=["mine"])
 
 
-def test_names_that_only_systems_reserve_reach_figures_and_noise_kinds(tmp_path):
+def test_figures_and_noise_kinds_can_use_names_that_only_systems_reserve(tmp_path):
     (tmp_path / "noise").mkdir()
     noise, drawn = written(tmp_path / "noise", NOISE, "title"), written(tmp_path, FIGURE, "title")
     sections = {
@@ -99,7 +99,7 @@ def test_names_that_only_systems_reserve_reach_figures_and_noise_kinds(tmp_path)
     assert '"options": {"title": "Mine"}' in plan.figure_settings(Of)
 
 
-def test_no_shipped_plug_in_has_such_an_option():
+def test_no_built_in_plug_in_has_a_reserved_option():
     reserved = {
         systems: variants.OWN_KEYS,
         noise_kinds: corruptions.OWN_KEYS,

@@ -34,7 +34,7 @@ def settings_of(plan: Plan, dataset: str = "opinions", **wildcards: str) -> dict
     return json.loads(plan.training_settings(SimpleNamespace(**(named | {"dataset": dataset} | wildcards))))
 
 
-def test_a_score_is_selected_by_mae_and_shown_by_mae_and_correlation():
+def test_scores_are_selected_by_mae_and_reported_by_mae_and_correlation():
     plan = Plan(config())
     assert plan.metrics == ("MAE", "Corr")
     assert settings_of(plan)["training"]["selection"] == "MAE"
@@ -42,12 +42,12 @@ def test_a_score_is_selected_by_mae_and_shown_by_mae_and_correlation():
     assert plan.display_settings().target == "score"
 
 
-def test_figures_of_classes_are_left_out_of_scores_alone():
+def test_figures_of_classes_are_omitted_from_experiments_on_scores():
     of_scores, of_classes = Plan(config()), Plan(config({"datasets": ["classes"], "systems": ["nmer"]}))
     assert {"confusion", "recall"} == set(of_classes.figures) - set(of_scores.figures)
 
 
-def test_nothing_new_is_in_the_settings_of_classes():
+def test_settings_of_classes_omit_the_target():
     plan = Plan(config({"datasets": ["classes"], "systems": ["nmer"]}))
     settings = settings_of(plan, "classes")
     assert "training" not in settings
@@ -125,14 +125,14 @@ def test_a_fault_of_a_dataset_ends_in_one_line(fault):
         Plan(config(dataset=dataset))
 
 
-def test_the_general_selection_names_where_to_override_it():
+def test_the_message_on_the_general_selection_names_the_key_that_overrides_it():
     with pytest.raises(ConfigError, match=r"^training\.selection: .*Or override it in experiments\.x\.training"):
         Plan(config(training={"selection": "WA"}))
     Plan(config({"training": {"selection": "MAE"}}, training={"selection": "WA"}))
 
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"no {REAL}")
-def test_the_experiment_on_real_scores_trains_what_that_on_classes_trains():
+def test_the_experiments_on_real_scores_and_classes_have_equally_many_trainings():
     shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"data": str(REAL)}
     classes, scores = (Plan(shipped | {"experiment": name}) for name in ("mosi", "mosi_score"))
     assert len(scores.trainings()) == len(classes.trainings())

@@ -10,7 +10,7 @@ from nmer.plan.settings import PRETRAINING, EvaluationSettings, RunSettings, Tra
 RUN = {"dataset": "iemocap", "system": "nmer", "regime": "incomplete", "fold": 3, "repeats": 3}
 
 
-def test_the_defaults_of_training_are_the_papers():
+def test_training_defaults_are_those_of_the_paper():
     settings = TrainingSettings()
     assert (settings.learning_rate, settings.weight_decay, settings.batch_size) == (2e-4, 1e-5, 128)
     assert (settings.epochs, settings.clip_norm, settings.dropout) == (60, 1.0, 0.5)
@@ -52,17 +52,17 @@ def test_settings_are_read_with_their_training_section():
         ),
     ],
 )
-def test_an_unknown_key_is_answered_with_the_nearest(mapping, message):
+def test_the_message_on_an_unknown_key_suggests_the_nearest(mapping, message):
     with pytest.raises(ConfigError) as error:
         RunSettings.from_mapping(mapping)
     assert str(error.value) == message
 
 
-def test_unknown_keys_of_an_evaluation_are_refused_too():
-    given = {"dataset": "iemocap", "system": "men", "regime": "clean", "folds": [1], "repeats": 1}
-    assert EvaluationSettings.from_mapping(given).folds == [1]
+def test_unknown_keys_of_an_evaluation_are_refused():
+    keys = {"dataset": "iemocap", "system": "men", "regime": "clean", "folds": [1], "repeats": 1}
+    assert EvaluationSettings.from_mapping(keys).folds == [1]
     with pytest.raises(ConfigError, match="'fold'"):
-        EvaluationSettings.from_mapping(given | {"fold": 1})
+        EvaluationSettings.from_mapping(keys | {"fold": 1})
 
 
 @pytest.mark.parametrize(("cls", "fold"), [(RunSettings, {"fold": 1}), (EvaluationSettings, {"folds": [1]})])
@@ -71,7 +71,7 @@ def test_a_missing_key_is_named(cls, fold):
         cls.from_mapping({"dataset": "iemocap", "regime": "incomplete", "repeats": 3} | fold)
 
 
-def test_only_values_other_than_the_default_are_kept():
+def test_only_non_default_values_are_kept():
     assert non_default_training(TrainingSettings(), TrainingSettings()) == {}
     assert non_default_training(TrainingSettings(batch_size=7), TrainingSettings()) == {"batch_size": 7}
     assert non_default_training(TrainingSettings(), PRETRAINING) == {

@@ -38,51 +38,51 @@ def expected(files) -> dict[str, str]:
 
 
 def test_a_file_is_read_once(raw, tmp_path, read):
-    memory = tmp_path / "memory" / "digests.json"
-    assert source_digests(raw, memory) == expected(raw)
-    assert source_digests(raw, memory) == expected(raw)
+    record = tmp_path / "memory" / "digests.json"
+    assert source_digests(raw, record) == expected(raw)
+    assert source_digests(raw, record) == expected(raw)
     assert read == ["x.h5", "y.h5"]
 
 
 def test_a_touched_file_is_read_again_and_keeps_its_digest(raw, tmp_path, read):
-    memory = tmp_path / "digests.json"
-    before = source_digests(raw, memory)
+    record = tmp_path / "digests.json"
+    before = source_digests(raw, record)
     os.utime(raw[0], ns=(2 * 10**18, 2 * 10**18))
-    assert source_digests(raw, memory) == before
+    assert source_digests(raw, record) == before
     assert read == ["x.h5", "y.h5", "x.h5"]
 
 
 def test_an_edited_file_has_a_new_digest(raw, tmp_path):
-    memory = tmp_path / "digests.json"
-    before = source_digests(raw, memory)
+    record = tmp_path / "digests.json"
+    before = source_digests(raw, record)
     raw[1].write_bytes(b"other")
-    after = source_digests(raw, memory)
+    after = source_digests(raw, record)
     assert after == expected(raw)
     assert after[str(raw[1])] != before[str(raw[1])]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
-def test_a_damaged_memory_is_forgotten(raw, tmp_path, content):
-    memory = tmp_path / "digests.json"
-    memory.write_bytes(content)
-    assert source_digests(raw, memory) == expected(raw)
-    assert source_digests(raw, memory) == expected(raw)
+def test_a_damaged_record_of_digests_is_ignored(raw, tmp_path, content):
+    record = tmp_path / "digests.json"
+    record.write_bytes(content)
+    assert source_digests(raw, record) == expected(raw)
+    assert source_digests(raw, record) == expected(raw)
 
 
 def test_a_file_of_the_same_size_and_time_but_other_content_has_a_new_digest(raw, tmp_path):
-    memory = tmp_path / "digests.json"
-    before = source_digests(raw, memory)
+    record = tmp_path / "digests.json"
+    before = source_digests(raw, record)
     times = raw[0].stat()
     raw[0].write_bytes(b"X.h5")
     os.utime(raw[0], ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert source_digests(raw, memory) != before
+    assert source_digests(raw, record) != before
 
 
-def test_the_memory_names_no_folder(raw, tmp_path):
-    memory = tmp_path / "digests.json"
-    source_digests(raw, memory)
-    assert str(tmp_path) not in memory.read_text()
-    assert "x.h5" not in memory.read_text()
+def test_the_record_of_digests_contains_no_paths(raw, tmp_path):
+    record = tmp_path / "digests.json"
+    source_digests(raw, record)
+    assert str(tmp_path) not in record.read_text()
+    assert "x.h5" not in record.read_text()
 
 
 @pytest.mark.parametrize("change", [lambda file: file.write_bytes(b"0"), lambda file: file.unlink(), os.utime])

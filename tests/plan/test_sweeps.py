@@ -23,7 +23,7 @@ def make_plan(sweep: dict | None, systems: dict | None = None, **experiment: obj
     return Plan(config)
 
 
-def test_a_sweep_makes_a_variant_per_value_next_to_its_system_and_shares_what_is_the_same():
+def test_a_sweep_adds_a_variant_per_value_and_shares_equal_trainings():
     plan = make_plan({"system": "nmer", "over": {"divergence_weight": [0.01, 1]}}, systems={"nmer": {"latent": 8}})
     assert plan.systems == ["men", "nmer", "nmer_divergence_weight_0.01", "nmer_divergence_weight_1"]
     assert plan.trained_as("nmer_divergence_weight_1") == "nmer"
@@ -40,7 +40,7 @@ def test_several_keys_are_combined_and_training_keys_count():
     assert plan._training_of("nmer_latent_16_learning_rate_0.002").learning_rate == 0.002
 
 
-def test_its_table_and_figure_are_made_only_where_there_is_a_sweep():
+def test_the_table_and_figure_of_a_sweep_require_a_sweep():
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
     config["experiments"]["tiny"].pop("figures")
     plain = Plan(copy.deepcopy(config))

@@ -14,7 +14,7 @@ from nmer.plan.status import duration, expected_seconds, jobs_at_once, seconds_o
 
 
 class Jobs:
-    """Makes jobs with outputs and benchmarks below a folder."""
+    """Creates jobs with outputs and benchmarks in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.count = folder, 0
@@ -35,7 +35,7 @@ def jobs(tmp_path) -> Jobs:
     return Jobs(tmp_path)
 
 
-def test_a_job_is_expected_to_take_as_long_as_those_most_like_it(jobs):
+def test_a_job_is_expected_to_take_as_long_as_the_most_similar_jobs(jobs):
     finished = [
         jobs.make("train", "mosi", "nmer", seconds=100),
         jobs.make("train", "mosi", "nmer", seconds=200),
@@ -57,8 +57,8 @@ def test_a_job_is_expected_to_take_as_long_as_those_most_like_it(jobs):
     }
 
 
-def test_jobs_at_once_are_counted_while_any_runs_and_pauses_are_not(jobs):
-    # Two side by side for 10 s, a pause, one alone for 10 s: 30 s of computing in 20 s.
+def test_concurrency_is_averaged_without_pauses(jobs):
+    # Two in parallel for 10 s, a pause, one for 10 s: 30 s of computing in 20 s.
     jobs_done = [jobs.make("train", seconds=10, ended=end) for end in (1000.0, 1000.0, 5000.0)]
     assert jobs_at_once(jobs_done) == pytest.approx(1.5)
     assert jobs_at_once([jobs.make("train", seconds=10, done=False)]) == 1
@@ -87,9 +87,9 @@ def test_a_duration_is_printed_in_two_units(seconds, text):
     assert duration(seconds) == text
 
 
-def test_trainings_in_progress_say_how_long_they_and_their_like_still_take(jobs, tmp_path):
+def test_trainings_in_progress_give_the_time_left_of_themselves_and_similar_jobs(jobs, tmp_path):
     folder = tmp_path / "checkpoints" / "key"
-    begun, alike = jobs.make("train", "mosi", "nmer", done=False), jobs.make("train", "mosi", "nmer", done=False)
+    begun, similar = jobs.make("train", "mosi", "nmer", done=False), jobs.make("train", "mosi", "nmer", done=False)
     announce(folder, begun.output, epochs=10, repeats=2)
     (live,) = running(tmp_path / "checkpoints")
     assert (live.rows, live.seconds_left, live.total_seconds) == (0, None, None)
@@ -99,7 +99,7 @@ def test_trainings_in_progress_say_how_long_they_and_their_like_still_take(jobs,
     os.utime(folder / LIVE_HISTORY, (1020, 1020))
     (live,) = running(tmp_path / "checkpoints")
     assert (live.rows, live.reached) == (5, {1: (5, 0.5)})
-    expected = expected_seconds([begun, alike], [live])
-    assert expected == {begun: pytest.approx(4 * 15), alike: pytest.approx(4 * 20)}
+    expected = expected_seconds([begun, similar], [live])
+    assert expected == {begun: pytest.approx(4 * 15), similar: pytest.approx(4 * 20)}
     begun.output.touch()
     assert running(tmp_path / "checkpoints") == []

@@ -25,7 +25,7 @@ def make_plan(noise_section: dict | None = None, /, **experiment: object) -> Pla
 
 
 def places(plan: Plan, paths: list[Path], below: str) -> set[str]:
-    """Where files of NMER in the regime ``incomplete`` are, below its folder."""
+    """Return the folders of NMER's files in the regime ``incomplete``, relative to its own."""
     folder = plan.folder / below / DATASET / "nmer" / "incomplete"
     return {str(path.relative_to(folder)) for path in paths if path.is_relative_to(folder)}
 
@@ -43,7 +43,7 @@ def test_own_is_the_default_and_changes_nothing():
     assert not {job.rule for job in jobs(plain)} & {"train_elsewhere", "evaluate_elsewhere", "levels_table"}
 
 
-def test_every_training_is_tested_at_every_level_and_tables_show_each_at_its_own():
+def test_every_training_is_tested_at_every_level_and_tables_show_its_training_level():
     plan = make_plan(train_at=["mixed", "clean", -10], test_at=[-10, -15.5], tables=[2])
     trained = [plan.trained(training) for training in plan.trainings()]
     assert places(plan, trained, "runs") == {
@@ -72,19 +72,19 @@ def test_settings_contain_the_training_levels():
     assert "noise" not in mixed
     assert "noise" not in clean
     w = SimpleNamespace(dataset=DATASET, system="nmer", regime="incomplete", fold=1, corruption="gaussian_-20dB")
-    assert level == json.loads(own.training_settings(w)), "the same training as one that is tested at its own level"
+    assert level == json.loads(own.training_settings(w)), "the same settings as without test levels"
     read = {name: len(plan.training_noise(SimpleNamespace(dataset=DATASET, trained=name))) for name in plan.trained_at}
     assert read == {"mixed": 2, "clean": 0, "gaussian_-20dB": 1}
     tested = SimpleNamespace(**vars(w) | {"trained": "mixed", "corruption": "gaussian_-10dB"})
     assert json.loads(plan.evaluation_settings(tested))["trained_at"] == "mixed"
 
 
-def test_a_single_training_is_shown_at_all_levels_and_test_levels_alone_train_at_those_of_the_experiment():
+def test_a_single_training_is_reported_at_all_levels_and_test_levels_do_not_change_training_levels():
     assert make_plan(train_at="mixed", test_at=[-5, -15]).snr_db == {"gaussian": [-5, -15]}
     assert list(make_plan(test_at=[-10, -15]).trained_at) == ["gaussian_-10dB", "gaussian_-20dB"]
 
 
-def test_regimes_may_be_chosen():
+def test_regimes_can_be_selected():
     plan = make_plan(regimes=["all_noisy"], tables=[2])
     assert {(training.system, training.regime) for training in plan.trainings()} == {
         ("two_tower", "clean"),

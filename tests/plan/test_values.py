@@ -28,7 +28,7 @@ def tiny(config) -> dict:
     return config["experiments"]["tiny"]
 
 
-def test_whole_numbers_may_be_written_with_a_point(config, tiny):
+def test_integers_can_be_written_with_a_decimal_point(config, tiny):
     expected = Plan(config)
     tiny.update(repeats=2.0, folds=1.0, snr_db=[-10.0], tables=[1.0, 2.0, 3.0, 4.0, 5.0])
     tiny["training"]["constant_epochs"] = 1.0
@@ -53,12 +53,12 @@ def test_whole_numbers_may_be_written_with_a_point(config, tiny):
     ],
 )
 def test_numbers_inside_a_mapping_of_the_command_line_are_numbers(config, entry, section, expected):
-    def holds(found: dict, wanted: dict) -> bool:
-        return all(holds(found[k], v) if isinstance(v, dict) else found[k] == v for k, v in wanted.items())
+    def contains(found: dict, wanted: dict) -> bool:
+        return all(contains(found[k], v) if isinstance(v, dict) else found[k] == v for k, v in wanted.items())
 
-    given = read_config([], [entry])
-    plan = Plan(read_config([REPOSITORY / "config.yaml"], ["experiment=tiny", entry]), given)
-    assert holds(plan.config[section], expected)
+    overrides = read_config([], [entry])
+    plan = Plan(read_config([REPOSITORY / "config.yaml"], ["experiment=tiny", entry]), overrides)
+    assert contains(plan.config[section], expected)
 
 
 def test_text_of_a_file_that_looks_like_a_number_is_still_refused(config):
@@ -73,7 +73,7 @@ def test_the_status_reads_the_command_line_as_the_workflow_does(monkeypatch):
     assert plan_of(Namespace(config=entries, configfile=[])).repeats == 3
 
 
-def test_a_home_folder_may_be_written_with_a_tilde(config, tmp_path, monkeypatch):
+def test_a_home_folder_can_be_written_with_a_tilde(config, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "mine.py").write_text("@noise_kind('mine')\ndef mine(shape, generator): ...\n")
     config["data"] = "~/corpora"
@@ -82,7 +82,7 @@ def test_a_home_folder_may_be_written_with_a_tilde(config, tmp_path, monkeypatch
     plan = Plan(config)
     assert plan.data == f"{tmp_path}/corpora"
     assert plan.config["noise"]["kinds"]["mine"]["file"] == f"{tmp_path}/mine.py"
-    assert config["data"] == "~/corpora", "what was given is left alone"
+    assert config["data"] == "~/corpora", "the argument is not changed"
 
 
 REFUSED = {
@@ -132,7 +132,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("fault", REFUSED)
-def test_what_no_key_can_hold_is_refused_with_its_key(config, fault):
+def test_values_that_no_key_can_have_are_refused_with_their_key(config, fault):
     change, message = REFUSED[fault]
     change(config)
     with pytest.raises(ConfigError) as raised:
@@ -141,13 +141,13 @@ def test_what_no_key_can_hold_is_refused_with_its_key(config, fault):
     assert "\n" not in str(raised.value)
 
 
-def test_a_mapping_that_holds_itself_is_refused(config):
+def test_a_mapping_that_contains_itself_is_refused(config):
     config["training"]["pretraining"] = config["training"]
     with pytest.raises(ConfigError, match=r"training\.pretraining: refers to itself"):
         check_config(config)
 
 
-def test_an_anchor_that_is_used_twice_is_no_such_reference(config):
+def test_an_anchor_can_be_used_twice(config):
     config["experiments"]["demo"]["training"] = config["experiments"]["tiny"]["training"]
     check_config(config)
 
@@ -160,7 +160,7 @@ def test_an_anchor_that_is_used_twice_is_no_such_reference(config):
         ("training: {learning_rate: 0.1}\nnoise: {}\ntraining: {}\n", "line 3: the key 'training' is given twice"),
     ],
 )
-def test_a_key_that_is_given_twice_is_refused_with_its_line(tmp_path, text, message):
+def test_a_repeated_key_is_refused_with_its_line(tmp_path, text, message):
     file = tmp_path / "mine.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
@@ -169,7 +169,7 @@ def test_a_key_that_is_given_twice_is_refused_with_its_line(tmp_path, text, mess
         read_config([file], [])
 
 
-def test_files_that_repeat_nothing_or_are_no_yaml_are_left_to_their_reader(tmp_path):
+def test_files_without_repeated_keys_and_invalid_yaml_pass_the_check_of_keys(tmp_path):
     for text in ("a: &x {b: 1}\nc: *x\nd: {a: 2, b: 3}\n", "a: [", "", "\xff"):
         (tmp_path / "mine.yaml").write_text(text, encoding="latin-1")
         check_keys(tmp_path / "mine.yaml")

@@ -1,4 +1,4 @@
-"""Variants of a system in the plan share equal trainings and have their own files otherwise."""
+"""Variants of a system in the plan share equal trainings and otherwise have separate files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEVEL = Corruption("gaussian", -10)
 
 
 def make_plan(variants: dict[str, dict], systems: list[str] | None = None, **experiment: object) -> Plan:
-    """The tiny experiment with these variants after NMER. systems: those of the experiment, if others."""
+    """Plan the tiny experiment with these variants after NMER, or with other ``systems``."""
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny", "systems": variants}
     config["experiments"]["tiny"] |= {"systems": systems or ["nmer", *variants]} | experiment
     return Plan(config)
@@ -30,7 +30,7 @@ def run_settings(plan: Plan, system: str) -> dict:
 
 
 def folders(plan: Plan, stage: str) -> set[str]:
-    """Names of the folders of trained systems, or of teachers, on one dataset."""
+    """Return the folder names of trained systems, or of teachers, on one dataset."""
     place = plan.folder / stage / "tiny_iemocap"
     made = {plan.trained(training) for training in plan.trainings()}
     return {path.relative_to(place).parts[0] for path in made if path.is_relative_to(place)}
@@ -47,12 +47,12 @@ def test_a_variant_equal_to_its_kind_shares_the_training_but_not_the_scores():
     assert (settings["system"], settings["name"]) == ("nmer", "nmer_same")
 
 
-def test_variants_that_equal_each_other_are_trained_once():
+def test_equal_variants_are_trained_once():
     plan = make_plan({name: {"kind": "nmer", "divergence_weight": 0.1} for name in ("first", "second")})
     assert folders(plan, "runs") == {"nmer", "first"}
 
 
-def test_settings_and_teacher_of_a_variant_are_those_of_its_kind_but_for_what_it_says():
+def test_a_variant_has_the_settings_and_teacher_of_its_kind_except_for_its_changes():
     options = {"kind": "nmer", "divergence_weight": 0.1, "training": {"learning_rate": 0.0005}}
     plan = make_plan({"nmer_kl01": options})
     kind, variant = run_settings(plan, "nmer"), run_settings(plan, "nmer_kl01")
@@ -81,14 +81,14 @@ def test_a_variant_that_changes_the_pretraining_has_its_own_teacher(change):
     assert teacher.parent.parent.name == "two_tower.other"
 
 
-def test_training_keys_of_one_system_apply_to_it_and_to_its_variants_and_ablations_alone():
+def test_training_keys_of_a_system_apply_only_to_it_its_variants_and_its_ablations():
     sections = {"nmer": {"training": {"learning_rate": 0.001}}, "nmer_b": {"kind": "nmer", "latent": 8}}
     plan = make_plan(sections, ["mmin", "nmer", "nmer_no_vae", "nmer_b"])
     rates = {system: run_settings(plan, system)["training"].get("learning_rate") for system in plan.systems}
     assert rates == {"mmin": None, "nmer": 0.001, "nmer_no_vae": 0.001, "nmer_b": 0.001}
 
 
-def test_titles_reach_what_is_printed_and_no_other_job():
+def test_titles_affect_only_jobs_that_print_them():
     named, plain = (
         make_plan({"b": {"kind": "nmer", "latent": 8, "title": "NMER 8"}}),
         make_plan({"b": {"kind": "nmer", "latent": 8}}),

@@ -37,15 +37,15 @@ def trained(tmp_path_factory):
     return features, noisy, model
 
 
-def nmer_command(*given: object) -> None:
-    with mock.patch.object(sys, "argv", ["nmer", *map(str, given)]):
+def nmer_command(*arguments: object) -> None:
+    with mock.patch.object(sys, "argv", ["nmer", *map(str, arguments)]):
         cli.main()
 
 
-def failure(capsys, *given: object) -> str:
+def failure(capsys, *arguments: object) -> str:
     """Run a command that must fail and return its one-line message."""
     with pytest.raises(SystemExit) as ended:
-        nmer_command(*given)
+        nmer_command(*arguments)
     assert ended.value.code == 1
     captured = capsys.readouterr()
     assert captured.err.count("\n") == 1
@@ -119,7 +119,7 @@ def without(features: dict, modality: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda f: without(f, "v"), "Modality 'v' is missing"),
         (lambda f: f | {"v": [f["v"][0][:, :1]]}, "has float32 (6, 1) in modality 'v'"),
@@ -128,11 +128,11 @@ def without(features: dict, modality: str) -> dict:
         (lambda f: f | {"a": f["a"] * 2}, "different numbers of utterances"),
     ],
 )
-def test_features_that_do_not_match_the_model_are_refused(trained, change, said):
+def test_features_that_do_not_match_the_model_are_refused(trained, change, message):
     features = {m: [utterance(m, 3)] for m in DIMS}
     with pytest.raises(DataError) as error:
         load_trained(trained[2]).predict(change(features))
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def foreign(folder: Path) -> Path:
@@ -165,8 +165,8 @@ WRONG = [
 @pytest.mark.parametrize("description", WRONG)
 def test_a_model_with_an_invalid_description_ends_in_one_message(trained, tmp_path, capsys, description):
     model = described(tmp_path, description)
-    said = failure(capsys, "predict", "--model", model, "--features", trained[0], "--out", tmp_path / "o.csv")
-    assert str(model) in said
+    message = failure(capsys, "predict", "--model", model, "--features", trained[0], "--out", tmp_path / "o.csv")
+    assert str(model) in message
 
 
 def directory(folder: Path) -> Path:
@@ -176,8 +176,8 @@ def directory(folder: Path) -> Path:
 @pytest.mark.parametrize("make", [foreign, damaged, directory, lambda folder: folder / "absent.safetensors"])
 def test_a_file_that_is_not_a_model_ends_in_one_message(trained, tmp_path, capsys, make):
     out = tmp_path / "o.csv"
-    said = failure(capsys, "predict", "--model", make(tmp_path), "--features", trained[0], "--out", out)
-    assert str(make(tmp_path)) in said
+    message = failure(capsys, "predict", "--model", make(tmp_path), "--features", trained[0], "--out", out)
+    assert str(make(tmp_path)) in message
     assert not out.exists()
 
 
@@ -206,13 +206,13 @@ def empty_folder(folder: Path) -> Path:
 @pytest.mark.parametrize("make", [text_file, empty_hdf5, wrong_offset, empty_folder, lambda folder: folder / "absent"])
 def test_unreadable_features_end_in_one_message(trained, tmp_path, capsys, make):
     out = tmp_path / "o.csv"
-    said = failure(capsys, "predict", "--model", trained[2], "--features", make(tmp_path), "--out", out)
-    assert str(make(tmp_path)) in said
+    message = failure(capsys, "predict", "--model", trained[2], "--features", make(tmp_path), "--out", out)
+    assert str(make(tmp_path)) in message
     assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("arguments", "message"),
     [
         (("--repeats", 3), "holds 2 repeats, counted from 1, and no repeat 3"),
         (("--repeats", 1, 1), "--repeats"),
@@ -220,9 +220,11 @@ def test_unreadable_features_end_in_one_message(trained, tmp_path, capsys, make)
         (("--split", "test", "--fold", 9), "fold/9/test"),
     ],
 )
-def test_an_impossible_choice_ends_in_one_message(trained, tmp_path, capsys, given, said):
+def test_an_impossible_choice_ends_in_one_message(trained, tmp_path, capsys, arguments, message):
     out = tmp_path / "o.csv"
-    assert said in failure(capsys, "predict", "--model", trained[2], "--features", trained[0], "--out", out, *given)
+    assert message in failure(
+        capsys, "predict", "--model", trained[2], "--features", trained[0], "--out", out, *arguments
+    )
     assert not out.exists()
 
 

@@ -100,8 +100,8 @@ def enter(command: list[str]) -> int:
     os.environ["PATH"] = os.pathsep.join([*os.get_exec_path(), "/usr/sbin", "/sbin"])
     missing = [program for program in PROGRAMS if not shutil.which(program)]
     if missing or os.geteuid() != 0:
-        said = f"not installed: {', '.join(missing)}" if missing else "only root can do this"
-        print(f"error: a private Slurm cluster: {said}. Call `make test-slurm` as root on Debian.", file=sys.stderr)
+        reason = f"not installed: {', '.join(missing)}" if missing else "only root can do this"
+        print(f"error: a private Slurm cluster: {reason}. Call `make test-slurm` as root on Debian.", file=sys.stderr)
         return 2
     folder = Path(tempfile.mkdtemp(prefix="nmer-slurm-"))
     namespaces = ["--mount", "--net", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -24,7 +24,7 @@ def pytest_configure() -> None:
     """Exit outside the private cluster: on a real one these tests would take nodes down."""
     if Path("/etc/slurm/slurm.conf").exists() and "ClusterName=pretended" in Path("/etc/slurm/slurm.conf").read_text():
         return
-    pytest.exit("tests/slurm runs in a cluster of its own: call `make test-slurm`.", returncode=2)
+    pytest.exit("tests/slurm runs in a private cluster: call `make test-slurm`.", returncode=2)
 
 
 @pytest.fixture(scope="session")

@@ -52,8 +52,8 @@ def wait_and_act(training: str, action: Callable[[Step], None]) -> None:
 def progress(step: Step) -> Path:
     """Return the folder of a training's checkpoints."""
     pairs = zip(step.arguments[2:], step.arguments[3:], strict=False)
-    given = {name: value for name, value in pairs if not value.startswith("--")}  # flags have no value
-    paths = {name: Path(given[f"--{name}"]) if f"--{name}" in given else None for name in ("features", "teacher")}
-    noisy = [Path(given["--noisy"])] if "--noisy" in given else []
-    key = train.checkpoint_key(Namespace(settings=given["--settings"], code=given["--code"], noisy=noisy, **paths))
-    return Path(given["--checkpoints"]) / key
+    options = {name: value for name, value in pairs if not value.startswith("--")}  # flags have no value
+    paths = {name: Path(options[f"--{name}"]) if f"--{name}" in options else None for name in ("features", "teacher")}
+    noisy = [Path(options["--noisy"])] if "--noisy" in options else []
+    key = train.checkpoint_key(Namespace(settings=options["--settings"], code=options["--code"], noisy=noisy, **paths))
+    return Path(options["--checkpoints"]) / key

@@ -78,7 +78,7 @@ def jobs(*arguments: str) -> list[Job]:
     found = []
     for line in slurm("squeue", "--noheader", "--states=all", "--sort=i", *arguments, "--Format", form):
         number, name, state, memory, minutes, processors, *gpus = line.rstrip("|").split("|")
-        gpus = next((asked for asked in gpus if asked != "N/A"), "N/A")
+        gpus = next((requested for requested in gpus if requested != "N/A"), "N/A")
         found.append(Job(int(number), name, state, memory, minutes, int(processors), gpus))
     return found
 

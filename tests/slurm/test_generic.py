@@ -29,7 +29,7 @@ def test_a_training_on_another_scheduler_is_retried_to_the_same_result(local_run
 
 
 @pytest.mark.parametrize(
-    ("answer", "code", "exit_status", "said"),
+    ("answer", "code", "exit_status", "reported"),
     [
         ("job_state = Q", 0, None, "running"),
         ("job_state = R", 0, None, "running"),
@@ -40,7 +40,7 @@ def test_a_training_on_another_scheduler_is_retried_to_the_same_result(local_run
         ("", 153, None, "failed"),
     ],
 )
-def test_every_state_of_a_job_is_reported(tmp_path, monkeypatch, answer, code, exit_status, said):
+def test_every_state_of_a_job_is_reported(tmp_path, monkeypatch, answer, code, exit_status, reported):
     program = tmp_path / "bin" / "qstat"
     program.parent.mkdir()
     program.write_text(f"#!/bin/sh\necho '{answer}'\nexit {code}\n")
@@ -52,5 +52,5 @@ def test_every_state_of_a_job_is_reported(tmp_path, monkeypatch, answer, code, e
     if exit_status is not None:
         (folder / "job.exit").write_text(f"{exit_status}\n")
     command = [REPOSITORY / "workflow/profiles/generic/status.sh", "7"]
-    told = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
-    assert told.stdout.split() == [said]
+    result = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True)
+    assert result.stdout.split() == [reported]

@@ -164,9 +164,9 @@ def reversed_triple(batch: Batch, conditions: tuple[str, ...] = CONDITIONS) -> d
 
     conditions: of the utterances of the batch.
     """
-    given = {"c": batch.teacher_clean, "n": batch.teacher_noisy}
+    teacher_encodings = {"c": batch.teacher_clean, "n": batch.teacher_noisy}
     return {
-        m: torch.stack([given[TRIPLES[c][1][position]][m][number] for number, c in enumerate(conditions)])
+        m: torch.stack([teacher_encodings[TRIPLES[c][1][position]][m][number] for number, c in enumerate(conditions)])
         for position, m in enumerate("avl")
     }
 

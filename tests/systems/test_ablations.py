@@ -167,9 +167,9 @@ def test_without_the_invariance_loss_invariant_features_still_guide_the_encoder_
     encodings = {m: torch.randn(4, 256) for m in DIMS}
     others = {m: torch.cat([values[:, SPECIFIC], torch.randn(4, 128)], dim=1) for m, values in encodings.items()}
     decoded = []
-    ablated.vae_decoder.register_forward_hook(lambda _module, given, _output: decoded.append(given[0]))
+    ablated.vae_decoder.register_forward_hook(lambda _module, inputs, _output: decoded.append(inputs[0]))
     first, second = ablated.fuse(encodings), ablated.fuse(others)
     for name in ("latent_mean", "joint_representation", "logits"):
         assert (first[name] - second[name]).abs().max() > 1e-3, name
-    for given, invariant in zip(decoded, (in_order(encodings, INVARIANT), in_order(others, INVARIANT)), strict=True):
-        assert torch.equal(given[:, 64:], invariant)
+    for inputs, invariant in zip(decoded, (in_order(encodings, INVARIANT), in_order(others, INVARIANT)), strict=True):
+        assert torch.equal(inputs[:, 64:], invariant)

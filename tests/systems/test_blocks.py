@@ -59,7 +59,7 @@ def test_a_text_encoding_does_not_depend_on_the_batch_down_to_one_token(lengths)
 def test_the_text_encoder_drops_half_of_its_pooled_features_in_training_only():
     encoder = TextCnn(6)
     kept = []
-    encoder.projection.register_forward_hook(lambda _module, given, _output: kept.append(given[0]))
+    encoder.projection.register_forward_hook(lambda _module, inputs, _output: kept.append(inputs[0]))
     texts = padded([torch.randn(9, 6) for _ in range(64)])
     encoder.eval()(texts)
     encoder.train()(texts)
@@ -96,7 +96,7 @@ def test_a_classifier_head_ends_in_a_linear_layer():
     assert [(layer.in_features, layer.out_features) for layer in (one, two, three)] == [(10, 8), (8, 6), (6, 3)]
 
 
-def test_a_classifier_head_drops_out_after_each_hidden_layer_at_the_given_rate():
+def test_a_classifier_head_drops_out_after_each_hidden_layer_at_its_rate():
     head = classifier_head(10, (8, 6), 3, 0.3)
     kinds = [type(part) for part in head]
     assert kinds == [nn.Linear, nn.ReLU, nn.Dropout, nn.Linear, nn.ReLU, nn.Dropout, nn.Linear]

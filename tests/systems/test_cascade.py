@@ -14,7 +14,7 @@ ROWS = 4
 
 
 def mapped(network: nn.Sequential, values: np.ndarray, slope: float) -> np.ndarray:
-    """Linear layers with a leaky ReLU of the given slope after each but the last."""
+    """Apply linear layers, each but the last followed by a leaky ReLU with this slope."""
     layers = [part for part in network if isinstance(part, nn.Linear)]
     for number, layer in enumerate(layers):
         values = layer.weight.detach().double().numpy() @ values + layer.bias.detach().double().numpy()

@@ -42,8 +42,8 @@ def test_after_an_axis_of_repeats_utterances_and_frames_are_on_the_next_axes():
 @pytest.mark.parametrize("axis", [0, 1])
 def test_utterances_are_selected_in_every_field(axis):
     encoding, chosen = framed([2, 1, 3]), torch.tensor([2, 2, 0])
-    given = encoding if axis == 0 else Framed(*(field[None] for field in encoding))
-    found = select(given, chosen, axis)
+    original = encoding if axis == 0 else Framed(*(field[None] for field in encoding))
+    found = select(original, chosen, axis)
     assert all(torch.equal(own.flatten(), field[chosen].flatten()) for own, field in zip(found, encoding, strict=True))
     assert torch.equal(select(encoding.summary, chosen), encoding.summary[chosen])
 

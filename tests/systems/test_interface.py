@@ -75,12 +75,12 @@ def test_a_forward_pass_encodes_only_the_modalities_that_the_system_reads():
 @pytest.mark.parametrize("condition", CONDITIONS)
 def test_the_reversed_triple_is_clean_where_the_input_is_noisy_and_noisy_where_it_is_clean(condition):
     batch = batch_of(random_utterances(count=3), conditions=(condition,))
-    given = {"c": batch.teacher_clean, "n": batch.teacher_noisy}
+    teacher = {"c": batch.teacher_clean, "n": batch.teacher_noisy}
     _input, states = TRIPLES[condition]
     found = batch.teacher_reversed()
     assert set(found) == {"a", "v", "l"}
     for modality, state in zip("avl", states, strict=True):
-        assert torch.equal(found[modality], given[state][modality]), modality
+        assert torch.equal(found[modality], teacher[state][modality]), modality
 
 
 def test_the_triple_of_every_utterance_is_reversed_independently():
@@ -309,7 +309,7 @@ WITH_INVARIANT_FEATURES = ("if_mmin", "nmer", "nmer stacked", "nmer_no_vae", "nm
 
 @pytest.mark.parametrize("form", ["sigmoid", "tanh"])
 @pytest.mark.parametrize("name", WITH_INVARIANT_FEATURES)
-def test_a_system_and_its_teacher_bound_invariant_features_alike(name, form):
+def test_a_system_and_its_teacher_bound_invariant_features_in_the_same_way(name, form):
     raw, bounded = small_system(name).eval(), small_system(name, invariant_features=form).eval()
     teacher = small_system(TEACHERS[name], invariant_features=form).eval()
     bounded.load_state_dict(raw.state_dict())
@@ -352,9 +352,9 @@ def test_a_system_and_its_teacher_bound_invariant_features_alike(name, form):
 def test_a_teacher_with_other_invariant_features_is_refused_but_not_one_with_other_loss_options(
     name, options, teacher_options, message
 ):
-    given = (systems.declaration(name), options, systems.declaration("two_tower"), teacher_options)
+    arguments = (systems.declaration(name), options, systems.declaration("two_tower"), teacher_options)
     if message is None:
-        check_teacher(*given)
+        check_teacher(*arguments)
         return
     with pytest.raises(ConfigError, match=f"^{re.escape(message)}$"):
-        check_teacher(*given)
+        check_teacher(*arguments)

@@ -28,7 +28,7 @@ STEPS = 300
 """At most; most systems need 10 to 50, MMIN about 75."""
 
 
-def test_every_shipped_system_has_a_small_form():
+def test_every_built_in_system_has_a_small_form():
     assert sorted({name.split()[0] for name in SYSTEMS}) == systems.shipped()
 
 

@@ -22,8 +22,8 @@ def batch():
 def test_a_layer_is_residual_attention_of_eight_heads_and_a_residual_feed_forward_part():
     layer, tokens, context = TransformerLayer(), torch.randn(5, 128), torch.randn(9, 128)
     query, key, value = (
-        part(norm(given))
-        for part, norm, given in [
+        part(norm(values))
+        for part, norm, values in [
             (layer.query, layer.norm_query, tokens),
             (layer.key, layer.norm_key, context),
             (layer.value, layer.norm_value, context),

@@ -25,7 +25,7 @@ from nmer.systems.registry import systems
 
 FORMS = ("ring", "hier")
 HIDDEN, STEPS = 128, 20
-"""STEPS: of a decoded sequence, unless another number is asked for."""
+"""STEPS: default number of steps of a decoded sequence."""
 
 
 def mctn(form: str = "ring", **options) -> System:
@@ -80,15 +80,15 @@ def test_the_number_of_parameters_is_that_of_the_topology(form, a, v, l, classes
 
 
 def encoded_alone(encoder: SequenceEncoder, utterance: Tensor) -> Tensor:
-    """(frames, 128) to (frames, 128) by the framework's LSTM, without packing or padding."""
+    """Encode (frames, 128) with the framework's LSTM, without packing or padding."""
     reference = nn.LSTM(HIDDEN, HIDDEN, bidirectional=True)
     reference.load_state_dict(encoder.lstm.state_dict())
     outputs, _ = reference(utterance)
     return outputs[:, :HIDDEN] + outputs[:, HIDDEN:]
 
 
-def lstm_step(cell: nn.LSTMCell, given: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-    gates = cell.weight_ih @ given + cell.bias_ih + cell.weight_hh @ hidden + cell.bias_hh
+def lstm_step(cell: nn.LSTMCell, inputs: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+    gates = cell.weight_ih @ inputs + cell.bias_ih + cell.weight_hh @ hidden + cell.bias_hh
     keep_in, forget, candidate, out = gates.reshape(4, HIDDEN)
     memory = torch.sigmoid(forget) * memory + torch.sigmoid(keep_in) * torch.tanh(candidate)
     return torch.sigmoid(out) * torch.tanh(memory), memory
@@ -120,8 +120,8 @@ def random_joint(lengths: tuple[int, ...]) -> list[Tensor]:
 
 def test_the_encoder_sums_both_directions_of_an_lstm_over_valid_frames():
     encoder, utterances = SequenceEncoder(), random_joint((4, 1, 9, 2))
-    for given in (padded(utterances), disturbed(padded(utterances))):
-        joint = encoder(given)
+    for inputs in (padded(utterances), disturbed(padded(utterances))):
+        joint = encoder(inputs)
         assert joint.lengths.tolist() == [4, 1, 9, 2]
         assert not joint.values[~joint.valid()].any()
         for number, utterance in enumerate(utterances):
@@ -129,16 +129,16 @@ def test_the_encoder_sums_both_directions_of_an_lstm_over_valid_frames():
             torch.testing.assert_close(joint.values[number, : len(utterance)], expected, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("asked", [{}, {"steps": 7}], ids=["by default 20 steps", "7 steps"])
-def test_the_decoder_follows_its_formulas_for_each_utterance(asked):
+@pytest.mark.parametrize("decoding", [{}, {"steps": 7}], ids=["by default 20 steps", "7 steps"])
+def test_the_decoder_follows_its_formulas_for_each_utterance(decoding):
     decoder, output, utterances = AttentionDecoder(), OutputLayer(6), random_joint((3, 1, 7, 25))
     with torch.no_grad():
         # Attention far from uniform reveals a wrong score.
         decoder.score.weight.mul_(10)
-    steps = decoder(padded(utterances), output, **asked)
-    assert steps.shape == (4, asked.get("steps", STEPS), 6)
+    steps = decoder(padded(utterances), output, **decoding)
+    assert steps.shape == (4, decoding.get("steps", STEPS), 6)
     for number, utterance in enumerate(utterances):
-        expected = decoded_alone(decoder, output, utterance, **asked)
+        expected = decoded_alone(decoder, output, utterance, **decoding)
         torch.testing.assert_close(steps[number], expected, rtol=1e-4, atol=1e-5)
     assert (steps[:, 0] - steps[:, -1]).abs().max() > 1e-2
 
@@ -155,18 +155,18 @@ def test_the_summary_weights_the_outputs_of_an_lstm_by_attention_over_valid_step
         torch.testing.assert_close(z[number], weighted_sum(scores, outputs), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("asked", [{}, {"steps": 7}], ids=["by default 20 steps", "7 steps"])
-def test_the_cycle_runs_the_same_encoder_and_decoder_on_the_translation(asked):
+@pytest.mark.parametrize("decoding", [{}, {"steps": 7}], ids=["by default 20 steps", "7 steps"])
+def test_the_cycle_runs_the_same_encoder_and_decoder_on_the_translation(decoding):
     translator, utterances = CyclicTranslator(5, 3), [torch.randn(frames, 5) for frames in (2, 1, 6)]
-    (forth,), (back,) = translate([translator], [translator.encode(padded(utterances))], **asked)
-    steps = asked.get("steps", STEPS)
+    (forth,), (back,) = translate([translator], [translator.encode(padded(utterances))], **decoding)
+    steps = decoding.get("steps", STEPS)
     assert (forth.shape, back.shape) == ((3, steps, 3), (3, steps, 5))
     for number, utterance in enumerate(utterances):
         joint = encoded_alone(translator.encoder, translator.source_projection(utterance))
-        expected = decoded_alone(translator.decoder, translator.target_output, joint, **asked)
+        expected = decoded_alone(translator.decoder, translator.target_output, joint, **decoding)
         torch.testing.assert_close(forth[number], expected, rtol=1e-4, atol=1e-5)
         joint = encoded_alone(translator.encoder, translator.target_projection(expected))
-        expected = decoded_alone(translator.decoder, translator.source_output, joint, **asked)
+        expected = decoded_alone(translator.decoder, translator.source_output, joint, **decoding)
         torch.testing.assert_close(back[number], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -178,12 +178,12 @@ def test_the_cycle_loss_has_a_gradient_in_the_translation():
     assert translator.source_projection.weight.grad.any()
 
 
-@pytest.mark.parametrize("asked", [{}, {"steps": 7}, {"steps": 1}], ids=["by default 20 steps", "7 steps", "1 step"])
-def test_targets_are_pooled_over_valid_frames(asked):
+@pytest.mark.parametrize("decoding", [{}, {"steps": 7}, {"steps": 1}], ids=["by default 20 steps", "7 steps", "1 step"])
+def test_targets_are_pooled_over_valid_frames(decoding):
     utterances = [100 + torch.randn(frames, 3) for frames in (1, 3, 20, 23, 47)]
-    for given in (padded(utterances), disturbed(padded(utterances))):
-        steps = pooled(given, **asked)
-        assert steps.shape == (5, asked.get("steps", STEPS), 3)
+    for inputs in (padded(utterances), disturbed(padded(utterances))):
+        steps = pooled(inputs, **decoding)
+        assert steps.shape == (5, decoding.get("steps", STEPS), 3)
         for number, utterance in enumerate(utterances):
             expected = nn.functional.adaptive_avg_pool1d(utterance.T, steps.shape[1]).T
             torch.testing.assert_close(steps[number], expected, rtol=1e-6, atol=0)
@@ -254,7 +254,7 @@ ERRORS = {"ring": ("avl", "avl"), "hier": ("va", "l")}
 
 
 @pytest.mark.parametrize(
-    ("translation_weight", "cycle_weight", "asked"),
+    ("translation_weight", "cycle_weight", "decoding"),
     [(0.1, 0.1, {}), (0.5, 2.0, {"translation_weight": 0.5, "cycle_weight": 2.0, "steps": 7})],
     ids=["by default", "other options"],
 )
@@ -262,11 +262,11 @@ ERRORS = {"ring": ("avl", "avl"), "hier": ("va", "l")}
     ("form", "targets"), [("ring", "clean"), ("ring", "observed"), ("hier", "clean")], ids=lambda value: value
 )
 def test_the_terms_are_cross_entropy_and_mean_squared_errors_of_pooled_and_scaled_targets(
-    form, targets, translation_weight, cycle_weight, asked
+    form, targets, translation_weight, cycle_weight, decoding
 ):
     observed, clean = random_utterances(count=5), random_utterances(count=5, seed=1)
-    system = mctn(form, targets=targets, **asked).eval()
-    steps = asked.get("steps", STEPS)
+    system = mctn(form, targets=targets, **decoding).eval()
+    steps = decoding.get("steps", STEPS)
     batch = batch_of(observed, clean=clean)
     outputs = system(batch)
 
@@ -293,7 +293,7 @@ def test_the_terms_are_cross_entropy_and_mean_squared_errors_of_pooled_and_scale
 @pytest.mark.parametrize("form", FORMS)
 def test_decoding_does_not_depend_on_targets_even_in_training(form):
     def refuse(modality: str) -> Sequences:
-        raise AssertionError(f"The clean {modality} was asked for.")
+        raise AssertionError(f"The clean {modality} was read.")
 
     system = mctn(form).train()
     batch = batch_of(random_utterances())
@@ -309,7 +309,7 @@ def test_evaluation_runs_no_decoder_and_equals_the_forward_pass(form, monkeypatc
     batch = batch_of(random_utterances())
     expected = system(batch)["logits"]
 
-    def refuse(*_given):
+    def refuse(*_arguments):
         raise AssertionError("A decoder ran.")
 
     monkeypatch.setattr(translation, "decode", refuse)

@@ -54,8 +54,8 @@ def test_a_modalitys_encoding_is_that_of_its_encoder(modality):
 
 
 def test_the_codes_of_the_imagination_are_classified_and_its_output_is_mapped_back():
-    system, given = mmin(), batch()
-    features = in_order({m: system.encode(m, given.observed[m]) for m in DIMS})
+    system, data = mmin(), batch()
+    features = in_order({m: system.encode(m, data.observed[m]) for m in DIMS})
     imagined, codes = system.imagination(features)
     returned, _codes = system.cycle(imagined)
     expected = {
@@ -64,7 +64,7 @@ def test_the_codes_of_the_imagination_are_classified_and_its_output_is_mapped_ba
         "imagined": imagined,
         "returned": returned,
     }
-    outputs = system(given)
+    outputs = system(data)
     assert set(outputs) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(outputs[name], value, msg=name)
@@ -73,15 +73,15 @@ def test_the_codes_of_the_imagination_are_classified_and_its_output_is_mapped_ba
 
 
 def test_evaluation_does_not_compute_the_cycle(monkeypatch):
-    system, given = mmin(), batch()
+    system, data = mmin(), batch()
     with torch.no_grad():
-        expected = system(given)["logits"]
+        expected = system(data)["logits"]
 
-    def refuse(*_given):
+    def refuse(*_arguments):
         raise AssertionError("The way back was gone.")
 
     monkeypatch.setattr(system.cycle, "forward", refuse)
-    torch.testing.assert_close(logits(system, given.observed), expected)
+    torch.testing.assert_close(logits(system, data.observed), expected)
 
 
 WEIGHTS = {"classification_weight": 3.0, "imagination_weight": 0.5, "cycle_weight": 7.0}
@@ -90,18 +90,18 @@ WEIGHTS = {"classification_weight": 3.0, "imagination_weight": 0.5, "cycle_weigh
 @pytest.mark.parametrize("weights", [{}, WEIGHTS], ids=["default weights", "other weights"])
 @pytest.mark.parametrize("conditions", [*((c,) for c in CONDITIONS), CONDITIONS], ids="+".join)
 def test_the_three_terms_follow_their_formulas_against_the_teachers_reversed_triple(conditions, weights):
-    system, given = mmin(**weights), batch(conditions=conditions)
-    outputs = system(given)
-    target = in_order(reversed_triple(given, (conditions * 7)[:7]))
-    features = in_order({m: system.encode(m, given.observed[m]) for m in DIMS})
+    system, data = mmin(**weights), batch(conditions=conditions)
+    outputs = system(data)
+    target = in_order(reversed_triple(data, (conditions * 7)[:7]))
+    features = in_order({m: system.encode(m, data.observed[m]) for m in DIMS})
     imagined = system.imagination(features)[0]
     classification, imagination, cycle = weights.values() or (1.0, 4.0, 2.0)
     expected = {
-        "classification": classification * cross_entropy(outputs["logits"], given.labels),
+        "classification": classification * cross_entropy(outputs["logits"], data.labels),
         "imagination": imagination * squared_error(imagined, target),
         "cycle": cycle * squared_error(system.cycle(imagined)[0], features),
     }
-    found = system.loss(outputs, given)
+    found = system.loss(outputs, data)
     assert set(found) == set(expected)
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6, msg=name)
@@ -117,18 +117,18 @@ def gradients(system: System, loss: Tensor) -> list[Tensor]:
 
 
 def test_the_cycle_loss_reaches_the_encoders_only_through_the_imagined_encodings():
-    system, given = mmin(), batch()
+    system, data = mmin(), batch()
     # With initial weights the returned encodings are so much larger than x that its direct gradient would be invisible.
     for part in (*system.imagination.modules(), *system.cycle.modules()):
         if isinstance(part, nn.Linear):
             part.reset_parameters()
 
     def cycle(target_of_the_cycle) -> Tensor:
-        features = in_order({m: system.encode(m, given.observed[m]) for m in DIMS})
+        features = in_order({m: system.encode(m, data.observed[m]) for m in DIMS})
         returned, _codes = system.cycle(system.imagination(features)[0])
         return 2.0 * ((target_of_the_cycle(features) - returned) ** 2).mean()
 
-    found = gradients(system, system.loss(system(given), given)["cycle"])
+    found = gradients(system, system.loss(system(data), data)["cycle"])
     expected = gradients(system, cycle(torch.Tensor.detach))
     moving = gradients(system, cycle(lambda features: features))
     for one, other in zip(found, expected, strict=True):
@@ -141,8 +141,8 @@ def test_the_cycle_loss_reaches_the_encoders_only_through_the_imagined_encodings
 
 
 def test_classification_and_imagination_do_not_train_the_cycle():
-    system, given = mmin(), batch()
-    terms = system.loss(system(given), given)
+    system, data = mmin(), batch()
+    terms = system.loss(system(data), data)
     (terms["classification"] + terms["imagination"]).backward()
     assert all(parameter.grad is None for parameter in system.cycle.parameters())
     assert all(parameter.grad.any() for parameter in system.encoders.parameters())

@@ -42,13 +42,13 @@ def test_a_one_token_layer_is_the_frameworks_layer_on_sequences_of_one(training)
     own = OneTokenLayer(WIDTH, HEADS, FEED_FORWARD, dropout).train(training)
     reference = framework_layer(own, dropout).train(training)
     features = torch.randn(5, WIDTH)
-    given = [features.clone().requires_grad_() for _ in range(2)]
+    inputs = [features.clone().requires_grad_() for _ in range(2)]
     weight = torch.randn(5, WIDTH)
-    outputs = own(given[0]), reference(given[1][:, None])[:, 0]
+    outputs = own(inputs[0]), reference(inputs[1][:, None])[:, 0]
     torch.testing.assert_close(*outputs, rtol=1e-4, atol=1e-5)
     for output in outputs:
         (output * weight).sum().backward()
-    torch.testing.assert_close(given[0].grad, given[1].grad, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(inputs[0].grad, inputs[1].grad, rtol=1e-3, atol=1e-4)
     theirs = dict(reference.named_parameters())
     for name, parameter in own.named_parameters():
         torch.testing.assert_close(parameter.grad, theirs[name].grad, rtol=1e-3, atol=1e-4, msg=name)
@@ -196,7 +196,7 @@ def test_evaluation_decodes_the_mean_of_the_latent_with_features_in_the_order_a_
 def test_training_samples_the_latent_from_its_mean_and_variance():
     system = small_system("nmer").train()
     decoded = []
-    system.vae_decoder.register_forward_hook(lambda _module, given, _output: decoded.append(given[0]))
+    system.vae_decoder.register_forward_hook(lambda _module, inputs, _output: decoded.append(inputs[0]))
     encodings = {m: torch.randn(400, 256) for m in DIMS}
     outputs = system.fuse(encodings)
     latent = decoded[0][:, :64]

@@ -41,7 +41,7 @@ SYSTEMS = [
     ("emt_dlfr", {"layers": 2}, 2_246_877, 1_549_596),
     ("contrastive", {}, 3_129_092, 1_274_370),
     ("cif_mmin", {}, 4_723_652, 2_868_930),
-    # SPEC has those of IEMOCAP alone; on CMU-MOSEI: the encoder, two layers of 16,512, and 258 for two classes.
+    # SPEC gives only those of IEMOCAP. On CMU-MOSEI: the encoder, two layers of 16,512, and 258 for two classes.
     ("unimodal_a", {}, 166_660, 104_448 + 2 * 16_512 + 258),
     ("unimodal_v", {}, 275_204, 84_480 + 2 * 16_512 + 258),
     ("unimodal_l", {}, 1_656_068, 510_464 + 2 * 16_512 + 258),
@@ -51,7 +51,7 @@ SYSTEMS = [
 
 @pytest.fixture(autouse=True)
 def _shapes_without_memory():
-    """Parameters are only counted: on the device ``meta`` they have a shape and no content."""
+    """Build parameters on the device ``meta``, with a shape and no content, because they are only counted."""
     with torch.device("meta"):
         yield
 

@@ -18,7 +18,7 @@ def test_men_classifies_the_encodings_concatenated_in_the_order_a_l_v():
     assert layer_sizes(system.classifier) == [(384, 128), (128, 128), (128, CLASSES)]
 
 
-def test_men_is_trained_on_clean_data_with_cross_entropy_alone():
+def test_men_is_trained_on_clean_data_with_cross_entropy_only():
     assert systems.declaration("men").attributes == {"pretraining": "none", "regimes": ("clean",)}
     system = small_system("men").eval()
     batch = batch_of(random_utterances(count=5))

@@ -38,7 +38,7 @@ def generators() -> list[torch.Generator]:
 
 
 def sequences(dim: int) -> Sequences:
-    """(repeats, 4, 7, dim), zero beyond each length."""
+    """Draw (repeats, 4, 7, dim), zero beyond each length."""
     values = torch.randn(REPEATS, 4, 7, dim, generator=torch.Generator().manual_seed(0))
     return Sequences(values * (torch.arange(7) < LENGTHS[..., None])[..., None], LENGTHS)
 
@@ -47,19 +47,19 @@ def alone(sequences: Sequences, number: int) -> Sequences:
     return Sequences(*(part[number] for part in sequences))
 
 
-def check(modules: list[nn.Module], given: Sequences, expected) -> None:
+def check(modules: list[nn.Module], inputs: Sequences, expected) -> None:
     """Check that modules computed jointly equal ``expected`` of each, with the same gradients."""
     parameters, _buffers = stack_module_state(modules)
 
     def of_one(own, part):
         return functional_call(modules[0], own, (part,))
 
-    found = compute_stacked(of_one, generators(), parameters, given)
+    found = compute_stacked(of_one, generators(), parameters, inputs)
     found = found.values if isinstance(found, Sequences) else found
     scale = torch.randn(found.shape, generator=torch.Generator().manual_seed(1))
     (found * scale).sum().backward()
     for number, module in enumerate(modules):
-        wanted = expected(module, alone(given, number))
+        wanted = expected(module, alone(inputs, number))
         torch.testing.assert_close(found[number], wanted)
         (wanted * scale[number]).sum().backward()
         for name, parameter in module.named_parameters():
@@ -102,13 +102,13 @@ def test_a_single_repeat_on_a_gpu_draws_as_it_does_among_others(monkeypatch):
         with drawn_alike(torch.device(device)):
             found.append(functional.dropout(values, 0.3) + torch.randn_like(values))
     assert torch.equal(*found)
-    asked = []
+    draws = []
     monkeypatch.setattr(
-        torch.Tensor, "bernoulli_", lambda empty, *given, **named: asked.append(named) or empty.fill_(1)
+        torch.Tensor, "bernoulli_", lambda empty, *_arguments, **named: draws.append(named) or empty.fill_(1)
     )
     with drawn_alike(torch.device("cuda")):
         functional.dropout(values, 0.3)
-    assert asked == [{"generator": None}]
+    assert draws == [{"generator": None}]
 
 
 def test_repeats_draw_separately_for_a_shared_tensor():
@@ -151,13 +151,13 @@ def test_linear_layers_of_several_repeats_equal_those_of_each(bias):
             self.layers = nn.ModuleList(nn.Linear(3, 3, bias=bias) for _ in range(2))
             self.scores = nn.Parameter(torch.randn(3))
 
-        def forward(self, given):
-            rows = self.layers[1](self.layers[0](given.values))
+        def forward(self, inputs):
+            rows = self.layers[1](self.layers[0](inputs.values))
             return torch.cat(
                 [rows[:, 0], self.layers[0](rows[0, 1])[None], functional.linear(rows, self.scores)[:, :3]]
             )
 
-    check([Two() for _ in range(REPEATS)], sequences(3), lambda module, given: module(given))
+    check([Two() for _ in range(REPEATS)], sequences(3), lambda module, inputs: module(inputs))
 
 
 def test_linear_layers_under_autocast_multiply_in_its_precision():
@@ -219,16 +219,16 @@ def test_joint_sequences_of_several_lengths_and_their_summaries_equal_those_of_e
             self.encoders = nn.ModuleList(SequenceEncoder() for _ in range(2))
             self.summaries = nn.ModuleList(Summary() for _ in range(2))
 
-        def parts(self, given):
-            return given, Sequences(given.values[..., :3, :], given.lengths.clamp(max=3))
+        def parts(self, inputs):
+            return inputs, Sequences(inputs.values[..., :3, :], inputs.lengths.clamp(max=3))
 
-        def forward(self, given):
-            joints = encode(list(self.encoders), self.parts(given))
+        def forward(self, inputs):
+            joints = encode(list(self.encoders), self.parts(inputs))
             return torch.stack(summarise(list(self.summaries), joints))
 
-    def naive(module, given):
+    def naive(module, inputs):
         found = []
-        for encoder, summary, part in zip(module.encoders, module.summaries, module.parts(given), strict=True):
+        for encoder, summary, part in zip(module.encoders, module.summaries, module.parts(inputs), strict=True):
             rows = []
             for values, length in zip(*part, strict=True):
                 forwards, backwards = encoder.lstm(values[None, :length])[0][0].chunk(2, dim=1)
@@ -246,12 +246,12 @@ def test_maxima_of_lstms_equal_those_of_each_utterance():
             super().__init__()
             self.lstms = nn.ModuleList(nn.LSTM(3, 4, batch_first=True) for _ in range(2))
 
-        def forward(self, given):
-            return lstm_maxima(list(self.lstms), given)
+        def forward(self, inputs):
+            return lstm_maxima(list(self.lstms), inputs)
 
-    def naive(module, given):
+    def naive(module, inputs):
         rows = [
-            [lstm(values[None, :length])[0][0].amax(dim=0) for values, length in zip(*given, strict=True)]
+            [lstm(values[None, :length])[0][0].amax(dim=0) for values, length in zip(*inputs, strict=True)]
             for lstm in module.lstms
         ]
         return torch.stack([torch.stack(row) for row in rows])
@@ -265,24 +265,24 @@ def test_maxima_over_windows_equal_those_of_each_text():
             super().__init__()
             self.weights, self.biases = nn.Parameter(torch.randn(5, 3, 2)), nn.Parameter(torch.randn(5))
 
-        def forward(self, given):
-            lengths = given.lengths.clamp(min=3)
-            return window_maxima(given.values.transpose(0, 1), self.weights, self.biases, lengths)
+        def forward(self, inputs):
+            lengths = inputs.lengths.clamp(min=3)
+            return window_maxima(inputs.values.transpose(0, 1), self.weights, self.biases, lengths)
 
-    def naive(module, given):
+    def naive(module, inputs):
         def responses(values, length):
             windows = [values[start : start + 3] for start in range(max(int(length), 3) - 2)]
             return torch.stack([(module.weights * window).sum(dim=(1, 2)) + module.biases for window in windows])
 
-        return torch.stack([responses(values, length).amax(dim=0) for values, length in zip(*given, strict=True)])
+        return torch.stack([responses(values, length).amax(dim=0) for values, length in zip(*inputs, strict=True)])
 
     check([Filters() for _ in range(REPEATS)], sequences(2), naive)
 
 
 def test_both_directions_of_a_joint_sequence_equal_those_of_each_utterance():
-    def naive(module, given):
+    def naive(module, inputs):
         rows = []
-        for values, length in zip(*given, strict=True):
+        for values, length in zip(*inputs, strict=True):
             forwards, backwards = module.lstm(values[None, :length])[0][0].chunk(2, dim=1)
             rows.append(functional.pad(forwards + backwards, (0, 0, 0, 7 - int(length))))
         return torch.stack(rows)
@@ -291,9 +291,9 @@ def test_both_directions_of_a_joint_sequence_equal_those_of_each_utterance():
 
 
 def test_summaries_equal_those_of_each_utterance():
-    def naive(module, given):
+    def naive(module, inputs):
         rows = []
-        for values, length in zip(*given, strict=True):
+        for values, length in zip(*inputs, strict=True):
             outputs = module.lstm(values[None, :length])[0][0]
             rows.append(module.score(outputs).tanh().softmax(dim=0).T[0] @ outputs)
         return torch.stack(rows)
@@ -312,23 +312,23 @@ class Decoders(nn.Module):
         # Reveals the gradient of the attended sequence.
         self.scale = nn.Parameter(torch.randn(128))
 
-    def joints(self, given):
-        values, lengths = given.values * self.scale, given.lengths
+    def joints(self, inputs):
+        values, lengths = inputs.values * self.scale, inputs.lengths
         return [Sequences(values[..., :longest, :], lengths.clamp(max=longest)) for longest in self.lengths]
 
-    def forward(self, given):
-        return torch.cat(decode(list(self.decoders), list(self.outputs), self.joints(given), 4), dim=2)
+    def forward(self, inputs):
+        return torch.cat(decode(list(self.decoders), list(self.outputs), self.joints(inputs), 4), dim=2)
 
 
 def decoded_plainly(decoder, output, frames):
-    """(frames, 128) to (4, dim) by SPEC 4.6, with the framework's cell and its gradients."""
+    """Decode (frames, 128) to (4, dim) according to SPEC 4.6, with the framework's cell and its gradients."""
     hidden = decoder.start(frames.mean(dim=0)).tanh()
     cell, feedback, steps = torch.zeros_like(hidden), torch.zeros_like(hidden), []
     for _step in range(4):
         queries = torch.cat([hidden.expand(len(frames), -1), frames], dim=1)
         context = decoder.score(decoder.attention(queries).tanh()).softmax(dim=0).T[0] @ frames
-        given = torch.cat([feedback, context])[None]
-        hidden, cell = (part[0] for part in decoder.cell(given, (hidden[None], cell[None])))
+        inputs = torch.cat([feedback, context])[None]
+        hidden, cell = (part[0] for part in decoder.cell(inputs, (hidden[None], cell[None])))
         steps.append(output.head(torch.cat([hidden, context])))
         feedback = output.feedback(steps[-1])
     return torch.stack(steps)
@@ -336,9 +336,9 @@ def decoded_plainly(decoder, output, frames):
 
 @pytest.mark.parametrize("lengths", [(7, 7), (7, 5)], ids=["of one length", "of two lengths"])
 def test_joint_decoders_equal_those_of_each_utterance(lengths):
-    def naive(module, given):
+    def naive(module, inputs):
         columns = []
-        for decoder, output, joint in zip(module.decoders, module.outputs, module.joints(given), strict=True):
+        for decoder, output, joint in zip(module.decoders, module.outputs, module.joints(inputs), strict=True):
             rows = [decoded_plainly(decoder, output, values[:length]) for values, length in zip(*joint, strict=True)]
             columns.append(torch.stack(rows))
         return torch.cat(columns, dim=2)

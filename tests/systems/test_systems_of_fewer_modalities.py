@@ -34,7 +34,7 @@ OPTIONS = {
 
 
 def linear(*sizes: int) -> int:
-    """Parameters of linear layers with biases, one after another."""
+    """Return the number of parameters of consecutive linear layers with biases."""
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
 
 

@@ -23,7 +23,7 @@ def test_a_uni_modal_system_is_trained_on_clean_and_on_all_noisy_data_without_pr
     assert pretraining(declared) is None
 
 
-@pytest.mark.parametrize(("name", "modality", "kind"), [(name, *given) for name, given in ENCODERS.items()])
+@pytest.mark.parametrize(("name", "modality", "kind"), [(name, *encoder) for name, encoder in ENCODERS.items()])
 def test_a_uni_modal_system_reads_its_modality_with_the_encoder_of_that_modality(name, modality, kind):
     system = small_system(name).eval()
     assert system.modalities == (modality,) == (UNIMODAL_SYSTEMS[name],)

@@ -40,7 +40,7 @@ FOLDS = {
 }
 SMALL_NMER = {"layers": 1, "heads": 2, "feed_forward": 16}
 NO_DROPOUT = {"dropout": 0.0}
-"""Systems with masks over frames: masks depend on padding, and stacked repeats are padded further."""
+"""Systems with masks over frames: masks depend on padding, and stacked repeats have more padding."""
 
 SMALL = {"nmer": SMALL_NMER, "experts": {"depth": 1}}
 CPU = torch.device("cpu")
@@ -121,14 +121,14 @@ def normalised(modality: str, number: int, noisy: bool, fold: int = 1) -> np.nda
 def run_settings(system: str = "men", regime: str = "clean", epochs: int = 2, **changes) -> RunSettings:
     training = {"constant_epochs": epochs, "decay_epochs": 0, "batch_size": 4}
     training |= {key: changes.pop(key) for key in list(changes) if key in TrainingSettings.__dataclass_fields__}
-    given = {"dataset": "small", "system": system, "regime": regime, "fold": 1, "repeats": 1} | changes
-    return RunSettings(**given, training=TrainingSettings(**training))
+    arguments = {"dataset": "small", "system": system, "regime": regime, "fold": 1, "repeats": 1} | changes
+    return RunSettings(**arguments, training=TrainingSettings(**training))
 
 
 def builder(system: str = "men", dropout: float = 0.5, **options):
     """Return the function that a learner calls to create the system."""
-    given = SMALL.get(system, {}) | options
-    return lambda: build_system(system, DIMS, len(CLASSES), dropout, given)
+    all_options = SMALL.get(system, {}) | options
+    return lambda: build_system(system, DIMS, len(CLASSES), dropout, all_options)
 
 
 def train_one(
@@ -183,11 +183,11 @@ class Bare(System):
 
 def run_step(step, settings: dict, **arguments) -> None:
     """Run a step's command line in this process."""
-    given = ["--settings", json.dumps(settings)]
+    command_line = ["--settings", json.dumps(settings)]
     for name, value in arguments.items():
         values = value if isinstance(value, list) else [value]
-        given += [f"--{name}", *map(str, values)]
-    with mock.patch.object(sys, "argv", [step.__name__, *given]):
+        command_line += [f"--{name}", *map(str, values)]
+    with mock.patch.object(sys, "argv", [step.__name__, *command_line]):
         command.run(step.main)
 
 
@@ -221,7 +221,7 @@ class FakeCaptures:
     """Fake CUDA graphs on a CPU: a replay runs the captured function on its captured tensors.
 
     As on a GPU, replays share one output, and a capture itself computes nothing. fail_with: raised by a capture after
-    it has drawn from every generator. default: stands for the default generator of the GPU.
+    it has drawn from every generator. default: replaces the default generator of the GPU.
     """
 
     def __init__(self, monkeypatch) -> None:
@@ -229,7 +229,7 @@ class FakeCaptures:
         self.fail_with: Exception | None = None
         self.default = RestorableGenerator()
         monkeypatch.setattr("nmer.training.graphs.default_generator", lambda device: self.default)
-        monkeypatch.setattr(Graphs, "_capture", lambda *given: self._capture(*given))
+        monkeypatch.setattr(Graphs, "_capture", lambda *arguments: self._capture(*arguments))
 
     def _capture(self, graphs, function, inputs):
         self.captured += 1
@@ -237,7 +237,7 @@ class FakeCaptures:
             for generator in [*graphs._generators, self.default, None]:
                 torch.rand(3, generator=generator)
             raise self.fail_with
-        return _FakeCaptured(self, function, tuple(given.clone() for given in inputs))
+        return _FakeCaptured(self, function, tuple(tensor.clone() for tensor in inputs))
 
 
 class _FakeCaptured:

@@ -22,7 +22,7 @@ from nmer.training.evaluation_files import score_predictions
 from nmer.training.models import save_models
 
 CONDITIONS = ("a", "v", "l", "av", "al", "vl", "none", "avl")
-GIVEN = {
+SETTINGS = {
     "dataset": "small",
     "system": "men",
     "regime": "clean",
@@ -64,7 +64,7 @@ def check_rows(found: pd.DataFrame, system, fold: int) -> None:
 
 
 def test_every_test_utterance_is_predicted_under_every_condition(files, system):
-    found = predict(system.train(), fold_data(files, 2), EvaluationSettings(**GIVEN), fold=2, repeat=1)
+    found = predict(system.train(), fold_data(files, 2), EvaluationSettings(**SETTINGS), fold=2, repeat=1)
     expected = [(f"u{number}", condition, 2, 1) for condition in CONDITIONS for number in FOLDS[2]["test"]]
     assert list(found[["utterance", "condition", "fold", "repeat"]].itertuples(index=False, name=None)) == expected
     assert [name for name in found if name.startswith("prob_")] == [f"prob_{name}" for name in CLASSES]
@@ -72,7 +72,7 @@ def test_every_test_utterance_is_predicted_under_every_condition(files, system):
 
 
 def test_one_condition_tests_each_utterance_under_one_condition_all_noisy_and_all_clean(files, system):
-    settings = EvaluationSettings(**GIVEN, evaluation="one_condition")
+    settings = EvaluationSettings(**SETTINGS, evaluation="one_condition")
     found = predict(system, fold_data(files), settings, fold=1, repeat=2)
     for number in FOLDS[1]["test"]:
         own = found[found["utterance"] == f"u{number}"]["condition"].tolist()
@@ -92,7 +92,7 @@ def test_scores_equal_scikit_learn_per_condition_fold_and_repeat():
             part = pd.DataFrame({"condition": condition, "fold": fold, "repeat": repeat, "label": labels})
             part[["prob_x", "prob_y", "prob_z"]] = probability
             parts.append(part)
-    scores = score_predictions(pd.concat(parts), EvaluationSettings(**GIVEN))
+    scores = score_predictions(pd.concat(parts), EvaluationSettings(**SETTINGS))
     columns = ["dataset", "system", "regime", "noise", "snr_db", "condition", "fold", "repeat", "metric", "value", "n"]
     assert list(scores) == columns
     assert len(scores) == 6 * 4
@@ -115,19 +115,19 @@ def test_scores_equal_scikit_learn_per_condition_fold_and_repeat():
 def test_a_condition_in_which_a_class_is_missing_is_refused():
     part = pd.DataFrame({"condition": "a", "fold": 1, "repeat": 1, "label": [0, 0], "prob_x": 0.4, "prob_y": 0.6})
     with pytest.raises(DataError, match="class 1"):
-        score_predictions(part, EvaluationSettings(**GIVEN))
+        score_predictions(part, EvaluationSettings(**SETTINGS))
 
 
 def test_a_clean_reference_has_no_noise_and_no_level():
     part = pd.DataFrame({"condition": "avl", "fold": 1, "repeat": 1, "label": [0, 1], "prob_x": 0.4, "prob_y": 0.6})
-    scores = score_predictions(part, EvaluationSettings(**GIVEN | {"noise": None, "snr_db": None}))
+    scores = score_predictions(part, EvaluationSettings(**SETTINGS | {"noise": None, "snr_db": None}))
     line = scores.to_csv(index=False).splitlines()[1]
     assert line.startswith("small,men,clean,,,avl,1,1,")
 
 
 def test_a_system_of_one_modality_is_tested_with_that_modality_noisy(files):
     single = builder("unimodal_v")()
-    settings = EvaluationSettings(**GIVEN | {"system": "unimodal_v", "regime": "all_noisy"})
+    settings = EvaluationSettings(**SETTINGS | {"system": "unimodal_v", "regime": "all_noisy"})
     found = predict(single, fold_data(files), settings, fold=1, repeat=1)
     assert found["condition"].tolist() == ["none"] * len(FOLDS[1]["test"])
     for row, number in zip(found.itertuples(), FOLDS[1]["test"], strict=True):
@@ -140,7 +140,7 @@ def test_a_system_of_one_modality_is_tested_with_that_modality_noisy(files):
 
 def test_a_multimodal_system_that_reads_only_text_is_tested_under_every_condition(files):
     system = builder("mctn", form="hier", steps=2)()
-    found = predict(system, fold_data(files), EvaluationSettings(**GIVEN | {"system": "mctn"}), fold=1, repeat=1)
+    found = predict(system, fold_data(files), EvaluationSettings(**SETTINGS | {"system": "mctn"}), fold=1, repeat=1)
     columns = [f"prob_{name}" for name in CLASSES]
     by_condition = {condition: part[columns].to_numpy() for condition, part in found.groupby("condition")}
     assert set(by_condition) == set(CONDITIONS)
@@ -154,18 +154,18 @@ def test_without_a_noise_kind_only_clean_features_are_tested(files, tmp_path, na
     single = builder(name)()
     save_models(tmp_path / "m.safetensors", {1: single.state_dict()}, {})
     settings = {"system": name, "folds": [1], "repeats": 1}
-    given = {key: value for key, value in GIVEN.items() if key not in ("noise", "snr_db")} | settings
+    clean = {key: value for key, value in SETTINGS.items() if key not in ("noise", "snr_db")} | settings
     outputs = {"scores": tmp_path / "s.csv", "predictions": tmp_path / "p.csv.gz"}
-    run_step(evaluate, given, features=files[0], models=[tmp_path / "m.safetensors"], **outputs)
+    run_step(evaluate, clean, features=files[0], models=[tmp_path / "m.safetensors"], **outputs)
     scores = pd.read_csv(tmp_path / "s.csv", keep_default_na=False)
     assert set(scores["condition"]) == {"avl"}
     assert set(scores["noise"]) == set(scores["snr_db"]) == {""}
 
 
 def test_a_noise_kind_requires_noisy_embeddings(files, tmp_path, capsys, models):
-    given = {"features": files[0], "models": models[1]}
+    inputs = {"features": files[0], "models": models[1]}
     with pytest.raises(SystemExit):
-        run_step(evaluate, GIVEN, **given, scores=tmp_path / "s.csv", predictions=tmp_path / "p.csv.gz")
+        run_step(evaluate, SETTINGS, **inputs, scores=tmp_path / "s.csv", predictions=tmp_path / "p.csv.gz")
     assert capsys.readouterr().err.startswith("error: --noisy:")
 
 
@@ -185,9 +185,9 @@ def models(tmp_path):
 
 
 def run(files, folder, models, **settings) -> None:
-    given = {"features": files[0], "noisy": files[1], "models": models}
+    inputs = {"features": files[0], "noisy": files[1], "models": models}
     outputs = {"scores": folder / "out" / "s.csv", "predictions": folder / "out" / "p.csv.gz"}
-    run_step(evaluate, GIVEN | settings, **given, **outputs)
+    run_step(evaluate, SETTINGS | settings, **inputs, **outputs)
 
 
 def test_the_step_writes_predictions_of_all_folds_and_repeats_and_their_scores(files, tmp_path, models):
@@ -233,8 +233,8 @@ def test_equal_runs_write_equal_files(files, tmp_path, models):
 def test_an_impossible_job_ends_in_one_message(files, tmp_path, capsys, models, settings, few, words):
     with pytest.raises(SystemExit) as ending:
         run(files, tmp_path, models[1][:1] if few else models[1], **settings)
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert ending.value.code == 1
-    assert said.startswith("error: ")
-    assert all(word in said for word in words)
+    assert output.startswith("error: ")
+    assert all(word in output for word in words)
     assert not (tmp_path / "out").exists()

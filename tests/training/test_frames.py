@@ -26,8 +26,8 @@ def copies(folder, count: int = 2) -> tuple[list[np.ndarray], list[StoredArray]]
 
 
 @pytest.mark.parametrize("normalisation", [None, NORMALISATION], ids=["unchanged", "normalised"])
-@pytest.mark.parametrize("kind", [FileFrames, lambda *given: DeviceFrames(*given, torch.device("cpu"))])
-def test_batches_contain_the_given_copies_padded_with_zeros(tmp_path, kind, normalisation):
+@pytest.mark.parametrize("kind", [FileFrames, lambda *arguments: DeviceFrames(*arguments, torch.device("cpu"))])
+def test_batches_contain_the_requested_copies_padded_with_zeros(tmp_path, kind, normalisation):
     arrays, stored = copies(tmp_path)
     frames = kind(stored, OFFSET, normalisation, 1)
     frames.replace(2, 2, lambda clean: 2 * clean)
@@ -52,10 +52,12 @@ def test_a_truncated_file_is_refused_by_name(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "given", [{"chunks": (2, 2)}, {"compression": "gzip"}, {"dtype": np.float64}], ids=lambda given: next(iter(given))
+    "storage",
+    [{"chunks": (2, 2)}, {"compression": "gzip"}, {"dtype": np.float64}],
+    ids=lambda storage: next(iter(storage)),
 )
-def test_an_array_that_cannot_be_read_directly_from_its_file_is_refused(tmp_path, given):
+def test_an_array_that_cannot_be_read_directly_from_its_file_is_refused(tmp_path, storage):
     with h5py.File(tmp_path / "odd.h5", "w") as file:
-        dataset = file.create_dataset("values", data=np.zeros((4, 2)), **({"dtype": np.float32} | given))
+        dataset = file.create_dataset("values", data=np.zeros((4, 2)), **({"dtype": np.float32} | storage))
         with pytest.raises(DataError, match=r"odd\.h5: /values is not a plain float32 array"):
             StoredArray(dataset)

@@ -1,7 +1,7 @@
 """Calls are captured once per key and replayed; what cannot be captured runs plainly, with the same numbers.
 
-A CUDA graph needs a GPU. Here a capture is replaced by one that runs the function again at every replay, on the tensors
-that it was captured with: all around it is tested on a CPU.
+CUDA graphs need a GPU. These tests run on a CPU with a fake capture that runs the function again at every replay, on
+the captured tensors.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class Doubling:
 
 def test_the_first_call_of_a_key_runs_normally_and_the_second_is_captured(captures):
     graphs, function = capturing_graphs(), Doubling()
-    given = [torch.tensor([float(number)]) for number in range(4)]
+    inputs = [torch.tensor([float(number)]) for number in range(4)]
     with graphs.stream():
-        found = [graphs.call("key", function, values) for values in given]
+        found = [graphs.call("key", function, values) for values in inputs]
     assert [float(output) for output in found] == [0.0, 2.0, 4.0, 6.0]
     assert captures.captured == 1
     assert captures.replays == 3
     # The first call receives its own input, a replay the captured tensor with the values of the input.
-    assert function.inputs[0] is given[0]
+    assert function.inputs[0] is inputs[0]
     assert len({id(values) for values in function.inputs[1:]}) == 1
-    assert not any(function.inputs[1] is values for values in given)
+    assert not any(function.inputs[1] is values for values in inputs)
 
 
 def test_every_key_has_a_separate_capture(captures):
@@ -76,13 +76,13 @@ def test_a_call_without_inputs_is_replayed(captures):
 @pytest.mark.parametrize("enabled", [True, False])
 def test_on_a_cpu_every_call_runs_normally(captures, enabled):
     graphs, function = Graphs(CPU, [], enabled=enabled, label="men"), Doubling()
-    given = [torch.ones(2) for _call in range(3)]
+    inputs = [torch.ones(2) for _call in range(3)]
     with graphs.stream():
-        for values in given:
+        for values in inputs:
             graphs.call("key", function, values)
     assert not graphs.capturing
     assert captures.captured == 0
-    assert all(seen is values for seen, values in zip(function.inputs, given, strict=True))
+    assert all(seen is values for seen, values in zip(function.inputs, inputs, strict=True))
 
 
 def drawing(generators):

@@ -45,14 +45,14 @@ def data(files):
 
 
 def step_arguments(files, folder, **changes) -> dict:
-    given = {
+    arguments = {
         "features": files[0],
         "noisy": files[1],
         "model": folder / "run" / "model.safetensors",
         "history": folder / "run" / "history.csv",
         "checkpoints": folder / "checkpoints",
     }
-    return {name: value for name, value in (given | changes).items() if value is not None}
+    return {name: value for name, value in (arguments | changes).items() if value is not None}
 
 
 MEN = {"dataset": "small", "system": "men", "regime": "clean", "fold": 1, "repeats": 2}
@@ -110,8 +110,8 @@ def test_a_killed_step_resumes_from_its_checkpoint_to_the_same_bytes(files, tmp_
 def test_nmer_starts_from_the_teacher_of_the_same_repeat(files, tmp_path, monkeypatch):
     pretraining = {"dataset": "small", "system": "two_tower", "regime": "clean", "fold": 1, "repeats": 2}
     teacher = tmp_path / "teacher" / "model.safetensors"
-    given = step_arguments(files, tmp_path, noisy=None, model=teacher, history=tmp_path / "teacher" / "history.csv")
-    run_step(train, pretraining | SHORT, **given)
+    arguments = step_arguments(files, tmp_path, noisy=None, model=teacher, history=tmp_path / "teacher" / "history.csv")
+    run_step(train, pretraining | SHORT, **arguments)
     seen = []
 
     def spy(build, data, settings, repeat, teacher, *rest):
@@ -148,11 +148,11 @@ def test_an_impossible_job_ends_in_one_message(files, tmp_path, capsys, settings
     changes = {name: tmp_path / value if value else None for name, value in changes.items()}
     with pytest.raises(SystemExit) as ending:
         run_step(train, MEN | SHORT | settings, **step_arguments(files, tmp_path, **changes))
-    said = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert ending.value.code == 1
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
-    assert all(word in said for word in words)
+    assert output.startswith("error: ")
+    assert output.count("\n") == 1
+    assert all(word in output for word in words)
     assert not (tmp_path / "run").exists()
 
 
@@ -190,9 +190,9 @@ STACKED = {"training": SHORT["training"] | {"repeats_together": "always"}}
 
 def run(files, folder, teacher=None, **settings) -> tuple[dict, pd.DataFrame]:
     """Run the step; return the weights of each repeat, and the history."""
-    given = {"features": files[0], "noisy": files[1]} | ({"teacher": teacher} if teacher else {})
+    arguments = {"features": files[0], "noisy": files[1]} | ({"teacher": teacher} if teacher else {})
     model, history = folder / "model.safetensors", folder / "history.csv"
-    run_step(train, RUN | settings, **given, model=model, history=history, checkpoints=folder / "checkpoints")
+    run_step(train, RUN | settings, **arguments, model=model, history=history, checkpoints=folder / "checkpoints")
     assert not list((folder / "checkpoints").rglob("*.pt"))
     return {repeat: load_model(model, repeat) for repeat in (1, 2)}, pd.read_csv(history)
 
@@ -206,7 +206,7 @@ def teacher(files, tmp_path):
 def test_the_step_stacks_repeats_if_configured(files, tmp_path, teacher, monkeypatch):
     alone, rows = run(files, tmp_path / "alone", teacher, **SHORT)
     called = []
-    monkeypatch.setattr(job, "Stacked", lambda *given: called.append(given[3]) or Stacked(*given))
+    monkeypatch.setattr(job, "Stacked", lambda *arguments: called.append(arguments[3]) or Stacked(*arguments))
     found, history = run(files, tmp_path / "together", teacher, **STACKED)
     assert called == [[1, 2]]
     assert history[["repeat", "epoch"]].equals(rows[["repeat", "epoch"]])
@@ -253,9 +253,9 @@ def test_a_rejected_stacked_learner_is_freed_before_training_one_by_one(files, t
         refused.extend([weakref.ref(self), *map(weakref.ref, self._parameters.values())])
         return whole[0](self, try_first)
 
-    def init(self, *given):
+    def init(self, *arguments):
         found.append([own() is None for own in refused])
-        whole[1](self, *given)
+        whole[1](self, *arguments)
 
     monkeypatch.setattr(Stacked, "stacking_obstacle", obstacle)
     monkeypatch.setattr(OneByOne, "__init__", init)
@@ -285,13 +285,13 @@ def test_built_in_systems_are_not_tried_before_stacking(files, tmp_path, monkeyp
 TANH = {"options": {"invariant_features": "tanh"}}
 
 
-@pytest.mark.parametrize(("taught", "given"), [({}, TANH), (TANH, {}), ({}, {})])
-def test_a_teacher_with_other_invariant_features_is_refused(files, tmp_path, capsys, taught, given):
-    run(files, tmp_path, system="shared", regime="clean", **SHORT, **taught)
+@pytest.mark.parametrize(("of_teacher", "configured"), [({}, TANH), (TANH, {}), ({}, {})])
+def test_a_teacher_with_other_invariant_features_is_refused(files, tmp_path, capsys, of_teacher, configured):
+    run(files, tmp_path, system="shared", regime="clean", **SHORT, **of_teacher)
     step = {"features": files[0], "noisy": files[1], "teacher": tmp_path / "model.safetensors"}
     step |= {"model": tmp_path / "student", "history": tmp_path / "rows", "checkpoints": tmp_path / "checkpoints"}
     with pytest.raises(SystemExit):
-        run_step(train, RUN | TANH | {"system": "if_mmin", "teacher": given}, **step)
+        run_step(train, RUN | TANH | {"system": "if_mmin", "teacher": configured}, **step)
     expected = (
         "error: systems.shared.invariant_features: it is 'raw', but systems.if_mmin.invariant_features is 'tanh'."
     )

@@ -276,7 +276,7 @@ def test_a_resumed_training_stops_early_where_an_uninterrupted_one_does(data, tm
         train_one(builder(), data, settings, 1, checkpoint=checkpoint)
     resumed, history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
     assert epochs == [*range(killed_at + 1), *range(killed_at, 4)]
-    # A finished training does not train further.
+    # A finished training trains no more epochs.
     again, same_history = train_one(builder(), data, settings, 1, checkpoint=checkpoint)
     assert len(epochs) == 5
     assert equal(again, resumed)

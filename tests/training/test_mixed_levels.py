@@ -55,23 +55,23 @@ def test_mixed_training_uses_every_level_and_validates_each_utterance_at_one(lev
     features, files = levels
     data, settings = FoldData(features, files, 1, CPU), mixed()
     assert data.noisy_copies == (1, 2, 3)
-    shown = set()
+    used = set()
     for epoch in range(4):
         for rows, noisy, copies, longest in epoch_batches(data, settings, [1], epoch):
             batch = make_batch(data, rows, noisy, None, ("l",), copies, longest)
             values = batch.observed["l"].values
             np.testing.assert_array_equal(values[:, 0, 0].numpy(), copies.numpy() - 1)
-            shown |= set(copies.tolist())
-    assert shown == {1, 2, 3}
-    asked = {}
+            used |= set(copies.tolist())
+    assert used == {1, 2, 3}
+    read = {}
     ValidationSplit(data, settings).predict(
         ("l",),
-        lambda modality, rows, copies: asked.setdefault(modality, copies) * torch.zeros(()),
+        lambda modality, rows, copies: read.setdefault(modality, copies) * torch.zeros(()),
         lambda encodings, noisy: torch.zeros(len(FOLDS[1]["val"])),
         6,
     )
     expected = validation_copies(1, "small", [IDS[row] for row in FOLDS[1]["val"]], levels=3)
-    np.testing.assert_array_equal(asked["l"].numpy(), expected)
+    np.testing.assert_array_equal(read["l"].numpy(), expected)
 
 
 def test_training_at_clean_uses_clean_features_under_the_conditions_of_its_regime(levels):

@@ -40,8 +40,8 @@ def test_momke_ignores_noisy_modalities_only_with_noise_flags(folds, flags):
     for data, weights in zip(folds, trained, strict=True):
         system = build()
         system.load_state_dict(weights)
-        given = EvaluationSettings("small", "momke", "incomplete", [1], 1, noise="gaussian", snr_db=-10)
-        predictions.append(predict(system, data, given, 1, 1))
+        evaluation = EvaluationSettings("small", "momke", "incomplete", [1], 1, noise="gaussian", snr_db=-10)
+        predictions.append(predict(system, data, evaluation, 1, 1))
     assert predictions[0].equals(predictions[1]) == flags
 
 
@@ -49,8 +49,8 @@ def test_momke_ignores_noisy_modalities_only_with_noise_flags(folds, flags):
 def test_sequence_encodings_give_the_predictions_of_single_utterances(folds, monkeypatch, at_once):
     monkeypatch.setattr(inference, "BATCH", at_once)
     system = builder("emt_dlfr", layers=1)().eval()
-    given = EvaluationSettings("small", "emt_dlfr", "incomplete", [1], 1, noise="gaussian", snr_db=-10)
-    found = predict(system, folds[0], given, 1, 1)
+    evaluation = EvaluationSettings("small", "emt_dlfr", "incomplete", [1], 1, noise="gaussian", snr_db=-10)
+    found = predict(system, folds[0], evaluation, 1, 1)
     assert set(found["condition"]) == {"a", "v", "l", "av", "al", "vl", "none", "avl"}
     for condition, part in found.groupby("condition"):
         clean = "" if condition == "none" else condition

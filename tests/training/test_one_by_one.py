@@ -167,10 +167,10 @@ def test_the_teacher_is_frozen_and_the_student_starts_from_its_weights(data, mon
     before = {name: value.clone() for name, value in teacher.state_dict().items()}
     at_start, whole = {}, OneByOne.train_epoch
 
-    def spy(self, *given):
+    def spy(self, *arguments):
         if not at_start:
             at_start.update(self.weights(1))
-        return whole(self, *given)
+        return whole(self, *arguments)
 
     monkeypatch.setattr(OneByOne, "train_epoch", spy)
     weights, _history = train_one(builder("nmer"), data, run_settings("nmer", "incomplete"), 1, teacher)

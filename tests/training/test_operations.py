@@ -88,7 +88,7 @@ def test_a_training_step_multiplies_existing_frames_only(data, name, towers):
     batch = make_batch(data, rows, torch.zeros(len(rows), 3, dtype=torch.bool))
     system = builder(name)().train()
 
-    def product(_added, first, second, **_given) -> int:
+    def product(_added, first, second, **_arguments) -> int:
         return 2 * math.prod(first) * second[-1]
 
     places = {torch.ops.aten.addmm_: product, torch.ops.aten.baddbmm_: product}
@@ -146,12 +146,12 @@ def test_a_teacher_encodes_each_training_utterance_once_and_no_other(data, monke
     assert [each.encoded for each in counts] == [counted.encoded] * 2
 
 
-def test_the_first_step_needs_the_targets_of_its_own_batch_only(data, monkeypatch):
+def test_the_first_step_needs_only_the_targets_of_its_batch(data, monkeypatch):
     teacher = builder("two_tower")().requires_grad_(False)
     counted = Counted(teacher, monkeypatch)
     student, seen = builder("nmer")(), []
     whole = student.loss
-    monkeypatch.setattr(student, "loss", lambda *given: (whole(*given), seen.append(dict(counted.encoded)))[0])
+    monkeypatch.setattr(student, "loss", lambda *arguments: (whole(*arguments), seen.append(dict(counted.encoded)))[0])
     train_one(lambda: student, data, run_settings("nmer", "incomplete", epochs=1, batch_size=4), 1, teacher)
     assert seen[0] == dict.fromkeys(DIMS, 4)
 
@@ -200,13 +200,13 @@ def test_a_gpu_synchronises_once_per_epoch(files, monkeypatch, name, repeats):
     if not repeats and name in WITH_TEACHERS:
         pytest.skip("one repeat's teacher reports which encodings are missing; a GPU trains stacked repeats")
     device = torch.device("meta")
-    data, asked = FoldData(*files, 1, device), []
+    data, reads = FoldData(*files, 1, device), []
     generator = torch.Generator
     monkeypatch.setattr(torch, "Generator", lambda _device: generator())
     for place in (one_by_one, stacked):
         monkeypatch.setattr(place, "AdamW", OnMeta)
         # Validation determines its items on the CPU, before training.
-        monkeypatch.setattr(place, "ValidationSplit", lambda *_given: None)
+        monkeypatch.setattr(place, "ValidationSplit", lambda *_arguments: None)
     data.splits["val"] = torch.from_numpy(FOLDS[1]["val"])
     build, settings = (
         builder(name, **({"steps": 2} if name == "mctn" else {})),
@@ -215,9 +215,9 @@ def test_a_gpu_synchronises_once_per_epoch(files, monkeypatch, name, repeats):
     numbers = list(range(1, repeats + 1))
     teachers = {number: own.to(device) for number, own in make_teachers(WITH_TEACHERS.get(name), numbers).items()}
     learner = Stacked(build, data, settings, numbers, teachers) if repeats else OneByOne(build, data, settings, 1)
-    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: asked.append(tensor.shape) or torch.zeros(tensor.shape))
+    monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: reads.append(tensor.shape) or torch.zeros(tensor.shape))
     losses = learner.train_epoch(0, 1e-3)
-    assert len(asked) == 1
-    steps, _terms, *others = asked[0]
+    assert len(reads) == 1
+    steps, _terms, *others = reads[0]
     assert (steps, others) == (3, [repeats] if repeats else [])
     assert losses.values.shape == (3, len(losses.names), max(repeats, 1))

@@ -106,8 +106,8 @@ def test_the_step_is_deterministic(files, tmp_path, system):
     outputs = []
     for name in ("one", "two"):
         paths = {"scores": tmp_path / f"{name}.csv", "predictions": tmp_path / f"{name}_predictions.csv.gz"}
-        given = {"features": files[0], "noisy": files[1], **paths}
-        run_step(fit_reference, about | {"noise": "gaussian", "snr_db": -10}, **given)
+        inputs = {"features": files[0], "noisy": files[1], **paths}
+        run_step(fit_reference, about | {"noise": "gaussian", "snr_db": -10}, **inputs)
         outputs.append([path.read_bytes() for path in paths.values()])
     assert outputs[0] == outputs[1]
     scores = pd.read_csv(tmp_path / "one.csv")

@@ -126,8 +126,9 @@ def test_the_command_reproduces_the_scores_of_the_workflow(files, trained, tmp_p
     about = {key: SETTINGS[key] for key in ("dataset", "system", "regime", "repeats")} | {"folds": [1]}
     outputs = {"scores": tmp_path / "s.csv", "predictions": tmp_path / "p.csv.gz"}
     run_step(evaluate, about, features=files[0], models=trained[0], **outputs)
-    given = ["predict", "--model", trained[0], "--features", files[0], "--split", "test", "--out", tmp_path / "o.csv"]
-    with mock.patch.object(sys, "argv", ["nmer", *map(str, given)]):
+    arguments = ["predict", "--model", trained[0], "--features", files[0], "--split", "test"]
+    arguments += ["--out", tmp_path / "o.csv"]
+    with mock.patch.object(sys, "argv", ["nmer", *map(str, arguments)]):
         cli.main()
     columns = ["utterance", "repeat", "prediction"]
     found, expected = (pd.read_csv(path, dtype=str)[columns] for path in (tmp_path / "o.csv", outputs["predictions"]))
@@ -143,11 +144,11 @@ def test_ridge_equals_scikit_learn_selected_by_validation_mae(files, tmp_path):
     run_step(fit_reference, SCORED | {"system": "ridge"}, features=files[0], noisy=files[1], **outputs)
     predictions = pd.read_csv(outputs["predictions"])
     fold, six = FOLDS[1], ("a", "v", "l", "av", "al", "vl")
-    shown = [(vector(number, condition), SCORES[number]) for condition in six for number in fold["train"]]
-    scaler = StandardScaler().fit([features for features, _score in shown])
+    rows = [(vector(number, condition), SCORES[number]) for condition in six for number in fold["train"]]
+    scaler = StandardScaler().fit([features for features, _score in rows])
     best, chosen = np.inf, None
     for strength in REGULARISATION:
-        model = Ridge(alpha=strength).fit(scaler.transform([f for f, _ in shown]), [score for _, score in shown])
+        model = Ridge(alpha=strength).fit(scaler.transform([f for f, _ in rows]), [score for _, score in rows])
         errors = [
             np.abs(model.predict(scaler.transform([vector(n, c) for n in fold["val"]])) - SCORES[fold["val"]]).mean()
             for c in six

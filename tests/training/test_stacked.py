@@ -55,8 +55,8 @@ def exact(files, monkeypatch):
     data = fold_data(files)
     single = data.sequences
 
-    def double(*given):
-        sequences = single(*given)
+    def double(*arguments):
+        sequences = single(*arguments)
         return sequences._replace(values=sequences.values.double())
 
     monkeypatch.setattr(data, "sequences", double)
@@ -175,8 +175,8 @@ def test_a_loss_that_is_not_finite_names_its_repeat_and_saves_its_best_weights(d
     settings, checkpoint = run_settings(epochs=4, repeats=2), tmp_path / "progress" / "repeats.pt"
     whole, epochs = Stacked.train_epoch, []
 
-    def spoilt(self, *given):
-        losses = whole(self, *given)
+    def spoilt(self, *arguments):
+        losses = whole(self, *arguments)
         epochs.append(losses)
         if len(epochs) == 3:
             losses.values[0, 0, 1] = math.nan
@@ -219,7 +219,7 @@ def test_a_system_that_keeps_a_tensor_between_batches_cannot_be_stacked(data):
 
 
 class Faulty(Plain):
-    """Has a bug of its own."""
+    """Raises an error in its loss."""
 
     def loss(self, outputs, batch):
         return {"classification": outputs["logit"].sum()}
@@ -342,9 +342,9 @@ def test_padded_lengths_fit_utterances_of_any_length(widest):
 def test_padding_of_a_batch_does_not_depend_on_earlier_batches(data, monkeypatch):
     seen, whole = [], stacked.make_batch
 
-    def spy(*given):
-        seen.append((len(given[1]), given[6]))
-        return whole(*given)
+    def spy(*arguments):
+        seen.append((len(arguments[1]), arguments[6]))
+        return whole(*arguments)
 
     monkeypatch.setattr(stacked, "make_batch", spy)
     learner = Stacked(Plain, data, run_settings(repeats=2), REPEATS, {})
@@ -374,7 +374,7 @@ def captures(monkeypatch):
     return FakeCaptures(monkeypatch)
 
 
-def alike(found, expected) -> bool:
+def equal_results(found, expected) -> bool:
     return all(
         equal(found[repeat][0], weights) and found[repeat][1] == rows for repeat, (weights, rows) in expected.items()
     )
@@ -383,21 +383,21 @@ def alike(found, expected) -> bool:
 @pytest.mark.parametrize("name", slow_unless(["men"], ["men", "nmer"]))
 def test_replayed_steps_and_validation_equal_normal_ones(data, captures, name):
     stage, regime, options = SYSTEMS[name]
-    own, given = make_teachers(stage, REPEATS), {"epochs": 3, "repeats": 2, "decay_epochs": 1}
+    own, settings = make_teachers(stage, REPEATS), {"epochs": 3, "repeats": 2, "decay_epochs": 1}
     build = builder(name, **options)
-    plain = train_stacked(build, data, run_settings(name, regime, **given, graphs="never"), REPEATS, own)
+    plain = train_stacked(build, data, run_settings(name, regime, **settings, graphs="never"), REPEATS, own)
     assert captures.captured == captures.replays == 0
-    found = train_stacked(build, data, run_settings(name, regime, **given), REPEATS, own)
-    assert alike(found, plain)
+    found = train_stacked(build, data, run_settings(name, regime, **settings), REPEATS, own)
+    assert equal_results(found, plain)
     # Four epochs of three steps and a validation; some are first calls.
     assert 2 <= captures.captured <= captures.replays < 16
 
 
 def test_a_step_that_cannot_be_captured_runs_normally_with_the_same_draws(data, captures, capsys):
-    given = {"epochs": 3, "repeats": 2}
-    plain = train_stacked(builder(), data, run_settings(**given, graphs="never"), REPEATS, {})
+    settings = {"epochs": 3, "repeats": 2}
+    plain = train_stacked(builder(), data, run_settings(**settings, graphs="never"), REPEATS, {})
     captures.fail_with = RuntimeError("operation not permitted when stream is capturing")
-    assert alike(train_stacked(builder(), data, run_settings(**given), REPEATS, {}), plain)
+    assert equal_results(train_stacked(builder(), data, run_settings(**settings), REPEATS, {}), plain)
     assert captures.captured == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("epoch")]
     assert line.startswith("warning: men: runs without CUDA graphs, because operation not permitted")
@@ -418,7 +418,7 @@ def test_resumed_repeats_capture_again_and_give_the_same_bits(data, captures, tm
     monkeypatch.setattr(Stacked, "train_epoch", cut)
     with pytest.raises(InterruptionError):
         train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt")
-    assert alike(train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt"), whole)
+    assert equal_results(train_stacked(builder(), data, settings, REPEATS, {}, tmp_path / "repeats.pt"), whole)
 
 
 def test_a_system_that_counts_its_batches_is_not_captured(data, captures, capsys):

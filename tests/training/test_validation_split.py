@@ -30,7 +30,7 @@ from nmer.training.stacked import Stacked
 from nmer.training.validation_split import ValidationSplit
 
 SIX = ("a", "v", "l", "av", "al", "vl")
-SHOWN = {
+VALIDATED = {
     ("clean", "every_condition"): lambda _number: ["avl"],
     ("all_noisy", "every_condition"): lambda _number: ["none"],
     ("incomplete", "every_condition"): lambda _number: SIX,
@@ -64,7 +64,7 @@ def plain_scores(system, regime: str, evaluation: str) -> dict[str, float]:
     """Return scores from forward passes of single utterances without padding."""
     labels, guesses = [], []
     for number in FOLDS[1]["val"].tolist():
-        for condition in SHOWN[regime, evaluation](number):
+        for condition in VALIDATED[regime, evaluation](number):
             guesses.append(int(plain_logits(system, number, condition).argmax()))
             labels.append(int(LABELS[number]))
     assert len(set(guesses)) > 1
@@ -76,7 +76,7 @@ def plain_scores(system, regime: str, evaluation: str) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize(("regime", "evaluation"), SHOWN)
+@pytest.mark.parametrize(("regime", "evaluation"), VALIDATED)
 def test_scores_equal_those_of_plain_forward_passes(data, regime, evaluation):
     settings = run_settings(regime=regime, evaluation=evaluation)
     torch.manual_seed(2)
@@ -85,7 +85,7 @@ def test_scores_equal_those_of_plain_forward_passes(data, regime, evaluation):
     assert found == pytest.approx(plain_scores(system, regime, evaluation))
 
 
-@pytest.mark.parametrize(("regime", "evaluation"), SHOWN)
+@pytest.mark.parametrize(("regime", "evaluation"), VALIDATED)
 def test_scores_of_stacked_repeats_equal_those_of_plain_forward_passes(data, monkeypatch, regime, evaluation):
     monkeypatch.setattr(stacked, "VALIDATION_BATCH", 4)  # more than one batch of encodings and items
     settings = run_settings(regime=regime, evaluation=evaluation)
@@ -104,7 +104,7 @@ def plain_loss(system, regime: str) -> float:
     """Return the cross-entropy of single utterances without padding, computed by scikit-learn."""
     labels, probabilities = [], []
     for number in FOLDS[1]["val"].tolist():
-        for condition in SHOWN[regime, "every_condition"](number):
+        for condition in VALIDATED[regime, "every_condition"](number):
             probabilities.append(plain_logits(system, number, condition).double().softmax(dim=0).numpy())
             labels.append(int(LABELS[number]))
     return reference.log_loss(labels, np.stack(probabilities), labels=[0, 1, 2])
@@ -142,10 +142,10 @@ def test_one_pass_for_all_repeats_equals_separate_passes(data, name):
 
 
 @pytest.mark.parametrize("modalities", ["avl", "l"])
-@pytest.mark.parametrize(("regime", "evaluation"), SHOWN)
+@pytest.mark.parametrize(("regime", "evaluation"), VALIDATED)
 def test_every_utterance_is_predicted_under_its_conditions_from_shared_encodings(data, regime, evaluation, modalities):
     split = ValidationSplit(data, run_settings(regime=regime, evaluation=evaluation))
-    encoded, given, flags = [], [], []
+    encoded, classified, flags = [], [], []
 
     def encode(modality, rows, copies):
         encoded.extend((modality, *pair) for pair in zip(rows.tolist(), copies.tolist(), strict=True))
@@ -153,17 +153,21 @@ def test_every_utterance_is_predicted_under_its_conditions_from_shared_encodings
         return torch.stack([rows, copies], dim=1)
 
     def classify(encodings, noisy):
-        given.append(encodings)
+        classified.append(encodings)
         flags.append(noisy)
         return data.labels[encodings["l"][:, 0]]
 
     predictions = split.predict(tuple(modalities), encode, classify, at_once=4).numpy()
-    assert all(len(part["l"]) <= 4 for part in given)
-    encodings, noisy = ({m: torch.cat([part[m] for part in parts]) for m in modalities} for parts in (given, flags))
+    assert all(len(part["l"]) <= 4 for part in classified)
+    encodings, noisy = (
+        {m: torch.cat([part[m] for part in parts]) for m in modalities} for parts in (classified, flags)
+    )
     assert all(torch.equal(noisy[m], encodings[m][:, 1].bool()) for m in modalities)
     assert set(encodings) == set(modalities)
     expected = sorted(
-        (number, condition) for number in FOLDS[1]["val"].tolist() for condition in SHOWN[regime, evaluation](number)
+        (number, condition)
+        for number in FOLDS[1]["val"].tolist()
+        for condition in VALIDATED[regime, evaluation](number)
     )
     rows = encodings["l"][:, 0].tolist()
     for m in modalities:
@@ -173,8 +177,8 @@ def test_every_utterance_is_predicted_under_its_conditions_from_shared_encodings
         )
     if modalities == "avl":
         names = {tuple(int(m not in clean_modalities(c)) for m in DIMS): c for c in (*SIX, "none", "avl")}
-        shown = [names[flags] for flags in zip(*(encodings[m][:, 1].tolist() for m in DIMS), strict=True)]
-        assert sorted(zip(rows, shown, strict=True)) == expected
+        predicted = [names[flags] for flags in zip(*(encodings[m][:, 1].tolist() for m in DIMS), strict=True)]
+        assert sorted(zip(rows, predicted, strict=True)) == expected
     np.testing.assert_array_equal(split.labels, LABELS[rows])
     assert split.scores(predictions) == {"val_WA": 1.0, "val_UA": 1.0, "val_F1": 1.0, "val_WF1": 1.0}
     assert len(encoded) == len(set(encoded))

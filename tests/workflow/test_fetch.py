@@ -76,7 +76,7 @@ def test_a_corpus_is_fetched_despite_an_interruption_unpacked_and_not_fetched_ag
     status, output, _data = fetch(entry)
     assert status == 0, output
     assert "mosi.zip: kept" in output
-    assert len(server.asked) == 2
+    assert len(server.requests) == 2
 
 
 def test_a_wrong_digest_stops_with_one_clear_line_and_leaves_no_file(fetch, server, workflow):

@@ -31,7 +31,7 @@ def test_the_checks_find_the_faults_of_a_bad_page(chromium, tmp_path):
         faults = "\n".join(visited.faults())
         accessibility = "\n".join(visited.accessibility_faults())
     for fault in (
-        "asks for https://example.org/x.png",
+        "requests https://example.org/x.png",
         "image not shown: a curve",
         "pixels wide in a window of 360",
         "console: it failed",

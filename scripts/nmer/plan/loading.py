@@ -48,7 +48,7 @@ def shipped_file() -> Path:
 def merged_message(error: ConfigError, files: Iterable[Path], entries: Mapping[str, Any]) -> str:
     """Return the message of an error with the names of the merged sources.
 
-    files: in the order of merging; an unreadable file has an error of its own. entries: those of ``--config``. Entries
+    files: in the order of merging; an unreadable one raises ConfigError. entries: those of ``--config``. Entries
     that only select the experiment or the data folder do not count as a source.
     """
     sources: list[tuple[str, Mapping[str, Any]]] = [(str(file), _read(file)) for file in files if file.is_file()]

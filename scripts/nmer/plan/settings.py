@@ -134,7 +134,7 @@ class RunSettings(_JobSettings):
 class EvaluationSettings(_JobSettings):
     """One evaluation job: a trained system on its test splits, at one noise kind and level.
 
-    conditions: the incomplete conditions to score; none stands for all.
+    conditions: the incomplete conditions to score; empty for all.
     name: of a variant, under which its scores are written; None = that of the system. trained_at: what the training
     has seen, where it is tested at other levels too: the name of a level, ``mixed`` or ``clean``.
     """

@@ -110,7 +110,7 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
     )
     if only:
         note += f" Only in one experiment: {'; '.join(only)}."
-    return PrintedTable(0, f"{second} beside {first}.", note, tuple(grids))
+    return PrintedTable(0, f"{second} compared with {first}.", note, tuple(grids))
 
 
 def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None = None) -> str:

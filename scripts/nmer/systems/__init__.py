@@ -1,1 +1,1 @@
-"""Systems: one file each, beside the blocks they share and the interface they fulfil."""
+"""Systems: one file each, with the blocks that they share and the interface that they implement."""

@@ -2,7 +2,7 @@
 
 Every LSTM of every repeat takes its step in the same two kernels, a batched matrix product and the framework's fused
 cell, and two more in the backward pass. cuDNN runs one LSTM after another, each taking as long as all of them here, and
-reduces the precision of products whatever precision is set.
+reduces the precision of products regardless of the setting.
 """
 
 from __future__ import annotations
