@@ -24,6 +24,11 @@ settings.register_profile("search", database=None, deadline=None, max_examples=1
 settings.load_profile("tests")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests of whole workflows, which take longest, so that all workers finish together."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
 @pytest.fixture
 def server(monkeypatch) -> Iterator[FileServer]:
     """A server on loopback, reached without a proxy."""
