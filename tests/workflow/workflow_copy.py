@@ -17,19 +17,11 @@ LEFT_OUT = {".git", ".venv", ".venv-docs", "site", ".snakemake", "results", "dat
 OFFLINE = ("unshare", "--net")
 """Prefix of a command that runs without network access; needs permission."""
 
-TINY_EXPERIMENT = """\
-    datasets: [tiny_iemocap, tiny_mosei]
-    systems: [men, nmer]
-    noise: [gaussian]
-    snr_db: [-10]
-    repeats: 2
-    folds: 1
-    figures: [robustness, training, figure3, calibration] # the demo draws them all
-    training:
-      constant_epochs: 1
-      decay_epochs: 1
-      pretraining: { constant_epochs: 1, decay_epochs: 1 }
-"""
+TINY_EXPERIMENT = re.search(
+    r"^  tiny:\n(.*?)^    system_options:", (REPOSITORY / "config.yaml").read_text(), re.M | re.S
+)[1]
+"""The experiment ``tiny`` in config.yaml, but for its options of systems."""
+
 REDUCED_EXPERIMENT = """\
     datasets: [tiny_mosei]
     systems: [men, nmer]
