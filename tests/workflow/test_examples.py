@@ -285,6 +285,8 @@ def test_a_comment_in_the_example_reruns_nothing(finished_example):
         assert finished_example.due() == {}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     ("edit", "message"),
     [

@@ -231,16 +231,25 @@ OF_ONE_DATASET = (
 QUICK = (
     "a comment in a module",
     "a loss weight of one system",
-    "a noise kind that is not run",
     "a system's code",
-    "the caption of a table",
     "the learning rate of all",
     "the noise kind's code",
+)
+"""The most informative edits. Each edit costs a dry run, so the others are slow tests."""
+
+IN_CI = (
+    "a noise kind that is not run",
+    "the caption of a table",
     "the paper's numbers",
     "the perplexity of the t-SNE",
     "a feature store that comes out otherwise",
 )
-"""The most informative edits. Each edit costs a dry run, so the others are slow tests."""
+"""The slow ones that continuous integration runs."""
+
+
+def marks(edit: str) -> list[pytest.MarkDecorator]:
+    """Return the marks of the test of an edit."""
+    return [] if edit in QUICK else [pytest.mark.slow, *[pytest.mark.ci] * (edit in IN_CI)]
 
 
 def due_rules(due) -> set[str]:
@@ -257,9 +266,7 @@ def test_all_edits_of_wording_together_rerun_nothing(finished_workflow):
         assert finished_workflow.due() == {}
 
 
-@pytest.mark.parametrize(
-    "edit", [edit if edit in QUICK else pytest.param(edit, marks=pytest.mark.slow) for edit in EDITS]
-)
+@pytest.mark.parametrize("edit", [pytest.param(edit, marks=marks(edit)) for edit in EDITS])
 def test_an_edit_reruns_exactly_what_depends_on_it(finished_workflow, edit):
     name, old, new, expected = EDITS[edit]
     with finished_workflow.edited(name, old, new):

@@ -56,7 +56,7 @@ def test_a_run_reports_missing_provenance_and_trusts_matching_records(shared):
     ("name", "old", "new", "rules"),
     [
         ("config.yaml", "nmer: { layers: 1,", "nmer: { invariance_weight: 5.0, layers: 1,", {"train", "evaluate"}),
-        ("scripts/nmer/results/embedding.py", "COMPONENTS = 50", "COMPONENTS = 40", {"embed"}),
+        slow("scripts/nmer/results/embedding.py", "COMPONENTS = 50", "COMPONENTS = 40", {"embed"}),
         slow("scripts/nmer/systems/nmer.py", "BOUND = 10.0", "BOUND = 9.0", {"train", "evaluate"}),
         slow("config.yaml", "noise:\n  kinds", "noise:\n  seed: 7\n  kinds", {"corrupt"}),
         slow("config.yaml", "training: {}", "training: { learning_rate: 0.001 }", {"pretrain", "train_clean", "train"}),
@@ -142,7 +142,7 @@ def edit_predictions(path: Path) -> None:
     ("pattern", "edit"),
     [
         ("scores/tiny_mosei/nmer/incomplete/gaussian_-10dB.csv", edit_scores),
-        ("scores/tiny_mosei/nmer/incomplete/gaussian_-10dB_predictions.csv.gz", edit_predictions),
+        slow("scores/tiny_mosei/nmer/incomplete/gaussian_-10dB_predictions.csv.gz", edit_predictions),
         slow("runs/tiny_mosei/nmer/incomplete/gaussian_-10dB/fold1/history.csv", edit_scores),
         slow("scores.csv", edit_scores),
         slow("statistics/intervals.csv", edit_scores),
