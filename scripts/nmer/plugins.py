@@ -14,12 +14,14 @@ imports only the file that it needs. The key ``file`` of the configuration names
 from __future__ import annotations
 
 import ast
+import errno
 import functools
 import importlib
 import importlib.util
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeGuard, TypeVar
@@ -126,16 +128,11 @@ class Registry(Generic[PlugIn]):
                 spec = importlib.util.spec_from_file_location(f"nmer_user_{path.stem}", path)
                 assert spec, path
                 assert spec.loader, path
-                try:
-                    spec.loader.exec_module(importlib.util.module_from_spec(spec))
-                except (NmerError, MemoryError):
-                    raise
-                except (Exception, SystemExit) as error:  # any error of code that is not ours
-                    planned_code.confirm(path)
-                    raise ConfigError(
-                        f"{path}: cannot be imported: {describe_failure(path, error)}. Correct the file."
-                    ) from None
-                planned_code.confirm(path)
+                with custom_code(path, "cannot be imported", "Correct the file."):
+                    try:
+                        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+                    finally:
+                        planned_code.confirm(path)
                 self._from_files[key] = self._registered(name, path)
             return self._from_files[key]
         importlib.import_module(f"{self.package}.{path.stem}")
@@ -191,6 +188,23 @@ def describe_failure(file: Path, error: BaseException) -> str:
     return f"{place}{type(error).__name__}" + (f": {message}" if message else "")
 
 
+@contextmanager
+def custom_code(file: Path, failed: str, remedy: str) -> Iterator[None]:
+    """Turn any error of the code of a custom plug-in into a ConfigError that names its file.
+
+    failed, remedy: of the message, before and after the error. A full disk and exhausted memory are not errors of the
+    code, and an NmerError has its own message.
+    """
+    try:
+        yield
+    except (NmerError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise ConfigError(f"{file}: {failed}: {describe_failure(file, error)}. {remedy}") from None
+
+
 def report_failures(function: Callable[..., Any], file: str | Path, sort: str) -> Callable[..., Any]:
     """Wrap a function of a custom plug-in so that any error of its code is a ConfigError that names the file.
 
@@ -199,12 +213,8 @@ def report_failures(function: Callable[..., Any], file: str | Path, sort: str) -
 
     @functools.wraps(function)
     def call(*arguments: object, **options: object) -> Any:
-        try:
+        with custom_code(Path(file), "failed", f"Correct the {sort}."):
             return function(*arguments, **options)
-        except (NmerError, MemoryError):
-            raise
-        except (Exception, SystemExit) as error:  # any error of code that is not ours
-            raise ConfigError(f"{file}: failed: {describe_failure(Path(file), error)}. Correct the {sort}.") from None
 
     return call
 

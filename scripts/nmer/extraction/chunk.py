@@ -6,7 +6,6 @@ extracted again. An unusable clip does not stop the job.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import sys
@@ -22,11 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nmer.digests import file_digest, file_state
-from nmer.errors import ConfigError, DataError, NmerError
+from nmer.errors import ConfigError, DataError
 from nmer.extraction.features_file import Entry, read_entries, write_entries
 from nmer.extraction.media import Deadline, PictureStream, check_span, cut_audio, decode_audio, judge_span
 from nmer.extraction.registry import STATES, USABLE, Extracted, Segment, UnusableError, Utterance
-from nmer.plugins import describe_failure
+from nmer.plugins import custom_code
 
 SECONDS_BETWEEN_SAVES = 30.0
 UTTERANCE_SECONDS = 600.0
@@ -279,8 +278,10 @@ def _call_extractor(segment: Segment, item: Utterance, work: Work) -> Extracted:
     """Call the extractor and validate its result. Raises ConfigError if it fails or returns anything but features."""
     clip = work.media_name(item) or segment.recording
     utterance = f"utterance '{item.id}'" + (f" ({clip})" if clip else "")
+    remedy = "Correct the extractor, or let it raise UnusableError for clips that it cannot handle."
     try:
-        returned = work.extract(segment, **work.options)
+        with custom_code(work.file, f"failed for {utterance}", remedy):
+            returned = work.extract(segment, **work.options)
     except UnusableError as problem:
         if problem.state not in STATES:
             known = ", ".join(state for state in STATES if state not in USABLE)
@@ -288,15 +289,6 @@ def _call_extractor(segment: Segment, item: Utterance, work: Work) -> Extracted:
                 f"{work.file}: unknown state '{problem.state}' for {utterance}. Choose from: {known}."
             ) from None
         raise
-    except (NmerError, MemoryError):
-        raise
-    except (Exception, SystemExit) as error:  # any error of code that is not ours
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise ConfigError(
-            f"{work.file}: failed for {utterance}: {describe_failure(work.file, error)}. Correct the extractor, or let "
-            "it raise UnusableError for clips that it cannot handle."
-        ) from None
     if not isinstance(returned, Extracted):
         raise ConfigError(
             f"{work.file}: returned {type(returned).__name__} for {utterance}, not Extracted. Correct the extractor."
