@@ -19,7 +19,7 @@ from nmer.results.claims import read_claims, read_papers
 from nmer.results.claims_audit import audit, read_distances
 from nmer.results.contrasts import Contrasts
 from nmer.results.contributions import read_contributions
-from nmer.results.labels import use_titles
+from nmer.results.labels import use_labels
 from nmer.results.printed_claims import FORMATS
 
 
@@ -41,7 +41,7 @@ def main() -> None:
     distances = read_distances(arguments.distances)
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     settings = ReportSettings.from_mapping(arguments.settings)
-    use_titles(settings.titles)
+    use_labels(settings.titles, settings.rates)
     audited = audit(claims, papers, settings, contrasts, distances, trainings)
 
     write_text(f"{arguments.output_stem}.csv", audited.to_csv(index=False, float_format="%.6f"))

@@ -4,7 +4,7 @@ Writes CSV (every condition and metric), Markdown and HTML. Raises an error if r
 utterances.
 
 Settings: "first" and "second": the experiments; differences are second minus first; "metrics": those to print;
-          "titles": printed names of systems
+          "titles": printed names of systems; "rates": noise kind -> the noises that are its rates, with the rates
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.metrics import SHOWN
 from nmer.results.experiments import arrange, compare_experiments
-from nmer.results.labels import use_titles
+from nmer.results.labels import use_labels
 from nmer.results.printed import write_printed
 
 
@@ -29,6 +29,7 @@ class Settings:
     second: str
     metrics: tuple[str, ...] = SHOWN
     titles: dict[str, str] = field(default_factory=dict)
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def main() -> None:
@@ -41,7 +42,7 @@ def main() -> None:
 
     check_digests(*arguments.scores)
     settings = command.fill(Settings, arguments.settings, "--settings")
-    use_titles(settings.titles)
+    use_labels(settings.titles, settings.rates)
     table, only = compare_experiments(arguments.results, settings.first, settings.second)
     printed = arrange(table, only, settings.metrics)
     write_text(f"{arguments.output_stem}.csv", table.to_csv(index=False))

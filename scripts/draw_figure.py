@@ -24,7 +24,7 @@ from nmer.files import write_json
 from nmer.noise.schedule import Schedule
 from nmer.plugins import Declaration
 from nmer.report_settings import DatasetSettings, ReportSettings
-from nmer.results.labels import system_label, use_titles
+from nmer.results.labels import system_label, use_labels
 from nmer.results.style import read_curves, save_figure
 from nmer.results.wording import short_title
 
@@ -47,7 +47,7 @@ def main() -> None:
     given = {name: [Path(file) for file in files] for name, *files in arguments.source}
     name, file = settings["figure"], settings.get("file")
     declaration, draw = figures.declaration(name, file), figures.load(name, file)
-    use_titles(settings.get("titles", {}))
+    use_labels(settings.get("titles", {}), settings.get("rates", {}))
     check_digests(*(path for paths in given.values() for path in paths))
     drawn = draw(**_handed(declaration, settings, given), **settings.get("options", {}))
     if not isinstance(drawn, Drawn):

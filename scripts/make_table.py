@@ -21,7 +21,7 @@ from nmer.errors import ConfigError
 from nmer.files import read_json, write_text
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings
-from nmer.results.labels import use_titles
+from nmer.results.labels import use_labels
 from nmer.results.printed import write_printed
 from nmer.results.printed_tables import arrange
 from nmer.results.scores import read_scores
@@ -40,7 +40,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     settings, number = ReportSettings.from_mapping(arguments.settings), arguments.table
-    use_titles(settings.titles)
+    use_labels(settings.titles, settings.rates)
     check_digests(arguments.scores, arguments.chance, *arguments.reports)
     paper = read_paper(arguments.reference, number)
     if number == 1:

@@ -23,7 +23,7 @@ from nmer.results import chance_texts, report
 from nmer.results.chance import read_trainings
 from nmer.results.commit import commit_of
 from nmer.results.cost import read_cost
-from nmer.results.labels import use_titles
+from nmer.results.labels import use_labels
 from nmer.results.legend import legend
 from nmer.results.recorded import Recorded
 from nmer.results.scores import read_scores
@@ -55,7 +55,7 @@ def main() -> None:
     check_digests(*report.table_files([*arguments.tables, *filter(None, [arguments.claims])]))
     check_digests(*report.figure_files(arguments.figures), *report.compared_files(arguments.compared))
     settings, scores = ReportSettings.from_mapping(arguments.settings), read_scores(arguments.scores)
-    use_titles(settings.titles)
+    use_labels(settings.titles, settings.rates)
     histories = histories_behind(scores, arguments.results / settings.experiment)
     check_digests(*histories)
     trainings = read_trainings(arguments.chance) if arguments.chance else None

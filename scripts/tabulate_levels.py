@@ -13,7 +13,7 @@ from nmer import command
 from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.report_settings import ReportSettings
-from nmer.results.labels import use_titles
+from nmer.results.labels import use_labels
 from nmer.results.level_curves import arrange_curves, curve_points, curve_table
 from nmer.results.printed import write_printed
 from nmer.results.scores import read_all_scores
@@ -28,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     check_digests(arguments.scores)
     settings = ReportSettings.from_mapping(arguments.settings)
-    use_titles(settings.titles)
+    use_labels(settings.titles, settings.rates)
     table = curve_table(curve_points(read_all_scores(arguments.scores), settings), settings)
     write_text(f"{arguments.output_stem}.csv", table.to_csv(index=False, float_format="%.6f"))
     write_printed(arguments.output_stem, arrange_curves(table, settings))

@@ -14,7 +14,7 @@ from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.results.chance import read_trainings
 from nmer.results.histories import read_histories
-from nmer.results.labels import use_titles
+from nmer.results.labels import use_labels
 from nmer.results.printed import write_printed
 from nmer.results.scores import read_scores
 from nmer.results.sweep import SweepSettings, arrange_sweep, sweep_table
@@ -31,7 +31,7 @@ def main() -> None:
     arguments = parser.parse_args()
     check_digests(arguments.scores, arguments.chance, *arguments.histories)
     about = SweepSettings.from_mapping(arguments.settings)
-    use_titles(about.settings.titles)
+    use_labels(about.settings.titles, about.settings.rates)
     histories = read_histories(arguments.histories, about.settings, about.history_columns())
     trainings = read_trainings(arguments.chance) if arguments.chance else None
     table = sweep_table(read_scores(arguments.scores), histories, about, trainings)

@@ -75,6 +75,14 @@ FAULTS = {
         {"noise": ["drop_frames"], "snr_db": {"drop_frames": [0.5]}},
         "experiments.tiny.snr_db: noise kind 'drop_frames' has no SNR. List its rates in levels.",
     ),
+    "a list of SNRs for rates": (
+        {"noise": ["drop_frames"], "levels": {"drop_frames": [0.5]}},
+        "experiments.tiny.snr_db: no noise kind of the experiment has an SNR. Remove the list; rates belong in levels.",
+    ),
+    "a list of SNRs for kinds without a level": (
+        {"noise": ["zero"]},
+        "experiments.tiny.snr_db: no noise kind of the experiment has an SNR. Remove the list.",
+    ),
     "no level at all": ({"snr_db": None}, "experiments.tiny.snr_db: no list for noise kind 'gaussian'. Add one."),
     "a level that is text": ({"snr_db": ["quiet"]}, "experiments.tiny.snr_db"),
     "a noise of the same name": (
@@ -82,6 +90,19 @@ FAULTS = {
         "the rate 1.0 runs as 'drop_frames_1', but another noise has this name. Rename it.",
     ),
 }
+
+
+@pytest.mark.parametrize("snr_db", [None, {}])
+def test_an_experiment_without_an_snr_needs_no_list(snr_db):
+    assert list(make_plan(noise=["zero"], snr_db=snr_db).corruptions) == ["zero"]
+
+
+def test_steps_that_print_levels_know_the_rates():
+    plan = make_plan(noise=["drop_frames"], snr_db=None, levels={"drop_frames": [0.3]}, figures=["figure3", "ranks"])
+    rates = {"drop_frames": {"drop_frames_0.3": 0.3}}
+    assert json.loads(plan.compared_settings(SimpleNamespace(other="demo")))["rates"] == rates
+    read = {name: json.loads(plan.figure_settings(SimpleNamespace(figure=name))).get("rates") for name in plan.drawings}
+    assert read == {"figure3_tiny_iemocap": rates, "figure3_tiny_mosei": rates, "ranks": None}
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -136,12 +136,12 @@ def test_rates_have_a_separate_axis_and_increase_to_the_right(small_settings):
     assert set(curves["noise"]) == {"gaussian", "drop_frames", "missing"}, "zero has no level"
     figure = draw_robustness(curves, settings)
     panels = {axis.get_title(loc="left").split(", ", 1)[1]: axis for axis in figure.axes[:6:2]}
-    assert set(panels) == {"Gaussian", "drop_frames", "missing, rate 0.5"}
-    line = lines(panels["drop_frames"])["NMER"]
+    assert set(panels) == {"Gaussian", "drop frames", "missing, rate 0.5"}
+    line = lines(panels["drop frames"])["NMER"]
     assert line.get_ydata() == pytest.approx(curve["value"].to_numpy())
     assert line.get_xdata() == pytest.approx([0, 0.3, 0.6], abs=0.05)
-    assert [text.get_text() for text in panels["drop_frames"].get_xticklabels()] == ["0", "0.3", "0.6"]
-    low, high = panels["drop_frames"].get_xlim()
+    assert [text.get_text() for text in panels["drop frames"].get_xticklabels()] == ["0", "0.3", "0.6"]
+    low, high = panels["drop frames"].get_xlim()
     assert low < 0 < 0.6 < high
     assert panels["Gaussian"].get_xlim()[0] > panels["Gaussian"].get_xlim()[1]
     labels = {axis.get_xlabel() for axis in figure.axes} - {""}

@@ -150,8 +150,17 @@ def test_headlines_name_the_best_system_and_the_loss(small_settings, small_score
     level = {-10: 0.8, -40: 0.5}
     scores["value"] = scores["snr_db"].map(level).astype(float) - 0.1 * (scores["system"] != "nmer")
     sentences = headlines(scores, replace(small_settings, datasets={"mosi": DatasetSettings()}))
-    assert "mosi, Gaussian noise, −10 dB: the best of 3 systems is NMER with WA 0.8000" in sentences[0]
+    assert "mosi, Gaussian, −10 dB: the best of 3 systems is NMER with WA 0.8000" in sentences[0]
     assert "NMER −0.3000" in sentences[2]
+
+
+def test_headlines_count_systems_and_reference_rows_separately(small_settings):
+    settings = replace(small_settings, systems=["nmer", "mmin", "logistic_regression", "majority"])
+    scores = make_scores(settings)
+    best = scores.assign(value=0.5 + 0.1 * (scores["system"] == "logistic_regression"))
+    assert "the best of 2 systems and 1 reference is logistic regression (reference)" in headlines(best, settings)[0]
+    settings = replace(settings, systems=["nmer", "ridge", "logistic_regression"])
+    assert "the best of 1 system and 2 references is" in headlines(make_scores(settings), settings)[0]
 
 
 def test_the_comparison_with_the_paper_counts_only_real_cells(

@@ -311,8 +311,8 @@ class Plan(Paths):
 
     def compared_settings(self, w: Wildcards) -> str:
         """Settings of the comparison with another experiment."""
-        about = {"first": w.other, "second": self.name, "metrics": list(self.metrics), "titles": self.titles() or None}
-        return _json(about)
+        about = {"first": w.other, "second": self.name, "metrics": list(self.metrics)}
+        return _json(about | {"titles": self.titles() or None, "rates": self.rates() or None})
 
     def sweep_settings(self) -> str:
         """Settings of the table of the sweep."""
@@ -348,6 +348,7 @@ class Plan(Paths):
                 "settings": shown.to_mapping() if "settings" in read else None,
                 "schedule": self.schedule if "schedule" in read else None,
                 "titles": self.titles() or None,
+                "rates": None if "rates" in unread(declaration) else self.rates() or None,
             }
         )
 

@@ -10,11 +10,11 @@ import pandas as pd
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.metrics import METRICS, SHOWN_BY_DEFAULT
 from nmer.names import ALL_CLEAN_SCORES, AVERAGE, TRAINED, corruption_name, predictions_path
-from nmer.results.labels import noise_label, system_label
+from nmer.results.labels import system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
 from nmer.results.scores import CELL, average, read_scores
-from nmer.results.wording import UNDEFINED, decibels, signed
+from nmer.results.wording import UNDEFINED, level_title, signed
 from nmer.snr_column import merged_by_level, snr_of
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
@@ -98,7 +98,7 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
     for dataset, part in shown_rows(table, metrics).groupby("dataset", sort=False):
         rows = []
         for row in rows_of(part):
-            noise = f"{noise_label(row.noise)}, {decibels(row.snr_db)}" if row.noise else "clean"
+            noise = level_title(row.noise, row.snr_db) if row.noise else "clean"
             stubs = (system_label(row.system), row.regime, noise, row.condition, row.metric)
             means = ((row.first_mean, row.first_std), (row.second_mean, row.second_std))
             scores = [Cell(*_printed(mean, std, 4)) for mean, std in means]

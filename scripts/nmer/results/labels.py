@@ -47,20 +47,31 @@ SYSTEM_DESCRIPTIONS = {
     "ridge": "ridge regression on statistics of the same noisy features; learns no sequence",
 }
 
-NOISE_LABELS = {"gaussian": "Gaussian", "impulse": "Impulse"}
-
+NOISE_LABELS = {
+    "gaussian": "Gaussian",
+    "impulse": "Impulse",
+    "drop_frames": "drop frames",
+    "drop_channels": "drop channels",
+}
 
 _TITLES: dict[str, str] = {}
+_RATES: dict[str, tuple[str, float]] = {}
 
 
-def use_titles(titles: Mapping[str, str]) -> None:
-    """Set the printed names of systems given by the configuration. Replaces those set before."""
+def use_labels(titles: Mapping[str, str], rates: Mapping[str, Mapping[str, float]]) -> None:
+    """Set the printed names of an experiment's systems and rates. Replaces those set before.
+
+    titles: system -> its title in the configuration. rates: noise kind -> the noises that are its rates, with the
+    rates, as in ``ReportSettings``.
+    """
     _TITLES.clear()
     _TITLES.update(titles)
+    _RATES.clear()
+    _RATES.update({noise: (kind, rate) for kind, noises in rates.items() for noise, rate in noises.items()})
 
 
 def system_label(system: str) -> str:
-    """Return the printed name of a system: its title in the configuration (:func:`use_titles`), its label, or its
+    """Return the printed name of a system: its title in the configuration (:func:`use_labels`), its label, or its
     name."""
     if system in _TITLES:
         return _TITLES[system]
@@ -70,5 +81,12 @@ def system_label(system: str) -> str:
 
 
 def noise_label(noise: str) -> str:
-    """Return the printed name of a noise kind; for a user-defined kind, its name."""
-    return NOISE_LABELS.get(noise, noise)
+    """Return the printed name of a noise kind, also of one of its rates; for a user-defined kind, its name."""
+    kind, _rate = _RATES.get(noise, (noise, None))
+    return NOISE_LABELS.get(kind, kind)
+
+
+def rate_of(noise: str) -> float | None:
+    """Return the rate of a noise that is a rate of a kind, such as ``drop_frames_0.3``; None for any other."""
+    _kind, rate = _RATES.get(noise, (noise, None))
+    return rate

@@ -140,7 +140,7 @@ def trained_title(trained_at: str) -> str:
     if trained_at in titles:
         return titles[trained_at]
     kind, found, level = trained_at.removesuffix("dB").rpartition("_")
-    return level_title(kind, float(level)) if trained_at.endswith("dB") and found else trained_at
+    return level_title(kind, float(level)) if trained_at.endswith("dB") and found else level_title(trained_at, None)
 
 
 def _groups(points: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:

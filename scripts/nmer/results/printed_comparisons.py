@@ -10,10 +10,10 @@ from nmer.metrics import CLASSES, METRICS, SCORE
 from nmer.names import ALL_NOISY, AVERAGE
 from nmer.references.registry import REFERENCES
 from nmer.report_settings import ReportSettings
-from nmer.results.labels import noise_label, system_label
+from nmer.results.labels import system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import SNR, read_columns, rows_of
-from nmer.results.wording import AT_CHANCE, UNDEFINED, condition_title, dataset_title, decibels, short_title, signed
+from nmer.results.wording import AT_CHANCE, UNDEFINED, condition_title, dataset_title, level_title, short_title, signed
 
 _PRINTED = {
     **dict.fromkeys(("dataset", "noise", "condition", "metric", "system"), "str"),
@@ -78,8 +78,9 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
             continue
         aside = f" {untested} are not tested." if untested else ""
         aside += f" {at_chance.sum()} are not counted because one of the two is at chance." if at_chance.any() else ""
+        other = "another system or reference" if part["system"].isin(REFERENCES).any() else "another system"
         sentences.append(
-            f"{title}: of {len(part)} comparisons of {reference} with another system in {metric}, over the "
+            f"{title}: of {len(part)} comparisons of {reference} with {other} in {metric}, over the "
             f"incomplete conditions, {(certain > 0).sum()} are won and {(certain < 0).sum()} lost significantly.{aside}"
         )
         sentences += _linear_ahead(table[table["dataset"] == dataset], title, settings)
@@ -135,7 +136,7 @@ def _grid(part: pd.DataFrame, settings: ReportSettings, title: str) -> Grid:
     run = {key[1:3] for key in cells}
     places = [(noise, level) for noise in settings.snr_db for level in settings.levels(noise) if (noise, level) in run]
     header = (
-        tuple((f"{noise_label(noise)}, {decibels(level)}", len(settings.metrics)) for noise, level in places),
+        tuple((level_title(noise, level), len(settings.metrics)) for noise, level in places),
         tuple((metric, 1) for _place in places for metric in settings.metrics),
     )
     rows = [

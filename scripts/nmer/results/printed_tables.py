@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -18,11 +19,21 @@ from nmer.names import (
 )
 from nmer.references.registry import CONSTANT, REFERENCES
 from nmer.report_settings import ReportSettings
-from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
+from nmer.results.labels import MODALITY_LABELS, noise_label, rate_of, system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
 from nmer.results.tables import KEY, TABLE_3_SYSTEM
-from nmer.results.wording import ABSENT, AT_CHANCE, UNDEFINED, WA_AT_MAJORITY, dataset_title, decibels, signed
+from nmer.results.wording import (
+    ABSENT,
+    AT_CHANCE,
+    UNDEFINED,
+    WA_AT_MAJORITY,
+    dataset_title,
+    decibels,
+    level_label,
+    level_title,
+    signed,
+)
 
 CAPTIONS = {
     1: "Table 1. Classes and sizes of the datasets.",
@@ -96,37 +107,43 @@ class Arrangement(NamedTuple):
 
 
 def _layout_2(settings: ReportSettings) -> Arrangement:
-    by_level: dict[float | None, list[str]] = {}
-    for noise in settings.snr_db:
-        for snr_db in settings.levels(noise):
-            by_level.setdefault(snr_db, []).append(noise)
-    order = sorted(by_level, key=lambda snr_db: (snr_db is None, 0 if snr_db is None else -snr_db))
-    pairs = [(snr_db, noise) for snr_db in order for noise in by_level[snr_db]]
+    run = [(noise, snr_db) for noise in settings.snr_db for snr_db in settings.levels(noise)]
+    places = sorted(run, key=lambda place: _order(*place))
+    widths = Counter(level_label(noise, snr_db) for noise, snr_db in places)
     header = (
-        tuple((decibels(snr_db), len(by_level[snr_db]) * len(settings.metrics)) for snr_db in order),
-        tuple((noise_label(noise), len(settings.metrics)) for _, noise in pairs),
-        tuple((metric, 1) for _ in pairs for metric in settings.metrics),
+        tuple((level, width * len(settings.metrics)) for level, width in widths.items()),
+        tuple((noise_label(noise), len(settings.metrics)) for noise, _ in places),
+        tuple((metric, 1) for _ in places for metric in settings.metrics),
     )
     columns = [
         {"snr_db": snr_db, "noise": noise, "metric": metric, "condition": AVERAGE}
-        for snr_db, noise in pairs
+        for noise, snr_db in places
         for metric in settings.metrics
     ]
     return Arrangement(("System",), header, _system_rows(settings), columns)
+
+
+def _order(noise: str, snr_db: float | None) -> tuple[int, float]:
+    """Return the place of a level: SNRs from the highest, rates from the lowest, then kinds without a level."""
+    rate = rate_of(noise)
+    if snr_db is not None:
+        return 0, -snr_db
+    return (2, 0) if rate is None else (1, rate)
 
 
 def _layout_3(settings: ReportSettings) -> Arrangement:
     header = ((*((condition, 1) for condition in SIX_CONDITIONS), ("Avg.", 1)),)
     rows = [
         (
-            (_level_head(noise, snr_db, settings), metric),
+            (_level_head(noise, snr_db), metric),
             {"system": TABLE_3_SYSTEM, "noise": noise, "snr_db": snr_db, "metric": metric},
         )
         for noise, snr_db in settings.reference_levels
         for metric in settings.metrics
     ]
     columns = [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
-    return Arrangement(("SNR", "Metric"), header, rows, columns)
+    stub = "SNR" if settings.snr_db[settings.reference_noise] else "Noise"
+    return Arrangement((stub, "Metric"), header, rows, columns)
 
 
 def _layout_4(settings: ReportSettings) -> Arrangement:
@@ -149,7 +166,7 @@ def _layout_4(settings: ReportSettings) -> Arrangement:
 def _layout_5(settings: ReportSettings) -> Arrangement:
     places = settings.reference_levels
     header = (
-        tuple((_level_head(noise, snr_db, settings), len(settings.metrics)) for noise, snr_db in places),
+        tuple((_level_head(noise, snr_db), len(settings.metrics)) for noise, snr_db in places),
         tuple((metric, 1) for _ in places for metric in settings.metrics),
     )
     columns = [
@@ -160,10 +177,9 @@ def _layout_5(settings: ReportSettings) -> Arrangement:
     return Arrangement(("System",), header, _system_rows(settings), columns)
 
 
-def _level_head(noise: str, snr_db: float | None, settings: ReportSettings) -> str:
-    """Return the header of a level of the reference noise: its SNR, or the name of its rate."""
-    is_rate = any(noise in noises for noises in settings.rates.values())
-    return noise_label(noise) if is_rate else decibels(snr_db)
+def _level_head(noise: str, snr_db: float | None) -> str:
+    """Return the header of a level of the reference noise: its SNR, or the kind, with its rate if it has one."""
+    return level_title(noise, None) if snr_db is None else decibels(snr_db)
 
 
 def _system_rows(settings: ReportSettings) -> list[tuple[tuple[str, ...], dict[str, Any]]]:

@@ -20,19 +20,20 @@ from nmer.files import read_json
 from nmer.metrics import METRICS
 from nmer.names import ALL_NOISY, AVERAGE, MODALITIES, PAPER_SYSTEMS, SPLITS, UNIMODAL_SYSTEMS
 from nmer.noise.misses import miss, miss_sentences
-from nmer.references.registry import CONSTANT
+from nmer.references.registry import CONSTANT, REFERENCES
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import with_marks
 from nmer.results.claims_audit import NOT_RUN
 from nmer.results.embedded import File, embed, embed_image
-from nmer.results.labels import MODALITY_LABELS, noise_label, system_label
+from nmer.results.labels import MODALITY_LABELS, noise_label, rate_of, system_label
 from nmer.results.printed import to_html
 from nmer.results.printed_comparisons import arrange_comparisons, read_comparisons, summary
 from nmer.results.printed_tables import CAPTIONS
 from nmer.results.reading import read_csv
 from nmer.results.recorded import Recorded
 from nmer.results.scores import average, of_regime
-from nmer.results.wording import dataset_title, decibels, short_title, signed
+from nmer.results.selection import by_level
+from nmer.results.wording import ABSENT, dataset_title, has_level, level_label, level_title, short_title, signed
 from nmer.snr_column import with_snr
 
 TEMPLATE = "report.html.j2"
@@ -68,7 +69,9 @@ def what_was_run(
     seeds = recorded.noise_seeds() if recorded else []
     configured = [settings.config.get("noise", {}).get("seed", 0)]
     jobs = len(trainings) or settings.jobs
-    noises = (_noise_text(noise, settings.levels(noise)) for noise in settings.snr_db)
+    rates = {noise: tuple(noises) for noises in settings.rates.values() for noise in noises}
+    kinds = dict.fromkeys(rates.get(noise, (noise,)) for noise in settings.snr_db)
+    noises = (_noise_text([(noise, level) for noise in kind for level in settings.levels(noise)]) for kind in kinds)
     rows = [
         ("Datasets", _titles(settings.datasets, settings)),
         ("Systems", ", ".join(map(system_label, settings.multimodal_systems)) or "none"),
@@ -88,32 +91,32 @@ def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.Data
     Uses averages over incomplete conditions under the reference noise; datasets without these have no sentence. A
     system with a training at chance there (trainings: verdicts of ``nmer.results.chance``) is not compared.
     """
-    noise, metric = settings.reference_noise, settings.metrics[0]
+    metric, noises = settings.metrics[0], settings.reference_noises
     cells = with_marks(average(of_regime(scores, "incomplete")), trainings)
     cells["at_chance"] = (cells["at_chance"].fillna(0) > 0).astype(bool)
     systems = [system for system in settings.multimodal_systems if system not in CONSTANT]
-    here = (cells["condition"] == AVERAGE) & (cells["noise"] == noise) & cells["system"].isin(systems)
+    here = (cells["condition"] == AVERAGE) & cells["noise"].isin(noises) & cells["system"].isin(systems)
     cells = cells[here & (cells["metric"] == metric)]
     sentences = []
     for dataset, about in settings.datasets.items():
-        table = cells[cells["dataset"] == dataset].set_index(["snr_db", "system"]).sort_index()
-        run = [snr_db for snr_db in settings.levels(noise) if snr_db in table.index.get_level_values(0)]
-        name = f"{short_title(dataset, about)}, {noise_label(noise)} noise"
+        of_dataset = cells[cells["dataset"] == dataset]
+        tables = {(kind, level): rows.set_index("system").sort_index() for kind, level, rows in by_level(of_dataset)}
+        run = [place for place in settings.reference_levels if place in tables]
+        name = short_title(dataset, about)
         sentences += [
-            _best_sentence(name, snr_db, table.loc[[snr_db]].droplevel(0), metric, settings.averaged_over)
-            for snr_db in dict.fromkeys(run[:1] + run[-1:])
+            _best_sentence(f"{name}, {level_title(*place)}", tables[place], metric, settings.averaged_over)
+            for place in dict.fromkeys(run[:1] + run[-1:])
         ]
         if len(run) > 1:
-            mild, hard = table.loc[run[0]], table.loc[run[-1]]
+            mild, hard = tables[run[0]], tables[run[-1]]
             # A system that is at chance under little noise cannot lose more.
             learnt = mild.index[~mild["at_chance"]]
             lost = (mild["mean"] - hard["mean"]).reindex(learnt).dropna()
             lost = lost.sort_values(ascending=METRICS[metric].higher_is_better, kind="stable")
             losses = ", ".join(f"{system_label(str(system))} {signed(-loss)}" for system, loss in lost.items())
             if losses:
-                sentences.append(
-                    f"{name}: from {decibels(run[0])} to {decibels(run[-1])}, {metric} changes by: {losses}."
-                )
+                ends = f"from {level_label(*run[0])} to {level_label(*run[-1])}"
+                sentences.append(f"{name}, {noise_label(run[0][0])}: {ends}, {metric} changes by: {losses}.")
     return sentences
 
 
@@ -324,9 +327,16 @@ def _titles(datasets: Iterable[str], settings: ReportSettings) -> str:
     return ", ".join(short_title(dataset, settings.dataset(dataset)) for dataset in datasets)
 
 
-def _noise_text(noise: str, snrs: list[float | None]) -> str:
-    numbers = ", ".join(decibels(snr_db).removesuffix(" dB") for snr_db in snrs if snr_db is not None)
-    return f"{noise_label(noise)} ({numbers} dB)" if numbers else noise_label(noise)
+def _noise_text(levels: list[tuple[str, float | None]]) -> str:
+    """Describe a noise kind and its levels, e.g. ``Gaussian (−10, −20 dB)`` or ``drop frames (rates 0, 0.3)``."""
+    label = noise_label(levels[0][0])
+    texts = [level_label(noise, snr_db) for noise, snr_db in levels]
+    if levels[0][1] is not None:
+        return f"{label} ({', '.join(text.removesuffix(' dB') for text in texts)} dB)"
+    if rate_of(levels[0][0]) is None:
+        return label
+    rates = ", ".join(text.removeprefix("rate ") for text in texts)
+    return f"{label} ({'rates' if len(texts) > 1 else 'rate'} {rates})"
 
 
 def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
@@ -334,7 +344,7 @@ def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
     about, systems = settings.unimodal, settings.unimodal_systems
     assert about, "called where uni-modal systems were run"
     modalities = ", ".join(MODALITY_LABELS[UNIMODAL_SYSTEMS[system]] for system in systems)
-    noise = _noise_text(settings.reference_noise, [*sorted(about.snr_db, reverse=True)])
+    noise = _noise_text([(settings.reference_noise, snr_db) for snr_db in sorted(about.snr_db, reverse=True)])
     noisy = scores["system"].isin(systems) & (scores["condition"] == ALL_NOISY)
     trained = {"all_noisy": "trained on equally noisy data", "clean": "trained on clean data"}
     regimes = [trained[regime] for regime in trained if (noisy & (scores["regime"] == regime)).any()]
@@ -344,18 +354,25 @@ def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
     return "; ".join(parts)
 
 
-def _best_sentence(name: str, snr_db: float | None, systems: pd.DataFrame, metric: str, over: str) -> str:
+def _best_sentence(where: str, systems: pd.DataFrame, metric: str, over: str) -> str:
     learnt = systems[~systems["at_chance"] & systems["mean"].notna()]
     marked = len(systems) - len(learnt)
     if learnt.empty:
-        return f"{name}, {decibels(snr_db)}: every system has a training at chance, so none is named the best."
+        return f"{where}: every system has a training at chance, so none is named the best."
     best = str(learnt["mean"].idxmax() if METRICS[metric].higher_is_better else learnt["mean"].idxmin())
     mean, deviation = learnt["mean"][best], learnt["std"][best]
     spread = "" if pd.isna(deviation) else f"\u00a0±\u00a0{deviation:.4f}"  # kept on one line
-    rank = f"the best of {len(learnt)} systems is {system_label(best)}" if len(learnt) > 1 else system_label(best)
+    rank = f"the best of {_count(learnt.index)} is {system_label(best)}" if len(learnt) > 1 else system_label(best)
     aside = f" ({marked} with a training at chance not counted)" if marked else ""
     score = f"{metric} {mean:.4f}{spread}, averaged over {over}{aside}"
-    return f"{name}, {decibels(snr_db)}: {rank} with {score}."
+    return f"{where}: {rank} with {score}."
+
+
+def _count(names: Iterable[str]) -> str:
+    """Return how many systems there are, reference rows counted separately, e.g. ``7 systems and 1 reference``."""
+    rows = [name in REFERENCES for name in names]
+    counts = ((rows.count(False), "system"), (rows.count(True), "reference"))
+    return " and ".join(f"{count} {noun}{'s' if count > 1 else ''}" for count, noun in counts if count)
 
 
 def _calibration_row(row: Any) -> dict[str, Any]:
@@ -365,7 +382,7 @@ def _calibration_row(row: Any) -> dict[str, Any]:
         "dataset": row.dataset,
         "modality": MODALITY_LABELS.get(row.modality, row.modality),
         "noise": noise_label(row.noise),
-        "level": "–" if pd.isna(row.snr_db) else decibels(row.snr_db),
+        "level": ABSENT if not has_level(row.noise, row.snr_db) else level_label(row.noise, row.snr_db),
         "variance": f"{row.variance:.4g}",
         "steps": "exact" if exact else "–" if pd.isna(row.T) else str(row.T),
         "alpha_bar": "–" if pd.isna(row.alpha_bar) else f"{row.alpha_bar:.4g}",

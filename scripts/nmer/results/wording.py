@@ -6,7 +6,7 @@ import pandas as pd
 
 from nmer.names import ALL_CLEAN, ALL_NOISY, AVERAGE, plain_number
 from nmer.report_settings import DatasetSettings
-from nmer.results.labels import noise_label
+from nmer.results.labels import noise_label, rate_of
 
 ABSENT = "–"
 """Printed if there is no number."""
@@ -34,9 +34,20 @@ def condition_title(condition: str) -> str:
     return titles.get(condition, f"condition {condition}")
 
 
+def level_label(noise: str, snr_db: float | None) -> str:
+    """Return the level of a noise as printed: ``−10 dB``, ``rate 0.3``, or ``no SNR`` for a kind without a level."""
+    rate = rate_of(noise)
+    return decibels(None if pd.isna(snr_db) else snr_db) if rate is None else f"rate {plain_number(rate)}"
+
+
 def level_title(noise: str, snr_db: float | None) -> str:
-    """Return the title of a noise kind at a level, e.g. ``Gaussian, −10 dB``; just the kind without an SNR."""
-    return noise_label(noise) if pd.isna(snr_db) else f"{noise_label(noise)}, {decibels(snr_db)}"
+    """Return a noise kind with its level, if it has one, e.g. ``Gaussian, −10 dB`` or ``drop frames, rate 0.3``."""
+    return f"{noise_label(noise)}, {level_label(noise, snr_db)}" if has_level(noise, snr_db) else noise_label(noise)
+
+
+def has_level(noise: str, snr_db: float | None) -> bool:
+    """Whether a noise has a level: an SNR or a rate."""
+    return not pd.isna(snr_db) or rate_of(noise) is not None
 
 
 def signed(difference: float, digits: int = 4) -> str:
