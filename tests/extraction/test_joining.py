@@ -82,6 +82,34 @@ def test_the_summary_counts_states_and_faces_and_names_utterances(tmp_path):
     assert warnings == [f"Modality v: 29 utterances are no_face: {', '.join(ids[1:21])}, …."]
 
 
+def test_utterances_without_a_known_word_are_named_in_a_warning(tmp_path):
+    ids = [f"u{number:02d}" for number in range(30)]
+    entries = [entry(name, words=3, unknown_words=3 if number < 25 else 2) for number, name in enumerate(ids)]
+    described = joining.summarise({"l": joining.read_modality(chunks(tmp_path, entries), ids, "l")})
+    assert described["l"]["without_known_words"] == {"count": 25, "ids": ids[:20]}
+    notes, warnings = joining.notes_and_warnings(described)
+    assert "Modality l: 85 of 90 words have no vector." in notes
+    assert warnings == [
+        "Modality l: 25 utterances contain no word with a vector, so their features are zero: "
+        f"{', '.join(ids[:20])}, …."
+    ]
+    known = joining.summarise({"l": joining.read_modality(chunks(tmp_path, entries[25:]), ids[25:], "l")})
+    assert "without_known_words" not in known["l"]
+
+
+def test_vectors_that_contain_no_word_at_all_are_refused(tmp_path):
+    about = ABOUT | {"extractor": "glove"}
+    parts = [[entry("a", words=2, unknown_words=2)], [entry("b", words=1, unknown_words=1), failed("c", "no_text")]]
+    joined = {"l": joining.read_modality(chunks(tmp_path, *parts, abouts=[about, about]), list("abc"), "l")}
+    with pytest.raises(
+        DataError, match="Modality l: the vectors of extractor 'glove' contain no word of any utterance"
+    ):
+        joining.check_failures(joined, list("abc"), 1.0, "key")
+    parts[0][0] = entry("a", words=2, unknown_words=1)
+    joined = {"l": joining.read_modality(chunks(tmp_path, *parts, abouts=[about, about]), list("abc"), "l")}
+    joining.check_failures(joined, list("abc"), 1.0, "key")
+
+
 def test_a_corpus_contains_the_kept_utterances_with_columns_and_folds(tmp_path):
     joined = {"a": joining.read_modality(chunks(tmp_path, [entry("a"), failed("b"), entry("c", frames=1)]), "abc", "a")}
     columns = {"id": list("abc"), "label": ["x", "y", "x"], "speaker": ["s", "t", "u"]}

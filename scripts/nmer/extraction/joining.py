@@ -77,12 +77,18 @@ def usable_ids(joined: Mapping[str, ModalityFeatures], ids: Sequence[str]) -> li
 def check_failures(joined: Mapping[str, ModalityFeatures], ids: Sequence[str], max_failed: float, key: str) -> None:
     """Raise DataError if more than a share ``max_failed`` of utterances lacks features, or a modality has none.
 
+    Features of words that are all unknown count as none if this applies to every utterance of the modality.
     key: the key of the configuration that sets the share.
     """
     for modality, each in joined.items():
         if not each.dim:
             states = Counter(entry.state for entry in each.entries.values())
             raise DataError(f"Modality {modality}: no utterance has features ({_counts(states)}). {_remedy(key)}")
+        if len(_without_known_words(each)) == sum(entry.state in USABLE for entry in each.entries.values()):
+            raise DataError(
+                f"Modality {modality}: the vectors of extractor '{each.metadata['extractor']}' contain no word of any "
+                "utterance. Check its options vectors and lowercase, and the texts."
+            )
     failed = len(ids) - len(usable_ids(joined, ids))
     if failed > max_failed * len(ids):
         states = Counter(e.state for each in joined.values() for e in each.entries.values() if e.state not in USABLE)
@@ -90,6 +96,15 @@ def check_failures(joined: Mapping[str, ModalityFeatures], ids: Sequence[str], m
             f"{failed} of {len(ids)} utterances lack features of a modality ({_counts(states)}); at most "
             f"{max_failed:.0%} may. {_remedy(key)}"
         )
+
+
+def _without_known_words(features: ModalityFeatures) -> list[str]:
+    """Return the utterances whose words are all unknown to the extractor, so their features are zero."""
+    return [
+        entry.id
+        for entry in features.entries.values()
+        if 0 < entry.counts.get("words", 0) == entry.counts.get("unknown_words", 0)
+    ]
 
 
 def _counts(states: Counter[str]) -> str:
@@ -101,7 +116,10 @@ def _remedy(key: str) -> str:
 
 
 def summarise(joined: Mapping[str, ModalityFeatures]) -> dict[str, Any]:
-    """Summarise per modality: extractor, licence, versions, utterances with features, states, first ids of each."""
+    """Summarise per modality: extractor, licence, versions, utterances with features, states, first ids of each.
+
+    without_known_words: number and first ids of the utterances whose words are all unknown; absent if there are none.
+    """
     summary = {}
     for modality, each in joined.items():
         entries = list(each.entries.values())
@@ -109,6 +127,7 @@ def summarise(joined: Mapping[str, ModalityFeatures]) -> dict[str, Any]:
         counts: Counter[str] = Counter()
         for entry in entries:
             counts.update(entry.counts)
+        unknown = _without_known_words(each)
         summary[modality] = {
             **each.metadata,
             "dim": each.dim,
@@ -121,6 +140,7 @@ def summarise(joined: Mapping[str, ModalityFeatures]) -> dict[str, Any]:
                 if state != "ok" and states[state]
             },
             "counts": dict(sorted(counts.items())),
+            **({"without_known_words": {"count": len(unknown), "ids": unknown[:LISTED_IDS]}} if unknown else {}),
         }
     return summary
 
@@ -143,11 +163,19 @@ def notes_and_warnings(summary: Mapping[str, Any]) -> tuple[list[str], list[str]
         if counts.get("cut"):
             notes.append(f"Modality {modality}: {counts['cut']} utterances end after their files do.")
         for state, ids in of_modality["ids"].items():
-            more = ", …" if of_modality["states"][state] > len(ids) else ""
+            named = _named(ids, of_modality["states"][state])
+            warnings.append(f"Modality {modality}: {of_modality['states'][state]} utterances are {state}: {named}.")
+        if unknown_text := of_modality.get("without_known_words"):
+            named = _named(unknown_text["ids"], unknown_text["count"])
             warnings.append(
-                f"Modality {modality}: {of_modality['states'][state]} utterances are {state}: {', '.join(ids)}{more}."
+                f"Modality {modality}: {unknown_text['count']} utterances contain no word with a vector, so their "
+                f"features are zero: {named}."
             )
     return notes, warnings
+
+
+def _named(ids: Sequence[str], count: int) -> str:
+    return ", ".join(ids) + (", …" if count > len(ids) else "")
 
 
 def write_modality(path: Path, features: ModalityFeatures) -> None:
