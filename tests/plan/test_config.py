@@ -91,7 +91,9 @@ FAULTS = {
         "experiments.tiny.snr_db: noise kind 'zero' has no SNR. Remove its list.",
     ),
     "levels of the uni-modality benchmark without a noise that has an SNR": (
-        lambda c: c["experiments"]["tiny"].update(noise=["zero"], systems=["unimodal_a"], unimodal={"snr_db": [0]}),
+        lambda c: c["experiments"]["tiny"].update(
+            noise=["zero"], snr_db={}, systems=["unimodal_a"], unimodal={"snr_db": [0]}
+        ),
         "experiments.tiny.unimodal.snr_db: no noise kind of the experiment has an SNR. Remove the list.",
     ),
     "an unknown kind behind a noise": (
@@ -215,7 +217,7 @@ def test_a_missing_corpus_is_named_with_its_dataset_and_a_remedy(config, tmp_pat
 
 
 def test_levels_that_no_uni_modal_system_reads_are_accepted(config):
-    config["experiments"]["tiny"].update(noise=["zero"], snr_db=[0], systems=["men"], unimodal={"snr_db": [0]})
+    config["experiments"]["tiny"].update(noise=["zero"], snr_db={}, systems=["men"], unimodal={"snr_db": [0]})
     check_config(config | {"experiment": "tiny"})
 
 

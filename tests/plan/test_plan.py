@@ -434,11 +434,11 @@ def test_kinds_without_an_snr_are_run_once_under_their_own_name(make_plan):
 
 def test_the_reference_noise_has_an_snr_if_any_kind_has_one(make_plan):
     for kinds, reference in ((["zero", "impulse"], "impulse"), (["zero"], "zero")):
-        keys = {"noise": kinds, "snr_db": [-10]}
+        keys = {"noise": kinds, "snr_db": [-10] if "impulse" in kinds else {}}
         plan = make_plan(change=lambda c, keys=keys: c["experiments"]["tiny"].update(keys))
         assert plan.reference_noise == reference
     # A name can be redefined as a kind without an SNR.
-    keys["noise"] = ["gaussian", "impulse"]
+    keys = {"noise": ["gaussian", "impulse"], "snr_db": [-10]}
     plan = make_plan(
         change=lambda c: c["experiments"]["tiny"].update(keys), noise={"kinds": {"gaussian": {"kind": "zero"}}}
     )
@@ -550,7 +550,7 @@ def test_training_curves_are_of_the_highest_and_the_lowest_snr_in_any_order(make
     ]
     one = make_plan().histories("tiny_mosei")
     assert one[1:] == [root / "nmer/incomplete/gaussian_-10dB/fold1/history.csv"]
-    without = make_plan(change=lambda c: c["experiments"]["tiny"].update(systems=["nmer"], noise=["zero"]))
+    without = make_plan(change=lambda c: c["experiments"]["tiny"].update(systems=["nmer"], noise=["zero"], snr_db={}))
     assert without.histories("tiny_mosei") == [root / "nmer/incomplete/zero/fold1/history.csv"]
 
 

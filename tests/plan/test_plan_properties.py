@@ -90,8 +90,8 @@ def configurations(draw: st.DrawFn) -> dict:
     experiment = draw(st.fixed_dictionaries({}, optional=optional))
     if 4 not in tables:
         experiment["tables"] = tables
-    levels = st.fixed_dictionaries(dict.fromkeys(audible, LEVELS)) if audible else LEVELS
-    experiment |= {"datasets": datasets, "systems": systems, "noise": noise, "snr_db": draw(LEVELS | levels)}
+    levels = LEVELS | st.fixed_dictionaries(dict.fromkeys(audible, LEVELS)) if audible else st.just({})
+    experiment |= {"datasets": datasets, "systems": systems, "noise": noise, "snr_db": draw(levels)}
     return copy.deepcopy(CONFIG) | {
         "experiment": "drawn",
         "experiments": CONFIG["experiments"] | {"drawn": experiment},

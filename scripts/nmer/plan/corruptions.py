@@ -123,6 +123,10 @@ def check_levels(section: Mapping[str, Any], experiment: Mapping[str, Any], wher
             remedy = "List its rates in levels" if level_option(declaration_of(section, kind)) else "Remove its list"
             raise ConfigError(f"{where}.snr_db: noise kind '{kind}' has no SNR. {remedy}.")
     check_listed(section, levels, experiment, f"{where}.levels")
+    if snr_db and not any(has_snr(declaration_of(section, kind)) for kind in experiment["noise"]):
+        with_rates = any(level_option(declaration_of(section, kind)) for kind in experiment["noise"])
+        remedy = "Remove the list; rates belong in levels" if with_rates else "Remove the list"
+        raise ConfigError(f"{where}.snr_db: no noise kind of the experiment has an SNR. {remedy}.")
 
 
 def check_listed(
