@@ -35,7 +35,9 @@ class Settings:
 def main() -> None:
     parser = command.parser(__doc__)
     parser.add_argument("--settings", type=command.settings, required=True, help="JSON, see above")
-    parser.add_argument("--scores", nargs=2, required=True, metavar="FILE", help="collected scores of both, CSV")
+    parser.add_argument(
+        "--scores", nargs=2, type=Path, required=True, metavar="FILE", help="collected scores of both, CSV"
+    )
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of all results")
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
@@ -43,7 +45,7 @@ def main() -> None:
     check_digests(*arguments.scores)
     settings = command.fill(Settings, arguments.settings, "--settings")
     use_labels(settings.titles, settings.rates)
-    table, only = compare_experiments(arguments.results, settings.first, settings.second)
+    table, only = compare_experiments(arguments.results, settings.first, settings.second, arguments.scores)
     printed = arrange(table, only, settings.metrics)
     write_text(f"{arguments.output_stem}.csv", table.to_csv(index=False))
     write_printed(arguments.output_stem, printed, (".md", ".html"))

@@ -18,11 +18,12 @@ from nmer import command, planned_code
 from nmer.errors import DataError
 from nmer.files import write_text
 from nmer.plan.loading import add_config_arguments, plan_of
-from nmer.plan.partial import claims_arguments, copy_histories, figure_step, table_steps
+from nmer.plan.partial import claims_arguments, comparison_steps, copy_histories, figure_step, table_steps
 from nmer.plan.paths import RESULTS
 from nmer.plan.plan import Plan
 from nmer.plan.status import what_is_missing
 from nmer.results.chance import COLUMNS as TRAINING_COLUMNS
+from nmer.results.experiments import share_a_run
 from nmer.results.scores import COLUMNS as SCORE_COLUMNS
 
 STEPS = Path(__file__).resolve().parent
@@ -58,6 +59,7 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
         write_text(verdicts, ",".join(TRAINING_COLUMNS) + "\n")
     given = ["--scores", collected, "--chance", verdicts]
     results = results_of(plan, folder, shown, reports) if shown else []
+    compared = comparisons(plan, folder, missing) if shown else []
     drawn = figures(plan, folder)
     if shown:
         results += ["--claims", folder / "tables" / "claims"]
@@ -66,7 +68,7 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
         "render_report.py",
         *("--settings", plan.report_settings()),
         *(*given, "--reports", *reports, "--calibration", *calibration, *results),
-        *("--figures", *drawn, "--missing", json.dumps(missing)),
+        *("--compared", *compared, "--figures", *drawn, "--missing", json.dumps(missing)),
         *("--output", folder / "report.html"),
     )
     return folder / "report.html"
@@ -82,6 +84,20 @@ def results_of(plan: Plan, folder: Path, scores: list[Path], reports: list[Path]
     read = ("--scores", *scores, "--features", *stores)
     step("compare_systems.py", "--settings", plan.scored_settings(), *read, "--output", comparisons.parent)
     return ["--tables", *tables, "--comparisons", comparisons]
+
+
+def comparisons(plan: Plan, folder: Path, missing: dict[str, Any]) -> list[Path]:
+    """Compare with other experiments; return the stems of the tables. Adds those without shared runs to ``missing``."""
+    made = []
+    for other, (stem, (theirs, ours), (script, *arguments)) in comparison_steps(plan, folder).items():
+        if not theirs.exists():
+            missing["stages"].append(f"comparison with {other}: {theirs} does not exist")
+        elif not share_a_run(theirs, ours):
+            missing["stages"].append(f"comparison with {other}: no run has scores in both experiments yet")
+        else:
+            made.append(stem)
+            step(str(script), *arguments, "--output-stem", stem)
+    return made
 
 
 def figures(plan: Plan, folder: Path) -> list[Path]:

@@ -16,6 +16,7 @@ from synthetic_results import run_step
 
 from nmer import command
 from nmer.names import predictions_path
+from nmer.results.experiments import compare_experiments, share_a_run
 from nmer.results.report import read_compared
 
 SIX = ("a", "v", "l", "av", "al", "vl")
@@ -148,3 +149,18 @@ def test_the_report_compares_another_experiment_with_its_own(tmp_path):
     assert row["two"].startswith(f"{second:.4f}")
     assert row["Difference"].replace("−", "-") == f"{second - first:+.4f}"
     assert [file.name.removesuffix(".gz") for file in compared["files"]] == ["beside_one.csv", "beside_one.md"]
+
+
+def test_an_unfinished_experiment_is_compared_by_the_scores_that_it_has(tmp_path):
+    impulse = ("corpus", "nmer", "incomplete", "impulse", -20)
+    write_experiment(tmp_path, "one", 1, runs=(NOISE, impulse))
+    so_far = write_experiment(tmp_path, "two", 2, runs=(NOISE, impulse)).query("noise == 'gaussian'")
+    (tmp_path / "two" / "scores.csv").unlink()
+    files = [tmp_path / "one" / "scores.csv", tmp_path / "so_far.csv"]
+    so_far.to_csv(files[1], index=False)
+    table, only = compare_experiments(tmp_path, "one", "two", files)
+    assert set(table["noise"]) == {"gaussian"}
+    assert only == ["one: nmer on corpus, regime incomplete, impulse_-20dB"]
+    assert share_a_run(*files)
+    so_far.assign(system="mmin").to_csv(files[1], index=False)
+    assert not share_a_run(*files)

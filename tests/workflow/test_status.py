@@ -130,12 +130,24 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in paths}
 
 
+def write_other_experiments(folder: Path) -> None:
+    """Write an experiment with a run of the unfinished one, and one with other runs."""
+    run = Path("scores/tiny_iemocap/nmer/incomplete")
+    shutil.copytree(folder / "results/tiny" / run, folder / "results/rates" / run)
+    scores = pd.read_csv(folder / "results/rates" / run / "gaussian_-10dB.csv")
+    scores.to_csv(folder / "results/rates/scores.csv", index=False)
+    (folder / "results/mosi").mkdir()
+    scores.assign(system="mmin").to_csv(folder / "results/mosi/scores.csv", index=False)
+
+
 @pytest.fixture(scope="module")
 def partial(unfinished) -> tuple[set[Path], Path]:
     """The files that rendering the partial report added, and the page."""
     folder = unfinished.folder
+    write_other_experiments(folder)
     before = contents(folder)
-    rendered = call(folder, "partial_report.py", *TINY)
+    others = "experiments={tiny: {compare_with: [rates, mosi, demo]}}"
+    rendered = call(folder, "partial_report.py", *TINY, others)
     assert rendered.returncode == 0, rendered.stderr
     after = contents(folder)
     assert {path: after.get(path) for path in before} == before
@@ -151,17 +163,29 @@ def test_a_partial_report_writes_only_to_its_folder(partial):
 def test_a_partial_report_shows_existing_results_and_lists_missing_ones(partial):
     added, page = partial
     text = page.read_text()
-    assert "<strong>Partial report.</strong> 30 of 43 jobs had finished" in text
+    assert "<strong>Partial report.</strong> 30 of 46 jobs had finished" in text
     for sentence in (
         "<li>training: 1 of 6 jobs (nmer on tiny_mosei)</li>",
         "<li>evaluation: 3 of 7 jobs (nmer on tiny_mosei)</li>",
-        "<li>results: 9 of 18 jobs (tiny_mosei, tiny_iemocap)</li>",
+        "<li>results: 12 of 21 jobs (tiny_mosei, tiny_iemocap)</li>",
     ):
         assert sentence in text
     names = {path.name for path in added}
     assert {"figure3_tiny_iemocap.png", "calibration_tiny_mosei.png", "robustness.png"} <= names
     assert "figure3_tiny_mosei.png" not in names, "its panel was deleted"
     assert re.findall(r'<h3 id="figure-(figure3\w+)"', text) == ["figure3_tiny_iemocap"]
+
+
+def test_a_partial_report_compares_what_other_experiments_have_in_common(partial):
+    _added, page = partial
+    text = page.read_text()
+    assert re.findall(r'<h3 id="(beside_\w+)"', text) == ["beside_rates"]
+    assert "<li>comparison with mosi: no run has scores in both experiments yet</li>" in text
+    assert "<li>comparison with demo: results/demo/scores.csv does not exist</li>" in text
+    table = pd.read_csv(page.parent / "tables" / "beside_rates.csv")
+    assert set(table["system"]) == {"nmer"}
+    assert set(table["dataset"]) == {"tiny_iemocap"}
+    assert (table["difference"] == 0).all()
 
 
 def test_the_cells_of_a_partial_report_are_those_of_the_full_report_or_dashes(partial, finished_workflow):

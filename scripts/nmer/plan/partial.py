@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from nmer.files import read_table_rows, write_rows
-from nmer.plan.paths import LEVELS
+from nmer.plan.paths import LEVELS, RESULTS
 from nmer.plan.plan import Plan, source_arguments
 from nmer.plan.running import running
 
@@ -62,6 +62,17 @@ def table_steps(plan: Plan, made: Path, reports: list[Path]) -> dict[Path, list[
             source = [*scores, *chance, "--histories", *histories]
             steps[stem] = ["tabulate_sweep.py", "--settings", settings, *source]
     return {made / stem.relative_to(plan.folder): arguments for stem, arguments in steps.items()}
+
+
+def comparison_steps(plan: Plan, made: Path) -> dict[str, tuple[Path, list[Path], list[object]]]:
+    """Per compared experiment: the stem of the table, the collected scores of both, and the step with its arguments."""
+    steps: dict[str, tuple[Path, list[Path], list[object]]] = {}
+    for other, stem in plan.compared().items():
+        scores = [RESULTS / other / "scores.csv", made / "scores.csv"]
+        settings = plan.compared_settings(SimpleNamespace(other=other))
+        arguments = ["compare_with.py", "--settings", settings, "--scores", *scores]
+        steps[other] = made / stem.relative_to(plan.folder), scores, arguments
+    return steps
 
 
 def claims_arguments(plan: Plan, made: Path, drawn: list[Path]) -> list[object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,10 +21,13 @@ RUN = ("dataset", "system", "regime", "noise", "snr_db")
 _STATISTICS = {"mean": "mean", "std": "std", "n": "repeats"}
 
 
-def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.DataFrame, list[str]]:
+def compare_experiments(
+    results: Path, first: str, second: str, files: Sequence[Path] = ()
+) -> tuple[pd.DataFrame, list[str]]:
     """Return the averages of two experiments, one row per cell that both scored, and a list of runs in only one.
 
-    results: the folder that contains the experiments. Columns: those of ``CELL``; ``first`` and ``second``, the names;
+    results: the folder that contains the experiments. files: the collected scores of both, by default their
+    ``scores.csv``. Columns: those of ``CELL``; ``first`` and ``second``, the names;
     ``first_mean``, ``first_std``, ``first_repeats`` and the same for the second, fractions as in ``average``;
     ``difference``, second minus first.
     Raises ConfigError for an unknown experiment or the same one twice; DataError if no run is in both, or if a run of
@@ -32,7 +35,7 @@ def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.Data
     """
     if first == second:
         raise ConfigError(f"experiment '{first}' is given twice. Name two experiments.")
-    scores = [_scores(results, name) for name in (first, second)]
+    scores = [read_scores(path) for path in files or [_scores(results, name) for name in (first, second)]]
     runs = [list(dict.fromkeys(rows_of_runs(part))) for part in scores]
     shared = [run for run in runs[0] if run in runs[1]]
     if not shared:
@@ -59,6 +62,12 @@ def compare_experiments(results: Path, first: str, second: str) -> tuple[pd.Data
         if run not in others
     ]
     return table[[*CELL, "first", "second", *columns, "difference"]], only
+
+
+def share_a_run(first: Path, second: Path) -> bool:
+    """Whether two files of collected scores contain a run in common."""
+    runs = [set(rows_of_runs(read_scores(path))) for path in (first, second)]
+    return not runs[0].isdisjoint(runs[1])
 
 
 def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, float | None]]:
@@ -154,15 +163,15 @@ def _named(run: tuple[str, str, str, str, float | None]) -> str:
     return f"{system} on {dataset}, regime {regime}, {corruption_name(noise, snr_db) if noise else 'clean'}"
 
 
-def _scores(results: Path, experiment: str) -> pd.DataFrame:
-    """Read the collected scores of an experiment."""
+def _scores(results: Path, experiment: str) -> Path:
+    """Return the collected scores of an experiment."""
     path = results / experiment / "scores.csv"
     if not path.is_file():
         known = [found.parent.name for found in results.glob("*/scores.csv")]
         if experiment in {found.name for found in results.glob("*/") if (found / "scores").is_dir()}:
             raise DataError(f"{path}: does not exist yet. Finish the experiment: nmer run {experiment}")
         raise ConfigError(f"experiment '{experiment}' has no scores in {results}. {nearest(experiment, known)}")
-    return read_scores(path)
+    return path
 
 
 def _check_same_utterances(
