@@ -23,7 +23,7 @@ from nmer.plan.paths import RESULTS
 from nmer.plan.plan import Plan
 from nmer.plan.status import what_is_missing
 from nmer.results.chance import COLUMNS as TRAINING_COLUMNS
-from nmer.results.experiments import share_a_run
+from nmer.results.experiments import why_not_comparable
 from nmer.results.scores import COLUMNS as SCORE_COLUMNS
 
 STEPS = Path(__file__).resolve().parent
@@ -57,25 +57,26 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
     else:
         write_text(collected, ",".join(SCORE_COLUMNS) + "\n")
         write_text(verdicts, ",".join(TRAINING_COLUMNS) + "\n")
-    given = ["--scores", collected, "--chance", verdicts]
-    results = results_of(plan, folder, shown, reports) if shown else []
-    compared = comparisons(plan, folder, missing) if shown else []
+    results = results_of(plan, folder, shown, reports, missing["stages"]) if shown else []
     drawn = figures(plan, folder)
     if shown:
         results += ["--claims", folder / "tables" / "claims"]
         step("audit_claims.py", *claims_arguments(plan, folder, drawn), "--output-stem", results[-1])
     step(
         "render_report.py",
-        *("--settings", plan.report_settings()),
-        *(*given, "--reports", *reports, "--calibration", *calibration, *results),
-        *("--compared", *compared, "--figures", *drawn, "--missing", json.dumps(missing)),
+        *("--settings", plan.report_settings(), "--scores", collected, "--chance", verdicts),
+        *("--reports", *reports, "--calibration", *calibration, *results),
+        *("--figures", *drawn, "--missing", json.dumps(missing)),
         *("--output", folder / "report.html"),
     )
     return folder / "report.html"
 
 
-def results_of(plan: Plan, folder: Path, scores: list[Path], reports: list[Path]) -> list[object]:
-    """Make tables and comparisons from the scores that exist; return the matching arguments of render_report.py."""
+def results_of(plan: Plan, folder: Path, scores: list[Path], reports: list[Path], missing: list[str]) -> list[object]:
+    """Make tables and comparisons from the scores that exist; return the matching arguments of render_report.py.
+
+    Adds a sentence to ``missing`` for each experiment that cannot be compared yet.
+    """
     tables = table_steps(plan, folder, reports)
     for stem, (script, *arguments) in tables.items():
         step(str(script), *arguments, "--output-stem", stem)
@@ -83,21 +84,14 @@ def results_of(plan: Plan, folder: Path, scores: list[Path], reports: list[Path]
     stores = [plan.features(name) for name in plan.datasets if plan.features(name).exists()]
     read = ("--scores", *scores, "--features", *stores)
     step("compare_systems.py", "--settings", plan.scored_settings(), *read, "--output", comparisons.parent)
-    return ["--tables", *tables, "--comparisons", comparisons]
-
-
-def comparisons(plan: Plan, folder: Path, missing: dict[str, Any]) -> list[Path]:
-    """Compare with other experiments; return the stems of the tables. Adds those without shared runs to ``missing``."""
-    made = []
-    for other, (stem, (theirs, ours), (script, *arguments)) in comparison_steps(plan, folder).items():
-        if not theirs.exists():
-            missing["stages"].append(f"comparison with {other}: {theirs} does not exist")
-        elif not share_a_run(theirs, ours):
-            missing["stages"].append(f"comparison with {other}: no run has scores in both experiments yet")
+    compared = []
+    for other, (stem, both, (script, *arguments)) in comparison_steps(plan, folder).items():
+        if reason := why_not_comparable(*both):
+            missing.append(f"comparison with {other}: {reason}")
         else:
-            made.append(stem)
             step(str(script), *arguments, "--output-stem", stem)
-    return made
+            compared.append(stem)
+    return ["--tables", *tables, "--comparisons", comparisons, "--compared", *compared]
 
 
 def figures(plan: Plan, folder: Path) -> list[Path]:

@@ -16,7 +16,7 @@ from synthetic_results import run_step
 
 from nmer import command
 from nmer.names import predictions_path
-from nmer.results.experiments import compare_experiments, share_a_run
+from nmer.results.experiments import compare_experiments, why_not_comparable
 from nmer.results.report import read_compared
 
 SIX = ("a", "v", "l", "av", "al", "vl")
@@ -161,6 +161,7 @@ def test_an_unfinished_experiment_is_compared_by_the_scores_that_it_has(tmp_path
     table, only = compare_experiments(tmp_path, "one", "two", files)
     assert set(table["noise"]) == {"gaussian"}
     assert only == ["one: nmer on corpus, regime incomplete, impulse_-20dB"]
-    assert share_a_run(*files)
+    assert why_not_comparable(*files) == ""
     so_far.assign(system="mmin").to_csv(files[1], index=False)
-    assert not share_a_run(*files)
+    assert why_not_comparable(*files) == "no run has scores in both experiments yet"
+    assert why_not_comparable(tmp_path / "none.csv", files[1]) == f"{tmp_path / 'none.csv'} does not exist"

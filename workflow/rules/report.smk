@@ -21,7 +21,7 @@ rule sizes_table:
     resources:
         **light,
     params:
-        settings=lambda w: plan.scored_settings(),
+        settings=lambda w: plan.table_settings(1),
         code=lambda w: plan.code("make_table.py", w),
     shell:
         """
@@ -59,7 +59,7 @@ rule scores_table:
     resources:
         **light,
     params:
-        settings=lambda w: plan.tables_settings(int(w.table)),
+        settings=lambda w: plan.table_settings(int(w.table)),
         code=lambda w: plan.code("make_table.py", w),
     shell:
         """

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nmer.plan.paths import HISTORY, LEVELS, RESULTS, SWEEP
+from nmer.plan.paths import HISTORY, LEVELS, RESULTS, SIZES_TABLE, SWEEP
 from nmer.plan.plan import Plan
 from nmer.references.registry import REFERENCES
 
@@ -123,9 +123,8 @@ def _evaluations(plan: Plan) -> Iterable[Job]:
 
 
 def _results(plan: Plan) -> Iterable[Job]:
-    for stem in plan.table_stems():
-        number = stem.name.removeprefix("table")
-        rule = "sizes_table" if number == "1" else "scores_table"
+    for number, stem in zip(plan.tables, plan.table_stems(), strict=True):
+        rule = "sizes_table" if number == SIZES_TABLE else "scores_table"
         yield _job("results", rule, stem.with_suffix(".csv"), table=number)
     if plan.has_curves:
         stem = plan.folder / "tables" / LEVELS

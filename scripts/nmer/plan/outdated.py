@@ -157,10 +157,8 @@ def compare(plan: Plan, known: Callable[[str], bool]) -> Provenance:
 def made_by(plan: Plan, job: Job) -> tuple[str, str]:
     """Return the step that makes a job's outputs, and its settings as JSON."""
     w = job.wildcards
-    if job.rule == "sizes_table":
-        return "make_table.py", plan.scored_settings()
-    if job.rule == "scores_table":
-        return "make_table.py", plan.tables_settings(int(w.table))
+    if job.rule in ("sizes_table", "scores_table"):
+        return "make_table.py", plan.table_settings(int(w.table))
     if job.rule in ("pretrain", "train_clean", "train", "train_elsewhere"):
         return "train.py", plan.training_settings(w)
     if job.rule in ("evaluate", "evaluate_clean", "evaluate_elsewhere"):

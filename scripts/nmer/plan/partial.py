@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from nmer.files import read_table_rows, write_rows
-from nmer.plan.paths import LEVELS, RESULTS
+from nmer.plan.paths import LEVELS, RESULTS, SIZES_TABLE
 from nmer.plan.plan import Plan, source_arguments
 from nmer.plan.running import running
-
-SIZES = "table1"
-"""The table that is made from validation reports."""
+from nmer.report_settings import ReportSettings
 
 
 def figure_step(plan: Plan, name: str, made: Path) -> tuple[list[str], str] | None:
@@ -51,8 +50,8 @@ def table_steps(plan: Plan, made: Path, reports: list[Path]) -> dict[Path, list[
     chance: list[object] = ["--chance", made / "statistics" / plan.chance().name]
     steps: dict[Path, list[object]] = {}
     for number, stem in zip(plan.tables, plan.table_stems(), strict=True):
-        source = ["--reports", *reports] if stem.name == SIZES else [*scores, *chance]
-        settings = _sizes_settings(plan, reports) if stem.name == SIZES else plan.tables_settings(number)
+        source = ["--reports", *reports] if number == SIZES_TABLE else [*scores, *chance]
+        settings = _of_read(plan, reports) if number == SIZES_TABLE else plan.table_settings(number)
         steps[stem] = ["make_table.py", "--table", number, "--settings", settings, *source]
     for stem in plan.study_stems():
         if stem.name == LEVELS:
@@ -94,7 +93,8 @@ def _finished(histories: list[Path]) -> list[Path]:
     return [path for path in histories if path.parents[1] not in unfinished]
 
 
-def _sizes_settings(plan: Plan, reports: list[Path]) -> str:
-    """Settings of Table 1 for the datasets that have been read."""
-    shown, read = plan.display_settings(1), {path.stem for path in reports}
+def _of_read(plan: Plan, reports: list[Path]) -> str:
+    """Settings of the table of sizes, for the datasets that have been read."""
+    shown = ReportSettings.from_mapping(json.loads(plan.table_settings(SIZES_TABLE)))
+    read = {path.stem for path in reports}
     return replace(shown, datasets={name: about for name, about in shown.datasets.items() if name in read}).to_json()

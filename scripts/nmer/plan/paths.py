@@ -27,6 +27,9 @@ SWEEP = "sweep"
 LEVELS = "levels"
 """Name of the table of curves over levels."""
 
+SIZES_TABLE = 1
+"""Number of the table of classes and sizes, which is made from validation reports. The others are made from scores."""
+
 STATISTICS = ("chance", "intervals", "comparisons", "ranks", "confusion")
 
 

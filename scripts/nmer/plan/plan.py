@@ -40,7 +40,7 @@ from nmer.noise.registry import noise_kinds
 from nmer.noise.schedule import Schedule
 from nmer.plan.corruptions import Corruption
 from nmer.plan.extraction import MEMORY_MB
-from nmer.plan.paths import RESULTS, Paths
+from nmer.plan.paths import RESULTS, SIZES_TABLE, Paths
 from nmer.plan.prediction_targets import target_of
 from nmer.plan.settings import TrainingSettings, non_default_training, training_settings
 from nmer.plan.sources import MEMORY, source_digests
@@ -303,6 +303,10 @@ class Plan(Paths):
     def tables_settings(self, table: int | None = None) -> str:
         """The settings of :meth:`display_settings` as JSON."""
         return self.display_settings(table).to_json()
+
+    def table_settings(self, number: int) -> str:
+        """Settings of a table of the paper."""
+        return self.scored_settings() if number == SIZES_TABLE else self.tables_settings(number)
 
     def scored_settings(self, table: int | None = None) -> str:
         """Settings of results that are computed for every metric, not only those shown."""

@@ -64,10 +64,13 @@ def compare_experiments(
     return table[[*CELL, "first", "second", *columns, "difference"]], only
 
 
-def share_a_run(first: Path, second: Path) -> bool:
-    """Whether two files of collected scores contain a run in common."""
+def why_not_comparable(first: Path, second: Path) -> str:
+    """Return why two files of collected scores have nothing to compare; empty if they have a run in common."""
+    for path in (first, second):
+        if not path.exists():
+            return f"{path} does not exist"
     runs = [set(rows_of_runs(read_scores(path))) for path in (first, second)]
-    return not runs[0].isdisjoint(runs[1])
+    return "no run has scores in both experiments yet" if runs[0].isdisjoint(runs[1]) else ""
 
 
 def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, float | None]]:
