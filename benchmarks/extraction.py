@@ -27,7 +27,7 @@ from nmer.extraction.films import VECTORS, write_media
 from nmer.extraction.generated import MediaSettings, generated_utterances
 from nmer.extraction.preparing import prepare
 from nmer.extraction.registry import extractors
-from nmer.extraction.settings import ExtractSettings
+from nmer.extraction.step_settings import ExtractSettings
 
 COLUMNS = ("extractor", "dimensions", "seconds of media per second", "ms per utterance", "start, s", "memory, MB")
 SECONDS = 4.0

@@ -17,7 +17,7 @@ from nmer.digests import write_digest
 from nmer.extraction.chunk import extract_items
 from nmer.extraction.features_file import write_entries
 from nmer.extraction.preparing import prepare
-from nmer.extraction.settings import ExtractSettings
+from nmer.extraction.step_settings import ExtractSettings
 from nmer.progress import progress
 
 

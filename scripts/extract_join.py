@@ -18,7 +18,7 @@ from nmer import command
 from nmer.corpora.layouts.iemocap_mmin import speaker_folds
 from nmer.digests import check_digests, write_digest
 from nmer.extraction import joining
-from nmer.extraction.settings import JoinSettings
+from nmer.extraction.step_settings import JoinSettings
 from nmer.files import read_json, write_json
 from nmer.utterance_table import read_listing
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from nmer import command
 from nmer.extraction.lists import MediaDigests, media_names, write_utterances
-from nmer.extraction.settings import SourceSettings, list_utterances
+from nmer.extraction.step_settings import SourceSettings, list_utterances
 from nmer.files import write_json
 from nmer.progress import progress
 

@@ -15,7 +15,7 @@ import yaml
 
 from nmer.errors import ConfigError, DataError, NmerError
 from nmer.extraction.registry import Segment, UnusableError, extractors
-from nmer.extraction.settings import check_declaration
+from nmer.extraction.step_settings import check_declaration
 from nmer.plan.plan import Plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]

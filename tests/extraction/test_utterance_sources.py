@@ -6,7 +6,7 @@ import pytest
 
 from nmer.errors import DataError
 from nmer.extraction.registry import sources
-from nmer.extraction.settings import SourceSettings, list_utterances
+from nmer.extraction.step_settings import SourceSettings, list_utterances
 
 read_release = sources.load("iemocap_release")
 read_table = sources.load("table")

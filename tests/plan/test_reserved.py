@@ -10,7 +10,7 @@ import yaml
 from nmer.errors import ConfigError
 from nmer.extraction.registry import extractors
 from nmer.extraction.registry import sources as utterance_sources
-from nmer.extraction.settings import SECTION_KEYS
+from nmer.extraction.step_settings import SECTION_KEYS
 from nmer.figures import figures
 from nmer.noise.registry import noise_kinds
 from nmer.plan import corruptions, extraction, variants

@@ -28,7 +28,7 @@ from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.corpora.validation import check
 from nmer.errors import ConfigError, DataError
-from nmer.extraction.settings import JoinSettings, SourceSettings
+from nmer.extraction.step_settings import JoinSettings, SourceSettings
 from nmer.figures import figures
 from nmer.names import MODALITIES, PAPER_SYSTEMS, UNIMODAL_SYSTEMS
 from nmer.noise.calibration import CalibrationSettings, calibrate

@@ -9,7 +9,7 @@ from nmer.digests import file_digest
 from nmer.extraction.chunk import Work
 from nmer.extraction.packages import check_packages, versions, weights, weights_file
 from nmer.extraction.registry import Extracted, extractors
-from nmer.extraction.settings import ExtractSettings, check_declaration, path_files, resolved_options
+from nmer.extraction.step_settings import ExtractSettings, check_declaration, path_files, resolved_options
 from nmer.fingerprint import fingerprint
 
 STEP = "extract.py"

@@ -18,7 +18,7 @@ from nmer.extraction.generated import MediaSettings, generated_utterances
 from nmer.extraction.lists import MediaDigests, chunk_number, media_names, rows_digest, text_digest
 from nmer.extraction.packages import check_modules, check_packages
 from nmer.extraction.registry import Listing, Utterance, extractors, sources
-from nmer.extraction.settings import (
+from nmer.extraction.step_settings import (
     SECTION_KEYS,
     SourceSettings,
     check_declaration,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from nmer.report_settings import ReportSettings
-from nmer.results.levels import severity_of, with_rates
+from nmer.results.noise_levels import severity_of, with_rates
 from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import incomplete, of_regime
 from nmer.results.selection import corruptions, of_dataset, outermost, select

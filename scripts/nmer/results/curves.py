@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from nmer.names import REFERENCE_SYSTEM
 from nmer.results.labels import system_label
-from nmer.results.levels import level_of
+from nmer.results.noise_levels import level_of
 from nmer.results.reading import rows_of
 from nmer.results.style import SystemStyle, wrapped
 from nmer.results.wording import decibels

@@ -11,7 +11,7 @@ from nmer.metrics import METRICS
 from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import noise_label, system_label
-from nmer.results.levels import level_of, severity_of, with_rates
+from nmer.results.noise_levels import level_of, severity_of, with_rates
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.scores import TRAINED_AT, average, of_regime
 from nmer.results.wording import ABSENT, dataset_title, level_title, signed

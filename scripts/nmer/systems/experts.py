@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nmer.systems.blocks.experts import WIDTH, ExpertSystem
+from nmer.systems.blocks.modality_experts import WIDTH, ExpertSystem
 from nmer.systems.interface import Batch, Sequences, summed
 from nmer.systems.registry import system
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from nmer.systems.blocks.experts import WIDTH, ExpertSystem, mlp
+from nmer.systems.blocks.modality_experts import WIDTH, ExpertSystem, mlp
 from nmer.systems.interface import Sequences, concatenate, summed
 from nmer.systems.registry import system
 

@@ -15,7 +15,7 @@ from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.confusion import read_counts, recall
 from nmer.results.curves import draw_curves
 from nmer.results.labels import noise_label
-from nmer.results.levels import ordered_levels
+from nmer.results.noise_levels import ordered_levels
 from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
 
 MOST_COLUMNS = 4

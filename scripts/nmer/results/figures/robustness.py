@@ -16,7 +16,7 @@ from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_bars, draw_chance, draw_clean, draw_curves
 from nmer.results.labels import noise_label
-from nmer.results.levels import ordered_levels, severity_of, with_rates
+from nmer.results.noise_levels import ordered_levels, severity_of, with_rates
 from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select

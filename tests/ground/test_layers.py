@@ -18,16 +18,16 @@ MODULES = {
     for path in PACKAGE.rglob("*.py")
 }
 STEPS = sorted(SCRIPTS.glob("*.py"))
-FLOOR_1 = ("noise", "corpora", "systems", "references", "extraction")
+FIRST_LAYER = ("noise", "corpora", "systems", "references", "extraction")
 MAY_IMPORT = {
     "ground": ("ground",),
-    **{package: ("ground", package) for package in FLOOR_1},
-    "plan": ("ground", *FLOOR_1, "plan"),
-    "noisy_embeddings": ("ground", *FLOOR_1, "noisy_embeddings"),
-    "training": ("ground", *FLOOR_1, "plan", "noisy_embeddings", "training"),
-    "cli": ("ground", *FLOOR_1, "plan", "noisy_embeddings", "results", "training", "prediction", "cli"),
-    "prediction": ("ground", *FLOOR_1, "plan", "training", "prediction"),
-    "results": ("ground", *FLOOR_1, "results"),
+    **{package: ("ground", package) for package in FIRST_LAYER},
+    "plan": ("ground", *FIRST_LAYER, "plan"),
+    "noisy_embeddings": ("ground", *FIRST_LAYER, "noisy_embeddings"),
+    "training": ("ground", *FIRST_LAYER, "plan", "noisy_embeddings", "training"),
+    "cli": ("ground", *FIRST_LAYER, "plan", "noisy_embeddings", "results", "training", "prediction", "cli"),
+    "prediction": ("ground", *FIRST_LAYER, "plan", "training", "prediction"),
+    "results": ("ground", *FIRST_LAYER, "results"),
 }
 
 
@@ -105,7 +105,7 @@ def test_training_imports_torch():
 def test_a_step_is_thin_documented_and_independent_of_snakemake(path):
     text = path.read_text(encoding="utf-8")
     tree = ast.parse(text)
-    assert len(text.splitlines()) <= 110
+    assert len(text.splitlines()) <= 120
     assert ast.get_docstring(tree)
     used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     assert "snakemake" not in used | {name.split(".")[0] for name, _at_once in imports(path)}
@@ -114,3 +114,12 @@ def test_a_step_is_thin_documented_and_independent_of_snakemake(path):
 @pytest.mark.parametrize("path", STEPS, ids=lambda path: path.name)
 def test_no_step_imports_another(path):
     assert not {name for name, _at_once in imports(path)} & {step.stem for step in STEPS}
+
+
+def test_modules_of_one_name_have_one_meaning():
+    """A registry lists plug-ins in every package; a figure has the name of the module that computes its data."""
+    named: dict[str, list[str]] = {}
+    for module in MODULES:
+        if MODULES[module].name != "__init__.py" and not module.startswith("nmer.results.figures."):
+            named.setdefault(module.rpartition(".")[2], []).append(module)
+    assert {name: found for name, found in named.items() if len(found) > 1 and name != "registry"} == {}
