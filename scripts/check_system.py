@@ -24,20 +24,24 @@ def main() -> None:
     parser.add_argument("--settings", required=True, help="JSON: system, file, options, modalities, target")
     parser.add_argument("--output", required=True, type=Path, help="text file to write if nothing is wrong")
     arguments = parser.parse_args()
-    given = command.settings(arguments.settings)
-    named = {"options": given.get("options", {}), "file": given.get("file"), "target": given.get("target", CLASSES)}
+    settings = command.settings(arguments.settings)
+    named = {
+        "options": settings.get("options", {}),
+        "file": settings.get("file"),
+        "target": settings.get("target", CLASSES),
+    }
     with compute_device(gpus=0, threads=1):
         findings = [
             finding
-            for modalities in given.get("modalities", [ALL_CLEAN])
-            for finding in check_system(given["system"], {m: DIMS[m] for m in modalities}, **named)
+            for modalities in settings.get("modalities", [ALL_CLEAN])
+            for finding in check_system(settings["system"], {m: DIMS[m] for m in modalities}, **named)
         ]
     for finding in findings:
         if not finding.fatal:
-            print(f"warning: {given['system']}: {finding.sentence}", file=sys.stderr)
+            print(f"warning: {settings['system']}: {finding.sentence}", file=sys.stderr)
     if wrong := list(dict.fromkeys(finding.sentence for finding in findings if finding.fatal)):
-        raise ConfigError(f"{given['file']}: system '{given['system']}': {' '.join(wrong)}")
-    write_text(arguments.output, f"{given['system']}: nothing is wrong.\n")
+        raise ConfigError(f"{settings['file']}: system '{settings['system']}': {' '.join(wrong)}")
+    write_text(arguments.output, f"{settings['system']}: nothing is wrong.\n")
 
 
 if __name__ == "__main__":

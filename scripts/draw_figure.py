@@ -44,12 +44,12 @@ def main() -> None:
     parser.add_argument("--output-stem", required=True, help="outputs, without suffix")
     arguments = parser.parse_args()
     settings = arguments.settings
-    given = {name: [Path(file) for file in files] for name, *files in arguments.source}
+    files_of = {name: [Path(file) for file in files] for name, *files in arguments.source}
     name, file = settings["figure"], settings.get("file")
     declaration, draw = figures.declaration(name, file), figures.load(name, file)
     use_labels(settings.get("titles", {}), settings.get("rates", {}))
-    check_digests(*(path for paths in given.values() for path in paths))
-    drawn = draw(**_handed(declaration, settings, given), **settings.get("options", {}))
+    check_digests(*(path for paths in files_of.values() for path in paths))
+    drawn = draw(**_handed(declaration, settings, files_of), **settings.get("options", {}))
     if not isinstance(drawn, Drawn):
         raise ConfigError(f"{declaration.file}: figure '{name}' must return Drawn(data, figure).")
     title = (
@@ -63,7 +63,7 @@ def main() -> None:
     write_json(f"{arguments.output_stem}.json", _texts(declaration, drawn, title) | _display_data(drawn))
 
 
-def _handed(declaration: Declaration, settings: dict[str, Any], given: dict[str, list[Path]]) -> dict[str, Any]:
+def _handed(declaration: Declaration, settings: dict[str, Any], files: dict[str, list[Path]]) -> dict[str, Any]:
     """Return the arguments of the figure's function by name."""
     handed: dict[str, Any] = {"dataset": settings["dataset"]} if per_dataset(declaration) else {}
     for source in sources(declaration):
@@ -71,10 +71,10 @@ def _handed(declaration: Declaration, settings: dict[str, Any], given: dict[str,
             handed[source] = ReportSettings.from_mapping(settings["settings"])
         elif source == "schedule":
             handed[source] = command.fill(Schedule, settings.get("schedule", {}), "--settings")
-        elif source not in given:
+        elif source not in files:
             raise ConfigError(f"--source: '{declaration.name}' reads '{source}'. Pass --source {source} FILE.")
         else:
-            handed[source] = given[source][0] if source in FILES else given[source]
+            handed[source] = files[source][0] if source in FILES else files[source]
     return handed
 
 
@@ -84,11 +84,11 @@ def _texts(declaration: Declaration, drawn: Drawn, dataset: str) -> dict[str, st
     title = about.get("title", declaration.name)
     alternative = about.get("alternative") or f"Figure {title}; its data are in the CSV file."
     systems = dict.fromkeys(drawn.data["system"]) if "system" in drawn.data else {}
-    shown = f"Systems: {', '.join(map(system_label, systems))}." if systems else ""
+    named_systems = f"Systems: {', '.join(map(system_label, systems))}." if systems else ""
     return {
         "title": f"{title}, {dataset}" if dataset else title,
         "caption": " ".join(filter(None, (about.get("caption", ""), drawn.note))),
-        "alternative": " ".join(filter(None, (alternative, drawn.spoken or shown))),
+        "alternative": " ".join(filter(None, (alternative, drawn.spoken or named_systems))),
     }
 
 

@@ -33,18 +33,18 @@ def main() -> None:
     arguments = parser.parse_args()
     settings = command.fill(FetchSettings, command.settings(arguments.settings))
     with _printed_and_logged(arguments.log) as say:
-        for wanted in download_list(settings.download, settings.dataset):
-            _fetch(wanted, arguments.folder / wanted.file, say)
+        for file in download_list(settings.download, settings.dataset):
+            _fetch(file, arguments.folder / file.file, say)
 
 
-def _fetch(wanted: Download, path: Path, say: Callable[[str], None]) -> None:
-    fetched = download(wanted.url, path, wanted.sha256, log=say)
+def _fetch(file: Download, path: Path, say: Callable[[str], None]) -> None:
+    fetched = download(file.url, path, file.sha256, log=say)
     line = f"{path}: {'fetched' if fetched.new else 'kept'}, {readable(fetched.size)}, SHA-256 {fetched.sha256}"
-    if wanted.unpack:
+    if file.unpack:
         unpacked = unpack(path, path.parent)
         line += f"; {unpacked.new} files unpacked, {unpacked.kept} there already"
     say(f"{line}.")
-    if wanted.sha256 is None:
+    if file.sha256 is None:
         say(f"warning: {path} was not checked. If it is right, add to its entry: sha256: {fetched.sha256}")
 
 

@@ -29,8 +29,8 @@ def main() -> None:
     parser.add_argument("--settings", required=True, help="settings as JSON: dataset, generate {utterances, voice, …}")
     parser.add_argument("--output", required=True, type=Path, help="folder to write (replaced if it exists)")
     arguments = parser.parse_args()
-    given = command.settings(arguments.settings)
-    settings = MediaSettings.from_mapping(given["dataset"], given.get("generate", {}))
+    section = command.settings(arguments.settings)
+    settings = MediaSettings.from_mapping(section["dataset"], section.get("generate", {}))
     with (
         atomic_path(arguments.output) as folder,
         progress(f"films of {settings.dataset}", settings.utterances, unit=" films") as advance,

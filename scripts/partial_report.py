@@ -43,23 +43,23 @@ def main() -> None:
 def render(plan: Plan, missing: dict[str, Any]) -> Path:
     """Make the page with its tables and figures; return its path. Raises DataError before the first finished epoch."""
     folder = plan.folder / "partial"
-    shown = [path for path in plan.shown_scores() if path.exists()]
+    scores = [path for path in plan.shown_scores() if path.exists()]
     shutil.rmtree(folder / "runs", ignore_errors=True)
     trained = copy_histories(plan, folder) + [path for path in plan.all_histories() if path.exists()]
-    if not shown and not trained:
+    if not scores and not trained:
         raise DataError(f"{plan.folder}: no training has finished an epoch yet. Try again when one has.")
     reports = [path for name in plan.datasets if (path := plan.features(name).with_suffix(".json")).exists()]
     calibration = [path for name in plan.datasets if (path := RESULTS / "calibration" / f"{name}.csv").exists()]
     collected, verdicts = folder / "scores.csv", folder / "statistics" / plan.chance().name
-    if shown:
+    if scores:
         step("collect_scores.py", "--scores", *filter(Path.exists, plan.scores()), "--output", collected)
-        step("find_chance.py", "--scores", *shown, "--output", verdicts)
+        step("find_chance.py", "--scores", *scores, "--output", verdicts)
     else:
         write_text(collected, ",".join(SCORE_COLUMNS) + "\n")
         write_text(verdicts, ",".join(TRAINING_COLUMNS) + "\n")
-    results = results_of(plan, folder, shown, reports, missing["stages"]) if shown else []
+    results = results_of(plan, folder, scores, reports, missing["stages"]) if scores else []
     drawn = figures(plan, folder)
-    if shown:
+    if scores:
         results += ["--claims", folder / "tables" / "claims"]
         step("audit_claims.py", *claims_arguments(plan, folder, drawn), "--output-stem", results[-1])
     step(

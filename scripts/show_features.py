@@ -19,8 +19,8 @@ def main() -> None:
         check_digests(path)
         described = read_json(path)
         with converting(path, "Delete it and run again."):
-            shown = summary(described)
-        print(shown)
+            text = summary(described)
+        print(text)
 
 
 if __name__ == "__main__":

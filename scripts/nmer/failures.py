@@ -14,7 +14,7 @@ def reasons(logs: Path, since: float) -> list[str]:
 
     A reason is the last line that begins with ``error:``, or the last line of a log that ends in a traceback.
     """
-    found: dict[str, list[Path]] = defaultdict(list)
+    logs_by_reason: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(logs.rglob("*.log")):
         try:
             if path.stat().st_mtime < since:
@@ -23,8 +23,8 @@ def reasons(logs: Path, since: float) -> list[str]:
         except OSError:
             continue
         if reason := _reason([line for line in lines if line.strip()]):
-            found[reason].append(path)
-    grouped = [f"{paths[0]}{_and_more(len(paths))}: {reason}" for reason, paths in found.items()]
+            logs_by_reason[reason].append(path)
+    grouped = [f"{paths[0]}{_and_more(len(paths))}: {reason}" for reason, paths in logs_by_reason.items()]
     return grouped[:SHOWN] + ([f"… and {len(grouped) - SHOWN} other reasons."] if len(grouped) > SHOWN else [])
 
 

@@ -147,8 +147,8 @@ class ReportSettings:
         """Return the SNRs of a noise kind in dB, least noise first; ``[None]`` without an SNR, empty if not run."""
         if noise not in self.snr_db:
             return []
-        given: list[float | None] = [*self.snr_db[noise]] or [None]
-        return sorted(given, key=lambda snr_db: 0 if snr_db is None else -snr_db)
+        levels: list[float | None] = [*self.snr_db[noise]] or [None]
+        return sorted(levels, key=lambda snr_db: 0 if snr_db is None else -snr_db)
 
     def incomplete(self, modalities: Iterable[str]) -> tuple[str, ...]:
         """Return the scored incomplete conditions of a corpus with these modalities."""

@@ -50,10 +50,10 @@ def _run() -> None:
         loaded.add_arguments(own, name)
         own.set_defaults(run=loaded.run)
     argcomplete.autocomplete(parser)  # answers completion requests of the shell (docs/command.md)
-    given = sys.argv[1:]
-    end = given.index("--") if "--" in given else len(given)
-    arguments = parser.parse_args(given[:end])
-    arguments.further = given[end + 1 :]
+    words = sys.argv[1:]
+    end = words.index("--") if "--" in words else len(words)
+    arguments = parser.parse_args(words[:end])
+    arguments.further = words[end + 1 :]
     if arguments.further and arguments.subcommand != "run":
         parser.error(f"unrecognized arguments: {' '.join(arguments.further)}")
     arguments.run(arguments)

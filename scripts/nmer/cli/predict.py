@@ -45,12 +45,12 @@ def run(arguments: argparse.Namespace) -> None:
     repeats = arguments.repeats or list(range(1, int(first.settings.get("repeats", 1)) + 1))
     if len(set(repeats)) < len(repeats):
         raise ConfigError("--repeats: a repeat is listed twice. List each once.")
-    found = read_new_features(arguments.features, first.system.modalities, arguments.split, arguments.fold)
+    features = read_new_features(arguments.features, first.system.modalities, arguments.split, arguments.fold)
     parts = []
     for repeat in repeats:
         trained = first if repeat == first.repeat else load_trained(arguments.model, repeat, arguments.file)
-        predicted = trained.predict(found.features)
-        part = pd.DataFrame({"utterance": found.ids, "repeat": repeat})
+        predicted = trained.predict(features.features)
+        part = pd.DataFrame({"utterance": features.ids, "repeat": repeat})
         if trained.classes:
             part["prediction"] = [trained.classes[number] for number in predicted.argmax(axis=1)]
             part[[f"prob_{name}" for name in trained.classes]] = predicted
@@ -59,4 +59,4 @@ def run(arguments: argparse.Namespace) -> None:
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     write_text(arguments.out, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-    print(f"{len(found.ids)} utterances, {len(repeats)} repeats: {arguments.out}")
+    print(f"{len(features.ids)} utterances, {len(repeats)} repeats: {arguments.out}")

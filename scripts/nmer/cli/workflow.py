@@ -48,9 +48,9 @@ def run(arguments: argparse.Namespace) -> None:
     config = [f"experiment={arguments.experiment}"]
     if arguments.data is not None:
         config.append(f"data={arguments.data.resolve()}")
-    given = ["--config", *config]
+    options = ["--config", *config]
     if arguments.configfile:
-        given += ["--configfile", *(str(file.resolve()) for file in arguments.configfile)]
+        options += ["--configfile", *(str(file.resolve()) for file in arguments.configfile)]
     if arguments.subcommand == "run":
         gpus = count_gpus() if arguments.gpus is None else arguments.gpus
         start = [
@@ -64,10 +64,10 @@ def run(arguments: argparse.Namespace) -> None:
             f"gpu={gpus}",
         ]
         start += ["--profile", arguments.profile] if arguments.profile else []
-        given = [*start, *given, *arguments.further]
+        options = [*start, *options, *arguments.further]
     else:
-        given = [str(folder / "scripts" / SCRIPTS[arguments.subcommand]), *given]
-    finished = subprocess.run([sys.executable, *given], check=False)
+        options = [str(folder / "scripts" / SCRIPTS[arguments.subcommand]), *options]
+    finished = subprocess.run([sys.executable, *options], check=False)
     sys.exit(finished.returncode)
 
 

@@ -116,7 +116,7 @@ def unpack(
 
 def _checked(path: Path, archive: _Archive, folder: Path, largest: int, limit: int) -> list[_Member]:
     """Check all members and return them under plain names, in order. Raises DataError for the first refused member."""
-    found: dict[str, _Member] = {}
+    members: dict[str, _Member] = {}
     total = missing = 0
     for member in archive.members:
         place = _relative_path(path, member)
@@ -128,19 +128,19 @@ def _checked(path: Path, archive: _Archive, folder: Path, largest: int, limit: i
         if place == PurePosixPath("."):
             continue
         name = str(place)
-        if name in found and not found[name].sort == member.sort == "folder":
+        if name in members and not members[name].sort == member.sort == "folder":
             raise DataError(f"{path}: member {name!r} occurs twice. Unpack the archive yourself if you trust it.")
         missing += _bytes_to_write(path, member, folder, place)
-        found[name] = replace(member, name=name)
-    files = {name for name, member in found.items() if member.sort == "file"}
-    for name in found:
+        members[name] = replace(member, name=name)
+    files = {name for name, member in members.items() if member.sort == "file"}
+    for name in members:
         if any(str(parent) in files for parent in PurePosixPath(name).parents):
             raise DataError(f"{path}: member {name!r} is inside a file. Unpack the archive yourself if you trust it.")
     if not files:
         raise DataError(f"{path}: contains no files. Correct the address, or fetch it without 'unpack'.")
     if missing > shutil.disk_usage(folder).free:
         raise DataError(f"{path}: needs {missing / 2**30:.1f} GiB in {folder} to unpack. Make room there.")
-    return list(found.values())
+    return list(members.values())
 
 
 def _relative_path(path: Path, member: _Member) -> PurePosixPath:

@@ -97,10 +97,10 @@ def check_undeclared(section: Mapping[str, Any], modalities: Iterable[str], wher
             )
 
 
-def _modalities(given: object, section: str) -> tuple[str, ...]:
-    if not isinstance(given, list | tuple) or not given or any(m not in MODALITIES for m in given):
+def _modalities(names: object, section: str) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple) or not names or any(m not in MODALITIES for m in names):
         raise ConfigError(f"{section}.modalities must list one or more of a, v, l.")
-    return modality_set(given)
+    return modality_set(names)
 
 
 def _check_types(values: dict[str, Any], section: str) -> None:

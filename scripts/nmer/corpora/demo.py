@@ -123,8 +123,8 @@ class DemoSettings:
                 f"not {reprlib.repr(self.utterances)}."
             )
         if not _whole(self.seed, 0):
-            given = reprlib.repr(self.seed)
-            raise ConfigError(f"Key 'generate.seed' must be a whole number of at least 0, not {given}.")
+            seed = reprlib.repr(self.seed)
+            raise ConfigError(f"Key 'generate.seed' must be a whole number of at least 0, not {seed}.")
         named = " and ".join(filter(None, (", ".join(self.modalities[:-1]), self.modalities[-1])))
         if not self._per_modality(self.dims, lambda dim: _whole(dim, 1)):
             raise ConfigError(f"Key 'generate.dims' must give {named} each a whole number of at least 1.")

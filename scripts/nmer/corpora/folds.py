@@ -47,9 +47,9 @@ def numbered_parts(column: Sequence[str], place: str) -> Folds:
         wrong = next(value for value in column if not value.isdecimal())
         raise DataError(f"{place}: '{wrong}' is not a fold number. Write 1, 2, 3, ….")
     numbers = [int(value) for value in column]
-    found = sorted(set(numbers))
-    if found != list(range(1, len(found) + 1)):
-        listed = ", ".join(map(str, found[:20])) + ", …" * (len(found) > 20)
+    distinct = sorted(set(numbers))
+    if distinct != list(range(1, len(distinct) + 1)):
+        listed = ", ".join(map(str, distinct[:20])) + ", …" * (len(distinct) > 20)
         raise DataError(f"{place}: folds must be numbered 1, 2, 3, … without gaps; found {listed}. Correct the column.")
     return _rotate(np.array(numbers, np.int64) - 1, place)
 

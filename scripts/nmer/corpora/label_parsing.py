@@ -54,10 +54,12 @@ def number_labels(
     written = [str(value) for value in values]
     are_numbers = all(value.isdecimal() for value in written)
     if classes is None:
-        found = sorted(set(written), key=int) if are_numbers else sorted(set(written))
-        if are_numbers and [int(value) for value in found] != list(range(len(found))):
-            raise DataError(f"{path}: the label numbers {', '.join(found)} have gaps. Name all in the key 'classes'.")
-        classes = found
+        distinct = sorted(set(written), key=int) if are_numbers else sorted(set(written))
+        if are_numbers and [int(value) for value in distinct] != list(range(len(distinct))):
+            raise DataError(
+                f"{path}: the label numbers {', '.join(distinct)} have gaps. Name all in the key 'classes'."
+            )
+        classes = distinct
     if are_numbers and not set(written) <= set(classes):
         numbers = [int(value) for value in written]
         if max(numbers) >= len(classes):

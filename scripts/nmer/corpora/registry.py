@@ -63,14 +63,14 @@ def numbered(classes: Sequence[str]) -> str:
     return ", ".join(f"{number} = {name}" for number, name in enumerate(classes))
 
 
-def missing_modalities(found: Iterable[str], key: str) -> str:
+def missing_modalities(present: Iterable[str], key: str) -> str:
     """Return the end of a message about a corpus with fewer modalities than its dataset declares.
 
-    found: existing modalities. key: the key that declares modalities.
+    present: existing modalities. key: the key that declares modalities.
     """
     remedy = "Complete the corpus."
-    if found := modality_set(found):
-        listed = ", ".join(found)
+    if present := modality_set(present):
+        listed = ", ".join(present)
         remedy = f"Modalities found: {listed}. Complete the corpus, or set {key} to [{listed}]."
     return remedy
 
@@ -102,18 +102,18 @@ def source_files(
         if not source.is_file():
             problem = "is a folder" if source.is_dir() else "no such file"
             raise DataError(f"{source}: {problem}. Layout '{layout_name}' reads one file; correct the path.")
-        found = {source}
+        files = {source}
     else:
         optional = attributes.get("optional_files", ())
-        found = _files_of_folder(layout_name, source, required, optional)
-        found |= _files_of_modalities(source, by_modality, modality_set(modalities), key)
+        files = _files_of_folder(layout_name, source, required, optional)
+        files |= _files_of_modalities(source, by_modality, modality_set(modalities), key)
     for option in attributes.get("option_files", ()):
         if name := (options or {}).get(option):
-            found.add(_file_of_option(source, name, option))
-    for path in sorted(found):
+            files.add(_file_of_option(source, name, option))
+    for path in sorted(files):
         if not os.access(path, os.R_OK):
             raise DataError(f"{path}: cannot be read (permission denied). Change its permissions.")
-    return sorted(found)
+    return sorted(files)
 
 
 def _files_of_folder(
@@ -124,7 +124,7 @@ def _files_of_folder(
         raise DataError(f"{source}: {problem}. Layout '{layout_name}' reads a folder; correct the path.")
     if not os.access(source, os.R_OK | os.X_OK):
         raise DataError(f"{source}: cannot be listed or entered (permission denied). Change its permissions.")
-    found: set[Path] = set()
+    files: set[Path] = set()
     for pattern in required:
         alternatives = (pattern,) if isinstance(pattern, str) else pattern
         matches = next(filter(None, (_matches(source, one) for one in alternatives)), None)
@@ -132,10 +132,10 @@ def _files_of_folder(
             others = "".join(f" (or {other})" for other in alternatives[1:])
             absent = f"{source / alternatives[0]}{others}: no such file."
             raise DataError(f"{absent} Layout '{layout_name}' needs it; complete the corpus.")
-        found |= matches
+        files |= matches
     for pattern in optional:
-        found |= _matches(source, pattern)
-    return found
+        files |= _matches(source, pattern)
+    return files
 
 
 def option_file(source: Path, name: str) -> Path:

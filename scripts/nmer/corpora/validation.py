@@ -184,10 +184,10 @@ def _check_fold(corpus: Corpus, fold: Mapping[str, np.ndarray], place: str) -> N
     for split in SPLITS:
         if not len(fold[split]):
             raise DataError(f"{place}: the {split} split is empty.{background(corpus)}")
-        found = np.unique(corpus.labels[fold[split]])
-        if len(found) < 2:
+        present = np.unique(corpus.labels[fold[split]])
+        if len(present) < 2:
             few = "classes" if corpus.classes else "different scores"
-            value = corpus.classes[found[0]] if corpus.classes else f"{found[0]:g}"
+            value = corpus.classes[present[0]] if corpus.classes else f"{present[0]:g}"
             raise DataError(
                 f"{place}: the {split} split has fewer than 2 {few}: all of its {len(fold[split])} utterances are "
                 f"{value}.{background(corpus)}"
@@ -312,8 +312,8 @@ def _score_warnings(store: FeatureStore) -> list[str]:
     values = np.unique(store.labels)
     if store.target != SCORE or len(values) > MAX_CLASS_LIKE_VALUES:
         return []
-    found = ", ".join(f"{value:g}" for value in values)
-    return [f"The scores have only {len(values)} values ({found}): they may be classes. Use real-valued scores."]
+    listed = ", ".join(f"{value:g}" for value in values)
+    return [f"The scores have only {len(values)} values ({listed}): they may be classes. Use real-valued scores."]
 
 
 def _describe_fold(store: FeatureStore, number: int) -> dict[str, Any]:

@@ -57,17 +57,17 @@ class MediaSettings:
     seed: int = 0
 
     @classmethod
-    def from_mapping(cls, dataset: str, given: Mapping[str, Any]) -> MediaSettings:
+    def from_mapping(cls, dataset: str, section: Mapping[str, Any]) -> MediaSettings:
         """Create settings with a voice available on this machine. Raises ConfigError for invalid keys or values."""
         where = f"datasets.{dataset}.raw.generate"
         known = {item.name: item.default for item in fields(cls) if item.name != "dataset"}
-        for key, value in given.items():
+        for key, value in section.items():
             if key not in known:
                 raise ConfigError(f"{where}: unknown key '{key}'. {nearest(key, known)}")
             numeric = isinstance(value, int | float) and not isinstance(value, bool)
             if not (isinstance(value, type(known[key])) or (isinstance(known[key], float) and numeric)):
                 raise ConfigError(f"{where}.{key}: {value!r} is not like its default {known[key]!r}. Correct it.")
-        settings = cls(dataset, **given)
+        settings = cls(dataset, **section)
         if settings.voice not in VOICES:
             raise ConfigError(f"{where}.voice: {settings.voice!r} is not possible. Choose from: {', '.join(VOICES)}.")
         enough = settings.utterances >= MIN_UTTERANCES and settings.speakers >= MIN_SPEAKERS

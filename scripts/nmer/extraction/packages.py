@@ -62,8 +62,8 @@ def weights_file(package: str, file: str) -> Path:
 def versions(declaration: Declaration) -> dict[str, str]:
     """Return the versions of all packages of an extractor, and of NumPy and SciPy."""
     names = importlib.metadata.packages_distributions()
-    found = {}
+    installed = {}
     for module in ("numpy", "scipy", *needed_packages(declaration)):
         for distribution in names.get(module, [])[:1]:
-            found[distribution] = importlib.metadata.version(distribution)
-    return dict(sorted(found.items()))
+            installed[distribution] = importlib.metadata.version(distribution)
+    return dict(sorted(installed.items()))

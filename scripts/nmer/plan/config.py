@@ -170,26 +170,26 @@ def _check_systems(config: dict[str, Any], experiment: dict[str, Any], where: st
         key = f"{where}.systems" if declaration.name == system else f"systems.{system}.kind"
         _check_declaration(declaration, key, files)
     place = f"{where}.system_options"
-    for system, given in experiment.get("system_options", {}).items():
+    for system, section in experiment.get("system_options", {}).items():
         for key in ("file", "kind", "title"):
-            if key in given:
+            if key in section:
                 raise ConfigError(f"{place}.{system}: '{key}' belongs in systems.{system}. Move it there.")
         try:
             declaration = declared(sections, system)
         except ConfigError as error:
             raise ConfigError(f"{place}: {error}") from None
-        check_section(given, declaration, f"{place}.{system}", check_training)
+        check_section(section, declaration, f"{place}.{system}", check_training)
 
 
-def _check_figures(section: dict[str, Any], wanted: Sequence[str], where: str) -> None:
+def _check_figures(section: dict[str, Any], names: Sequence[str], where: str) -> None:
     """Check the figures of the configuration and of the experiment, their options and their sources."""
-    for name in dict.fromkeys([*wanted, *section]):
-        given = section.get(name, {})
+    for name in dict.fromkeys([*names, *section]):
+        figure = section.get(name, {})
         try:
-            declaration = refuse_reserved(figures.declaration(name, given.get("file")), ("file",))
+            declaration = refuse_reserved(figures.declaration(name, figure.get("file")), ("file",))
         except ConfigError as error:
-            raise ConfigError(f"{where if name in wanted else 'figures'}: {error}") from None
-        declaration.check_options({key: value for key, value in given.items() if key != "file"}, f"figures.{name}")
+            raise ConfigError(f"{where if name in names else 'figures'}: {error}") from None
+        declaration.check_options({key: value for key, value in figure.items() if key != "file"}, f"figures.{name}")
         sources(declaration)
         unread(declaration)
 
@@ -206,14 +206,14 @@ def _check_epochs(general: dict[str, Any], special: dict[str, Any], where: str) 
 def _check_noise(section: dict[str, Any], experiment: dict[str, Any], where: str) -> None:
     """Check the noise kinds of the configuration and of the experiment, and that every kind with an SNR has levels."""
     for name in dict.fromkeys([*section, *experiment["noise"]]):
-        given = section.get(name, {})
+        kind = section.get(name, {})
         key = f"noise.kinds.{name}" if name in section else f"{where}.noise"
         try:
             declaration = declaration_of(section, name)
         except ConfigError as error:
             hint = "" if name in section else " Or define it in noise.kinds."
             raise ConfigError(f"{key}: {error}{hint}") from None
-        options = {option: value for option, value in given.items() if option not in OWN_KEYS}
+        options = {option: value for option, value in kind.items() if option not in OWN_KEYS}
         declaration.check_options(options, key)
     with_snr = [name for name in experiment["noise"] if has_snr(declaration_of(section, name))]
     alone = UNIMODAL_SYSTEMS.keys() & set(experiment["systems"])
@@ -233,8 +233,8 @@ def name_sources(message: str, sources: Sequence[tuple[str, Mapping[str, Any]]])
     key, unknown = re.match(r"[\w.]+(?=:)", message), re.search(r"unknown key '([^']+)'", message)
     path = [part for part in (key[0].split(".") if key else []) if part != "config"] + ([unknown[1]] if unknown else [])
     holders = [name for name, content in sources if path and _holds(content, path)]
-    held = f" The key is in {' and '.join(holders)}." if holders else ""
-    return f"{message} The configuration is merged from {names}.{held}"
+    place = f" The key is in {' and '.join(holders)}." if holders else ""
+    return f"{message} The configuration is merged from {names}.{place}"
 
 
 def _holds(content: object, path: Sequence[str]) -> bool:
@@ -271,41 +271,41 @@ def explain(error: ValidationError) -> str:
         known = error.schema.get("properties", {})
         unknown = next(key for key in error.instance if key not in known)
         return f"{where}: unknown key '{unknown}'. {nearest(unknown, known)}"
-    found = _short(error.instance)
+    value = _short(error.instance)
     if error.validator == "pattern":
         rule = "lower-case letters, digits and underscores, starting with a letter"
-        return f"{where}: {found} is not a valid name. Use {rule}."
+        return f"{where}: {value} is not a valid name. Use {rule}."
     if error.validator == "not":
-        return f"{where}: the name {found} is reserved for files of the workflow. Choose another."
+        return f"{where}: the name {value} is reserved for files of the workflow. Choose another."
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)
         return f"{where}: missing key '{missing}'. Add it."
     if error.validator == "type" and error.validator_value == "integer" and _looks_like_a_number(error.instance):
-        return f"{where}: {found} is text to YAML, not an integer. Write it without quotes, like 10."
+        return f"{where}: {value} is text to YAML, not an integer. Write it without quotes, like 10."
     if error.validator == "type" and _looks_like_a_number(error.instance):
-        return f"{where}: {found} is text to YAML, not a {_listed(error.validator_value)}. Write it like 0.001."
+        return f"{where}: {value} is text to YAML, not a {_listed(error.validator_value)}. Write it like 0.001."
     if error.validator == "type":
-        return f"{where}: {found} is not of type {_listed(error.validator_value)}. Correct the value."
+        return f"{where}: {value} is not of type {_listed(error.validator_value)}. Correct the value."
     if error.validator in ("oneOf", "anyOf"):
-        return f"{where}: {found} is not possible. Give {_listed(_possible(error.validator_value))}."
+        return f"{where}: {value} is not possible. Give {_listed(_possible(error.validator_value))}."
     if error.validator == "enum":
         choices = ", ".join(str(choice) for choice in error.validator_value)
-        return f"{where}: {found} is not possible. Choose from: {choices}."
+        return f"{where}: {value} is not possible. Choose from: {choices}."
     # The library's message begins with the whole value.
-    said = error.message.replace(repr(error.instance), found)
-    return f"{where}: {said}. Correct the value."
+    reason = error.message.replace(repr(error.instance), value)
+    return f"{where}: {reason}. Correct the value."
 
 
 def _possible(schemas: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return what each of several schemas allows, in words."""
-    found: list[str] = []
+    values: list[str] = []
     for given in schemas:
         one = schema()["$defs"][given["$ref"].rpartition("/")[2]] if "$ref" in given else given
         if "const" in one or "enum" in one:
-            found += [f"'{value}'" for value in one.get("enum", [one.get("const")])]
+            values += [f"'{value}'" for value in one.get("enum", [one.get("const")])]
         else:
-            found.append(_TYPES[one["type"]])
-    return found
+            values.append(_TYPES[one["type"]])
+    return values
 
 
 def _listed(words: str | Sequence[str]) -> str:
@@ -380,8 +380,8 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
             key = f"datasets.{name}.modalities"
             source_files(dataset["layout"], source, dataset.get("file"), own, key, dataset.get("options"))
     except ConfigError as error:
-        said = str(error)
-        raise ConfigError(said if said.startswith("datasets.") else f"datasets.{name}: {said}") from None
+        text = str(error)
+        raise ConfigError(text if text.startswith("datasets.") else f"datasets.{name}: {text}") from None
     except DataError as error:
         message = f"datasets.{name}: {error} Paths are relative to the folder given by 'data' (--config data=...)."
         if "download" in dataset:

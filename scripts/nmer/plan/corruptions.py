@@ -44,44 +44,44 @@ class Levels:
         """Noise kind -> its levels, SNRs or rates; empty for a kind without levels."""
         snr_db, levels = experiment.get("snr_db", []), experiment.get("levels", {})
         for kind in experiment["noise"]:
-            given = levels.get(kind, [])
-            if not given and has_snr(declaration_of(section, kind)):
-                given = snr_db[kind] if isinstance(snr_db, dict) else snr_db
-            self.listed[kind] = list(map(plain_number, given))
+            listed = levels.get(kind, [])
+            if not listed and has_snr(declaration_of(section, kind)):
+                listed = snr_db[kind] if isinstance(snr_db, dict) else snr_db
+            self.listed[kind] = list(map(plain_number, listed))
 
     def corruptions(self, kind: str, levels: Iterable[float] | None = None) -> list[Corruption]:
         """Return a noise kind at some levels, by default those of the experiment; one entry if it has no levels."""
-        wanted = self.listed[kind] if levels is None else list(map(plain_number, levels))
-        if not wanted:
+        listed = self.listed[kind] if levels is None else list(map(plain_number, levels))
+        if not listed:
             return [Corruption(kind, None)]
         if has_snr(declaration_of(self._section, kind)):
-            return [Corruption(kind, level) for level in wanted]
-        named = {f"{kind}_{rate}": (kind, rate) for rate in wanted}
+            return [Corruption(kind, level) for level in listed]
+        named = {f"{kind}_{rate}": (kind, rate) for rate in listed}
         self._rates |= named
         return [Corruption(name, None) for name in named]
 
     def rates(self) -> dict[str, dict[str, float]]:
         """Return noise kind -> the names of its rates, with the rates, ascending; only for kinds with rates."""
-        found: dict[str, dict[str, float]] = {}
+        of_kinds: dict[str, dict[str, float]] = {}
         for name, (kind, rate) in sorted(self._rates.items(), key=lambda item: item[1][1]):
-            found.setdefault(kind, {})[name] = rate
-        return {kind: found[kind] for kind in self.listed if kind in found}
+            of_kinds.setdefault(kind, {})[name] = rate
+        return {kind: of_kinds[kind] for kind in self.listed if kind in of_kinds}
 
-    def expanded(self, given: Any) -> list[Corruption]:
+    def expanded(self, listed: Any) -> list[Corruption]:
         """Return the noises of a list of SNRs (for every kind with an SNR) or of a mapping from kinds to levels."""
-        if isinstance(given, Mapping):
-            return [one for kind, levels in given.items() for one in self.corruptions(kind, levels)]
+        if isinstance(listed, Mapping):
+            return [one for kind, levels in listed.items() for one in self.corruptions(kind, levels)]
         kinds = [kind for kind in self.listed if has_snr(declaration_of(self._section, kind))]
-        return [one for kind in kinds for one in self.corruptions(kind, given)] if given else []
+        return [one for kind in kinds for one in self.corruptions(kind, listed)] if listed else []
 
-    def trained_at(self, given: Any) -> dict[str, Corruption | None]:
+    def trained_at(self, listed: Any) -> dict[str, Corruption | None]:
         """Return the training levels by the name of their folder: ``mixed``, ``clean`` or a level with its noise.
 
-        given: the key ``train_at``, if not ``own``.
+        listed: the key ``train_at``, if not ``own``.
         """
-        if isinstance(given, Mapping):
-            return {one.name: one for one in self.expanded(given)}
-        entries = [given] if isinstance(given, str) else given
+        if isinstance(listed, Mapping):
+            return {one.name: one for one in self.expanded(listed)}
+        entries = [listed] if isinstance(listed, str) else listed
         words = [entry for entry in entries if isinstance(entry, str)]
         numbers = [entry for entry in entries if not isinstance(entry, str)]
         return {**dict.fromkeys(words), **{one.name: one for one in self.expanded(numbers)}}
@@ -95,8 +95,8 @@ class Levels:
 
 def declaration_of(section: Mapping[str, Any], kind: str) -> Declaration:
     """Return the declaration of the plug-in of a noise. section: ``noise.kinds`` of the configuration."""
-    given = section.get(kind, {})
-    return refuse_reserved(noise_kinds.declaration(given.get("kind", kind), given.get("file")), OWN_KEYS)
+    noise = section.get(kind, {})
+    return refuse_reserved(noise_kinds.declaration(noise.get("kind", kind), noise.get("file")), OWN_KEYS)
 
 
 def check_levels(section: Mapping[str, Any], experiment: Mapping[str, Any], where: str) -> None:
@@ -113,8 +113,8 @@ def check_levels(section: Mapping[str, Any], experiment: Mapping[str, Any], wher
             raise ConfigError(f"{where}.levels: noise kind '{kind}' also has SNRs in snr_db. Keep one of them.")
         if kind not in levels and kind not in of_kinds and not isinstance(snr_db, list):
             raise ConfigError(f"{where}.snr_db: no list for noise kind '{kind}'. Add one.")
-    for key, given in (("snr_db", of_kinds), ("levels", levels)):
-        for kind in given:
+    for key, lists in (("snr_db", of_kinds), ("levels", levels)):
+        for kind in lists:
             if kind not in experiment["noise"]:
                 hint = nearest(kind, experiment["noise"])
                 raise ConfigError(f"{where}.{key}: '{kind}' is not in the experiment's noise. {hint}")
@@ -133,14 +133,14 @@ def check_listed(
     section: Mapping[str, Any], levels: Mapping[str, Any], experiment: Mapping[str, Any], where: str
 ) -> None:
     """Check that noise kinds with a list have levels, and the bounds of these. where: the key of the lists."""
-    for kind, given in levels.items():
+    for kind, listed in levels.items():
         declaration = declaration_of(section, kind)
         if has_snr(declaration):
             continue
         option = level_option(declaration)
         if not option:
             raise ConfigError(f"{where}: noise kind '{kind}' has no level. Remove its list.")
-        for rate in given:
+        for rate in listed:
             declaration.check_options({option: float(rate)}, f"{where}.{kind}")
             name = f"{kind}_{plain_number(rate)}"
             if name in section or name in experiment["noise"]:
@@ -157,14 +157,14 @@ def check_studies(config: Mapping[str, Any], experiment: Mapping[str, Any], wher
     section = config.get("noise", {}).get("kinds", {})
     with_snr = [kind for kind in experiment["noise"] if has_snr(declaration_of(section, kind))]
     for key in ("train_at", "test_at"):
-        given = experiment.get(key, [])
-        if isinstance(given, Mapping):
-            for kind in given:
+        listed = experiment.get(key, [])
+        if isinstance(listed, Mapping):
+            for kind in listed:
                 if kind not in experiment["noise"]:
                     hint = nearest(kind, experiment["noise"])
                     raise ConfigError(f"{where}.{key}: '{kind}' is not in the experiment's noise. {hint}")
-            check_listed(section, given, experiment, f"{where}.{key}")
-        elif not isinstance(given, str) and not with_snr and any(not isinstance(entry, str) for entry in given):
+            check_listed(section, listed, experiment, f"{where}.{key}")
+        elif not isinstance(listed, str) and not with_snr and any(not isinstance(entry, str) for entry in listed):
             raise ConfigError(f"{where}.{key}: no noise kind of the experiment has an SNR. Give a list per kind.")
     trained = experiment.get("train_at", OWN_LEVEL)
     if trained == OWN_LEVEL and "test_at" not in experiment:

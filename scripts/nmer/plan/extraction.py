@@ -78,11 +78,11 @@ def _with_defaults(name: str, section: dict[str, Any]) -> dict[str, Any]:
     if modality_set(section.get("modalities", own)) != own:
         raise ConfigError(f"{where}.modalities: raw has extractors for {', '.join(own)}. Make the two agree.")
     declaration = _source_declaration(raw, where)
-    made: dict[str, Any] = {"layout": LAYOUT, "modalities": list(own)}
+    completed: dict[str, Any] = {"layout": LAYOUT, "modalities": list(own)}
     if "folds" in declaration.attributes:
-        made["folds"] = declaration.attributes["folds"]
+        completed["folds"] = declaration.attributes["folds"]
     options = {**declaration.attributes.get("layout_options", {}), **section.get("options", {})}
-    return {**made, **section, **({"options": options} if options else {})}
+    return {**completed, **section, **({"options": options} if options else {})}
 
 
 def _source_declaration(raw: dict[str, Any], where: str) -> Declaration:
@@ -181,8 +181,8 @@ class RawDataset:
 
     @property
     def _source(self) -> dict[str, Any]:
-        given = {"source": self.raw.get("source", SourceSettings.source), "file": self.raw.get("file")}
-        return {key: value for key, value in given.items() if value is not None} | {"options": self._source_options}
+        source = {"source": self.raw.get("source", SourceSettings.source), "file": self.raw.get("file")}
+        return {key: value for key, value in source.items() if value is not None} | {"options": self._source_options}
 
     def plugins(self, modality: str | None) -> list[Path]:
         """Return the plug-ins that a job loads: the source, and the extractor of a modality."""
@@ -221,9 +221,9 @@ class RawDataset:
 
     def join_settings(self) -> dict[str, Any]:
         """Settings of the corpus."""
-        given = {key: self.raw[key] for key in ("on_failure", "max_failed") if key in self.raw}
+        changed = {key: self.raw[key] for key in ("on_failure", "max_failed") if key in self.raw}
         folds = {"speaker_folds": True} if self.listing.speaker_folds else {}
-        return {"dataset": self.name, "modalities": list(self.modalities), **given, **folds}
+        return {"dataset": self.name, "modalities": list(self.modalities), **changed, **folds}
 
     # States, which change with media, rows or models
 

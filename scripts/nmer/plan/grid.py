@@ -127,11 +127,11 @@ class Grid:
     @cached_property
     def snr_db(self) -> dict[str, list[float]]:
         """Target SNRs per noise; empty for a noise without an SNR, such as each rate of a kind that has rates."""
-        found: dict[str, list[float]] = {}
+        levels: dict[str, list[float]] = {}
         for corruption in self._shown_levels:
-            own = found.setdefault(corruption.noise, [])
+            own = levels.setdefault(corruption.noise, [])
             own += [] if corruption.snr_db is None else [corruption.snr_db]
-        return found
+        return levels
 
     @cached_property
     def listed(self) -> dict[str, Corruption]:
@@ -141,16 +141,16 @@ class Grid:
     @cached_property
     def trained_at(self) -> dict[str, Corruption | None]:
         """Training level -> its noise; empty if each training is tested only at its own level."""
-        given = self.experiment.get("train_at", OWN_LEVEL)
-        if given == OWN_LEVEL:
+        train_at = self.experiment.get("train_at", OWN_LEVEL)
+        if train_at == OWN_LEVEL:
             return dict(self.listed) if "test_at" in self.experiment else {}
-        return self._levels.trained_at(given)
+        return self._levels.trained_at(train_at)
 
     @cached_property
     def tested(self) -> dict[str, Corruption]:
         """The levels at which trained systems are tested, by file stem."""
-        given = self.experiment.get("test_at")
-        return dict(self.listed) if given is None else {one.name: one for one in self._levels.expanded(given)}
+        test_at = self.experiment.get("test_at")
+        return dict(self.listed) if test_at is None else {one.name: one for one in self._levels.expanded(test_at)}
 
     @cached_property
     def _shown_levels(self) -> list[Corruption]:
@@ -204,8 +204,8 @@ class Grid:
         reference = self.snr_db[self.reference_noise]
         levels = sorted({0, *reference}, reverse=True) if reference else []
         defaults = {"datasets": self.datasets, "snr_db": levels, "train_clean": False, "clean_reference": False}
-        given: dict[str, Any] = defaults | self.experiment.get("unimodal", {})
-        return given | {"snr_db": list(map(plain_number, given["snr_db"]))}
+        section: dict[str, Any] = defaults | self.experiment.get("unimodal", {})
+        return section | {"snr_db": list(map(plain_number, section["snr_db"]))}
 
     @property
     def _unimodal_is_run(self) -> bool:
@@ -231,18 +231,18 @@ class Grid:
 
     def _drawings(self) -> dict[str, Drawing]:
         """Return every figure by name, in the order of the report. Raises ConfigError if two have the same name."""
-        found: dict[str, Drawing] = {}
+        drawings: dict[str, Drawing] = {}
         for figure in self.figures:
             for dataset in self.datasets if per_dataset(self._figure(figure)) else [""]:
                 drawing = Drawing(figure, dataset)
-                if drawing.name in found:
-                    other = found[drawing.name].figure
+                if drawing.name in drawings:
+                    other = drawings[drawing.name].figure
                     raise ConfigError(
                         f"experiments.{self.name}.figures: '{figure}' and '{other}' both draw {drawing.name}. "
                         "Rename one of them."
                     )
-                found[drawing.name] = drawing
-        return found
+                drawings[drawing.name] = drawing
+        return drawings
 
     def reads(self, source: str) -> bool:
         """Whether a figure of the experiment reads a source."""
@@ -264,17 +264,17 @@ class Grid:
         """
         section = self.config["datasets"][dataset]
         declared = layouts.declaration(section["layout"], section.get("file")).attributes.get("folds", 1)
-        available, wanted = section.get("folds", declared), self.experiment.get("folds", "all")
-        if isinstance(wanted, list):
-            beyond = [fold for fold in sorted(wanted) if fold > available]
+        available, listed = section.get("folds", declared), self.experiment.get("folds", "all")
+        if isinstance(listed, list):
+            beyond = [fold for fold in sorted(listed) if fold > available]
             if beyond:
                 has = f"{available} folds" if available > 1 else "one fold"
                 raise ConfigError(
                     f"experiments.{self.name}.folds: fold {beyond[0]} is listed, but dataset '{dataset}' has {has}. "
                     "Correct the list, or remove the dataset."
                 )
-            return sorted(wanted)
-        return list(range(1, (available if wanted == "all" else min(wanted, available)) + 1))
+            return sorted(listed)
+        return list(range(1, (available if listed == "all" else min(listed, available)) + 1))
 
     def regimes(self, dataset: str, system: str) -> list[str]:
         """Return the regimes that a system is trained in: those it declares, with ``all_noisy`` only for Table 5.
@@ -283,8 +283,8 @@ class Grid:
         """
         if system not in UNIMODAL_SYSTEMS:
             declared = regimes(self._system(system), self._overrides(system).get("options"))
-            wanted = self.experiment.get("regimes", ["incomplete", *(["all_noisy"] if 5 in self.tables else [])])
-            run = [regime for regime in declared if regime == "clean" or regime in wanted]
+            listed = self.experiment.get("regimes", ["incomplete", *(["all_noisy"] if 5 in self.tables else [])])
+            run = [regime for regime in declared if regime == "clean" or regime in listed]
             # A reference row does not need incomplete conditions, which a single modality does not have.
             return (
                 run
@@ -386,8 +386,8 @@ class Grid:
 
     def _check_teacher(self, system: str) -> None:
         if teacher := self._teacher(system):
-            given = [self._overrides(name).get("options", {}) for name in (system, teacher)]
-            check_teacher(self._system(system), given[0], self._system(teacher), given[1])
+            options = [self._overrides(name).get("options", {}) for name in (system, teacher)]
+            check_teacher(self._system(system), options[0], self._system(teacher), options[1])
 
     def _check_modalities(self, system: str) -> None:
         """Raise ConfigError if a system or its pretraining cannot be trained on the modalities of a dataset."""

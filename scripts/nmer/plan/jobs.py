@@ -42,8 +42,8 @@ class Job:
 
 def jobs(plan: Plan) -> list[Job]:
     """List every job of an experiment, in the order of the stages."""
-    found = [*_features(plan), *_noise(plan), *_trainings(plan), *_evaluations(plan), *_results(plan)]
-    return sorted(found, key=lambda job: STAGES.index(job.stage))
+    all_jobs = [*_features(plan), *_noise(plan), *_trainings(plan), *_evaluations(plan), *_results(plan)]
+    return sorted(all_jobs, key=lambda job: STAGES.index(job.stage))
 
 
 def _job(of: str, rule: str, output: Path, stem: Path | None = None, /, **wildcards: str | int) -> Job:
@@ -80,8 +80,8 @@ def _noise(plan: Plan) -> Iterable[Job]:
         for corruption in dict.fromkeys([*plan.corruptions_of(dataset), *drawn]):
             calibrated = RESULTS / "calibration" / dataset / f"{corruption}.csv"
             yield _job("noise", "calibrate", calibrated, dataset=dataset, corruption=corruption)
-            made = plan.noisy(dataset, corruption).with_suffix(".csv")
-            yield _job("noise", "corrupt", made, dataset=dataset, corruption=corruption)
+            summary = plan.noisy(dataset, corruption).with_suffix(".csv")
+            yield _job("noise", "corrupt", summary, dataset=dataset, corruption=corruption)
         yield _job("noise", "collect_calibration", RESULTS / "calibration" / f"{dataset}.csv", dataset=dataset)
 
 

@@ -67,13 +67,13 @@ def update(plan: Plan, metadata: Metadata) -> list[str]:
     """
     for output in _injected():
         metadata.unmark(output)
-    found = compare(plan, metadata.knows)
-    outputs = [output for job in found.outdated for output in job]
+    provenance = compare(plan, metadata.knows)
+    outputs = [output for job in provenance.outdated for output in job]
     for output in outputs:
         metadata.mark_outdated(output)
     if outputs or INJECTED.exists():
         write_json(INJECTED, {"outputs": outputs})
-    return _sentences(found, equalise_times(found.agreeing))
+    return _sentences(provenance, equalise_times(provenance.agreeing))
 
 
 def equalise_times(jobs: list[JobFiles]) -> bool:
@@ -94,8 +94,8 @@ def equalise_times(jobs: list[JobFiles]) -> bool:
 
 def _has_newer_input(job: JobFiles, times: dict[str, int]) -> bool:
     inputs = [time for path in job.inputs for file in (path, digest_path(path)) if (time := _time(file))]
-    made = [times[path] for path in job.made if path in times]
-    return bool(inputs and made) and max(inputs) > min(made)
+    outputs = [times[path] for path in job.made if path in times]
+    return bool(inputs and outputs) and max(inputs) > min(outputs)
 
 
 def _time(path: str | Path) -> int:
@@ -113,20 +113,23 @@ def _injected() -> list[str]:
     return outputs
 
 
-def _sentences(found: Provenance, equalised: bool) -> list[str]:
+def _sentences(provenance: Provenance, equalised: bool) -> list[str]:
     sentences = []
-    if found.compared:
-        said = f"{len(found.outdated)} of them differ and are made again" if found.outdated else "all agree"
+    if provenance.compared:
+        outcome = (
+            f"{len(provenance.outdated)} of them differ and are made again" if provenance.outdated else "all agree"
+        )
         sentences.append(
-            f"Snakemake has no provenance of {found.compared} finished jobs (.snakemake/ was removed, or results were "
-            f"copied). The records next to the results are compared with settings, code and inputs instead: {said}."
+            f"Snakemake has no provenance of {provenance.compared} finished jobs (.snakemake/ was removed, or results "
+            "were copied). The records next to the results are compared with settings, code and inputs instead: "
+            f"{outcome}."
             + (" Their times were out of order, as after a copy, and have been made equal." if equalised else "")
         )
-    if found.unrecorded:
-        named = ", ".join(found.unrecorded[:3]) + (", …" if len(found.unrecorded) > 3 else "")
+    if provenance.unrecorded:
+        named = ", ".join(provenance.unrecorded[:3]) + (", …" if len(provenance.unrecorded) > 3 else "")
         sentences.append(
-            f"Provenance is missing for {len(found.unrecorded)} finished jobs, in .snakemake/ and next to the results: "
-            f"{named}. It is unknown whether settings or code have changed. To make them again, delete them."
+            f"Provenance is missing for {len(provenance.unrecorded)} finished jobs, in .snakemake/ and next to the "
+            f"results: {named}. It is unknown whether settings or code have changed. To make them again, delete them."
         )
     return sentences
 
@@ -136,22 +139,22 @@ def compare(plan: Plan, known: Callable[[str], bool]) -> Provenance:
 
     known: whether Snakemake has a record of an output.
     """
-    found = Provenance()
+    provenance = Provenance()
     digest = cache(digest_of)
     for job in jobs(plan):
         if not job.done or known(str(job.output)):
             continue
         record = recorded(job.output)
         if record is None:
-            found.unrecorded.append(str(job.output))
+            provenance.unrecorded.append(str(job.output))
             continue
-        found.compared += 1
+        provenance.compared += 1
         outputs, inputs = record.get("outputs", [str(job.output)]), record.get("inputs", {})
         if _differs(record, plan, job) or any(digest(path) != was for path, was in inputs.items()):
-            found.outdated.append(outputs)
+            provenance.outdated.append(outputs)
         else:
-            found.agreeing.append(JobFiles(list(inputs), [*outputs, str(job.benchmark)]))
-    return found
+            provenance.agreeing.append(JobFiles(list(inputs), [*outputs, str(job.benchmark)]))
+    return provenance
 
 
 def made_by(plan: Plan, job: Job) -> tuple[str, str]:

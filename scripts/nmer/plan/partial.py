@@ -15,39 +15,39 @@ from nmer.plan.running import running
 from nmer.report_settings import ReportSettings
 
 
-def figure_step(plan: Plan, name: str, made: Path) -> tuple[list[str], str] | None:
+def figure_step(plan: Plan, name: str, folder: Path) -> tuple[list[str], str] | None:
     """The arguments of the step that draws a figure, and its code; None if nothing exists of one of its sources.
 
-    made: the folder of the partial report, with its scores, its statistics and copies of the histories in progress.
+    folder: the folder of the partial report, with its scores, its statistics and copies of the histories in progress.
     """
-    planned = plan.figure_sources(plan.drawings[name], made)
+    planned = plan.figure_sources(plan.drawings[name], folder)
     if histories := planned.get("histories"):
-        copies = [(path, made / path.relative_to(plan.folder)) for path in histories]
+        copies = [(path, folder / path.relative_to(plan.folder)) for path in histories]
         planned["histories"] = [path if path.exists() else copy for path, copy in copies]
-    found = {source: [file for file in files if file.exists()] for source, files in planned.items()}
-    if any(planned[source] and not files for source, files in found.items()):
+    existing = {source: [file for file in files if file.exists()] for source, files in planned.items()}
+    if any(planned[source] and not files for source, files in existing.items()):
         return None
     w: Any = SimpleNamespace(figure=name)
-    return ["--settings", plan.figure_settings(w), *source_arguments(found)], plan.code("draw_figure.py", w)
+    return ["--settings", plan.figure_settings(w), *source_arguments(existing)], plan.code("draw_figure.py", w)
 
 
-def copy_histories(plan: Plan, made: Path) -> list[Path]:
-    """Copy the whole rows of every training in progress to where its history belongs below ``made``; returns them."""
+def copy_histories(plan: Plan, folder: Path) -> list[Path]:
+    """Copy the whole rows of every training in progress to where its history belongs below ``folder``; returns them."""
     copies = []
     for job in running(plan.folder / "checkpoints"):
         if job.rows and job.history.is_relative_to(plan.folder):
-            copies.append(made / job.history.relative_to(plan.folder))
+            copies.append(folder / job.history.relative_to(plan.folder))
             write_rows(copies[-1], read_table_rows(job.live))
     return copies
 
 
-def table_steps(plan: Plan, made: Path, reports: list[Path]) -> dict[Path, list[object]]:
-    """The step that makes each table and its arguments, by the stem of the table's files below ``made``.
+def table_steps(plan: Plan, folder: Path, reports: list[Path]) -> dict[Path, list[object]]:
+    """The step that makes each table and its arguments, by the stem of the table's files below ``folder``.
 
     reports: of the datasets that have been read. A sweep has no table before all folds of one of its trainings ended.
     """
-    scores: list[object] = ["--scores", made / "scores.csv"]
-    chance: list[object] = ["--chance", made / "statistics" / plan.chance().name]
+    scores: list[object] = ["--scores", folder / "scores.csv"]
+    chance: list[object] = ["--chance", folder / "statistics" / plan.chance().name]
     steps: dict[Path, list[object]] = {}
     for number, stem in zip(plan.tables, plan.table_stems(), strict=True):
         source = ["--reports", *reports] if number == SIZES_TABLE else [*scores, *chance]
@@ -60,23 +60,23 @@ def table_steps(plan: Plan, made: Path, reports: list[Path]) -> dict[Path, list[
             settings = plan.sweep_settings()
             source = [*scores, *chance, "--histories", *histories]
             steps[stem] = ["tabulate_sweep.py", "--settings", settings, *source]
-    return {made / stem.relative_to(plan.folder): arguments for stem, arguments in steps.items()}
+    return {folder / stem.relative_to(plan.folder): arguments for stem, arguments in steps.items()}
 
 
-def comparison_steps(plan: Plan, made: Path) -> dict[str, tuple[Path, list[Path], list[object]]]:
+def comparison_steps(plan: Plan, folder: Path) -> dict[str, tuple[Path, list[Path], list[object]]]:
     """Per compared experiment: the stem of the table, the collected scores of both, and the step with its arguments."""
     steps: dict[str, tuple[Path, list[Path], list[object]]] = {}
     for other, stem in plan.compared().items():
-        scores = [RESULTS / other / "scores.csv", made / "scores.csv"]
-        settings = plan.compared_settings(SimpleNamespace(other=other))
-        arguments = ["compare_with.py", "--settings", settings, "--scores", *scores]
-        steps[other] = made / stem.relative_to(plan.folder), scores, arguments
+        scores = [RESULTS / other / "scores.csv", folder / "scores.csv"]
+        w: Any = SimpleNamespace(other=other)
+        arguments = ["compare_with.py", "--settings", plan.compared_settings(w), "--scores", *scores]
+        steps[other] = folder / stem.relative_to(plan.folder), scores, arguments
     return steps
 
 
-def claims_arguments(plan: Plan, made: Path, drawn: list[Path]) -> list[object]:
+def claims_arguments(plan: Plan, folder: Path, drawn: list[Path]) -> list[object]:
     """The arguments of the audit of the paper's claims. drawn: stems of the figures that have been drawn."""
-    statistics = made / "statistics"
+    statistics = folder / "statistics"
     distances = [stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]
     arguments: list[object] = [
         "--settings",
@@ -95,6 +95,7 @@ def _finished(histories: list[Path]) -> list[Path]:
 
 def _of_read(plan: Plan, reports: list[Path]) -> str:
     """Settings of the table of sizes, for the datasets that have been read."""
-    shown = ReportSettings.from_mapping(json.loads(plan.table_settings(SIZES_TABLE)))
+    settings = ReportSettings.from_mapping(json.loads(plan.table_settings(SIZES_TABLE)))
     read = {path.stem for path in reports}
-    return replace(shown, datasets={name: about for name, about in shown.datasets.items() if name in read}).to_json()
+    datasets = {name: about for name, about in settings.datasets.items() if name in read}
+    return replace(settings, datasets=datasets).to_json()

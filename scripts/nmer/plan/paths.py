@@ -142,20 +142,20 @@ class Paths(Grid):
         """The figures, without suffix, in the report's order."""
         return [self.folder / "figures" / name for name in self.drawings]
 
-    def figure_sources(self, drawing: Drawing, made: Path | None = None) -> dict[str, list[Path]]:
+    def figure_sources(self, drawing: Drawing, folder: Path | None = None) -> dict[str, list[Path]]:
         """Return the files that a figure reads, by declared source.
 
-        made: the folder with the collected scores and the statistics, by default the experiment's.
+        folder: the folder with the collected scores and the statistics, by default the experiment's.
         """
-        made = made or self.folder
+        folder = folder or self.folder
         datasets = [drawing.dataset] if drawing.dataset else self.datasets
         panels = [panel for dataset in datasets for panel in self.panels(dataset)]
-        statistics = {name: [made / "statistics" / f"{name}.csv"] for name in STATISTICS}
+        statistics = {name: [folder / "statistics" / f"{name}.csv"] for name in STATISTICS}
         files: dict[str, list[Path]] = {
             **statistics,
-            "scores": [made / "scores.csv"],
-            "contributions": [made / "statistics" / "contributions.h5"],
-            "sweep": [made / "tables" / f"{SWEEP}.csv"],
+            "scores": [folder / "scores.csv"],
+            "contributions": [folder / "statistics" / "contributions.h5"],
+            "sweep": [folder / "tables" / f"{SWEEP}.csv"],
             "predictions": [path for path in self.predictions() if self._dataset_of(path) in datasets],
             "histories": [path for dataset in datasets for path in self.histories(dataset)],
             "calibration": [RESULTS / "calibration" / f"{dataset}.csv" for dataset in datasets],
@@ -177,11 +177,11 @@ class Paths(Grid):
 
     def panels(self, dataset: str) -> list[Path]:
         """Return the t-SNE panels of Figure 3, without suffix: one per SNR of the reference or configured noises."""
-        wanted = self.experiment.get("embedding", {}).get("noise")
+        noises = self.experiment.get("embedding", {}).get("noise")
         names = (
             [corruption_name(noise, level) for noise in self.reference_noises for level in self.levels(noise)]
-            if wanted is None
-            else [corruption.name for kind in wanted for corruption in self._levels.corruptions(kind)]
+            if noises is None
+            else [corruption.name for kind in noises for corruption in self._levels.corruptions(kind)]
         )
         return [self.folder / "embeddings" / dataset / name for name in names]
 

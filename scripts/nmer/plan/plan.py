@@ -170,8 +170,8 @@ class Plan(Paths):
     def corpus_settings(self, w: Wildcards) -> str:
         """Settings of a generated corpus."""
         section = self.config["datasets"][w.dataset]
-        made = {"dataset": w.dataset, "layout": section["layout"], "generate": section["generate"]}
-        return _json(made | {"modalities": self._fewer_modalities(w.dataset)})
+        settings = {"dataset": w.dataset, "layout": section["layout"], "generate": section["generate"]}
+        return _json(settings | {"modalities": self._fewer_modalities(w.dataset)})
 
     def media_settings(self, w: Wildcards) -> str:
         """Settings of generated media, with the voice of this machine."""
@@ -207,8 +207,8 @@ class Plan(Paths):
         evaluation = section.get("evaluation", EVERY_CONDITION)
         read["evaluation"] = None if evaluation == EVERY_CONDITION else evaluation
         read["modalities"] = self._fewer_modalities(w.dataset)
-        made = {"synthetic": self._is_synthetic(w.dataset) or None, "extracted": "raw" in section or None}
-        return _json({"dataset": w.dataset} | made | read)
+        settings = {"synthetic": self._is_synthetic(w.dataset) or None, "extracted": "raw" in section or None}
+        return _json({"dataset": w.dataset} | settings | read)
 
     def source_digest(self, w: Wildcards) -> str:
         """Return a digest of the content of all raw files of a dataset; empty for a generated one."""
@@ -230,8 +230,8 @@ class Plan(Paths):
     def schedule(self) -> dict[str, Any]:
         """Return the keys of the noise schedule that are not at their default."""
         noise = self.config.get("noise", {})
-        given = {name: noise[key] for key, name in _SCHEDULE.items() if key in noise}
-        return {name: value for name, value in given.items() if value != getattr(Schedule, name)}
+        keys = {name: noise[key] for key, name in _SCHEDULE.items() if key in noise}
+        return {name: value for name, value in keys.items() if value != getattr(Schedule, name)}
 
     def corruption_settings(self, w: Wildcards) -> str:
         """Settings of the noisy embeddings of one noise kind and level."""
@@ -333,7 +333,7 @@ class Plan(Paths):
     def figure_settings(self, w: Wildcards) -> str:
         """Settings of a figure: its options, its dataset, and the settings that it declares as sources."""
         drawing = self.drawings[w.figure]
-        declaration, given = self._figure(drawing.figure), self.config.get("figures", {}).get(drawing.figure, {})
+        declaration, section = self._figure(drawing.figure), self.config.get("figures", {}).get(drawing.figure, {})
         read = sources(declaration)
         default: dict[str, Any] = {
             "metrics": SHOWN_BY_DEFAULT[self.target],
@@ -341,15 +341,15 @@ class Plan(Paths):
             "reference": "",
             "rates": {},
         }
-        shown = replace(self.display_settings(), **{name: default[name] for name in unread(declaration)})
+        settings = replace(self.display_settings(), **{name: default[name] for name in unread(declaration)})
         return _json(
             {
                 "figure": drawing.figure,
-                "file": given.get("file"),
-                "options": non_default(given, declaration.options) or None,
+                "file": section.get("file"),
+                "options": non_default(section, declaration.options) or None,
                 "dataset": drawing.dataset or None,
                 "about": asdict(self._printed(drawing.dataset)) if drawing.dataset else None,
-                "settings": shown.to_mapping() if "settings" in read else None,
+                "settings": settings.to_mapping() if "settings" in read else None,
                 "schedule": self.schedule if "schedule" in read else None,
                 "titles": self.titles() or None,
                 "rates": None if "rates" in unread(declaration) else self.rates() or None,
@@ -374,13 +374,13 @@ class Plan(Paths):
     def embedding_settings(self, w: Wildcards) -> str:
         """Settings of one t-SNE panel."""
         corruption = self.corruptions[w.corruption]
-        given = self.experiment.get("embedding", {})
-        changed_keys = {key: given[key] for key, default in EMBEDDING.items() if given.get(key, default) != default}
+        section = self.experiment.get("embedding", {})
+        changed_keys = {key: section[key] for key, default in EMBEDDING.items() if section.get(key, default) != default}
         return _json({"dataset": w.dataset, "noise": corruption.noise, "snr_db": corruption.snr_db} | changed_keys)
 
     def report_settings(self) -> str:
         """Settings of the report, including the effective configuration to print."""
-        shown = {
+        printed = {
             "experiment": {self.name: self.experiment},
             "datasets": {dataset: self.config["datasets"][dataset] for dataset in self.datasets},
             **{key: self.config[key] for key in ("noise", "systems", "training") if self.config.get(key)},
@@ -390,22 +390,22 @@ class Plan(Paths):
         return replace(
             self.display_settings(table=4),
             experiment=self.name,
-            config=shown,
+            config=printed,
             jobs=len(self.trainings()),
             descriptions=self._descriptions(),
         ).to_json()
 
     def _descriptions(self) -> dict[str, str]:
         """Return a line on each user-defined system, and the changes of each variant from its kind."""
-        found = {}
+        lines = {}
         for system in self.systems:
             kind = self._named.kind(system)
             if kind != system:
                 changes = ", ".join(f"{key}: {value}" for key, value in self._named.difference(system).items())
-                found[system] = f"{kind} with {changes}" if changes else f"the same as {kind}"
+                lines[system] = f"{kind} with {changes}" if changes else f"the same as {kind}"
             elif self._overrides(system).get("file") and (line := self._system(system).summary):
-                found[system] = line
-        return found
+                lines[system] = line
+        return lines
 
     # Code of each job
 
@@ -435,8 +435,8 @@ class Plan(Paths):
         elif script in ("extract_list.py", "extract.py"):
             plugins = self.raw(w.dataset).plugins(getattr(w, "modality", None))
         elif script in ("calibrate.py", "corrupt.py"):
-            given = self._kind(self.corruptions[w.corruption].noise)
-            plugins = [noise_kinds.path(given["kind"], given.get("file"))]
+            noise = self._kind(self.corruptions[w.corruption].noise)
+            plugins = [noise_kinds.path(noise["kind"], noise.get("file"))]
         elif script == "fit_reference.py":
             plugins = [self._system(w.system).file]
         elif script in ("train.py", "evaluate.py", "check_system.py"):
@@ -445,8 +445,8 @@ class Plan(Paths):
             if script != "evaluate.py" and (teacher := self._teacher(system)):
                 plugins.append(self._system(teacher).file)
             if script == "train.py" and self._train_draws == FRESH and self._trains_on_noise(w):
-                given = self._kind(self.corruptions[getattr(w, "corruption", None) or w.trained].noise)
-                plugins += [FRESH_NOISE, noise_kinds.path(given["kind"], given.get("file"))]
+                noise = self._kind(self.corruptions[getattr(w, "corruption", None) or w.trained].noise)
+                plugins += [FRESH_NOISE, noise_kinds.path(noise["kind"], noise.get("file"))]
         return plugins
 
     # Resources
@@ -527,15 +527,15 @@ class Plan(Paths):
 
     def _noise(self, w: Wildcards) -> dict[str, Any]:
         corruption = self.corruptions[w.corruption]
-        given = self._kind(corruption.noise)
-        declared = noise_kinds.declaration(given["kind"], given.get("file")).options
+        section = self._kind(corruption.noise)
+        declared = noise_kinds.declaration(section["kind"], section.get("file")).options
         return {
             "dataset": w.dataset,
             "noise": corruption.noise,
-            "kind": given["kind"] if given["kind"] != corruption.noise else None,
+            "kind": section["kind"] if section["kind"] != corruption.noise else None,
             "snr_db": corruption.snr_db,
-            "file": given.get("file"),
-            "options": non_default(given, declared) or None,
+            "file": section.get("file"),
+            "options": non_default(section, declared) or None,
         }
 
     def _run(self, w: Wildcards, system: str, regime: str) -> dict[str, Any]:

@@ -25,9 +25,10 @@ def check_targets(config: Mapping[str, Any], experiment: Mapping[str, Any], wher
     """
     targets = {name: target_of(config["datasets"][name]) for name in experiment["datasets"]}
     if len(set(targets.values())) > 1:
-        found = ", ".join(f"{name} {target}" for name, target in targets.items())
+        listed = ", ".join(f"{name} {target}" for name, target in targets.items())
         raise ConfigError(
-            f"{where}.datasets: their targets differ ({found}), and so do their metrics. Use one experiment per target."
+            f"{where}.datasets: their targets differ ({listed}), and so do their metrics. "
+            "Use one experiment per target."
         )
     target = next(iter(targets.values()))
     check_metrics(experiment.get("metrics", []), target, f"{where}.metrics")

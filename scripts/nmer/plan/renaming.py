@@ -49,24 +49,24 @@ def rename(plan: Plan, accept_code: bool = False) -> list[str]:
         old.rename(new)
     files = [path for path in sorted((RESULTS / plan.name).rglob("*")) if path.is_file()]
     changed = {path for path in files if not path.name.startswith(".") and _rename_values(path)}
-    made = {path: record for path in files if (record := recorded(path)) is not None}
+    records = {path: record for path in files if (record := recorded(path)) is not None}
     # Update the digests of rewritten files first, because the inputs of other records refer to them.
-    for path in made.keys() & changed:
-        if "sha256" in made[path]:
-            made[path]["sha256"] = file_digest(path)
-            write_json(record_path(path), made[path])
+    for path in records.keys() & changed:
+        if "sha256" in records[path]:
+            records[path]["sha256"] = file_digest(path)
+            write_json(record_path(path), records[path])
     rewritten = {str(path) for path in changed}
-    for path, record in made.items():
+    for path, record in records.items():
         write_json(record_path(path), _renamed_record(record, rewritten))
     accepted = _accept_code(plan) if accept_code else 0
     # Snakemake knows the files under their former names and inputs, so drop its records in favour of ours.
     for path in files:
         for known in _metadata(path):
             known.unlink(missing_ok=True)
-    said = [f"Renamed {len(moved)} folders and {len(changed)} files of experiment '{plan.name}'."]
+    lines = [f"Renamed {len(moved)} folders and {len(changed)} files of experiment '{plan.name}'."]
     if accepted:
-        said.append(f"Recorded the current code for {accepted} jobs; their former code is kept in the records.")
-    return said
+        lines.append(f"Recorded the current code for {accepted} jobs; their former code is kept in the records.")
+    return lines
 
 
 def _folders(experiment: str) -> Iterator[tuple[Path, Path]]:

@@ -63,16 +63,16 @@ def expected_seconds(all_jobs: list[Job], trainings: Sequence[Running] = ()) -> 
     """
     left = {job.history: job.seconds_left for job in trainings}
     totals = {job.history: job.total_seconds for job in trainings}
-    taken = {
+    known = {
         job: seconds for job in all_jobs if (seconds := seconds_of(job.benchmark) or totals.get(job.output)) is not None
     }
     alike: dict[tuple[str, ...], list[float]] = {}
-    for job, seconds in taken.items():
+    for job, seconds in known.items():
         for key in _keys(job):
             alike.setdefault(key, []).append(seconds)
     means = {key: fmean(seconds) for key, seconds in alike.items()}
     return {
-        job: left.get(job.output) or taken.get(job, next((means[key] for key in _keys(job) if key in means), None))
+        job: left.get(job.output) or known.get(job, next((means[key] for key in _keys(job) if key in means), None))
         for job in all_jobs
         if not job.done
     }

@@ -31,16 +31,16 @@ def expanded(config: dict[str, Any], check_training: Callable[[Mapping[str, Any]
         return config
     where, sections = f"experiments.{name}.sweep", config.get("systems", {})
     _check(sweep, sections, where, check_training)
-    made = copy.deepcopy(config)
+    changed = copy.deepcopy(config)
     variants = _variants(sweep, sections)
     if taken := next((variant for variant in variants if variant in sections), None):
         raise ConfigError(f"{where}: it would create '{taken}', which is already in systems. Rename that system.")
-    made["systems"] = {**sections, **variants}
-    experiment, system = made["experiments"][name], sweep["system"]
+    changed["systems"] = {**sections, **variants}
+    experiment, system = changed["experiments"][name], sweep["system"]
     own = [variant for variant in variants if variant not in experiment["systems"]]
     place = experiment["systems"].index(system) + 1 if system in experiment["systems"] else len(experiment["systems"])
     experiment["systems"] = [*experiment["systems"][:place], *own, *experiment["systems"][place:]]
-    return made
+    return changed
 
 
 def swept_values(sweep: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

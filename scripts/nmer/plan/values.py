@@ -33,8 +33,8 @@ def normalised(config: dict[str, Any], schema: dict[str, Any], command_line: dic
     Raises ConfigError for an unsupported key or value: a key that is not text, a date, a reference to itself.
     """
     check_values(config)
-    made = _typed(copy.deepcopy(config), command_line)
-    whole: dict[str, Any] = _whole(made, schema, schema)
+    typed = _typed(copy.deepcopy(config), command_line)
+    whole: dict[str, Any] = _whole(typed, schema, schema)
     return _with_home(whole)
 
 
@@ -99,9 +99,9 @@ def _repeated(node: yaml.Node | None, seen: set[int]) -> Iterator[yaml.ScalarNod
             yield from _repeated(item, seen)
 
 
-def _typed(config: Any, given: dict[str, Any]) -> Any:
+def _typed(config: Any, overrides: dict[str, Any]) -> Any:
     """Replace the nested text of the command line with parsed values."""
-    for key, value in given.items():
+    for key, value in overrides.items():
         if isinstance(value, dict) and isinstance(config.get(key), dict):
             for inner, nested in value.items():
                 if isinstance(nested, dict):

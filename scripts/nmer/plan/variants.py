@@ -49,7 +49,7 @@ def declared(sections: Mapping[str, Any], name: str) -> Declaration:
 
 def check_kinds(sections: Mapping[str, Any]) -> None:
     """Check what the section ``systems`` makes variants of. Raises ConfigError for the first fault."""
-    taken = {*systems.shipped(), *REFERENCES}
+    reserved = {*systems.shipped(), *REFERENCES}
     for name in sections:
         where, kind = f"systems.{name}", kind_of(sections, name)
         if name in REFERENCES:
@@ -59,7 +59,7 @@ def check_kinds(sections: Mapping[str, Any]) -> None:
         if kind == name:
             continue
         _check_own(name, sections[name])
-        if name in taken:
+        if name in reserved:
             raise ConfigError(f"{where}.kind: '{name}' is itself a system. Choose another name for the variant.")
         if (base := kind_of(sections, kind)) != kind:
             raise ConfigError(f"{where}.kind: '{kind}' is itself a variant. Write kind: {base} and its options.")
@@ -206,7 +206,7 @@ class Systems:
     @cached_property
     def _shared(self) -> dict[str, str]:
         """Variant -> name of the equal training, if there is one."""
-        found: dict[str, str] = {}
+        names: dict[str, str] = {}
         trainings: dict[str, list[tuple[str, Any]]] = {}  # by kind: names and what they are trained with
         for name in self._names:
             kind = kind_of(self._sections, name)
@@ -215,10 +215,10 @@ class Systems:
             distinct = trainings.setdefault(kind, [(kind, self._trained_with(kind))])
             own = self._trained_with(name)
             if same := next((other for other, training in distinct if training == own), None):
-                found[name] = same
+                names[name] = same
             else:
                 distinct.append((name, own))
-        return found
+        return names
 
     def _trained_with(self, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the settings that distinguish trainings of a kind: file and options, and training keys."""
@@ -242,14 +242,14 @@ class Systems:
             trained = name if kind_of(self._sections, name) == name else self._shared.get(name, name)
             if kind_of(self._sections, trained) in REFERENCES or not (stage := self._stage(trained)):
                 continue
-            wanted = self._wanted(trained, stage)
+            options = self._wanted(trained, stage)
             plain = Teacher(stage, self._non_default(stage), self._training(stage))
-            if wanted == plain:
+            if options == plain:
                 names[trained] = stage
                 continue
-            same = next((other for other, teacher in own.items() if teacher == wanted), f"{stage}.{trained}")
+            same = next((other for other, teacher in own.items() if teacher == options), f"{stage}.{trained}")
             names[trained] = same
-            own[same] = wanted
+            own[same] = options
         return names, own
 
     def _wanted(self, name: str, stage: str) -> Teacher:
@@ -257,18 +257,18 @@ class Systems:
 
         A variant sets the options of its teacher that the pretraining passes on; otherwise they are checked.
         """
-        given = self._non_default(stage)
+        changes = self._non_default(stage)
         if kind_of(self._sections, name) != name:
-            options, declaration = dict(given.get("options", {})), declared(self._sections, name)
+            options, declaration = dict(changes.get("options", {})), declared(self._sections, name)
             effective = declaration.options | self._non_default(name).get("options", {})
             stage_declaration = declared(self._sections, stage)
             for option in stage_declaration.attributes.get("passed_on", ()):
                 if option in declaration.options:
                     options[option] = effective[option]
             options = non_default(options, stage_declaration.options)
-            given = {key: value for key, value in given.items() if key != "options"}
-            given |= {"options": options} if options else {}
-        return Teacher(stage, given, self._training(stage) | self._training(name).get("pretraining", {}))
+            changes = {key: value for key, value in changes.items() if key != "options"}
+            changes |= {"options": options} if options else {}
+        return Teacher(stage, changes, self._training(stage) | self._training(name).get("pretraining", {}))
 
     def _stage(self, name: str) -> str | None:
         return pretraining(declared(self._sections, name), self._non_default(name).get("options"))
@@ -280,18 +280,18 @@ class Systems:
 
     def _options(self, name: str) -> dict[str, Any]:
         declaration = declared(self._sections, name)
-        given: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if base := declaration.attributes.get("ablation_of"):
             # An ablation differs from its system in what it leaves out and in nothing else.
-            given = {option: value for option, value in self._options(base).items() if option in declaration.options}
-        return given | options_in(self._merged(name))
+            options = {option: value for option, value in self._options(base).items() if option in declaration.options}
+        return options | options_in(self._merged(name))
 
     def _training(self, name: str) -> dict[str, Any]:
         """Return the training keys that differ from those of the experiment."""
         of_run, of_stage = self._general
-        given, is_stage = self._given_training(name), not regimes(declared(self._sections, name))
-        own = _changed(given, of_stage if is_stage else of_run)
-        stage = _changed(given.get("pretraining", {}), of_stage)
+        overrides, is_stage = self._given_training(name), not regimes(declared(self._sections, name))
+        own = _changed(overrides, of_stage if is_stage else of_run)
+        stage = _changed(overrides.get("pretraining", {}), of_stage)
         return own | ({"pretraining": stage} if stage else {})
 
     def _given_training(self, name: str) -> dict[str, Any]:
@@ -309,13 +309,13 @@ class Systems:
         return merged
 
 
-def non_default(given: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
+def non_default(values: dict[str, Any], default: dict[str, Any]) -> dict[str, Any]:
     """Return the options of a plug-in that are not at their default."""
-    return {key: value for key, value in given.items() if key in default and value != default[key]}
+    return {key: value for key, value in values.items() if key in default and value != default[key]}
 
 
-def _changed(given: Mapping[str, Any], general: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in given.items() if key != "pretraining" and value != general[key]}
+def _changed(values: Mapping[str, Any], general: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != "pretraining" and value != general[key]}
 
 
 def _flat(training: Mapping[str, Any]) -> dict[str, Any]:

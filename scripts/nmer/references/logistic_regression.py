@@ -32,8 +32,8 @@ def logistic_regression(train: Examples, validation: list[Examples], classes: in
     chosen = models[int(np.argmax(ua))]
 
     def probabilities(features: np.ndarray) -> np.ndarray:
-        found = np.zeros((len(features), classes))
-        found[:, chosen[-1].classes_] = chosen.predict_proba(features)
-        return found
+        shares = np.zeros((len(features), classes))
+        shares[:, chosen[-1].classes_] = chosen.predict_proba(features)
+        return shares
 
     return probabilities

@@ -169,9 +169,9 @@ def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
             for repeat, predicted in enumerate(here.predicted, start=1):
                 for condition, positions in cells.items():
                     if run.target == SCORE:
-                        found = judge_scores(here.labels, predicted[positions], here.training_median)
-                        items, *values = found
-                        rows.append((*run.key, condition, fold, repeat, items, int(found.at_chance), *values))
+                        judged = judge_scores(here.labels, predicted[positions], here.training_median)
+                        items, *values = judged
+                        rows.append((*run.key, condition, fold, repeat, items, int(judged.at_chance), *values))
                         continue
                     verdict = judge(here.labels, predicted[positions])
                     flags = (int(verdict.at_chance), int(verdict.wa_at_majority))
@@ -229,14 +229,14 @@ def chance_levels(trainings: pd.DataFrame) -> dict[tuple[str, str], float]:
 
     trainings: as returned by :func:`judge_runs`. The share is that of a fold's test utterances, a mean over trainings.
     """
-    found = {}
+    levels = {}
     for dataset, tested in trainings.groupby("dataset", sort=False):
         # A single incomplete condition may test only some of the utterances.
         of_all_utterances = (AVERAGE, ALL_NOISY, all_clean(modalities_of(tested["condition"].unique())))
         rows = tested[tested["condition"].isin(of_all_utterances)]
         if "median_mae" in rows:
-            found[str(dataset), "MAE"] = float(rows["median_mae"].mean())
+            levels[str(dataset), "MAE"] = float(rows["median_mae"].mean())
             continue
-        found[str(dataset), "WA"] = float(rows["majority"].mean())
-        found[str(dataset), "UA"] = float((1 / rows["classes"]).mean())
-    return found
+        levels[str(dataset), "WA"] = float(rows["majority"].mean())
+        levels[str(dataset), "UA"] = float((1 / rows["classes"]).mean())
+    return levels

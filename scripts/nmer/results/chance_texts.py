@@ -63,12 +63,12 @@ def status_line(scores: Iterable[Path], verdicts: Path, settings: ReportSettings
     scores: files of the evaluations. verdicts: the table of ``find_chance.py``, read if it is newer than all of them;
     otherwise the predictions are judged. Raises DataError if a file is damaged.
     """
-    found = [path for path in scores if path.exists() and predictions_path(path).exists()]
-    if not found:
+    existing = [path for path in scores if path.exists() and predictions_path(path).exists()]
+    if not existing:
         return ""
-    newest = max(path.stat().st_mtime for path in found)
+    newest = max(path.stat().st_mtime for path in existing)
     is_current = verdicts.exists() and verdicts.stat().st_mtime >= newest
-    trainings = read_trainings(verdicts) if is_current else judge_runs(read_runs(found))
+    trainings = read_trainings(verdicts) if is_current else judge_runs(read_runs(existing))
     cells = shown_cells(trainings, settings)
     at_chance = int((cells["at_chance"] > 0).sum())
     return f"At chance: {at_chance} of the {len(cells)} cells evaluated so far (docs/statistics.md)."

@@ -91,8 +91,8 @@ class Claim:
     @property
     def source(self) -> str:
         """The section and the table or figure of the paper."""
-        shown = "Figure 3" if self.table is None else f"Table {self.table}"
-        return f"section {self.section}, {shown}" if self.section else shown
+        place = "Figure 3" if self.table is None else f"Table {self.table}"
+        return f"section {self.section}, {place}" if self.section else place
 
     @property
     def expected(self) -> str:
@@ -218,9 +218,9 @@ def _check_keys(entry: dict[str, Any], required: Iterable[str], known: Iterable[
         raise ConfigError(f"unknown relation '{entry['relation']}'. {nearest(str(entry['relation']), relations)}")
 
 
-def _values(name: str, given: object, known: tuple[Any, ...] | None) -> tuple[Any, ...]:
+def _values(name: str, listed: object, known: tuple[Any, ...] | None) -> tuple[Any, ...]:
     """Return the given values of a field, or all known ones (None: any) if none are given; least noise first."""
-    values = known if given is None else tuple(given) if isinstance(given, list) else (given,)
+    values = known if listed is None else tuple(listed) if isinstance(listed, list) else (listed,)
     if not values:
         raise ConfigError(f"{name} is an empty list. Add a value or omit the key.")
     for value in values:
@@ -243,19 +243,19 @@ def _others(entry: dict[str, Any], systems: tuple[str, ...], known: tuple[str, .
     return others
 
 
-def _each(given: object, fields: list[str], relation: str) -> tuple[str, ...]:
+def _each(names: object, fields: list[str], relation: str) -> tuple[str, ...]:
     if relation in OVER_LEVELS:
         fields = [name for name in fields if name != "snr_db"]
-    if not isinstance(given, list) or not all(name in fields for name in given):
+    if not isinstance(names, list) or not all(name in fields for name in names):
         raise ConfigError(f"each must be a list of some of {', '.join(fields)}.")
-    return tuple(given)
+    return tuple(names)
 
 
 def _bounds(entry: dict[str, Any]) -> Bounds:
-    given = [key for key in EXPECTATIONS if key in entry]
-    if len(given) != 1:
+    keys = [key for key in EXPECTATIONS if key in entry]
+    if len(keys) != 1:
         raise ConfigError(f"must have exactly one of the keys {', '.join(EXPECTATIONS)}.")
-    (kind,) = given
+    (kind,) = keys
     value, tolerance = entry[kind], entry.get("tolerance", 0)
     ends = value if isinstance(value, list) else [value]
     if len(ends) != (2 if kind == "between" else 1) or not all(map(_is_number, [*ends, tolerance])):

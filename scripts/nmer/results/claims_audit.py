@@ -167,10 +167,10 @@ def _judge_scores(
 
 
 def _by_the_paper(claim: Claim, selection: Selection, published: Scores) -> dict[str, Any]:
-    found = quantities(claim, selection)
-    within = claim.bounds.hold(_leads(found, published))
-    held = 2 * within.sum() > len(within) if claim.of == MOST else within.all()
-    return {"paper_value": _value_text(claim, found, published), "paper_holds": HOLDS if held else FAILS}
+    needs = quantities(claim, selection)
+    within = claim.bounds.hold(_leads(needs, published))
+    holds = 2 * within.sum() > len(within) if claim.of == MOST else within.all()
+    return {"paper_value": _value_text(claim, needs, published), "paper_holds": HOLDS if holds else FAILS}
 
 
 def _by_ours(claim: Claim, selection: Selection, ours: Scores, contrasts: Contrasts) -> dict[str, Any]:
@@ -248,8 +248,8 @@ def _value_text(claim: Claim, found: list[Quantity], scores: Scores) -> str:
     """Return the numbers of a case in words."""
     values = _leads(found, scores)
     if len(values) > 1:
-        held = claim.bounds.hold(values).sum()
-        return f"{held} of {len(values)}; from {_points(values.min())} to {_points(values.max())} points"
+        within = claim.bounds.hold(values).sum()
+        return f"{within} of {len(values)}; from {_points(values.min())} to {_points(values.max())} points"
     (quantity,), (value,) = found, values
     first, second = scores.total(quantity.upper), max(scores.total(each) for each in quantity.lower)
     if claim.compared_with or claim.relation == "acceleration":

@@ -29,6 +29,6 @@ def commit_of(folder: Path) -> str:
 def _git(folder: Path, *arguments: str) -> str:
     # Variables set by git hooks would name another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    asked = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-    finished = subprocess.run(asked, env=environment, capture_output=True, text=True, check=True, timeout=30)
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    finished = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=30)
     return finished.stdout.strip()

@@ -108,10 +108,10 @@ class Contrasts:
         least: list[Part] = []
         for dataset in dict.fromkeys(self._dataset_of[rows].tolist()):
             here = self._dataset_of[rows] == dataset
-            found = self._of_dataset(self.measured.datasets[dataset], rows[here], factors[here])
-            if isinstance(found, str):
-                return Contrast(value, untested=found)
-            with_noise, without = found
+            contrast = self._of_dataset(self.measured.datasets[dataset], rows[here], factors[here])
+            if isinstance(contrast, str):
+                return Contrast(value, untested=contrast)
+            with_noise, without = contrast
             least.append(with_noise)
             parts += without
         has_variance = any(variance > NOTHING for variance, _freedom in (*parts, *least))

@@ -123,12 +123,12 @@ def read_clusters(stores: Iterable[str | Path]) -> dict[str, dict[str, str]]:
     A dataset without speakers is left out; its store has the utterance's id instead. Raises DataError if a store is
     missing or damaged.
     """
-    found = {}
+    clusters = {}
     for path in stores:
         with FeatureStore(path, needs_folds=False) as store:
             if store.speakers != store.ids:
-                found[Path(path).stem] = dict(zip(store.ids, store.speakers, strict=True))
-    return found
+                clusters[Path(path).stem] = dict(zip(store.ids, store.speakers, strict=True))
+    return clusters
 
 
 def write_contributions(path: str | Path, measured: Contributions) -> None:
@@ -177,9 +177,9 @@ def _design(runs: list[Run], clusters: Mapping[str, str]) -> tuple[Design, dict[
                     f"{_name(run)}, fold {fold}: not tested on the utterances of {_name(runs[0])}. Evaluate both again."
                 )
     known = {name: clusters.get(str(name)) for fold in folds.values() for name in fold.utterances.tolist()}
-    found = sorted({name for name in known.values() if name is not None}) if None not in known.values() else []
-    number = {name: position for position, name in enumerate(found)}
-    if len(found) >= FEWEST_CLUSTERS:
+    names = sorted({name for name in known.values() if name is not None}) if None not in known.values() else []
+    number = {name: position for position, name in enumerate(names)}
+    if len(names) >= FEWEST_CLUSTERS:
         cluster_in = {fold: np.array([number[known[name]] for name in here.utterances]) for fold, here in folds.items()}  # type: ignore[index]
     else:
         ends = np.cumsum([0, *(len(folds[fold].utterances) for fold in sorted(folds))])
@@ -196,7 +196,7 @@ def _design(runs: list[Run], clusters: Mapping[str, str]) -> tuple[Design, dict[
             for place, fold in enumerate(sorted(folds))
         }
     fold_of, cluster_of = np.array(pairs, np.int64).reshape(-1, 2).T
-    return Design(len(folds), len(known), len(found), fold_of, cluster_of), units
+    return Design(len(folds), len(known), len(names), fold_of, cluster_of), units
 
 
 def _measure_run(run: Run, units: Mapping[int, np.ndarray], count: int) -> tuple[list[str], np.ndarray, np.ndarray]:

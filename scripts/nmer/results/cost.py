@@ -27,13 +27,13 @@ def read_cost(folder: str | Path, experiment: str, datasets: Iterable[str]) -> l
     jobs. A file that is missing or cannot be read does not count.
     """
     folder, names = Path(folder), set(datasets)
-    found = [
+    times = [
         (OWN.get(path.relative_to(folder).parts[1], "results"), path) for path in folder.glob(f"{experiment}/**/*.tsv")
     ]
     for place, stage in SHARED.items():
         paths = folder.glob(f"{place}/**/*.tsv")
-        found += [(stage, path) for path in paths if names & {path.stem, *path.relative_to(folder / place).parts[:-1]}]
-    spent = [(stage, seconds) for stage, path in found if (seconds := seconds_of(path)) is not None]
+        times += [(stage, path) for path in paths if names & {path.stem, *path.relative_to(folder / place).parts[:-1]}]
+    spent = [(stage, seconds) for stage, path in times if (seconds := seconds_of(path)) is not None]
     rows = [
         (stage, len(of_stage), sum(of_stage) / 3600)
         for stage in STAGES

@@ -90,15 +90,15 @@ def shown_rows(table: pd.DataFrame, metrics: Collection[str] | None) -> pd.DataF
             raise ConfigError(f"--metrics: unknown metric '{metric}'. {nearest(metric, METRICS)}")
     run = [*RUN, "metric"]
     averaged = {key for key, part in table.groupby(run, dropna=False) if AVERAGE in set(part["condition"])}
-    shown = [
+    printed = [
         part if key not in averaged else part[part["condition"] == AVERAGE]
         for key, part in table.groupby(run, dropna=False, sort=False)
         if key[-1] in metrics
     ]
-    if not shown:
-        held = ", ".join(dict.fromkeys(table["metric"]))
-        raise ConfigError(f"--metrics: the scores contain none of {', '.join(metrics)}. Choose from: {held}.")
-    return pd.concat(shown)
+    if not printed:
+        available = ", ".join(dict.fromkeys(table["metric"]))
+        raise ConfigError(f"--metrics: the scores contain none of {', '.join(metrics)}. Choose from: {available}.")
+    return pd.concat(printed)
 
 
 def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> PrintedTable:
@@ -132,8 +132,8 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None 
         f"| dataset | system | regime | noise | SNR (dB) | condition | metric | {first} | {second} | difference |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    shown = shown_rows(table, metrics)
-    for row in rows_of(shown):
+    printed = shown_rows(table, metrics)
+    for row in rows_of(printed):
         level = "" if pd.isna(row.snr_db) else str(snr_of(row.snr_db))
         cells = [row.dataset, row.system, row.regime, row.noise or "none", level, row.condition, row.metric]
         scale, digits = (100, 2) if METRICS[row.metric].is_fraction else (1, 4)
@@ -141,7 +141,7 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None 
             cells.append(" ".join(filter(None, _printed(scale * mean, scale * std, digits))))
         difference = UNDEFINED if pd.isna(row.difference) else f"{scale * row.difference:+.{digits}f}"
         lines.append(f"| {' | '.join(cells)} | {difference} |")
-    whole = [metric for metric in dict.fromkeys(shown["metric"]) if not METRICS[metric].is_fraction]
+    whole = [metric for metric in dict.fromkeys(printed["metric"]) if not METRICS[metric].is_fraction]
     unit = f"Percent ({', '.join(whole)}: plain numbers)" if whole else "Percent"
     lines += [
         "",

@@ -39,8 +39,8 @@ def legend(settings: ReportSettings) -> list[tuple[str, str]]:
                 "the incomplete ones" + (" that were scored." if settings.conditions else "."),
             )
         )
-    shown = [*settings.multimodal_systems, *settings.unimodal_systems]
-    return rows + [(system_label(system), _system(system, settings)) for system in shown]
+    systems = [*settings.multimodal_systems, *settings.unimodal_systems]
+    return rows + [(system_label(system), _system(system, settings)) for system in systems]
 
 
 def _metric(name: str) -> str:

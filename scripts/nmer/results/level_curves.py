@@ -110,8 +110,8 @@ def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTabl
     """Lay out the printed table: a grid per dataset, regime and noise kind; systems and training levels in rows."""
     grids = []
     several = table[table["levels"] > 1]  # at one level, neither number is defined
-    shown = table if several.empty else several
-    groups: Any = shown.groupby(["dataset", "regime", "noise"], sort=False)
+    printed = table if several.empty else several
+    groups: Any = printed.groupby(["dataset", "regime", "noise"], sort=False)
     for (dataset, regime, noise), part in groups:
         rows = []
         for (system, trained_at), cells in part.groupby(["system", TRAINED_AT], sort=False):
@@ -139,8 +139,8 @@ def trained_title(trained_at: str) -> str:
     titles = {OWN: "each level", MIXED: "mixed levels", CLEAN: "clean data"}
     if trained_at in titles:
         return titles[trained_at]
-    kind, found, level = trained_at.removesuffix("dB").rpartition("_")
-    return level_title(kind, float(level)) if trained_at.endswith("dB") and found else level_title(trained_at, None)
+    kind, separator, level = trained_at.removesuffix("dB").rpartition("_")
+    return level_title(kind, float(level)) if trained_at.endswith("dB") and separator else level_title(trained_at, None)
 
 
 def _groups(points: pd.DataFrame) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:

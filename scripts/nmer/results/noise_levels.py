@@ -31,5 +31,5 @@ def severity_of(table: pd.DataFrame) -> pd.Series:
 
 def ordered_levels(table: pd.DataFrame) -> list[float]:
     """The levels of a table that has rates alone or SNRs alone, each once, least noise first."""
-    found = set(zip(severity_of(table), level_of(table), strict=True))
-    return [plain_number(level) for _severity, level in sorted(found)]
+    pairs = set(zip(severity_of(table), level_of(table), strict=True))
+    return [plain_number(level) for _severity, level in sorted(pairs)]

@@ -80,12 +80,12 @@ def summary(audit: pd.DataFrame) -> str:
 
 def _claims(audit: pd.DataFrame) -> list[tuple[str, str, pd.DataFrame]]:
     """Return each claim's heading and rows, the paper's statements first; the first of an origin also has its title."""
-    found = []
+    claims = []
     for origin, title in ORIGINS.items():
         for place, (_, rows) in enumerate(audit[audit["origin"] == origin].groupby("claim", sort=False)):
             text, source, expected = (rows[name].iloc[0] for name in ("text", "source", "expected"))
-            found.append((title if not place else "", f"{text} ({source}). Expected {expected}.", rows))
-    return found
+            claims.append((title if not place else "", f"{text} ({source}). Expected {expected}.", rows))
+    return claims
 
 
 def _texts(row: Any) -> list[str]:

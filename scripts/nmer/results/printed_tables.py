@@ -194,16 +194,16 @@ def _score_grids(table: pd.DataFrame, settings: ReportSettings, arrangement: Arr
     for dataset, about in settings.datasets.items():
         body = []
         foreign = set(SIX_CONDITIONS) - set(settings.incomplete(about.modalities))
-        shown = [number for number, column in enumerate(columns) if column.get("condition") not in foreign]
+        numbers = [number for number, column in enumerate(columns) if column.get("condition") not in foreign]
         for labels, row in rows:
             named = {"dataset": dataset} | row
             if named.get("condition") == ALL_CLEAN:
                 named["condition"] = all_clean(about.modalities)
-            places = [tuple((named | columns[number])[name] for name in KEY) for number in shown]
+            places = [tuple((named | columns[number])[name] for name in KEY) for number in numbers]
             if any(place in cells for place in places):
                 body.append((labels, tuple(cells.get(place, Cell()) for place in places)))
         # Only headers of conditions are omitted; they are one column wide.
-        heads = header if len(shown) == len(columns) else (tuple(header[0][number] for number in shown),)
+        heads = header if len(numbers) == len(columns) else (tuple(header[0][number] for number in numbers),)
         if body:
             grids.append(Grid(dataset_title(dataset, about), stubs, heads, tuple(body)))
     return grids
@@ -290,16 +290,16 @@ def _spread_note(table: pd.DataFrame) -> str:
 
 
 def _paper_notes(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
-    shown = set(table.loc[table["paper"].notna(), "dataset"])
-    synthetic = {name for name in shown if settings.datasets[name].synthetic}
+    datasets = set(table.loc[table["paper"].notna(), "dataset"])
+    synthetic = {name for name in datasets if settings.datasets[name].synthetic}
     notes = []
     if settings.conditions and "condition" in table and (table["condition"] == AVERAGE).any():
         notes.append(
             f"Only the incomplete conditions {', '.join(settings.conditions)} were scored, so the paper's averages, "
             "which are over all of them, are not shown."
         )
-    if shown and "mean" in table:
-        notes.append("In parentheses: the paper's value" + (", difference." if shown - synthetic else "."))
+    if datasets and "mean" in table:
+        notes.append("In parentheses: the paper's value" + (", difference." if datasets - synthetic else "."))
     if synthetic:
         notes.append("Synthetic data cannot be compared with the paper, so they have no difference.")
     return notes

@@ -64,8 +64,8 @@ def read_csv(path: str | Path) -> pd.DataFrame:
 
 
 def _typed(column: pd.Series) -> pd.Series:
-    found = set(column.dropna())
-    if found and found <= {"True", "False"}:
+    values = set(column.dropna())
+    if values and values <= {"True", "False"}:
         return column.map({"True": True, "False": False})
     try:
         return pd.to_numeric(column.mask(column.isin(("nan", "NaN"))))  # as csv.writer writes a missing number

@@ -51,7 +51,7 @@ class Recorded:
 
         A key that differs between jobs has a list of its values.
         """
-        shown: dict[str, Any] = {}
+        merged: dict[str, Any] = {}
         for step, stage in STAGES.items():
             groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
             for record in self.of_step(step):
@@ -59,8 +59,8 @@ class Recorded:
                 name = "system" if "system" in settings else "dataset"
                 groups[str(settings.pop(name, ""))].append(settings)
             if groups:
-                shown[stage] = {name: _merged(groups[name]) for name in sorted(groups)}
-        return shown
+                merged[stage] = {name: _merged(groups[name]) for name in sorted(groups)}
+        return merged
 
     def noise_seeds(self) -> list[int]:
         """Return the seeds of the noise, ascending."""

@@ -241,8 +241,8 @@ def read_claims(stem: str, settings: ReportSettings) -> dict[str, Any] | None:
 
     None if no system of the paper ran on a corpus of the paper or a substitute, or if no claim could be computed.
     """
-    ours = set(settings.systems) & {*PAPER_SYSTEMS, *UNIMODAL_SYSTEMS}
-    if not ours or not any(about.paper_name for about in settings.datasets.values()):
+    run = set(settings.systems) & {*PAPER_SYSTEMS, *UNIMODAL_SYSTEMS}
+    if not run or not any(about.paper_name for about in settings.datasets.values()):
         return None
     audit = read_table(stem)
     return audit if audit and (audit["data"]["verdict"] != NOT_RUN).any() else None
@@ -313,14 +313,14 @@ def embed_all(paths: Iterable[str]) -> list[File]:
 def versions(commit: str) -> list[tuple[str, str]]:
     """Return names and versions: commit, machine, workflow, Python and the installed libraries."""
     machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
-    found = [("Commit", commit), ("Page made on", machine), ("nmer", nmer.__version__)]
-    found += [("Python", platform.python_version())]
+    rows = [("Commit", commit), ("Page made on", machine), ("nmer", nmer.__version__)]
+    rows += [("Python", platform.python_version())]
     for library in LIBRARIES:
         try:
-            found.append((library, metadata.version(library)))
+            rows.append((library, metadata.version(library)))
         except metadata.PackageNotFoundError:
             continue  # the report's environment may lack libraries of the training
-    return found
+    return rows
 
 
 def _titles(datasets: Iterable[str], settings: ReportSettings) -> str:

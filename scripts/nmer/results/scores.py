@@ -118,16 +118,16 @@ def average(scores: pd.DataFrame) -> pd.DataFrame:
     cells = by_repeat.groupby(list(CELL), dropna=False, sort=False)
     if (cells["size"].nunique() > 1).any():
         raise DataError(f"Some repeats lack folds ({_first(cells['size'].nunique() > 1)}). Run the missing ones first.")
-    found: pd.DataFrame = cells["mean"].agg(mean="mean", std="std", n="size").reset_index()
+    averages: pd.DataFrame = cells["mean"].agg(mean="mean", std="std", n="size").reset_index()
     undefined = (cells["mean"].count() < cells.size()).to_numpy()
-    found.loc[undefined, ["mean", "std"]] = np.nan
-    return found
+    averages.loc[undefined, ["mean", "std"]] = np.nan
+    return averages
 
 
 def defined_mean(groups: SeriesGroupBy[Any, Any]) -> pd.Series:
     """Return the mean of each group, missing if one of its values is."""
-    found: pd.Series = groups.mean().where(groups.count() == groups.size())
-    return found
+    means: pd.Series = groups.mean().where(groups.count() == groups.size())
+    return means
 
 
 def of_regime(scores: pd.DataFrame, regime: str) -> pd.DataFrame:
@@ -136,7 +136,7 @@ def of_regime(scores: pd.DataFrame, regime: str) -> pd.DataFrame:
     These have one training for all noise, so their ``clean`` rows are in both Table 2 and Table 5.
     """
     regimes = scores.groupby("system")["regime"].agg(set)
-    clean_only = [system for system, found in regimes.items() if found == {"clean"}]
+    clean_only = [system for system, own in regimes.items() if own == {"clean"}]
     return scores[(scores["regime"] == regime) | scores["system"].isin(clean_only)]
 
 
@@ -170,8 +170,8 @@ def _mean_of_incomplete(scores: pd.DataFrame) -> pd.DataFrame:
     without_condition = [column for column in CELL if column != "condition"]
     groups = scores[incomplete(scores)].groupby([*without_condition, "fold", "repeat"], dropna=False, sort=False)
     sizes = groups["value"].size()
-    wanted = {dataset: len(names) for dataset, names in _tested_incomplete(scores).items()}
-    lacking = sizes != [wanted[dataset] for dataset in sizes.index.get_level_values("dataset")]
+    tested = {dataset: len(names) for dataset, names in _tested_incomplete(scores).items()}
+    lacking = sizes != [tested[dataset] for dataset in sizes.index.get_level_values("dataset")]
     if lacking.any():
         raise DataError(
             f"The scores do not contain each incomplete condition once ({_first(lacking)}). Run the evaluation again."

@@ -37,11 +37,11 @@ def outermost(settings: ReportSettings) -> list[str]:
 
 def by_level(table: pd.DataFrame) -> list[tuple[str, float | None, pd.DataFrame]]:
     """Return each noise kind at a level, with its SNR in dB (or None) and its rows, in the order of the table."""
-    found = []
+    levels = []
     for _, rows in table.groupby(["noise", "snr_db"], dropna=False, sort=False):
         noise, snr_db = rows["noise"].iloc[0], rows["snr_db"].iloc[0]
-        found.append((noise, snr_of(snr_db), rows))
-    return found
+        levels.append((noise, snr_of(snr_db), rows))
+    return levels
 
 
 def select(table: pd.DataFrame, order: Mapping[str, Sequence[str]]) -> pd.DataFrame:

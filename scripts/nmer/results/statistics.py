@@ -165,15 +165,15 @@ def confusion(runs: Iterable[Run]) -> pd.DataFrame:
 
 def _difference(reference: Any, other: Any, contrasts: Contrasts) -> dict[str, float | str]:
     """Return the numbers of one comparison. reference, other: rows of the cells."""
-    found = contrasts.of({reference.row: 1.0, other.row: -1.0})
+    contrast = contrasts.of({reference.row: 1.0, other.row: -1.0})
     metric = METRICS[reference.metric]
     largest = metric.highest - metric.lowest
-    low, high = np.clip(found.interval(), -largest, largest)
+    low, high = np.clip(contrast.interval(), -largest, largest)
     return {
-        "difference": found.value,
+        "difference": contrast.value,
         "low": low,
         "high": high,
-        "p_value": found.p_value(),
+        "p_value": contrast.p_value(),
         "effect": proportion_effectsize(reference.value, other.value) if metric.is_fraction else np.nan,
-        "untested": found.untested,
+        "untested": contrast.untested,
     }

@@ -104,10 +104,10 @@ def legend_below(figure: Figure, systems: Iterable[str]) -> None:
     """Add a legend below all panels, with each system once that a panel drew under its label."""
     # If several panels have a label, use the first handle: lines rather than the bars below them.
     drawn = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in reversed(figure.axes)]
-    found = {label: handle for handles in drawn for handle, label in handles}
-    labels = [label for label in map(system_label, systems) if label in found]
+    handles_by_label = {label: handle for handles in drawn for handle, label in handles}
+    labels = [label for label in map(system_label, systems) if label in handles_by_label]
     columns = legend_columns(labels)
-    figure.legend([found[label] for label in labels], labels, loc="outside lower center", ncols=columns)
+    figure.legend([handles_by_label[label] for label in labels], labels, loc="outside lower center", ncols=columns)
 
 
 def legend_columns(labels: Sequence[str]) -> int:
@@ -142,7 +142,7 @@ def read_curves(figure: Figure) -> list[dict[str, Any]]:
         figure.set_dpi(RESOLUTION)
         figure.draw_without_rendering()  # computes the layout, as for the PNG
     width, height = figure.bbox.width, figure.bbox.height
-    found = []
+    curves = []
     # Axes without ticks, the panels of Figure 3, have no values.
     for axis in (axis for axis in figure.axes if len(axis.get_xticks()) and len(axis.get_yticks())):
         for label, line_points in _named_points(axis):
@@ -151,8 +151,8 @@ def read_curves(figure: Figure) -> list[dict[str, Any]]:
                 [round(x / width, 4), round(1 - y / height, 4), _place(axis, place, label), f"{value:.4g}"]
                 for (place, value), (x, y) in zip(line_points, at, strict=True)
             ]
-            found.append({"label": label, "points": points})
-    return [curve for curve in found if curve["points"]]
+            curves.append({"label": label, "points": points})
+    return [curve for curve in curves if curve["points"]]
 
 
 def _named_points(axis: Axes) -> Iterable[tuple[str, list[tuple[float, float]]]]:

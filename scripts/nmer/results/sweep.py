@@ -65,8 +65,8 @@ class SweepSettings:
     @property
     def chosen_by(self) -> str:
         """The validation score that chooses a value: the one that selects epochs, or the first metric if swept."""
-        found = set(self.selection.values())
-        return found.pop() if len(found) == 1 else self.settings.metrics[0]
+        selections = set(self.selection.values())
+        return selections.pop() if len(selections) == 1 else self.settings.metrics[0]
 
     @property
     def options(self) -> str:
@@ -90,11 +90,11 @@ def sweep_table(
     Validation scores are those of the selected epoch: mean over folds, then mean and standard deviation over repeats.
     """
     tested = with_marks(average(scores[scores["system"].isin(about.sweep)]), trainings)
-    shown = {"incomplete": AVERAGE, "clean": AVERAGE, "all_noisy": ALL_NOISY}
-    tested = tested[tested["condition"] == tested["regime"].map(shown)]
+    conditions = {"incomplete": AVERAGE, "clean": AVERAGE, "all_noisy": ALL_NOISY}
+    tested = tested[tested["condition"] == tested["regime"].map(conditions)]
     tested = tested[tested["metric"].isin(about.settings.metrics)].rename(columns={"mean": "test", "std": "test_std"})
-    found = [_validation(histories, system, about) for system in about.sweep]
-    validated = _with_choice(pd.concat(found, ignore_index=True), about)
+    parts = [_validation(histories, system, about) for system in about.sweep]
+    validated = _with_choice(pd.concat(parts, ignore_index=True), about)
     several = validated["noise"].isin((MIXED, CLEAN))
     if (~several & (validated["noise"] != "")).any():  # with several trainings, each counts at its own level
         validated, several = validated[~several], several[~several]
@@ -208,8 +208,8 @@ def _validation(histories: pd.DataFrame, system: str, about: SweepSettings) -> p
     tidy = selected.melt(run, names, var_name="metric", value_name="score")
     by_repeat = defined_mean(tidy.groupby([*run[:4], "metric", "repeat"], dropna=False)["score"]).reset_index()
     cells = by_repeat.groupby([*run[:4], "metric"], dropna=False)["score"]
-    found = cells.agg(validation="mean", validation_std="std").reset_index()
-    return found.assign(system=system, metric=found["metric"].str.removeprefix("val_"))
+    scores = cells.agg(validation="mean", validation_std="std").reset_index()
+    return scores.assign(system=system, metric=scores["metric"].str.removeprefix("val_"))
 
 
 def _with_choice(validated: pd.DataFrame, about: SweepSettings) -> pd.DataFrame:

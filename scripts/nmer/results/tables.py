@@ -61,10 +61,10 @@ def read_paper(folder: str | Path, number: int) -> pd.DataFrame:
 def in_our_names(paper: pd.DataFrame) -> pd.DataFrame:
     """Translate the paper's numbers to the project's names of systems and, for Table 4, of the condition."""
     if "modality" in paper:
-        ours = {modality: system for system, modality in UNIMODAL_SYSTEMS.items()}
-        return paper.assign(system=paper["modality"].map(ours), condition=ALL_NOISY)
-    ours = {label: system for system, label in PAPER_NAMES.items()}
-    return paper.assign(system=paper["system"].map(ours))
+        names = {modality: system for system, modality in UNIMODAL_SYSTEMS.items()}
+        return paper.assign(system=paper["modality"].map(names), condition=ALL_NOISY)
+    names = {label: system for system, label in PAPER_NAMES.items()}
+    return paper.assign(system=paper["system"].map(names))
 
 
 def table_1(reports: Iterable[dict[str, Any]], settings: ReportSettings, paper: pd.DataFrame) -> pd.DataFrame:

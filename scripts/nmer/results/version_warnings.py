@@ -41,18 +41,18 @@ def histories_behind(scores: pd.DataFrame, folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     runs = scores[["dataset", "system", "regime", "noise", "snr_db", "fold"]].drop_duplicates()
-    found: dict[Path, None] = {}
+    histories: dict[Path, None] = {}
     for run in rows_of(runs):
         place = folder / "runs" / run.dataset / run.system / run.regime
         if run.regime != "clean":
             place /= corruption_name(run.noise, snr_of(run.snr_db))
-        found[place / f"fold{run.fold}" / "history.csv"] = None
+        histories[place / f"fold{run.fold}" / "history.csv"] = None
         # A training that is tested at several levels has a separate folder.
         of_run = (folder / "runs" / run.dataset / run.system / run.regime).glob(f"trained_*/fold{run.fold}/history.csv")
-        found |= dict.fromkeys(sorted(of_run))
+        histories |= dict.fromkeys(sorted(of_run))
     for dataset, fold in runs[["dataset", "fold"]].drop_duplicates().itertuples(index=False):
-        found |= dict.fromkeys(sorted((folder / "teachers" / dataset).glob(f"*/fold{fold}/history.csv")))
-    return list(found)
+        histories |= dict.fromkeys(sorted((folder / "teachers" / dataset).glob(f"*/fold{fold}/history.csv")))
+    return list(histories)
 
 
 def _versions(history: Path) -> set[str]:

@@ -294,18 +294,18 @@ def _released_folds(targets: Targets, ids: list[str]) -> dict[int, dict[str, np.
 
 def _datasets(file: h5py.File, ids: list[str], path: Path) -> list[h5py.Dataset]:
     """Return the dataset of every utterance, (frames, dim) with the same dim."""
-    found: list[h5py.Dataset] = []
+    datasets: list[h5py.Dataset] = []
     names = set(file)
     for identifier in ids:
         if identifier not in names:
             raise DataError(f"{path}: no features of utterance '{identifier}', which the lists of labels name.")
         one = dataset(file, identifier, path)
-        if len(one.shape) != 2 or (found and one.shape[1] != found[0].shape[1]):
+        if len(one.shape) != 2 or (datasets and one.shape[1] != datasets[0].shape[1]):
             raise DataError(
                 f"{path}: utterance '{identifier}' has shape {one.shape}, unlike the others' (frames, dim)."
             )
-        found.append(one)
-    return found
+        datasets.append(one)
+    return datasets
 
 
 def _statistics(

@@ -192,10 +192,10 @@ def _read_split(
     content: dict[str, Any], variant: Variant, place: str, settings: CorpusSettings, warnings: list[str]
 ) -> Split:
     keys = {m: KEYS[m] for m in settings.modalities}
-    found = [m for m in keys if keys[m] in content]
-    if found and len(found) < len(keys):
+    modalities = [m for m in keys if keys[m] in content]
+    if modalities and len(modalities) < len(keys):
         absent = next(key for key in keys.values() if key not in content)
-        hint = missing_modalities(found, f"datasets.{settings.dataset}.modalities")
+        hint = missing_modalities(modalities, f"datasets.{settings.dataset}.modalities")
         raise DataError(f"{place} has no key '{absent}'. {hint}")
     for key in (*keys.values(), variant.labels, "id"):
         if key not in content:

@@ -49,13 +49,13 @@ def draw(dataset: str, scores: Path, settings: ReportSettings) -> Drawn:
 
 def draw_levels(points: pd.DataFrame, settings: ReportSettings) -> Figure:
     """Draw a panel per regime and noise kind. points: from ``curve_points``, of one dataset."""
-    shown = points[points["metric"] == settings.metrics[0]]
-    if shown.empty:
+    first_metric = points[points["metric"] == settings.metrics[0]]
+    if first_metric.empty:
         return sentence_figure("This experiment has no scores at a noise level.")
-    groups: Any = shown.groupby(["regime", "noise"], sort=False)
+    groups: Any = first_metric.groupby(["regime", "noise"], sort=False)
     panels = [(tuple(key), part) for key, part in groups]
     heights = [len(part[["system", TRAINED_AT]].drop_duplicates()) for _key, part in panels]
-    low, high = math.floor(20 * shown["mean"].min()) / 20, math.ceil(20 * shown["mean"].max()) / 20
+    low, high = math.floor(20 * first_metric["mean"].min()) / 20, math.ceil(20 * first_metric["mean"].max()) / 20
     shade = Normalize(low, max(high, low + 0.05))
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         height = sum(ROW * rows + 0.75 for rows in heights)

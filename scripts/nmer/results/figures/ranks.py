@@ -176,6 +176,6 @@ def _test(row: pd.Series) -> str:
     p = row["friedman_p"]
     if math.isnan(p):
         return f"{row['blocks']} blocks (datasets and folds), too few for a test: {FEWEST_BLOCKS} are needed"
-    found = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    p_text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     verdict = "" if p < SIGNIFICANT else ": no significant difference between the systems"
-    return f"Friedman test over {row['blocks']} blocks, {found}{verdict}"
+    return f"Friedman test over {row['blocks']} blocks, {p_text}{verdict}"

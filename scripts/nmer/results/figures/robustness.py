@@ -101,7 +101,7 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
     metrics = list(dict.fromkeys(curves["metric"]))
     run = list(dict.fromkeys(zip(curves["dataset"], curves["noise"], strict=True)))
     pairs = [metrics[first : first + 2] for first in range(0, len(metrics), 2)]
-    rows = [(place, beside) for place in run for beside in pairs]
+    rows = [(place, pair) for place in run for pair in pairs]
     styles = system_styles(list(dict.fromkeys(curves["system"])))
     parts = {row: curves[(curves["dataset"] == row[0]) & (curves["noise"] == row[1])] for row in run}
     levels = {row: ordered_levels(part) for row, part in parts.items()}
@@ -110,15 +110,15 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
     with matplotlib.rc_context(SETTINGS):
         figure = Figure(figsize=(WIDTH, 2.6 * len(rows) + 0.3 + legend_height(styles)), layout="constrained")
         axes = figure.subplots(len(rows), min(len(metrics), 2), squeeze=False)
-        for row, ((dataset, noise), beside) in zip(axes, rows, strict=True):
+        for row, ((dataset, noise), pair) in zip(axes, rows, strict=True):
             single = len(levels[dataset, noise]) == 1
             level = _level(levels[dataset, noise][0], noise in kinds) if single else ""
-            for axis in row[len(beside) :]:
+            for axis in row[len(pair) :]:
                 axis.set_axis_off()
-            if all(METRICS[metric].is_fraction for metric in beside):
-                for axis in row[1 : len(beside)]:
+            if all(METRICS[metric].is_fraction for metric in pair):
+                for axis in row[1 : len(pair)]:
                     axis.sharey(row[0])
-            for axis, metric in zip(row, beside, strict=False):
+            for axis, metric in zip(row, pair, strict=False):
                 here = parts[dataset, noise][parts[dataset, noise]["metric"] == metric]
                 if single:
                     draw_bars(axis, here, styles)
