@@ -240,14 +240,14 @@ BROKEN = {
         "its gradient is not clipped",
         1,
     ),
-    "an error of its own": ({"fuse": "logits = encodings['x']"}, "fuse(…) fails: KeyError", 1),
+    "an exception of the system": ({"fuse": "logits = encodings['x']"}, "fuse(…) fails: KeyError", 1),
     "an undeclared option": ({"extra": ", depth=2"}, "takes 'depth', which is not declared as an option", 1),
-    "a loss that is no dictionary": (
+    "a loss that is not a dictionary": (
         {"more": "def loss(self, outputs, batch): return outputs['logits'].sum()"},
         "loss(…) must return a dictionary",
         1,
     ),
-    "a term that is no number": (
+    "a term that is not a number": (
         {"more": "def loss(self, outputs, batch): return {'all': outputs['logits']}"},
         "the term 'all' of its loss must have the shape ()",
         1,
@@ -258,7 +258,7 @@ BROKEN = {
         1,
     ),
     "buffers": ({"init": "self.norm = nn.BatchNorm1d(3 * self.width, affine=False)"}, "has buffers", 0),
-    "what no stack can compute": (
+    "an operation that vmap cannot run": (
         {"fuse": "logits = logits * float(logits.detach().abs().max() > -1)"},
         "cannot be trained jointly",
         0,

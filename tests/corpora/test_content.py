@@ -39,7 +39,7 @@ NO_ARRAYS = {
     "number": 3.5,
     "dictionary": {"x": 1},
     "ragged": [[1.0, 2.0], [3.0]],
-    "ragged deeper": [[[1.0]], [[1.0, 2.0]], [[1.0]]],
+    "nested ragged lists": [[[1.0]], [[1.0, 2.0]], [[1.0]]],
     "nones": [None, None],
     "tuples of text": [("a", 1), ("b", 2)],
     "objects": np.array([{}, 1], dtype=object),
@@ -113,11 +113,11 @@ def test_a_split_that_is_not_a_dictionary_is_named(mosei, tmp_path, step, split)
 
 
 @pytest.mark.parametrize("protocol", [2, 4, 5])
-@pytest.mark.parametrize("value", [*NO_ARRAYS, "gaps in text", "a scalar of its own type", "an object in a list"])
+@pytest.mark.parametrize("value", [*NO_ARRAYS, "gaps in text", "a scalar of a custom type", "an object in a list"])
 def test_ignored_keys_are_not_validated(mosei, tmp_path, step, value, protocol):
     more = {
         "gaps in text": np.array(["said", math.nan, None], dtype=object),
-        "a scalar of its own type": np.zeros(1, [("x", "f4")])[0],
+        "a scalar of a custom type": np.zeros(1, [("x", "f4")])[0],
         "an object in a list": [np.array([{}], dtype=object)],
     }
     expected = step.build(save(tmp_path, mosei), "mosei_pickle")
@@ -281,16 +281,16 @@ def test_an_invalid_header_is_named(tmp_path, header):
 ODD_CORPORA = {
     "float lengths": {"lengths": {m: np.full(4, 2.0) for m in "avl"}},
     "lists of lengths": {"lengths": {m: [2] * 4 for m in "avl"}},
-    "lengths of others": {"lengths": {m: np.full(3, 2) for m in "avl"}},
+    "lengths of another split": {"lengths": {m: np.full(3, 2) for m in "avl"}},
     "no lengths": {"lengths": {}},
     "float labels": {"labels": np.zeros(4)},
-    "ids that are numbers": {"ids": [1, 2, 3, 4]},
-    "a class that is a number": {"classes": [0, 1]},
+    "numeric ids": {"ids": [1, 2, 3, 4]},
+    "a numeric class": {"classes": [0, 1]},
     "missing dims": {"dims": {"a": 1}},
-    "dims that are text": {"dims": dict.fromkeys("avl", "x")},
-    "an index beyond": {"folds": {1: {"train": np.array([0, 9]), "val": np.array([1]), "test": np.array([2])}}},
+    "dims given as text": {"dims": dict.fromkeys("avl", "x")},
+    "an index out of range": {"folds": {1: {"train": np.array([0, 9]), "val": np.array([1]), "test": np.array([2])}}},
     "a mask": {"folds": {1: dict.fromkeys(("train", "val", "test"), np.ones(4, bool))}},
-    "a fold without test": {"folds": {1: {"train": np.array([0]), "val": np.array([1])}}},
+    "a fold without a test split": {"folds": {1: {"train": np.array([0]), "val": np.array([1])}}},
     "fewer speakers": {"speakers": ["s"]},
 }
 

@@ -498,12 +498,12 @@ BAD = {
     "a truncated file": (truncate, f"{FILES['a']}: cannot be read as HDF5"),
     "an empty HDF5 file": (empty_hdf5, f"{FILES['v']}: contains no computational sequence"),
     "no group of videos": (without_data, f"{FILES['v']}: has no 'FACET 4.2/data'"),
-    "an array for the group of videos": (array_for_data, f"{FILES['v']}: 'FACET 4.2/data' is an array"),
-    "features of one axis": (
+    "an array instead of the group of videos": (array_for_data, f"{FILES['v']}: 'FACET 4.2/data' is an array"),
+    "one-dimensional features": (
         replace("v", "d2", "features", lambda values: values[:, 0]),
         f"{FILES['v']}: video 'd2': 'features' has shape",
     ),
-    "features without width": (
+    "features of width 0": (
         replace("a", "d2", "features", lambda values: values[:, :0]),
         f"{FILES['a']}: video 'd2': 'features' has shape",
     ),
@@ -523,7 +523,7 @@ BAD = {
         replace("a", "d2", "intervals", set_cell(3, 1, np.nan)),
         f"{FILES['a']}: video 'd2': row 3 of 'intervals' runs from",
     ),
-    "an endless interval": (
+    "an infinite interval": (
         replace("labels", "d2", "intervals", set_cell(2, 1, np.inf)),
         f"{FILES['labels']}: video 'd2': row 2 of 'intervals' runs from",
     ),
@@ -531,11 +531,11 @@ BAD = {
         replace("l", "d2", "intervals", set_cell(5, 1, -1.0)),
         f"{FILES['l']}: video 'd2': row 5 of 'intervals' runs from",
     ),
-    "words for word vectors": (
+    "words instead of word vectors": (
         replace("l", "d2", "features", lambda values: np.full((len(values), 1), b"word")),
         f"{FILES['l']}: video 'd2': 'features' holds |S4 where numbers are expected",
     ),
-    "another width in one video": (
+    "a different width in one video": (
         replace("v", "d2", "features", lambda values: values[:, :2]),
         f"{FILES['v']}: video 'd2': 2 dimensions, but 3 in video 'A0'",
     ),
@@ -543,15 +543,15 @@ BAD = {
         edit("a", lambda data: data.__delitem__("c1/features")),
         f"{FILES['a']}: has no 'c1/features'",
     ),
-    "an array for a video": (
+    "an array instead of a video": (
         edit("a", lambda data: (data.__delitem__("c1"), data.__setitem__("c1", [1.0]))),
         f"{FILES['a']}: has no 'c1/features'",
     ),
-    "an external link for a video": (
+    "an external link instead of a video": (
         edit("a", relink(h5py.ExternalLink("/etc/hostname", "/x"))),
         f"{FILES['a']}: 'zeta/features' is a link to another place or file",
     ),
-    "a soft link for a video": (
+    "a soft link instead of a video": (
         edit("l", relink(h5py.SoftLink("/glove_vectors/data/a-1"))),
         f"{FILES['l']}: 'zeta/features' is a link to another place or file",
     ),
@@ -573,7 +573,7 @@ BAD = {
     ),
     "an empty list": (lists("valid", b"# none\n\n"), "folds/valid.txt: lists no videos"),
     "a list that is not UTF-8": (lists("valid", b"caf\xe9\n"), "folds/valid.txt: not UTF-8 text"),
-    "a split none of whose videos has labels": (lists("valid", b"ghost\n"), "the val split is empty"),
+    "a split without labelled videos": (lists("valid", b"ghost\n"), "the val split is empty"),
 }
 
 

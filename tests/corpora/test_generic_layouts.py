@@ -197,7 +197,7 @@ BAD_HDF5 = {
     "text values": (lambda file: replace(file, "v/values", [["x"] * 3]), "numbers (frames, dim) expected"),
     "falling offset": (lambda file: file["a/offset"].__setitem__(3, 0), "a/offset must hold 31 whole numbers, rising"),
     "offset too short": (lambda file: replace(file, "a/offset", np.arange(30)), "a/offset must hold 31 whole numbers"),
-    "offset beyond": (lambda file: file["l/offset"].__setitem__(30, 9999), "l/offset must hold 31 whole numbers"),
+    "offset out of range": (lambda file: file["l/offset"].__setitem__(30, 9999), "l/offset must hold 31 whole numbers"),
     "a group": (lambda file: replace(file, "l/values", None), "'l/values' is a group where an array is expected"),
 }
 

@@ -156,7 +156,7 @@ def without(rows: dict, name: str) -> dict:
 
 TABLES = {
     "an utterance without a row": (lambda rows: without(rows, "test0$_$1"), "1 of 8 utterances of a split have no row"),
-    "a sentiment beyond 3": (lambda rows: rows | {"test0$_$1": 3.5}, "id 'test0$_$1' has sentiment 3.5, outside -3..3"),
+    "a sentiment above 3": (lambda rows: rows | {"test0$_$1": 3.5}, "id 'test0$_$1' has sentiment 3.5, outside -3..3"),
     "a sentiment that is text": (lambda rows: rows | {"test0$_$1": "high"}, "'high' in the column 'sentiment'"),
 }
 

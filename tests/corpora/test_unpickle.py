@@ -82,7 +82,7 @@ def malicious(marker: str) -> dict[str, bytes]:
 @pytest.mark.parametrize("name", list(malicious("x")))
 def test_a_pickle_with_any_other_name_is_refused_and_runs_nothing(tmp_path, name):
     marker = tmp_path / "executed"
-    with pytest.raises(DataError, match=rf"asks for {name.replace('.', '[.]')}; refused"):
+    with pytest.raises(DataError, match=rf"refers to {name.replace('.', '[.]')}; refused"):
         load(tmp_path, malicious(str(marker))[name])
     assert not marker.exists()
 

@@ -157,14 +157,14 @@ def bad_files(folder):
     wavfile.write(folder / "nan.wav", RATE, np.full(RATE, np.nan, np.float32))
     return {
         "film without sound": (silent, "audio", "unreadable"),
-        "sound as film": (deaf, "video", "unreadable"),
+        "sound file named as film": (deaf, "video", "unreadable"),
         "empty": (folder / "empty.mp4", "video", "unreadable"),
         "text": (folder / "text.mp4", "video", "unreadable"),
-        "text as sound": (folder / "text.mp4", "audio", "unreadable"),
+        "text file named as sound": (folder / "text.mp4", "audio", "unreadable"),
         "folder": (folder / "folder.mp4", "video", "missing_file"),
         "playlist": (folder / "list.mp4", "audio", "unreadable"),
         "list of files": (folder / "concat.mp4", "audio", "unreadable"),
-        "half mp4": (half, "video", "unreadable"),
+        "first half of an mp4": (half, "video", "unreadable"),
         "cut avi": (cut, "video", "unreadable"),
         "no samples": (folder / "none.wav", "audio", "too_short"),
         "NaN": (folder / "nan.wav", "audio", "unreadable"),

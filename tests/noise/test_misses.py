@@ -28,10 +28,13 @@ def mine(shape, generator):
 {stated}
 """
 DEPENDENT = {
-    "on the width": ("generator.standard_normal(shape) / shape[1]", ""),
-    "on the length": ("generator.standard_normal(shape) / np.sqrt(shape[0])", "mine.power = lambda: 1.0"),
-    "on neither, but states another power": ("generator.standard_normal(shape)", "mine.power = lambda: 0.01"),
-    "on neither, and is nothing": ("np.zeros(shape) if shape[1] > 1 else generator.standard_normal(shape)", ""),
+    "power depends on the width": ("generator.standard_normal(shape) / shape[1]", ""),
+    "power depends on the length": ("generator.standard_normal(shape) / np.sqrt(shape[0])", "mine.power = lambda: 1.0"),
+    "constant power that differs from the declared one": (
+        "generator.standard_normal(shape)",
+        "mine.power = lambda: 0.01",
+    ),
+    "zeros above width 1": ("np.zeros(shape) if shape[1] > 1 else generator.standard_normal(shape)", ""),
 }
 
 
@@ -120,7 +123,7 @@ def test_impulse_noise_gives_a_warning_unless_calibration_accounts_for_its_power
 
 
 def test_add_noise_warns_for_arrays(tmp_path, monkeypatch, capsys):
-    file = write_kind(tmp_path, *DEPENDENT["on the width"])
+    file = write_kind(tmp_path, *DEPENDENT["power depends on the width"])
     np.save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(6, 50, 8)))
     arguments = ["--input", tmp_path / "x.npy", "--modality", "a", "--snr-db", "-10", "--noise", "mine", "--file", file]
     monkeypatch.setattr(sys, "argv", ["x", *map(str, arguments), "--output", str(tmp_path / "y.npy")])

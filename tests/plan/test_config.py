@@ -46,11 +46,11 @@ FAULTS = {
         lambda c: c["training"].update(batch_size=[1]),
         "training.batch_size: [1] is not of type integer",
     ),
-    "text for a whole number": (
+    "text instead of a whole number": (
         lambda c: c["experiments"]["tiny"].update(repeats="3"),
         "experiments.tiny.repeats: '3' is text to YAML, not an integer. Write it without quotes, like 10.",
     ),
-    "a value of none of several kinds": (
+    "a value of none of the allowed types": (
         lambda c: c["experiments"]["tiny"].update(train_at=-10),
         "experiments.tiny.train_at: -10 is not possible. Give 'own', 'mixed', 'clean', a list or a mapping.",
     ),
@@ -62,7 +62,7 @@ FAULTS = {
         lambda c: c["experiments"]["tiny"].update(sweep={"system": "nmer"}),
         "experiments.tiny.sweep: missing key 'over'. Add it.",
     ),
-    "a selection that no validation has": (
+    "a selection by an unknown score": (
         lambda c: c["training"].update(selection="accuracy"),
         "training.selection: 'accuracy' is not possible. Choose from: UA, WA, F1, WF1, MAE, Corr, loss",
     ),
@@ -74,7 +74,7 @@ FAULTS = {
         lambda c: c["training"].update(patience=-1),
         "training.patience: -1 is less than the minimum of 0",
     ),
-    "a patience of half an epoch": (
+    "a fractional patience": (
         lambda c: c["experiments"]["tiny"].update(training={"patience": 0.5}),
         "experiments.tiny.training.patience: 0.5 is not of type integer",
     ),
@@ -118,7 +118,7 @@ FAULTS = {
         lambda c: c["experiments"]["tiny"].update(systems=["nmerr"]),
         "experiments.tiny.systems: Unknown system 'nmerr'. Did you mean 'nmer'?",
     ),
-    "a stage of pretraining in place of a system": (
+    "a pretraining listed as a system": (
         lambda c: c["experiments"]["tiny"].update(systems=["two_tower"]),
         "experiments.tiny.systems: 'two_tower' is a pretraining stage, not a system",
     ),
@@ -130,7 +130,7 @@ FAULTS = {
         lambda c: c["experiments"]["tiny"]["system_options"].update(nmer={"layers": "two"}),
         "experiments.tiny.system_options.nmer.layers: 'two' is not like its default 5",
     ),
-    "a word that an option does not know": (
+    "an unknown choice of an option": (
         lambda c: c.update(systems={"mctn": {"form": "rign"}}),
         "systems.mctn.form: 'rign' is not possible. Choose from: ring, hier.",
     ),
@@ -142,11 +142,11 @@ FAULTS = {
         lambda c: c.update(systems={"nmer": {"transformer_dropout": 1.5}}),
         "systems.nmer.transformer_dropout: 1.5 is too large. Give at most 0.99.",
     ),
-    "heads that do not share the width": (
+    "heads that do not divide the width": (
         lambda c: c.update(systems={"nmer": {"heads": 7}}),
         "systems.nmer.heads: 7 is not possible. Choose from: 1, 2, 3,",
     ),
-    "fewer steps than one": (
+    "less than one step": (
         lambda c: c.update(systems={"mctn": {"steps": 0}}),
         "systems.mctn.steps: 0 is too small. Give at least 1.",
     ),
@@ -183,8 +183,8 @@ FAULTS = {
         lambda c: c["datasets"]["tiny_mosei"]["generate"].update(utterance=9),
         "datasets.tiny_mosei: ",
     ),
-    "a schedule that falls": (lambda c: c["noise"].update(beta_start=0.2), "noise.beta_start is larger than"),
-    "a system's file among overrides": (
+    "a decreasing schedule": (lambda c: c["noise"].update(beta_start=0.2), "noise.beta_start is larger than"),
+    "the key file in system_options": (
         lambda c: c["experiments"]["tiny"]["system_options"].update(nmer={"file": "mine.py"}),
         "experiments.tiny.system_options.nmer: 'file' belongs in systems.nmer",
     ),
@@ -192,7 +192,7 @@ FAULTS = {
         lambda c: c["datasets"]["tiny_mosei"].pop("generate"),
         "datasets.tiny_mosei: set exactly one of 'path'",
     ),
-    "a user's file that is not there": (
+    "a missing user file": (
         lambda c: (c.update(systems={"mine": {"file": "mine.py"}}), c["experiments"]["tiny"].update(systems=["mine"])),
         "experiments.tiny.systems: Unknown system 'mine'. No such file: mine.py",
     ),

@@ -58,11 +58,14 @@ def test_a_configured_kind_can_have_rates_and_snrs_can_be_in_levels():
 
 
 FAULTS = {
-    "a kind in both": (
+    "a kind in snr_db and levels": (
         {"levels": {"gaussian": [-5]}},
         "experiments.tiny.levels: noise kind 'gaussian' also has SNRs in snr_db. Keep one of them.",
     ),
-    "another kind": ({"levels": {"gausian": [-5]}}, "levels: 'gausian' is not in the experiment's noise. Did you mean"),
+    "a misspelt kind": (
+        {"levels": {"gausian": [-5]}},
+        "levels: 'gausian' is not in the experiment's noise. Did you mean",
+    ),
     "a kind without a level": (
         {"noise": ["gaussian", "zero"], "levels": {"zero": [0.5]}},
         "experiments.tiny.levels: noise kind 'zero' has no level. Remove its list.",

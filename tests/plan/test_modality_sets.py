@@ -118,11 +118,11 @@ FAULTS = {
         lambda c: dataset(c).update(modalities="al"),
         "datasets.tiny_iemocap.modalities: 'al' is not of type array",
     ),
-    "a width of a modality that is not there": (
+    "the width of an absent modality": (
         lambda c: dataset(c).update(dims={"a": 8, "v": 3}),
         "datasets.tiny_iemocap.dims: names v, which is not among the dataset's modalities (a, l).",
     ),
-    "a normalisation of a modality that is not there": (
+    "the normalisation of an absent modality": (
         lambda c: dataset(c).update(standardize=["v"]),
         "datasets.tiny_iemocap.standardize: names v, which is not among the dataset's modalities (a, l).",
     ),
@@ -130,7 +130,7 @@ FAULTS = {
         lambda c: dataset(c)["generate"].update(dims={"a": 1, "v": 1, "l": 1}),
         "datasets.tiny_iemocap: Key 'generate.dims' must give a and l each",
     ),
-    "a uni-modal system of a modality that is not there": (
+    "the uni-modal system of an absent modality": (
         lambda c: tiny(c).update(systems=["men", "unimodal_v"]),
         "experiments.tiny.systems: 'unimodal_v' cannot be trained on dataset 'tiny_iemocap' (modalities a, l): it "
         "needs the modality v. Remove it, or list other datasets in experiments.tiny.unimodal.datasets.",

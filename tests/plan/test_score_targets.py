@@ -89,12 +89,15 @@ FAULTS = {
         r"x\.system_options\.nmer\.training\.selection: 'WA' does not exist",
     ),
     "an unknown loss": ({"training": {"score_loss": "L2"}}, r"score_loss: 'L2' is not possible. Choose from: L1, MSE"),
-    "a reference of classes": ({"systems": ["nmer", "logistic_regression"]}, r"'logistic_regression' does not predict"),
-    "a reference of scores": (
+    "a reference row for classes": (
+        {"systems": ["nmer", "logistic_regression"]},
+        r"'logistic_regression' does not predict",
+    ),
+    "a reference row for scores": (
         {"datasets": ["classes"], "systems": ["nmer", "ridge"]},
         r"'ridge' does not predict the datasets' 'target: classes'.*: majority, logistic_regression",
     ),
-    "a figure of classes": ({"figures": ["confusion"]}, r"x\.figures: 'confusion' shows classes"),
+    "a figure for classes": ({"figures": ["confusion"]}, r"x\.figures: 'confusion' shows classes"),
 }
 
 
@@ -108,8 +111,8 @@ def test_an_impossible_combination_ends_in_one_line(fault):
 
 DATASET_FAULTS = {
     "a misspelt target": ({"target": "scores"}, r"target: 'scores' is not possible\. Choose from: classes, score"),
-    "a target that is no text": ({"target": True}, r"datasets\.opinions\.target: True is not possible"),
-    "classes of a score": ({"classes": ["a", "b"]}, r"opinions.*classes"),
+    "a target that is not text": ({"target": True}, r"datasets\.opinions\.target: True is not possible"),
+    "classes of a score target": ({"classes": ["a", "b"]}, r"opinions.*classes"),
     "a layout without scores": (
         {"layout": "iemocap_mmin"},
         r"opinions\.target: layout 'iemocap_mmin' reads classes only",

@@ -60,7 +60,7 @@ FAULTS = {
         "experiments.tiny.sweep.over: 'nmer' has no option 'divergence_wight'. Did you mean 'divergence_weight'?",
     ),
     "an option of another system": ({"system": "men", "over": {"latent": [8]}}, "'men' has no option 'latent'"),
-    "a value unlike the option": (
+    "a value of the wrong type": (
         {"system": "nmer", "over": {"latent": ["many"]}},
         "experiments.tiny.sweep.over.latent: 'many' is not like its default 64.",
     ),
@@ -78,11 +78,11 @@ FAULTS = {
     ),
     "an unknown system": ({"system": "nmerr", "over": {"latent": [8]}}, "Unknown system 'nmerr'. Did you mean 'nmer'?"),
     "a uni-modal system": ({"system": "unimodal_a", "over": {"training.dropout": [0]}}, "'unimodal_a' has no variants"),
-    "a key of no use": (
+    "an unused key": (
         {"system": "nmer", "ovr": {}},
         "experiments.tiny.sweep: unknown key 'ovr'. Did you mean 'over'?",
     ),
-    "no value": ({"system": "nmer", "over": {"latent": []}}, "experiments.tiny.sweep.over.latent: [] "),
+    "no values": ({"system": "nmer", "over": {"latent": []}}, "experiments.tiny.sweep.over.latent: [] "),
 }
 
 

@@ -94,10 +94,10 @@ def test_regimes_can_be_selected():
 
 
 FAULTS = {
-    "a kind that was not made": ({"test_at": {"impulse": [-10]}}, "tiny.test_at: 'impulse' is not in the experiment's"),
+    "a kind that is not run": ({"test_at": {"impulse": [-10]}}, "tiny.test_at: 'impulse' is not in the experiment's"),
     "a misspelt word": ({"train_at": "mixt"}, "experiments.tiny.train_at: 'mixt'"),
     "a rate of a kind with an SNR": ({"test_at": {"gaussian": ["half"]}}, "experiments.tiny.test_at"),
-    "none of the trained levels": (
+    "test levels without a training level": (
         {"train_at": [-10, -20], "test_at": [-5]},
         "experiments.tiny.test_at: tables show each level of train_at at its own test level",
     ),

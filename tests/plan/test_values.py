@@ -92,7 +92,7 @@ REFUSED = {
     "many repeats": (lambda c: c["experiments"]["tiny"].update(repeats=10**9), "experiments.tiny.repeats: 1000000000"),
     "a key that YAML reads as true": (lambda c: c["training"].update({True: 1}), "training: the key True is not text"),
     "a key that is a number": (lambda c: c["datasets"].update({5: {}}), "datasets: the key 5 is not text"),
-    "a key that is nothing": (lambda c: c.update({None: {}}), "config: the key None is not text"),
+    "a null key": (lambda c: c.update({None: {}}), "config: the key None is not text"),
     "a date": (lambda c: c["experiments"]["tiny"].update(repeats=datetime.date(2026, 1, 1)), "is a date to YAML"),
     "no epochs": (
         lambda c: c["experiments"]["tiny"]["training"].update(constant_epochs=0, decay_epochs=0),
@@ -110,7 +110,7 @@ REFUSED = {
         lambda c: c["experiments"].update(logs=c["experiments"]["tiny"]),
         "experiments: the name 'logs' is reserved",
     ),
-    "a noise called as scores without noise": (
+    "a noise named like the clean scores": (
         lambda c: c["noise"]["kinds"].update(clean={"kind": "gaussian"}),
         "noise.kinds: the name 'clean' is reserved",
     ),
@@ -118,8 +118,8 @@ REFUSED = {
         lambda c: c["experiments"].update({"a;touch PWNED;b": c["experiments"]["tiny"]}),
         "experiments: 'a;touch PWNED;b' is not a valid name. Use lower-case letters",
     ),
-    "a line end in a name": (lambda c: c["datasets"].update({"mine\n": {}}), "datasets: the key 'mine\\n' contains"),
-    "a line end in a system": (
+    "a line break in a name": (lambda c: c["datasets"].update({"mine\n": {}}), "datasets: the key 'mine\\n' contains"),
+    "a line break in a system": (
         lambda c: c["experiments"]["tiny"].update(systems=["nmer\n"]),
         "experiments.tiny.systems.0: 'nmer\\n' is not a valid name",
     ),

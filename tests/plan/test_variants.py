@@ -104,7 +104,7 @@ FAULTS = {
     "a variant as kind": ({"v": {"kind": "nmer"}, "w": {"kind": "v"}}, "systems.w.kind: 'v' is itself a variant."),
     "a reference row": ({"v": {"kind": "majority"}}, "systems.v.kind: 'majority' is a reference row"),
     "a uni-modal system": ({"v": {"kind": "unimodal_a"}}, "systems.v.kind: 'unimodal_a' is a system of the uni-mod"),
-    "a stage": ({"v": {"kind": "two_tower"}}, "systems.v.kind: 'two_tower' is a pretraining stage"),
+    "a pretraining": ({"v": {"kind": "two_tower"}}, "systems.v.kind: 'two_tower' is a pretraining stage"),
     "a pretraining of a system without one": (
         {"v": {"kind": "men", "training": {"pretraining": {"dropout": 0.1}}}},
         "systems.v.training.pretraining: 'men' has no pretraining. Remove the key.",
@@ -123,11 +123,14 @@ FAULTS = {
         {"v": {"kind": "nmer", "training": {"learning_rat": 1}}},
         "systems.v.training: unknown key 'learning_rat'. Did you mean 'learning_rate'?",
     ),
-    "no epoch": (
+    "no epochs": (
         {"v": {"kind": "nmer", "training": {"constant_epochs": 0, "decay_epochs": 0}}},
         "systems.v.training: constant_epochs and decay_epochs are both 0.",
     ),
-    "models kept": ({"v": {"kind": "nmer", "training": {"keep_models": True}}}, "systems.v.training: keep_models"),
+    "keep_models in a variant": (
+        {"v": {"kind": "nmer", "training": {"keep_models": True}}},
+        "systems.v.training: keep_models",
+    ),
     "a title that is a number": ({"v": {"kind": "nmer", "title": 3}}, "systems.v.title: 3 is not of type string."),
 }
 

@@ -509,31 +509,34 @@ FAULTS = {
     "level": (LEAD.replace("-10", "[-10, -15]"), "'lead': unknown snr_db '-15'"),
     "empty": (LEAD.replace("-10", "[]"), "'lead': snr_db is an empty list"),
     "itself": (LEAD.replace('"mmin"', '"nmer"'), "'lead': 'nmer' is in both"),
-    "gap to whom": (LEAD.replace('others = "mmin"', ""), "'lead': names no systems to compare"),
+    "gap without others": (LEAD.replace('others = "mmin"', ""), "'lead': names no systems to compare"),
     "origin": (LEAD.replace('"paper"', '"us"'), "'lead': origin must be 'paper'"),
     "section": (LEAD + "section = 3\n", "'lead': id, text and section must be text"),
     "of": (LEAD + 'of = "some"\n', "'lead': of must be 'all' or 'most'"),
-    "most between": (
+    "most with between": (
         LEAD.replace("more_than = 0", 'between = [1, 2]\nof = "most"'),
         "'lead': of must be 'all' or 'most', and 'most' needs",
     ),
-    "others of a drop": (LEAD.replace('"gap"', '"drop"'), "'lead': the relation 'drop' compares levels"),
-    "one level": (
+    "others with drop": (LEAD.replace('"gap"', '"drop"'), "'lead': the relation 'drop' compares levels"),
+    "one level for drop": (
         LEAD.replace('"gap"', '"drop"').replace('others = "mmin"', ""),
         "'lead': the relation 'drop' needs at least 2 levels",
     ),
-    "two levels": (
+    "two levels for acceleration": (
         LEAD.replace('"gap"', '"acceleration"').replace('others = "mmin"', "").replace("-10", "[-10, -20]"),
         "'lead': the relation 'acceleration' needs at least 3 levels",
     ),
-    "nothing expected": (LEAD.replace("more_than = 0", ""), "'lead': must have exactly one of"),
-    "two expected": (LEAD + "at_most = 1\n", "'lead': must have exactly one of"),
+    "no bounds": (LEAD.replace("more_than = 0", ""), "'lead': must have exactly one of"),
+    "two bounds": (LEAD + "at_most = 1\n", "'lead': must have exactly one of"),
     "no number": (LEAD.replace("= 0", '= "0"'), "'lead': more_than must be a number"),
     "about": (LEAD.replace("more_than = 0", "about = 9"), "'lead': about needs a tolerance"),
-    "useless tolerance": (LEAD + "tolerance = 1\n", "'lead': about needs a tolerance in points; more_than"),
+    "tolerance without about or between": (
+        LEAD + "tolerance = 1\n",
+        "'lead': about needs a tolerance in points; more_than",
+    ),
     "between": (LEAD.replace("more_than = 0", "between = [5, 2]"), "'lead': between needs the smaller number first"),
     "each": (LEAD + 'each = ["snr"]\n', "'lead': each must be a list of some of dataset, system"),
-    "best at most": (
+    "best with at_most": (
         LEAD.replace('"gap"', '"best"').replace("more_than", "at_most"),
         "'lead': the relation 'best' needs more_than",
     ),

@@ -33,13 +33,13 @@ EDITS = {
     "the remedy of an error": ("scripts/nmer/errors.py", "Free disk space and run", "Delete something and run", set()),
     "a help text": ("scripts/train.py", 'help="CPU threads"', 'help="threads on the CPU"', set()),
     "a poll interval": ("scripts/nmer/locks.py", "SECONDS_BETWEEN_TRIES = 0.1", "SECONDS_BETWEEN_TRIES = 0.2", set()),
-    "how often progress is logged": (
+    "the interval of logging progress": (
         "scripts/nmer/progress.py",
         "LOG_INTERVAL_SECONDS = 10.0",
         "LOG_INTERVAL_SECONDS = 20.0",
         set(),
     ),
-    "how often a training is saved": (
+    "the interval of saving a training": (
         "scripts/nmer/training/loop.py",
         "CHECKPOINT_SECONDS = 30",
         "CHECKPOINT_SECONDS = 60",
@@ -84,7 +84,7 @@ EDITS = {
         "nmer: { invariance_weight: 5.0, layers: 1,",
         RUNS | SCORES,
     ),
-    "the learning rate of all": (
+    "the learning rate of all systems": (
         "config.yaml",
         "training: {}",
         "training: { learning_rate: 0.001 }",
@@ -140,11 +140,11 @@ EDITS = {
         '2: "Table 2. {metrics}, each averaged over {conditions}.',
         {"sizes_table", "scores_table", "report"},
     ),
-    "a caption of Snakemake's own report": ("workflow/report/scores_table.rst", ".", ". ", set()),
+    "a caption of Snakemake's report": ("workflow/report/scores_table.rst", ".", ". ", set()),
     "an upgraded lock file": ("envs/requirements.lock", "torch==2.13.0", "torch==2.14.1", set()),
     "an upgraded environment": ("envs/torch.yaml", "torch==2.13.0", "torch==2.14.1", set()),
     "the threads of a training": ("config.yaml", "  threads: 1", "  threads: 2", {"report"}),
-    "whether models are kept": ("config.yaml", "training: {}", "training: { keep_models: false }", {"report"}),
+    "the key keep_models": ("config.yaml", "training: {}", "training: { keep_models: false }", {"report"}),
     "the number of repeats": (
         "config.yaml",
         TINY,
@@ -158,7 +158,7 @@ EDITS = {
         TINY + "    metrics: [WA, WF1]\n",
         {"scores_table", "draw_robustness", "draw_training", "report"},
     ),
-    "one figure less": (
+    "a removed figure": (
         "config.yaml",
         "[robustness, training, figure3, calibration]",
         "[robustness, calibration]",
@@ -170,7 +170,7 @@ EDITS = {
         "import numpy as np\n\nOLD = np",
         {"pretrain", "train_clean"} | RUNS | SCORES,
     ),
-    "a feature store that comes out otherwise": (
+    "a feature store with different content": (
         "results/features/tiny_mosei.h5.sha256",
         "  tiny_mosei",
         "0  tiny_mosei",
@@ -204,13 +204,13 @@ EDITS = {
         "Vertical lines are 95 % intervals",
         {"draw_robustness", "report"},
     ),
-    "the code of a figure of one dataset each": (
+    "the code of a figure per dataset": (
         "scripts/nmer/results/figures/calibration.py",
         "SHORTEST = 20",
         "SHORTEST = 30",
         {"draw_calibration", "report"},
     ),
-    "a figure that is not drawn": (
+    "the code of a figure that is not drawn": (
         "scripts/nmer/results/figures/recall.py",
         "MOST_COLUMNS = 4",
         "MOST_COLUMNS = 5",
@@ -222,7 +222,7 @@ EDITS = {
 
 
 OF_ONE_DATASET = (
-    "a feature store that comes out otherwise",
+    "a feature store with different content",
     "the loader of one layout",
     "the size of a synthetic corpus",
 )
@@ -232,7 +232,7 @@ QUICK = (
     "a comment in a module",
     "a loss weight of one system",
     "a system's code",
-    "the learning rate of all",
+    "the learning rate of all systems",
     "the noise kind's code",
 )
 """The most informative edits. Each edit costs a dry run, so the others are slow tests."""
@@ -242,7 +242,7 @@ IN_CI = (
     "the caption of a table",
     "the paper's numbers",
     "the perplexity of the t-SNE",
-    "a feature store that comes out otherwise",
+    "a feature store with different content",
 )
 """The slow ones that continuous integration runs."""
 
@@ -393,20 +393,20 @@ COLLECTED = ALL_TABLES | SCORES | {"collect_calibration", "draw_calibration", "d
 
 REMOVED_OR_EDITED = {
     "nothing": ("config.yaml", "repeats: 1", "repeats: 1", set()),
-    "a level taken away": ("config.yaml", WIDE, WIDE.replace("[-10, -20]", "[-10]"), COLLECTED),
-    "a noise taken away": (
+    "a removed level": ("config.yaml", WIDE, WIDE.replace("[-10, -20]", "[-10]"), COLLECTED),
+    "a removed noise": (
         "config.yaml",
         WIDE,
         WIDE.replace("[gaussian, mine]", "[gaussian]"),
         COLLECTED - {"draw_figure3"},
     ),
-    "a fold taken away": (
+    "a removed fold": (
         "config.yaml",
         WIDE,
         WIDE.replace("folds: 2", "folds: 1"),
         {"evaluate", "draw_training"} | SCORES,
     ),
-    "a system taken away": (
+    "a removed system": (
         "config.yaml",
         "systems: [men, nmer]\n" + WIDE,
         "systems: [nmer]\n" + WIDE,

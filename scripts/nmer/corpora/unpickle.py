@@ -79,10 +79,10 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _STAND_INS[module, name]
         except KeyError:
-            raise _RefusedError(f"asks for {module}.{name}") from None
+            raise _RefusedError(f"refers to {module}.{name}") from None
 
     def persistent_load(self, _identity: object) -> object:
-        raise _RefusedError("asks for an object outside the file")
+        raise _RefusedError("refers to an object outside the file")
 
 
 class _Call:
@@ -185,7 +185,7 @@ def _frombuffer(
 def _encode(text: str, encoding: str = "latin1") -> bytes:
     """Restore bytes written with protocol 2."""
     if encoding not in ("latin1", "latin-1"):
-        raise _RefusedError(f"asks for the encoding {encoding}")
+        raise _RefusedError(f"uses the encoding {encoding}")
     return text.encode("latin1")
 
 
