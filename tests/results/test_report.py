@@ -124,7 +124,7 @@ def test_the_report_contains_its_key_sentences(experiment):
     folder, settings = experiment
     text = render(folder, settings, folder / "report.html")
     assert "Synthetic data." in text
-    assert "say nothing about the paper" in text
+    assert "cannot be compared with the paper" in text
     assert "tiny &lt;&amp;&gt;" in text
     assert "&lt;script&gt;" in text
     assert "−5.73 (off)" in text

@@ -1,6 +1,6 @@
 """Generated clips of a talking face in three classes: settings and words.
 
-The data are synthetic; scores on them say nothing about speech. :mod:`nmer.extraction.films` generates sound and
+The data are synthetic; scores on them have no meaning for real speech. :mod:`nmer.extraction.films` generates sound and
 pictures. Every random number derives from names.
 """
 
