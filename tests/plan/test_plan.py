@@ -339,7 +339,7 @@ def test_the_form_of_the_invariant_features_reaches_a_system_and_its_pretraining
 
 @pytest.mark.parametrize("forms", [{"nmer": "tanh"}, {"two_tower": "tanh"}, {"nmer": "tanh", "two_tower": "sigmoid"}])
 def test_a_system_whose_pretraining_has_another_form_of_invariant_features_is_refused(make_plan, forms):
-    with pytest.raises(ConfigError, match=r"^systems\.two_tower\.invariant_features: .* Set both alike\.$"):
+    with pytest.raises(ConfigError, match=r"^systems\.two_tower\.invariant_features: .* Set both to the same value\.$"):
         make_plan("tiny", with_invariant_features(**forms))
 
 

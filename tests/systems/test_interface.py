@@ -332,14 +332,14 @@ def test_a_system_and_its_teacher_bound_invariant_features_in_the_same_way(name,
             {"invariant_features": "tanh"},
             {},
             "systems.two_tower.invariant_features: it is 'raw', but systems.nmer.invariant_features is 'tanh'. "
-            "Set both alike.",
+            "Set both to the same value.",
         ),
         (
             "nmer_no_vae",
             {},
             {"invariant_features": "sigmoid"},
             "systems.two_tower.invariant_features: it is 'sigmoid', but systems.nmer_no_vae.invariant_features is "
-            "'raw'. Set both alike.",
+            "'raw'. Set both to the same value.",
         ),
         (
             "men",

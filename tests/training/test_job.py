@@ -295,7 +295,7 @@ def test_a_teacher_with_other_invariant_features_is_refused(files, tmp_path, cap
     expected = (
         "error: systems.shared.invariant_features: it is 'raw', but systems.if_mmin.invariant_features is 'tanh'."
     )
-    assert capsys.readouterr().err.endswith(f"{expected} Set both alike.\n")
+    assert capsys.readouterr().err.endswith(f"{expected} Set both to the same value.\n")
     assert not (tmp_path / "student").exists()
 
 

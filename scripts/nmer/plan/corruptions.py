@@ -17,7 +17,7 @@ from nmer.plugins import Declaration
 from nmer.references.registry import REFERENCES
 
 OWN_KEYS = ("file", "kind")
-"""Keys of a noise in ``noise.kinds`` that are no options of its plug-in."""
+"""Keys of a noise in ``noise.kinds`` that are not options of its plug-in."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class TrainingSettings:
     """Optimisation of one training. Epochs are ``constant_epochs`` + ``decay_epochs`` (SPEC's N0 and N1).
 
     precision: of a system's arithmetic in training; validation and test are in single precision. repeats_together:
-    whether a job's repeats are trained stacked, which is faster on a GPU and changes a step by rounding alone;
+    whether a job's repeats are trained stacked, which is faster on a GPU and changes a step only by rounding;
     training amplifies that, fastest in MMIN (docs/performance.md: where rounding grows). graphs: whether a stacked step
     is captured in CUDA graphs, which changes nothing but the time. selection: what selects the epoch on the validation
     split, a metric or LOSS. patience: epochs without a better one after which a training ends; 0 trains all epochs.
@@ -135,8 +135,8 @@ class EvaluationSettings(_JobSettings):
     """One evaluation job: a trained system on its test splits, at one noise kind and level.
 
     conditions: the incomplete conditions to score; empty for all.
-    name: of a variant, under which its scores are written; None = that of the system. trained_at: what the training
-    has seen, where it is tested at other levels too: the name of a level, ``mixed`` or ``clean``.
+    name: of a variant, under which its scores are written; None = that of the system. trained_at: the
+    training level of a system that is tested at other levels too: the name of a level, ``mixed`` or ``clean``.
     """
 
     dataset: str

@@ -48,7 +48,7 @@ def declared(sections: Mapping[str, Any], name: str) -> Declaration:
 
 
 def check_kinds(sections: Mapping[str, Any]) -> None:
-    """Check what the section ``systems`` makes variants of. Raises ConfigError for the first fault."""
+    """Check the kinds of the variants in the section ``systems``. Raises ConfigError for the first fault."""
     reserved = {*systems.shipped(), *REFERENCES}
     for name in sections:
         where, kind = f"systems.{name}", kind_of(sections, name)
@@ -69,7 +69,7 @@ def check_kinds(sections: Mapping[str, Any]) -> None:
 
 
 def check_titles(sections: Mapping[str, Any], names: list[str]) -> None:
-    """Check that no two systems of an experiment are printed alike. Raises ConfigError for the first two that are."""
+    """Check that no two systems of an experiment have the same printed name. Raises ConfigError if two have."""
     printed: dict[str, str] = {}
     for name in sorted(names, key=lambda name: "title" in sections.get(name, {})):
         title = sections.get(name, {}).get("title", name)
@@ -282,7 +282,7 @@ class Systems:
         declaration = declared(self._sections, name)
         options: dict[str, Any] = {}
         if base := declaration.attributes.get("ablation_of"):
-            # An ablation differs from its system in what it leaves out and in nothing else.
+            # An ablation differs from its system only in what it leaves out.
             options = {option: value for option, value in self._options(base).items() if option in declaration.options}
         return options | options_in(self._merged(name))
 

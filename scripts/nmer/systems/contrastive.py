@@ -1,4 +1,4 @@
-"""Stage-A pretraining of CIF-MMIN: invariant features by contrast between modalities."""
+"""Stage-A pretraining of CIF-MMIN: invariant features learned by contrast between modalities."""
 
 from __future__ import annotations
 

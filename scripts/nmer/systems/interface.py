@@ -43,7 +43,7 @@ each length.
 
 
 def _not_known(modality: str) -> Sequences:
-    raise LookupError(f"This batch does not know the clean sequences of modality {modality}.")
+    raise LookupError(f"This batch has no clean sequences of modality {modality}.")
 
 
 @dataclass(frozen=True)

@@ -208,7 +208,7 @@ class TokenEncoder(nn.Module):
         return states
 
     def forward(self, inputs: Tensor, valid: Tensor | None = None) -> Tensor:
-        """The tokens, (batch, tokens, 128), or all positions where there are none."""
+        """The tokens, (batch, tokens, 128), or all positions if there are no tokens."""
         found = self.states(inputs, valid)[-1]
         return found[:, : self.count] if self.count else found
 

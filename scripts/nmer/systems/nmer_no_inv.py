@@ -8,6 +8,6 @@ from nmer.systems.registry import system
 
 @system("nmer_no_inv", ablation_of="nmer", regimes=("incomplete",))
 class NmerNoInvariance(Nmer):
-    """NMER with the weight of the invariance term fixed at 0; it takes the options that NMER is given."""
+    """NMER with the weight of the invariance term fixed at 0; its options are those configured for NMER."""
 
     invariance_weight = 0.0

@@ -17,7 +17,7 @@ from nmer.systems.registry import system
 
 @system("nmer_no_vae", ablation_of="nmer", regimes=("incomplete",))
 class NmerNoVae(InvariantSystem):
-    """Cross-entropy on [h; H] and the invariance term; it takes the options that NMER is given."""
+    """Cross-entropy on [h; H] and the invariance term; its options are those configured for NMER."""
 
     def __init__(self, dims: dict[str, int], classes: int, dropout: float, **options: Any) -> None:
         super().__init__(dims, classes, dropout, **options)

@@ -22,7 +22,7 @@ class SystemRegistry(Registry[Constructor]):
     """Systems by name. An ablation, ``ablation_of="nmer"``, inherits the attributes that it does not give."""
 
     def declaration(self, name: str, file: str | None = None) -> Declaration:
-        """As :meth:`Registry.declaration`. The system of an ablation is looked for in its file, then in the package."""
+        """As :meth:`Registry.declaration`. The system of an ablation is searched in its file, then in the package."""
         own = super().declaration(name, file)
         whole = own.attributes.get("ablation_of")
         if whole == name:
@@ -109,4 +109,6 @@ def check_teacher(
             key, name = f"systems.{teacher.name}.{option}", declaration.name
             if option not in declaration.options:
                 raise ConfigError(f"{key}: '{name}' starts from it but has no such option. Remove it.")
-            raise ConfigError(f"{key}: it is {given!r}, but systems.{name}.{option} is {wanted!r}. Set both alike.")
+            raise ConfigError(
+                f"{key}: it is {given!r}, but systems.{name}.{option} is {wanted!r}. Set both to the same value."
+            )

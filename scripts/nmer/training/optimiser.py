@@ -1,7 +1,7 @@
 """AdamW without the two seconds of start-up that PyTorch's optimisers need (SPEC 3.3).
 
-PyTorch's optimisers import the whole compiler to guard against it. A grid has hundreds of short processes that never
-compile, so the guards are removed. The arithmetic is PyTorch's.
+PyTorch's optimisers import the whole compiler to exclude their methods from it. A grid has hundreds of short processes
+that never compile, so these guards are removed. The arithmetic is PyTorch's.
 """
 
 from __future__ import annotations
