@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from nmer.plan.partial import table_steps
+from nmer.plan.partial import claims_arguments, comparison_steps, table_steps
 from nmer.plan.plan import Plan
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -43,3 +43,22 @@ def test_the_partial_report_has_tables_of_levels_and_of_finished_sweeps(plan):
     assert steps[MADE / "tables" / "levels"] == levels
     sweep = ["tabulate_sweep.py", "--settings", plan.sweep_settings(), *scores, *chance, "--histories", first, second]
     assert steps[MADE / "tables" / "sweep"] == sweep
+
+
+def test_tables_and_claims_read_the_papers_numbers_of_the_workflow_from_any_folder(plan):
+    reference = str(REPOSITORY / "workflow" / "reference")
+    step = list(map(str, table_steps(plan, MADE, [])[MADE / "tables" / "table2"]))
+    assert step[step.index("--reference") + 1] == reference
+    claims = list(map(str, claims_arguments(plan, MADE, [])))
+    assert claims[claims.index("--reference") + 1] == reference
+    assert claims[claims.index("--claims") + 1] == f"{reference}/claims.toml"
+
+
+def test_comparisons_read_the_scores_of_both_experiments(plan):
+    assert comparison_steps(plan, MADE) == {}
+    plan.experiment["compare_with"] = ["demo"]
+    ((stem, scores, step),) = comparison_steps(plan, MADE).values()
+    assert stem == MADE / "tables" / "beside_demo"
+    assert scores == [Path("results/demo/scores.csv"), MADE / "scores.csv"]
+    assert step[0] == "compare_with.py"
+    assert step[-2:] == scores

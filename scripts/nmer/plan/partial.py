@@ -10,7 +10,7 @@ from typing import Any
 
 from nmer.files import read_table_rows, write_rows
 from nmer.plan.paths import LEVELS, RESULTS, SIZES_TABLE
-from nmer.plan.plan import Plan, source_arguments
+from nmer.plan.plan import REFERENCE, Plan, source_arguments
 from nmer.plan.running import running
 from nmer.report_settings import ReportSettings
 
@@ -52,7 +52,7 @@ def table_steps(plan: Plan, folder: Path, reports: list[Path]) -> dict[Path, lis
     for number, stem in zip(plan.tables, plan.table_stems(), strict=True):
         source = ["--reports", *reports] if number == SIZES_TABLE else [*scores, *chance]
         settings = _of_read(plan, reports) if number == SIZES_TABLE else plan.table_settings(number)
-        steps[stem] = ["make_table.py", "--table", number, "--settings", settings, *source]
+        steps[stem] = ["make_table.py", "--table", number, "--settings", settings, *source, "--reference", REFERENCE]
     for stem in plan.study_stems():
         if stem.name == LEVELS:
             steps[stem] = ["tabulate_levels.py", "--settings", plan.tables_settings(), *scores]
@@ -84,7 +84,8 @@ def claims_arguments(plan: Plan, folder: Path, drawn: list[Path]) -> list[object
         "--contributions",
         statistics / "contributions.h5",
     ]
-    return [*arguments, "--chance", statistics / plan.chance().name, "--distances", *distances]
+    paper = ["--claims", REFERENCE / "claims.toml", "--reference", REFERENCE]
+    return [*arguments, "--chance", statistics / plan.chance().name, "--distances", *distances, *paper]
 
 
 def _finished(histories: list[Path]) -> list[Path]:
