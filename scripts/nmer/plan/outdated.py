@@ -33,7 +33,7 @@ class Metadata(Protocol):
         """Whether there is a record of an output."""
 
     def mark_outdated(self, output: str) -> None:
-        """Record that an output was made with other params than any that are planned."""
+        """Record that an output was made with params that are not planned."""
 
     def unmark(self, output: str) -> None:
         """Remove such a record, unless the output was made again since."""

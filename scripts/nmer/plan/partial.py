@@ -1,4 +1,4 @@
-"""What a partial report is drawn from: the arguments of each drawing step, where its sources exist."""
+"""The steps of a partial report with their arguments, for the sources that exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nmer.report_settings import ReportSettings
 
 
 def figure_step(plan: Plan, name: str, folder: Path) -> tuple[list[str], str] | None:
-    """The arguments of the step that draws a figure, and its code; None if nothing exists of one of its sources.
+    """Return the arguments of the step that draws a figure, and its code; None if one of its sources has no file.
 
     folder: the folder of the partial report, with its scores, its statistics and copies of the histories in progress.
     """
@@ -32,7 +32,7 @@ def figure_step(plan: Plan, name: str, folder: Path) -> tuple[list[str], str] | 
 
 
 def copy_histories(plan: Plan, folder: Path) -> list[Path]:
-    """Copy the whole rows of every training in progress to where its history belongs below ``folder``; returns them."""
+    """Copy the complete rows of every training in progress to its history below ``folder``. Returns the copies."""
     copies = []
     for job in running(plan.folder / "checkpoints"):
         if job.rows and job.history.is_relative_to(plan.folder):
@@ -42,9 +42,9 @@ def copy_histories(plan: Plan, folder: Path) -> list[Path]:
 
 
 def table_steps(plan: Plan, folder: Path, reports: list[Path]) -> dict[Path, list[object]]:
-    """The step that makes each table and its arguments, by the stem of the table's files below ``folder``.
+    """Return the step that makes each table and its arguments, by the stem of the table's files below ``folder``.
 
-    reports: of the datasets that have been read. A sweep has no table before all folds of one of its trainings ended.
+    reports: of the datasets that have been read. A sweep has a table once all folds of one of its trainings are finished.
     """
     scores: list[object] = ["--scores", folder / "scores.csv"]
     chance: list[object] = ["--chance", folder / "statistics" / plan.chance().name]
@@ -64,7 +64,7 @@ def table_steps(plan: Plan, folder: Path, reports: list[Path]) -> dict[Path, lis
 
 
 def comparison_steps(plan: Plan, folder: Path) -> dict[str, tuple[Path, list[Path], list[object]]]:
-    """Per compared experiment: the stem of the table, the collected scores of both, and the step with its arguments."""
+    """Return per compared experiment the stem of the table, the scores of both, and the step with its arguments."""
     steps: dict[str, tuple[Path, list[Path], list[object]]] = {}
     for other, stem in plan.compared().items():
         scores = [RESULTS / other / "scores.csv", folder / "scores.csv"]
@@ -75,7 +75,7 @@ def comparison_steps(plan: Plan, folder: Path) -> dict[str, tuple[Path, list[Pat
 
 
 def claims_arguments(plan: Plan, folder: Path, drawn: list[Path]) -> list[object]:
-    """The arguments of the audit of the paper's claims. drawn: stems of the figures that have been drawn."""
+    """Return the arguments of the audit of the paper's claims. drawn: stems of the drawn figures."""
     statistics = folder / "statistics"
     distances = [stem.with_suffix(".csv") for stem in drawn if stem.name.startswith("figure3")]
     arguments: list[object] = [
@@ -89,7 +89,7 @@ def claims_arguments(plan: Plan, folder: Path, drawn: list[Path]) -> list[object
 
 
 def _finished(histories: list[Path]) -> list[Path]:
-    """The histories of trainings of which every fold has ended: validation scores are compared over the same folds."""
+    """Return the histories of trainings whose folds are all finished, so that all scores are over the same folds."""
     unfinished = {path.parents[1] for path in histories if not path.exists()}
     return [path for path in histories if path.parents[1] not in unfinished]
 
