@@ -44,7 +44,7 @@ def copy_histories(plan: Plan, folder: Path) -> list[Path]:
 def table_steps(plan: Plan, folder: Path, reports: list[Path]) -> dict[Path, list[object]]:
     """Return the step that makes each table and its arguments, by the stem of the table's files below ``folder``.
 
-    reports: of the datasets that have been read. A sweep has a table once all folds of one of its trainings are finished.
+    reports: of the datasets that have been read. A sweep has a table once all folds of a training have finished.
     """
     scores: list[object] = ["--scores", folder / "scores.csv"]
     chance: list[object] = ["--chance", folder / "statistics" / plan.chance().name]

@@ -99,9 +99,9 @@ def curve_table(points: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
         if other is not None:
             against = other[TRAINED_AT].iloc[0]
             common = sorted(set(levels) & set(other["level"]), key=list(levels).index)
-            own, reference = (dict(zip(each["level"], _signed(each), strict=True)) for each in (part, other))
-            mine, theirs = (np.array([found[level] for level in common]) for found in (own, reference))
-            robustness = effective_robustness(mine, theirs)
+            by_level = (dict(zip(each["level"], _signed(each), strict=True)) for each in (part, other))
+            own, reference = (np.array([scores[level] for level in common]) for scores in by_level)
+            robustness = effective_robustness(own, reference)
         rows.append((*key, len(levels), levels[0], levels[-1], area(levels, values), against, robustness))
     return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
 
