@@ -4,7 +4,8 @@ The released code of the paper's line of work overwrites the validation scores o
 it keeps the best one. Here every system is trained as in the workflow, and scored on the test split after every epoch,
 which the workflow never does. Prints per corpus, system and level, UA and WA in points, with the six conditions pooled:
 the score of the epoch with the best validation UA, and the gain of the epoch with the best test UA, mean and standard
-deviation over repeats and folds. Systems trained only on clean data are left out.
+deviation over repeats and folds. A system trained only on clean data (MEN) is validated on clean data and tested in
+noise, as in Table 2.
 
 Reads the feature stores and noisy embeddings of an experiment; make them first:
     snakemake --cores 2 noisy --config experiment=mosi data=../shared/data
@@ -30,6 +31,7 @@ import yaml
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY / "scripts"))
 
+from nmer.names import UNIMODAL_SYSTEMS  # noqa: E402
 from nmer.plan.plan import Plan  # noqa: E402
 from nmer.plan.settings import RunSettings  # noqa: E402
 from nmer.systems.building import build_system  # noqa: E402
@@ -41,6 +43,9 @@ from nmer.training.one_by_one import OneByOne  # noqa: E402
 from nmer.training.validation_split import ValidationSplit  # noqa: E402
 
 CPU = torch.device("cpu")
+REGIME = "incomplete"
+"""Regime of the test conditions, and of the training of systems that declare it."""
+
 COLUMNS = ("corpus", "system", "level", "trainings", "UA", "higher by test selection", "WA", "higher by test selection")
 
 
@@ -51,7 +56,7 @@ class Watched(OneByOne):
         super().__init__(build, data, settings, *rest)  # type: ignore[arg-type]
         tested = copy.copy(data)
         tested.splits = data.splits | {"val": data.splits["test"]}
-        self._test = ValidationSplit(tested, settings)
+        self._test = ValidationSplit(tested, replace(settings, regime=REGIME))
 
     def validate(self) -> list[dict[str, float]]:
         """Return the scores on the validation and on the test split."""
@@ -67,7 +72,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--experiment", default="mosi")
     parser.add_argument("--data", default="data", help="folder of the corpora, as for Snakemake")
-    parser.add_argument("--systems", nargs="+", help="default: those of the experiment")
+    parser.add_argument("--datasets", nargs="+", help="default: those of the experiment")
+    parser.add_argument("--systems", nargs="+", help="default: the trained multimodal systems of the experiment")
     parser.add_argument("--levels", type=int, nargs="+", help="Gaussian SNRs in dB; default: the experiment's")
     parser.add_argument("--repeats", type=int, help="default: the experiment's")
     parser.add_argument("--epochs", type=int, help="half at the full rate; default: the experiment's training")
@@ -76,11 +82,9 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     config = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
     plan = Plan(config | {"experiment": arguments.experiment, "data": arguments.data})
-    chosen = arguments.systems or [
-        name for name in plan.trained_systems if "incomplete" in plan.regimes(plan.datasets[0], name)
-    ]
+    chosen = arguments.systems or [name for name in plan.trained_systems if name not in UNIMODAL_SYSTEMS]
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
-    for dataset in plan.datasets:
+    for dataset in arguments.datasets or plan.datasets:
         for system in chosen:
             for level in arguments.levels or plan.snr_db["gaussian"]:
                 print(row(plan, dataset, system, level, arguments), flush=True)
@@ -114,7 +118,8 @@ def histories(
 ) -> list[list[Row]]:
     """Train every repeat of a system on one fold; return their histories with test scores."""
     corruption = f"gaussian_{level}dB"
-    w = SimpleNamespace(dataset=dataset, system=system, regime="incomplete", fold=str(fold), corruption=corruption)
+    regime = REGIME if REGIME in plan.regimes(dataset, system) else "clean"
+    w = SimpleNamespace(dataset=dataset, system=system, regime=regime, fold=str(fold), corruption=corruption)
     settings = changed(plan.training_settings(w), arguments)
     data = FoldData(plan.features(dataset), plan.noisy(dataset, corruption), fold, CPU)
     stage = pretraining(systems.declaration(system), settings.options)

@@ -8,7 +8,7 @@ the lines <!-- simulation --> and <!-- end of simulation -->. docs/statistics.md
 With --power, prints instead the smallest difference that a number of repeats can show, for docs/protocol.md.
 
 Example: .venv/bin/python benchmarks/simulation.py --document docs/statistics.md
-         .venv/bin/python benchmarks/simulation.py --power --count 100 --document docs/protocol.md
+         .venv/bin/python benchmarks/simulation.py --power --count 500 --document docs/protocol.md
          .venv/bin/python benchmarks/simulation.py --count 200
 """
 
