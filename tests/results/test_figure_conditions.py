@@ -77,6 +77,16 @@ def test_any_experiment_fits_on_the_page(small_settings, systems, snr_db):
     assert sum(bool(axis.images) for axis in figure.axes) == sum(map(len, run.values()))
 
 
+def test_an_explanation_of_many_metrics_fits_below_a_single_panel(small_settings):
+    settings = replace(small_settings, snr_db={"gaussian": [-10]})
+    one = condition_scores(make_scores(settings), settings, "mosi").query("metric == 'WA'")
+    metrics = ("MAE", "Corr", "Acc-2-non0", "F1-non0", "Acc-7")
+    figure = draw_conditions(pd.concat([one.assign(metric=metric, at_chance=1) for metric in metrics]))
+    assert_inside(figure)
+    explanation = figure.get_supxlabel().replace("\n", " ")
+    assert explanation.endswith("number: MAE, below: Corr, Acc-2-non0, F1-non0, Acc-7. †: at chance.")
+
+
 def test_equal_scores_have_a_shade(small_settings, small_scores):
     figure = draw_conditions(condition_scores(small_scores.assign(value=0.5), small_settings, "mosi"))
     assert {text for text, _ in cells(figure.axes[0]).values()} == {"0.500\n0.500"}

@@ -1,6 +1,8 @@
 """Robustness curves show the cells of Table 2 with intervals and are legible for any experiment."""
 
+import itertools
 import json
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -109,6 +111,34 @@ def test_a_single_level_is_a_bar_per_system_from_zero(small_settings):
     }
     assert first.get_ylim()[0] == 0
     assert "−10 dB" in first.get_title(loc="left")
+
+
+@pytest.mark.parametrize("systems", [PAPER_SYSTEMS[:5], (*PAPER_SYSTEMS, "emt_dlfr", "momke", "lnln", "cif_mmin")])
+def test_names_of_bars_do_not_overlap(small_settings, systems):
+    settings = replace(small_settings, snr_db={"gaussian": [-10]}, systems=list(systems))
+    figure = draw_robustness(robustness(make_intervals(make_scores(settings)), settings), settings)
+    figure.draw_without_rendering()
+    names = figure.axes[0].get_xticklabels()
+    assert [name.get_text().replace("\n", " ") for name in names] == list(map(system_label, systems))
+    if names[0].get_rotation():
+        # Lines at 45 degrees are apart if their ends are by the height of a line times the root of two.
+        ends = [figure.axes[0].transData.transform((place, 0))[0] for place in range(len(names))]
+        height = names[0].get_fontsize() / 72 * figure.dpi
+        assert all(right - left > math.sqrt(2) * height for left, right in itertools.pairwise(ends))
+    else:
+        assert not any(
+            left.get_window_extent().overlaps(right.get_window_extent()) for left, right in itertools.pairwise(names)
+        )
+
+
+def test_a_long_name_of_a_metric_is_no_taller_than_its_panel(small_settings):
+    settings = replace(small_settings, snr_db={"gaussian": [-10]})
+    curves = robustness(make_intervals(make_scores(settings)), settings)
+    curves["metric"] = curves["metric"].map({"WA": "Acc-2-non0", "UA": "F1-non0"})
+    figure = draw_robustness(curves, settings)
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_ylabel() == "Acc-2-non0 (two-class\naccuracy without 0)"
+    assert all(axis.yaxis.label.get_window_extent().height <= axis.get_window_extent().height for axis in figure.axes)
 
 
 def test_only_a_system_trained_clean_has_a_clean_line_at_its_clean_score(small_settings, small_scores, intervals):

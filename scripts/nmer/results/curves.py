@@ -15,15 +15,20 @@ from nmer.results.style import SystemStyle, wrapped
 from nmer.results.wording import decibels
 
 CHANCE_COLOR = "#333333"
+MOST_UPRIGHT = 5
+"""Bars of a panel whose names fit next to each other; the names of more bars are slanted."""
 
 
-def draw_chance(axis: Axes, curves: pd.DataFrame) -> None:
-    """Draw a dotted line at the chance level of a panel. curves: column ``chance``, missing where unknown."""
+def draw_chance(axis: Axes, curves: pd.DataFrame, name_ends: float = 1) -> None:
+    """Draw a dotted line at the chance level of a panel. curves: column ``chance``, missing where unknown.
+
+    name_ends: where the name of the line ends, as a fraction of the panel's width from the left.
+    """
     for level in curves["chance"].dropna().unique():
         axis.axhline(level, color=CHANCE_COLOR, linestyle=(0, (1, 2)), linewidth=1, zorder=1)
         axis.annotate(
             "chance",
-            (1, level),
+            (name_ends, level),
             xycoords=("axes fraction", "data"),
             xytext=(-1, 1),
             textcoords="offset points",
@@ -57,7 +62,12 @@ def draw_bars(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) 
         for row in rows_of(curves[curves["system"] == system]):
             axis.bar([place], [row.value], width=0.6, color=style.color, alpha=0.55, label=system_label(system))
             axis.plot([place, place], [row.low, row.high], color="#000000", linewidth=1.2)
-    axis.set_xticks(range(len(styles)), [wrapped(system_label(system), 10) for system in styles])
+    names = map(system_label, styles)
+    if len(styles) > MOST_UPRIGHT:
+        slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+        axis.set_xticks(range(len(styles)), [wrapped(name, 18) for name in names], **slanted)
+    else:
+        axis.set_xticks(range(len(styles)), [wrapped(name, 10) for name in names])
     axis.tick_params(axis="x", labelsize=7)
     axis.set_xlim(-0.6, len(styles) - 0.4)
     # A correlation may be below 0.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -29,6 +30,7 @@ HEADS = {**{condition: condition for condition in SIX_CONDITIONS}, AVERAGE: "avg
 """Columns of a panel and their headers."""
 
 LINE_HEIGHT = 0.135  # inches, of one of the numbers of a cell
+LETTERS_PER_INCH = 15  # of the explanation below the panels
 ABSENT_SHADE = "#eeeeee"
 
 
@@ -111,10 +113,11 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
             axis.set_axis_off()
         colors = matplotlib.cm.ScalarMappable(shade, SHADES)
         scale = figure.colorbar(colors, ax=axes, label=metrics[0], fraction=0.03, aspect=max(15 * rows, 20), pad=0.02)
-        draw_chance(scale.ax, cells[(cells["metric"] == metrics[0]) & cells["chance"].between(*ends)])
+        draw_chance(scale.ax, cells[(cells["metric"] == metrics[0]) & cells["chance"].between(*ends)], name_ends=0)
         marked = f" {AT_CHANCE}: at chance." if (cells["at_chance"].fillna(0) > 0).any() else ""
         below = f", below: {', '.join(metrics[1:])}" if len(metrics) > 1 else ""
-        figure.supxlabel(f"Clean modalities. Shade and upper number: {metrics[0]}{below}.{marked}", fontsize=8)
+        explanation = f"Clean modalities. Shade and upper number: {metrics[0]}{below}.{marked}"
+        figure.supxlabel(textwrap.fill(explanation, int(figure.get_figwidth() * LETTERS_PER_INCH)), fontsize=8)
     return figure
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -128,7 +129,7 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
                 draw_clean(axis, here, styles)
                 name = short_title(dataset, settings.datasets[dataset])
                 axis.set_title(f"{name}, {noise_label(noise)}{level}", loc="left")
-                axis.set_ylabel(f"{metric} ({METRICS[metric].label})")
+                axis.set_ylabel(textwrap.fill(f"{metric} ({METRICS[metric].label})", 25))  # fits its height
                 axis.tick_params(labelleft=True)
         for has_rates, quantity in ((False, "SNR in dB"), (True, "rate")):
             several = [

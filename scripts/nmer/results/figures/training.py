@@ -43,8 +43,9 @@ _HISTORY = {"repeat": "Int64", "epoch": "Int64"}
         "Validation UA (MAE for score targets), which selects the epoch by default, and training loss per epoch, under "
         "the reference noise at its mildest and hardest level. Lines: mean over folds and repeats; bands: lowest to "
         "highest. With early stopping, an epoch includes only the trainings that reached it (column n of the data). "
-        "Losses have different terms in each system, so only their trends can be compared. A system trained on clean "
-        "data is the same in both columns. Dotted: chance; a curve on this line has not begun to learn."
+        "Losses have different terms in each system, so only their trends can be compared. Their scale is logarithmic, "
+        "and linear between −1 and 1 if a loss is negative. A system trained on clean data is the same in both columns."
+        " Dotted: chance; a curve on this line has not begun to learn."
     ),
     alternative="Line charts of the validation score and the training loss against the epoch.",
 )
@@ -112,8 +113,11 @@ def draw_training(curves: pd.DataFrame) -> Figure:
         for row, quantity in zip(axes, quantities, strict=True):
             row[0].set_ylabel(QUANTITIES[quantity])
         loss = curves[curves["quantity"] == "loss"]
+        # A loss with negative terms, such as EMT-DLFR's, would otherwise hide every curve but that of the largest.
         if (loss["low"] > 0).all():
             axes[-1][0].set_yscale("log")
+        else:
+            axes[-1][0].set_yscale("symlog", linthresh=1)
         legend_below(figure, styles)
     return figure
 
