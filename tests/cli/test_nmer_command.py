@@ -74,6 +74,7 @@ def test_run_calls_snakemake_with_every_core_and_gpu(monkeypatch):
 
 def test_run_passes_data_configuration_profile_and_additional_options_to_snakemake(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
+    Path("own.yaml").write_text("experiment: paper")
     arguments = ("run", "paper", "--data", "corpora", "--cores", 4, "--gpus", 1, "--configfile", "own.yaml")
     command = called(*arguments, "--workflow", REPOSITORY, "--profile", "p", "--", "--dry-run", "--quiet", "rules")
     assert command[5:] == [
@@ -107,6 +108,40 @@ def test_without_a_driver_no_gpu_is_used():
         assert workflow.count_gpus() == 0
 
 
+@pytest.mark.parametrize("name", ["run", "status", "report"])
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (None, "no such file"),
+        (b"text", "not a mapping"),
+        (b"", "not a mapping"),
+        (b"a: [", "not valid YAML"),
+        (b"\xff\xfe\x00", "is not UTF-8 text"),
+    ],
+)
+def test_an_unreadable_configuration_is_refused_in_one_line_that_names_it(
+    capsys, monkeypatch, tmp_path, name, content, expected
+):
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "with space.yaml"
+    if content is not None:
+        file.write_bytes(content)
+    error = failure(capsys, name, "tiny", "--configfile", file)
+    assert error.startswith(f"error: {file}: ")
+    assert expected in error
+    assert error.count("\n") == 1
+    if content is not None:
+        Path("config").mkdir()
+        file.rename("config/config.yaml")
+        assert failure(capsys, name, "tiny").startswith("error: config/config.yaml: ")
+
+
+def test_run_without_snakemake_names_the_installation(capsys):
+    with mock.patch.object(workflow, "find_spec", return_value=None):
+        error = failure(capsys, "run", "--workflow", REPOSITORY)
+    assert error == f"error: {sys.executable}: has no Snakemake. Install it: pip install '{REPOSITORY}[workflow]'.\n"
+
+
 # Noise
 
 
@@ -126,6 +161,10 @@ def test_an_output_that_is_an_input_or_a_folder_is_refused_before_anything_is_co
     assert failure(capsys, *predict, tmp_path) == f"error: --out: {folder}"
     assert "would be overwritten" in failure(capsys, *predict, clean)
     assert failure(capsys, "compare", "a", "b", "--csv", tmp_path) == f"error: --csv: {folder}"
+    assert f"{clean} is a file, so {clean / 'x.npy'}" in failure(capsys, *noise, clean / "x.npy")
+    inside = ("noise", "--input", tmp_path, "--layout", "npy_folder", "--snr-db", -10, "--output", clean)
+    assert "exists in the folder that this command reads" in failure(capsys, *inside)
+    assert clean.read_bytes() == before
 
 
 def test_noise_equals_that_of_the_library(tmp_path, capsys):
@@ -144,11 +183,24 @@ def test_noise_equals_that_of_the_library(tmp_path, capsys):
         (("--input", "absent.npy"), "absent.npy: no such file"),
         (("--input", "text.npy"), "text.npy: cannot be read"),
         (("--input", "text.npy", "--noise", "gausian"), "Did you mean 'gaussian'?"),
+        (("--input", "nan.npy"), "nan.npy: Features contain NaN"),
+        (("--input", "none.npy"), "none.npy: contains no values"),
+        (("--input", "good.npy", "--noise", "missing"), "'missing' has no SNR"),
+        (("--input", "good.npy", "--schedule", '{"beta_start": "x"}'), "noise.beta_start: 'x' is not a number"),
+        (("--input", "good.npy", "--schedule", '{"beta_end": 2}'), "noise.beta_end: 2 is not a number"),
+        (("--input", "good.npy", "--schedule", '{"beta_start": 0.5}'), "The betas of a schedule must increase"),
+        (("--input", "good.npy", "--schedule", '{"chain": 0.5}'), "noise.fixed_chain: 0.5 is not a whole number"),
+        (("--input", "good.npy", "--schedule", '{"shape": 3}'), "unknown schedule '3'"),
+        (("--input", "good.npy", "--layout-settings", '{"folds": 3}'), "--layout-settings: applies only to a corpus"),
+        (("--input", "good.npy", "--layout", "npy_folder"), "--modality: applies only to a .npy file"),
     ],
 )
 def test_wrong_input_of_noise_is_refused_in_one_line(tmp_path, capsys, monkeypatch, arguments, expected):
     monkeypatch.chdir(tmp_path)
     Path("text.npy").write_text("text")
+    np.save("good.npy", np.arange(8.0).reshape(4, 2))
+    np.save("nan.npy", np.full((4, 2), np.nan))
+    np.save("none.npy", np.empty((0, 2)))
     error = failure(capsys, "noise", *arguments, "--modality", "a", "--snr-db", -10, "--output", "noisy.npy")
     assert expected in error
     assert error.count("\n") == 1

@@ -122,7 +122,7 @@ def without(features: dict, modality: str) -> dict:
     ("change", "message"),
     [
         (lambda f: without(f, "v"), "Modality 'v' is missing"),
-        (lambda f: f | {"v": [f["v"][0][:, :1]]}, "has float32 (6, 1) in modality 'v'"),
+        (lambda f: f | {"v": [f["v"][0][:, :1]]}, "Utterance 0 has float32 (6, 1) in modality 'v'"),
         (lambda f: f | {"a": [f["a"][0][:0]]}, "in modality 'a'"),
         (lambda f: f | {"a": [f["a"][0].astype(str)]}, "in modality 'a'"),
         (lambda f: f | {"a": f["a"] * 2}, "different numbers of utterances"),
@@ -203,12 +203,55 @@ def empty_folder(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("make", [text_file, empty_hdf5, wrong_offset, empty_folder, lambda folder: folder / "absent"])
+def ragged(folder: Path, ids: list[str], **dims: int) -> Path:
+    with h5py.File(folder / "ragged.h5", "w") as file:
+        file.create_dataset("utterance/id", data=ids, dtype=h5py.string_dtype())
+        for m, dim in (DIMS | dims).items():
+            file[f"{m}/values"], file[f"{m}/offset"] = np.ones((len(ids), dim)), np.arange(len(ids) + 1)
+    return folder / "ragged.h5"
+
+
+def no_utterance(folder: Path) -> Path:
+    return ragged(folder, [])
+
+
+def repeated_id(folder: Path) -> Path:
+    return ragged(folder, ["x", "x"])
+
+
+def other_width(folder: Path) -> Path:
+    return ragged(folder, ["x"], v=9)
+
+
+def one_modality_missing(folder: Path) -> Path:
+    """An utterance that only the last modality has."""
+    for m, dim in DIMS.items():
+        (folder / m).mkdir()
+        np.save(folder / m / "x.npy", np.ones((2, dim)))
+    np.save(folder / m / "y.npy", np.ones((2, dim)))
+    return folder
+
+
+UNREADABLE = [text_file, empty_hdf5, wrong_offset, empty_folder, lambda folder: folder / "absent"]
+CONTRADICTORY = [no_utterance, repeated_id, other_width, one_modality_missing]
+
+
+@pytest.mark.parametrize("make", [*UNREADABLE, *CONTRADICTORY])
 def test_unreadable_features_end_in_one_message(trained, tmp_path, capsys, make):
     out = tmp_path / "o.csv"
-    message = failure(capsys, "predict", "--model", trained[2], "--features", make(tmp_path), "--out", out)
-    assert str(make(tmp_path)) in message
+    features = make(tmp_path)
+    message = failure(capsys, "predict", "--model", trained[2], "--features", features, "--out", out)
+    assert str(features) in message
     assert not out.exists()
+
+
+def test_values_that_are_not_finite_are_reported(trained, tmp_path, capsys):
+    features = ragged(tmp_path, ["x", "y"])
+    with h5py.File(features, "r+") as file:
+        file["v/values"][1, :2] = [np.nan, np.inf]
+    nmer_command("predict", "--model", trained[2], "--features", features, "--out", tmp_path / "o.csv")
+    expected = f"warning: {features}: modality 'v': 2 values in 1 utterances are not finite. Counted as 0.\n"
+    assert capsys.readouterr().err == expected
 
 
 @pytest.mark.parametrize(
@@ -218,6 +261,7 @@ def test_unreadable_features_end_in_one_message(trained, tmp_path, capsys, make)
         (("--repeats", 1, 1), "--repeats"),
         (("--split", "tests"), "Did you mean 'test'?"),
         (("--split", "test", "--fold", 9), "fold/9/test"),
+        (("--fold", 2), "--fold: applies only to a split"),
     ],
 )
 def test_an_impossible_choice_ends_in_one_message(trained, tmp_path, capsys, arguments, message):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from nmer.cli.outputs import check_output
-from nmer.errors import ConfigError
+from nmer.errors import ConfigError, DataError
 
 EXAMPLES = {
     "predict": """The features are an HDF5 file of ragged arrays or a folder of .npy files (docs/command.md), in the
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser, _name: str) -> None:
     parser.add_argument("--out", required=True, type=Path, help="CSV to write")
     parser.add_argument("--repeats", nargs="+", type=int, help="repeats of the model to use (default: all)")
     parser.add_argument("--split", help="only the utterances of a split of a feature store: train, val or test")
-    parser.add_argument("--fold", type=int, default=1, help="fold of that split (default 1)")
+    parser.add_argument("--fold", type=int, help="fold of that split (default 1)")
     parser.add_argument("--file", type=Path, help="Python file of a user-defined system; it is executed")
 
 
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from nmer.files import write_text
-    from nmer.prediction.new_features import read_new_features
+    from nmer.prediction.new_features import not_finite, read_new_features
     from nmer.prediction.trained import load_trained
 
     check_output(arguments.out, "--out", *filter(None, (arguments.model, arguments.features, arguments.file)))
@@ -45,11 +46,19 @@ def run(arguments: argparse.Namespace) -> None:
     repeats = arguments.repeats or list(range(1, int(first.settings.get("repeats", 1)) + 1))
     if len(set(repeats)) < len(repeats):
         raise ConfigError("--repeats: a repeat is listed twice. List each once.")
-    features = read_new_features(arguments.features, first.system.modalities, arguments.split, arguments.fold)
+    if arguments.fold is not None and arguments.split is None:
+        raise ConfigError("--fold: applies only to a split. Name it: --split test.")
+    modalities, fold = first.system.modalities, 1 if arguments.fold is None else arguments.fold
+    features = read_new_features(arguments.features, modalities, arguments.split, fold)
+    for modality, counts in not_finite(features.features).items():
+        print(f"warning: {arguments.features}: modality '{modality}': {counts} Counted as 0.", file=sys.stderr)
     parts = []
     for repeat in repeats:
         trained = first if repeat == first.repeat else load_trained(arguments.model, repeat, arguments.file)
-        predicted = trained.predict(features.features)
+        try:
+            predicted = trained.predict(features.features, features.ids)
+        except DataError as error:
+            raise DataError(f"{arguments.features}: {error}") from None
         part = pd.DataFrame({"utterance": features.ids, "repeat": repeat})
         if trained.classes:
             part["prediction"] = [trained.classes[number] for number in predicted.argmax(axis=1)]

@@ -6,6 +6,7 @@ import argparse
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from nmer import fingerprint
@@ -42,9 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Call Snakemake or a step and exit with its status. Raises ConfigError if the workflow is not found."""
+    from nmer.plan.loading import OWN_FILE, check_files
+
     if arguments.subcommand == "run" and (arguments.cores < 1 or (arguments.gpus or 0) < 0):
         raise ConfigError("--cores must be at least 1, --gpus at least 0.")
     folder = workflow_folder(arguments.workflow)
+    check_files([*([OWN_FILE] if OWN_FILE.exists() else []), *arguments.configfile])
+    if arguments.subcommand == "run" and find_spec("snakemake") is None:
+        raise ConfigError(f"{sys.executable}: has no Snakemake. Install it: pip install '{folder}[workflow]'.")
     config = [f"experiment={arguments.experiment}"]
     if arguments.data is not None:
         config.append(f"data={arguments.data.resolve()}")

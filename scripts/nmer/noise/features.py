@@ -18,6 +18,11 @@ from nmer.noise.corruption import NoiseSource, Space, add_noise
 from nmer.noise.registry import noise_kinds, noise_power
 from nmer.noise.schedule import Schedule
 
+NOT_FINITE = (
+    "Features contain NaN or infinities (the largest value of a float type counts as infinite). Replace them first; "
+    "the workflow replaces them by 0."
+)
+
 
 @dataclass(frozen=True)
 class Corrupted:
@@ -98,10 +103,7 @@ def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Spa
     if len(widths) != 1 or any(values.ndim != 2 for values in clean.values()):
         raise DataError(f"Utterances must be arrays (frames, dim) with the same dim; found {sorted(map(str, widths))}.")
     if not all(map(all_finite, clean.values())):
-        raise DataError(
-            "Features contain NaN or infinities (the largest value of a float type counts as infinite). Replace them "
-            "first; the workflow replaces them by 0."
-        )
+        raise DataError(NOT_FINITE)
     frames = np.concatenate(list(clean.values())).astype(np.float64)
     if not standardise:
         return None, float(frames.var())

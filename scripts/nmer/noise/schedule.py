@@ -47,7 +47,8 @@ class Schedule:
     (Eq. 1), ``squaredcos_cap_v2`` ignores beta_start and beta_end. chain: with None the betas are spaced anew for every
     T, so the last one is always ``beta_end`` (SPEC 2.1); a number fixes one chain of that length, of which the first T
     betas are applied.
-    Raises ConfigError for an unknown shape.
+    Raises ConfigError for an unknown shape, a beta that is not between 0 and 1, betas that decrease, or a chain that is
+    not a positive whole number.
     """
 
     beta_start: float = 0.001
@@ -56,9 +57,16 @@ class Schedule:
     chain: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the shape."""
+        """Check the values, which may come from a command line."""
         if self.shape not in SHAPES:
-            raise ConfigError(f"noise.schedule: unknown schedule '{self.shape}'. {nearest(self.shape, SHAPES)}")
+            raise ConfigError(f"noise.schedule: unknown schedule '{self.shape}'. {nearest(str(self.shape), SHAPES)}")
+        for name, beta in (("beta_start", self.beta_start), ("beta_end", self.beta_end)):
+            if isinstance(beta, bool) or not isinstance(beta, int | float) or not 0 < beta < 1:
+                raise ConfigError(f"noise.{name}: {beta!r} is not a number between 0 and 1.")
+        if self.beta_start > self.beta_end:
+            raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule must increase.")
+        if self.chain is not None and (type(self.chain) is not int or self.chain < 1):
+            raise ConfigError(f"noise.fixed_chain: {self.chain!r} is not a whole number of at least 1.")
 
     def betas(self, steps: int) -> np.ndarray:
         """Return the betas of a chain of ``steps`` steps: (steps,) float64."""

@@ -18,17 +18,19 @@ from nmer.corpora.arrays import load_array
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.moments import Moments, typical_frame
 from nmer.corpora.outliers import Outliers
+from nmer.corpora.registry import source_files
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.errors import ConfigError, DataError
 from nmer.files import atomic_path
+from nmer.finite import all_finite
 from nmer.hdf5_output import create_file
 from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.calibration_table import COLUMNS, calibration_rows
 from nmer.noise.corruption import NoiseSource
-from nmer.noise.features import corrupt_features
+from nmer.noise.features import NOT_FINITE, corrupt_features
 from nmer.noise.misses import miss_sentences
-from nmer.noise.registry import noise_kinds
+from nmer.noise.registry import has_snr, noise_kinds
 from nmer.noise.schedule import Schedule
 from nmer.noisy_embeddings.noisy import corrupt_modality
 
@@ -38,10 +40,29 @@ def corrupt(arguments: argparse.Namespace) -> None:
 
     arguments: those of ``nmer noise``. Raises ConfigError or DataError that name the argument or file.
     """
+    _check_combination(arguments)
     options = command.settings(arguments.options, "--options")
-    noise_kinds.declaration(arguments.noise, arguments.file).check_options(options, "--options")
+    declaration = noise_kinds.declaration(arguments.noise, arguments.file)
+    declaration.check_options(options, "--options")
+    if has_snr(declaration) and arguments.snr_db is None:
+        raise ConfigError(f"--snr-db: noise kind '{arguments.noise}' has an SNR. Give its target in dB.")
+    if not has_snr(declaration) and arguments.snr_db is not None:
+        raise ConfigError(f"--snr-db: noise kind '{arguments.noise}' has no SNR. Leave it out.")
     schedule = command.fill(Schedule, command.settings(arguments.schedule, "--schedule"), "--schedule")
     (corrupt_corpus if arguments.layout else corrupt_array)(arguments, options, schedule)
+
+
+def _check_combination(arguments: argparse.Namespace) -> None:
+    """Raises ConfigError for an argument that would have no effect."""
+    if arguments.layout:
+        without = {"--modality": arguments.modality, "--ids": arguments.ids, "--standardise": arguments.standardise}
+        reason = "applies only to a .npy file, and --layout names a corpus"
+    else:
+        without = {"--layout-settings": arguments.layout_settings != "{}"}
+        reason = "applies only to a corpus, whose --layout is missing"
+    for option, value in without.items():
+        if value:
+            raise ConfigError(f"{option}: {reason}. Leave one of them out.")
 
 
 def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedule: Schedule) -> None:
@@ -56,6 +77,10 @@ def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedu
         raise DataError(
             f"{arguments.input}: contains {values.dtype} {values.shape}, not numbers (utterances, steps, dim)."
         )
+    if not values.size:
+        raise DataError(f"{arguments.input}: contains no values: {values.shape}. Give at least one frame.")
+    if not all_finite(values):
+        raise DataError(f"{arguments.input}: {NOT_FINITE}")
     utterances = values if values.ndim == 3 else values[None]
     ids = _ids(arguments.ids, len(utterances))
     corrupted = corrupt_features(
@@ -112,10 +137,10 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
     """
     named = {"dataset": arguments.dataset, "layout": arguments.layout}
     settings = CorpusSettings.from_mapping(command.settings(arguments.layout_settings, "--layout-settings") | named)
+    key = f"datasets.{settings.dataset}.modalities"
+    source_files(settings.layout, arguments.input, settings.file, settings.modalities, key, settings.options)
     dataset = replace(settings, needs_folds=False)
     source = NoiseSource.load(arguments.noise, arguments.dataset, arguments.seed, options, arguments.file)
-    if source.additive and arguments.snr_db is None:
-        raise ConfigError(f"--snr-db: noise kind '{arguments.noise}' has an SNR. Give its target in dB.")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.h5"
         with read_corpus(arguments.input, dataset) as corpus:
@@ -124,7 +149,7 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
             calibration = CalibrationSettings(
                 arguments.dataset,
                 arguments.noise,
-                arguments.snr_db if source.additive else None,
+                arguments.snr_db,
                 file=arguments.file,
                 options=options,
                 mode=arguments.mode,

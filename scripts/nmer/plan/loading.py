@@ -39,6 +39,15 @@ def plan_of(arguments: argparse.Namespace) -> Plan:
         raise ConfigError(merged_message(error, files, entries)) from None
 
 
+def check_files(files: Iterable[Path]) -> None:
+    """Raises ConfigError, or OSError, for a file that is missing or holds no configuration.
+
+    Snakemake reports such a file with a traceback or without its name.
+    """
+    for file in files:
+        _read(file)
+
+
 def shipped_file() -> Path:
     """Return the path of the shipped configuration; only its name in the workflow's folder."""
     path = fingerprint.SCRIPTS.parent / "config.yaml"
@@ -75,6 +84,8 @@ def _read(file: Path) -> dict[str, Any]:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file. Correct the path.") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file}: is not UTF-8 text. Save it as UTF-8.") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{file}: not valid YAML ({' '.join(str(error).split())}). Correct it.") from None
     check_keys(file)

@@ -6,6 +6,8 @@ need.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import numpy as np
 
 from nmer.corpora.arrays import load_array
 from nmer.corpora.hdf5 import dataset, open_hdf5, ragged_offset, read_array, read_column
+from nmer.corpora.repair import repair
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.names import SPLITS
 from nmer.utterance_table import check_file_names, read_listing
@@ -35,7 +38,7 @@ def read_new_features(
     path: an HDF5 file with ``utterance/id`` and, per modality, ``values`` (total frames, dim) and ``offset`` (n + 1),
     such as a feature store. Or a folder with ``a/{id}.npy`` and so on; ``utterances.csv`` (column ``id``) selects
     utterances. split: only for a file that has ``fold/{k}/{split}``.
-    Raises DataError or ConfigError that name the file and what is missing.
+    Raises DataError or ConfigError that name the file and what is missing, if it has no utterance, or has one twice.
     """
     path = Path(path)
     if not path.exists():
@@ -43,12 +46,35 @@ def read_new_features(
     if path.is_dir():
         if split:
             raise ConfigError(f"--split: the folder {path} has no splits. Leave it out.")
-        return _from_folder(path, modalities)
+        return _unambiguous(_from_folder(path, modalities), path)
     with open_hdf5(path) as file:
         ids = read_column(dataset(file, "utterance/id", path), path)
         selected = range(len(ids)) if split is None else _rows(file, split, fold, len(ids), path)
         features = {modality: _ragged(file, modality, len(ids), selected, path) for modality in modalities}
-        return NewFeatures([ids[row] for row in selected], features)
+        return _unambiguous(NewFeatures([ids[row] for row in selected], features), path)
+
+
+def _unambiguous(found: NewFeatures, path: Path) -> NewFeatures:
+    """Return the features. Raises DataError if there are none, or if two predictions would have the same id."""
+    if not found.ids:
+        raise DataError(f"{path}: contains no utterance to predict. Choose another file or split.")
+    for identifier, count in Counter(found.ids).items():
+        if count > 1:
+            raise DataError(f"{path}: utterance '{identifier}' is listed {count} times. Give each its own id.")
+    return found
+
+
+def not_finite(features: Mapping[str, Sequence[np.ndarray]]) -> dict[str, str]:
+    """Return, for each modality with values that are not finite, a sentence that counts them.
+
+    features: modality -> arrays (frames, dim). Counts as :mod:`nmer.corpora.repair` does.
+    """
+    found = {}
+    for modality, utterances in features.items():
+        bad = [sum(repair(values)[1].values()) for values in utterances if values.dtype.kind == "f"]
+        if any(bad):
+            found[modality] = f"{sum(bad)} values in {np.count_nonzero(bad)} utterances are not finite."
+    return found
 
 
 def _rows(file: h5py.File, split: str, fold: int, count: int, path: Path) -> list[int]:
@@ -71,7 +97,8 @@ def _from_folder(path: Path, modalities: tuple[str, ...]) -> NewFeatures:
     if listing.is_file():
         ids = read_listing(listing, ("id",))["id"]
     else:
-        ids = sorted(file.stem for file in (path / modalities[0]).glob("*.npy"))
+        # Of every modality, so that an utterance that lacks one is reported instead of left out.
+        ids = sorted({file.stem for modality in modalities for file in (path / modality).glob("*.npy")})
     if not ids:
         needed = ", ".join(f"{modality}/{{id}}.npy" for modality in modalities)
         raise DataError(f"{path}: no {modalities[0]}/*.npy in it. Give a folder with {needed}.")

@@ -36,14 +36,15 @@ class TrainedSystem:
     settings: dict[str, Any]
     repeat: int
 
-    def predict(self, features: Mapping[str, Sequence[np.ndarray]]) -> np.ndarray:
+    def predict(self, features: Mapping[str, Sequence[np.ndarray]], ids: Sequence[str] | None = None) -> np.ndarray:
         """Return class probabilities, (utterances, classes) float32, or predicted scores, (utterances,) float32.
 
         features: for each modality that the system reads, one array (frames, dim) per utterance, in the same order and
-        in the units of the training corpus. Values that are not finite are replaced by 0, as in the workflow. Raises
-        DataError for a missing modality, a wrong width, an utterance without frames, or unequal numbers of utterances.
+        in the units of the training corpus. Values that are not finite are replaced by 0, as in the workflow. ids:
+        names of the utterances in error messages, by default their numbers. Raises DataError for a missing modality, a
+        wrong width, an utterance without frames, or unequal numbers of utterances.
         """
-        batches = {modality: self._normalised(modality, features) for modality in self.system.modalities}
+        batches = {modality: self._normalised(modality, features, ids) for modality in self.system.modalities}
         counts = {modality: len(batch) for modality, batch in batches.items()}
         if len(set(counts.values())) != 1:
             raise DataError(f"Modalities have different numbers of utterances: {counts}.")
@@ -62,7 +63,9 @@ class TrainedSystem:
         scores: np.ndarray = logits(self.system, encodings, {})[:, 0].numpy()
         return scores
 
-    def _normalised(self, modality: str, features: Mapping[str, Sequence[np.ndarray]]) -> list[np.ndarray]:
+    def _normalised(
+        self, modality: str, features: Mapping[str, Sequence[np.ndarray]], ids: Sequence[str] | None
+    ) -> list[np.ndarray]:
         """Validate, repair and normalise the utterances of a modality: arrays (frames, dim) float32."""
         if modality not in features:
             raise DataError(f"Modality '{modality}' is missing; the system reads {', '.join(self.system.modalities)}.")
@@ -72,8 +75,9 @@ class TrainedSystem:
             values = np.asarray(values)
             fits = values.ndim == 2 and values.shape[1:] == (self.dims[modality],) and len(values) > 0
             if not fits or values.dtype.kind not in "biuf":
+                name = f"'{ids[number]}'" if ids else number
                 raise DataError(
-                    f"Utterance {number} has {values.dtype} {values.shape} in modality '{modality}'; the model was "
+                    f"Utterance {name} has {values.dtype} {values.shape} in modality '{modality}'; the model was "
                     f"trained on numbers (frames, {self.dims[modality]})."
                 )
             frames, _counts = repair(values)
@@ -122,7 +126,8 @@ def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = No
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path}: no such file. Give a model.safetensors of a finished training.")
+        fault = "is a folder" if path.is_dir() else "no such file"
+        raise DataError(f"{path}: {fault}. Give a model.safetensors of a finished training.")
     try:
         settings = load_settings(path)
     except (DataError, ValueError):
