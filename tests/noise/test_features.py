@@ -196,6 +196,14 @@ def test_a_user_error_of_the_command_ends_in_one_message(tmp_path, capsys, argum
     assert [path.name for path in tmp_path.iterdir()] == ["x.npy"]
 
 
+@pytest.mark.parametrize("values", [np.ones(4), np.array([["a"]]), np.ones((1, 2, 3, 4))])
+def test_the_command_refuses_arrays_that_are_not_utterances(tmp_path, capsys, values):
+    np.save(tmp_path / "x.npy", values)
+    with pytest.raises(SystemExit):
+        call("--input", tmp_path / "x.npy", "--modality", "a", "--snr-db", -10, "--output", tmp_path / "y.npy")
+    assert f"contains {values.dtype} {values.shape}, not numbers (utterances, steps, dim)" in capsys.readouterr().err
+
+
 def test_the_command_reads_a_layout_and_writes_the_noisy_embeddings_of_the_workflow(tmp_path, capsys):
     store = make_store(tmp_path / "small.h5", standardize=("a",))
     expected = make_noisy(store, tmp_path / "cache", "impulse", snr_db=-20, seed=4)
@@ -207,5 +215,6 @@ def test_the_command_reads_a_layout_and_writes_the_noisy_embeddings_of_the_workf
     with h5py.File(tmp_path / "noisy.h5") as found, h5py.File(expected) as cached:
         for m in DIMS:
             np.testing.assert_array_equal(found[m]["values"], cached[m]["values"])
+            np.testing.assert_array_equal(np.diff(found[m]["offset"]), [len(utterance(m, name)) for name in IDS])
         assert found["utterance/id"].asstr()[()].tolist() == list(IDS)
     assert capsys.readouterr().out.splitlines()[0].split("\t")[:4] == ["dataset", "modality", "noise", "snr_db"]

@@ -27,9 +27,13 @@ def corruption_space() -> dict[str, tuple]:
     return {"a": (acoustic.mean(axis=0), acoustic.std(axis=0))}
 
 
-@pytest.mark.parametrize("kind", ["gaussian", "impulse", "autoregressive"])
-def test_the_measured_snr_is_that_of_the_noise_in_the_files(features, tmp_path, kind):
-    output = make_noisy(features, tmp_path, kind)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    # At the low frequency some utterances have no noise.
+    [("gaussian", {}), ("impulse", {}), ("impulse", {"frequency": 0.02}), ("autoregressive", {})],
+)
+def test_the_measured_snr_is_that_of_the_noise_in_the_files(features, tmp_path, kind, options):
+    output = make_noisy(features, tmp_path, kind, options=options)
     noisy, levels, measured = read_noisy(output), read_levels(output.with_suffix(".csv")), read_measured(output)
     for m in DIMS:
         kept = float(levels[m]["alpha_bar"])
@@ -48,6 +52,8 @@ def test_the_measured_snr_is_that_of_the_noise_in_the_files(features, tmp_path, 
             for values, part in zip(clean, added, strict=True)
             if np.mean(part**2) > 1e-6
         ]
+        assert int(measured[m]["utterances_without_snr"]) == len(IDS) - len(each)
+        assert (len(each) < len(IDS)) == ("frequency" in options)
         found = [float(measured[m][f"utterance_{name}_db"]) for name in ("low", "median", "high")]
         np.testing.assert_allclose(found, np.percentile(each, (5, 50, 95)), atol=0.05)
 
@@ -62,6 +68,7 @@ def test_additional_draws_differ_and_leave_the_first_unchanged(features, tmp_pat
             draws = [several[m][name][()] for name in ("values", "values_draw1", "values_draw2")]
             assert (draws[0] != draws[1]).all()
             assert (draws[1] != draws[2]).all()
+    assert read_measured(alone) == read_measured(three)
 
 
 @pytest.mark.parametrize(("kind", "neutral"), [("zero", 0.0), ("missing", None)])

@@ -71,6 +71,19 @@ def test_the_interval_of_two_classes_is_that_of_agresti_and_caffo():
     assert judge(labels, predicted[None]).ua_low == pytest.approx(low)
 
 
+def test_the_interval_over_several_conditions_is_that_of_the_shares_of_correct_predictions():
+    labels, predicted = np.repeat([0, 1, 2], [9, 14, 7]), np.random.default_rng(2).integers(3, size=(4, 30))
+    shares = (predicted == labels).mean(axis=0)
+    means, variances = [], []
+    for number in range(3):
+        # 4 / 3 items are added to each class, a third of them correct.
+        values, weights = [*shares[labels == number], 1, 0], [*np.ones((labels == number).sum()), 4 / 9, 8 / 9]
+        means.append(np.average(values, weights=weights))
+        variances.append(np.average((values - means[-1]) ** 2, weights=weights) / sum(weights))
+    low = np.mean(means) - 1.959964 * np.sqrt(sum(variances)) / 3
+    assert judge(labels, predicted).ua_low == pytest.approx(low)
+
+
 @pytest.mark.parametrize(("counts", "skew"), [((50, 50), 0.5), ((71, 29), 0.9), ((12, 9, 7, 20), None)])
 def test_guesses_are_at_chance_and_skill_is_not(counts, skew):
     """Nearly all of 1,000 guessing trainings (nominal: 97.5 %) and almost none of 1,000 skilled ones are at chance."""

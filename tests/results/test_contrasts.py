@@ -89,6 +89,22 @@ def test_over_folds_that_share_speakers_it_is_two_way_cluster_robust():
     assert freedom == 9
 
 
+def test_over_folds_that_share_speakers_the_variance_is_at_least_that_over_folds_and_that_over_speakers():
+    # Answers alternate over folds and speakers, so those of a speaker cancel and the two-way variance is too small.
+    folds, speakers = np.arange(300) // 30, np.arange(300) % 25
+    correct = ((folds + speakers) % 2 == 0)[None]
+    clusters = {f"u{number:05d}": str(speaker) for number, speaker in enumerate(speakers)}
+    measured = measure([make_run(correct, folds=10)], {"corpus": clusters}, deterministic=["nmer"])
+    ((variance, _freedom),) = Contrasts(measured).of({row(measured): 1.0}).parts
+    model = sm.OLS(correct[0].astype(float), np.ones(300))
+    two_way, of_folds, of_speakers = (
+        model.fit(cov_type="cluster", cov_kwds={"groups": groups}, use_t=True).cov_params()[0, 0]
+        for groups in (np.stack([folds, speakers], axis=1), folds, speakers)
+    )
+    assert two_way < of_folds
+    assert variance == pytest.approx(max(of_folds, of_speakers), rel=1e-5)
+
+
 def test_on_one_fold_the_noise_of_items_within_a_repeat_counts_once():
     pair = [answers(0.7, 3, 500, 1), answers(0.6, 2, 500, 2)]
     pair[0][0, :60] = False  # one training is clearly worse
@@ -119,6 +135,15 @@ def test_trainings_that_agree_by_chance_have_at_least_the_interval_of_the_mean_o
     expected = DescrStatsW(correct.mean(axis=0)).tconfint_mean()
     assert found.interval() == pytest.approx(expected, abs=1e-6)
     assert found.p_value(against=expected[1]) == pytest.approx(0.05, rel=1e-4)
+
+
+def test_items_that_differ_by_noise_only_leave_the_interval_of_the_mean_over_trainings():
+    # Every utterance is classified correctly by two of three trainings, and the trainings differ.
+    wrong = np.repeat([0, 1, 2], [120, 100, 80])
+    correct = wrong != np.arange(3)[:, None]
+    measured = measure([make_run(correct)])
+    expected = DescrStatsW(correct.mean(axis=1)).tconfint_mean()
+    assert Contrasts(measured).of({row(measured): 1.0}).interval() == pytest.approx(expected, abs=1e-6)
 
 
 def test_each_part_keeps_its_quantile_and_the_p_value_matches_the_interval_limits():

@@ -124,6 +124,7 @@ TWENTY = [f"u{number:02d}" for number in range(20)]
     [
         ({1: TWENTY}, {}, 20, "20 utterances (speakers or videos are unknown)"),
         ({1: TWENTY}, {name: name[-1] for name in TWENTY}, 10, "10 speakers or videos"),
+        ({1: TWENTY}, {name: str(int(name[-1]) % 8) for name in TWENTY}, 8, "8 speakers or videos"),
         (
             {1: TWENTY},
             {name: str(int(name[-1]) % 7) for name in TWENTY},

@@ -66,13 +66,22 @@ def test_a_comparison_is_paired():
     assert row.units == f"{UNITS} utterances (speakers or videos are unknown)"
 
 
+def test_the_interval_of_a_difference_stays_between_minus_one_and_one():
+    contrasts = make_contrasts(make_cells({("nmer", -10): 0.99, ("men", -10): 0.01}), spread=0.02)
+    contrasts.measured.datasets["corpus"].contributions[0] = 0
+    (row,) = comparisons(contrasts, ["nmer", "men"]).itertuples()
+    assert (row.low, row.high) == (pytest.approx(0.98 - 0.02 * t.ppf(0.975, UNITS - 1)), 1)
+
+
 def test_p_values_are_adjusted_by_holm_over_the_tested_differences():
     names = ["men", "mctn", "mmin"]
     steps = dict(zip(names, (1.0, 2.0, 3.0), strict=True))  # differences in standard errors
     cells = make_cells({("nmer", -10): 0.5} | {(name, -10): 0.5 - 0.01 * step for name, step in steps.items()})
-    contrasts = make_contrasts(cells, spread=0.01)
-    contrasts.measured.datasets["corpus"].contributions[0] = 0
-    found = comparisons(contrasts, ["nmer", *names]).set_index("system")
+    contrasts = make_contrasts(pd.concat([cells, cells.assign(metric="UA")]), spread=0.01)
+    contrasts.measured.datasets["corpus"].contributions[[0, len(cells)]] = 0
+    found = comparisons(contrasts, ["nmer", *names])
+    # Each metric has its own adjustment.
+    found = found[found["metric"] == "WA"].set_index("system")
     for name, step in steps.items():
         assert found.loc[name, "p_value"] == pytest.approx(2 * t.sf(step, UNITS - 1), rel=1e-4)
     p = found["p_value"]
@@ -120,13 +129,14 @@ def test_equal_systems_have_no_difference():
 
 
 def make_scores(table: np.ndarray, systems: list[str]) -> pd.DataFrame:
-    """Return scores (blocks, systems) with a fold per block, equal in all conditions and repeats."""
+    """Return scores with a fold per block. Conditions of a system differ, so its means are those of ``table`` (blocks,
+    systems) up to rounding."""
     return pd.DataFrame(
         [
-            ("corpus", system, "incomplete", "gaussian", -10, condition, fold, repeat, metric, table[fold - 1, column])
+            (*("corpus", system, "incomplete", "gaussian", -10, condition, fold, repeat, metric), mean + column * shift)
             for column, system in enumerate(systems)
-            for fold in range(1, len(table) + 1)
-            for condition in ("a", "v", "l", "av", "al", "vl")
+            for fold, mean in enumerate(table[:, column], start=1)
+            for condition, shift in zip(("a", "v", "l", "av", "al", "vl"), (0.7, -0.4, -0.3) * 2, strict=True)
             for repeat in (1, 2)
             for metric in ("WA", "UA")
         ],

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from small_fold import DIMS, IDS, fold_data, make_files, normalised, utterance
+from small_fold import DIMS, IDS, fold_data, make_files, normalised, run_settings, utterance
 
-from nmer.training.batches import make_batch
+from nmer.plan.conditions import training_copies, training_flags
+from nmer.training.batches import epoch_batches, make_batch
 
 
 @pytest.fixture(scope="module")
@@ -40,3 +41,19 @@ def test_a_batch_provides_clean_sequences_and_standard_deviations(data):
 def test_a_system_receives_only_the_modalities_that_it_reads(data):
     flags = torch.zeros(2, 3, dtype=torch.bool)
     assert set(make_batch(data, data.splits["train"][:2], flags, modalities=("v",)).observed) == {"v"}
+
+
+def test_the_batches_of_an_epoch_give_every_utterance_its_condition_and_copy_of_that_epoch(data):
+    settings, count = run_settings(regime="incomplete", train_draws=3), len(data.training_rows)
+    batches = epoch_batches(data, settings, [1, 2], 5)
+    for number, repeat in enumerate((1, 2)):
+        rows, noisy, copies = (
+            torch.cat([getattr(batch, name).unflatten(0, (2, -1))[number] for batch in batches]).numpy()
+            for name in ("rows", "noisy", "copies")
+        )
+        order = np.argsort(rows)
+        np.testing.assert_array_equal(rows[order], data.training_rows)
+        assert (rows != data.training_rows).any()
+        names = ("small", 1, repeat, 5)
+        np.testing.assert_array_equal(noisy[order], training_flags("incomplete", count, *names))
+        np.testing.assert_array_equal(copies[order], training_copies(3, count, *names))

@@ -115,6 +115,29 @@ def test_fresh_noise_changes_with_epoch_and_repeat_and_nothing_else_changes(file
         assert torch.equal(data.sequences(m, rows, torch.ones_like(rows)).values, before[m])
 
 
+def test_the_teacher_encodes_the_fresh_noise_of_the_epoch(files):
+    data, teacher = FoldData(*files, 1, CPU, spare=1), builder()().eval()
+    settings = run_settings("mmin", "incomplete", train_draws="fresh")
+    learner = OneByOne(builder("mmin"), data, settings, 1, teacher, FreshNoise(*files))
+    batches = []
+
+    def recorded(rows, copies, among):
+        found = TeacherTargets.lookup(learner._targets, rows, copies, among)
+        if (copies == FRESH_COPY).all():
+            batches.append((rows, found["v"]))
+        return found
+
+    learner._targets.lookup = recorded
+    for epoch in (0, 1):
+        batches.clear()
+        learner.train_epoch(epoch, 0.0)
+    for rows, found in batches:
+        sequences = data.sequences("v", rows, torch.full_like(rows, FRESH_COPY))
+        with torch.no_grad():
+            torch.testing.assert_close(found, teacher.encode("v", sequences), rtol=1e-3, atol=1e-3)
+    assert batches
+
+
 @pytest.mark.parametrize("draws", [3, "fresh"])
 def test_validation_always_uses_the_first_draw(files, draws):
     copies, spare = (1, 1) if draws == "fresh" else (3, 0)

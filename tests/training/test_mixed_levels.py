@@ -37,6 +37,8 @@ def test_levels_are_drawn_uniformly_per_utterance_and_epoch():
     drawn = np.array([training_copies(1, 3000, "small", 1, 1, epoch, levels=3) for epoch in range(4)])
     assert np.bincount(drawn.ravel())[1:] / drawn.size == pytest.approx([1 / 3] * 3, abs=0.02)
     assert (drawn[0] == drawn[1]).mean() == pytest.approx(1 / 3, abs=0.05)
+    both = np.bincount(training_copies(3, 3000, "small", 1, 1, 0, levels=3))[1:]
+    assert both / 3000 == pytest.approx([1 / 9] * 9, abs=0.02), "the draw and the level are independent"
     several = training_copies(2, 3000, "small", 1, 1, 0, levels=3)
     assert set(several.tolist()) == {1, 2, 3, 4, 5, 6}
     np.testing.assert_array_equal((several - 1) % 2 + 1, training_copies(2, 3000, "small", 1, 1, 0))
@@ -48,6 +50,7 @@ def test_the_name_of_an_utterance_determines_its_validation_level():
     assert set(found.tolist()) == {1, 3, 5}, "the first draw of each level"
     assert np.bincount(found)[[1, 3, 5]] / len(found) == pytest.approx([1 / 3] * 3, abs=0.03)
     np.testing.assert_array_equal(found[::-1], validation_copies(2, "small", names[::-1], levels=3))
+    assert set(validation_copies(2, "small", names, levels=2).tolist()) == {1, 3}
     assert set(validation_copies(1, "small", names, levels=1).tolist()) == {1}
 
 

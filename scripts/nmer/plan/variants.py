@@ -173,12 +173,6 @@ class Systems:
             return self._teachers[name].training
         return {key: value for key, value in self._training(name).items() if key != "pretraining"}
 
-    def stage(self, name: str) -> str | None:
-        """Return the pretraining that a system starts from, by its options."""
-        if name in self._teachers:
-            return None
-        return self._stage(name)
-
     def teacher(self, name: str) -> str | None:
         """Return the name of a system's teacher: its stage, or ``stage.system`` for a teacher of this system only."""
         return self._teacher_names.get(self.trained_as(name)) if name not in self._teachers else None
