@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -62,12 +63,10 @@ def draw_bars(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) 
         for row in rows_of(curves[curves["system"] == system]):
             axis.bar([place], [row.value], width=0.6, color=style.color, alpha=0.55, label=system_label(system))
             axis.plot([place, place], [row.low, row.high], color="#000000", linewidth=1.2)
-    names = map(system_label, styles)
-    if len(styles) > MOST_UPRIGHT:
-        slanted = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
-        axis.set_xticks(range(len(styles)), [wrapped(name, 18) for name in names], **slanted)
-    else:
-        axis.set_xticks(range(len(styles)), [wrapped(name, 10) for name in names])
+    slanted = len(styles) > MOST_UPRIGHT
+    names = [wrapped(system_label(system), 18 if slanted else 10) for system in styles]
+    text: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
+    axis.set_xticks(range(len(styles)), names, **text)
     axis.tick_params(axis="x", labelsize=7)
     axis.set_xlim(-0.6, len(styles) - 0.4)
     # A correlation may be below 0.
