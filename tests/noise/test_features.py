@@ -178,7 +178,7 @@ def test_the_command_accepts_any_real_snr(tmp_path, capsys):
     ("arguments", "expected"),
     [
         (("--snr-db", -10), "--modality: a .npy file contains one modality"),
-        (("--modality", "a"), "give its target in dB"),
+        (("--modality", "a"), "Give its target in dB"),
         (("--modality", "a", "--snr-db", -10, "--noise", "gausian"), "Did you mean 'gaussian'"),
         (("--modality", "a", "--snr-db", -10, "--options", '{"width": 2}'), "unknown key 'width'"),
         (("--modality", "a", "--snr-db", -10, "--schedule", '{"shape": "cubic"}'), "unknown schedule 'cubic'"),
