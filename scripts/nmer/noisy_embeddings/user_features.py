@@ -18,7 +18,6 @@ from nmer.corpora.arrays import load_array
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.moments import Moments, typical_frame
 from nmer.corpora.outliers import Outliers
-from nmer.corpora.registry import source_files
 from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.errors import ConfigError, DataError
@@ -137,8 +136,6 @@ def corrupt_corpus(arguments: argparse.Namespace, options: dict[str, Any], sched
     """
     named = {"dataset": arguments.dataset, "layout": arguments.layout}
     settings = CorpusSettings.from_mapping(command.settings(arguments.layout_settings, "--layout-settings") | named)
-    key = f"datasets.{settings.dataset}.modalities"
-    source_files(settings.layout, arguments.input, settings.file, settings.modalities, key, settings.options)
     dataset = replace(settings, needs_folds=False)
     source = NoiseSource.load(arguments.noise, arguments.dataset, arguments.seed, options, arguments.file)
     with tempfile.TemporaryDirectory() as folder:
