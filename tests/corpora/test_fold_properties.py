@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nmer.corpora.folds import fixed_split, leave_one_group_out, numbered_parts, stratified
+from nmer.corpora.folds import fixed_split, leave_one_group_out, numbered_parts, score_strata, stratified
 from nmer.errors import DataError
 
 GROUPS = st.lists(st.sampled_from(["b", "a", "Ü", "10", "9", "c d"]), min_size=1, max_size=40)
@@ -99,3 +99,17 @@ def test_a_column_of_splits_is_one_fold_in_any_spelling(column):
     (fold,) = fixed_split(column, "list").values()
     for split, index in fold.items():
         assert index.tolist() == [place for place, name in enumerate(column) if SPELT[name] == split]
+
+
+def test_the_strata_of_scores_are_fifths_of_the_corpus():
+    scores = np.random.default_rng(0).permutation(100) / 7
+    strata = score_strata(scores)
+    assert np.bincount(strata).tolist() == [20] * 5
+    assert (np.diff(strata[np.argsort(scores)]) >= 0).all()
+
+
+def test_the_shuffling_of_stratified_folds_depends_on_the_name_of_the_dataset():
+    labels = np.repeat([0, 1], 30)
+    first, again, other = (stratified(labels, None, 3, name, "place")[1]["test"].tolist() for name in ("x", "x", "y"))
+    assert first == again
+    assert first != other

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 from small_store import IDS, make_store, read_levels, run, utterance
 
+from nmer.errors import DataError
+from nmer.noise import calibration_table
+
 COLUMNS = "dataset,modality,noise,snr_db,variance,T,alpha_bar,attained_db,effective_db,target_db"
 
 
@@ -138,3 +141,12 @@ def test_noise_without_power_ends_in_one_message(levels, capsys, match):
     assert capsys.readouterr().err == (
         "error: noise.kinds.impulse: this noise has no power, so no SNR. Change its options.\n"
     )
+
+
+@pytest.mark.parametrize(("column", "value"), [("alpha_bar", "1"), ("alpha_bar", "0"), ("variance", "0")])
+def test_a_table_with_an_impossible_level_is_refused(tmp_path, column, value):
+    path, row = tmp_path / "levels.csv", dict.fromkeys(COLUMNS.split(","), "0.5") | {"modality": "a", column: value}
+    path.write_text(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+    with pytest.raises(DataError, match="modality 'a' has an impossible alpha_bar or variance"):
+        calibration_table.read_levels(path, additive=True, modalities=("a",))
+    assert calibration_table.read_levels(path, additive=False, modalities=("a",))["a"][column] == value
