@@ -144,6 +144,18 @@ def test_every_way_gives_the_same_results_and_none_are_due_in_another(tmp_path):
         assert "Nothing to be done" in other(tmp_path, "--dry-run", "--quiet", "rules")
 
 
+@pytest.mark.parametrize("moved", ['prefix: "sub"', 'replace_prefix: {"results/": "sub/"}'])
+def test_a_module_whose_files_are_moved_is_refused_before_any_job(tmp_path, moved):
+    write(tmp_path / "config" / "config.yaml")
+    written = MODULE.format(snakefile=REPOSITORY / "workflow" / "Snakefile", name="")
+    (tmp_path / "Snakefile").write_text(written.replace("config: config", f"config: config\n    {moved}"))
+    command = list(map(str, (*SNAKEMAKE, "--dry-run")))
+    finished = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert finished.returncode == 1
+    assert "prefix and replace_prefix cannot move the files of NMER" in finished.stdout + finished.stderr
+    assert "Traceback" not in finished.stderr
+
+
 def test_status_reports_on_the_folder_it_is_called_in(tmp_path):
     write(tmp_path / "config" / "config.yaml")
     output = call(sys.executable, REPOSITORY / "scripts" / "status.py", "--config", "experiment=small", cwd=tmp_path)
