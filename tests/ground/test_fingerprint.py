@@ -132,6 +132,24 @@ def test_an_import_inside_a_function_counts(scripts):
     assert digest() != before
 
 
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("near", "from .third import OTHER"),
+        ("near", "from . import third"),
+        ("inner.near", "from ..third import OTHER"),
+    ],
+)
+def test_a_relative_import_counts(scripts, module, line):
+    file = scripts.joinpath("pack", *module.split(".")).with_suffix(".py")
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"{line}\n")
+    edit(scripts / "step.py", "print(double(2))", f"import pack.{module}\n    print(double(2))")
+    before = digest()
+    edit(scripts / "pack" / "third.py", "OTHER = 1", "OTHER = 2")
+    assert digest() != before
+
+
 def test_an_import_for_types_does_not_count_but_its_alternative_at_run_time_does(scripts):
     types = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import pack.third\n"
     types += "else:\n    import pack.fourth\n\n"
