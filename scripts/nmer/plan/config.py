@@ -101,11 +101,10 @@ def check_config(config: dict[str, Any]) -> dict[str, Any]:
             hint = nearest(dataset, experiment["datasets"])
             raise ConfigError(f"{where}.unimodal.datasets: '{dataset}' is not in the experiment's datasets. {hint}")
     noise = config.get("noise", {})
-    if noise.get("beta_start", Schedule.beta_start) > noise.get("beta_end", Schedule.beta_end):
-        raise ConfigError("noise.beta_start is larger than noise.beta_end. The betas of a schedule must increase.")
     _check_noise(noise.get("kinds", {}), experiment, where)
     check_studies(config, experiment, where)
     check_finite(config)
+    Schedule(noise.get("beta_start", Schedule.beta_start), noise.get("beta_end", Schedule.beta_end))  # checks them
     return config
 
 
