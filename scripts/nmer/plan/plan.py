@@ -352,7 +352,7 @@ class Plan(Paths):
                 "settings": settings.to_mapping() if "settings" in read else None,
                 "schedule": self.schedule if "schedule" in read else None,
                 "titles": self.titles() or None,
-                "rates": None if "rates" in unread(declaration) else self.rates() or None,
+                "rates": settings.rates or None,
             }
         )
 
