@@ -29,7 +29,11 @@ NO_GPU_MEMORY = (
 
 
 class NmerError(Exception):
-    """An error whose message is written for the user; steps print it without a traceback."""
+    """An error whose message is written for the user; steps print it without a traceback, in one line."""
+
+    def __init__(self, message: str) -> None:
+        # Names and texts quoted from the user's files may contain line breaks.
+        super().__init__(r"\n".join(message.splitlines()))
 
 
 class ConfigError(NmerError):

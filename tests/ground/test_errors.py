@@ -1,4 +1,4 @@
-"""Messages about a misspelt name list the choices."""
+"""Messages about a misspelt name list the choices, and every message has one line."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def test_an_empty_choice_is_reported_as_empty():
 @pytest.mark.parametrize("kind", [errors.ConfigError, errors.DataError, errors.TrainingError])
 def test_steps_print_every_error_of_the_package_without_a_traceback(kind):
     assert issubclass(kind, errors.NmerError)
+
+
+@pytest.mark.parametrize("break_", ["\n", "\r\n", "\u2028", "\x0b"])
+def test_a_message_that_quotes_a_line_break_has_one_line(break_):
+    assert str(errors.ConfigError(f"experiment: unknown name 'a{break_}b'.")) == r"experiment: unknown name 'a\nb'."
