@@ -127,8 +127,10 @@ def _files(planned: _Planned) -> frozenset[Path]:
 
 
 def _loaded() -> set[Path]:
+    # torch loads thousands of modules: compare texts, not paths.
+    folder = f"{fingerprint.SCRIPTS}{os.sep}"
     files = (getattr(module, "__file__", None) for module in [*sys.modules.values()])
-    return {Path(file) for file in files if file and Path(file).is_relative_to(fingerprint.SCRIPTS)}
+    return {Path(file) for file in files if file and file.startswith(folder)}
 
 
 def _state(path: Path) -> _State:
