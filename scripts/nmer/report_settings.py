@@ -53,8 +53,9 @@ class ReportSettings:
     """An experiment in tables, figures and the report.
 
     datasets: name -> its settings. systems: in the order of the configuration. snr_db: noise kind -> SNRs in dB, empty
-    for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. unimodal: None if no uni-modal system was
-    run. metrics: those shown. conditions: the incomplete conditions that were scored; empty means all.
+    for a kind without an SNR. reference_noise: the kind of Tables 3 to 5. all_noisy_snr_db: the SNRs of Table 5; empty
+    means all of the reference noise. unimodal: None if no uni-modal system was run. metrics: those shown. conditions:
+    the incomplete conditions that were scored; empty means all.
     reference: the system that the others are compared with; empty means NMER, or the first.
     rates: noise kind -> the noises that are its rates, with the rates, ascending. titles: printed names that the
     configuration gives to systems.
@@ -66,6 +67,7 @@ class ReportSettings:
     systems: list[str]
     snr_db: dict[str, list[float]]
     reference_noise: str
+    all_noisy_snr_db: tuple[float, ...] = ()
     unimodal: UnimodalSettings | None = None
     metrics: tuple[str, ...] = SHOWN
     conditions: tuple[str, ...] = ()
@@ -87,12 +89,12 @@ class ReportSettings:
         }
         datasets = {name: replace(about, modalities=tuple(about.modalities)) for name, about in datasets.items()}
         unimodal = typed.unimodal and fill(UnimodalSettings, mapping["unimodal"], "--settings: unimodal")
-        lists = {"metrics": tuple(typed.metrics), "conditions": tuple(typed.conditions)}
+        lists = {name: tuple(getattr(typed, name)) for name in ("metrics", "conditions", "all_noisy_snr_db")}
         return cls(**mapping | {"datasets": datasets, "unimodal": unimodal} | lists)
 
     def to_mapping(self) -> dict[str, Any]:
         """Return the settings as a JSON object, without keys at their default."""
-        values = asdict(self) | {"metrics": list(self.metrics), "conditions": list(self.conditions)}
+        values = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {item.name: values[item.name] for item in fields(self) if getattr(self, item.name) != _default(item)}
 
     def to_json(self) -> str:
@@ -137,6 +139,12 @@ class ReportSettings:
         """The levels of the reference noise, least noise first; if it is a rate, all rates of its kind."""
         own = (list(noises) for noises in self.rates.values() if self.reference_noise in noises)
         return [(noise, level) for noise in next(own, [self.reference_noise]) for level in self.levels(noise)]
+
+    @property
+    def all_noisy_levels(self) -> list[tuple[str, float | None]]:
+        """The levels of Table 5, least noise first: those of the reference noise, or the listed ones of these."""
+        wanted = self.all_noisy_snr_db
+        return [(noise, level) for noise, level in self.reference_levels if not wanted or level in wanted]
 
     @property
     def reference_noises(self) -> list[str]:

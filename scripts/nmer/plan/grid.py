@@ -112,6 +112,7 @@ class Grid:
                 f"experiments.{self.name}.test_at: tables show each level of train_at at its own test level, but none "
                 "of these is tested. Add one of them to test_at."
             )
+        self._check_all_noisy()
         self.drawings = self._drawings()
 
     @property
@@ -197,6 +198,12 @@ class Grid:
         """The reference noise, or if it is a rate of a kind, all rates of that kind, ascending."""
         of_kind = (noises for noises in self.rates().values() if self.reference_noise in noises)
         return [noise for noise in next(of_kind, [self.reference_noise]) if noise in self.snr_db]
+
+    @property
+    def all_noisy_snr_db(self) -> list[float]:
+        """The SNRs in dB of the regime ``all_noisy`` and of Table 5, if the experiment lists them; empty means all."""
+        listed = self.experiment.get("all_noisy", {}).get("snr_db", [])
+        return [level for level in self.snr_db[self.reference_noise] if level in listed]
 
     @cached_property
     def unimodal(self) -> dict[str, Any]:
@@ -310,6 +317,8 @@ class Grid:
             return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
         if self.trained_at:  # for systems trained on clean data
             return list(self.tested.values())
+        if regime == "all_noisy" and self.all_noisy_snr_db:
+            return [Corruption(self.reference_noise, level) for level in self.all_noisy_snr_db]
         noises = self.reference_noises if regime == "all_noisy" else self.snr_db
         return [Corruption(noise, level) for noise in noises for level in self.levels(noise)]
 
@@ -388,6 +397,19 @@ class Grid:
         if teacher := self._teacher(system):
             options = [self._overrides(name).get("options", {}) for name in (system, teacher)]
             check_teacher(self._system(system), options[0], self._system(teacher), options[1])
+
+    def _check_all_noisy(self) -> None:
+        """Raise ConfigError for levels of the regime ``all_noisy`` that are not run, or that have no effect."""
+        listed = self.experiment.get("all_noisy", {}).get("snr_db", [])
+        where, noise = f"experiments.{self.name}.all_noisy.snr_db", self.reference_noise
+        if listed and self.trained_at:
+            raise ConfigError(f"{where}: has no effect with train_at or test_at. Remove it.")
+        for level in listed:
+            if level not in self.snr_db[noise]:
+                levels = ", ".join(f"{own:g}" for own in self.snr_db[noise]) or "no SNR"
+                raise ConfigError(
+                    f"{where}: {level:g} dB is not run. The reference noise '{noise}' has {levels}. Correct the list."
+                )
 
     def _check_modalities(self, system: str) -> None:
         """Raise ConfigError if a system or its pretraining cannot be trained on the modalities of a dataset."""

@@ -292,6 +292,7 @@ class Plan(Paths):
             systems=self.systems,
             snr_db=self.snr_db,
             reference_noise=self.reference_noise,
+            all_noisy_snr_db=tuple(self.all_noisy_snr_db),
             rates=self.rates(),
             unimodal=UnimodalSettings(**unimodal) if self._unimodal_is_run and table == 4 else None,
             metrics=self.metrics,

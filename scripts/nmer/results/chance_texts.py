@@ -14,6 +14,7 @@ from nmer.results.labels import system_label
 from nmer.results.predictions import read_runs
 from nmer.results.reading import rows_of
 from nmer.results.scores import incomplete, of_regime
+from nmer.results.selection import of_table_5
 from nmer.results.tables import TABLE_3_SYSTEM
 from nmer.results.wording import condition_title, level_title, short_title
 from nmer.snr_column import snr_of
@@ -27,12 +28,12 @@ def shown_cells(trainings: pd.DataFrame, settings: ReportSettings) -> pd.DataFra
     multimodal, unimodal = settings.multimodal_systems, settings.unimodal_systems
     marks: pd.DataFrame = per_cell(trainings)
     six, noisy = of_regime(marks, "incomplete"), of_regime(marks, "all_noisy")
-    noisy = noisy[(noisy["condition"] == ALL_NOISY) & (noisy["noise"].isin(settings.reference_noises))]
     of_nmer = (six["system"] == TABLE_3_SYSTEM) & incomplete(six)
     of_nmer &= six["noise"].isin(settings.reference_noises)
     parts = [
         six[six["system"].isin(multimodal) & ((six["condition"] == AVERAGE) | of_nmer)],
-        noisy[noisy["system"].isin([*multimodal, *unimodal])],
+        of_table_5(noisy[noisy["system"].isin(multimodal)], settings),
+        noisy[noisy["system"].isin(unimodal) & (noisy["condition"] == ALL_NOISY)],
         marks[marks["system"].isin(unimodal) & (marks["regime"] == "clean") & (marks["condition"] != ALL_NOISY)],
     ]
     cells: pd.DataFrame = pd.concat(parts, ignore_index=True).drop_duplicates(list(CELL), ignore_index=True)

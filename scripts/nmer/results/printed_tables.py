@@ -164,7 +164,7 @@ def _layout_4(settings: ReportSettings) -> Arrangement:
 
 
 def _layout_5(settings: ReportSettings) -> Arrangement:
-    places = settings.reference_levels
+    places = settings.all_noisy_levels
     header = (
         tuple((_level_head(noise, snr_db), len(settings.metrics)) for noise, snr_db in places),
         tuple((metric, 1) for _ in places for metric in settings.metrics),

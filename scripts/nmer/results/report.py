@@ -76,6 +76,7 @@ def what_was_run(
         ("Datasets", _titles(settings.datasets, settings)),
         ("Systems", ", ".join(map(system_label, settings.multimodal_systems)) or "none"),
         ("Noise", "; ".join(noises)),
+        *([("All noisy", _noise_text(settings.all_noisy_levels))] if settings.all_noisy_snr_db else []),
         *([("Uni-modal", _unimodal_text(scores, settings))] if settings.unimodal else []),
         ("Repeats", str(scores["repeat"].nunique())),
         ("Folds", ", ".join(f"{name} {count}" for name, count in scores.groupby("dataset")["fold"].nunique().items())),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
 from nmer.errors import ConfigError
-from nmer.names import corruption_name
+from nmer.names import ALL_NOISY, corruption_name
 from nmer.report_settings import ReportSettings
 from nmer.snr_column import snr_of
 
@@ -33,6 +34,17 @@ def outermost_levels(settings: ReportSettings) -> list[tuple[str, float | None]]
 def outermost(settings: ReportSettings) -> list[str]:
     """Return the names of the reference noise at its mildest and hardest level."""
     return [corruption_name(noise, level) for noise, level in outermost_levels(settings)]
+
+
+def of_table_5(cells: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
+    """Return the rows with all modalities noisy at the levels of Table 5. cells: columns noise, snr_db and condition.
+
+    Systems trained on clean data are scored all noisy under every noise kind and level.
+    """
+    names = {corruption_name(noise, level) for noise, level in settings.all_noisy_levels}
+    pairs = zip(cells["noise"], cells["snr_db"], strict=True)
+    shown = np.array([corruption_name(noise, snr_of(level)) in names for noise, level in pairs], bool)
+    return cells[(cells["condition"] == ALL_NOISY) & shown]
 
 
 def by_level(table: pd.DataFrame) -> list[tuple[str, float | None, pd.DataFrame]]:

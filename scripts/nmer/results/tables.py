@@ -109,7 +109,8 @@ def table_3(
 ) -> pd.DataFrame:
     """Return NMER under the reference noise in each incomplete condition and on average. Columns as :func:`table_2`."""
     systems = [system for system in settings.multimodal_systems if system == TABLE_3_SYSTEM]
-    places = _reference_places(settings, [*SIX_CONDITIONS, AVERAGE])
+    conditions = [*SIX_CONDITIONS, AVERAGE]
+    places = [(noise, snr_db, condition) for noise, snr_db in settings.reference_levels for condition in conditions]
     return _compare(_grid(settings, systems, places), of_regime(scores, "incomplete"), settings, paper, trainings)
 
 
@@ -136,7 +137,7 @@ def table_5(
 
     Columns as :func:`table_2`.
     """
-    places = _reference_places(settings, [ALL_NOISY])
+    places = [(noise, snr_db, ALL_NOISY) for noise, snr_db in settings.all_noisy_levels]
     return _compare(
         _grid(settings, settings.multimodal_systems, places), of_regime(scores, "all_noisy"), settings, paper, trainings
     )
@@ -157,10 +158,6 @@ def _sizes(report: dict[str, Any], about: DatasetSettings) -> dict[str, int]:
         "train size": fold["train"]["utterances"],
         "test size": fold["test"]["utterances"] * conditions,
     }
-
-
-def _reference_places(settings: ReportSettings, conditions: list[str]) -> list[tuple[str, float | None, str]]:
-    return [(noise, snr_db, condition) for noise, snr_db in settings.reference_levels for condition in conditions]
 
 
 def _grid(settings: ReportSettings, systems: list[str], places: list[tuple[str, float | None, str]]) -> pd.DataFrame:

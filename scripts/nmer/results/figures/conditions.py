@@ -20,7 +20,7 @@ from nmer.results.chance import MARKS, read_trainings, with_chance, with_marks
 from nmer.results.curves import draw_chance
 from nmer.results.labels import system_label
 from nmer.results.scores import average, of_regime, read_scores
-from nmer.results.selection import by_level, corruptions, of_dataset, select
+from nmer.results.selection import by_level, corruptions, of_dataset, of_table_5, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import ABSENT, AT_CHANCE, level_title
 from nmer.snr_column import with_snr
@@ -67,9 +67,7 @@ def condition_scores(
     own = of_dataset(scores, settings, dataset)
     own = own[own["system"].isin(systems)]
     six, none = average(of_regime(own, "incomplete")), average(of_regime(own, "all_noisy"))
-    # Systems trained on clean data are scored all noisy under every kind; Table 5 has only the reference noise.
-    none = none[(none["condition"] == ALL_NOISY) & (none["noise"].isin(settings.reference_noises))]
-    cells = with_snr(pd.concat([six[six["condition"] != ALL_NOISY], none]))
+    cells = with_snr(pd.concat([six[six["condition"] != ALL_NOISY], of_table_5(none, settings)]))
     cells = with_chance(with_marks(cells, trainings), trainings)
     order = {
         "corruption": corruptions(settings),
