@@ -42,8 +42,10 @@ def write_digest(path: str | Path) -> None:
 
 
 def record_path(path: str | Path) -> Path:
-    """Return the path of a file's provenance record (:mod:`nmer.provenance`)."""
+    """Return the path of a file's provenance record (:mod:`nmer.provenance`); a digest file has that of its file."""
     path = Path(path)
+    if path.suffix == DIGEST_SUFFIX:
+        path = path.with_suffix("")
     return path.with_name(f".{path.name}.made.json")
 
 

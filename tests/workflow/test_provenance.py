@@ -50,6 +50,7 @@ def test_a_run_reports_missing_provenance_and_trusts_matching_records(shared):
     assert "Nothing to be done" in output_of(finished)
     sentence = next(line for line in output_of(finished).splitlines() if NO_PROVENANCE in line)
     assert sentence.endswith("with settings, code and inputs instead: all agree.")
+    assert "Provenance is missing" not in output_of(finished), "every job has a record"
 
 
 @pytest.mark.parametrize(
