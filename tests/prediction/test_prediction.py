@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from unittest import mock
@@ -19,7 +20,9 @@ from small_fold import CLASSES, DIMS, FOLDS, IDS, make_files, normalised, run_st
 from nmer import Sequences, load_trained
 from nmer.cli import main as cli
 from nmer.errors import ConfigError, DataError
+from nmer.prediction import trained as trained_module
 from nmer.prediction.new_features import read_new_features
+from nmer.systems.registry import regimes, systems
 
 SETTINGS = {"dataset": "small", "system": "men", "regime": "clean", "fold": 1, "repeats": 2}
 PROBABILITIES = [f"prob_{name}" for name in CLASSES]
@@ -169,6 +172,15 @@ def test_a_model_with_an_invalid_description_ends_in_one_message(trained, tmp_pa
     assert str(model) in message
 
 
+@pytest.mark.parametrize("stage", [name for name in systems.shipped() if not regimes(systems.declaration(name))])
+def test_a_pretraining_is_refused_in_one_message(trained, tmp_path, capsys, stage):
+    settings = {"system": stage, "dims": DIMS, "classes": list(CLASSES)}
+    model, out = described(tmp_path, json.dumps(settings)), tmp_path / "o.csv"
+    message = failure(capsys, "predict", "--model", model, "--features", trained[0], "--out", out)
+    assert message.startswith(f"error: {model}: '{stage}' is a pretraining that other systems start from.")
+    assert not out.exists()
+
+
 def directory(folder: Path) -> Path:
     return folder
 
@@ -252,6 +264,14 @@ def test_values_that_are_not_finite_are_reported(trained, tmp_path, capsys):
     nmer_command("predict", "--model", trained[2], "--features", features, "--out", tmp_path / "o.csv")
     expected = f"warning: {features}: modality 'v': 2 values in 1 utterances are not finite. Counted as 0.\n"
     assert capsys.readouterr().err == expected
+
+
+def test_features_are_repaired_once_for_all_repeats(trained, tmp_path):
+    features = ragged(tmp_path, ["x", "y"])
+    with mock.patch.object(trained_module, "repair", wraps=trained_module.repair) as repair:
+        nmer_command("predict", "--model", trained[2], "--features", features, "--out", tmp_path / "o.csv")
+    assert pd.read_csv(tmp_path / "o.csv")["repeat"].nunique() == SETTINGS["repeats"]
+    assert repair.call_count == 2 * len(DIMS)
 
 
 @pytest.mark.parametrize(

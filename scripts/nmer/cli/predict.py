@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> None:
     import torch
 
     from nmer.files import write_text
-    from nmer.prediction.new_features import not_finite, read_new_features
+    from nmer.prediction.new_features import read_new_features
     from nmer.prediction.trained import load_trained
 
     check_output(arguments.out, "--out", *filter(None, (arguments.model, arguments.features, arguments.file)))
@@ -50,15 +50,21 @@ def run(arguments: argparse.Namespace) -> None:
         raise ConfigError("--fold: applies only to a split. Name it: --split test.")
     modalities, fold = first.system.modalities, 1 if arguments.fold is None else arguments.fold
     features = read_new_features(arguments.features, modalities, arguments.split, fold)
-    for modality, counts in not_finite(features.features).items():
-        print(f"warning: {arguments.features}: modality '{modality}': {counts} Counted as 0.", file=sys.stderr)
+    try:
+        prepared = first.prepare(features.features, features.ids)
+    except DataError as error:
+        raise DataError(f"{arguments.features}: {error}") from None
+    for modality, (values, utterances) in prepared.replaced.items():
+        if values:
+            print(
+                f"warning: {arguments.features}: modality '{modality}': {values} values in {utterances} utterances are "
+                "not finite. Counted as 0.",
+                file=sys.stderr,
+            )
     parts = []
     for repeat in repeats:
         trained = first if repeat == first.repeat else load_trained(arguments.model, repeat, arguments.file)
-        try:
-            predicted = trained.predict(features.features, features.ids)
-        except DataError as error:
-            raise DataError(f"{arguments.features}: {error}") from None
+        predicted = trained.predict_prepared(prepared)
         part = pd.DataFrame({"utterance": features.ids, "repeat": repeat})
         if trained.classes:
             part["prediction"] = [trained.classes[number] for number in predicted.argmax(axis=1)]

@@ -7,7 +7,6 @@ need.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import numpy as np
 
 from nmer.corpora.arrays import load_array
 from nmer.corpora.hdf5 import dataset, open_hdf5, ragged_offset, read_array, read_column
-from nmer.corpora.repair import repair
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.names import SPLITS
 from nmer.utterance_table import check_file_names, read_listing
@@ -61,19 +59,6 @@ def _unambiguous(found: NewFeatures, path: Path) -> NewFeatures:
     for identifier, count in Counter(found.ids).items():
         if count > 1:
             raise DataError(f"{path}: utterance '{identifier}' is listed {count} times. Give each its own id.")
-    return found
-
-
-def not_finite(features: Mapping[str, Sequence[np.ndarray]]) -> dict[str, str]:
-    """Return, for each modality with values that are not finite, a sentence that counts them.
-
-    features: modality -> arrays (frames, dim). Counts as :mod:`nmer.corpora.repair` does.
-    """
-    found = {}
-    for modality, utterances in features.items():
-        bad = [sum(repair(values)[1].values()) for values in utterances if values.dtype.kind == "f"]
-        if any(bad):
-            found[modality] = f"{sum(bad)} values in {np.count_nonzero(bad)} utterances are not finite."
     return found
 
 

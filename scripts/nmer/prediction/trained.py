@@ -16,8 +16,27 @@ from nmer.errors import ConfigError, DataError
 from nmer.metrics import SCORE
 from nmer.systems.building import build_system
 from nmer.systems.interface import Sequences, System
+from nmer.systems.registry import regimes, systems
 from nmer.training.inference import BATCH, classify, encode, logits
 from nmer.training.models import load_normalisation, load_settings, restore
+
+
+@dataclass(frozen=True)
+class PreparedFeatures:
+    """Features of n utterances in the form that all repeats of a training read.
+
+    utterances: modality -> n normalised arrays (frames, dim) float32. replaced: modality -> how many values that are
+    not finite were replaced by 0, and in how many utterances.
+    """
+
+    utterances: dict[str, list[np.ndarray]]
+    replaced: dict[str, tuple[int, int]]
+
+    def sequences(self, modality: str, rows: Tensor, _copies: Tensor) -> Sequences:
+        """Return padded sequences of some utterances."""
+        selected = [torch.from_numpy(self.utterances[modality][row]) for row in rows.tolist()]
+        lengths = torch.tensor([len(frames) for frames in selected])
+        return Sequences(torch.nn.utils.rnn.pad_sequence(selected, batch_first=True), lengths)
 
 
 @dataclass(frozen=True)
@@ -39,24 +58,38 @@ class TrainedSystem:
     def predict(self, features: Mapping[str, Sequence[np.ndarray]], ids: Sequence[str] | None = None) -> np.ndarray:
         """Return class probabilities, (utterances, classes) float32, or predicted scores, (utterances,) float32.
 
+        Arguments and errors are those of :meth:`prepare`.
+        """
+        return self.predict_prepared(self.prepare(features, ids))
+
+    def prepare(
+        self, features: Mapping[str, Sequence[np.ndarray]], ids: Sequence[str] | None = None
+    ) -> PreparedFeatures:
+        """Validate, repair and normalise features, once for all repeats of this training.
+
         features: for each modality that the system reads, one array (frames, dim) per utterance, in the same order and
         in the units of the training corpus. Values that are not finite are replaced by 0, as in the workflow. ids:
         names of the utterances in error messages, by default their numbers. Raises DataError for a missing modality, a
         wrong width, an utterance without frames, or unequal numbers of utterances.
         """
-        batches = {modality: self._normalised(modality, features, ids) for modality in self.system.modalities}
-        counts = {modality: len(batch) for modality, batch in batches.items()}
+        utterances, replaced = {}, {}
+        for modality in self.system.modalities:
+            utterances[modality], replaced[modality] = self._normalised(modality, features, ids)
+        counts = {modality: len(each) for modality, each in utterances.items()}
         if len(set(counts.values())) != 1:
             raise DataError(f"Modalities have different numbers of utterances: {counts}.")
-        rows = torch.arange(next(iter(counts.values())))
+        return PreparedFeatures(utterances, replaced)
+
+    def predict_prepared(self, prepared: PreparedFeatures) -> np.ndarray:
+        """Return what :meth:`predict` does. prepared: by any repeat of this training."""
+        rows = torch.arange(len(next(iter(prepared.utterances.values()))))
         if not len(rows):
             return np.empty((0, len(self.classes)) if self.classes else 0, np.float32)
-        sequences = _PaddedSequences(batches)
-        return np.concatenate([self._predict_batch(sequences, part) for part in rows.split(BATCH)])
+        return np.concatenate([self._predict_batch(prepared, part) for part in rows.split(BATCH)])
 
-    def _predict_batch(self, sequences: _PaddedSequences, rows: Tensor) -> np.ndarray:
+    def _predict_batch(self, prepared: PreparedFeatures, rows: Tensor) -> np.ndarray:
         """Predict some utterances. Batches bound the memory: encodings may be sequences."""
-        encodings = {m: encode(self.system, sequences, m, rows, torch.zeros_like(rows)) for m in self.system.modalities}
+        encodings = {m: encode(self.system, prepared, m, rows, torch.zeros_like(rows)) for m in self.system.modalities}
         if self.classes:
             probabilities: np.ndarray = classify(self.system, encodings, {}).numpy()
             return probabilities
@@ -65,12 +98,12 @@ class TrainedSystem:
 
     def _normalised(
         self, modality: str, features: Mapping[str, Sequence[np.ndarray]], ids: Sequence[str] | None
-    ) -> list[np.ndarray]:
-        """Validate, repair and normalise the utterances of a modality: arrays (frames, dim) float32."""
+    ) -> tuple[list[np.ndarray], tuple[int, int]]:
+        """Return the normalised utterances of a modality and the numbers of replaced values and their utterances."""
         if modality not in features:
             raise DataError(f"Modality '{modality}' is missing; the system reads {', '.join(self.system.modalities)}.")
         mean, std = (part.astype(np.float32) for part in self.normalisation.get(modality, (np.zeros(1), np.ones(1))))
-        normalised = []
+        normalised, replaced = [], []
         for number, values in enumerate(features[modality]):
             values = np.asarray(values)
             fits = values.ndim == 2 and values.shape[1:] == (self.dims[modality],) and len(values) > 0
@@ -80,25 +113,13 @@ class TrainedSystem:
                     f"Utterance {name} has {values.dtype} {values.shape} in modality '{modality}'; the model was "
                     f"trained on numbers (frames, {self.dims[modality]})."
                 )
-            frames, _counts = repair(values)
+            frames, counts = repair(values)
+            replaced.append(sum(counts.values()))
             if modality in self.normalisation:
                 frames -= mean
                 frames /= std
             normalised.append(frames)
-        return normalised
-
-
-class _PaddedSequences:
-    """Batches of padded sequences from normalised utterances in memory."""
-
-    def __init__(self, utterances: Mapping[str, list[np.ndarray]]) -> None:
-        self._utterances = utterances
-
-    def sequences(self, modality: str, rows: Tensor, _copies: Tensor) -> Sequences:
-        """Return padded sequences of some utterances."""
-        selected = [torch.from_numpy(self._utterances[modality][row]) for row in rows.tolist()]
-        lengths = torch.tensor([len(frames) for frames in selected])
-        return Sequences(torch.nn.utils.rnn.pad_sequence(selected, batch_first=True), lengths)
+        return normalised, (sum(replaced), sum(count > 0 for count in replaced))
 
 
 def _are_model_settings(settings: object) -> bool:
@@ -122,7 +143,7 @@ def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = No
 
     file: the Python file of a custom system; a path stored in a model is never executed. Raises DataError if the file
     is damaged, is not a model of this workflow, or lacks the weights of the repeat; ConfigError if there is no such
-    repeat, or if the system is unknown or needs its file.
+    repeat, or if the system is unknown, needs its file or is only a pretraining.
     """
     path = Path(path)
     if not path.is_file():
@@ -143,6 +164,11 @@ def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = No
     if not 1 <= repeat <= repeats:
         raise ConfigError(f"{path}: holds {repeats} repeats, counted from 1, and no repeat {repeat}. Name one of them.")
     options, dims, classes = settings.get("options", {}), settings["dims"], settings["classes"]
+    if not regimes(systems.declaration(settings["system"], str(file) if file else None)):
+        raise ConfigError(
+            f"{path}: '{settings['system']}' is a pretraining that other systems start from. Give the "
+            "model.safetensors of one of them, below runs/."
+        )
     system = build_system(settings["system"], dims, len(classes) or 1, 0.0, options, str(file) if file else None)
     if system.noise_flags:
         raise ConfigError(
