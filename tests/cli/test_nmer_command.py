@@ -183,7 +183,8 @@ def test_noise_equals_that_of_the_library(tmp_path, capsys):
         (("--input", "absent.npy"), "absent.npy: no such file"),
         (("--input", "text.npy"), "text.npy: cannot be read"),
         (("--input", "text.npy", "--noise", "gausian"), "Did you mean 'gaussian'?"),
-        (("--input", "nan.npy"), "nan.npy: Features contain NaN"),
+        (("--input", "nan.npy"), "error: nan.npy: Features contain NaN"),
+        (("--input", "huge.npy"), "error: huge.npy: Features contain NaN"),
         (("--input", "none.npy"), "none.npy: contains no values"),
         (("--input", "good.npy", "--noise", "missing"), "'missing' has no SNR"),
         (("--input", "good.npy", "--schedule", '{"beta_start": "x"}'), "noise.beta_start: 'x' is not a number"),
@@ -200,6 +201,7 @@ def test_wrong_input_of_noise_is_refused_in_one_line(tmp_path, capsys, monkeypat
     Path("text.npy").write_text("text")
     np.save("good.npy", np.arange(8.0).reshape(4, 2))
     np.save("nan.npy", np.full((4, 2), np.nan))
+    np.save("huge.npy", np.full((4, 2), 1e300))  # infinite as float32
     np.save("none.npy", np.empty((0, 2)))
     error = failure(capsys, "noise", *arguments, "--modality", "a", "--snr-db", -10, "--output", "noisy.npy")
     assert expected in error

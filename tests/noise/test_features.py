@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from unittest import mock
 
@@ -98,12 +99,19 @@ def test_default_seed_and_draw_equal_those_of_the_workflow():
     np.testing.assert_array_equal(default, source.corrupt(utterances["u"].astype(np.float32), "u", "a"))
 
 
+def test_a_whole_number_that_equals_the_largest_float16_is_no_infinity():
+    values = np.array([[0, 65504], [3, 1]])
+    found = corrupt_features({"u": values}, "drop_frames", dataset="d", modality="a", options={"share": 0.0})
+    np.testing.assert_array_equal(found.utterances["u"], values)
+
+
 def test_features_that_cannot_be_corrupted_are_refused():
     for utterances in ({}, {"u": np.ones(3)}, {"u": np.ones((2, 3, 4))}):
         with pytest.raises(DataError, match=r"must be arrays \(frames, dim\)"):
             corrupt_features(utterances, dataset="d", modality="a")
-    with pytest.raises(DataError, match="NaN or infinities"):
-        corrupt_features({"u": np.full((2, 3), np.nan)}, dataset="d", modality="a")
+    for value in (np.nan, np.inf, 1e300):
+        with warnings.catch_warnings(action="error"), pytest.raises(DataError, match="NaN or infinities"):
+            corrupt_features({"u": np.full((2, 3), value)}, dataset="d", modality="a")
     with pytest.raises(DataError, match="with the same dim"):
         corrupt_features({"u": np.ones((2, 3)), "v": np.ones((2, 4))}, dataset="d", modality="a")
     with pytest.raises(ConfigError, match="give its target"):

@@ -18,11 +18,6 @@ from nmer.noise.corruption import NoiseSource, Space, add_noise
 from nmer.noise.registry import noise_kinds, noise_power
 from nmer.noise.schedule import Schedule
 
-NOT_FINITE = (
-    "Features contain NaN or infinities (the largest value of a float type counts as infinite). Replace them first; "
-    "the workflow replaces them by 0."
-)
-
 
 @dataclass(frozen=True)
 class Corrupted:
@@ -73,7 +68,13 @@ def corrupt_features(
     """
     noise_kinds.declaration(kind, file).check_options(dict(options or {}), f"options of noise kind '{kind}'")
     source = NoiseSource.load(kind, dataset, seed, dict(options or {}), file)
-    clean = {identifier: np.asarray(values, np.float32) for identifier, values in utterances.items()}
+    given = {identifier: np.asarray(values) for identifier, values in utterances.items()}
+    if not all(map(all_finite, given.values())):
+        raise DataError(
+            "Features contain NaN or infinities (the largest value of a float type counts as infinite). Replace them "
+            "first; the workflow replaces them by 0."
+        )
+    clean = {identifier: np.asarray(values, np.float32) for identifier, values in given.items()}
     space, variance = _statistics(clean, standardise)
     first = next(iter(clean))
     source.check_repeats(clean[first], first, modality, space)
@@ -102,8 +103,6 @@ def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Spa
     widths = {values.shape[1:] for values in clean.values()}
     if len(widths) != 1 or any(values.ndim != 2 for values in clean.values()):
         raise DataError(f"Utterances must be arrays (frames, dim) with the same dim; found {sorted(map(str, widths))}.")
-    if not all(map(all_finite, clean.values())):
-        raise DataError(NOT_FINITE)
     frames = np.concatenate(list(clean.values())).astype(np.float64)
     if not standardise:
         return None, float(frames.var())

@@ -22,12 +22,11 @@ from nmer.corpora.store import FeatureStore
 from nmer.corpora.store_writer import write_store
 from nmer.errors import ConfigError, DataError
 from nmer.files import atomic_path
-from nmer.finite import all_finite
 from nmer.hdf5_output import create_file
 from nmer.noise.calibration import CalibrationSettings
 from nmer.noise.calibration_table import COLUMNS, calibration_rows
 from nmer.noise.corruption import NoiseSource
-from nmer.noise.features import NOT_FINITE, corrupt_features
+from nmer.noise.features import corrupt_features
 from nmer.noise.misses import miss_sentences
 from nmer.noise.registry import has_snr, noise_kinds
 from nmer.noise.schedule import Schedule
@@ -78,24 +77,25 @@ def corrupt_array(arguments: argparse.Namespace, options: dict[str, Any], schedu
         )
     if not values.size:
         raise DataError(f"{arguments.input}: contains no values: {values.shape}. Give at least one frame.")
-    if not all_finite(values):
-        raise DataError(f"{arguments.input}: {NOT_FINITE}")
     utterances = values if values.ndim == 3 else values[None]
     ids = _ids(arguments.ids, len(utterances))
-    corrupted = corrupt_features(
-        dict(zip(ids, utterances, strict=True)),
-        arguments.noise,
-        arguments.snr_db,
-        dataset=arguments.dataset,
-        modality=arguments.modality,
-        seed=arguments.seed,
-        options=options,
-        file=arguments.file,
-        schedule=schedule,
-        mode=arguments.mode,
-        match=arguments.match,
-        standardise=arguments.standardise,
-    )
+    try:
+        corrupted = corrupt_features(
+            dict(zip(ids, utterances, strict=True)),
+            arguments.noise,
+            arguments.snr_db,
+            dataset=arguments.dataset,
+            modality=arguments.modality,
+            seed=arguments.seed,
+            options=options,
+            file=arguments.file,
+            schedule=schedule,
+            mode=arguments.mode,
+            match=arguments.match,
+            standardise=arguments.standardise,
+        )
+    except DataError as error:
+        raise DataError(f"{arguments.input}: {error}") from None
     _warn(_outliers(utterances, arguments.modality, arguments.standardise))
     noisy = np.stack([corrupted.utterances[identifier] for identifier in ids]).reshape(values.shape)
     with atomic_path(arguments.output) as temporary, temporary.open("wb") as stream:
