@@ -10,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from snakemake.cli import get_argument_parser
 
 import nmer
 from nmer.cli import main as cli
@@ -68,8 +69,9 @@ def called(*arguments: object, gpus: str = "") -> list[str]:
 def test_run_calls_snakemake_with_every_core_and_gpu(monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     command = called("run", gpus="GPU 0: x\nGPU 1: y\n")
-    assert command[1:6] == ["-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile"), "--cores"]
-    assert command[7:] == ["--resources", "gpu=2", "--config", "experiment=demo"]
+    assert command[1:5] == ["-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
+    assert command[5:-1] == ["--resources", "gpu=2", "--config", "experiment=demo", "--cores"]
+    assert int(command[-1]) >= 1
 
 
 def test_run_passes_data_configuration_profile_and_additional_options_to_snakemake(monkeypatch, tmp_path):
@@ -78,10 +80,18 @@ def test_run_passes_data_configuration_profile_and_additional_options_to_snakema
     arguments = ("run", "paper", "--data", "corpora", "--cores", 4, "--gpus", 1, "--configfile", "own.yaml")
     command = called(*arguments, "--workflow", REPOSITORY, "--profile", "p", "--", "--dry-run", "--quiet", "rules")
     assert command[5:] == [
-        *("--cores", "4", "--resources", "gpu=1", "--profile", "p"),
+        *("--resources", "gpu=1", "--profile", "p"),
         *("--config", "experiment=paper", f"data={tmp_path / 'corpora'}"),
-        *("--configfile", str(tmp_path / "own.yaml"), "--dry-run", "--quiet", "rules"),
+        *("--configfile", str(tmp_path / "own.yaml"), "--cores", "4", "--dry-run", "--quiet", "rules"),
     ]
+
+
+def test_run_takes_files_to_make_for_targets(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    words = called("run", "tiny", "--", "results/tiny/scores.csv", "--dry-run")
+    parsed = get_argument_parser().parse_args(words[words.index("snakemake") + 1 :])
+    assert parsed.targets == ["results/tiny/scores.csv"]
+    assert parsed.dryrun
 
 
 @pytest.mark.parametrize(("name", "script"), [("status", "status.py"), ("report", "partial_report.py")])

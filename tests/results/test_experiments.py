@@ -125,11 +125,33 @@ def test_wrong_calls_are_refused_in_one_line(tmp_path, capsys):
     assert "--metrics: unknown metric 'UAR'" in failure(capsys, tmp_path, "first", "third", "--metrics", "UAR")
     message = failure(capsys, tmp_path, "first", "third", "--metrics", "F1")
     assert "the scores contain none of F1. Choose from: WA, UA." in message
-    (tmp_path / "third" / "scores.csv").unlink()
-    assert "nmer run third" in failure(capsys, tmp_path, "first", "third")
-    write_experiment(tmp_path, "third", 3)
-    next((tmp_path / "third").rglob("*_predictions.csv.gz")).unlink()
-    assert "cannot be read as predictions" in failure(capsys, tmp_path, "first", "third")
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_missing_or_damaged_file_is_named_with_the_command_that_makes_it(tmp_path, capsys, several):
+    results = tmp_path / "results"
+    for seed, name in enumerate(("one", "two")):
+        write_experiment(results, name, seed)
+    predictions = next((results / "two").rglob("*_predictions.csv.gz"))
+    if several:  # tested at several levels
+        moved = predictions.parent / "trained_mixed"
+        predictions.parent.rename(results / "moved")
+        predictions.parent.mkdir()
+        (results / "moved").rename(moved)
+        predictions = moved / predictions.name
+        (moved / "gaussian_-10dB.csv").touch()
+    relative = predictions.relative_to(tmp_path)
+    predictions.write_text("damaged")
+    message = failure(capsys, results, "one", "two")
+    assert message.startswith(f"error: {predictions}: cannot be read as predictions")
+    assert message.endswith(f". Delete it and run: nmer run two -- {relative}\n")
+    predictions.unlink()
+    message = failure(capsys, results, "one", "two")
+    assert message.startswith(f"error: {predictions}: does not exist")
+    assert message.endswith(f" Make it: nmer run two -- {relative}\n")
+    (results / "two" / "scores.csv").unlink()
+    expected = "does not exist. Make it: nmer run two -- results/two/scores.csv\n"
+    assert failure(capsys, results, "one", "two") == f"error: {results / 'two' / 'scores.csv'}: {expected}"
 
 
 def test_the_report_compares_another_experiment_with_its_own(tmp_path):

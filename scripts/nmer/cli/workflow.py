@@ -16,7 +16,8 @@ EXAMPLES = {
     "run": """Examples:
   nmer run                                     the embedded demo
   nmer run paper --data /my/corpora --cores 8
-  nmer run demo -- --dry-run --quiet rules     arguments after -- go to Snakemake""",
+  nmer run demo -- --dry-run --quiet rules     arguments after -- go to Snakemake
+  nmer run demo -- results/demo/scores.csv     makes only this file, with what it needs""",
     "status": """Example:
   nmer status paper --data /my/corpora""",
     "report": """Example:
@@ -59,18 +60,10 @@ def run(arguments: argparse.Namespace) -> None:
         options += ["--configfile", *(str(file.resolve()) for file in arguments.configfile)]
     if arguments.subcommand == "run":
         gpus = count_gpus() if arguments.gpus is None else arguments.gpus
-        start = [
-            "-m",
-            "snakemake",
-            "--snakefile",
-            str(folder / "Snakefile"),
-            "--cores",
-            str(arguments.cores),
-            "--resources",
-            f"gpu={gpus}",
-        ]
+        start = ["-m", "snakemake", "--snakefile", str(folder / "Snakefile"), "--resources", f"gpu={gpus}"]
         start += ["--profile", arguments.profile] if arguments.profile else []
-        options = [*start, *options, *arguments.further]
+        # Last the cores, a single number: --config would take the files to make, which may follow, for its own.
+        options = [*start, *options, "--cores", str(arguments.cores), *arguments.further]
     else:
         options = [str(folder / "scripts" / SCRIPTS[arguments.subcommand]), *options]
     finished = subprocess.run([sys.executable, *options], check=False)

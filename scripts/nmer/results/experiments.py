@@ -172,16 +172,21 @@ def _scores(results: Path, experiment: str) -> Path:
     if not path.is_file():
         known = [found.parent.name for found in results.glob("*/scores.csv")]
         if experiment in {found.name for found in results.glob("*/") if (found / "scores").is_dir()}:
-            raise DataError(f"{path}: does not exist yet. Finish the experiment: nmer run {experiment}")
+            raise DataError(f"{path}: does not exist. Make it: {_command(results, experiment, path)}")
         raise ConfigError(f"experiment '{experiment}' has no scores in {results}. {nearest(experiment, known)}")
     return path
+
+
+def _command(results: Path, experiment: str, path: Path) -> str:
+    """Return the command that makes a file, which Snakemake does only for a named one if the report exists."""
+    return f"nmer run {experiment} -- {path.relative_to(results.parent)}"
 
 
 def _check_same_utterances(
     results: Path, first: str, second: str, run: tuple[str, str, str, str, float | None]
 ) -> None:
     """Raises DataError unless both experiments tested the same utterances with the same labels, folds, conditions."""
-    one, other = (_tested(results / name / "scores", run) for name in (first, second))
+    one, other = (_tested(results, name, run) for name in (first, second))
     if one != other:
         raise DataError(
             f"{_named(run)}: '{first}' and '{second}' were not scored on the same utterances ({len(one - other)} and "
@@ -190,13 +195,22 @@ def _check_same_utterances(
         )
 
 
-def _tested(scores: Path, run: tuple[str, str, str, str, float | None]) -> set[tuple[str, str, int, str]]:
+def _tested(
+    results: Path, experiment: str, run: tuple[str, str, str, str, float | None]
+) -> set[tuple[str, str, int, str]]:
+    """Return the tests of a run: utterance, condition, fold and label. Raises DataError without its predictions."""
     dataset, system, regime, noise, snr_db = run
     stem = corruption_name(noise, snr_db) if noise else ALL_CLEAN_SCORES
-    folder = scores / dataset / system / regime
+    folder = results / experiment / "scores" / dataset / system / regime
     # All tests of a training that is tested at several levels use the same utterances.
     own = [folder / f"{stem}.csv", *sorted(folder.glob(f"{TRAINED}*/{stem}.csv"))]
-    path = next((path for path in map(predictions_path, own) if path.is_file()), predictions_path(own[0]))
+    path = next((path for path in map(predictions_path, own) if path.is_file()), None)
+    if path is None:
+        missing = predictions_path(next((scores for scores in own if scores.is_file()), own[0]))
+        raise DataError(
+            f"{missing}: does not exist, so the tested utterances cannot be compared. Make it: "
+            f"{_command(results, experiment, missing)}"
+        )
     try:
         table = pd.read_csv(path, dtype=dict.fromkeys(("utterance", "condition", "label"), str), keep_default_na=False)
         classes = [name.removeprefix("prob_") for name in table.columns if name.startswith("prob_")]
@@ -207,4 +221,5 @@ def _tested(scores: Path, run: tuple[str, str, str, str, float | None]) -> set[t
             for row, label in zip(rows_of(tests), named, strict=True)
         }
     except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise DataError(f"{path}: cannot be read as predictions ({error}). Delete it and run again.") from None
+        make = _command(results, experiment, path)
+        raise DataError(f"{path}: cannot be read as predictions ({error}). Delete it and run: {make}") from None
