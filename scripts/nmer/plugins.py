@@ -94,8 +94,12 @@ class Registry(Generic[PlugIn]):
         """Return the file of a plug-in. Raises ConfigError, listing known names, if there is none."""
         path = Path(file) if file else self._shipped_files().get(name)
         if path is None or not path.is_file():
-            hint = f"No such file: {path}." if file else nearest(name, self.shipped())
-            raise ConfigError(f"Unknown {self.sort} '{name}'. {hint}")
+            fault = (
+                f"{file}: no such file. Name the Python file that declares the {self.sort} '{name}'."
+                if file
+                else f"Unknown {self.sort} '{name}'. {nearest(name, self.shipped())}"
+            )
+            raise ConfigError(fault)
         if path.suffix != ".py":
             raise ConfigError(f"{path}: the file of a {self.sort} must end in .py. Name it {path.stem}.py.")
         return path
@@ -112,7 +116,9 @@ class Registry(Generic[PlugIn]):
             if _declares(call, self.decorator, name):
                 self._declarations[key] = self._read(node, call, name, module)
                 return self._declarations[key]
-        raise ConfigError(f"{path}: declares no {self.sort} '{name}'. Put @{self.decorator}(\"{name}\") above it.")
+        raise ConfigError(
+            f"{path}: declares no {self.sort} '{name}'. Put @{self.decorator}(\"{name}\") above its class or function."
+        )
 
     def declares(self, file: Path, name: str) -> bool:
         """Whether a file declares a plug-in of this name."""

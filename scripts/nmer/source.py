@@ -57,7 +57,8 @@ def _parsed(path: Path, _written: int) -> Module:
     try:
         tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
     except SyntaxError as error:
-        raise ConfigError(f"{path}, line {error.lineno}: not valid Python ({error.msg}).") from None
+        place = f"{path}, line {error.lineno}" if error.lineno else f"{path}"
+        raise ConfigError(f"{place}: not valid Python ({error.msg}). Correct it.") from None
     module = Module(path, [(node, call) for node in ast.walk(tree) for call in getattr(node, "decorator_list", [])])
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:

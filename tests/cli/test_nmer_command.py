@@ -10,6 +10,8 @@ from unittest import mock
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 from snakemake.cli import get_argument_parser
 
 import nmer
@@ -362,11 +364,40 @@ def test_an_option_that_no_configuration_can_set_is_refused(tmp_path, capsys):
     assert failure(capsys, "check-system", "own", "--file", file).startswith(expected)
 
 
+WRONG_FILES = {
+    "absent": (lambda path: None, "no such file. Name the Python file that declares the {sort} 'own'."),
+    "folder": (Path.mkdir, "no such file. Name the Python file that declares the {sort} 'own'."),
+    "empty": (Path.touch, "declares no {sort} 'own'. Put @{decorator}(\"own\") above its class or function."),
+    "text": (lambda path: path.write_text("my system"), ", line 1: not valid Python (invalid syntax). Correct it."),
+    "bytes": (lambda path: path.write_bytes(b"\0"), "not valid Python (source code string cannot contain null bytes)."),
+}
+
+
+@pytest.mark.parametrize("fault", WRONG_FILES)
+@pytest.mark.parametrize("subcommand", ["check-system", "noise", "predict"])
+def test_a_file_without_the_plug_in_is_named_with_its_fault(tmp_path, capsys, subcommand, fault):
+    make, expected = WRONG_FILES[fault]
+    make(file := tmp_path / "own.py")
+    np.save(clean := tmp_path / "clean.npy", np.ones((3, 2)))
+    model = tmp_path / "model.safetensors"
+    about = {"system": "own", "dims": {"a": 2, "v": 2, "l": 2}, "classes": ["x", "y"]}
+    save_file({"repeat1.weight": torch.zeros(2)}, model, {"nmer": json.dumps(about)})
+    arguments = {
+        "check-system": ("own",),
+        "noise": ("--noise", "own", "--input", clean, "--modality", "a", "--output", tmp_path / "noisy.npy"),
+        "predict": ("--model", model, "--features", clean, "--out", tmp_path / "predictions.csv"),
+    }[subcommand]
+    error = failure(capsys, subcommand, *arguments, "--file", file)
+    sort, decorator = ("noise kind", "noise_kind") if subcommand == "noise" else ("system", "system")
+    assert error.startswith(f"error: {file}")
+    assert expected.format(sort=sort, decorator=decorator) in error
+    assert error.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (("nmr",), "Did you mean 'nmer'?"),
-        (("own", "--file", "absent.py"), "No such file: absent.py"),
         (("men", "--options", "{"), "--options is not valid JSON"),
         (("men", "--options", "[1]"), "--options must be a JSON object"),
         (("men", "--dims", "null"), "--dims must be a JSON object"),

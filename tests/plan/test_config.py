@@ -194,7 +194,7 @@ FAULTS = {
     ),
     "a missing user file": (
         lambda c: (c.update(systems={"mine": {"file": "mine.py"}}), c["experiments"]["tiny"].update(systems=["mine"])),
-        "experiments.tiny.systems: Unknown system 'mine'. No such file: mine.py",
+        "experiments.tiny.systems: mine.py: no such file. Name the Python file that declares the system 'mine'.",
     ),
 }
 

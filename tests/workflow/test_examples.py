@@ -294,7 +294,7 @@ def test_a_comment_in_the_example_reruns_nothing(finished_example):
         ((FILE, '@system("attention_fusion",', '@system("fusion",'), f"{FILE}: declares no system 'attention_fusion'."),
         ((OVERLAY, "modality_dropout:", "modality_dropuot:"), "unknown key 'modality_dropuot'. Did you mean"),
         ((OVERLAY, "modality_dropout: 0.3", "modality_dropout: often"), "modality_dropout: 'often' is not like its"),
-        ((OVERLAY, "attention_fusion.py,", "fusion.py,"), "No such file: examples/attention_fusion/fusion.py."),
+        ((OVERLAY, "attention_fusion.py,", "fusion.py,"), "examples/attention_fusion/fusion.py: no such file."),
     ],
     ids=["syntax", "name", "option", "value", "file"],
 )
