@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nmer.names import UNIMODAL_SYSTEMS
+from nmer.report_settings import rates_by_noise
 
 MODALITY_LABELS = {"a": "acoustic", "v": "visual", "l": "lexical"}
 
@@ -67,7 +68,7 @@ def use_labels(titles: Mapping[str, str], rates: Mapping[str, Mapping[str, float
     _TITLES.clear()
     _TITLES.update(titles)
     _RATES.clear()
-    _RATES.update({noise: (kind, rate) for kind, noises in rates.items() for noise, rate in noises.items()})
+    _RATES.update(rates_by_noise(rates))
 
 
 def system_label(system: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from nmer.names import plain_number
-from nmer.report_settings import ReportSettings
+from nmer.report_settings import ReportSettings, rates_by_noise
 
 
 def with_rates(table: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
@@ -13,7 +13,7 @@ def with_rates(table: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
 
     table: columns noise and snr_db. rate: float64, missing for an SNR and for a kind without a level.
     """
-    rates = {noise: (kind, rate) for kind, noises in settings.rates.items() for noise, rate in noises.items()}
+    rates = rates_by_noise(settings.rates)
     kinds = {noise: kind for noise, (kind, _rate) in rates.items()}
     rate = table["noise"].map({noise: rate for noise, (_kind, rate) in rates.items()}).astype("float64")
     return table.assign(noise=table["noise"].replace(kinds), rate=rate)

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from nmer.figures import Drawn, figure
 from nmer.metrics import METRICS
 from nmer.names import AVERAGE, all_clean
-from nmer.report_settings import ReportSettings
+from nmer.report_settings import ReportSettings, rates_by_noise
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_bars, draw_chance, draw_clean, draw_curves
 from nmer.results.labels import noise_label
@@ -150,6 +150,6 @@ def _level(level: float, is_rate: bool) -> str:
 
 def _left_out(settings: ReportSettings) -> str:
     """Return a sentence on the noises without a level; empty if every noise has one."""
-    rates = {noise for noises in settings.rates.values() for noise in noises}
+    rates = rates_by_noise(settings.rates)
     names = [noise_label(noise) for noise, levels in settings.snr_db.items() if not levels and noise not in rates]
     return f"Not shown because they have no level: {', '.join(names)}." if names else ""
