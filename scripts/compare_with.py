@@ -16,7 +16,7 @@ from nmer import command
 from nmer.digests import check_digests
 from nmer.files import write_text
 from nmer.metrics import SHOWN
-from nmer.results.experiments import arrange, compare_experiments
+from nmer.results.experiments import arrange, compare_experiments, recorded_rates
 from nmer.results.labels import use_labels
 from nmer.results.printed import write_printed
 
@@ -44,7 +44,7 @@ def main() -> None:
 
     check_digests(*arguments.scores)
     settings = command.fill(Settings, arguments.settings, "--settings")
-    use_labels(settings.titles, settings.rates)
+    use_labels(settings.titles, settings.rates, recorded_rates(arguments.results, settings.first))
     table, only = compare_experiments(arguments.results, settings.first, settings.second, arguments.scores)
     printed = arrange(table, only, settings.metrics)
     write_text(f"{arguments.output_stem}.csv", table.to_csv(index=False))

@@ -7,7 +7,8 @@ Settings: {"figure": "conditions", "file": "mine.py", "options": {}, "dataset": 
            "about": {"paper_name": null, "synthetic": false}}
           file: of a user-defined figure. dataset, about: of a figure that is drawn per dataset.
           A figure that reads them also has "settings" (see make_table.py --help) and "schedule" (of the noise).
-          titles: printed names that the configuration gives to systems
+          titles: printed names that the configuration gives to systems. rates: noise kind -> the noises that are its
+          rates, with the rates
 """
 
 from __future__ import annotations

@@ -156,6 +156,31 @@ def test_a_custom_figure_is_drawn_by_the_step_with_its_texts_and_options(tmp_pat
     assert plan.figure_labels(w("mine")) == {"figure": "My figure", "dataset": "all"}
 
 
+LEVELS = """
+from matplotlib.figure import Figure
+import pandas as pd
+from nmer.figures import Drawn, figure
+from nmer.results.wording import level_title
+
+@figure("mine", reads=(), title="My figure")
+def draw():
+    return Drawn(pd.DataFrame({"level": [level_title("drop_frames_0.3", None)]}), Figure())
+"""
+
+
+def test_a_custom_figure_that_reads_no_setting_prints_rates_by_their_label(tmp_path):
+    (tmp_path / "mine.py").write_text(LEVELS)
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config["figures"] = {"mine": {"file": str(tmp_path / "mine.py")}}
+    levels = {"noise": ["drop_frames"], "levels": {"drop_frames": [0.3]}, "figures": ["mine"]}
+    del config["experiments"]["tiny"]["snr_db"]
+    config["experiments"]["tiny"] |= levels
+    settings = Plan(config).figure_settings(w("mine"))
+    command = [sys.executable, "scripts/draw_figure.py", "--settings", settings]
+    subprocess.run([*command, "--output-stem", str(tmp_path / "mine")], cwd=REPOSITORY, check=True)
+    assert pd.read_csv(tmp_path / "mine.csv")["level"].tolist() == ["drop frames, rate 0.3"]
+
+
 def test_the_code_of_a_figure_does_not_affect_other_figures(mine):
     plan = plan_with({"mine": {"file": str(mine)}})
     before = {name: plan.code("draw_figure.py", w(name)) for name in plan.drawings}

@@ -104,8 +104,8 @@ def test_steps_that_print_levels_know_the_rates():
     plan = make_plan(noise=["drop_frames"], snr_db=None, levels={"drop_frames": [0.3]}, figures=["figure3", "ranks"])
     rates = {"drop_frames": {"drop_frames_0.3": 0.3}}
     assert json.loads(plan.compared_settings(SimpleNamespace(other="demo")))["rates"] == rates
-    read = {name: json.loads(plan.figure_settings(SimpleNamespace(figure=name))).get("rates") for name in plan.drawings}
-    assert read == {"figure3_tiny_iemocap": rates, "figure3_tiny_mosei": rates, "ranks": None}
+    for name in plan.drawings:
+        assert json.loads(plan.figure_settings(SimpleNamespace(figure=name)))["rates"] == rates
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -15,6 +15,7 @@ import pytest
 from synthetic_results import run_step
 
 from nmer import command
+from nmer.digests import record_path
 from nmer.names import predictions_path
 from nmer.results.experiments import compare_experiments, why_not_comparable
 from nmer.results.report import read_compared
@@ -28,7 +29,7 @@ def write_experiment(root: Path, name: str, seed: int, runs=(NOISE,), repeats: i
     generator, rows = np.random.default_rng(seed), []
     for run in runs:
         dataset, system, regime, noise, snr_db = run
-        stem = f"{noise}_{snr_db}dB" if noise else "clean"
+        stem = f"{noise}_{snr_db}dB" if snr_db else noise or "clean"
         path = root / name / "scores" / dataset / system / regime / f"{stem}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         predictions = []
@@ -97,10 +98,31 @@ def test_runs_of_one_experiment_are_listed_and_clean_scores_compared(tmp_path, c
     write_experiment(tmp_path, "two", 2, runs=(NOISE, clean))
     compare(tmp_path, "one", "two", "--markdown", tmp_path / "out.md", "--metrics", "UA")
     text = (tmp_path / "out.md").read_text()
-    assert "- one: mmin on corpus, regime incomplete, impulse_-20dB" in text
-    assert "| corpus | unimodal_a | clean | none |  | avl | UA |" in text
+    assert "- one: mmin on corpus, regime incomplete, Impulse, −20 dB" in text
+    assert "| corpus | nmer | incomplete | Gaussian, −10 dB | average | UA |" in text
+    assert "| corpus | unimodal_a | clean | clean | avl | UA |" in text
     assert "| WA |" not in text
     assert capsys.readouterr().out == ""
+
+
+def test_rates_are_printed_as_in_the_reports_of_both_experiments(tmp_path, capsys):
+    first, second = (("corpus", "nmer", "incomplete", f"drop_frames_{rate}", None) for rate in (0.3, 0.6))
+    for name, runs in (("one", (first, second)), ("two", (first,))):
+        write_experiment(tmp_path, name, 1, runs=runs)
+        rates = {"drop_frames": {noise: float(noise.rpartition("_")[2]) for *_, noise, _level in runs}}
+        record_path(tmp_path / name / "report.html").write_text(json.dumps({"settings": {"rates": rates}}))
+    compare(tmp_path, "one", "two", "--csv", tmp_path / "out.csv")
+    printed = capsys.readouterr().out
+    assert "| corpus | nmer | incomplete | drop frames, rate 0.3 | average | UA |" in printed
+    assert "- one: nmer on corpus, regime incomplete, drop frames, rate 0.6\n" in printed
+    assert set(pd.read_csv(tmp_path / "out.csv")["noise"]) == {"drop_frames_0.3"}
+    settings = json.dumps({"first": "one", "second": "two", "rates": {"drop_frames": {"drop_frames_0.3": 0.3}}})
+    files, stem = [tmp_path / name / "scores.csv" for name in ("one", "two")], tmp_path / "beside_one"
+    where = ["--results", tmp_path, "--output-stem", stem]
+    run_step("compare_with.py", "--settings", settings, "--scores", *files, *where)
+    html = read_compared(str(stem))["html"]
+    assert "drop frames, rate 0.3" in html
+    assert "regime incomplete, drop frames, rate 0.6" in html
 
 
 @pytest.mark.parametrize("changed", [{"utterance": "other"}, {"label": 0}, {"condition": "a"}, {"fold": 3}])
@@ -109,7 +131,7 @@ def test_pairs_scored_on_different_utterances_are_refused(tmp_path, capsys, chan
     write_experiment(tmp_path, "two", 2, repeats=1, **changed)
     message = failure(capsys, tmp_path, "one", "two")
     assert (
-        "nmer on corpus, regime incomplete, gaussian_-10dB: 'one' and 'two' were not scored on the same utterances"
+        "nmer on corpus, regime incomplete, Gaussian, −10 dB: 'one' and 'two' were not scored on the same utterances"
         in message
     )
 
@@ -182,7 +204,7 @@ def test_an_unfinished_experiment_is_compared_by_the_scores_that_it_has(tmp_path
     so_far.to_csv(files[1], index=False)
     table, only = compare_experiments(tmp_path, "one", "two", files)
     assert set(table["noise"]) == {"gaussian"}
-    assert only == ["one: nmer on corpus, regime incomplete, impulse_-20dB"]
+    assert only == ["one: nmer on corpus, regime incomplete, Impulse, −20 dB"]
     assert why_not_comparable(*files) == ""
     so_far.assign(system="mmin").to_csv(files[1], index=False)
     assert why_not_comparable(*files) == "no run has scores in both experiments yet"

@@ -27,12 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser, _name: str = "compare") -> No
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare the experiments; write the requested files, and print the table unless it is written."""
-    from nmer.results.experiments import compare_experiments, to_markdown
+    from nmer.results.experiments import compare_experiments, recorded_rates, to_markdown
+    from nmer.results.labels import use_labels
 
     for path, option in ((arguments.csv, "--csv"), (arguments.markdown, "--markdown")):
         if path:
             scores = (arguments.results / name / "scores.csv" for name in (arguments.first, arguments.second))
             check_output(path, option, *scores)
+    use_labels({}, *(recorded_rates(arguments.results, name) for name in (arguments.first, arguments.second)))
     table, only = compare_experiments(arguments.results, arguments.first, arguments.second)
     text = to_markdown(table, only, arguments.metrics)
     if arguments.csv:

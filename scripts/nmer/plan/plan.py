@@ -336,12 +336,7 @@ class Plan(Paths):
         drawing = self.drawings[w.figure]
         declaration, section = self._figure(drawing.figure), self.config.get("figures", {}).get(drawing.figure, {})
         read = sources(declaration)
-        default: dict[str, Any] = {
-            "metrics": SHOWN_BY_DEFAULT[self.target],
-            "conditions": (),
-            "reference": "",
-            "rates": {},
-        }
+        default: dict[str, Any] = {"metrics": SHOWN_BY_DEFAULT[self.target], "conditions": (), "reference": ""}
         settings = replace(self.display_settings(), **{name: default[name] for name in unread(declaration)})
         return _json(
             {
@@ -353,7 +348,7 @@ class Plan(Paths):
                 "settings": settings.to_mapping() if "settings" in read else None,
                 "schedule": self.schedule if "schedule" in read else None,
                 "titles": self.titles() or None,
-                "rates": settings.rates or None,
+                "rates": self.rates() or None,
             }
         )
 

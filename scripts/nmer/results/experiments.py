@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from nmer.digests import recorded
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.metrics import METRICS, SHOWN_BY_DEFAULT
 from nmer.names import ALL_CLEAN_SCORES, AVERAGE, TRAINED, corruption_name, predictions_path
@@ -64,6 +65,13 @@ def compare_experiments(
     return table[[*CELL, "first", "second", *columns, "difference"]], only
 
 
+def recorded_rates(results: Path, experiment: str) -> dict[str, dict[str, float]]:
+    """Return the rates of an experiment, as in ``ReportSettings``, by the record of its report; empty without one."""
+    record = recorded(results / experiment / "report.html") or {}
+    rates: dict[str, dict[str, float]] = record.get("settings", {}).get("rates", {})
+    return rates
+
+
 def why_not_comparable(first: Path, second: Path) -> str:
     """Return why two files of collected scores have nothing to compare; empty if they have a run in common."""
     for path in (first, second):
@@ -110,7 +118,7 @@ def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> P
     for dataset, part in shown_rows(table, metrics).groupby("dataset", sort=False):
         rows = []
         for row in rows_of(part):
-            noise = level_title(row.noise, row.snr_db) if row.noise else "clean"
+            noise = _noise_title(row.noise, row.snr_db)
             stubs = (system_label(row.system), row.regime, noise, row.condition, row.metric)
             means = ((row.first_mean, row.first_std), (row.second_mean, row.second_std))
             scores = [Cell(*_printed(mean, std, 4)) for mean, std in means]
@@ -129,13 +137,13 @@ def to_markdown(table: pd.DataFrame, only: list[str], metrics: list[str] | None 
     """Return the comparison as Markdown, fractions in percent. Rows and errors are those of :func:`shown_rows`."""
     first, second = table["first"].iloc[0], table["second"].iloc[0]
     lines = [
-        f"| dataset | system | regime | noise | SNR (dB) | condition | metric | {first} | {second} | difference |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        f"| dataset | system | regime | noise | condition | metric | {first} | {second} | difference |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     printed = shown_rows(table, metrics)
     for row in rows_of(printed):
-        level = "" if pd.isna(row.snr_db) else str(snr_of(row.snr_db))
-        cells = [row.dataset, row.system, row.regime, row.noise or "none", level, row.condition, row.metric]
+        noise = _noise_title(row.noise, row.snr_db)
+        cells = [row.dataset, row.system, row.regime, noise, row.condition, row.metric]
         scale, digits = (100, 2) if METRICS[row.metric].is_fraction else (1, 4)
         for mean, std in ((row.first_mean, row.first_std), (row.second_mean, row.second_std)):
             cells.append(" ".join(filter(None, _printed(scale * mean, scale * std, digits))))
@@ -163,7 +171,11 @@ def _printed(mean: float, std: float, digits: int) -> tuple[str, str]:
 
 def _named(run: tuple[str, str, str, str, float | None]) -> str:
     dataset, system, regime, noise, snr_db = run
-    return f"{system} on {dataset}, regime {regime}, {corruption_name(noise, snr_db) if noise else 'clean'}"
+    return f"{system} on {dataset}, regime {regime}, {_noise_title(noise, snr_db)}"
+
+
+def _noise_title(noise: str, snr_db: float | None) -> str:
+    return level_title(noise, snr_db) if noise else "clean"
 
 
 def _scores(results: Path, experiment: str) -> Path:

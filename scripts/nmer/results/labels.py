@@ -59,16 +59,17 @@ _TITLES: dict[str, str] = {}
 _RATES: dict[str, tuple[str, float]] = {}
 
 
-def use_labels(titles: Mapping[str, str], rates: Mapping[str, Mapping[str, float]]) -> None:
-    """Set the printed names of an experiment's systems and rates. Replaces those set before.
+def use_labels(titles: Mapping[str, str], *rates: Mapping[str, Mapping[str, float]]) -> None:
+    """Set the printed names of systems and rates. Replaces those set before.
 
-    titles: system -> its title in the configuration. rates: noise kind -> the noises that are its rates, with the
-    rates, as in ``ReportSettings``.
+    titles: system -> its title in the configuration. rates: of each experiment, noise kind -> the noises that are its
+    rates, with the rates, as in ``ReportSettings``.
     """
     _TITLES.clear()
     _TITLES.update(titles)
     _RATES.clear()
-    _RATES.update(rates_by_noise(rates))
+    for of_experiment in rates:
+        _RATES.update(rates_by_noise(of_experiment))
 
 
 def system_label(system: str) -> str:

@@ -31,7 +31,7 @@ LETTER = 0.085  # inches, of a title
     per_dataset=True,
     target="classes",
     sources=("confusion", "settings"),
-    reads=("rates",),
+    reads=(),
     title="Confusion",
     caption=(
         "Confusion matrices in percent of each true class: mean over the incomplete conditions, reference noise at its "

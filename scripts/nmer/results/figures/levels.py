@@ -31,7 +31,7 @@ ROW = 0.24  # inches of a row
     per_dataset=True,
     needs=("levels", "train_at", "test_at"),
     sources=("scores", "settings"),
-    reads=("metrics", "rates"),
+    reads=("metrics",),
     title="Scores by training and test level",
     caption=(
         "The first metric of every training (rows: system and training level) at every level of a noise kind (columns, "

@@ -38,7 +38,7 @@ _INTERVALS = {
     "robustness",
     position=1,
     sources=("intervals", "chance", "settings"),
-    reads=("metrics", "rates"),
+    reads=("metrics",),
     title="Robustness",
     caption=(
         "Each metric, averaged over the incomplete conditions, against the SNR, or the rate of a noise kind that has "

@@ -33,7 +33,7 @@ TEST, VALIDATION = ("#D55E00", "D", "-"), ("#0072B2", "o", "--")
     position=3,
     needs=("sweep",),
     sources=("sweep", "settings"),
-    reads=("metrics", "rates"),
+    reads=("metrics",),
     title="Sweep",
     caption=(
         "Test scores (averaged as in the table of the sweep) and validation scores of the selected epochs over the "

@@ -37,7 +37,7 @@ _HISTORY = {"repeat": "Int64", "epoch": "Int64"}
     position=6,
     per_dataset=True,
     sources=("histories", "chance", "settings"),
-    reads=("rates",),
+    reads=(),
     title="Training",
     caption=(
         "Validation UA (MAE for score targets), which selects the epoch by default, and training loss per epoch, under "
