@@ -23,6 +23,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -45,6 +46,9 @@ from nmer.training.validation_split import ValidationSplit  # noqa: E402
 CPU = torch.device("cpu")
 REGIME = "incomplete"
 """Regime of the test conditions, and of the training of systems that declare it."""
+
+Teachers: TypeAlias = dict[tuple[str | None, int, int], System]
+"""Pretraining, fold and repeat -> the pretrained system, frozen."""
 
 COLUMNS = ("corpus", "system", "level", "trainings", "UA", "higher by test selection", "WA", "higher by test selection")
 
@@ -85,17 +89,21 @@ def main() -> None:
     chosen = arguments.systems or [name for name in plan.trained_systems if name not in UNIMODAL_SYSTEMS]
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}", flush=True)
     for dataset in arguments.datasets or plan.datasets:
+        teachers: Teachers = {}
         for system in chosen:
             for level in arguments.levels or plan.snr_db["gaussian"]:
-                print(row(plan, dataset, system, level, arguments), flush=True)
+                print(row(plan, dataset, system, level, arguments, teachers), flush=True)
 
 
-def row(plan: Plan, dataset: str, system: str, level: int, arguments: argparse.Namespace) -> str:
-    """Return a row of the table: a system at a level, over all its folds and repeats."""
+def row(plan: Plan, dataset: str, system: str, level: int, arguments: argparse.Namespace, teachers: Teachers) -> str:
+    """Return a row of the table: a system at a level, over all its folds and repeats.
+
+    teachers: those of the dataset so far, which are trained once for all systems and levels.
+    """
     found = [
         selections(history)
         for fold in plan.folds(dataset)
-        for history in histories(plan, dataset, system, level, fold, arguments)
+        for history in histories(plan, dataset, system, level, fold, arguments, teachers)
     ]
     cells = [dataset, system, f"{level} dB", str(len(found))]
     for metric in ("UA", "WA"):
@@ -114,7 +122,7 @@ def selections(history: list[Row]) -> tuple[dict[str, float], dict[str, float]]:
 
 
 def histories(
-    plan: Plan, dataset: str, system: str, level: int, fold: int, arguments: argparse.Namespace
+    plan: Plan, dataset: str, system: str, level: int, fold: int, arguments: argparse.Namespace, teachers: Teachers
 ) -> list[list[Row]]:
     """Train every repeat of a system on one fold; return their histories with test scores."""
     corruption = f"gaussian_{level}dB"
@@ -125,8 +133,10 @@ def histories(
     stage = pretraining(systems.declaration(system), settings.options)
     found = []
     for repeat in range(1, settings.repeats + 1):
-        teacher = trained_teacher(plan, stage, dataset, fold, repeat, data, arguments) if stage else None
-        learner = Watched(builder(system, data, settings), data, settings, repeat, teacher)
+        key = (stage, fold, repeat)
+        if stage and key not in teachers:
+            teachers[key] = trained_teacher(plan, stage, dataset, fold, repeat, data, arguments)
+        learner = Watched(builder(system, data, settings), data, settings, repeat, teachers.get(key))
         found.append(fit(learner, settings)[repeat][1])
     return found
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import yaml
 from test_documentation import table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -62,3 +65,31 @@ def test_the_benchmark_of_neighbours_runs(tmp_path):
     rows = run("neighbours.py", "--folder", tmp_path, "--rounds", "1", "--corpora", "mosei")
     assert [row[:2] for row in rows] == [["mosei", work] for work in ("nmer", "mmin", "products")]
     assert all(float(cell.split()[0]) > 0 for row in rows for cell in row[2:])
+
+
+def test_the_benchmark_of_selection_trains_a_pretraining_once_for_all_systems_and_levels(monkeypatch):
+    monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
+    selection = importlib.import_module("selection_on_test")
+    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config["experiments"]["tiny"]["systems"] += ["nmer_no_vae"]
+    plan, arguments = selection.Plan(config), argparse.Namespace(repeats=2, epochs=None)
+    history = [{f"{split}_{metric}": 0.5 for split in ("val", "test") for metric in ("UA", "WA")}]
+    monkeypatch.setattr(selection, "FoldData", mock.Mock(return_value=mock.Mock(classes=["no", "yes"])))
+    monkeypatch.setattr(selection, "fit", lambda learner, _settings: {learner.repeat: ({}, history)})
+    learners = []
+
+    def watched(_build, _data, _settings, repeat, teacher):
+        learners.append(mock.Mock(repeat=repeat, teacher=teacher))
+        return learners[-1]
+
+    monkeypatch.setattr(selection, "Watched", watched)
+    pretrain = mock.Mock(side_effect=lambda *arguments: f"two_tower {arguments[4]}")
+    monkeypatch.setattr(selection, "trained_teacher", pretrain)
+    teachers = {}
+    for system in ("men", "nmer", "nmer_no_vae"):
+        for level in (-10, -20):
+            selection.row(plan, "tiny_mosei", system, level, arguments, teachers)
+    assert pretrain.call_count == arguments.repeats
+    of_men, of_others = learners[:4], learners[4:]
+    assert {learner.teacher for learner in of_men} == {None}
+    assert [learner.teacher for learner in of_others] == 4 * ["two_tower 1", "two_tower 2"]
