@@ -61,6 +61,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"Known names: {', '.join(known)}." if known else "There are none."
 
 
+def listed(first: Iterable[object], count: int) -> str:
+    """Join the first of ``count`` names with commas, and mark by an ellipsis that there are more."""
+    names = [str(name) for name in first]
+    return ", ".join(names + ["…"] * (count > len(names)))
+
+
 def sentence(error: Exception) -> str:
     """Return one sentence for an error; for an error of the operating system, with file, fault and remedy."""
     if not isinstance(error, OSError) or not error.strerror:

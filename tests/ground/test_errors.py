@@ -19,6 +19,12 @@ def test_an_empty_choice_is_reported_as_empty():
     assert "none" in errors.nearest("xyz", [])
 
 
+def test_a_list_that_is_cut_ends_in_an_ellipsis():
+    assert errors.listed(["u1", "u2"], 2) == "u1, u2"
+    assert errors.listed(["u1", "u2"], 3) == "u1, u2, …"
+    assert errors.listed([1], 1) == "1"
+
+
 @pytest.mark.parametrize("kind", [errors.ConfigError, errors.DataError, errors.TrainingError])
 def test_steps_print_every_error_of_the_package_without_a_traceback(kind):
     assert issubclass(kind, errors.NmerError)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from sklearn.model_selection import BaseCrossValidator, LeaveOneGroupOut, StratifiedGroupKFold, StratifiedKFold
 
-from nmer.errors import DataError
+from nmer.errors import DataError, listed
 from nmer.names import SPLITS
 from nmer.seeds import derive_seed
 
@@ -49,8 +49,8 @@ def numbered_parts(column: Sequence[str], place: str) -> Folds:
     numbers = [int(value) for value in column]
     distinct = sorted(set(numbers))
     if distinct != list(range(1, len(distinct) + 1)):
-        listed = ", ".join(map(str, distinct[:20])) + ", …" * (len(distinct) > 20)
-        raise DataError(f"{place}: folds must be numbered 1, 2, 3, … without gaps; found {listed}. Correct the column.")
+        found = listed(distinct[:20], len(distinct))
+        raise DataError(f"{place}: folds must be numbered 1, 2, 3, … without gaps; found {found}. Correct the column.")
     return _rotate(np.array(numbers, np.int64) - 1, place)
 
 

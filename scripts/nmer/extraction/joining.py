@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from nmer.errors import DataError
+from nmer.errors import DataError, listed
 from nmer.extraction.features_file import Entry, read_entries, write_entries
 from nmer.extraction.registry import STATES, USABLE
 from nmer.hdf5_output import create_file
@@ -163,19 +163,15 @@ def notes_and_warnings(summary: Mapping[str, Any]) -> tuple[list[str], list[str]
         if counts.get("cut"):
             notes.append(f"Modality {modality}: {counts['cut']} utterances end after their files do.")
         for state, ids in of_modality["ids"].items():
-            named = _named(ids, of_modality["states"][state])
+            named = listed(ids, of_modality["states"][state])
             warnings.append(f"Modality {modality}: {of_modality['states'][state]} utterances are {state}: {named}.")
         if unknown_text := of_modality.get("without_known_words"):
-            named = _named(unknown_text["ids"], unknown_text["count"])
+            named = listed(unknown_text["ids"], unknown_text["count"])
             warnings.append(
                 f"Modality {modality}: {unknown_text['count']} utterances contain no word with a vector, so their "
                 f"features are zero: {named}."
             )
     return notes, warnings
-
-
-def _named(ids: Sequence[str], count: int) -> str:
-    return ", ".join(ids) + (", …" if count > len(ids) else "")
 
 
 def write_modality(path: Path, features: ModalityFeatures) -> None:

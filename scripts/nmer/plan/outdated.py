@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nmer.digests import digest_path, file_digest, recorded, stated_digest
-from nmer.errors import DataError
+from nmer.errors import DataError, listed
 from nmer.files import read_json, write_json
 from nmer.plan.jobs import Job, jobs
 from nmer.plan.plan import Plan
@@ -126,7 +126,7 @@ def _sentences(provenance: Provenance, equalised: bool) -> list[str]:
             + (" Their times were out of order, as after a copy, and have been made equal." if equalised else "")
         )
     if provenance.unrecorded:
-        named = ", ".join(provenance.unrecorded[:3]) + (", …" if len(provenance.unrecorded) > 3 else "")
+        named = listed(provenance.unrecorded[:3], len(provenance.unrecorded))
         sentences.append(
             f"Provenance is missing for {len(provenance.unrecorded)} finished jobs, in .snakemake/ and next to the "
             f"results: {named}. It is unknown whether settings or code have changed. To make them again, delete them."

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nmer.digests import recorded
+from nmer.errors import listed
 
 STAGES = {
     "generate_corpus.py": "corpora",
@@ -70,8 +71,8 @@ class Recorded:
         """Return warnings about files without a record, and about jobs of one step with different code versions."""
         sentences = []
         if self.missing and self.records:
-            named = ", ".join(sorted(self.missing)[:3]) + (", …" if len(self.missing) > 3 else "")
             number = len(self.missing)
+            named = listed(sorted(self.missing)[:3], number)
             files = "1 file behind these scores has" if number == 1 else f"{number:,} files behind these scores have"
             sentences.append(f"{files} no provenance record: {named}.")
         versions: dict[tuple[str, ...], set[str]] = defaultdict(set)

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from nmer.errors import DataError
+from nmer.errors import DataError, listed
 from nmer.extraction.padding import padded
 from nmer.extraction.registry import Extracted, PadTo, Segment, UnusableError, extractor
 from nmer.options import Bounds
@@ -87,7 +87,7 @@ def _read(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     header = [name.strip() for name in rows[0]] if rows else []
     missing = [name for name in (*REQUIRED, *COLUMNS) if name not in header]
     if missing:
-        names = ", ".join(missing[:5]) + ", …" * (len(missing) > 5)
+        names = listed(missing[:5], len(missing))
         raise DataError(f"{path}: lacks the columns {names}. Run OpenFace with -aus -pose -gaze or correct the folder.")
     if len(rows) < 2:
         raise UnusableError("unreadable", f"{path.name} has no rows")
