@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,19 @@ def test_the_partial_report_has_tables_of_levels_and_of_finished_sweeps(plan):
     assert steps[MADE / "tables" / "levels"] == levels
     sweep = ["tabulate_sweep.py", "--settings", plan.sweep_settings(), *scores, *chance, "--histories", first, second]
     assert steps[MADE / "tables" / "sweep"] == sweep
+
+
+def test_the_table_of_sizes_has_the_datasets_that_have_been_read(plan):
+    def settings(*reports: str) -> dict:
+        step = table_steps(plan, MADE, [Path(f"results/features/{name}.json") for name in reports])
+        words = step[MADE / "tables" / "table1"]
+        return json.loads(str(words[words.index("--settings") + 1]))
+
+    every = settings(*plan.datasets)
+    assert every == json.loads(plan.table_settings(1))
+    one = settings("tiny_mosei")
+    assert one.pop("datasets") == {"tiny_mosei": every.pop("datasets")["tiny_mosei"]}
+    assert one == every
 
 
 def test_tables_and_claims_read_the_papers_numbers_of_the_workflow_from_any_folder(plan):

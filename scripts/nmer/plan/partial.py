@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +10,6 @@ from nmer.files import read_table_rows, write_rows
 from nmer.plan.paths import LEVELS, RESULTS, SIZES_TABLE
 from nmer.plan.plan import REFERENCE, Plan, source_arguments
 from nmer.plan.running import running
-from nmer.report_settings import ReportSettings
 
 
 def figure_step(plan: Plan, name: str, folder: Path) -> tuple[list[str], str] | None:
@@ -50,8 +47,10 @@ def table_steps(plan: Plan, folder: Path, reports: list[Path]) -> dict[Path, lis
     chance: list[object] = ["--chance", folder / "statistics" / plan.chance().name]
     steps: dict[Path, list[object]] = {}
     for number, stem in zip(plan.tables, plan.table_stems(), strict=True):
-        source = ["--reports", *reports] if number == SIZES_TABLE else [*scores, *chance]
-        settings = _of_read(plan, reports) if number == SIZES_TABLE else plan.table_settings(number)
+        if number == SIZES_TABLE:
+            settings, source = plan.sizes_settings(path.stem for path in reports), ["--reports", *reports]
+        else:
+            settings, source = plan.table_settings(number), [*scores, *chance]
         steps[stem] = ["make_table.py", "--table", number, "--settings", settings, *source, "--reference", REFERENCE]
     for stem in plan.study_stems():
         if stem.name == LEVELS:
@@ -92,11 +91,3 @@ def _finished(histories: list[Path]) -> list[Path]:
     """Return the histories of trainings whose folds are all finished, so that all scores are over the same folds."""
     unfinished = {path.parents[1] for path in histories if not path.exists()}
     return [path for path in histories if path.parents[1] not in unfinished]
-
-
-def _of_read(plan: Plan, reports: list[Path]) -> str:
-    """Settings of the table of sizes, for the datasets that have been read."""
-    settings = ReportSettings.from_mapping(json.loads(plan.table_settings(SIZES_TABLE)))
-    read = {path.stem for path in reports}
-    datasets = {name: about for name, about in settings.datasets.items() if name in read}
-    return replace(settings, datasets=datasets).to_json()

@@ -307,12 +307,19 @@ class Plan(Paths):
 
     def table_settings(self, number: int) -> str:
         """Settings of a table of the paper."""
-        return self.scored_settings() if number == SIZES_TABLE else self.tables_settings(number)
+        return self.sizes_settings(self.datasets) if number == SIZES_TABLE else self.tables_settings(number)
+
+    def sizes_settings(self, datasets: Iterable[str]) -> str:
+        """Settings of the table of sizes of some datasets."""
+        return replace(self._scored(), datasets={name: self._printed(name) for name in datasets}).to_json()
 
     def scored_settings(self, table: int | None = None) -> str:
         """Settings of results that are computed for every metric, not only those shown."""
+        return self._scored(table).to_json()
+
+    def _scored(self, table: int | None = None) -> ReportSettings:
         titles = self.titles() if table else {}  # only the claims print them
-        return replace(self.display_settings(table), metrics=SHOWN_BY_DEFAULT[self.target], titles=titles).to_json()
+        return replace(self.display_settings(table), metrics=SHOWN_BY_DEFAULT[self.target], titles=titles)
 
     def compared_settings(self, w: Wildcards) -> str:
         """Settings of the comparison with another experiment."""
