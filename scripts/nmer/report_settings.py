@@ -41,7 +41,11 @@ class DatasetSettings:
 
 @dataclass(frozen=True)
 class UnimodalSettings:
-    """The uni-modality benchmark (Table 4): its datasets, its SNRs in dB, and whether it is also run without noise."""
+    """The uni-modality benchmark (Table 4).
+
+    datasets: those that it is run on. snr_db: its SNRs, empty if the reference noise has none. clean_reference: whether
+    it is also run without noise.
+    """
 
     datasets: list[str]
     snr_db: list[float]
@@ -132,7 +136,8 @@ class ReportSettings:
             return []
         clean: list[tuple[str, float | None, str]] = [("", None, ALL_CLEAN)] if self.unimodal.clean_reference else []
         snrs = sorted(self.unimodal.snr_db, reverse=True)
-        return clean + [(self.reference_noise, snr_db, ALL_NOISY) for snr_db in snrs]
+        levels = [(self.reference_noise, snr_db) for snr_db in snrs] or self.reference_levels
+        return clean + [(noise, level, ALL_NOISY) for noise, level in levels]
 
     @property
     def reference_levels(self) -> list[tuple[str, float | None]]:

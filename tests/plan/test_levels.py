@@ -11,6 +11,7 @@ import yaml
 
 from nmer.errors import ConfigError
 from nmer.plan.plan import Plan
+from nmer.report_settings import ReportSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -106,6 +107,33 @@ def test_steps_that_print_levels_know_the_rates():
     assert json.loads(plan.compared_settings(SimpleNamespace(other="demo")))["rates"] == rates
     for name in plan.drawings:
         assert json.loads(plan.figure_settings(SimpleNamespace(figure=name)))["rates"] == rates
+
+
+@pytest.mark.parametrize(
+    ("keys", "expected"),
+    [
+        ({"noise": ["drop_frames"], "levels": {"drop_frames": [0.6, 0.3]}}, ["drop_frames_0.3", "drop_frames_0.6"]),
+        ({"noise": ["zero", "missing"], "levels": {"missing": [0.5]}}, ["zero"]),
+        ({"noise": ["drop_frames"], "levels": {"drop_frames": [0.3]}, "train_at": "mixed"}, ["drop_frames_0.3"]),
+    ],
+)
+@pytest.mark.parametrize("clean", [{}, {"clean_reference": True}, {"train_clean": True}])
+def test_single_modalities_without_an_snr_have_the_levels_of_the_reference_noise(keys, expected, clean):
+    plan = make_plan(systems=["nmer", "unimodal_v"], snr_db=None, unimodal=clean, **keys)
+    own = [run for run in plan.trainings() if run.system == "unimodal_v"]
+    found = {(run.regime, run.corruption and run.corruption.name) for run in own}
+    noisy = set() if "train_clean" in clean else {("all_noisy", name) for name in expected}
+    assert found == noisy | ({("clean", None)} if clean else set())
+    tested = [
+        c and c.name
+        for dataset, system, _, c in plan.evaluations()
+        if (dataset, system) == ("tiny_mosei", "unimodal_v")
+    ]
+    assert sorted(filter(None, tested)) == expected
+    assert (None in tested) == ("clean_reference" in clean)
+    assert set(expected) <= set(plan.corruptions_of("tiny_mosei"))
+    settings = ReportSettings.from_mapping(json.loads(plan.tables_settings(4)))
+    assert [noise for noise, _level, _condition in settings.unimodal_places if noise] == expected
 
 
 @pytest.mark.parametrize("fault", FAULTS)

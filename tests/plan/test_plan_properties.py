@@ -128,7 +128,7 @@ class Expected:
 
     def unimodal_levels(self) -> list[tuple]:
         run = [level for level in self.levels[self.reference] if level is not None]
-        levels = self.experiment.get("unimodal", {}).get("snr_db", {0, *run} if run else [])
+        levels = self.experiment.get("unimodal", {}).get("snr_db", {0, *run} if run else [None])
         return [(self.reference, level) for level in levels]
 
     def runs(self, dataset: str) -> Iterator[tuple[str, str, list, list]]:

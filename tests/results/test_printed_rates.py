@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from synthetic_results import make_scores
 
-from nmer.report_settings import DatasetSettings
+from nmer.report_settings import DatasetSettings, UnimodalSettings
 from nmer.results.labels import noise_label, use_labels
 from nmer.results.level_curves import trained_title
 from nmer.results.printed import to_markdown
@@ -16,7 +16,7 @@ from nmer.results.printed_comparisons import arrange_comparisons
 from nmer.results.printed_tables import arrange
 from nmer.results.report import headlines, read_calibration, what_was_run
 from nmer.results.statistics import COMPARISON_COLUMNS
-from nmer.results.tables import read_paper, table_2, table_3, table_5
+from nmer.results.tables import read_paper, table_2, table_3, table_4, table_5
 from nmer.results.wording import level_label, level_title
 
 RATES = {
@@ -103,6 +103,28 @@ def test_tables_of_the_reference_noise_name_its_rates(settings, reference, numbe
         assert list(dict.fromkeys(noise for (noise, _metric), _cells in grid.rows)) == expected
     else:
         assert [text for text, _span in grid.header[0]] == expected
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_the_table_of_single_modalities_names_rates_and_kinds_without_a_level(settings, reference, clean):
+    systems = ["unimodal_a", "unimodal_v"]
+    unimodal = UnimodalSettings(datasets=["mosi"], snr_db=[], clean_reference=clean)
+    cases = [(only_rates(settings), ["drop frames, rate 0", "drop frames, rate 0.3"])]
+    cases += [(replace(settings, snr_db={"zero": []}, reference_noise="zero"), ["zero"])]
+    for case, expected in cases:
+        own = replace(case, systems=systems, unimodal=unimodal)
+        scores = make_scores(replace(own, snr_db={name: [None] for name in own.snr_db}))
+        if clean:
+            of_clean = scores[scores["condition"] == "none"].assign(regime="clean", condition="avl", noise="")
+            scores = pd.concat([scores, of_clean.drop_duplicates(["system", "fold", "repeat", "metric"])])
+        table = table_4(scores, own, read_paper(reference, 4))
+        (grid,) = arrange(4, table, own).grids
+        assert grid.stubs == ("Noise",)
+        assert [label for (label,), _cells in grid.rows] == ["clean"] * clean + expected
+        assert all(cell.value != "–" for _labels, cells in grid.rows for cell in cells)
+        described = dict(what_was_run(scores, own))["Uni-modal"]
+        levels = "drop frames (rates 0, 0.3)" if len(expected) > 1 else "zero"
+        assert described.startswith(f"acoustic, visual on mosi; {levels}; trained on equally noisy data")
 
 
 def test_comparisons_and_headlines_name_rates(settings, scores):

@@ -166,7 +166,7 @@ class Grid:
         pairs = [*self.tested.values(), *(one for one in self.trained_at.values() if one)]
         pairs += list(self.listed.values()) if MIXED in self.trained_at or not self.trained_at else []
         if self._unimodal_is_run:
-            pairs += [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
+            pairs += self._unimodal_levels()
         return {corruption.name: corruption for corruption in pairs}
 
     def levels(self, noise: str) -> list[float | None]:
@@ -314,13 +314,19 @@ class Grid:
 
     def _noise_levels(self, system: str, regime: str) -> list[Corruption]:
         if system in UNIMODAL_SYSTEMS:
-            return [Corruption(self.reference_noise, level) for level in self.unimodal["snr_db"]]
+            return self._unimodal_levels()
         if self.trained_at:  # for systems trained on clean data
             return list(self.tested.values())
         if regime == "all_noisy" and self.all_noisy_snr_db:
             return [Corruption(self.reference_noise, level) for level in self.all_noisy_snr_db]
         noises = self.reference_noises if regime == "all_noisy" else self.snr_db
         return [Corruption(noise, level) for noise in noises for level in self.levels(noise)]
+
+    def _unimodal_levels(self) -> list[Corruption]:
+        """Return the levels of the uni-modality benchmark: its SNRs; without any, those of the reference noise."""
+        if snr_db := self.unimodal["snr_db"]:
+            return [Corruption(self.reference_noise, level) for level in snr_db]
+        return [Corruption(noise, None) for noise in self.reference_noises]
 
     def trainings(self) -> list[Training]:
         """Return every training job of the experiment once, including pretraining; reference rows have none."""

@@ -142,8 +142,7 @@ def _layout_3(settings: ReportSettings) -> Arrangement:
         for metric in settings.metrics
     ]
     columns = [{"condition": condition} for condition in (*SIX_CONDITIONS, AVERAGE)]
-    stub = "SNR" if settings.snr_db[settings.reference_noise] else "Noise"
-    return Arrangement((stub, "Metric"), header, rows, columns)
+    return Arrangement((_levels_stub(settings), "Metric"), header, rows, columns)
 
 
 def _layout_4(settings: ReportSettings) -> Arrangement:
@@ -154,13 +153,13 @@ def _layout_4(settings: ReportSettings) -> Arrangement:
     )
     rows = [
         (
-            ("clean" if condition == ALL_CLEAN else decibels(snr_db),),
+            ("clean" if condition == ALL_CLEAN else _level_head(noise, snr_db),),
             {"noise": noise, "snr_db": snr_db, "condition": condition},
         )
         for noise, snr_db, condition in settings.unimodal_places
     ]
     columns = [{"system": system, "metric": metric} for system in systems for metric in settings.metrics]
-    return Arrangement(("SNR",), header, rows, columns)
+    return Arrangement((_levels_stub(settings),), header, rows, columns)
 
 
 def _layout_5(settings: ReportSettings) -> Arrangement:
@@ -175,6 +174,10 @@ def _layout_5(settings: ReportSettings) -> Arrangement:
         for metric in settings.metrics
     ]
     return Arrangement(("System",), header, _system_rows(settings), columns)
+
+
+def _levels_stub(settings: ReportSettings) -> str:
+    return "SNR" if settings.snr_db[settings.reference_noise] else "Noise"
 
 
 def _level_head(noise: str, snr_db: float | None) -> str:

@@ -345,7 +345,7 @@ def _unimodal_text(scores: pd.DataFrame, settings: ReportSettings) -> str:
     about, systems = settings.unimodal, settings.unimodal_systems
     assert about, "called where uni-modal systems were run"
     modalities = ", ".join(MODALITY_LABELS[UNIMODAL_SYSTEMS[system]] for system in systems)
-    noise = _noise_text([(settings.reference_noise, snr_db) for snr_db in sorted(about.snr_db, reverse=True)])
+    noise = _noise_text([(noise, level) for noise, level, _condition in settings.unimodal_places if noise])
     noisy = scores["system"].isin(systems) & (scores["condition"] == ALL_NOISY)
     trained = {"all_noisy": "trained on equally noisy data", "clean": "trained on clean data"}
     regimes = [trained[regime] for regime in trained if (noisy & (scores["regime"] == regime)).any()]
