@@ -93,13 +93,11 @@ class Registry(Generic[PlugIn]):
     def path(self, name: str, file: str | None = None) -> Path:
         """Return the file of a plug-in. Raises ConfigError, listing known names, if there is none."""
         path = Path(file) if file else self._shipped_files().get(name)
-        if path is None or not path.is_file():
-            fault = (
-                f"{file}: no such file. Name the Python file that declares the {self.sort} '{name}'."
-                if file
-                else f"Unknown {self.sort} '{name}'. {nearest(name, self.shipped())}"
-            )
-            raise ConfigError(fault)
+        if path is None:
+            raise ConfigError(f"Unknown {self.sort} '{name}'. {nearest(name, self.shipped())}")
+        if not path.is_file():
+            fault = "is a folder" if path.is_dir() else "no such file"
+            raise ConfigError(f"{path}: {fault}. Name the Python file that declares the {self.sort} '{name}'.")
         if path.suffix != ".py":
             raise ConfigError(f"{path}: the file of a {self.sort} must end in .py. Name it {path.stem}.py.")
         return path

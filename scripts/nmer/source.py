@@ -55,7 +55,7 @@ def read(path: Path) -> Module:
 @lru_cache
 def _parsed(path: Path, _written: int) -> Module:
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+        tree = ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:
         place = f"{path}, line {error.lineno}" if error.lineno else f"{path}"
         raise ConfigError(f"{place}: not valid Python ({error.msg}). Correct it.") from None

@@ -366,9 +366,13 @@ def test_an_option_that_no_configuration_can_set_is_refused(tmp_path, capsys):
 
 WRONG_FILES = {
     "absent": (lambda path: None, "no such file. Name the Python file that declares the {sort} 'own'."),
-    "folder": (Path.mkdir, "no such file. Name the Python file that declares the {sort} 'own'."),
+    "folder": (Path.mkdir, "is a folder. Name the Python file that declares the {sort} 'own'."),
     "empty": (Path.touch, "declares no {sort} 'own'. Put @{decorator}(\"own\") above its class or function."),
     "text": (lambda path: path.write_text("my system"), ", line 1: not valid Python (invalid syntax). Correct it."),
+    "another encoding": (
+        lambda path: path.write_bytes('x = "é"'.encode("latin-1")),
+        "not valid Python ((unicode error) 'utf-8' codec can't decode byte 0xe9",
+    ),
     "bytes": (lambda path: path.write_bytes(b"\0"), "not valid Python (source code string cannot contain null bytes)."),
 }
 

@@ -114,6 +114,14 @@ def test_a_file_that_is_not_python_is_refused_with_its_line(file):
         systems.declaration("mine", file("x = 1\nclass :\n"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "latin-1"])
+def test_a_file_may_be_in_any_encoding_that_python_reads(file, encoding):
+    path = Path(file(NOISE))
+    path.write_bytes(f"# coding: {encoding}\n# é\n{NOISE}".encode(encoding))
+    assert noise_kinds.declaration("constant", str(path)).name == "constant"
+    assert noise_kinds.load("constant", str(path))
+
+
 def test_a_declaration_that_must_be_computed_is_refused_with_its_line(file):
     text = '@system("mine", pretraining=2 * undefined)\nclass Mine:\n    pass\n'
     with pytest.raises(ConfigError, match=r"line 1: the declaration of 'mine' must consist of plain values"):
