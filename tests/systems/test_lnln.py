@@ -15,7 +15,17 @@ from nmer.systems.registry import regimes, systems
 
 @pytest.fixture
 def batch():
-    return batch_of(random_utterances(4), teacher_width=0, conditions=tuple(TRIPLES))
+    return six_conditions(random_utterances(4))
+
+
+def six_conditions(utterances):
+    """A batch whose clean sequences are the observed ones where a modality is not noisy."""
+    states = [triple[0] for triple in TRIPLES.values()]
+    clean = {
+        m: [frames - 0.3 * (state[position] == "n") for frames, state in zip(utterances[m], states, strict=False)]
+        for position, m in enumerate("avl")
+    }
+    return batch_of(utterances, teacher_width=0, conditions=tuple(TRIPLES), clean=clean)
 
 
 @torch.no_grad()
@@ -102,6 +112,22 @@ def test_every_term_of_the_loss(batch):
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5, msg=name)
     assert found["adversarial"].item() / 3 == pytest.approx(math.log(2), abs=0.1)
+
+
+def test_training_encodes_the_clean_view_of_noisy_utterances_only_with_the_same_gradients(batch, monkeypatch):
+    system, encoded, found = small_system("lnln").double().train(), [], []
+    double = six_conditions({m: [u.double() for u in own] for m, own in random_utterances(4).items()})
+    for encoder in system.encoders.values():
+        encoder.register_forward_hook(lambda _encoder, given, _found: encoded.append(len(given[0].lengths)))
+    for all_views in (True, False):
+        encoded.clear()
+        monkeypatch.setattr("nmer.systems.lnln.pads", lambda _values, all_views=all_views: all_views)
+        system.zero_grad()
+        terms = system.loss(system(double), double)
+        sum(terms.values()).backward()
+        found.append((terms, {name: own.grad.clone() for name, own in system.named_parameters()}))
+        assert encoded == [8 if all_views else 4 + int(double.noisy[m].sum()) for m in system.modalities]
+    torch.testing.assert_close(*found, rtol=1e-9, atol=1e-12)
 
 
 def gradients(system, batch, term: str) -> dict[str, torch.Tensor]:

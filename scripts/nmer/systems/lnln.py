@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from nmer.options import Count, Weight
 from nmer.systems.blocks.attention import LearnedTokens, attention, encode_in_blocks
-from nmer.systems.blocks.encodings import join
+from nmer.systems.blocks.encodings import join, select
+from nmer.systems.blocks.recurrence import pads
 from nmer.systems.interface import Batch, Sequences, System, summed
 from nmer.systems.registry import system
 
@@ -108,8 +109,7 @@ class Lnln(System):
             return super().forward(batch)
         encodings, clean = {}, {}
         for modality in self.modalities:
-            both = join([batch.observed[modality], batch.clean(modality)])
-            encodings[modality], clean[modality] = self.encode(modality, both).chunk(2)
+            encodings[modality], clean[modality] = self._both_views(modality, batch)
         outputs = self.fuse_observed(encodings, batch.noisy)
 
         def tokens(encoding: Tensor) -> Tensor:
@@ -127,6 +127,19 @@ class Lnln(System):
             "clean": torch.cat([tokens(clean[modality]) for modality in self.modalities], dim=1),
             "discriminated": self.discriminator(torch.cat([corrected, target]).flatten(0, 1)),
         }
+
+    def _both_views(self, modality: str, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Encodings of the observed and of the clean sequences of a modality, (batch, 1024) each."""
+        observed, clean = batch.observed[modality], batch.clean(modality)
+        if pads(observed.values):
+            seen, target = self.encode(modality, join([observed, clean])).chunk(2)
+            return seen, target
+        # Without dropout both views of an utterance have the same encoding unless the modality is noisy.
+        noisy = batch.noisy[modality].nonzero().flatten()
+        found = self.encode(modality, join([observed, select(clean, noisy)]))
+        rows = torch.arange(len(observed.lengths))
+        clean_rows = rows.index_copy(0, noisy, len(rows) + torch.arange(len(noisy)))
+        return found[: len(rows)], found.index_select(0, clean_rows)
 
     def loss_terms(self, outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy, completeness of language, adversarial and reconstruction terms."""
@@ -196,21 +209,22 @@ class TokenEncoder(nn.Module):
         self.count = tokens
 
     def states(self, inputs: Tensor, valid: Tensor | None = None) -> list[Tensor]:
-        """The input of the first layer and the output of each layer: (batch, tokens + n, 128). inputs: (batch, n, 128).
-        valid: (batch, n) bool."""
+        """The input of the first layer and the output of each layer: (batch, tokens + n, 128), of the last layer only
+        the tokens if there are any. inputs: (batch, n, 128). valid: (batch, n) bool."""
         if self.tokens is not None:
             inputs = torch.cat([self.tokens(len(inputs)), inputs], dim=1)
             if valid is not None:
                 valid = functional.pad(valid, (self.count, 0), value=True)
         states = [inputs + self.positions.values[: inputs.shape[1]]]
-        for layer in self.layers:
+        *before, last = self.layers
+        for layer in before:
             states.append(layer(states[-1], states[-1], valid))
+        states.append(last(states[-1][:, : self.count or None], states[-1], valid))
         return states
 
     def forward(self, inputs: Tensor, valid: Tensor | None = None) -> Tensor:
         """The tokens, (batch, tokens, 128), or all positions if there are no tokens."""
-        found = self.states(inputs, valid)[-1]
-        return found[:, : self.count] if self.count else found
+        return self.states(inputs, valid)[-1]
 
 
 class ModalityEncoder(nn.Module):
@@ -277,9 +291,9 @@ class Fusion(nn.Module):
 
     def forward(self, dominant: Tensor, hyper: Tensor) -> Tensor:
         """The fused tokens of the dominant modality: (batch, 8, 128), like dominant and hyper."""
-        token = self.token(len(dominant))
-        source = torch.cat([token, hyper], dim=1) + self.source_positions.values
-        target = torch.cat([token, dominant], dim=1) + self.target_positions.values
+        source = torch.cat([self.token(len(hyper)), hyper], dim=1) + self.source_positions.values
+        # The token before the dominant modality is not read: targets attend to the source only.
+        target = dominant + self.target_positions.values[1:]
         for layer in self.layers:
             target = layer(target, source)
-        return target[:, 1:]
+        return target
