@@ -53,8 +53,9 @@ class Batch:
     observed: per modality the input sequences, clean or noisy. labels: (batch,) int64, or float32 scores. noisy: per
     modality (batch,) bool, which utterances are noisy. teacher_clean, teacher_noisy: per modality the frozen teacher's
     encodings of the clean and of the noisy features, (batch, width), computed on first access; empty for a system
-    without a teacher. clean: function from a modality to its clean sequences, gathered when called. deviations: per
-    modality the standard deviation of its features that calibrates the noise (SPEC 2.6).
+    without a teacher. clean: function from a modality to its clean sequences, gathered when called and equal to the
+    observed ones of utterances that are not noisy. deviations: per modality the standard deviation of its features that
+    calibrates the noise (SPEC 2.6).
     """
 
     observed: dict[str, Sequences]
