@@ -6,10 +6,12 @@ import matplotlib
 import matplotlib.image
 import numpy as np
 import pandas as pd
+import pytest
 from drawn import contrast, luminance, pdf_text
 from matplotlib.figure import Figure
 
 from nmer.names import PAPER_SYSTEMS
+from nmer.references.registry import REFERENCES
 from nmer.results.labels import SYSTEM_LABELS
 from nmer.results.style import (
     SETTINGS,
@@ -27,6 +29,17 @@ def test_the_style_of_a_system_does_not_depend_on_other_systems():
     few, many = system_styles(["nmer", "men"]), system_styles(["men", "mmin", "mine", "yours", "nmer"])
     assert few["nmer"] == many["nmer"]
     assert len({(style.color, style.marker) for style in many.values()}) == len(many)
+
+
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_a_reference_looks_the_same_in_every_figure_and_unlike_custom_systems(reference):
+    """Figures of ranks leave out constant predictions, which must not change the style of the others."""
+    custom = [f"mine_{number}" for number in range(18)]
+    style = system_styles(["nmer", reference])[reference]
+    everything = system_styles([*custom, "unimodal_a", *REFERENCES])
+    assert everything[reference] == style
+    assert len({(everything[name].color, everything[name].marker) for name in custom}) == 18
+    assert (style.color, style.marker) not in {(everything[name].color, everything[name].marker) for name in custom}
 
 
 def test_shipped_systems_and_ten_custom_ones_differ_in_colour_and_marker():

@@ -78,16 +78,26 @@ _COMPARED = {
     "lnln": SystemStyle("#999933", "H", "-."),
     "cif_mmin": SystemStyle("#CC6677", "x", "-."),
 }
-_SHIPPED = _PAPER | _COMPARED
-# User-defined systems are dotted. Four colours and five markers in turn give twenty styles.
+# References are dotted, a constant prediction in one style and a regression in another.
+_CONSTANT, _REGRESSION = SystemStyle("#332288", "*", ":"), SystemStyle("#117733", "<", ":")
+_REFERENCES = {
+    "majority": _CONSTANT,
+    "median": _CONSTANT,
+    "logistic_regression": _REGRESSION,
+    "ridge": _REGRESSION,
+}
+_SHIPPED = _PAPER | _COMPARED | _REFERENCES
+# User-defined systems are dotted. Four colours and five markers in turn give twenty styles; references have two of them.
 _OWN_COLORS = ("#332288", "#117733", "#882255", "#000000")
 _OWN_MARKERS = ("*", "<", ">", "h", "p")
 
 
 def system_styles(systems: list[str]) -> dict[str, SystemStyle]:
-    """Return the style of each system. Shipped ones are fixed; custom ones follow in order and repeat after twenty."""
+    """Return the style of each system. Those of shipped systems and references are fixed; custom ones follow in order
+    and repeat after eighteen."""
     others = [system for system in in_paper_order(systems) if system not in _SHIPPED]
-    styles = map(SystemStyle, cycle(_OWN_COLORS), cycle(_OWN_MARKERS), repeat(":"))
+    drawn = map(SystemStyle, cycle(_OWN_COLORS), cycle(_OWN_MARKERS), repeat(":"))
+    styles = (style for style in drawn if style not in _REFERENCES.values())
     own = dict(zip(others, styles, strict=False))
     return {system: (_SHIPPED | own)[system] for system in in_paper_order(systems)}
 
