@@ -385,6 +385,18 @@ def test_the_reports_warnings_name_system_dataset_noise_and_level(trainings):
     assert len(found) == 4, "two datasets at two levels"
 
 
+def test_the_warning_states_that_single_conditions_are_checked_for_nmer_only(tmp_path):
+    """Otherwise a reader concludes that no other system is at chance in them."""
+    skilled = make_predictions(folds=1, utterances=70, classes=2, skill=0.9, conditions=CONDITIONS)
+    weak = pd.concat([skilled[skilled["condition"] != "v"], always(skilled[skilled["condition"] == "v"], 0)])
+    paths = [write_run(tmp_path, weak, name, dataset="corpus") for name in ("mctn", "nmer")]
+    settings = replace(SETTINGS, systems=["mctn", "nmer"], snr_db={"gaussian": [-10]})
+    (sentence,) = warnings(judge_runs(read_runs(paths)), settings)
+    count = weak["repeat"].nunique()
+    expected = f"At chance on corpus, Gaussian, −10 dB: by condition, checked for NMER only: v {count} of {count}."
+    assert sentence == expected
+
+
 def test_the_status_counts_trainings_at_chance_with_and_without_the_table_of_verdicts(runs, trainings, tmp_path):
     path = tmp_path / "chance.csv"
     line = status_line(runs, path, SETTINGS)

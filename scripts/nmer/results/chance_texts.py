@@ -41,7 +41,10 @@ def shown_cells(trainings: pd.DataFrame, settings: ReportSettings) -> pd.DataFra
 
 
 def warnings(trainings: pd.DataFrame, settings: ReportSettings) -> list[str]:
-    """Return one sentence per dataset, noise kind and level with a cell at chance, naming its systems."""
+    """Return one sentence per dataset, noise kind and level with a cell at chance, naming its systems.
+
+    NMER is listed by condition, as in Table 3, with a note that the other systems are not.
+    """
     cells = shown_cells(trainings, settings)
     cells = cells[cells["at_chance"] > 0].sort_values("snr_db", ascending=False, kind="stable")
     sentences = []
@@ -50,11 +53,14 @@ def warnings(trainings: pd.DataFrame, settings: ReportSettings) -> list[str]:
         for _, rows in of_dataset.groupby(["noise", "snr_db"], dropna=False, sort=False):
             noise, snr_db = rows["noise"].iloc[0], rows["snr_db"].iloc[0]
             level = level_title(noise, snr_of(snr_db)) if noise else "without noise"
-            named = "; ".join(
+            of_nmer = rows["system"] == TABLE_3_SYSTEM
+            by_condition = of_nmer & ~rows["condition"].isin([AVERAGE, ALL_NOISY, ALL_CLEAN])
+            named = [_by_condition(rows[by_condition])] if by_condition.any() else []
+            named += [
                 _named(str(condition) if noise else ALL_CLEAN, part)
-                for condition, part in rows.groupby("condition", sort=False)
-            )
-            sentences.append(f"At chance on {short_title(dataset, about)}, {level}: {named}.")
+                for condition, part in rows[~by_condition].groupby("condition", sort=False)
+            ]
+            sentences.append(f"At chance on {short_title(dataset, about)}, {level}: {'; '.join(named)}.")
     return sentences
 
 
@@ -78,3 +84,8 @@ def status_line(scores: Iterable[Path], verdicts: Path, settings: ReportSettings
 def _named(condition: str, rows: pd.DataFrame) -> str:
     systems = ", ".join(f"{system_label(row.system)} {row.at_chance} of {row.trainings}" for row in rows_of(rows))
     return f"{condition_title(condition)}: {systems}"
+
+
+def _by_condition(rows: pd.DataFrame) -> str:
+    counts = ", ".join(f"{row.condition} {row.at_chance} of {row.trainings}" for row in rows_of(rows))
+    return f"by condition, checked for {system_label(TABLE_3_SYSTEM)} only: {counts}"
