@@ -87,7 +87,7 @@ _REFERENCES = {
     "ridge": _REGRESSION,
 }
 _SHIPPED = _PAPER | _COMPARED | _REFERENCES
-# User-defined systems are dotted. Four colours and five markers in turn give twenty styles; references have two of them.
+# User-defined systems are dotted. Four colours and five markers in turn give twenty styles, two of them for references.
 _OWN_COLORS = ("#332288", "#117733", "#882255", "#000000")
 _OWN_MARKERS = ("*", "<", ">", "h", "p")
 
