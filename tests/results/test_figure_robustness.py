@@ -11,6 +11,7 @@ from drawn import assert_same_files, lines
 from published import published
 from synthetic_results import draw_figure, make_intervals, make_scores
 
+from nmer.figures import figures
 from nmer.names import PAPER_SYSTEMS
 from nmer.results.figures.robustness import draw_robustness, robustness
 from nmer.results.labels import system_label
@@ -150,6 +151,20 @@ def test_only_a_system_trained_clean_has_a_clean_line_at_its_clean_score(small_s
     (line,) = [line for line in first.lines if line.get_linestyle() == "-."]
     assert list(line.get_ydata()) == pytest.approx([expected, expected])
     assert "MEN, clean" in [text.get_text() for text in first.texts]
+
+
+def test_lines_without_markers_are_chance_and_clean_scores_even_where_systems_have_the_same_dashes(small_settings):
+    """The recent systems are dash-dotted too, and references dotted; the caption must not call them clean or chance."""
+    systems = ["men", "nmer", "emt_dlfr", "momke", "lnln", "cif_mmin", "majority", "logistic_regression"]
+    settings = replace(small_settings, systems=systems)
+    curves = robustness(make_intervals(make_scores(settings)), settings).assign(chance=0.3)
+    axis = draw_robustness(curves, settings).axes[0]
+    without = [line for line in axis.lines if line.get_marker() == "None"]
+    (clean,) = curves.query("dataset == 'iemocap' and metric == 'WA' and system == 'men'")["clean"].unique()
+    assert sorted(list(line.get_ydata()) for line in without) == sorted([[0.3, 0.3], [clean, clean]])
+    drawn = {line.get_marker() for line in axis.lines}
+    assert {system_styles(systems)[system].marker for system in systems} <= drawn
+    assert "Horizontal lines without markers: dotted, chance" in figures.declaration("robustness").attributes["caption"]
 
 
 def test_rates_have_a_separate_axis_and_increase_to_the_right(small_settings):

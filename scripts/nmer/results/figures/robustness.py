@@ -42,9 +42,9 @@ _INTERVALS = {
     title="Robustness",
     caption=(
         "Each metric, averaged over the incomplete conditions, against the SNR, or the rate of a noise kind that has "
-        "rates; bars if there is only one level. Vertical lines: 95 % intervals. Dotted: chance, the score of a "
-        "constant prediction (UA: 1 / classes; WA: the share of the largest class; MAE: that of the median of the "
-        "training scores). Dash-dotted: a system trained and scored on clean data."
+        "rates; bars if there is only one level. Vertical lines: 95 % intervals. Horizontal lines without markers: "
+        "dotted, chance, the score of a constant prediction (UA: 1 / classes; WA: the share of the largest class; MAE: "
+        "that of the median of the training scores); dash-dotted, a system trained and scored on clean data."
     ),
     alternative="Line charts of the scores of Table 2 against the SNR or the rate, bar charts at a single level.",
 )
@@ -95,7 +95,7 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
 
     curves: from ``robustness``. Rows: datasets, noise kinds and, if there are more than two, metrics. Metrics that are
     fractions share the scale of their row. Noise increases to the right. A row with one level has a bar per system.
-    Dotted lines: chance, if known. Dash-dotted lines: scores on clean data, if any.
+    Lines without markers: chance, dotted, and scores on clean data, dash-dotted, if there are any.
     """
     if curves.empty:
         return sentence_figure("This experiment has no scores at an SNR or a rate.")
