@@ -120,6 +120,22 @@ def test_the_figure_is_the_matrix_of_trained_at_and_tested_at(collected):
     assert [tick.get_text() for tick in axes[1].get_xticklabels()] == ["0", "0.5", "1"]
 
 
+def test_curves_over_other_levels_than_the_longest_are_marked(collected):
+    table = curve_table(curve_points(read_all_scores(collected), SETTINGS), SETTINGS)
+    equal = to_markdown(arrange_curves(table, SETTINGS))
+    assert "not comparable" not in equal
+    assert "only" not in equal
+    mixed = (table["system"] == "nmer") & (table["trained_at"] == "mixed") & (table["noise"] == "gaussian")
+    fewer = table.assign(levels=table["levels"].mask(mixed, 2), hardest=table["hardest"].mask(mixed, -20.0))
+    printed = to_markdown(arrange_curves(fewer, SETTINGS))
+    assert "| NMER | mixed levels | 0.6667 2 levels, −10 dB to −20 dB | +0.0000 |" in printed
+    assert printed.count("2 levels") == len(SETTINGS.metrics)
+    assert "not comparable" in printed
+    # A curve of a single level keeps its row next to longer ones, without numbers.
+    single = fewer.assign(levels=fewer["levels"].mask(mixed, 1), auilc=fewer["auilc"].mask(mixed))
+    assert "| NMER | mixed levels | – only −10 dB |" in to_markdown(arrange_curves(single, SETTINGS))
+
+
 def test_a_noise_at_one_level_has_no_grid_next_to_curves(collected):
     table = curve_table(curve_points(read_all_scores(collected), SETTINGS), SETTINGS)
     assert len(arrange_curves(table, SETTINGS).grids) == 2

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from nmer.metrics import METRICS
-from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED
+from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED, plain_number
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import noise_label, system_label
 from nmer.results.noise_levels import level_of, severity_of, with_rates
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.scores import TRAINED_AT, average, of_regime
-from nmer.results.wording import ABSENT, dataset_title, level_title, signed
+from nmer.results.wording import ABSENT, dataset_title, decibels, level_title, signed
 
 OWN = "own"
 """Trained at the level at which it is tested."""
@@ -26,6 +26,11 @@ POINT_COLUMNS = ("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "le
 CURVE = ("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "metric")
 CURVE_COLUMNS = (*CURVE, "levels", "mildest", "hardest", "auilc", "reference", "effective_robustness")
 SNR_AXIS, RATE_AXIS = "SNR in dB", "rate"
+
+RANGE_NOTE = (
+    "Numbers of a curve that has other levels than the longest one of its grid are not comparable with the others; the "
+    "levels are next to its AUILC."
+)
 
 
 def curve_points(scores: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
@@ -108,15 +113,18 @@ def curve_table(points: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
 
 def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
     """Lay out the printed table: a grid per dataset, regime and noise kind; systems and training levels in rows."""
-    grids = []
-    several = table[table["levels"] > 1]  # at one level, neither number is defined
-    printed = table if several.empty else several
-    groups: Any = printed.groupby(["dataset", "regime", "noise"], sort=False)
+    grids, marked = [], False
+    groups: Any = table.groupby(["dataset", "regime", "noise"], sort=False)
     for (dataset, regime, noise), part in groups:
+        longest = part.loc[part["levels"].idxmax()]
+        if longest["levels"] < 2 <= table["levels"].max():  # at one level, neither number is defined
+            continue
         rows = []
         for (system, trained_at), cells in part.groupby(["system", TRAINED_AT], sort=False):
             by_metric = {row.metric: row for row in cells.itertuples()}
-            texts = [cell for metric in settings.metrics for cell in _cells(by_metric.get(metric))]
+            mark = _range_mark(cells.iloc[0], longest)
+            marked |= bool(mark)
+            texts = [cell for metric in settings.metrics for cell in _cells(by_metric.get(metric), mark)]
             rows.append(((system_label(system), trained_title(trained_at)), tuple(texts)))
         view = ", all noisy" if regime == "all_noisy" else ""
         title = f"{dataset_title(dataset, settings.dataset(dataset))}, {noise_label(noise)}{view}"
@@ -131,6 +139,7 @@ def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTabl
         f"how much less a curve loses than that of {reference}, measured from the mildest level and summed over the "
         "levels that both have. Metrics where lower is better are negated."
     )
+    note += f" {RANGE_NOTE}" if marked else ""
     return PrintedTable("levels", "Summaries of the curves over noise levels.", note, tuple(grids))
 
 
@@ -169,11 +178,21 @@ def _signed(part: pd.DataFrame) -> np.ndarray:
     return values if METRICS[part["metric"].iloc[0]].higher_is_better else -values
 
 
-def _cells(row: Any) -> tuple[Cell, Cell]:
+def _range_mark(curve: pd.Series, longest: pd.Series) -> str:
+    """Return the levels of a curve as printed if they are not those of the longest one of its grid; else empty."""
+    covers = ["levels", "mildest", "hardest"]
+    if curve[covers].tolist() == longest[covers].tolist():
+        return ""
+    ends = [plain_number(float(curve[end])) for end in ("mildest", "hardest")]
+    texts = [f"rate {end}" if curve["axis"] == RATE_AXIS else decibels(end) for end in ends]
+    return f"{curve['levels']} levels, {texts[0]} to {texts[1]}" if curve["levels"] > 1 else f"only {texts[0]}"
+
+
+def _cells(row: Any, mark: str) -> tuple[Cell, Cell]:
     if row is None:
         return Cell(), Cell()
     robustness = row.effective_robustness
     return (
-        Cell(ABSENT if pd.isna(row.auilc) else f"{row.auilc:.4f}"),
+        Cell(ABSENT if pd.isna(row.auilc) else f"{row.auilc:.4f}", mark=mark),
         Cell(ABSENT if pd.isna(robustness) else signed(robustness)),
     )
