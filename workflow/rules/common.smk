@@ -67,7 +67,7 @@ wildcard_constraints:
     corruption=plan.named(plan.corruptions),
     regime="incomplete|all_noisy",
     trained=plan.named(plan.trained_at),
-    fold=r"\d+",
+    fold=plan.named(plan.every_fold),
     table=r"\d",
 
 

@@ -15,6 +15,8 @@ rule generate_media:
         "results/logs/media/{dataset}.log",
     benchmark:
         "results/benchmarks/media/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=plan.named(plan.generated_media),
     conda:
         "../../envs/extract.yaml"
     resources:
@@ -43,6 +45,8 @@ rule extract_list:
         "results/logs/extracted/{dataset}/list.log",
     benchmark:
         "results/benchmarks/extracted/{dataset}/list.tsv"
+    wildcard_constraints:
+        dataset=plan.named(plan.raw_datasets),
     conda:
         "../../envs/light.yaml"
     resources:
@@ -76,6 +80,8 @@ rule extract:
         "results/logs/extracted/{dataset}/{modality}/{chunk}.log",
     benchmark:
         "results/benchmarks/extracted/{dataset}/{modality}/{chunk}.tsv"
+    wildcard_constraints:
+        dataset=plan.named(plan.raw_datasets),
     conda:
         "../../envs/extract.yaml"
     resources:

@@ -9,6 +9,8 @@ rule generate_corpus:
         "results/logs/corpora/{dataset}.log",
     benchmark:
         "results/benchmarks/corpora/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=plan.named(plan.generated_datasets),
     conda:
         "../../envs/light.yaml"
     resources:
@@ -39,6 +41,8 @@ rule build_features:
         "results/logs/features/{dataset}.log",
     benchmark:
         "results/benchmarks/features/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=plan.named(plan.readable_datasets),
     conda:
         "../../envs/light.yaml"
     resources:

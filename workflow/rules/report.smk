@@ -53,7 +53,7 @@ rule scores_table:
     benchmark:
         "results/benchmarks/{experiment}/tables/table{table}.tsv"
     wildcard_constraints:
-        table="[2-9]",
+        table="[2-5]",
     conda:
         "../../envs/light.yaml"
     resources:
@@ -91,7 +91,7 @@ rule compare_with:
     benchmark:
         "results/benchmarks/{experiment}/tables/beside_{other}.tsv"
     wildcard_constraints:
-        other="|".join(plan.compared()) or "none",
+        other=plan.named(plan.compared()),
     conda:
         "../../envs/light.yaml"
     resources:
@@ -160,6 +160,8 @@ rule sweep_table:
         "results/logs/{experiment}/tables/sweep.log",
     benchmark:
         "results/benchmarks/{experiment}/tables/sweep.tsv"
+    wildcard_constraints:
+        experiment=plan.named([plan.name] if plan.sweep else []),
     conda:
         "../../envs/light.yaml"
     resources:
@@ -231,7 +233,7 @@ rule draw_figure:
     benchmark:
         "results/benchmarks/{experiment}/figures/{figure}.tsv"
     wildcard_constraints:
-        figure="|".join(plan.drawings),
+        figure=plan.named(plan.drawings),
     conda:
         "../../envs/light.yaml"
     resources:

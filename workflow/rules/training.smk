@@ -11,6 +11,8 @@ rule check_system:
         "results/logs/{experiment}/checks/{system}.log",
     benchmark:
         "results/benchmarks/{experiment}/checks/{system}.tsv"
+    wildcard_constraints:
+        system=plan.named([*plan.trained_names, *plan.pretrained_names]),
     priority: 2
     conda:
         "../../envs/torch.yaml"
@@ -53,6 +55,8 @@ rule train:
         "results/logs/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/runs/{dataset}/{system}/{regime}/{corruption}/fold{fold}.tsv"
+    wildcard_constraints:
+        system=plan.named(plan.trained_names),
     priority: 1
     conda:
         "../../envs/torch.yaml"
@@ -102,6 +106,8 @@ use rule train as train_elsewhere with:
         "results/logs/{experiment}/runs/{dataset}/{system}/{regime}/trained_{trained}/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/runs/{dataset}/{system}/{regime}/trained_{trained}/fold{fold}.tsv"
+    wildcard_constraints:
+        system=plan.named(plan.trained_names),
 
 
 # Trained on clean data, without a teacher.
@@ -120,6 +126,8 @@ use rule train as pretrain with:
         "results/logs/{experiment}/teachers/{dataset}/{stage}/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/teachers/{dataset}/{stage}/fold{fold}.tsv"
+    wildcard_constraints:
+        stage=plan.named(plan.pretrained_names),
 
 
 use rule pretrain as train_clean with:
@@ -131,3 +139,5 @@ use rule pretrain as train_clean with:
         "results/logs/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.log",
     benchmark:
         "results/benchmarks/{experiment}/runs/{dataset}/{system}/clean/fold{fold}.tsv"
+    wildcard_constraints:
+        system=plan.named(plan.trained_names),

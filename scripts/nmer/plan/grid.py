@@ -386,6 +386,21 @@ class Grid:
         """Return the printed names that the configuration gives to systems of the experiment."""
         return {system: title for system in self.systems if (title := self._named.title(system))}
 
+    @property
+    def trained_names(self) -> list[str]:
+        """The names under which the systems of the experiment are trained."""
+        return list(dict.fromkeys(map(self.trained_as, self.trained_systems)))
+
+    @property
+    def pretrained_names(self) -> list[str]:
+        """The names of the stage-A pretrainings of the experiment."""
+        return list(dict.fromkeys(filter(None, map(self._teacher, self.trained_systems))))
+
+    @property
+    def every_fold(self) -> list[str]:
+        """The folds that are run on any dataset, as in file names."""
+        return list(map(str, sorted({fold for dataset in self.datasets for fold in self.folds(dataset)})))
+
     def _system(self, name: str) -> Declaration:
         return self._named.declaration(name)
 

@@ -230,6 +230,21 @@ class Paths(Grid):
         """The experiment's datasets of raw media."""
         return [dataset for dataset in self.datasets if self.is_raw(dataset)]
 
+    @property
+    def generated_media(self) -> list[str]:
+        """The experiment's datasets of generated media."""
+        return [dataset for dataset in self.raw_datasets if self.raw(dataset).generated]
+
+    @property
+    def generated_datasets(self) -> list[str]:
+        """The generated datasets of any experiment."""
+        return [name for name, section in self.config["datasets"].items() if "generate" in section]
+
+    @property
+    def readable_datasets(self) -> list[str]:
+        """The datasets with a feature store: those of any experiment, but of raw media only the experiment's."""
+        return [name for name in self.config["datasets"] if name in self.datasets or not self.is_raw(name)]
+
     def raw_files(self, dataset: str) -> list[Path]:
         """The raw files of a dataset that is not generated, sorted."""
         section = self.config["datasets"][dataset]
