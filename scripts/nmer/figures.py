@@ -41,7 +41,7 @@ calibration: one file per dataset. points, distances: one file each per panel of
 VALUES = ("settings", "schedule")
 """Sources that are not files: the settings of tables and figures, and the keys of the noise schedule."""
 
-READABLE = ("metrics", "conditions", "reference")
+READABLE = ("metrics", "conditions", "reference", "all_noisy_snr_db")
 """Fields of ``ReportSettings`` that only some figures read."""
 
 SOURCES = (*FILES, *LISTS, *VALUES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -33,8 +34,21 @@ def test_other_levels_are_not_trained_or_evaluated_all_noisy_and_nothing_else_ch
     left_out = {(system, regime, noise.snr_db) for _, system, regime, noise in every.evaluations()}
     left_out -= {(system, regime, noise.snr_db) for _, system, regime, noise in listed.evaluations()}
     assert left_out == {("nmer", "all_noisy", -40), ("majority", "all_noisy", -40)}
-    assert json.loads(listed.tables_settings())["all_noisy_snr_db"] == [-10]
-    assert "all_noisy_snr_db" not in json.loads(every.tables_settings())
+
+
+def test_only_outputs_that_show_the_levels_depend_on_them():
+    figures = {"figures": ["robustness", "recall", "conditions", "training", "calibration", "figure3"]}
+    every, listed = plan(**figures), plan(**figures, all_noisy={"snr_db": [-10]})
+    tables = {table for table in range(1, 6) if every.table_settings(table) != listed.table_settings(table)}
+    assert tables == {5}
+    assert json.loads(listed.table_settings(5))["all_noisy_snr_db"] == [-10]
+    drawn = [SimpleNamespace(figure=name) for name in every.drawings]
+    redrawn = {w.figure for w in drawn if every.figure_settings(w) != listed.figure_settings(w)}
+    assert redrawn == {"conditions_tiny_iemocap"}
+    assert every.scored_settings(4) == listed.scored_settings(4)
+    assert every.tables_settings() == listed.tables_settings()
+    for one in (every, listed):
+        assert one.display_settings(table=4).all_noisy_snr_db == tuple(one.all_noisy_snr_db)  # of the report
 
 
 def test_unimodal_systems_keep_their_levels():

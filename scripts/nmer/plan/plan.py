@@ -302,8 +302,9 @@ class Plan(Paths):
         )
 
     def tables_settings(self, table: int | None = None) -> str:
-        """The settings of :meth:`display_settings` as JSON."""
-        return self.display_settings(table).to_json()
+        """The settings of :meth:`display_settings` as JSON. Only Table 5 depends on the levels listed for it."""
+        settings = self.display_settings(table)
+        return (settings if table == 5 else replace(settings, all_noisy_snr_db=())).to_json()
 
     def table_settings(self, number: int) -> str:
         """Settings of a table of the paper."""
@@ -319,7 +320,8 @@ class Plan(Paths):
 
     def _scored(self, table: int | None = None) -> ReportSettings:
         titles = self.titles() if table else {}  # only the claims print them
-        return replace(self.display_settings(table), metrics=SHOWN_BY_DEFAULT[self.target], titles=titles)
+        shown = SHOWN_BY_DEFAULT[self.target]
+        return replace(self.display_settings(table), metrics=shown, titles=titles, all_noisy_snr_db=())
 
     def compared_settings(self, w: Wildcards) -> str:
         """Settings of the comparison with another experiment."""
@@ -330,7 +332,7 @@ class Plan(Paths):
         """Settings of the table of the sweep."""
         return _json(
             {
-                "settings": self.display_settings().to_mapping(),
+                "settings": replace(self.display_settings(), all_noisy_snr_db=()).to_mapping(),
                 "system": self.experiment["sweep"]["system"],
                 "sweep": self.sweep,
                 "trained_as": {system: self.trained_as(system) for system in self.sweep},
@@ -343,7 +345,8 @@ class Plan(Paths):
         drawing = self.drawings[w.figure]
         declaration, section = self._figure(drawing.figure), self.config.get("figures", {}).get(drawing.figure, {})
         read = sources(declaration)
-        default: dict[str, Any] = {"metrics": SHOWN_BY_DEFAULT[self.target], "conditions": (), "reference": ""}
+        default: dict[str, Any] = {"conditions": (), "reference": "", "all_noisy_snr_db": ()}
+        default["metrics"] = SHOWN_BY_DEFAULT[self.target]
         settings = replace(self.display_settings(), **{name: default[name] for name in unread(declaration)})
         return _json(
             {

@@ -39,7 +39,7 @@ ABSENT_SHADE = "#eeeeee"
     position=3,
     per_dataset=True,
     sources=("scores", "chance", "settings"),
-    reads=("metrics", "conditions"),
+    reads=("metrics", "conditions", "all_noisy_snr_db"),
     title="Conditions",
     caption=(
         "Scores of every system in each condition, named by its clean modalities, and on average. The scale names the "
