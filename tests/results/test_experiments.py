@@ -17,7 +17,7 @@ from synthetic_results import run_step
 from nmer import command
 from nmer.digests import record_path
 from nmer.names import predictions_path
-from nmer.results.experiments import compare_experiments, why_not_comparable
+from nmer.results.experiments import compare_experiments, shown_rows, why_not_comparable
 from nmer.results.report import read_compared
 
 SIX = ("a", "v", "l", "av", "al", "vl")
@@ -90,6 +90,22 @@ def test_every_cell_has_both_means_and_their_difference(tmp_path, capsys):
     printed = next(line for line in capsys.readouterr().out.splitlines() if "| average | UA |" in line)
     assert f"| {100 * means[0]:.2f} ±" in printed
     assert printed.endswith(f"| {100 * (means[1] - means[0]):+.2f} |")
+
+
+@pytest.mark.parametrize(
+    ("regime", "scored", "printed"),
+    [
+        ("incomplete", ["l", "al", "average", "none", "avl"], ["average"]),
+        ("all_noisy", ["l", "al", "average", "none", "avl"], ["none"]),  # Table 5
+        ("clean", ["l", "al", "average", "none", "avl"], ["average", "none"]),  # MEN, in Tables 2 and 5
+        ("clean", ["avl"], ["avl"]),
+        ("all_noisy", ["none"], ["none"]),
+    ],
+)
+def test_the_printed_conditions_are_those_of_the_tables(regime, scored, printed):
+    run = {"dataset": "corpus", "system": "nmer", "regime": regime, "noise": "gaussian", "snr_db": -10}
+    rows = [run | {"condition": condition, "metric": metric} for metric in ("UA", "WF1") for condition in scored]
+    assert shown_rows(pd.DataFrame(rows), ["UA"])["condition"].tolist() == printed
 
 
 def test_runs_of_one_experiment_are_listed_and_clean_scores_compared(tmp_path, capsys):

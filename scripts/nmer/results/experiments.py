@@ -10,7 +10,7 @@ import pandas as pd
 from nmer.digests import recorded
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.metrics import METRICS, SHOWN_BY_DEFAULT
-from nmer.names import ALL_CLEAN_SCORES, AVERAGE, TRAINED, corruption_name, predictions_path
+from nmer.names import ALL_CLEAN_SCORES, ALL_NOISY, AVERAGE, TRAINED, corruption_name, predictions_path
 from nmer.results.labels import system_label
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.reading import rows_of
@@ -87,8 +87,10 @@ def rows_of_runs(scores: pd.DataFrame) -> list[tuple[str, str, str, str, float |
 
 
 def shown_rows(table: pd.DataFrame, metrics: Collection[str] | None) -> pd.DataFrame:
-    """Return the printed rows of a comparison: the average of the incomplete conditions if it exists, else each one.
+    """Return the printed rows of a comparison: in each regime the condition that the tables of the paper show.
 
+    That is the average of the incomplete conditions, all modalities noisy in the regime ``all_noisy``, and both of a
+    system trained on clean data. A run that has none of them, such as of a single modality, is printed in full.
     metrics: by default those of the target. Raises ConfigError for an unknown metric, and if the scores contain none of
     the metrics.
     """
@@ -96,17 +98,21 @@ def shown_rows(table: pd.DataFrame, metrics: Collection[str] | None) -> pd.DataF
     for metric in metrics:
         if metric not in METRICS:
             raise ConfigError(f"--metrics: unknown metric '{metric}'. {nearest(metric, METRICS)}")
-    run = [*RUN, "metric"]
-    averaged = {key for key, part in table.groupby(run, dropna=False) if AVERAGE in set(part["condition"])}
     printed = [
-        part if key not in averaged else part[part["condition"] == AVERAGE]
-        for key, part in table.groupby(run, dropna=False, sort=False)
+        _as_in_tables(part)
+        for key, part in table.groupby([*RUN, "metric"], dropna=False, sort=False)
         if key[-1] in metrics
     ]
     if not printed:
         available = ", ".join(dict.fromkeys(table["metric"]))
         raise ConfigError(f"--metrics: the scores contain none of {', '.join(metrics)}. Choose from: {available}.")
     return pd.concat(printed)
+
+
+def _as_in_tables(run: pd.DataFrame) -> pd.DataFrame:
+    shown = {"incomplete": (AVERAGE,), "all_noisy": (ALL_NOISY,)}.get(run["regime"].iloc[0], (AVERAGE, ALL_NOISY))
+    rows = run[run["condition"].isin(shown)]
+    return run if rows.empty else rows
 
 
 def arrange(table: pd.DataFrame, only: list[str], metrics: Collection[str]) -> PrintedTable:
