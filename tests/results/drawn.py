@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from pathlib import Path
@@ -44,6 +45,15 @@ def assert_inside(figure: Figure) -> None:
     assert box.y0 >= -0.01
     assert box.x1 <= page[0] + 0.01
     assert box.y1 <= page[1] + 0.01
+
+
+def assert_labels_apart(axis) -> None:
+    """Assert that the names of the rows of a heat map do not overlap, and that one of them is wrapped."""
+    axis.figure.draw_without_rendering()
+    names = axis.get_yticklabels()
+    assert any("\n" in name.get_text() for name in names)
+    boxes = [name.get_window_extent() for name in names]
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
 
 
 def pdf_text(path: Path) -> bytes:

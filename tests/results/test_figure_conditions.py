@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
-from drawn import assert_inside, assert_same_files, cells
+from drawn import assert_inside, assert_labels_apart, assert_same_files, cells
 from synthetic_results import CONDITIONS, draw_figure, make_scores
 
 from nmer.errors import ConfigError
@@ -46,6 +46,13 @@ def test_every_cell_is_the_plain_mean_of_the_runs_in_the_tables(small_settings, 
                     expected[*place, "none", metric] = means[system, trained[1], noise, snr_db, "none", metric]
     assert values.to_dict() == pytest.approx(expected)
     assert list(dict.fromkeys(table["system"])) == ["men", "nmer", "my_system"]
+
+
+def test_long_names_of_systems_do_not_overlap(small_settings):
+    long = ["nmer_divergence_weight_0.1", "nmer_divergence_weight_1", "another_long_name_of_a_system", "men"]
+    settings = replace(small_settings, systems=long)
+    figure = draw_conditions(condition_scores(make_scores(settings), settings, "mosi"))
+    assert_labels_apart(figure.axes[0])
 
 
 def test_a_cell_prints_wa_above_ua_and_is_legible_on_its_shade(small_settings, small_scores):

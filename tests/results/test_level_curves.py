@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_labels_apart
 from scipy.integrate import trapezoid
 
 from nmer.report_settings import DatasetSettings, ReportSettings
-from nmer.results.figures.levels import draw
+from nmer.results.figures.levels import draw, draw_levels
 from nmer.results.level_curves import area, arrange_curves, curve_points, curve_table, effective_robustness
 from nmer.results.printed import to_markdown
 from nmer.results.scores import collect, read_all_scores, read_scores
@@ -134,6 +135,15 @@ def test_curves_over_other_levels_than_the_longest_are_marked(collected):
     # A curve of a single level keeps its row next to longer ones, without numbers.
     single = fewer.assign(levels=fewer["levels"].mask(mixed, 1), auilc=fewer["auilc"].mask(mixed))
     assert "| NMER | mixed levels | – only −10 dB |" in to_markdown(arrange_curves(single, SETTINGS))
+
+
+def test_long_names_in_the_figure_do_not_overlap():
+    systems = ["nmer_divergence_weight_0.1_layers_1", "nmer_divergence_weight_1_layers_1", "men"]
+    point = {"dataset": "mosi", "regime": "incomplete", "trained_at": "own", "noise": "gaussian", "axis": "SNR in dB"}
+    points = [
+        point | {"system": system, "level": -10.0, "metric": SETTINGS.metrics[0], "mean": 0.5} for system in systems
+    ]
+    assert_labels_apart(draw_levels(pd.DataFrame(points), SETTINGS).axes[0])
 
 
 def test_a_noise_at_one_level_has_no_grid_next_to_curves(collected):

@@ -142,6 +142,11 @@ def wrapped(name: str, width: int = 14) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def label_height(labels: Iterable[str]) -> float:
+    """Return the height in inches of the tallest of some wrapped labels, including the space to the next one."""
+    return 0.17 * max(label.count("\n") + 1 for label in labels)
+
+
 def read_curves(figure: Figure) -> list[dict[str, Any]]:
     """Return every named point and bar of a figure, for the values that the page shows on hover.
 

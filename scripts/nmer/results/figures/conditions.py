@@ -21,7 +21,7 @@ from nmer.results.curves import draw_chance
 from nmer.results.labels import system_label
 from nmer.results.scores import average, of_regime, read_scores
 from nmer.results.selection import by_level, corruptions, of_dataset, of_table_5, select
-from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
+from nmer.results.style import SETTINGS, SHADES, WIDTH, label_height, sentence_figure, wrapped
 from nmer.results.wording import ABSENT, AT_CHANCE, level_title
 from nmer.snr_column import with_snr
 
@@ -98,7 +98,7 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
     per_row = min(len(panels), 2)
     rows = math.ceil(len(panels) / per_row)
     labels = [wrapped(system_label(system)) for system in systems]
-    cell_height = max(LINE_HEIGHT * len(metrics), 0.14 * max(label.count("\n") + 1 for label in labels))
+    cell_height = max(LINE_HEIGHT * len(metrics), label_height(labels))
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         height = rows * (cell_height * len(systems) + 0.38) + 0.35
         figure = Figure(figsize=(WIDTH if per_row == 2 else 0.62 * WIDTH, height), layout="constrained")

@@ -19,7 +19,7 @@ from nmer.report_settings import ReportSettings
 from nmer.results.labels import noise_label, system_label
 from nmer.results.level_curves import RATE_AXIS, curve_points, trained_title
 from nmer.results.scores import TRAINED_AT, read_all_scores
-from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
+from nmer.results.style import SETTINGS, SHADES, WIDTH, label_height, sentence_figure, wrapped
 from nmer.results.wording import ABSENT
 
 ROW = 0.24  # inches of a row
@@ -58,7 +58,8 @@ def draw_levels(points: pd.DataFrame, settings: ReportSettings) -> Figure:
     low, high = math.floor(20 * first_metric["mean"].min()) / 20, math.ceil(20 * first_metric["mean"].max()) / 20
     shade = Normalize(low, max(high, low + 0.05))
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
-        height = sum(ROW * rows + 0.75 for rows in heights)
+        row = max(ROW, *(label_height(_labels(part)) for _key, part in panels))
+        height = sum(row * rows + 0.75 for rows in heights)
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
         for axis, ((regime, noise), part) in zip(axes, panels, strict=True):
@@ -68,6 +69,11 @@ def draw_levels(points: pd.DataFrame, settings: ReportSettings) -> Figure:
         colors = matplotlib.cm.ScalarMappable(shade, SHADES)
         figure.colorbar(colors, ax=list(axes), label=settings.metrics[0], fraction=0.03, aspect=25, pad=0.02)
     return figure
+
+
+def _labels(part: pd.DataFrame) -> list[str]:
+    rows = part[["system", TRAINED_AT]].drop_duplicates().itertuples(index=False, name=None)
+    return [wrapped(f"{system_label(system)}: {trained_title(level)}", 40) for system, level in rows]
 
 
 def _draw_panel(axis: Axes, part: pd.DataFrame, shade: Normalize) -> None:
@@ -83,7 +89,7 @@ def _draw_panel(axis: Axes, part: pd.DataFrame, shade: Normalize) -> None:
         value = values[row, column]
         text = ABSENT if np.isnan(value) else f"{value:.3f}"
         axis.text(column, row, text, ha="center", va="center", fontsize=6.5)
-    axis.set_yticks(range(len(rows)), [wrapped(f"{system_label(s)}: {trained_title(t)}", 40) for s, t in rows])
+    axis.set_yticks(range(len(rows)), _labels(part))
     axis.set_xticks(range(len(levels)), [str(plain_number(level)).replace("-", "−") for level in levels])
     axis.set_xlabel("tested at (rate)" if is_rate else "tested at (SNR in dB)")
     axis.tick_params(length=0)
