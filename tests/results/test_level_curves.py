@@ -124,6 +124,7 @@ def test_the_figure_is_the_matrix_of_trained_at_and_tested_at(collected):
 def test_curves_over_other_levels_than_the_longest_are_marked(collected):
     table = curve_table(curve_points(read_all_scores(collected), SETTINGS), SETTINGS)
     equal = to_markdown(arrange_curves(table, SETTINGS))
+    assert "| −0.6667 | +0.0000 |" in to_markdown(arrange_curves(table.assign(auilc=-table["auilc"]), SETTINGS))
     assert "not comparable" not in equal
     assert "only" not in equal
     mixed = (table["system"] == "nmer") & (table["trained_at"] == "mixed") & (table["noise"] == "gaussian")

@@ -193,6 +193,6 @@ def _cells(row: Any, mark: str) -> tuple[Cell, Cell]:
         return Cell(), Cell()
     robustness = row.effective_robustness
     return (
-        Cell(ABSENT if pd.isna(row.auilc) else f"{row.auilc:.4f}", mark=mark),
+        Cell(ABSENT if pd.isna(row.auilc) else f"{row.auilc:.4f}".replace("-", "−"), mark=mark),
         Cell(ABSENT if pd.isna(robustness) else signed(robustness)),
     )
