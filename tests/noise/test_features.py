@@ -105,6 +105,12 @@ def test_a_whole_number_that_equals_the_largest_float16_is_no_infinity():
     np.testing.assert_array_equal(found.utterances["u"], values)
 
 
+@pytest.mark.parametrize("values", [np.array([["x"]]), np.ones((2, 2), complex), np.array([[1, None]])])
+def test_values_that_are_not_real_numbers_are_refused(values):
+    with pytest.raises(DataError, match=r"Utterance 'v': .* instead of real numbers"):
+        corrupt_features({"u": np.ones((2, 2)), "v": values}, "gaussian", -10, dataset="d", modality="a")
+
+
 def test_features_that_cannot_be_corrupted_are_refused():
     for utterances in ({}, {"u": np.ones(3)}, {"u": np.ones((2, 3, 4))}):
         with pytest.raises(DataError, match=r"must be arrays \(frames, dim\)"):

@@ -64,11 +64,14 @@ def corrupt_features(
     addition to each id. schedule, mode, match: as in ``noise.calibration``. standardise: whether the noise acts in
     units of each dimension's standard deviation (SPEC 2.6, corruption space).
     Raises ConfigError for an unknown kind, an option that is unknown or out of bounds, noise without power, or a level
-    out of reach; DataError for features that are not finite or differ in width.
+    out of reach; DataError for features that are no real numbers, are not finite or differ in width.
     """
     noise_kinds.declaration(kind, file).check_options(dict(options or {}), f"options of noise kind '{kind}'")
     source = NoiseSource.load(kind, dataset, seed, dict(options or {}), file)
     given = {identifier: np.asarray(values) for identifier, values in utterances.items()}
+    for identifier, values in given.items():
+        if values.dtype.kind not in "fiub":
+            raise DataError(f"Utterance '{identifier}': {values.dtype} instead of real numbers. Convert the values.")
     if not all(map(all_finite, given.values())):
         raise DataError(
             "Features contain NaN or infinities (the largest value of a float type counts as infinite). Replace them "
