@@ -52,8 +52,9 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
     calibration = [path for name in plan.datasets if (path := RESULTS / "calibration" / f"{name}.csv").exists()]
     collected, verdicts = folder / "scores.csv", folder / "statistics" / plan.chance().name
     if scores:
-        step("collect_scores.py", "--scores", *filter(Path.exists, plan.scores()), "--output", collected)
-        step("find_chance.py", "--scores", *scores, "--output", verdicts)
+        every = [path for path in plan.scores() if path.exists()]
+        step("collect_scores.py", "--scores", *every, "--output", collected)
+        step("find_chance.py", "--scores", *every, "--output", verdicts)
     else:
         write_text(collected, ",".join(SCORE_COLUMNS) + "\n")
         write_text(verdicts, ",".join(TRAINING_COLUMNS) + "\n")

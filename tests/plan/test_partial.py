@@ -40,7 +40,7 @@ def test_the_partial_report_has_tables_of_levels_and_of_finished_sweeps(plan):
     steps = table_steps(plan, MADE, [])
     assert list(steps) == [MADE / "tables" / name for name in ("table1", "table2", "sweep", "levels")]
     scores, chance = ["--scores", MADE / "scores.csv"], ["--chance", MADE / "statistics" / "chance.csv"]
-    levels = ["tabulate_levels.py", "--settings", plan.tables_settings(), *scores]
+    levels = ["tabulate_levels.py", "--settings", plan.tables_settings(), *scores, *chance]
     assert steps[MADE / "tables" / "levels"] == levels
     sweep = ["tabulate_sweep.py", "--settings", plan.sweep_settings(), *scores, *chance, "--histories", first, second]
     assert steps[MADE / "tables" / "sweep"] == sweep

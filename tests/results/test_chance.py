@@ -15,7 +15,16 @@ from synthetic_results import run_step
 
 from nmer.errors import DataError
 from nmer.report_settings import DatasetSettings, ReportSettings
-from nmer.results.chance import COLUMNS, chance_levels, judge, judge_runs, per_cell, read_trainings
+from nmer.results.chance import (
+    CELL,
+    COLUMNS,
+    chance_levels,
+    judge,
+    judge_runs,
+    per_cell,
+    read_all_trainings,
+    read_trainings,
+)
 from nmer.results.chance_texts import status_line, warnings
 from nmer.results.curves import CHANCE_COLOR
 from nmer.results.figures.conditions import condition_scores, draw_conditions
@@ -245,6 +254,29 @@ def test_each_training_is_judged_individually(trainings):
         found = found[found[column] == value]
     assert found.set_index("repeat")["at_chance"].to_dict() == {1: 0, 2: 1}
     assert counts(per_cell(trainings), **cell) == (1, 2)
+
+
+def test_a_training_tested_at_several_levels_is_judged_at_each_and_tables_read_those_at_its_own(tmp_path):
+    paths = []
+    for trained_at in ("gaussian_-10dB", "gaussian_-40dB"):
+        for level, skill in ((-10, 0.9), (-40, 0.0)):
+            predictions = make_predictions(1, utterances=42, skill=skill)
+            path = write_run(tmp_path / trained_at, predictions, "nmer", "incomplete", snr_db=level)
+            pd.read_csv(path).assign(trained_at=trained_at).to_csv(path, index=False)
+            paths.append(path)
+    run_step("find_chance.py", "--scores", *paths, "--output", tmp_path / "chance.csv")
+    every = read_all_trainings(tmp_path / "chance.csv")
+    averages = per_cell(every, (*CELL, "trained_at")).query("condition == 'average'")
+    found = averages.set_index(["trained_at", "snr_db"])["at_chance"].to_dict()
+    assert found == {
+        (name, level): 2 * (level == -40) for name in ("gaussian_-10dB", "gaussian_-40dB") for level in (-10, -40)
+    }
+    shown = read_trainings(tmp_path / "chance.csv")
+    assert list(shown) == list(COLUMNS)
+    own = every[
+        [f"gaussian_{level}dB" == name for level, name in zip(every["snr_db"], every["trained_at"], strict=True)]
+    ]
+    pd.testing.assert_frame_equal(shown, own.drop(columns="trained_at").reset_index(drop=True))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from drawn import assert_labels_apart
 from scipy.integrate import trapezoid
 
 from nmer.report_settings import DatasetSettings, ReportSettings
+from nmer.results.chance import COLUMNS, read_all_trainings
 from nmer.results.figures.levels import draw, draw_levels
 from nmer.results.level_curves import area, arrange_curves, curve_points, curve_table, effective_robustness
 from nmer.results.printed import to_markdown
@@ -63,6 +64,38 @@ def collected(tmp_path):
     return tmp_path / "scores.csv"
 
 
+@pytest.fixture
+def verdicts(collected):
+    """Verdicts on the collected trainings: at -40 dB, one of NMER's two trainings on mixed levels is at chance."""
+    trainings = read_all_scores(collected).query("condition == 'a'").assign(condition="average")
+    is_hard = (
+        (trainings["snr_db"] == -40).fillna(False) & (trainings["trained_at"] == "mixed") & (trainings["repeat"] == 2)
+    )
+    numbers = dict.fromkeys(("wa", "majority", "ua", "ua_low", "most_predicted"), 0.5)
+    table = trainings.assign(items=9, classes=2, **numbers, at_chance=is_hard.astype(int), wa_at_majority=0)
+    table[[*COLUMNS, "trained_at"]].to_csv(collected.parent / "chance.csv", index=False)
+    return collected.parent / "chance.csv"
+
+
+def test_levels_with_a_training_at_chance_are_counted_and_marked(collected, verdicts):
+    scores = read_all_scores(collected)
+    points = curve_points(scores, SETTINGS, read_all_trainings(verdicts))
+    marked = points[points["at_chance"] > 0]
+    assert marked[["system", "trained_at", "level", "at_chance", "trainings"]].values.tolist() == [
+        ["nmer", "mixed", -40, 1, 2]
+    ]
+    table = curve_table(points, SETTINGS)
+    counted = table.set_index(["system", "trained_at", "noise"])["levels_at_chance"]
+    assert counted.pop(("nmer", "mixed", "gaussian")) == 1
+    assert (counted == 0).all()
+    printed = to_markdown(arrange_curves(table, SETTINGS))
+    assert "| NMER | mixed levels | 0.6667 † 1/3 | +0.0000 |" in printed
+    assert "at least one training is at chance" in printed
+    plain = curve_table(curve_points(scores, SETTINGS), SETTINGS)
+    assert plain["levels_at_chance"].isna().all()
+    assert "†" not in to_markdown(arrange_curves(plain, SETTINGS))
+
+
 def test_areas_equal_those_of_scipy_over_the_range_in_either_direction():
     levels, values = np.array([-10.0, -20, -40]), np.array([0.9, 0.7, 0.5])
     assert area(levels, values) == pytest.approx(-trapezoid(values, levels) / 30)
@@ -106,8 +139,8 @@ def test_tables_read_each_training_at_its_training_level(collected):
     assert set(scores.loc[scores["system"] == "men", "snr_db"]) == {-10, -20, -40}
 
 
-def test_the_figure_is_the_matrix_of_trained_at_and_tested_at(collected):
-    drawn = draw("mosi", collected, SETTINGS)
+def test_the_figure_is_the_matrix_of_trained_at_and_tested_at(collected, verdicts):
+    drawn = draw("mosi", collected, verdicts, SETTINGS)
     gaussian = drawn.data[drawn.data["noise"] == "gaussian"]
     matrix = gaussian.pivot(index=["system", "trained_at"], columns="level", values="mean")
     assert matrix.loc[("nmer", "gaussian_-10dB")].tolist() == pytest.approx([0.4, 0.6, 0.8])
@@ -119,6 +152,7 @@ def test_the_figure_is_the_matrix_of_trained_at_and_tested_at(collected):
         "NMER: Gaussian, −10 dB",
     }
     assert [tick.get_text() for tick in axes[1].get_xticklabels()] == ["0", "0.5", "1"]
+    assert [text.get_text() for text in axes[0].texts if "†" in text.get_text()] == ["0.500†"]
 
 
 def test_curves_over_other_levels_than_the_longest_are_marked(collected):
@@ -142,7 +176,8 @@ def test_long_names_in_the_figure_do_not_overlap():
     systems = ["nmer_divergence_weight_0.1_layers_1", "nmer_divergence_weight_1_layers_1", "men"]
     point = {"dataset": "mosi", "regime": "incomplete", "trained_at": "own", "noise": "gaussian", "axis": "SNR in dB"}
     points = [
-        point | {"system": system, "level": -10.0, "metric": SETTINGS.metrics[0], "mean": 0.5} for system in systems
+        point | {"system": system, "level": -10.0, "metric": SETTINGS.metrics[0], "mean": 0.5, "at_chance": 0}
+        for system in systems
     ]
     assert_labels_apart(draw_levels(pd.DataFrame(points), SETTINGS).axes[0])
 

@@ -150,8 +150,8 @@ rule collect_scores:
 
 rule find_chance:
     input:
-        scores=plan.shown_scores(),
-        predictions=plan.predictions(),
+        scores=plan.scores(),
+        predictions=plan.all_predictions(),
     output:
         "results/{experiment}/statistics/chance.csv",
     log:

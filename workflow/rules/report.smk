@@ -113,6 +113,7 @@ rule compare_with:
 rule levels_table:
     input:
         scores="results/{experiment}/scores.csv",
+        chance="results/{experiment}/statistics/chance.csv",
     output:
         multiext("results/{experiment}/tables/levels", ".csv", ".md", ".tex"),
         html=report(
@@ -138,6 +139,7 @@ rule levels_table:
             --code {params.code:q} \
             --settings {params.settings:q} \
             --scores {input.scores:q} \
+            --chance {input.chance:q} \
             --output-stem results/{wildcards.experiment:q}/tables/levels \
             >{log:q} 2>&1
         """

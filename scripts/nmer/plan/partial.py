@@ -54,7 +54,7 @@ def table_steps(plan: Plan, folder: Path, reports: list[Path]) -> dict[Path, lis
         steps[stem] = ["make_table.py", "--table", number, "--settings", settings, *source, "--reference", REFERENCE]
     for stem in plan.study_stems():
         if stem.name == LEVELS:
-            steps[stem] = ["tabulate_levels.py", "--settings", plan.tables_settings(), *scores]
+            steps[stem] = ["tabulate_levels.py", "--settings", plan.tables_settings(), *scores, *chance]
         elif histories := _finished(plan.sweep_histories()):
             settings = plan.sweep_settings()
             source = [*scores, *chance, "--histories", *histories]

@@ -103,6 +103,10 @@ class Paths(Grid):
         place = self.folder / "scores" / one.dataset / one.system / one.regime / f"{TRAINED}{one.trained_at}"
         return place / f"{one.corruption.name}.csv"
 
+    def all_predictions(self) -> list[Path]:
+        """Return the predictions of every evaluation job."""
+        return [predictions_path(path) for path in self.scores()]
+
     def chance(self) -> Path:
         """The verdicts on which trainings are at chance."""
         return self.folder / "statistics" / "chance.csv"

@@ -9,7 +9,7 @@ predictions for one utterance are not six independent observations. For marks in
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import NormalDist
 from typing import NamedTuple
@@ -22,7 +22,7 @@ from nmer.names import ALL_NOISY, AVERAGE, all_clean
 from nmer.references.registry import CONSTANT
 from nmer.results.predictions import RUN, Run
 from nmer.results.reading import SNR, read_columns
-from nmer.results.scores import modalities_of
+from nmer.results.scores import TRAINED_AT, at_own_level, modalities_of
 from nmer.snr_column import merged_by_level, with_snr
 
 CONFIDENCE = 0.95
@@ -155,8 +155,8 @@ def judge_scores(labels: np.ndarray, predicted: np.ndarray, median: float) -> Sc
 def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
     """Judge every training of these runs for each condition and for the incomplete ones combined.
 
-    Returns the columns COLUMNS, or SCORE_COLUMNS for scores. References with a constant prediction are not judged,
-    because they define chance.
+    Returns the columns COLUMNS, or SCORE_COLUMNS for scores, and TRAINED_AT if a training is tested at several levels.
+    References with a constant prediction are not judged, because they define chance.
     """
     rows: list[tuple[object, ...]] = []
     columns: tuple[str, ...] = COLUMNS
@@ -171,35 +171,46 @@ def judge_runs(runs: Iterable[Run]) -> pd.DataFrame:
                     if run.target == SCORE:
                         judged = judge_scores(here.labels, predicted[positions], here.training_median)
                         items, *values = judged
-                        rows.append((*run.key, condition, fold, repeat, items, int(judged.at_chance), *values))
+                        about = (*run.key, condition, fold, repeat, items, int(judged.at_chance))
+                        rows.append((*about, *values, run.trained_at))
                         continue
                     verdict = judge(here.labels, predicted[positions])
                     flags = (int(verdict.at_chance), int(verdict.wa_at_majority))
-                    rows.append((*run.key, condition, fold, repeat, *verdict, *flags))
-    return with_snr(pd.DataFrame(rows, columns=list(columns)))
+                    rows.append((*run.key, condition, fold, repeat, *verdict, *flags, run.trained_at))
+    verdicts = with_snr(pd.DataFrame(rows, columns=[*columns, TRAINED_AT]))
+    return verdicts if verdicts[TRAINED_AT].any() else verdicts.drop(columns=TRAINED_AT)
 
 
 def read_trainings(path: str | Path) -> pd.DataFrame:
-    """Read the output of ``find_chance.py``: columns COLUMNS or SCORE_COLUMNS, typed. Raises DataError if the file is
-    missing or damaged."""
+    """Read the verdicts on the cells that tables show (:func:`~nmer.results.scores.at_own_level`).
+
+    Columns COLUMNS or SCORE_COLUMNS; otherwise like :func:`read_all_trainings`.
+    """
+    return at_own_level(read_all_trainings(path))
+
+
+def read_all_trainings(path: str | Path) -> pd.DataFrame:
+    """Read the output of ``find_chance.py``, typed, with the columns of :func:`judge_runs`. Raises DataError if the
+    file is missing or damaged."""
     try:
         with Path(path).open(encoding="utf-8") as stream:
-            of_scores = "median_mae" in stream.readline()
+            header = stream.readline().rstrip("\r\n").split(",")
     except (OSError, UnicodeDecodeError):
-        of_scores = False
-    return read_columns(path, _SCORE_TYPES if of_scores else _TYPES)
+        header = []
+    types = _SCORE_TYPES if "median_mae" in header else _TYPES
+    return read_columns(path, types | ({TRAINED_AT: "str"} if TRAINED_AT in header else {}))
 
 
-def per_cell(trainings: pd.DataFrame) -> pd.DataFrame:
-    """Count the trainings of every cell, and those at chance, in the columns CELL and MARKS.
+def per_cell(trainings: pd.DataFrame, cell: Sequence[str] = CELL) -> pd.DataFrame:
+    """Count the trainings of every cell, and those at chance, in the columns of ``cell`` and MARKS.
 
-    trainings: as returned by :func:`judge_runs`.
+    trainings: as returned by :func:`judge_runs`. cell: the keys of a cell, CELL or more columns.
     """
     if "wa_at_majority" not in trainings:  # scores have no WA
         trainings = trainings.assign(wa_at_majority=0)
-    cells = trainings.groupby(list(CELL), dropna=False, sort=False)
+    cells = trainings.groupby(list(cell), dropna=False, sort=False)
     counts = cells[["at_chance", "wa_at_majority"]].sum().assign(trainings=cells.size())
-    return counts.reset_index()[[*CELL, *MARKS]].astype(dict.fromkeys(MARKS, "Int64"))
+    return counts.reset_index()[[*cell, *MARKS]].astype(dict.fromkeys(MARKS, "Int64"))
 
 
 def with_marks(cells: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:

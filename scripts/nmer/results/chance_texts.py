@@ -13,7 +13,7 @@ from nmer.results.chance import CELL, judge_runs, per_cell, read_trainings
 from nmer.results.labels import system_label
 from nmer.results.predictions import read_runs
 from nmer.results.reading import rows_of
-from nmer.results.scores import incomplete, of_regime
+from nmer.results.scores import at_own_level, incomplete, of_regime
 from nmer.results.selection import of_table_5
 from nmer.results.tables import TABLE_3_SYSTEM
 from nmer.results.wording import condition_title, level_title, short_title
@@ -75,7 +75,7 @@ def status_line(scores: Iterable[Path], verdicts: Path, settings: ReportSettings
         return ""
     newest = max(path.stat().st_mtime for path in existing)
     is_current = verdicts.exists() and verdicts.stat().st_mtime >= newest
-    trainings = read_trainings(verdicts) if is_current else judge_runs(read_runs(existing))
+    trainings = read_trainings(verdicts) if is_current else at_own_level(judge_runs(read_runs(existing)))
     cells = shown_cells(trainings, settings)
     at_chance = int((cells["at_chance"] > 0).sum())
     return f"At chance: {at_chance} of the {len(cells)} cells evaluated so far (docs/statistics.md)."

@@ -10,11 +10,13 @@ import pandas as pd
 from nmer.metrics import METRICS
 from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED, plain_number
 from nmer.report_settings import ReportSettings
+from nmer.results.chance import CELL, per_cell
 from nmer.results.labels import noise_label, system_label
 from nmer.results.noise_levels import level_of, severity_of, with_rates
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.scores import TRAINED_AT, average, of_regime
-from nmer.results.wording import ABSENT, dataset_title, decibels, level_title, signed
+from nmer.results.wording import ABSENT, AT_CHANCE, dataset_title, decibels, level_title, signed
+from nmer.snr_column import merged_by_level
 
 OWN = "own"
 """Trained at the level at which it is tested."""
@@ -22,9 +24,21 @@ OWN = "own"
 SHOWN = {"incomplete": AVERAGE, "all_noisy": ALL_NOISY}
 """Regime -> the condition whose scores are used."""
 
-POINT_COLUMNS = ("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "level", "metric", "mean", "std", "n")
+POINT_COLUMNS = (
+    *("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "level", "metric", "mean", "std", "n"),
+    *("trainings", "at_chance"),
+)
 CURVE = ("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "metric")
-CURVE_COLUMNS = (*CURVE, "levels", "mildest", "hardest", "auilc", "reference", "effective_robustness")
+CURVE_COLUMNS = (
+    *CURVE,
+    "levels",
+    "mildest",
+    "hardest",
+    "auilc",
+    "reference",
+    "effective_robustness",
+    "levels_at_chance",
+)
 SNR_AXIS, RATE_AXIS = "SNR in dB", "rate"
 
 RANGE_NOTE = (
@@ -33,10 +47,15 @@ RANGE_NOTE = (
 )
 
 
-def curve_points(scores: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
+CHANCE_NOTE = f"{AT_CHANCE} k/n: at k of the n levels of the curve, at least one training is at chance."
+
+
+def curve_points(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the score of every training at every level, columns POINT_COLUMNS, without noise kinds that have no level.
 
-    scores: all collected ones. level: SNR in dB, or rate. trained_at: name of a level, ``mixed``, ``clean``, or OWN.
+    scores: all collected ones. trainings: all verdicts of ``nmer.results.chance``, for the columns trainings and
+    at_chance, which are empty without them. level: SNR in dB, or rate. trained_at: name of a level, ``mixed``,
+    ``clean``, or OWN.
     Curves are in the order of the settings, levels from the mildest.
     """
     with_column = scores if TRAINED_AT in scores else scores.assign(**{TRAINED_AT: ""})
@@ -48,11 +67,14 @@ def curve_points(scores: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame
         for trained_at, part in of_view.groupby(TRAINED_AT, sort=False):
             cells = average(part.drop(columns=TRAINED_AT))
             here = cells[(cells["condition"] == condition) & cells["metric"].isin(settings.metrics)]
-            name = [str(trained_at) or (CLEAN if of == CLEAN else OWN) for of in here["regime"]]
-            parts.append(here.assign(**{TRAINED_AT: name, "regime": regime}))
+            parts.append(here.assign(**{TRAINED_AT: trained_at, "shown_in": regime}))
     if not parts:
         return pd.DataFrame(columns=list(POINT_COLUMNS))
-    points = pd.concat(parts, ignore_index=True)
+    points = _with_marks(pd.concat(parts, ignore_index=True), trainings)
+    own = np.where(points["regime"] == CLEAN, CLEAN, OWN)
+    points = points.assign(
+        **{TRAINED_AT: points[TRAINED_AT].where(points[TRAINED_AT] != "", own), "regime": points["shown_in"]}
+    )
     points = points[points["system"].isin(settings.multimodal_systems)]
     points = with_rates(points, settings)
     points = points.assign(level=level_of(points), axis=np.where(points["rate"].notna(), RATE_AXIS, SNR_AXIS))
@@ -67,6 +89,14 @@ def curve_points(scores: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame
     ranked = points.assign(**{f"_{column}": keys[column] for column in keys}, _severity=severity_of(points))
     by = ["_dataset", "_regime", "_system", TRAINED_AT, "noise", "_metric", "_severity"]
     return ranked.sort_values(by, kind="stable", ignore_index=True)[list(POINT_COLUMNS)]
+
+
+def _with_marks(points: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:
+    if trainings is None:
+        return points.assign(**{name: pd.array([pd.NA] * len(points), "Int64") for name in ("trainings", "at_chance")})
+    judged = trainings if TRAINED_AT in trainings else trainings.assign(**{TRAINED_AT: ""})
+    key = [*CELL, TRAINED_AT]
+    return merged_by_level(points, per_cell(judged, key), key, "left")
 
 
 def area(levels: np.ndarray, values: np.ndarray) -> float:
@@ -107,8 +137,10 @@ def curve_table(points: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:
             by_level = (dict(zip(each["level"], _signed(each), strict=True)) for each in (part, other))
             own, reference = (np.array([scores[level] for level in common]) for scores in by_level)
             robustness = effective_robustness(own, reference)
-        rows.append((*key, len(levels), levels[0], levels[-1], area(levels, values), against, robustness))
-    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
+        at_chance = pd.NA if part["at_chance"].isna().all() else int((part["at_chance"].fillna(0) > 0).sum())
+        summary = (len(levels), levels[0], levels[-1], area(levels, values), against, robustness, at_chance)
+        rows.append((*key, *summary))
+    return pd.DataFrame(rows, columns=list(CURVE_COLUMNS)).astype({"levels_at_chance": "Int64"})
 
 
 def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTable:
@@ -140,6 +172,7 @@ def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTabl
         "levels that both have. Metrics where lower is better are negated."
     )
     note += f" {RANGE_NOTE}" if marked else ""
+    note += f" {CHANCE_NOTE}" if (table["levels_at_chance"].fillna(0) > 0).any() else ""
     return PrintedTable("levels", "Summaries of the curves over noise levels.", note, tuple(grids))
 
 
@@ -192,6 +225,8 @@ def _cells(row: Any, mark: str) -> tuple[Cell, Cell]:
     if row is None:
         return Cell(), Cell()
     robustness = row.effective_robustness
+    if not pd.isna(row.levels_at_chance) and row.levels_at_chance > 0:
+        mark = ", ".join(filter(None, (f"{AT_CHANCE} {row.levels_at_chance}/{row.levels}", mark)))
     return (
         Cell(ABSENT if pd.isna(row.auilc) else f"{row.auilc:.4f}".replace("-", "−"), mark=mark),
         Cell(ABSENT if pd.isna(robustness) else signed(robustness)),

@@ -13,7 +13,7 @@ import pandas as pd
 from nmer.errors import DataError
 from nmer.metrics import CLASSES, SCORE
 from nmer.names import CONDITIONS, MEDIAN, PREDICTION, predictions_path
-from nmer.results.scores import read_scores, tested_incomplete
+from nmer.results.scores import TRAINED_AT, read_all_scores, tested_incomplete
 from nmer.snr_column import snr_of
 
 RUN = ("dataset", "system", "regime", "noise", "snr_db")
@@ -45,13 +45,15 @@ class FoldPredictions:
 class Run:
     """One evaluated run. key: values of RUN, None for no SNR. conditions: those tested, in the order of their names.
 
-    folds: fold number -> its predictions. classes: empty for scores.
+    folds: fold number -> its predictions. classes: empty for scores. trained_at: as the column of scores; empty if the
+    training is tested only at its own level.
     """
 
     key: tuple[Any, ...]
     classes: tuple[str, ...]
     conditions: tuple[str, ...]
     folds: dict[int, FoldPredictions]
+    trained_at: str = ""
 
     @property
     def target(self) -> str:
@@ -69,8 +71,8 @@ def read_runs(paths: Iterable[str | Path]) -> list[Run]:
 
 
 def _read_run(path: Path) -> Run:
-    scores = read_scores(path)
-    *names, snr_db = scores.iloc[0][list(RUN)]
+    first = read_all_scores(path).iloc[0]
+    *names, snr_db = first[list(RUN)]
     key = (*names, snr_of(snr_db))
     file = predictions_path(path)
     try:
@@ -87,7 +89,8 @@ def _read_run(path: Path) -> Run:
         }
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise DataError(f"{file}: cannot be read as predictions ({error}). Delete it and run again.") from None
-    return Run(key, tuple(name.removeprefix("prob_") for name in columns), conditions, folds)
+    classes = tuple(name.removeprefix("prob_") for name in columns)
+    return Run(key, classes, conditions, folds, first.get(TRAINED_AT, ""))
 
 
 def _fold(part: pd.DataFrame, predicted: np.ndarray, conditions: tuple[str, ...], repeats: int) -> FoldPredictions:

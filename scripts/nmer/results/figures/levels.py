@@ -16,11 +16,12 @@ from matplotlib.figure import Figure
 from nmer.figures import Drawn, figure
 from nmer.names import plain_number
 from nmer.report_settings import ReportSettings
+from nmer.results.chance import read_all_trainings
 from nmer.results.labels import noise_label, system_label
 from nmer.results.level_curves import RATE_AXIS, curve_points, trained_title
 from nmer.results.scores import TRAINED_AT, read_all_scores
 from nmer.results.style import SETTINGS, SHADES, WIDTH, label_height, sentence_figure, wrapped
-from nmer.results.wording import ABSENT
+from nmer.results.wording import ABSENT, AT_CHANCE
 
 ROW = 0.24  # inches of a row
 
@@ -30,19 +31,19 @@ ROW = 0.24  # inches of a row
     position=3,
     per_dataset=True,
     needs=("levels", "train_at", "test_at"),
-    sources=("scores", "settings"),
+    sources=("scores", "chance", "settings"),
     reads=("metrics",),
     title="Scores by training and test level",
     caption=(
         "The first metric of every training (rows: system and training level) at every level of a noise kind (columns, "
-        "mildest first), averaged over the incomplete conditions, or with all modalities noisy. The data contain all "
-        "metrics."
+        "mildest first), averaged over the incomplete conditions, or with all modalities noisy. "
+        "†: a training is at chance there. The data contain all metrics."
     ),
     alternative="Matrices of scores: trainings in rows, test levels in columns.",
 )
-def draw(dataset: str, scores: Path, settings: ReportSettings) -> Drawn:
-    """Draw the figure from the collected scores."""
-    points = curve_points(read_all_scores(scores), settings)
+def draw(dataset: str, scores: Path, chance: Path, settings: ReportSettings) -> Drawn:
+    """Draw the figure from the collected scores and the verdicts on trainings at chance."""
+    points = curve_points(read_all_scores(scores), settings, read_all_trainings(chance))
     here = points[points["dataset"] == dataset].reset_index(drop=True)
     return Drawn(here, draw_levels(here, settings))
 
@@ -80,14 +81,18 @@ def _draw_panel(axis: Axes, part: pd.DataFrame, shade: Normalize) -> None:
     rows = list(part[["system", TRAINED_AT]].drop_duplicates().itertuples(index=False, name=None))
     is_rate = part["axis"].iloc[0] == RATE_AXIS
     levels = sorted(set(part["level"]), reverse=not is_rate)
-    table = part.pivot(index=["system", TRAINED_AT], columns="level", values="mean").reindex(rows, columns=levels)
-    values = table.to_numpy(float)
+
+    def matrix(column: str) -> np.ndarray:
+        table = part.pivot(index=["system", TRAINED_AT], columns="level", values=column)
+        return table.reindex(rows, columns=levels).to_numpy(float, na_value=np.nan)
+
+    values, at_chance = matrix("mean"), matrix("at_chance") > 0
     colors = SHADES(shade(values))
     colors[np.isnan(values)] = matplotlib.colors.to_rgba("#eeeeee")
     axis.imshow(colors, aspect="auto", interpolation="nearest")
     for row, column in np.ndindex(values.shape):
         value = values[row, column]
-        text = ABSENT if np.isnan(value) else f"{value:.3f}"
+        text = ABSENT if np.isnan(value) else f"{value:.3f}{AT_CHANCE if at_chance[row, column] else ''}"
         axis.text(column, row, text, ha="center", va="center", fontsize=6.5)
     axis.set_yticks(range(len(rows)), _labels(part))
     axis.set_xticks(range(len(levels)), [str(plain_number(level)).replace("-", "−") for level in levels])
