@@ -176,7 +176,8 @@ def test_long_names_in_the_figure_do_not_overlap():
     systems = ["nmer_divergence_weight_0.1_layers_1", "nmer_divergence_weight_1_layers_1", "men"]
     point = {"dataset": "mosi", "regime": "incomplete", "trained_at": "own", "noise": "gaussian", "axis": "SNR in dB"}
     points = [
-        point | {"system": system, "level": -10.0, "metric": SETTINGS.metrics[0], "mean": 0.5, "at_chance": 0}
+        point
+        | {"system": system, "level": -10.0, "metric": SETTINGS.metrics[0], "mean": 0.5, "at_chance": 0, "chance": 0.5}
         for system in systems
     ]
     assert_labels_apart(draw_levels(pd.DataFrame(points), SETTINGS).axes[0])

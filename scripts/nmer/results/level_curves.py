@@ -10,7 +10,7 @@ import pandas as pd
 from nmer.metrics import METRICS
 from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED, plain_number
 from nmer.report_settings import ReportSettings
-from nmer.results.chance import CELL, per_cell
+from nmer.results.chance import CELL, per_cell, with_chance
 from nmer.results.labels import noise_label, system_label
 from nmer.results.noise_levels import level_of, severity_of, with_rates
 from nmer.results.printed import Cell, Grid, PrintedTable
@@ -26,7 +26,7 @@ SHOWN = {"incomplete": AVERAGE, "all_noisy": ALL_NOISY}
 
 POINT_COLUMNS = (
     *("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "level", "metric", "mean", "std", "n"),
-    *("trainings", "at_chance"),
+    *("trainings", "at_chance", "chance"),
 )
 CURVE = ("dataset", "regime", "system", TRAINED_AT, "noise", "axis", "metric")
 CURVE_COLUMNS = (
@@ -53,8 +53,8 @@ CHANCE_NOTE = f"{AT_CHANCE} k/n: at k of the n levels of the curve, at least one
 def curve_points(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.DataFrame | None = None) -> pd.DataFrame:
     """Return the score of every training at every level, columns POINT_COLUMNS, without noise kinds that have no level.
 
-    scores: all collected ones. trainings: all verdicts of ``nmer.results.chance``, for the columns trainings and
-    at_chance, which are empty without them. level: SNR in dB, or rate. trained_at: name of a level, ``mixed``,
+    scores: all collected ones. trainings: all verdicts of ``nmer.results.chance``, for the columns trainings, at_chance
+    and chance, which are empty without them. level: SNR in dB, or rate. trained_at: name of a level, ``mixed``,
     ``clean``, or OWN.
     Curves are in the order of the settings, levels from the mildest.
     """
@@ -70,7 +70,7 @@ def curve_points(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.D
             parts.append(here.assign(**{TRAINED_AT: trained_at, "shown_in": regime}))
     if not parts:
         return pd.DataFrame(columns=list(POINT_COLUMNS))
-    points = _with_marks(pd.concat(parts, ignore_index=True), trainings)
+    points = with_chance(_with_marks(pd.concat(parts, ignore_index=True), trainings), trainings)
     own = np.where(points["regime"] == CLEAN, CLEAN, OWN)
     points = points.assign(
         **{TRAINED_AT: points[TRAINED_AT].where(points[TRAINED_AT] != "", own), "regime": points["shown_in"]}

@@ -17,6 +17,7 @@ from nmer.figures import Drawn, figure
 from nmer.names import plain_number
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_all_trainings
+from nmer.results.curves import draw_chance
 from nmer.results.labels import noise_label, system_label
 from nmer.results.level_curves import RATE_AXIS, curve_points, trained_title
 from nmer.results.scores import TRAINED_AT, read_all_scores
@@ -37,7 +38,7 @@ ROW = 0.24  # inches of a row
     caption=(
         "The first metric of every training (rows: system and training level) at every level of a noise kind (columns, "
         "mildest first), averaged over the incomplete conditions, or with all modalities noisy. "
-        "†: a training is at chance there. The data contain all metrics."
+        "†: a training is at chance there. A dotted line on the scale is chance. The data contain all metrics."
     ),
     alternative="Matrices of scores: trainings in rows, test levels in columns.",
 )
@@ -57,7 +58,8 @@ def draw_levels(points: pd.DataFrame, settings: ReportSettings) -> Figure:
     panels = [(tuple(key), part) for key, part in groups]
     heights = [len(part[["system", TRAINED_AT]].drop_duplicates()) for _key, part in panels]
     low, high = math.floor(20 * first_metric["mean"].min()) / 20, math.ceil(20 * first_metric["mean"].max()) / 20
-    shade = Normalize(low, max(high, low + 0.05))
+    ends = (low, max(high, low + 0.05))
+    shade = Normalize(*ends)
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         row = max(ROW, *(label_height(_labels(part)) for _key, part in panels))
         height = sum(row * rows + 0.75 for rows in heights)
@@ -68,7 +70,8 @@ def draw_levels(points: pd.DataFrame, settings: ReportSettings) -> Figure:
             view = "all modalities noisy" if regime == "all_noisy" else "incomplete conditions"
             axis.set_title(f"{noise_label(noise)}, {view}", loc="left")
         colors = matplotlib.cm.ScalarMappable(shade, SHADES)
-        figure.colorbar(colors, ax=list(axes), label=settings.metrics[0], fraction=0.03, aspect=25, pad=0.02)
+        scale = figure.colorbar(colors, ax=list(axes), label=settings.metrics[0], fraction=0.03, aspect=25, pad=0.02)
+        draw_chance(scale.ax, first_metric[first_metric["chance"].between(*ends)], name_ends=0)
     return figure
 
 
