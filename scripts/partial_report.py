@@ -52,9 +52,8 @@ def render(plan: Plan, missing: dict[str, Any]) -> Path:
     calibration = [path for name in plan.datasets if (path := RESULTS / "calibration" / f"{name}.csv").exists()]
     collected, verdicts = folder / "scores.csv", folder / "statistics" / plan.chance().name
     if scores:
-        every = [path for path in plan.scores() if path.exists()]
-        step("collect_scores.py", "--scores", *every, "--output", collected)
-        step("find_chance.py", "--scores", *every, "--output", verdicts)
+        for script, output in (("collect_scores.py", collected), ("find_chance.py", verdicts)):
+            step(script, "--scores", *filter(Path.exists, plan.scores()), "--output", output)
     else:
         write_text(collected, ",".join(SCORE_COLUMNS) + "\n")
         write_text(verdicts, ",".join(TRAINING_COLUMNS) + "\n")
