@@ -6,7 +6,7 @@ Not for settings of trainings and evaluations: see ``nmer.plan.settings``.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, Self
 
@@ -176,11 +176,6 @@ class ReportSettings:
     def dataset(self, name: str) -> DatasetSettings:
         """Return the settings of a dataset, with defaults for one that was not run."""
         return self.datasets.get(name, DatasetSettings())
-
-
-def rates_by_noise(rates: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[str, float]]:
-    """Return the kind and the rate of every noise that is a rate of a kind. rates: as in :class:`ReportSettings`."""
-    return {noise: (kind, rate) for kind, noises in rates.items() for noise, rate in noises.items()}
 
 
 def _default(item: Any) -> Any:

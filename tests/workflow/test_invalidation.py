@@ -156,7 +156,7 @@ EDITS = {
         "config.yaml",
         TINY,
         TINY + "    metrics: [WA, WF1]\n",
-        {"scores_table", "draw_robustness", "draw_training", "report"},
+        {"scores_table", "draw_robustness", "report"},
     ),
     "a removed figure": (
         "config.yaml",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nmer.names import UNIMODAL_SYSTEMS
-from nmer.report_settings import rates_by_noise
 
 MODALITY_LABELS = {"a": "acoustic", "v": "visual", "l": "lexical"}
 
@@ -57,6 +56,11 @@ NOISE_LABELS = {
 
 _TITLES: dict[str, str] = {}
 _RATES: dict[str, tuple[str, float]] = {}
+
+
+def rates_by_noise(rates: Mapping[str, Mapping[str, float]]) -> dict[str, tuple[str, float]]:
+    """Return the kind and the rate of every noise that is a rate of a kind. rates: as in ``ReportSettings``."""
+    return {noise: (kind, rate) for kind, noises in rates.items() for noise, rate in noises.items()}
 
 
 def use_labels(titles: Mapping[str, str], *rates: Mapping[str, Mapping[str, float]]) -> None:

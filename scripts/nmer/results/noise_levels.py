@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 
 from nmer.names import plain_number
-from nmer.report_settings import ReportSettings, rates_by_noise
+from nmer.report_settings import ReportSettings
+from nmer.results.labels import rates_by_noise
 
 
 def with_rates(table: pd.DataFrame, settings: ReportSettings) -> pd.DataFrame:

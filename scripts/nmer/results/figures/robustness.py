@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from nmer.figures import Drawn, figure
 from nmer.metrics import METRICS
 from nmer.names import AVERAGE, all_clean
-from nmer.report_settings import ReportSettings, rates_by_noise
+from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_bars, draw_chance, draw_clean, draw_curves
-from nmer.results.labels import noise_label
+from nmer.results.labels import noise_label, rates_by_noise
 from nmer.results.noise_levels import ordered_levels, severity_of, with_rates
 from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import of_regime
