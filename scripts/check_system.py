@@ -13,8 +13,7 @@ from nmer import command
 from nmer.devices import compute_device
 from nmer.errors import ConfigError
 from nmer.files import write_text
-from nmer.metrics import CLASSES
-from nmer.names import ALL_CLEAN
+from nmer.names import ALL_CLEAN, CLASSES
 from nmer.training.system_checks import DIMS, check_system
 
 

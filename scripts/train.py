@@ -20,8 +20,7 @@ from nmer.devices import compute_device
 from nmer.digests import check_digests, digest_path
 from nmer.errors import ConfigError, DataError
 from nmer.files import write_rows
-from nmer.metrics import SCORE
-from nmer.names import FRESH
+from nmer.names import FRESH, SCORE
 from nmer.plan.conditions import cached_draws
 from nmer.plan.running import announce
 from nmer.plan.settings import RunSettings

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from nmer.errors import ConfigError, DataError, nearest
+from nmer.names import CLASSES, SCORE
 from nmer.score_metrics import (
     CountMetric,
     Measure,
@@ -26,14 +27,6 @@ from nmer.score_metrics import (
     rounded,
     sims_class,
 )
-
-CLASSES = "classes"
-"""The target whose labels and predictions are class numbers."""
-
-SCORE = "score"
-"""The target whose labels and predictions are real numbers, such as the sentiment of an utterance."""
-
-TARGETS = (CLASSES, SCORE)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Names of modalities, conditions, systems and files. Not for printed labels."""
+"""Names of modalities, targets, conditions, systems and files. Not for printed labels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from pathlib import Path
 
 MODALITIES = ("a", "v", "l")
 """Acoustic, visual, lexical, in the order of arrays, names and columns."""
+
+CLASSES = "classes"
+"""The target whose labels and predictions are class numbers."""
+
+SCORE = "score"
+"""The target whose labels and predictions are real numbers, such as the sentiment of an utterance."""
+
+TARGETS = (CLASSES, SCORE)
 
 CONCATENATION_ORDER = ("a", "l", "v")
 """Order in which systems concatenate encodings (SPEC section 1: the code lineage's a, l, v)."""

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from nmer.errors import ConfigError
-from nmer.metrics import CLASSES, SCORE
+from nmer.names import CLASSES, SCORE
 from nmer.plan.jobs import jobs
 from nmer.plan.outdated import made_by
 from nmer.plan.plan import Plan

@@ -16,8 +16,7 @@ import numpy as np
 from nmer.content import converting
 from nmer.corpora.registry import check_classes, check_target, layouts, missing_modalities
 from nmer.errors import ConfigError, DataError, nearest
-from nmer.metrics import CLASSES, TARGETS
-from nmer.names import EVERY_CONDITION, MODALITIES, modality_set
+from nmer.names import CLASSES, EVERY_CONDITION, MODALITIES, TARGETS, modality_set
 from nmer.plugins import report_failures
 
 

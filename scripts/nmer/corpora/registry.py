@@ -24,8 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from nmer.errors import ConfigError, DataError
-from nmer.metrics import CLASSES, SCORE
-from nmer.names import MODALITIES, modality_set
+from nmer.names import CLASSES, MODALITIES, SCORE, modality_set
 from nmer.plugins import Declaration, Registry
 
 layouts: Registry[Callable[..., Any]] = Registry("layout", "layout", "nmer.corpora.layouts")

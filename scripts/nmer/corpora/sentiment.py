@@ -12,7 +12,7 @@ import numpy as np
 from nmer.corpora.label_parsing import real_numbers
 from nmer.corpora.utterances import describe_scores
 from nmer.errors import DataError
-from nmer.metrics import SCORE
+from nmer.names import SCORE
 from nmer.utterance_table import read_listing
 
 CLASSES = ("negative", "positive")

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from nmer.content import unreadable
 from nmer.errors import DataError
-from nmer.metrics import CLASSES
-from nmer.names import SPLITS, modality_set
+from nmer.names import CLASSES, SPLITS, modality_set
 
 SCOPES = ("stored", "valid_frames")
 """Frames that the variance is computed over: all stored frames, or those that are not all zero (SPEC 2.6)."""

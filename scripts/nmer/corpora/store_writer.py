@@ -18,8 +18,7 @@ from nmer.corpora.store import SCOPES
 from nmer.corpora.streaming import create_values, frames_per_block, utterance_blocks
 from nmer.errors import DataError
 from nmer.hdf5_output import create_file
-from nmer.metrics import SCORE
-from nmer.names import SPLITS
+from nmer.names import SCORE, SPLITS
 from nmer.progress import progress
 
 

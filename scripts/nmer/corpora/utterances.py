@@ -19,7 +19,7 @@ from nmer.corpora.folds import (
 from nmer.corpora.label_parsing import check_class_names, number_labels, real_numbers
 from nmer.corpora.registry import numbered
 from nmer.errors import DataError
-from nmer.metrics import SCORE
+from nmer.names import SCORE
 
 
 @dataclass(frozen=True)

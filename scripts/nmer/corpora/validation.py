@@ -17,8 +17,7 @@ from nmer.corpora.label_parsing import check_class_names
 from nmer.corpora.registry import numbered
 from nmer.corpora.store import FeatureStore
 from nmer.errors import DataError
-from nmer.metrics import SCORE
-from nmer.names import SPLITS
+from nmer.names import SCORE, SPLITS
 
 PUBLISHED = {
     "IEMOCAP": {

@@ -22,10 +22,11 @@ from nmer.corpora.registry import layouts
 from nmer.digests import DIGEST_SUFFIX
 from nmer.embedding_settings import EMBEDDING
 from nmer.figures import sources, unread
-from nmer.metrics import CLASSES, SELECTING, SHOWN_BY_DEFAULT
+from nmer.metrics import SELECTING, SHOWN_BY_DEFAULT
 from nmer.names import (
     ALL_CLEAN,
     ALL_CLEAN_SCORES,
+    CLASSES,
     CLEAN,
     EVERY_CONDITION,
     FRESH,

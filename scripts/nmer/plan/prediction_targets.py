@@ -7,7 +7,8 @@ from typing import Any
 
 from nmer.errors import ConfigError
 from nmer.figures import figures, fits_target
-from nmer.metrics import CLASSES, SCORE, check_metrics, of_target
+from nmer.metrics import check_metrics, of_target
+from nmer.names import CLASSES, SCORE
 from nmer.plan.settings import LOSS
 from nmer.plan.sweeps import swept_values
 from nmer.references.registry import REFERENCE_TARGETS

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from nmer.errors import DataError
 from nmer.files import read_json, read_table_rows, write_json
-from nmer.metrics import CLASSES, SELECTING
+from nmer.metrics import SELECTING
+from nmer.names import CLASSES
 
 LIVE_HISTORY = "live_history.csv"
 """History with a row per repeat and epoch, appended as epochs end."""

@@ -10,8 +10,7 @@ import numpy as np
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.validation import background
 from nmer.errors import DataError
-from nmer.metrics import SCORE
-from nmer.names import ONE_CONDITION, conditions
+from nmer.names import ONE_CONDITION, SCORE, conditions
 from nmer.plan.conditions import test_items
 
 SHOWN = 5

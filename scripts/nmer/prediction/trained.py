@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nmer.corpora.repair import repair
 from nmer.errors import ConfigError, DataError
-from nmer.metrics import SCORE
+from nmer.names import SCORE
 from nmer.systems.building import build_system
 from nmer.systems.interface import Sequences, System
 from nmer.systems.registry import regimes, systems

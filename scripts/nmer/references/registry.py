@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from nmer.metrics import CLASSES, SCORE
+from nmer.names import CLASSES, SCORE
 from nmer.plugins import Registry
 
 

@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from nmer.metrics import SCORE, SCORE_METRICS
-from nmer.names import ALL_NOISY, AVERAGE, all_clean
+from nmer.metrics import SCORE_METRICS
+from nmer.names import ALL_NOISY, AVERAGE, SCORE, all_clean
 from nmer.references.registry import CONSTANT
 from nmer.results.predictions import RUN, Run
 from nmer.results.reading import SNR, read_columns

@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 
 from nmer.errors import DataError
-from nmer.metrics import CLASSES, SCORE
-from nmer.names import CONDITIONS, MEDIAN, PREDICTION, predictions_path
+from nmer.names import CLASSES, CONDITIONS, MEDIAN, PREDICTION, SCORE, predictions_path
 from nmer.results.scores import TRAINED_AT, read_all_scores, tested_incomplete
 from nmer.snr_column import snr_of
 

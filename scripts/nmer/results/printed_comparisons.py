@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from nmer.metrics import CLASSES, METRICS, SCORE
-from nmer.names import ALL_NOISY, AVERAGE
+from nmer.metrics import METRICS
+from nmer.names import ALL_NOISY, AVERAGE, CLASSES, SCORE
 from nmer.references.registry import REFERENCES
 from nmer.report_settings import ReportSettings
 from nmer.results.labels import system_label

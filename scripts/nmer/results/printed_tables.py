@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from nmer.metrics import METRICS, SCORE
+from nmer.metrics import METRICS
 from nmer.names import (
     ALL_CLEAN,
     ALL_NOISY,
     AVERAGE,
+    SCORE,
     SIX_CONDITIONS,
     UNIMODAL_SYSTEMS,
     all_clean,

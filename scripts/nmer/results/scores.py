@@ -11,8 +11,8 @@ import pandas as pd
 from pandas.api.typing import SeriesGroupBy
 
 from nmer.errors import DataError
-from nmer.metrics import METRICS, SCORE
-from nmer.names import ALL_NOISY, AVERAGE, CONDITIONS, corruption_name, incomplete_conditions, modality_set
+from nmer.metrics import METRICS
+from nmer.names import ALL_NOISY, AVERAGE, CONDITIONS, SCORE, corruption_name, incomplete_conditions, modality_set
 from nmer.results.reading import SNR, read_columns
 from nmer.snr_column import snr_of, with_snr
 

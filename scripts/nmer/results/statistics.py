@@ -15,8 +15,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import proportion_effectsize
 
-from nmer.metrics import METRICS, SCORE, confusion_matrix
-from nmer.names import ALL_NOISY, AVERAGE, REFERENCE_SYSTEM
+from nmer.metrics import METRICS, confusion_matrix
+from nmer.names import ALL_NOISY, AVERAGE, REFERENCE_SYSTEM, SCORE
 from nmer.references.registry import CONSTANT
 from nmer.results.chance import with_marks
 from nmer.results.contrasts import CONFIDENCE, Contrasts

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from nmer.corpora.store import FeatureStore
-from nmer.metrics import SCORE
-from nmer.names import SPLITS
+from nmer.names import SCORE, SPLITS
 from nmer.systems.interface import Sequences
 from nmer.training.frames import DeviceFrames, FileFrames, Normalisation, StreamedFrames
 from nmer.training.stored_arrays import StoredArray, noisy_array

@@ -9,8 +9,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from nmer.corpora.store import FeatureStore
-from nmer.metrics import SCORE
-from nmer.names import ALL_NOISY, MEDIAN, PREDICTION, SPLITS, incomplete_conditions
+from nmer.names import ALL_NOISY, MEDIAN, PREDICTION, SCORE, SPLITS, incomplete_conditions
 from nmer.plan.conditions import noisy_flags, test_items, tested_conditions, validation_items
 from nmer.plan.settings import EvaluationSettings
 from nmer.references.registry import Examples, Reference

@@ -22,8 +22,8 @@ from torch import Tensor
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.store_writer import write_store
 from nmer.errors import NmerError
-from nmer.metrics import SCORE, SELECTING
-from nmer.names import ALL_NOISY, incomplete_conditions
+from nmer.metrics import SELECTING
+from nmer.names import ALL_NOISY, SCORE, incomplete_conditions
 from nmer.plan.conditions import noisy_flags
 from nmer.plan.settings import RunSettings, TrainingSettings
 from nmer.systems.building import build_system

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nmer.metrics import SCORE, measure_scores, score
-from nmer.names import ONE_CONDITION
+from nmer.metrics import measure_scores, score
+from nmer.names import ONE_CONDITION, SCORE
 from nmer.plan.conditions import noisy_flags, validation_copies, validation_items
 from nmer.plan.settings import LOSS, RunSettings
 from nmer.systems.blocks.encodings import select

@@ -24,8 +24,7 @@ from nmer.corpora.hdf5 import dataset, member, open_hdf5, ragged_offset, read_ar
 from nmer.corpora.registry import layout, missing_modalities
 from nmer.corpora.utterances import Utterances, parse_utterances
 from nmer.errors import DataError
-from nmer.metrics import SCORE
-from nmer.names import SPLITS, modality_set
+from nmer.names import SCORE, SPLITS, modality_set
 
 COLUMNS = ("speaker", "split", "fold")
 
