@@ -213,15 +213,15 @@ def per_cell(trainings: pd.DataFrame, cell: Sequence[str] = CELL) -> pd.DataFram
     return counts.reset_index()[[*cell, *MARKS]].astype(dict.fromkeys(MARKS, "Int64"))
 
 
-def with_marks(cells: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:
+def with_marks(cells: pd.DataFrame, trainings: pd.DataFrame | None, cell: Sequence[str] = CELL) -> pd.DataFrame:
     """Add the columns MARKS to cells of scores, missing where no training was judged.
 
-    cells: columns CELL. trainings: as returned by :func:`judge_runs`, or None. A mark applies to the whole cell, so the
-    rows of all its metrics have the same marks.
+    cells: columns of ``cell``. trainings: as returned by :func:`judge_runs`, or None. cell: as for :func:`per_cell`. A
+    mark applies to the whole cell, so the rows of all its metrics have the same marks.
     """
     if trainings is None:
         return cells.assign(**{name: pd.array([pd.NA] * len(cells), dtype="Int64") for name in MARKS})
-    return merged_by_level(cells, per_cell(trainings), list(CELL), "left")
+    return merged_by_level(cells, per_cell(trainings, cell), list(cell), "left")
 
 
 def with_chance(scores: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:

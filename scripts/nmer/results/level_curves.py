@@ -10,13 +10,12 @@ import pandas as pd
 from nmer.metrics import METRICS
 from nmer.names import ALL_NOISY, AVERAGE, CLEAN, MIXED, plain_number
 from nmer.report_settings import ReportSettings
-from nmer.results.chance import CELL, per_cell, with_chance
+from nmer.results.chance import CELL, with_chance, with_marks
 from nmer.results.labels import noise_label, system_label
 from nmer.results.noise_levels import level_of, severity_of, with_rates
 from nmer.results.printed import Cell, Grid, PrintedTable
 from nmer.results.scores import TRAINED_AT, average, of_regime
 from nmer.results.wording import ABSENT, AT_CHANCE, dataset_title, decibels, level_title, signed
-from nmer.snr_column import merged_by_level
 
 OWN = "own"
 """Trained at the level at which it is tested."""
@@ -70,7 +69,9 @@ def curve_points(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.D
             parts.append(here.assign(**{TRAINED_AT: trained_at, "shown_in": regime}))
     if not parts:
         return pd.DataFrame(columns=list(POINT_COLUMNS))
-    points = with_chance(_with_marks(pd.concat(parts, ignore_index=True), trainings), trainings)
+    judged = trainings if trainings is None or TRAINED_AT in trainings else trainings.assign(**{TRAINED_AT: ""})
+    points = with_marks(pd.concat(parts, ignore_index=True), judged, (*CELL, TRAINED_AT))
+    points = with_chance(points, trainings)
     own = np.where(points["regime"] == CLEAN, CLEAN, OWN)
     points = points.assign(
         **{TRAINED_AT: points[TRAINED_AT].where(points[TRAINED_AT] != "", own), "regime": points["shown_in"]}
@@ -89,14 +90,6 @@ def curve_points(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.D
     ranked = points.assign(**{f"_{column}": keys[column] for column in keys}, _severity=severity_of(points))
     by = ["_dataset", "_regime", "_system", TRAINED_AT, "noise", "_metric", "_severity"]
     return ranked.sort_values(by, kind="stable", ignore_index=True)[list(POINT_COLUMNS)]
-
-
-def _with_marks(points: pd.DataFrame, trainings: pd.DataFrame | None) -> pd.DataFrame:
-    if trainings is None:
-        return points.assign(**{name: pd.array([pd.NA] * len(points), "Int64") for name in ("trainings", "at_chance")})
-    judged = trainings if TRAINED_AT in trainings else trainings.assign(**{TRAINED_AT: ""})
-    key = [*CELL, TRAINED_AT]
-    return merged_by_level(points, per_cell(judged, key), key, "left")
 
 
 def area(levels: np.ndarray, values: np.ndarray) -> float:
