@@ -194,11 +194,10 @@ def read_all_trainings(path: str | Path) -> pd.DataFrame:
     file is missing or damaged."""
     try:
         with Path(path).open(encoding="utf-8") as stream:
-            header = stream.readline().rstrip("\r\n").split(",")
+            of_scores = "median_mae" in stream.readline()
     except (OSError, UnicodeDecodeError):
-        header = []
-    types = _SCORE_TYPES if "median_mae" in header else _TYPES
-    return read_columns(path, types | ({TRAINED_AT: "str"} if TRAINED_AT in header else {}))
+        of_scores = False
+    return read_columns(path, _SCORE_TYPES if of_scores else _TYPES, optional={TRAINED_AT: "str"})
 
 
 def per_cell(trainings: pd.DataFrame, cell: Sequence[str] = CELL) -> pd.DataFrame:

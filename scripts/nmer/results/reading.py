@@ -16,11 +16,14 @@ SNR = "snr_db"
 """Type of the column of SNRs in dB (:mod:`nmer.snr_column`)."""
 
 
-def read_columns(path: str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
+def read_columns(
+    path: str | Path, columns: Mapping[str, str], optional: Mapping[str, str] | None = None
+) -> pd.DataFrame:
     """Read the named columns of a CSV, typed, in the given order.
 
     columns: name -> ``str``, ``Int64``, ``int64``, ``float64`` or SNR. An empty field is a missing number (not allowed
-    for ``int64``), or an empty string, so a system called NA keeps its name.
+    for ``int64``), or an empty string, so a system called NA keeps its name. optional: further columns, read if they
+    exist.
     Raises DataError if the file is missing or damaged, lacks a column, or has text in a column of numbers.
     """
     try:
@@ -28,7 +31,8 @@ def read_columns(path: str | Path, columns: Mapping[str, str]) -> pd.DataFrame:
         missing = [column for column in columns if column not in text]
         if missing:
             raise DataError(f"{path}: no column {', '.join(missing)}. Delete it and run again.")
-        typed = {column: _as_kind(text[column], kind) for column, kind in columns.items()}
+        present = {column: kind for column, kind in (optional or {}).items() if column in text}
+        typed = {column: _as_kind(text[column], kind) for column, kind in {**columns, **present}.items()}
     except (OSError, TypeError, ValueError) as error:
         raise DataError(f"{path}: cannot be read ({error}). Delete it and run again.") from None
     return pd.DataFrame(typed)

@@ -66,11 +66,7 @@ def read_all_scores(path: str | Path) -> pd.DataFrame:
     The noise kind of clean data is an empty string. Raises DataError if the file is missing, damaged or lacks a column,
     or if a value is outside the range of its metric. A metric of scores may be undefined (NaN).
     """
-    try:
-        has_column = TRAINED_AT in pd.read_csv(path, nrows=0).columns
-    except (OSError, ValueError):
-        has_column = False  # read_columns reports the error
-    scores = read_columns(path, _TYPES | ({TRAINED_AT: "str"} if has_column else {}))
+    scores = read_columns(path, _TYPES, optional={TRAINED_AT: "str"})
     for name, part in scores.groupby("metric", sort=False)["value"]:
         metric = METRICS.get(str(name), METRICS["WA"])
         possible = part.between(metric.lowest, metric.highest) & (part < np.inf)
