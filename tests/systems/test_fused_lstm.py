@@ -39,11 +39,16 @@ def test_the_fused_cell_and_its_gradients_follow_the_equations(device):
 
 
 def test_maxima_over_time_ignore_invalid_steps_and_share_gradients_as_amax_does():
-    outputs = torch.randint(0, 3, (2, 6, 4, 5), generator=torch.Generator().manual_seed(0)).double().requires_grad_()
-    lengths = torch.tensor([6, 1, 3, 4])
-    beyond = torch.arange(6)[:, None] >= lengths
-    expected = torch.stack([outputs[:, :length, number].amax(dim=1) for number, length in enumerate(lengths)], dim=1)
-    found = TimeMaxima.apply(outputs, beyond[None])
+    lengths = torch.tensor([6, 4, 3, 1])
+    counts = (4, 4, 4, 2, 1, 1)
+    step = torch.cat([torch.full((count,), number) for number, count in enumerate(counts)])
+    place = torch.cat([torch.arange(count) for count in counts])
+    drawn = torch.randint(0, 3, (2, len(step), 5), generator=torch.Generator().manual_seed(0))
+    outputs = drawn.double().requires_grad_()
+    expected = torch.stack(
+        [outputs[:, (place == number) & (step < length)].amax(dim=1) for number, length in enumerate(lengths)], dim=1
+    )
+    found = TimeMaxima.apply(counts, outputs, (step >= lengths[place])[None])
     torch.testing.assert_close(found, expected)
     scale = torch.randn(found.shape, dtype=torch.float64)
     gradients = (torch.autograd.grad((maxima * scale).sum(), outputs)[0] for maxima in (found, expected))

@@ -33,7 +33,8 @@ from nmer.systems.registry import pretraining, regimes, systems
 from nmer.training import loop, stacked
 from nmer.training.data import FoldData
 from nmer.training.graphs import Graphs
-from nmer.training.stacked import PADDED_LENGTHS, Stacked, padded_lengths
+from nmer.training.padding import PADDED_LENGTHS, padded_lengths
+from nmer.training.stacked import Stacked
 
 REPEATS = [1, 2]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from nmer.errors import ConfigError
 from nmer.names import CONCATENATION_ORDER, modality_set
+from nmer.systems.blocks.branches import compute_branches
 
 WEIGHT = "_weight"
 """End of the name of an option that is the weight of a term of the loss."""
@@ -158,7 +160,9 @@ class System(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs for the observed sequences of a batch."""
-        encodings = {modality: self.encode(modality, batch.observed[modality]) for modality in self.modalities}
+        encodings: dict[str, Encoding] = compute_branches(
+            {m: partial(self.encode, m, batch.observed[m]) for m in self.modalities}
+        )
         return self.fuse_observed(encodings, batch.noisy)
 
     def inherit(self, teacher: System) -> None:

@@ -21,13 +21,18 @@ class EpochBatch(NamedTuple):
     """The utterances of one training step; several repeats are concatenated.
 
     rows: (utterances,) int64. noisy: (utterances, modalities) bool in the order a, v, l. copies: (utterances,) number
-    of the copy to use for noisy modalities. longest: frames of the longest utterance per modality.
+    of the copy to use for noisy modalities. lengths: per modality the frames of each utterance, (repeats, utterances of
+    one), on the CPU.
     """
 
     rows: Tensor
     noisy: Tensor
     copies: Tensor
-    longest: dict[str, int]
+    lengths: dict[str, np.ndarray]
+
+    def longest(self) -> dict[str, int]:
+        """Return the frames of the longest utterance per modality."""
+        return {modality: int(lengths.max()) for modality, lengths in self.lengths.items()}
 
 
 def epoch_batches(data: FoldData, settings: RunSettings, repeats: list[int], epoch: int) -> list[EpochBatch]:
@@ -51,8 +56,8 @@ def epoch_batches(data: FoldData, settings: RunSettings, repeats: list[int], epo
     for start in range(0, len(training_rows), size):
         columns = slice(start, start + size)
         batch_rows, noisy, noisy_copies = (part[:, columns].flatten(0, 1) for part in on_device)
-        longest = {modality: data.longest(modality, rows[:, columns]) for modality in data.modalities}
-        batches.append(EpochBatch(batch_rows, noisy, noisy_copies, longest))
+        lengths = {modality: data.lengths(modality, rows[:, columns]) for modality in data.modalities}
+        batches.append(EpochBatch(batch_rows, noisy, noisy_copies, lengths))
     return batches
 
 

@@ -81,9 +81,13 @@ class FoldData:
         """
         return self._frames_of(modality).padded(rows, copies, longest)
 
+    def lengths(self, modality: str, rows: np.ndarray) -> np.ndarray:
+        """Return the frames of utterances, in the shape of their row numbers, without synchronising the GPU."""
+        return self._lengths[modality][rows]
+
     def longest(self, modality: str, rows: np.ndarray) -> int:
-        """Return the frames of the longest of some utterances, without synchronising the GPU."""
-        return int(self._lengths[modality][rows].max())
+        """Return the frames of the longest of some utterances."""
+        return int(self.lengths(modality, rows).max())
 
     def replace(self, modality: str, row: int, copy: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
         """Replace a spare copy of an utterance. change: function from its clean features to the new ones, both (frames,

@@ -9,18 +9,20 @@ with another seed (docs/performance.md: where rounding grows).
 from __future__ import annotations
 
 import copy
-import math
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
 from nmer.plan.settings import RunSettings
+from nmer.systems.blocks.branches import branching
 from nmer.systems.blocks.encodings import join
 from nmer.systems.blocks.repeats import across_repeats, compute_stacked
+from nmer.systems.blocks.step_counts import stated_counts
 from nmer.systems.interface import Batch, Encoding, Sequences, System, summed
 from nmer.training.batches import EpochBatch, epoch_batches, make_batch
 from nmer.training.data import FoldData
@@ -28,13 +30,10 @@ from nmer.training.graphs import Graphs
 from nmer.training.loop import Losses
 from nmer.training.one_by_one import epoch_seed, initial_system
 from nmer.training.optimiser import AdamW
+from nmer.training.padding import PaddedShapes, Padding
 from nmer.training.precision import loss_terms
 from nmer.training.teacher_targets import LazyEncodings, StackedTargets
 from nmer.training.validation_split import ValidationSplit
-
-PADDED_LENGTHS = 4
-"""Number of padded lengths between half and all of the longest training utterance. Each length, and the last, smaller
-batch, is a separate graph."""
 
 VALIDATION_BATCH = 4096
 """Utterances encoded or classified at once in validation."""
@@ -67,9 +66,8 @@ class Stacked:
         self._generators = [torch.Generator(self.device) for _ in repeats]
         self._graphs = Graphs(self.device, self._generators, options.graphs != "never", settings.system)
         self._names: list[str] = []
-        self._longest = {modality: data.longest(modality, data.training_rows) for modality in data.modalities}
-        validated = data.splits["val"].cpu().numpy()
-        self._longest_validated = {modality: data.longest(modality, validated) for modality in data.modalities}
+        self._shapes = PaddedShapes(data)
+        self._validated = data.splits["val"].cpu().numpy()
 
     def stacking_obstacle(self, try_first: bool) -> str:
         """Return why the repeats cannot be stacked, or "" if they can.
@@ -81,13 +79,15 @@ class Stacked:
             return "it has buffers, which every repeat would have to update separately."
         if not try_first:
             return ""
-        batch = epoch_batches(self._data, self._settings, self.repeats, 0)[0]._replace(longest=self._longest)
+        batch = epoch_batches(self._data, self._settings, self.repeats, 0)[0]
+        padding = Padding(self._shapes.longest_training(), {}, ())
         original = self._systems[0]
         try:
             self._systems[0] = copy.deepcopy(original)
             # Twice, because a tensor kept from the first batch fails in the second.
             for _step in range(2):
-                summed(self._terms(batch).values()).sum().backward()
+                flat = self._gathered(batch.rows, batch.noisy, batch.copies, padding)
+                summed(self._terms(flat, padding).values()).sum().backward()
             if changed := changed_attributes(original, self._systems[0]):
                 self._graphs.disable(f"a step changes its attribute '{changed[0]}', which a replay would not do.")
             self._systems[0].eval()
@@ -118,23 +118,29 @@ class Stacked:
 
     def _train_batch(self, batch: EpochBatch, full: bool) -> Tensor:
         """Train one step. Returns its loss terms, (terms, repeats)."""
-        longest = padded_lengths(batch.longest, self._longest) if full else self._longest
+        padding = self._shapes.of_training(batch, full)
 
         def step(rows: Tensor, noisy: Tensor, copies: Tensor) -> Tensor:
-            terms = self._terms(EpochBatch(rows, noisy, copies, longest))
             self._optimiser.zero_grad(set_to_none=True)
-            summed(terms.values()).sum().backward()
+            flat = self._gathered(rows, noisy, copies, padding)
+            with branching(self.device, flat):
+                terms = self._terms(flat, padding)
+                summed(terms.values()).sum().backward()
             self._clipping.clip(self._parameters)
             self._optimiser.step()
             self._names = list(terms)
             return torch.stack([term.detach() for term in terms.values()])
 
-        return self._graphs.call((len(batch.rows), *longest.values()), step, batch.rows, batch.noisy, batch.copies)
+        return self._graphs.call(padding.key, step, batch.rows, batch.noisy, batch.copies)
 
-    def _terms(self, batch: EpochBatch) -> dict[str, Tensor]:
+    def _gathered(self, rows: Tensor, noisy: Tensor, copies: Tensor, padding: Padding) -> Batch:
+        """Return the batch of all repeats, concatenated. rows, noisy, copies: as in :class:`EpochBatch`."""
+        modalities = self._systems[0].modalities
+        return make_batch(self._data, rows, noisy, self._targets, modalities, copies, padding.longest)
+
+    def _terms(self, flat: Batch, padding: Padding) -> dict[str, Tensor]:
         """Return the terms of the loss, (repeats,) each."""
-        system, data = self._systems[0], self._data
-        flat = make_batch(data, batch.rows, batch.noisy, self._targets, system.modalities, batch.copies, batch.longest)
+        system = self._systems[0]
 
         def by_repeat(tensor: Tensor) -> Tensor:
             split: Tensor = tensor.unflatten(0, (len(self.repeats), -1))
@@ -161,14 +167,15 @@ class Stacked:
             )
             return _call(system, parameters, lambda: loss_terms(system, repeat_batch, self._settings.training))
 
-        terms: dict[str, Tensor] = compute_stacked(
-            one_repeat,
-            self._generators,
-            self._parameters,
-            {modality: Sequences(*map(by_repeat, sequences)) for modality, sequences in flat.observed.items()},
-            by_repeat(flat.labels),
-            {modality: by_repeat(flags) for modality, flags in flat.noisy.items()},
-        )
+        with stated_counts(padding.counts):
+            terms: dict[str, Tensor] = compute_stacked(
+                one_repeat,
+                self._generators,
+                self._parameters,
+                {modality: Sequences(*map(by_repeat, sequences)) for modality, sequences in flat.observed.items()},
+                by_repeat(flat.labels),
+                {modality: by_repeat(flags) for modality, flags in flat.noisy.items()},
+            )
         return terms
 
     def validate(self) -> list[dict[str, float]]:
@@ -186,11 +193,16 @@ class Stacked:
             def one_repeat(parameters: dict[str, Tensor], values: Tensor, lengths: Tensor) -> Encoding:
                 return _call(system, parameters, lambda: system.encode(modality, Sequences(values, lengths)))
 
+            # Every utterance once per state.
+            utterances = np.tile(self._validated, len(rows) // len(self._validated))
+            longest = data.longest(modality, self._validated)
             parts = []
-            for batch, batch_copies in zip(rows.split(VALIDATION_BATCH), copies.split(VALIDATION_BATCH), strict=True):
-                sequences = data.sequences(modality, batch, batch_copies, self._longest_validated[modality])
-                shared = [part.expand(len(self.repeats), *part.shape) for part in sequences]
-                parts.append(compute_stacked(one_repeat, self._generators, self._parameters, *shared))
+            for start in range(0, len(rows), VALIDATION_BATCH):
+                part = slice(start, start + VALIDATION_BATCH)
+                sequences = data.sequences(modality, rows[part], copies[part], longest)
+                shared = [each.expand(len(self.repeats), *each.shape) for each in sequences]
+                with stated_counts(self._shapes.of_validation(modality, utterances[part], longest)):
+                    parts.append(compute_stacked(one_repeat, self._generators, self._parameters, *shared))
             return join(parts, axis=1)
 
         def classify(encodings: dict[str, Encoding], noisy: dict[str, Tensor]) -> Tensor:
@@ -222,18 +234,6 @@ class Stacked:
             for name, value in self._parameters.items():
                 value.copy_(state["parameters"][name])
         self._optimiser.load_state_dict(state["optimiser"])
-
-
-def padded_lengths(longest: dict[str, int], maximum: dict[str, int]) -> dict[str, int]:
-    """Return the frames to pad a batch to: one of a few lengths for the longest modality, the maximum for the others.
-
-    longest: frames of the longest utterance of the batch per modality. maximum: those of the whole training split. The
-    lengths depend on the batch only, so a resumed training pads in the same way.
-    """
-    widest = max(maximum, key=lambda modality: maximum[modality])
-    parts = 2 * PADDED_LENGTHS
-    level = max(PADDED_LENGTHS + 1, math.ceil(parts * longest[widest] / maximum[widest]))
-    return maximum | {widest: math.ceil(maximum[widest] * level / parts)}
 
 
 def changed_attributes(before: nn.Module, after: nn.Module) -> list[str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.blocks.recurrence import pads, under_autocast
+from nmer.systems.blocks.recurrence import pads, time_maxima, under_autocast
 
 
 def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def window_maxima(tokens: Tensor, weights: Tensor, biases: Tensor, lengths: Tens
         windows = tokens.unfold(0, window, 1).transpose(2, 3).flatten(2)
         responses = functional.linear(windows, weights.flatten(1), biases)
         beyond = torch.arange(len(windows), device=lengths.device)[:, None] > lengths - window
-        return responses.masked_fill(beyond[:, :, None], float("-inf")).max(dim=0).values
+        return time_maxima((tokens.shape[1],) * len(windows), responses.flatten(0, 1), beyond.flatten())
     maxima: Tensor = _WindowMaxima.apply(tokens, weights, biases, lengths)  # type: ignore[no-untyped-call]
     return maxima
 

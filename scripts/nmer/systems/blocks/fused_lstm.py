@@ -7,9 +7,9 @@ reduces the precision of products regardless of the setting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from nmer.systems.blocks.products import divisor, sum_of_products
+from nmer.systems.blocks.step_counts import Counts
 
 aten = torch.ops.aten
 
@@ -26,72 +27,83 @@ PARTS_OF_A_BATCH = 8
 class LstmOutputs(torch.autograd.Function):
     """Outputs of LSTMs at every step, from their input projections.
 
-    LSTMs with fewer steps drop out. Gates have the framework's order: input, forget, candidate, output.
+    LSTMs with fewer steps drop out, and so do utterances, the last ones first. Gates have the framework's order: input,
+    forget, candidate, output.
     """
 
     @staticmethod
-    def forward(ctx: Any, biases: Tensor, hidden_weights: Tensor, *products: Tensor) -> tuple[Tensor, ...]:
-        """biases: (LSTMs, 4 hidden), the sum of both. hidden_weights: (LSTMs, 4 hidden, hidden). products: of what each
-        reads and its input weights, (LSTMs, steps, batch, 4 hidden), one for all LSTMs of as many steps, the longest
-        first. Returns outputs for each product, (LSTMs, steps, batch, hidden)."""
-        batch, width = products[0].shape[2:]
-        input_gates = _steps(products, biases)
+    def forward(
+        ctx: Any, counts: Counts, biases: Tensor, hidden_weights: Tensor, *products: Tensor
+    ) -> tuple[Tensor, ...]:
+        """counts: utterances of each step, of every LSTM that has it. biases: (LSTMs, 4 hidden), the sum of both.
+        hidden_weights: (LSTMs, 4 hidden, hidden). products: of what each reads and its input weights, (LSTMs, rows, 4
+        hidden), one for all LSTMs of as many steps, the longest first. Rows are utterances step by step. Returns
+        outputs for each product, (LSTMs, rows, hidden)."""
+        steps = _steps(counts, products, biases)
         transposed = hidden_weights.transpose(1, 2)
-        hidden_gates = torch.zeros_like(input_gates[0])
-        cell = products[0].new_zeros(len(hidden_gates), width // 4)
+        hidden_gates = torch.zeros_like(steps[0])
+        cell = hidden_gates.new_zeros(*hidden_gates.shape[:2], hidden_weights.shape[2])
         outputs: list[Tensor] = []
-        cells, workspaces = [cell], []
+        before, after, workspaces = [], [], []
         keep = any(ctx.needs_input_grad)
-        for step in input_gates:
-            rows = len(step)
+        for gates in steps:
+            shape = lstms, count = gates.shape[:2]
             if outputs:
-                lstms = rows // batch
-                hidden_gates = torch.bmm(outputs[-1][:lstms], transposed[:lstms]).flatten(0, 1)
-            hidden, cell, workspace = fused_cell(step, hidden_gates, cell[:rows])
-            outputs.append(hidden.unflatten(0, (-1, batch)))
+                hidden_gates = torch.bmm(outputs[-1][:lstms, :count], transposed[:lstms])
+            old_cell = cell[:lstms, :count].flatten(0, 1)
+            output, new_cell, workspace = fused_cell(gates.flatten(0, 1), hidden_gates.flatten(0, 1), old_cell)
+            outputs.append(output.unflatten(0, shape))
+            cell = new_cell.unflatten(0, shape)
             if keep:
-                cells.append(cell)
+                before.append(old_cell)
+                after.append(new_cell)
                 workspaces.append(workspace)
-        stacked = _of_each(outputs, products)
+        found = _of_each(outputs, counts, products)
         if keep:
-            ctx.groups = len(products)
-            ctx.save_for_backward(hidden_weights, *stacked, *cells, *workspaces)
-        return stacked
+            ctx.counts, ctx.groups = counts, len(products)
+            ctx.save_for_backward(hidden_weights, *found, *before, *after, *workspaces)
+        return found
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """gradients: as the outputs."""
+        counts, number = ctx.counts, len(ctx.counts)
         hidden_weights, *kept = ctx.saved_tensors
         outputs, kept = kept[: ctx.groups], kept[ctx.groups :]
-        steps, batch = outputs[0].shape[1:3]
-        cells, workspaces = kept[: steps + 1], kept[steps + 1 :]
+        before, after, workspaces = kept[:number], kept[number : 2 * number], kept[2 * number :]
         # Copies, because the gradients through the state are added to them.
-        output_gradients = _steps(gradients)
-        cell_gradient = torch.zeros_like(cells[-1])
-        # Split the batch: on a GPU the product of a few LSTMs occupies too few multiprocessors.
-        parts = divisor(batch, PARTS_OF_A_BATCH)
-        weights = hidden_weights.repeat_interleave(parts, dim=0)
+        output_gradients = _steps(counts, gradients)
+        cell_gradient = torch.zeros_like(output_gradients[-1])
+        split_weights: dict[int, Tensor] = {}
         gate_gradients: list[Tensor] = []
-        for step in reversed(range(steps)):
+        for step in reversed(range(number)):
             output_gradient = output_gradients[step]
-            rows = len(output_gradient)
+            shape = lstms, count = output_gradient.shape[:2]
             if gate_gradients:
-                later = gate_gradients[-1].unflatten(1, (parts, -1)).flatten(0, 1)
-                going_on = output_gradient[: len(cell_gradient)]
-                going_on.unflatten(0, (len(later), -1)).baddbmm_(later, weights[: len(later)])
-                if rows > len(cell_gradient):
-                    cell_gradient = functional.pad(cell_gradient, (0, 0, 0, rows - len(cell_gradient)))
-            gate_gradient, cell_gradient = fused_cell_backward(
-                output_gradient, cell_gradient, cells[step][:rows], cells[step + 1], workspaces[step]
+                later = gate_gradients[-1]
+                going_on = output_gradient[: len(later), : later.shape[1]]
+                # Split the batch: on a GPU the product of a few LSTMs occupies too few multiprocessors. Rows among
+                # which some end here are not consecutive and stay together.
+                parts = divisor(count, PARTS_OF_A_BATCH) if count == later.shape[1] else 1
+                if parts not in split_weights:
+                    split_weights[parts] = hidden_weights.repeat_interleave(parts, dim=0)
+                if parts > 1:
+                    later, going_on = (rows.unflatten(1, (parts, -1)).flatten(0, 1) for rows in (later, going_on))
+                going_on.baddbmm_(later, split_weights[parts][: len(later)])
+                ended = count - cell_gradient.shape[1], lstms - len(cell_gradient)
+                if any(ended):
+                    cell_gradient = functional.pad(cell_gradient, (0, 0, 0, ended[0], 0, ended[1]))
+            gate_gradient, flat = fused_cell_backward(
+                output_gradient.flatten(0, 1), cell_gradient.flatten(0, 1), before[step], after[step], workspaces[step]
             )
-            gate_gradients.append(gate_gradient.unflatten(0, (-1, batch)))
-        of_products = _of_each(gate_gradients[::-1], gradients)
+            gate_gradients.append(gate_gradient.unflatten(0, shape))
+            cell_gradient = flat.unflatten(0, shape)
+        found = _of_each(gate_gradients[::-1], counts, gradients)
         of_weights = [
-            sum_of_products(own[:, 1:].flatten(1, 2), output[:, :-1].flatten(1, 2))
-            for own, output in zip(of_products, outputs, strict=True)
+            sum_of_products(own, _previous(counts, output)) for own, output in zip(found, outputs, strict=True)
         ]
-        return joined([own.sum(dim=(1, 2)) for own in of_products]), joined(of_weights), *of_products
+        return None, joined([own.sum(dim=1) for own in found]), joined(of_weights), *found
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
@@ -99,34 +111,68 @@ def joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
-def _steps(groups: Sequence[Tensor], biases: Tensor | None = None) -> list[Tensor]:
-    """Return every step of the LSTMs that have it, contiguous for the fused cell: (LSTMs x batch, width) each.
+class Run(NamedTuple):
+    """Consecutive steps of the same LSTMs and utterances. rows: of each product."""
 
-    groups: (LSTMs, steps, batch, width) each, longest first. biases: (all LSTMs, width), added.
+    steps: int
+    utterances: int
+    rows: slice
+    groups: int
+
+
+def _runs(counts: Counts, groups: Sequence[Tensor]) -> Iterator[Run]:
+    """Divide all steps into runs. groups: (LSTMs, rows, width) each, longest first."""
+    ends = [_number_of_steps(counts, group) for group in groups]
+    changes = (step for step in range(1, ends[0]) if counts[step] != counts[step - 1])
+    rows = list(accumulate(counts, initial=0))
+    for start, stop in pairwise(sorted({0, *changes, *ends})):
+        yield Run(stop - start, counts[start], slice(rows[start], rows[stop]), sum(end > start for end in ends))
+
+
+def _number_of_steps(counts: Counts, group: Tensor) -> int:
+    return list(accumulate(counts)).index(group.shape[1]) + 1
+
+
+def _steps(counts: Counts, groups: Sequence[Tensor], biases: Tensor | None = None) -> list[Tensor]:
+    """Return every step of the LSTMs that have it: (LSTMs, utterances, width) each, contiguous for the fused cell.
+
+    groups: (LSTMs, rows, width) each, longest first. biases: (all LSTMs, width), added.
     """
     found: list[Tensor] = []
-    for number in range(len(groups), 0, -1):
-        going_on, here = groups[:number], slice(len(found), groups[number - 1].shape[1])
-        counts = [len(group) for group in going_on]
-        steps = groups[0].new_empty(here.stop - here.start, sum(counts), *groups[0].shape[2:])
-        for place, group, first in zip(steps.split(counts, dim=1), going_on, accumulate([0, *counts]), strict=False):
-            own = group[:, here].transpose(0, 1)
+    for run in _runs(counts, groups):
+        going_on = groups[: run.groups]
+        sizes = [len(group) for group in going_on]
+        steps = groups[0].new_empty(run.steps, sum(sizes), run.utterances, groups[0].shape[2])
+        for place, group, first in zip(steps.split(sizes, dim=1), going_on, accumulate([0, *sizes]), strict=False):
+            own = group[:, run.rows].unflatten(1, (run.steps, run.utterances)).transpose(0, 1)
             if biases is None:
                 place.copy_(own)
             else:
                 torch.add(own, biases[first : first + len(group), None], out=place)
-        found += steps.flatten(1, 2).unbind()
+        found += steps.unbind()
     return found
 
 
-def _of_each(steps: Sequence[Tensor], groups: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Invert :func:`_steps`, from (LSTMs, batch, width) each. groups: with the same LSTMs and steps."""
+def _of_each(steps: Sequence[Tensor], counts: Counts, groups: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Invert :func:`_steps`. groups: with the same LSTMs and rows."""
     found, first = [], 0
     for group in groups:
         end = first + len(group)
-        found.append(torch.stack([step[first:end] for step in steps[: group.shape[1]]], dim=1))
+        found.append(torch.cat([step[first:end] for step in steps[: _number_of_steps(counts, group)]], dim=1))
         first = end
     return tuple(found)
+
+
+def _previous(counts: Counts, outputs: Tensor) -> Tensor:
+    """Return the output before each row, zero at the first step. outputs: (LSTMs, rows, hidden)."""
+    found = [torch.zeros_like(outputs[:, : counts[0]])]
+    for run in _runs(counts, [outputs]):
+        first, end = run.rows.start, run.rows.stop
+        if first:
+            last_step = first - counts[counts.index(run.utterances) - 1]
+            found.append(outputs[:, last_step : last_step + run.utterances])
+        found.append(outputs[:, first : end - run.utterances])
+    return torch.cat(found, dim=1)
 
 
 def fused_cell(gates: Tensor, hidden_gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,18 +223,32 @@ class TimeMaxima(torch.autograd.Function):
     """Maximum over the valid steps. Steps with equal maxima share its gradient, as with ``amax``."""
 
     @staticmethod
-    def forward(ctx: Any, outputs: Tensor, beyond: Tensor) -> Tensor:
-        """outputs: (..., steps, batch, width). beyond: (..., steps, batch) bool, True where a step does not count.
-        Returns (..., batch, width)."""
+    def forward(ctx: Any, counts: Counts, outputs: Tensor, beyond: Tensor) -> Tensor:
+        """outputs: (..., rows, width), rows as in :class:`LstmOutputs`. beyond: (..., rows) bool, True where a row does
+        not count. Returns (..., utterances, width)."""
         counted = outputs.masked_fill(beyond[..., None], float("-inf"))
-        maxima = counted.amax(dim=-3)
+        ctx.runs = [(run.rows, (run.steps, run.utterances)) for run in _runs(counts, [counted.flatten(0, -3)])]
+        maxima, *others = (counted[..., rows, :].unflatten(-2, shape).amax(dim=-3) for rows, shape in ctx.runs)
+        for other in others:
+            highest = maxima[..., : other.shape[-2], :]
+            torch.maximum(highest, other, out=highest)
         ctx.save_for_backward(counted, maxima)
         return maxima
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """gradient: (..., batch, width)."""
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
+        """gradient: (..., utterances, width)."""
         counted, maxima = ctx.saved_tensors
-        attained = counted == maxima.unsqueeze(-3)
-        return attained * (gradient / attained.sum(dim=-3)).unsqueeze(-3), None
+        attained = torch.empty_like(counted)
+        parts = [attained[..., rows, :].unflatten(-2, shape) for rows, shape in ctx.runs]
+        for part, (rows, shape) in zip(parts, ctx.runs, strict=True):
+            # Numbers rather than truth values, because their sum would be converted first.
+            torch.eq(counted[..., rows, :].unflatten(-2, shape), maxima[..., None, : shape[1], :], out=part)
+        sharing, *others = (part.sum(dim=-3) for part in parts)
+        for other in others:
+            sharing[..., : other.shape[-2], :] += other
+        share = gradient / sharing
+        for part in parts:
+            part *= share[..., None, : part.shape[-2], :]
+        return None, attained, None

@@ -8,13 +8,18 @@ synchronise it.
 
 from __future__ import annotations
 
+from itertools import groupby
+from typing import Any
+
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from nmer.systems.blocks.fused_lstm import LstmOutputs, TimeMaxima, joined
 from nmer.systems.blocks.packed_lstm import PackedLstms, PackedMaxima, pack
 from nmer.systems.blocks.repeats import across_repeats, together
+from nmer.systems.blocks.step_counts import Counts, step_counts
 from nmer.systems.interface import Sequences
 
 
@@ -29,14 +34,79 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
             return lstm_maxima(lstms, Sequences(sequences.values.float(), sequences.lengths))
     weights = [lstm_weights(lstm) for lstm in lstms]
     if pads(sequences.values):
-        (outputs,) = lstm_outputs([(sequences.values, weights)])
-        maxima: Tensor = across_repeats(TimeMaxima.apply, outputs, ~sequences.valid().T[None])
-        return maxima
+        return _maxima_of_steps(weights, sequences)
     packing = pack(sequences.lengths, sequences.values.shape[1])
     frames = sequences.values.flatten(0, 1).index_select(0, packing.rows())
     outputs = packed_outputs(packing.counts, weights, frames)
     maxima = PackedMaxima.apply(outputs, packing.place, packing.counts)  # type: ignore[no-untyped-call]
     return maxima.index_select(1, packing.order.argsort())
+
+
+def _maxima_of_steps(weights: list[list[Tensor]], sequences: Sequences) -> Tensor:
+    """Return :func:`lstm_maxima` of a padded batch, computing at each step as many of the longest utterances as
+    :func:`step_counts` requires."""
+    values, lengths = sequences
+    counts = step_counts(*values.shape[:2])
+    everything = len(set(counts)) == 1
+    if everything:
+        frames, beyond = values.transpose(0, 1).flatten(0, 1), ~sequences.valid().T.flatten()
+    else:
+        order, frames, beyond = across_repeats(lambda *given: _longest_first(counts, *given), values, lengths)
+    (outputs,) = across_repeats(lambda *given: _outputs(counts, *given), *_given([frames], [weights]))
+    maxima: Tensor = time_maxima(counts, outputs, beyond[None])
+    return maxima if everything else across_repeats(_InBatchOrder.apply, maxima, order)
+
+
+def time_maxima(counts: Counts, outputs: Tensor, beyond: Tensor) -> Tensor:
+    """Return the maximum over time for every utterance, (..., utterances, width). Arguments: as in
+    :class:`TimeMaxima`."""
+    maxima: Tensor = across_repeats(lambda *given: TimeMaxima.apply(counts, *given), outputs, beyond)
+    return maxima
+
+
+def _longest_first(counts: Counts, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the order of utterances by length, (repeats, batch), their frames step by step, (repeats, rows, dim), and
+    which of these are beyond the length, (repeats, rows).
+
+    values: (repeats, batch, longest, dim). lengths: (repeats, batch).
+    """
+    repeats, batch, longest = values.shape[:3]
+    device = lengths.device
+    sorted_lengths, order = lengths.sort(dim=1, descending=True, stable=True)
+    steps, places, first = [], [], 0
+    for count, group in groupby(counts):
+        number = len(list(group))
+        steps.append(torch.arange(first, first + number, device=device)[:, None].expand(number, count).flatten())
+        places.append(torch.arange(count, device=device).repeat(number))
+        first += number
+    step, place = torch.cat(steps), torch.cat(places)
+    beyond = step >= sorted_lengths[:, place]
+    # Sequences of other lengths than those of the stated batch would lose frames.
+    complete = (beyond.logical_not().sum(dim=1) == lengths.sum(dim=1)).all()
+    torch._assert_async(complete, "A batch has more frames than its step counts state.")
+    utterance = torch.arange(0, repeats * batch, batch, device=device)[:, None] + order[:, place]
+    frames = values.flatten(0, 2).index_select(0, (utterance * longest + step).flatten())
+    return order, frames.unflatten(0, utterance.shape), beyond
+
+
+class _InBatchOrder(torch.autograd.Function):
+    """Undo an ordering of utterances. The framework's gradient of indexing is slow when it is deterministic."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, order: Tensor) -> Tensor:
+        """values: (repeats, LSTMs, batch, hidden). order: (repeats, batch)."""
+        ctx.save_for_backward(order)
+        return _taken(values, order.argsort(dim=1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (order,) = ctx.saved_tensors
+        return _taken(gradient, order), None
+
+
+def _taken(values: Tensor, index: Tensor) -> Tensor:
+    return values.gather(2, index[:, None, :, None].expand_as(values))
 
 
 def lstm_frames(lstm: nn.LSTM, sequences: Sequences) -> Tensor:
@@ -97,33 +167,42 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tenso
         of_length.setdefault(values.shape[1], []).append(number)
     # Stable sort by length, longest first, so that finished LSTMs are at the end.
     groups = [of_length[longest] for longest in sorted(of_length, reverse=True)]
+    batch, counts = len(readers[0][0]), (len(readers[0][0]),) * max(of_length)
     given: list[Tensor] = []
     for group in groups:
-        weights = [own for number in group for own in readers[number][1]]
-        given += [
-            joined([_product(*readers[number]) for number in group]),
-            torch.stack([own[2] + own[3] for own in weights]),
-            torch.stack([own[1] for own in weights]),
-        ]
+        frames = [readers[number][0].transpose(0, 1).flatten(0, 1) for number in group]
+        given += _given(frames, [readers[number][1] for number in group])
     found: dict[int, Tensor] = {}
-    for group, outputs in zip(groups, across_repeats(_outputs, *given), strict=True):
-        parts = outputs.split([len(readers[number][1]) for number in group])
+    grouped = across_repeats(lambda *parts: _outputs(counts, *parts), *given)
+    for group, outputs in zip(groups, grouped, strict=True):
+        parts = outputs.unflatten(1, (-1, batch)).split([len(readers[number][1]) for number in group])
         found |= dict(zip(group, parts, strict=True))
     return [found[number] for number in range(len(readers))]
 
 
-def _product(values: Tensor, lstms: list[list[Tensor]]) -> Tensor:
-    """Products of the LSTMs' inputs and input weights, (LSTMs, longest, batch, 4 hidden)."""
-    product = functional.linear(values.transpose(0, 1), torch.cat([own[0] for own in lstms]))
-    apart: Tensor = product.unflatten(2, (len(lstms), -1))
-    return apart.movedim(2, 0)
+def _given(frames: list[Tensor], lstms: list[list[list[Tensor]]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the operands of :func:`_outputs` for one repeat. frames: (rows, dim) of equally many rows. lstms: the
+    weights of the LSTMs that read each."""
+    weights = [own for reading in lstms for own in reading]
+    return (
+        joined([_product(own, reading) for own, reading in zip(frames, lstms, strict=True)]),
+        torch.stack([own[2] + own[3] for own in weights]),
+        torch.stack([own[1] for own in weights]),
+    )
 
 
-def _outputs(*given: Tensor) -> tuple[Tensor, ...]:
+def _product(frames: Tensor, lstms: list[list[Tensor]]) -> Tensor:
+    """Products of the LSTMs' inputs and input weights, (LSTMs, rows, 4 hidden)."""
+    product = functional.linear(frames, torch.cat([own[0] for own in lstms]))
+    apart: Tensor = product.unflatten(1, (len(lstms), -1))
+    return apart.movedim(1, 0)
+
+
+def _outputs(counts: Counts, *given: Tensor) -> tuple[Tensor, ...]:
     """given: products, biases and hidden weights of every group in turn. Repeats and LSTMs are the first two axes of
-    each, and of each result."""
+    each, and of each result. counts: utterances of each step."""
     products, biases, hidden_weights = ([part.flatten(0, 1) for part in given[number::3]] for number in range(3))
     outputs: tuple[Tensor, ...] = LstmOutputs.apply(  # type: ignore[no-untyped-call]
-        joined(biases), joined(hidden_weights), *products
+        counts, joined(biases), joined(hidden_weights), *products
     )
     return tuple(own.unflatten(0, group.shape[:2]) for own, group in zip(outputs, given[::3], strict=True))

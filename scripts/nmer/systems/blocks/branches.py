@@ -1,0 +1,74 @@
+"""Independent parts of a step side by side on a GPU, as parallel branches of its CUDA graph.
+
+The kernels of these systems are too small to occupy a GPU, least of all the steps of an LSTM, so whatever does not
+depend on them runs at the same time. The backward pass has the same branches, because autograd computes a gradient on
+the stream of its forward operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+
+Key, Result = TypeVar("Key"), TypeVar("Result")
+
+
+class _Branching(NamedTuple):
+    """streams: those used so far, in the order of branches. held: what one stream allocated and others read, kept until
+    all are done, because memory is reused in the order of the stream that allocated it."""
+
+    streams: list[Any]
+    held: list[Any]
+
+
+_branching: list[_Branching] = []
+_streams: dict[tuple[torch.device, int], Any] = {}
+
+
+@contextmanager
+def branching(device: torch.device, *held: Any) -> Iterator[None]:
+    """Run the branches within the block on separate streams of a GPU; on a CPU, one after another.
+
+    The block contains the backward pass. held: other tensors that the branches read and that may be freed within the
+    block.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    _branching.append(_Branching([], [held]))
+    try:
+        yield
+    finally:
+        for stream in _branching[-1].streams:
+            torch.cuda.current_stream(device).wait_stream(stream)
+        _branching.pop()
+
+
+def compute_branches(branches: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result]:
+    """Return the results of functions that do not depend on each other, by their keys."""
+    if not _branching:
+        return {key: branch() for key, branch in branches.items()}
+    streams, held = _branching[-1]
+    device = torch.device("cuda", torch.cuda.current_device())
+    outer = torch.cuda.current_stream(device)
+    found: dict[Key, Result] = {}
+    used = []
+    # The first branch stays on the current stream and is launched last, so that it cannot delay the others.
+    first, *others = branches
+    for number, key in enumerate(others):
+        if (device, number) not in _streams:
+            _streams[device, number] = torch.cuda.Stream(device)
+        stream = _streams[device, number]
+        stream.wait_stream(outer)
+        with torch.cuda.stream(stream):
+            found[key] = branches[key]()
+        used.append(stream)
+    result = branches[first]()
+    for stream in used:
+        outer.wait_stream(stream)
+    streams += used
+    held.append(found)
+    return {first: result, **found}
