@@ -100,11 +100,11 @@ def step(calls: Calls, name: str, repeats: int, longest: dict[str, int] = LONGES
 @pytest.mark.parametrize(
     ("name", "options", "most"),
     [
-        ("men", {}, 765),
-        ("mmin", {}, 1156),
-        ("if_mmin", {}, 1031),
-        ("nmer", {}, 1282),
-        ("mctn", {}, 2993),
+        ("men", {}, 768),
+        ("mmin", {}, 1159),
+        ("if_mmin", {}, 1034),
+        ("nmer", {}, 1285),
+        ("mctn", {}, 2995),
         ("mctn", {"form": "hier"}, 2158),
     ],
     ids=lambda value: str(value),

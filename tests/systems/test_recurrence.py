@@ -6,8 +6,11 @@ import pytest
 import torch
 from small_systems import padded
 from torch import nn
+from torch.func import functional_call, stack_module_state
 
 from nmer.systems.blocks.recurrence import lstm_maxima
+from nmer.systems.blocks.repeats import compute_stacked
+from nmer.systems.blocks.step_counts import Counts, exact_counts, larger, stated_counts
 from nmer.systems.interface import Sequences
 
 LENGTHS = {"uneven": (3, 1, 11, 7, 11, 2), "equal": (5, 5, 5), "one": (4,), "single frames": (1, 1)}
@@ -79,3 +82,68 @@ def test_lstms_keep_single_precision_under_autocast():
     expected = lstm_maxima(parts, sequences)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(lstm_maxima(parts, sequences), expected)
+
+
+class Maxima(nn.Module):
+    """LSTMs that read the same sequences."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleList(lstms(count))
+
+    def forward(self, values: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        return lstm_maxima(list(self.parts), Sequences(values, lengths))
+
+
+def of_repeats(modules: list[Maxima], values: torch.Tensor, lengths: torch.Tensor) -> tuple[torch.Tensor, dict]:
+    """Maxima of stacked repeats in the form for a GPU, and the parameters that they depend on."""
+    parameters, _buffers = stack_module_state(modules)
+
+    def one(own, values, lengths):
+        return functional_call(modules[0], own, (values, lengths))
+
+    generators = [torch.Generator() for _ in modules]
+    return compute_stacked(one, generators, parameters, values, lengths), parameters
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("batch", [1, 7, 16, 50])
+def test_stacked_repeats_with_stated_counts_are_those_of_the_framework(count, batch):
+    modules, longest = [Maxima(count) for _ in range(3)], 19
+    lengths = torch.randint(1, 7, (3, batch), generator=torch.Generator().manual_seed(0))
+    lengths[:, batch // 2] = torch.tensor([longest, 11, 3])
+    inside = torch.arange(longest) < lengths[:, :, None]
+    values = (torch.randn(3, batch, longest, 4, dtype=torch.float64) * inside[..., None]).requires_grad_()
+    counts: Counts = (0,) * longest
+    for own in lengths.numpy():
+        counts = larger(counts, exact_counts(own, longest))
+    with stated_counts({(batch, longest): counts}):
+        found, parameters = of_repeats(modules, values, lengths)
+    expected = torch.stack(
+        [
+            torch.stack(
+                [
+                    one_by_one(lstm, [row[:length] for row, length in zip(own, own_lengths, strict=True)])
+                    for lstm in module.parts
+                ]
+            )
+            for module, own, own_lengths in zip(modules, values, lengths.tolist(), strict=True)
+        ]
+    )
+    torch.testing.assert_close(found, expected)
+    scale = torch.randn(found.shape, dtype=torch.float64)
+    own_gradients = torch.autograd.grad((found * scale).sum(), [values, *parameters.values()])
+    leaves = [values, *(parameter for module in modules for parameter in module.parameters())]
+    references = torch.autograd.grad((expected * scale).sum(), leaves)
+    torch.testing.assert_close(own_gradients[0], references[0])
+    for number, gradient in enumerate(own_gradients[1:]):
+        torch.testing.assert_close(gradient, torch.stack(references[1 + number :: len(parameters)]))
+
+
+def test_sequences_with_more_frames_than_stated_are_refused():
+    modules, values = [Maxima(1) for _ in range(2)], torch.randn(2, 3, 4, 4, dtype=torch.float64)
+    with (
+        stated_counts({(3, 4): (3, 2, 1, 1)}),
+        pytest.raises(RuntimeError, match="more frames than its step counts state"),
+    ):
+        of_repeats(modules, values, torch.tensor([[4, 2, 1], [4, 4, 1]]))

@@ -60,8 +60,8 @@ def test_mixed_training_uses_every_level_and_validates_each_utterance_at_one(lev
     assert data.noisy_copies == (1, 2, 3)
     used = set()
     for epoch in range(4):
-        for rows, noisy, copies, longest in epoch_batches(data, settings, [1], epoch):
-            batch = make_batch(data, rows, noisy, None, ("l",), copies, longest)
+        for rows, noisy, copies, _lengths in epoch_batches(data, settings, [1], epoch):
+            batch = make_batch(data, rows, noisy, None, ("l",), copies)
             values = batch.observed["l"].values
             np.testing.assert_array_equal(values[:, 0, 0].numpy(), copies.numpy() - 1)
             used |= set(copies.tolist())
@@ -81,8 +81,8 @@ def test_training_at_clean_uses_clean_features_under_the_conditions_of_its_regim
     features, _files = levels
     data = FoldData(features, None, 1, CPU)
     settings = mixed("incomplete", trained_at="clean", mixed=[])
-    rows, noisy, copies, longest = epoch_batches(data, settings, [1], 0)[0]
-    batch = make_batch(data, rows, noisy, None, None, copies, longest)
+    rows, noisy, copies, _lengths = epoch_batches(data, settings, [1], 0)[0]
+    batch = make_batch(data, rows, noisy, None, None, copies)
     for position, row in enumerate(rows.tolist()):
         np.testing.assert_array_equal(batch.observed["l"].values[position], utterance("l", row))
     assert noisy.any()

@@ -33,7 +33,6 @@ from nmer.systems.registry import pretraining, regimes, systems
 from nmer.training import loop, stacked
 from nmer.training.data import FoldData
 from nmer.training.graphs import Graphs
-from nmer.training.padding import PADDED_LENGTHS, padded_lengths
 from nmer.training.stacked import Stacked
 
 REPEATS = [1, 2]
@@ -312,32 +311,6 @@ def test_every_built_in_system_can_be_stacked_and_captured(data, name):
         learner._graphs.disable = reasons.append
         assert learner.stacking_obstacle(try_first=True) == ""
         assert reasons == []
-
-
-# ---- padding
-
-
-def test_a_batch_is_padded_to_one_of_a_few_lengths_and_never_truncated():
-    most = {"a": 340, "v": 50, "l": 22}
-    found = {length: padded_lengths({"a": length, "v": 3, "l": 5}, most) for length in range(1, 341)}
-    for length, padded in found.items():
-        assert length <= padded["a"] <= 340
-        assert (padded["v"], padded["l"]) == (50, 22)
-    lengths = [padded["a"] for padded in found.values()]
-    assert lengths == sorted(lengths)
-    assert len(set(lengths)) == PADDED_LENGTHS
-    # In the upper half, padding is at most one step between two lengths.
-    step = 340 / (2 * PADDED_LENGTHS)
-    assert all(padded["a"] - length <= step + 1 for length, padded in found.items() if length > 340 / 2 + step)
-
-
-@pytest.mark.parametrize("widest", range(1, 60))
-def test_padded_lengths_fit_utterances_of_any_length(widest):
-    most = {"a": 1, "v": widest, "l": 1}
-    found = [padded_lengths({"a": 1, "v": length, "l": 1}, most) for length in range(1, widest + 1)]
-    assert all(length <= padded["v"] <= widest for length, padded in enumerate(found, start=1))
-    assert len({padded["v"] for padded in found}) <= PADDED_LENGTHS
-    assert all((padded["a"], padded["l"]) == (1, 1) for padded in found)
 
 
 def test_padding_of_a_batch_does_not_depend_on_earlier_batches(data, monkeypatch):

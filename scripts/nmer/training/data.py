@@ -83,7 +83,8 @@ class FoldData:
 
     def lengths(self, modality: str, rows: np.ndarray) -> np.ndarray:
         """Return the frames of utterances, in the shape of their row numbers, without synchronising the GPU."""
-        return self._lengths[modality][rows]
+        lengths: np.ndarray = self._lengths[modality][rows]
+        return lengths
 
     def longest(self, modality: str, rows: np.ndarray) -> int:
         """Return the frames of the longest of some utterances."""

@@ -65,9 +65,10 @@ class OneByOne:
         system = self._system.train()
         names, steps = list[str](), list[Tensor]()
         with drawn_alike(self.device):
-            for rows, noisy, copies, lengths in batches:
-                longest = {modality: int(own.max()) for modality, own in lengths.items()}
-                batch = make_batch(self._data, rows, noisy, self._targets, system.modalities, copies, longest)
+            for part in batches:
+                batch = make_batch(
+                    self._data, part.rows, part.noisy, self._targets, system.modalities, part.copies, part.longest()
+                )
                 terms = loss_terms(system, batch, self._settings.training)
                 self._optimiser.zero_grad(set_to_none=True)
                 summed(terms.values()).backward()

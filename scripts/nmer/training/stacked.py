@@ -285,8 +285,8 @@ class Clipping:
                 continue
             total = torch.linalg.vector_norm(torch.stack([norms[name] for name in names]), dim=0)
             factor = (self._limit / (total + 1e-6)).clamp(max=1.0)
-            for name in names:
-                gradients[name].mul_(factor.reshape(-1, *[1] * (gradients[name].dim() - 1)))
+            for repeat, own in enumerate(factor):
+                torch._foreach_mul_([gradients[name][repeat] for name in names], own)
 
 
 class _CallModule(nn.Module):

@@ -7,25 +7,27 @@ the stream of its forward operation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, TypeVar
 
 import torch
 
-Key, Result = TypeVar("Key"), TypeVar("Result")
+Key = TypeVar("Key", bound=Hashable)
+Result = TypeVar("Result")
 
 
 class _Branching(NamedTuple):
-    """streams: those used so far, in the order of branches. held: what one stream allocated and others read, kept until
-    all are done, because memory is reused in the order of the stream that allocated it."""
+    """streams: those used so far. held: what one stream allocated and others read, kept until all are done, because
+    memory is reused in the order of the stream that allocated it."""
 
-    streams: list[Any]
+    streams: set[Any]
     held: list[Any]
 
 
 _branching: list[_Branching] = []
-_streams: dict[tuple[torch.device, int], Any] = {}
+_streams: dict[tuple[int, Hashable], Any] = {}
+"""By the stream from which a branch leaves and the key of the branch."""
 
 
 @contextmanager
@@ -38,30 +40,30 @@ def branching(device: torch.device, *held: Any) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    _branching.append(_Branching([], [held]))
+    _branching.append(_Branching(set(), [held]))
     try:
         yield
     finally:
-        for stream in _branching[-1].streams:
+        for stream in _branching.pop().streams:
             torch.cuda.current_stream(device).wait_stream(stream)
-        _branching.pop()
 
 
 def compute_branches(branches: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result]:
-    """Return the results of functions that do not depend on each other, by their keys."""
+    """Return the results of functions that do not depend on each other, by their keys.
+
+    The first should take longest: it stays on the current stream and is launched last.
+    """
     if not _branching:
         return {key: branch() for key, branch in branches.items()}
     streams, held = _branching[-1]
-    device = torch.device("cuda", torch.cuda.current_device())
-    outer = torch.cuda.current_stream(device)
-    found: dict[Key, Result] = {}
-    used = []
-    # The first branch stays on the current stream and is launched last, so that it cannot delay the others.
+    outer = torch.cuda.current_stream()
+    used, found = [], dict[Key, Result]()
     first, *others = branches
-    for number, key in enumerate(others):
-        if (device, number) not in _streams:
-            _streams[device, number] = torch.cuda.Stream(device)
-        stream = _streams[device, number]
+    for key in others:
+        place = outer.cuda_stream, key
+        if place not in _streams:
+            _streams[place] = torch.cuda.Stream()
+        stream = _streams[place]
         stream.wait_stream(outer)
         with torch.cuda.stream(stream):
             found[key] = branches[key]()
@@ -69,6 +71,6 @@ def compute_branches(branches: Mapping[Key, Callable[[], Result]]) -> dict[Key, 
     result = branches[first]()
     for stream in used:
         outer.wait_stream(stream)
-    streams += used
+    streams.update(used)
     held.append(found)
     return {first: result, **found}

@@ -21,7 +21,8 @@ from nmer.systems.blocks.step_counts import Counts
 
 aten = torch.ops.aten
 
-PARTS_OF_A_BATCH = 8
+SINGLE_ROWS = 96
+"""Up to this many rows of all LSTMs, each row is a product of its own."""
 
 
 class LstmOutputs(torch.autograd.Function):
@@ -83,9 +84,8 @@ class LstmOutputs(torch.autograd.Function):
             if gate_gradients:
                 later = gate_gradients[-1]
                 going_on = output_gradient[: len(later), : later.shape[1]]
-                # Split the batch: on a GPU the product of a few LSTMs occupies too few multiprocessors. Rows among
-                # which some end here are not consecutive and stay together.
-                parts = divisor(count, PARTS_OF_A_BATCH) if count == later.shape[1] else 1
+                # Rows among which some end here are not consecutive and stay together.
+                parts = _parts(lstms, count) if later.shape[:2] == shape else 1
                 if parts not in split_weights:
                     split_weights[parts] = hidden_weights.repeat_interleave(parts, dim=0)
                 if parts > 1:
@@ -104,6 +104,19 @@ class LstmOutputs(torch.autograd.Function):
             sum_of_products(own, _previous(counts, output)) for own, output in zip(found, outputs, strict=True)
         ]
         return None, joined([own.sum(dim=1) for own in found]), joined(of_weights), *found
+
+
+def _parts(lstms: int, count: int) -> int:
+    """Return the number of parts in which a GPU multiplies gradients of gates and weights fastest.
+
+    The product of a few LSTMs occupies too few multiprocessors, and cuBLAS is slow for few rows, except for single
+    ones (benchmarks/recurrent_product.py).
+    """
+    if lstms * count <= SINGLE_ROWS:
+        return count
+    if lstms == 1:
+        return 1
+    return divisor(count, 8 if count >= 48 else 4)
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
@@ -228,8 +241,9 @@ class TimeMaxima(torch.autograd.Function):
         not count. Returns (..., utterances, width)."""
         counted = outputs.masked_fill(beyond[..., None], float("-inf"))
         ctx.runs = [(run.rows, (run.steps, run.utterances)) for run in _runs(counts, [counted.flatten(0, -3)])]
-        maxima, *others = (counted[..., rows, :].unflatten(-2, shape).amax(dim=-3) for rows, shape in ctx.runs)
-        for other in others:
+        of_runs = [counted[..., rows, :].unflatten(-2, shape).amax(dim=-3) for rows, shape in ctx.runs]
+        maxima: Tensor = of_runs[0]
+        for other in of_runs[1:]:
             highest = maxima[..., : other.shape[-2], :]
             torch.maximum(highest, other, out=highest)
         ctx.save_for_backward(counted, maxima)

@@ -38,7 +38,7 @@ def lstm_maxima(lstms: list[nn.LSTM], sequences: Sequences) -> Tensor:
     packing = pack(sequences.lengths, sequences.values.shape[1])
     frames = sequences.values.flatten(0, 1).index_select(0, packing.rows())
     outputs = packed_outputs(packing.counts, weights, frames)
-    maxima = PackedMaxima.apply(outputs, packing.place, packing.counts)  # type: ignore[no-untyped-call]
+    maxima: Tensor = PackedMaxima.apply(outputs, packing.place, packing.counts)  # type: ignore[no-untyped-call]
     return maxima.index_select(1, packing.order.argsort())
 
 
@@ -54,13 +54,21 @@ def _maxima_of_steps(weights: list[list[Tensor]], sequences: Sequences) -> Tenso
         order, frames, beyond = across_repeats(lambda *given: _longest_first(counts, *given), values, lengths)
     (outputs,) = across_repeats(lambda *given: _outputs(counts, *given), *_given([frames], [weights]))
     maxima: Tensor = time_maxima(counts, outputs, beyond[None])
-    return maxima if everything else across_repeats(_InBatchOrder.apply, maxima, order)
+    if everything:
+        return maxima
+    in_order: Tensor = across_repeats(_InBatchOrder.apply, maxima, order)
+    return in_order
 
 
 def time_maxima(counts: Counts, outputs: Tensor, beyond: Tensor) -> Tensor:
     """Return the maximum over time for every utterance, (..., utterances, width). Arguments: as in
     :class:`TimeMaxima`."""
-    maxima: Tensor = across_repeats(lambda *given: TimeMaxima.apply(counts, *given), outputs, beyond)
+
+    def of_all(*given: Tensor) -> Tensor:
+        found: Tensor = TimeMaxima.apply(counts, *given)  # type: ignore[no-untyped-call]
+        return found
+
+    maxima: Tensor = across_repeats(of_all, outputs, beyond)
     return maxima
 
 

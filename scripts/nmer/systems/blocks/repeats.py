@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from nmer.systems.blocks.branches import compute_branches
 from nmer.systems.blocks.products import sum_of_products
 
 
@@ -159,11 +160,20 @@ class _Linear(torch.autograd.Function):
         rows, weights = ctx.saved_tensors
         of_rows = gradient.reshape(len(rows), -1, weights.shape[1])
         of_values, of_weights, *of_biases = ctx.needs_input_grad
-        return (
-            torch.bmm(of_rows, weights).view(ctx.shape) if of_values else None,
-            sum_of_products(of_rows, rows) if of_weights else None,
-            *(of_rows.sum(dim=1) if needed else None for needed in of_biases),
+
+        def parameters() -> tuple[Tensor | None, ...]:
+            return (
+                sum_of_products(of_rows, rows) if of_weights else None,
+                *(of_rows.sum(dim=1) if needed else None for needed in of_biases),
+            )
+
+        if not of_values:
+            return None, *parameters()
+        # Earlier layers need the gradient of the values only.
+        found = compute_branches(
+            {"values": lambda: (torch.bmm(of_rows, weights).view(ctx.shape),), "parameters": parameters}
         )
+        return *found["values"], *found["parameters"]
 
 
 def _dropout(values: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
