@@ -1,8 +1,9 @@
 """Measure how fast a GPU trains the paper's systems, and how many hours the paper's grid takes on it.
 
-Prints three tables for synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI:
+Prints four tables for synthetic corpora in the shapes of IEMOCAP and CMU-MOSEI:
   - steps: milliseconds of a training step of 128 utterances of each repeat, as a replayed CUDA graph and without one;
     the cost of three repeats relative to one; a validation pass of all repeats; the GPU's memory;
+  - variants of NMER's step on IEMOCAP: other precisions, selection by the loss, ten repeats;
   - jobs: seconds of whole training jobs of two epochs (`scripts/train.py`) on a corpus of the real size, divided into
     their epochs, by the first table, and start-up: imports, data, the teacher's encodings, captures, saving. The same
     for an evaluation of ten folds (`scripts/evaluate.py`);
@@ -52,14 +53,22 @@ STEP_COLUMNS = (
     "validation, ms",
     "memory, MB",
 )
+VARIANT_COLUMNS = ("variant", "step, ms", "validation, ms", "memory, MB")
+VARIANTS = {
+    "default": {},
+    "precision: tf32": {"precision": "tf32"},
+    "precision: bfloat16": {"precision": "bfloat16"},
+    "selection: loss": {"selection": "loss"},
+    "ten repeats": {},
+}
 JOB_COLUMNS = ("corpus", "job", "whole, s", "epochs, s", "start-up, s")
 HOURS_COLUMNS = ("corpus", "system", "jobs", "steps, h", "validation, h", "start-up, h", "all, h")
 REPEATS_OF_THE_GRID = 3
 JOB_EPOCHS = 2
-JOBS = ("unimodal_l", "men", "mmin", "two_tower", "nmer")
-"""Systems whose start-up is measured, on IEMOCAP; their mean is used for every job of the grid."""
+JOBS = {"iemocap": ("unimodal_l", "men", "mmin", "two_tower", "nmer"), "mosei": ("men", "mmin")}
+"""Systems whose start-up is measured; their mean is used for every job of the corpus."""
 FOLDS = 10
-"""Folds of the measured evaluation, on IEMOCAP; it is also used for CMU-MOSEI, which has one fold."""
+"""Folds of the measured evaluation, on IEMOCAP; its time is also used for CMU-MOSEI, which has one fold."""
 
 
 def main() -> None:
@@ -73,6 +82,7 @@ def main() -> None:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--repeats", nargs="+", type=int, default=[1, REPEATS_OF_THE_GRID])
     parser.add_argument("--plain", action=argparse.BooleanOptionalAction, default=True, help="also without graphs")
+    parser.add_argument("--variants", action=argparse.BooleanOptionalAction, default=True, help="also variants of NMER")
     parser.add_argument("--jobs", action=argparse.BooleanOptionalAction, default=True, help="also whole jobs, hours")
     arguments = parser.parse_args()
     sys.path.insert(0, str(feature_store.REPOSITORY / "scripts"))
@@ -96,7 +106,7 @@ def main() -> None:
                     step, validation, memory = measure(corpus, system, repeats, files, device, arguments)
                     plain = ""
                     if arguments.plain and repeats == REPEATS_OF_THE_GRID:
-                        seconds, *_ = measure(corpus, system, repeats, files, device, arguments, "never")
+                        seconds, *_ = measure(corpus, system, repeats, files, device, arguments, graphs="never")
                         plain = f"{1000 * seconds:.4g}"
                     if repeats == 1:
                         alone[system] = step
@@ -105,8 +115,19 @@ def main() -> None:
                     ratio = f"{step / alone[system]:.2f}" if system in alone else ""
                     cells = (f"{1000 * step:.4g}", plain, ratio, f"{1000 * validation:.3g}", f"{memory:.0f}")
                     row(corpus, system, repeats, *cells)
+                if arguments.variants and corpus == "iemocap":
+                    print_variants(files, device, arguments)
     if arguments.jobs:
         print_jobs_and_hours(found, arguments)
+
+
+def print_variants(files: tuple[Path, Path], device, arguments: argparse.Namespace) -> None:
+    """Measure steps of NMER under other settings."""
+    head(VARIANT_COLUMNS)
+    for name, options in VARIANTS.items():
+        repeats = 10 if name == "ten repeats" else REPEATS_OF_THE_GRID
+        step, validation, memory = measure("iemocap", "nmer", repeats, files, device, arguments, **options)
+        row(name, f"{1000 * step:.4g}", f"{1000 * validation:.3g}", f"{memory:.0f}")
 
 
 def head(columns: tuple[str, ...]) -> None:
@@ -120,7 +141,7 @@ def row(*cells: object) -> None:
 
 
 def measure(
-    corpus: str, system: str, repeats: int, files: tuple[Path, Path], device, arguments, graphs: str = "where_faster"
+    corpus: str, system: str, repeats: int, files: tuple[Path, Path], device, arguments, **training_options
 ) -> tuple[float, float, float]:
     """Return seconds of a step and of a validation pass of all repeats, and megabytes of the GPU's memory."""
     import torch
@@ -136,7 +157,7 @@ def measure(
     shape = training.CORPORA[corpus]
     data = FoldData(*files, 1, device)
     regime = "clean" if system in PRETRAININGS else "all_noisy" if system in UNIMODAL else "incomplete"
-    options = TrainingSettings(graphs=graphs)
+    options = TrainingSettings(**training_options)
     settings = RunSettings(corpus, system, regime, 1, repeats, evaluation=shape.evaluation, training=options)
 
     def built(name: str):
@@ -148,8 +169,8 @@ def measure(
     learner = Stacked(lambda: built(system), data, settings, numbers, teachers)
     steps, validations = [], []
     # Two warm-up epochs: every graph is run plainly once and captured in its second step.
-    warming_up = 2 if graphs != "never" else 1
-    for epoch in range(warming_up + (arguments.rounds if graphs != "never" else 1)):
+    warming_up, rounds = (1, 1) if options.graphs == "never" else (2, arguments.rounds)
+    for epoch in range(warming_up + rounds):
         start = time.perf_counter()
         learner.train_epoch(epoch, options.learning_rate)
         steps.append((time.perf_counter() - start) / arguments.steps)
@@ -161,23 +182,27 @@ def measure(
 
 
 def print_jobs_and_hours(found: dict[tuple[str, str], tuple[float, float]], arguments: argparse.Namespace) -> None:
-    """Measure whole jobs on a corpus of IEMOCAP's real size, then print the hours of the grid."""
-    corpus, shape = "iemocap", training.CORPORA["iemocap"]
+    """Measure whole jobs on corpora of the real sizes, then print the hours of the grid."""
     gpus = int(arguments.device == "cuda")
-    start_ups = []
+    start_ups: dict[str, float] = {}
+    evaluation = 0.0
     head(JOB_COLUMNS)
-    with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as name:
-        folder = Path(name)
-        files = training.make_files(folder, corpus, shape.training, shape.validated, shape.utterances)
-        for system in JOBS:
-            step, validation = found[corpus, system]
-            epochs = JOB_EPOCHS * (-(-shape.training // training.BATCH) * step + validation)
-            whole = run_training(corpus, system, files, folder, gpus)
-            start_ups.append(whole - epochs)
-            row(corpus, f"train {system}", f"{whole:.1f}", f"{epochs:.1f}", f"{whole - epochs:.1f}")
-        evaluation = run_evaluation(corpus, files, folder, FOLDS, gpus)
-        row(corpus, f"evaluate nmer, {FOLDS} folds", f"{evaluation:.1f}", "", "")
-    print_hours(found, statistics.mean(start_ups), evaluation)
+    for corpus in arguments.corpora:
+        shape = training.CORPORA[corpus]
+        with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as name:
+            folder, measured = Path(name), []
+            files = training.make_files(folder, corpus, shape.training, shape.validated, shape.utterances)
+            for system in JOBS[corpus]:
+                step, validation = found[corpus, system]
+                epochs = JOB_EPOCHS * (-(-shape.training // training.BATCH) * step + validation)
+                whole = run_training(corpus, system, files, folder, gpus)
+                measured.append(whole - epochs)
+                row(corpus, f"train {system}", f"{whole:.1f}", f"{epochs:.1f}", f"{whole - epochs:.1f}")
+            start_ups[corpus] = statistics.mean(measured)
+            if corpus == "iemocap":
+                evaluation = run_evaluation(corpus, files, folder, FOLDS, gpus)
+                row(corpus, f"evaluate nmer, {FOLDS} folds", f"{evaluation:.1f}", "", "")
+    print_hours(found, start_ups, evaluation)
 
 
 def run_training(corpus: str, system: str, files: tuple[Path, Path], folder: Path, gpus: int) -> float:
@@ -226,10 +251,13 @@ def run(script: str, *given: object) -> float:
     return time.perf_counter() - start
 
 
-def print_hours(seconds: dict[tuple[str, str], tuple[float, float]], start_up: float, evaluation: float) -> None:
+def print_hours(
+    seconds: dict[tuple[str, str], tuple[float, float]], start_ups: dict[str, float], evaluation: float
+) -> None:
     """Print the hours of the paper's grid on this device.
 
-    seconds: of steps and validations of three repeats. start_up, evaluation: seconds of each.
+    seconds: of steps and validations of three repeats. start_ups: seconds of a job by corpus. evaluation: seconds of
+    one evaluation.
     """
     from nmer.plan.plan import Plan
     from nmer.plan.settings import PRETRAINING, TrainingSettings
@@ -247,7 +275,7 @@ def print_hours(seconds: dict[tuple[str, str], tuple[float, float]], start_up: f
         epochs = (PRETRAINING if system in STAGES else TrainingSettings()).epochs
         steps = -(-training.CORPORA[corpus].training // training.BATCH)
         jobs = counted[corpus, system]
-        parts = [jobs * part / 3600 for part in (epochs * steps * step, epochs * validation, start_up)]
+        parts = [jobs * part / 3600 for part in (epochs * steps * step, epochs * validation, start_ups[corpus])]
         total = [one + part for one, part in zip(total, [*parts, sum(parts)], strict=True)]
         row(corpus, system, jobs, *(f"{part:.2f}" for part in [*parts, sum(parts)]))
     evaluations = len(grid.evaluations())

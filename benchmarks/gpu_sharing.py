@@ -1,11 +1,11 @@
 """Measure the gain of several jobs on one GPU: trainings of MMIN per hour, with 1, 2 or more sharing the card.
 
 Runs whole jobs of a few epochs (`scripts/train.py`) on a synthetic corpus of IEMOCAP's real size. By default the jobs
-take turns on the card, so sharing only hides their start-up. With `--mps`, a CUDA multi-process server, which the
-script starts and stops, runs their kernels in parallel. Prints a Markdown table.
+take turns on the card, so sharing only hides their start-up. With a CUDA multi-process server, which the script starts
+and stops, their kernels run in parallel. Prints a Markdown table.
 
 Example: .venv/bin/python benchmarks/gpu_sharing.py --jobs 1 2 4
-         .venv/bin/python benchmarks/gpu_sharing.py --jobs 4 --mps
+         .venv/bin/python benchmarks/gpu_sharing.py --jobs 1 4 --server always --epochs 60
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import feature_store
 import gpu
 import training
 
+SERVER = {"never": (False,), "always": (True,), "both": (False, True)}
 COLUMNS = ("jobs at once", "multi-process server", "seconds", "jobs per hour", "relative to one job")
 
 
@@ -33,7 +34,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=feature_store.REPOSITORY / "results", help="where to write")
     parser.add_argument("--jobs", nargs="+", type=int, default=[1, 2, 4], help="how many at once")
-    parser.add_argument("--mps", action="store_true", help="also with a multi-process server")
+    parser.add_argument(
+        "--server", choices=SERVER, default="never", help="whether to start a multi-process server; both: compare"
+    )
     parser.add_argument("--epochs", type=int, default=10, help="of a job")
     arguments = parser.parse_args()
     sys.path.insert(0, str(feature_store.REPOSITORY / "scripts"))
@@ -49,7 +52,7 @@ def main() -> None:
         gpu.run_training("iemocap", "men", files, folder, 1)
         alone = 0.0
         gpu.head(COLUMNS)
-        for server in (False, True) if arguments.mps else (False,):
+        for server in SERVER[arguments.server]:
             with multi_process_server(folder) if server else nothing():
                 for count in arguments.jobs:
                     seconds = run_at_once(count, files, folder)
