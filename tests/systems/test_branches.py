@@ -21,8 +21,14 @@ class Stream:
         self.log: list[object] = []
         self.cuda_stream = id(self)
 
+    def record_event(self):
+        return self, len(self.log)
+
+    def wait_event(self, event):
+        self.log.append(("waits for", *event))
+
     def wait_stream(self, other):
-        self.log.append(("waits for", other, len(other.log)))
+        self.wait_event(other.record_event())
 
 
 @pytest.fixture
@@ -66,7 +72,14 @@ def test_each_branch_has_a_stream_that_starts_after_what_came_before_and_ends_be
     for stream, name in ((visual, "v"), (lexical, "l")):
         assert stream.log == [("waits for", outer, 1), name]
         assert ("waits for", stream, 2) in joined
-    assert joined[1] == "a"
+    assert joined[:2] == ["before", "a"]
+
+
+def test_branches_are_called_in_their_order(outer):
+    called = []
+    with branching(torch.device("cuda")):
+        compute_branches({name: lambda name=name: called.append(name) for name in "avl"})
+    assert called == ["a", "v", "l"]
 
 
 def test_branches_within_a_branch_share_no_stream_with_other_branches(outer):
@@ -80,7 +93,7 @@ def test_results_stay_in_memory_until_the_block_ends(outer):
     with branching(torch.device("cuda"), "read"):
         found = compute_branches({name: run(name) for name in "av"})
         held = branches._branching[-1].held
-        assert held == [("read",), {"v": found["v"]}]
+        assert held == [("read",), [found["v"]]]
     assert branches._branching == []
 
 

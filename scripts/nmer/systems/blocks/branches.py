@@ -51,26 +51,28 @@ def branching(device: torch.device, *held: Any) -> Iterator[None]:
 def compute_branches(branches: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result]:
     """Return the results of functions that do not depend on each other, by their keys.
 
-    The first should take longest: it stays on the current stream and is launched last.
+    They are called in their order, so that random draws do not depend on the device. The first, which should take
+    longest, stays on the current stream.
     """
     if not _branching:
         return {key: branch() for key, branch in branches.items()}
     streams, held = _branching[-1]
     outer = torch.cuda.current_stream()
-    used, found = [], dict[Key, Result]()
+    start = outer.record_event()
     first, *others = branches
+    found = {first: branches[first]()}
+    used = []
     for key in others:
         place = outer.cuda_stream, key
         if place not in _streams:
             _streams[place] = torch.cuda.Stream()
         stream = _streams[place]
-        stream.wait_stream(outer)
+        stream.wait_event(start)
         with torch.cuda.stream(stream):
             found[key] = branches[key]()
         used.append(stream)
-    result = branches[first]()
     for stream in used:
         outer.wait_stream(stream)
     streams.update(used)
-    held.append(found)
-    return {first: result, **found}
+    held.append([found[key] for key in others])
+    return found
