@@ -147,7 +147,7 @@ def measure(
     teachers = {number: built(teacher).requires_grad_(False) for number in numbers} if teacher else {}
     learner = Stacked(lambda: built(system), data, settings, numbers, teachers)
     steps, validations = [], []
-    # Two warm-up epochs: every graph is run plainly once and captured in its second step.
+    # Two warm-up epochs: the first step runs plainly, and every graph is captured once.
     warming_up = 2 if graphs != "never" else 1
     for epoch in range(warming_up + (arguments.rounds if graphs != "never" else 1)):
         start = time.perf_counter()
