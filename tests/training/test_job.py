@@ -28,7 +28,7 @@ from small_fold import (
 )
 
 from nmer.plan.settings import TrainingSettings
-from nmer.training import job
+from nmer.training import job, loop
 from nmer.training.models import load_model
 from nmer.training.one_by_one import OneByOne
 from nmer.training.stacked import Stacked
@@ -213,6 +213,23 @@ def test_the_step_stacks_repeats_if_configured(files, tmp_path, teacher, monkeyp
     assert history["loss"].to_numpy() == pytest.approx(rows["loss"].to_numpy(), rel=0.01)
     for repeat in (1, 2):
         assert found[repeat].keys() == alone[repeat].keys()
+
+
+def test_stacked_repeats_save_no_checkpoint_just_before_the_model(files, tmp_path, monkeypatch):
+    saved, whole = [], loop.save_checkpoint
+
+    def spy(path, progress, learner=None):
+        saved.append(learner)
+        whole(path, progress, learner)
+
+    monkeypatch.setattr(loop, "save_checkpoint", spy)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 3600)
+    run(files, tmp_path, system="men", regime="clean", **STACKED)
+    assert saved == []
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    run(files, tmp_path, system="men", regime="clean", **STACKED)
+    assert len(saved) == 2
+    assert None not in saved
 
 
 ASKING = """
