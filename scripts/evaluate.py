@@ -46,7 +46,7 @@ def main() -> None:
     with compute_device(arguments.gpus, arguments.threads) as device:
         system = None
         for fold, model in zip(settings.folds, arguments.models, strict=True):
-            data = FoldData(arguments.features, arguments.noisy, fold, device, resident=False)
+            data = FoldData(arguments.features, arguments.noisy, fold, device, only="test")
             if system is None:
                 shape = (data.dims, data.outputs, 0.0)
                 system = build_restored(model, 1, settings.system, *shape, settings.options, settings.file).to(device)

@@ -43,6 +43,25 @@ def test_batches_contain_the_requested_copies_padded_with_zeros(tmp_path, kind, 
         assert not values[stop - start :].any()
 
 
+@pytest.mark.parametrize("chosen", [[3], [2, 0], [0, 1, 2, 3], [3, 1]])
+@pytest.mark.parametrize("block", [1, 40, 2**20])
+def test_a_device_can_hold_some_utterances_only(tmp_path, monkeypatch, chosen, block):
+    monkeypatch.setattr("nmer.training.frames.BLOCK_BYTES", block)
+    _arrays, stored = copies(tmp_path)
+    whole = FileFrames(stored, OFFSET, NORMALISATION, 1)
+    part = DeviceFrames(stored, OFFSET, NORMALISATION, 1, torch.device("cpu"), np.array(chosen))
+    for frames in (whole, part):
+        frames.replace(chosen[0], 2, lambda clean: 2 * clean)
+    rows = torch.tensor([*chosen, chosen[0], chosen[0]])
+    which = torch.tensor([number % 2 for number in range(len(chosen))] + [1, 2])
+    for longest in (None, 7):
+        expected, found = (frames.padded(rows, which, longest) for frames in (whole, part))
+        assert torch.equal(found.lengths, expected.lengths)
+        torch.testing.assert_close(found.values, expected.values, rtol=1e-6, atol=1e-6)
+    # Three copies of the chosen utterances and the row of padding.
+    assert len(part._frames) == 3 * int(np.diff(OFFSET)[chosen].sum()) + 1
+
+
 @pytest.mark.parametrize("block", [1, 24, 80, 2**20])
 def test_device_memory_has_all_frames_for_any_size_of_a_block(tmp_path, monkeypatch, block):
     monkeypatch.setattr("nmer.training.frames.BLOCK_BYTES", block)
