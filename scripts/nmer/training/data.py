@@ -81,6 +81,10 @@ class FoldData:
         """
         return self._frames_of(modality).padded(rows, copies, longest)
 
+    def frame_counts(self, modality: str) -> np.ndarray:
+        """Return the frames of every utterance, (utterances,), without synchronising the GPU."""
+        return self._lengths[modality]
+
     def longest(self, modality: str, rows: np.ndarray) -> int:
         """Return the frames of the longest of some utterances, without synchronising the GPU."""
         return int(self._lengths[modality][rows].max())
