@@ -62,7 +62,8 @@ SHORT = {"training": {"constant_epochs": 1, "decay_epochs": 1, "batch_size": 4}}
 def test_the_step_writes_weights_history_and_digest_and_removes_checkpoints(files, tmp_path, data):
     run_step(train, MEN | SHORT, **step_arguments(files, tmp_path, noisy=None))
     folder = tmp_path / "run"
-    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "model.safetensors.sha256", "history.csv"}
+    files_of_model = {"model.safetensors", "model.safetensors.sha256", ".model.safetensors.checked"}
+    assert {path.name for path in folder.iterdir()} == files_of_model | {"history.csv"}
     history = pd.read_csv(folder / "history.csv")
     assert history[["repeat", "epoch"]].to_numpy().tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
     assert {"learning_rate", "loss", "loss_classification", "val_WA", "val_UA", "val_F1", "val_WF1"} <= set(history)
