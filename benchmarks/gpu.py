@@ -168,7 +168,7 @@ def measure(
     teachers = {number: built(teacher).requires_grad_(False) for number in numbers} if teacher else {}
     learner = Stacked(lambda: built(system), data, settings, numbers, teachers)
     steps, validations = [], []
-    # Two warm-up epochs: every graph is run plainly once and captured in its second step.
+    # Two warm-up epochs: the first step runs plainly, and every graph is captured once.
     warming_up, rounds = (1, 1) if options.graphs == "never" else (2, arguments.rounds)
     for epoch in range(warming_up + rounds):
         start = time.perf_counter()

@@ -16,11 +16,10 @@ from nmer.devices import compute_device
 from nmer.digests import check_digests
 from nmer.errors import ConfigError
 from nmer.plan.settings import EvaluationSettings
-from nmer.systems.building import build_system
 from nmer.training.data import FoldData
 from nmer.training.evaluation import predict
 from nmer.training.evaluation_files import write_evaluation
-from nmer.training.models import restore
+from nmer.training.models import build_restored, restore
 
 
 def main() -> None:
@@ -47,11 +46,10 @@ def main() -> None:
     with compute_device(arguments.gpus, arguments.threads) as device:
         system = None
         for fold, model in zip(settings.folds, arguments.models, strict=True):
-            data = FoldData(arguments.features, arguments.noisy, fold, device, resident=False)
+            data = FoldData(arguments.features, arguments.noisy, fold, device, only="test")
             if system is None:
-                # Build the system once: drawing initial weights, which are then replaced, takes longer than testing.
                 shape = (data.dims, data.outputs, 0.0)
-                system = build_system(settings.system, *shape, settings.options, settings.file).to(device)
+                system = build_restored(model, 1, settings.system, *shape, settings.options, settings.file).to(device)
             for repeat in range(1, settings.repeats + 1):
                 restore(system, model, repeat)
                 parts.append(predict(system, data, settings, fold, repeat))

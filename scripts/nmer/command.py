@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import gc
 import io
 import json
 import os
@@ -11,10 +13,11 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from nmer import planned_code, provenance
+from nmer import fingerprint, planned_code, provenance
 from nmer.ending import Stopped, stoppable
 from nmer.errors import NO_GPU_MEMORY, NO_MEMORY, ConfigError, NmerError, nearest, sentence
 
@@ -73,6 +76,11 @@ def run(main: Callable[[], None]) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # characters that a terminal cannot print must not raise
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+    # Otherwise the interpreter searches all objects of the imported libraries for garbage before it exits.
+    atexit.register(gc.freeze)
     try:
         with stoppable():
             planned_code.confirm()  # the modules imported so far
@@ -117,6 +125,11 @@ def _end(sentence: str, status: int = 1) -> None:
     print(f"error: {sentence}", file=sys.stderr)
     sys.exit(status)
 
+
+_program = Path(sys.argv[0]).resolve()
+if _program.parent == fingerprint.SCRIPTS and _program.is_file():
+    # A step that imports its libraries, whose objects are no garbage. run() resumes the collection.
+    gc.disable()
 
 if planned_code.OPTION in sys.argv:
     _begin()

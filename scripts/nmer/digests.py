@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -34,11 +35,18 @@ def digest_path(path: str | Path) -> Path:
 
 
 def write_digest(path: str | Path) -> None:
-    """Write the digest of a file, or of every file in a folder, next to it (checked by ``sha256sum -c``)."""
+    """Write the digest of a file, or of every file in a folder, next to it (checked by ``sha256sum -c``).
+
+    The files count as compared with it; see :func:`check_digests`.
+    """
     path = Path(path)
     members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    lines = [f"{file_digest(member)}  {member.relative_to(path.parent)}\n" for member in members]
-    write_text(digest_path(path), "".join(lines))
+    # Before reading, so that a change during it is noticed.
+    states = [file_state(member) for member in members]
+    stated = "".join(f"{file_digest(member)}  {member.relative_to(path.parent)}\n" for member in members)
+    write_text(digest_path(path), stated)
+    if _is_large(members):
+        _remember(path, _memory(stated, states))
 
 
 def record_path(path: str | Path) -> Path:
@@ -75,8 +83,9 @@ def stated_digest(path: str | Path) -> str | None:
 def check_digests(*paths: str | Path | None) -> None:
     """Compare files, or all files in a folder, with the digests recorded when they were made.
 
-    A file without a digest is not checked. A hidden file next to a checked one remembers its size, times and path; it
-    is not read again until one of them changes. Raises DataError for a file that differs from the one that was made.
+    A file without a digest is not checked. A hidden file next to a large one remembers its size, times and path when it
+    was made or compared; it is not read again until one of them changes. Raises DataError for a file that differs from
+    the one that was made.
     """
     for path in [Path(path) for path in paths if path]:
         stated = stated_digest(path)
@@ -95,19 +104,14 @@ def check_digests(*paths: str | Path | None) -> None:
         for member in digests:
             if not member.exists():
                 raise DataError(f"{member}: is missing {refusal}")
-        memory, state = path.with_name(f".{path.name}.checked"), "\n".join([stated, *map(file_state, digests)])
-        # Hashed, because files in results/ must not reveal the paths of the machine that made them.
-        state = hashlib.sha256(state.encode()).hexdigest() + "\n"
-        remembers = sum(member.stat().st_size for member in digests) >= REMEMBERED_FROM_BYTES
-        if remembers and _remembered(memory) == state.encode():
+        memory, large = _memory(stated, map(file_state, digests)), _is_large(digests)
+        if large and _remembered(path) == memory.encode():
             continue
         for member, digest in digests.items():
             if file_digest(member) != digest:
                 raise DataError(f"{member}: is damaged or was changed after it was made {refusal}")
-        if remembers:
-            # In a read-only folder the file is compared every time.
-            with suppress(OSError):
-                write_text(memory, state)
+        if large:
+            _remember(path, memory)
 
 
 def file_state(path: Path) -> str:
@@ -117,8 +121,28 @@ def file_state(path: Path) -> str:
     return f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{state.st_ctime_ns}"
 
 
-def _remembered(memory: Path) -> bytes:
+def _is_large(members: Iterable[Path]) -> bool:
+    return sum(member.stat().st_size for member in members) >= REMEMBERED_FROM_BYTES
+
+
+def _memory(stated: str, states: Iterable[str]) -> str:
+    """Return what is remembered of compared files. Hashed, because files in results/ must not reveal the paths of the
+    machine that made them."""
+    return hashlib.sha256("\n".join([stated, *states]).encode()).hexdigest() + "\n"
+
+
+def _memory_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.checked")
+
+
+def _remembered(path: Path) -> bytes:
     try:
-        return memory.read_bytes()
+        return _memory_path(path).read_bytes()
     except OSError:
         return b""
+
+
+def _remember(path: Path, memory: str) -> None:
+    # In a read-only folder the files are compared every time.
+    with suppress(OSError):
+        write_text(_memory_path(path), memory)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from nmer import command
 from nmer.errors import ConfigError, DataError
+from nmer.fingerprint import SCRIPTS
 
 
 def test_settings_are_a_json_object():
@@ -93,3 +98,30 @@ def test_a_steps_help_shows_its_docstring_as_written(capsys):
     with pytest.raises(SystemExit):
         command.parser("First line.\n\n  An equation: x = y").parse_args(["--help"])
     assert "First line.\n\n  An equation: x = y" in capsys.readouterr().out
+
+
+COLLECTION = """
+import gc, sys
+sys.argv[0] = {script!r}
+from nmer import command
+print(gc.isenabled())
+command.run(lambda: print(gc.isenabled(), gc.get_freeze_count() > 0))
+print(gc.isenabled())
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (str(SCRIPTS / "train.py"), ["False", "True True", "True"]),
+        ("/usr/bin/notebook.py", ["True", "True False", "True"]),
+        (str(SCRIPTS / "-c"), ["True", "True False", "True"]),
+        ("", ["True", "True False", "True"]),
+    ],
+)
+def test_only_a_step_suspends_garbage_collection_and_only_while_it_imports(script, expected):
+    program = COLLECTION.format(script=script)
+    finished = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(SCRIPTS)}
+    )
+    assert finished.stdout.splitlines() == expected, finished.stderr

@@ -76,12 +76,18 @@ def rewrite(path, content):
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
-def test_a_verified_file_is_read_again_only_after_a_change(tmp_path, monkeypatch):
+@pytest.fixture
+def read(monkeypatch) -> list[str]:
+    """Names of the files that are read."""
+    found, whole = [], digests.file_digest
+    monkeypatch.setattr(digests, "file_digest", lambda member: found.append(member.name) or whole(member))
+    return found
+
+
+def test_a_file_is_read_once_when_it_is_made_and_again_only_after_a_change(tmp_path, read):
     path = tmp_path / "x.h5"
     path.write_bytes(b"features")
     digests.write_digest(path)
-    read, whole = [], digests.file_digest
-    monkeypatch.setattr(digests, "file_digest", lambda member: read.append(member.name) or whole(member))
     for _ in range(3):
         digests.check_digests(path)
     assert read == ["x.h5"]
@@ -90,11 +96,48 @@ def test_a_verified_file_is_read_again_only_after_a_change(tmp_path, monkeypatch
         with pytest.raises(DataError, match=r"x\.h5: is damaged"):
             digests.check_digests(path)
     rewrite(path, b"features")
-    digests.check_digests(path)
+    for _ in range(2):
+        digests.check_digests(path)
     assert read == ["x.h5"] * 4
     (tmp_path / ".x.h5.checked").write_bytes(b"\xff")
     digests.check_digests(path)
     assert read == ["x.h5"] * 5
+
+
+def test_a_change_while_the_digest_is_computed_is_noticed(tmp_path, monkeypatch):
+    path, whole = tmp_path / "x.h5", digests.file_digest
+    path.write_bytes(b"features")
+
+    def changed(member):
+        found = whole(member)
+        rewrite(path, b"featurez")
+        return found
+
+    monkeypatch.setattr(digests, "file_digest", changed)
+    digests.write_digest(path)
+    monkeypatch.setattr(digests, "file_digest", whole)
+    with pytest.raises(DataError, match=r"x\.h5: is damaged"):
+        digests.check_digests(path)
+
+
+def test_a_folder_is_read_once(tmp_path, read):
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "b").write_bytes(b"b")
+    (folder / "a").write_bytes(b"a")
+    digests.write_digest(folder)
+    digests.check_digests(folder)
+    assert read == ["a", "b"]
+
+
+def test_small_files_are_not_remembered(tmp_path, read, monkeypatch):
+    monkeypatch.setattr(digests, "REMEMBERED_FROM_BYTES", 9)
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"features")
+    digests.write_digest(path)
+    digests.check_digests(path)
+    assert read == ["x.h5"] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x.h5", "x.h5.sha256"]
 
 
 def test_a_new_digest_is_compared_with_an_unchanged_file(tmp_path):
@@ -107,12 +150,11 @@ def test_a_new_digest_is_compared_with_an_unchanged_file(tmp_path):
         digests.check_digests(path)
 
 
-def test_a_file_is_compared_every_time_if_no_record_can_be_written(tmp_path, monkeypatch):
+def test_a_file_is_compared_every_time_if_no_record_can_be_written(tmp_path, read, monkeypatch):
     path = tmp_path / "x.h5"
     path.write_bytes(b"features")
-    digests.write_digest(path)
-    read, whole = [], digests.file_digest
-    monkeypatch.setattr(digests, "file_digest", lambda member: read.append(member.name) or whole(member))
+    digests.digest_path(path).write_text(f"{digests.file_digest(path)}  x.h5\n")
+    read.clear()
 
     def refused(*_arguments):
         raise PermissionError(13, "Permission denied")

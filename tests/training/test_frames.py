@@ -43,12 +43,44 @@ def test_batches_contain_the_requested_copies_padded_with_zeros(tmp_path, kind, 
         assert not values[stop - start :].any()
 
 
+@pytest.mark.parametrize("chosen", [[3], [2, 0], [0, 1, 2, 3], [3, 1]])
+@pytest.mark.parametrize("block", [1, 40, 2**20])
+def test_a_device_can_hold_some_utterances_only(tmp_path, monkeypatch, chosen, block):
+    monkeypatch.setattr("nmer.training.frames.BLOCK_BYTES", block)
+    _arrays, stored = copies(tmp_path)
+    whole = FileFrames(stored, OFFSET, NORMALISATION, 1)
+    part = DeviceFrames(stored, OFFSET, NORMALISATION, 1, torch.device("cpu"), np.array(chosen))
+    for frames in (whole, part):
+        frames.replace(chosen[0], 2, lambda clean: 2 * clean)
+    rows = torch.tensor([*chosen, chosen[0], chosen[0]])
+    which = torch.tensor([number % 2 for number in range(len(chosen))] + [1, 2])
+    for longest in (None, 7):
+        expected, found = (frames.padded(rows, which, longest) for frames in (whole, part))
+        assert torch.equal(found.lengths, expected.lengths)
+        torch.testing.assert_close(found.values, expected.values, rtol=1e-6, atol=1e-6)
+    # Three copies of the chosen utterances and the row of padding.
+    assert len(part._frames) == 3 * int(np.diff(OFFSET)[chosen].sum()) + 1
+
+
+@pytest.mark.parametrize("block", [1, 24, 80, 2**20])
+def test_device_memory_has_all_frames_for_any_size_of_a_block(tmp_path, monkeypatch, block):
+    monkeypatch.setattr("nmer.training.frames.BLOCK_BYTES", block)
+    arrays, stored = copies(tmp_path)
+    frames = DeviceFrames(stored, OFFSET, None, 0, torch.device("cpu"))
+    for copy, array in enumerate(arrays):
+        found = frames.padded(torch.arange(4), torch.full((4,), copy))
+        whole = torch.cat([values[:length] for values, length in zip(found.values, found.lengths, strict=True)])
+        assert np.array_equal(whole.numpy(), array)
+
+
 def test_a_truncated_file_is_refused_by_name(tmp_path):
     _arrays, stored = copies(tmp_path, 1)
     path = tmp_path / "frames.h5"
     path.write_bytes(path.read_bytes()[:-4000])
     with pytest.raises(DataError, match=r"frames\.h5: ends too early"):
         stored[0].read(0, np.empty((11, 2), np.float32))
+    with pytest.raises(DataError, match=r"frames\.h5: ends too early"):
+        DeviceFrames(stored, OFFSET, None, 0, torch.device("cpu"))
 
 
 @pytest.mark.parametrize(

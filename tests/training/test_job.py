@@ -28,7 +28,7 @@ from small_fold import (
 )
 
 from nmer.plan.settings import TrainingSettings
-from nmer.training import job
+from nmer.training import job, loop
 from nmer.training.models import load_model
 from nmer.training.one_by_one import OneByOne
 from nmer.training.stacked import Stacked
@@ -62,7 +62,8 @@ SHORT = {"training": {"constant_epochs": 1, "decay_epochs": 1, "batch_size": 4}}
 def test_the_step_writes_weights_history_and_digest_and_removes_checkpoints(files, tmp_path, data):
     run_step(train, MEN | SHORT, **step_arguments(files, tmp_path, noisy=None))
     folder = tmp_path / "run"
-    assert {path.name for path in folder.iterdir()} == {"model.safetensors", "model.safetensors.sha256", "history.csv"}
+    files_of_model = {"model.safetensors", "model.safetensors.sha256", ".model.safetensors.checked"}
+    assert {path.name for path in folder.iterdir()} == files_of_model | {"history.csv"}
     history = pd.read_csv(folder / "history.csv")
     assert history[["repeat", "epoch"]].to_numpy().tolist() == [[1, 1], [1, 2], [2, 1], [2, 2]]
     assert {"learning_rate", "loss", "loss_classification", "val_WA", "val_UA", "val_F1", "val_WF1"} <= set(history)
@@ -213,6 +214,23 @@ def test_the_step_stacks_repeats_if_configured(files, tmp_path, teacher, monkeyp
     assert history["loss"].to_numpy() == pytest.approx(rows["loss"].to_numpy(), rel=0.01)
     for repeat in (1, 2):
         assert found[repeat].keys() == alone[repeat].keys()
+
+
+def test_stacked_repeats_save_no_checkpoint_just_before_the_model(files, tmp_path, monkeypatch):
+    saved, whole = [], loop.save_checkpoint
+
+    def spy(path, progress, learner=None):
+        saved.append(learner)
+        whole(path, progress, learner)
+
+    monkeypatch.setattr(loop, "save_checkpoint", spy)
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 3600)
+    run(files, tmp_path, system="men", regime="clean", **STACKED)
+    assert saved == []
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    run(files, tmp_path, system="men", regime="clean", **STACKED)
+    assert len(saved) == 2
+    assert None not in saved
 
 
 ASKING = """

@@ -5,7 +5,19 @@ from __future__ import annotations
 import h5py
 import pytest
 import torch
-from small_fold import CPU, DIMS, FOLDS, builder, equal, make_files, make_teachers, normalised, run_settings, train_one
+from small_fold import (
+    CLASSES,
+    CPU,
+    DIMS,
+    FOLDS,
+    builder,
+    equal,
+    make_files,
+    make_teachers,
+    normalised,
+    run_settings,
+    train_one,
+)
 
 from nmer.errors import ConfigError
 from nmer.plan.settings import EvaluationSettings
@@ -66,7 +78,7 @@ def test_sequence_encodings_give_the_predictions_of_single_utterances(folds, mon
 
 def test_prediction_with_a_system_trained_with_flags_is_refused(tmp_path):
     system, path = builder("momke", depth=1, noise_flags=True)(), tmp_path / "model.safetensors"
-    description = {"system": "momke", "options": {"depth": 1, "noise_flags": True}, "dims": DIMS, "classes": ["x", "y"]}
+    description = {"system": "momke", "options": {"depth": 1, "noise_flags": True}, "dims": DIMS, "classes": CLASSES}
     save_models(path, {1: system.state_dict()}, description)
     with pytest.raises(ConfigError, match="'momke' was trained with noise_flags"):
         load_trained(path)

@@ -14,7 +14,7 @@ from small_fold import CPU, DIMS, FOLDS, make_files, make_teachers
 from nmer.names import MODALITIES
 from nmer.training import teacher_targets
 from nmer.training.data import FoldData
-from nmer.training.teacher_targets import StackedTargets, TeacherTargets
+from nmer.training.teacher_targets import StackedTargets, TeacherTargets, batches_of_similar_length
 
 REPEATS = [1, 2, 3]
 
@@ -45,9 +45,9 @@ def batch_of(repeats: int, seed: int, copies: tuple[int, ...]) -> tuple[torch.Te
 
 
 @pytest.mark.parametrize("among", [(0,), (1, 2, 3)], ids=["clean", "noisy"])
-@pytest.mark.parametrize("encoded", [4, 2048])
-def test_stacked_teachers_encode_like_each_teacher_individually(data, teachers, monkeypatch, among, encoded):
-    monkeypatch.setattr(teacher_targets, "TEACHER_BATCH", encoded)
+@pytest.mark.parametrize("frames", [1, 14, 2**21])
+def test_stacked_teachers_encode_like_each_teacher_individually(data, teachers, monkeypatch, among, frames):
+    monkeypatch.setattr(teacher_targets, "TEACHER_FRAMES", frames)
     stacked, alone = StackedTargets(teachers, data), [TeacherTargets(teacher, data) for teacher in teachers]
     for seed in range(2):
         rows, copies = batch_of(len(REPEATS), seed, among)
@@ -78,6 +78,19 @@ def test_stacked_teachers_encode_the_training_split_of_a_modality_on_first_acces
     for _look in range(2):
         found["v"]
         assert seen == {("v", row, copy): 1 for row in FOLDS[1]["train"].tolist() for copy in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("most", [1, 10, 25, 1000])
+def test_teachers_encode_batches_of_similar_length(monkeypatch, most):
+    monkeypatch.setattr(teacher_targets, "TEACHER_FRAMES", most)
+    lengths = np.array([3, 9, 1, 4, 9, 2, 2, 5])
+    found = list(batches_of_similar_length(lengths))
+    assert sorted(np.concatenate([batch for batch, _longest in found]).tolist()) == list(range(8))
+    for batch, longest in found:
+        assert longest == lengths[batch].max()
+        assert longest * len(batch) <= most or len(batch) == 1
+    for (one, _), (other, _) in itertools.pairwise(found):
+        assert lengths[one].min() >= lengths[other].max()
 
 
 def test_stacked_targets_do_not_depend_on_the_batch_that_reads_them_first(data, teachers):

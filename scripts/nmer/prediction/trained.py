@@ -14,11 +14,10 @@ from torch import Tensor
 from nmer.corpora.repair import repair
 from nmer.errors import ConfigError, DataError
 from nmer.names import SCORE
-from nmer.systems.building import build_system
 from nmer.systems.interface import Sequences, System
 from nmer.systems.registry import regimes, systems
 from nmer.training.inference import BATCH, classify, encode, logits
-from nmer.training.models import load_normalisation, load_settings, restore
+from nmer.training.models import build_restored, load_normalisation, load_settings
 
 
 @dataclass(frozen=True)
@@ -169,11 +168,11 @@ def load_trained(path: str | Path, repeat: int = 1, file: str | Path | None = No
             f"{path}: '{settings['system']}' is a pretraining that other systems start from. Give the "
             "model.safetensors of one of them, below runs/."
         )
-    system = build_system(settings["system"], dims, len(classes) or 1, 0.0, options, str(file) if file else None)
+    shape = (dims, len(classes) or 1, 0.0)
+    system = build_restored(path, repeat, settings["system"], *shape, options, str(file) if file else None)
     if system.noise_flags:
         raise ConfigError(
             f"{path}: its system '{settings['system']}' was trained with noise_flags, so it needs to know which "
             "modality is noisy. Train it without noise_flags to predict."
         )
-    restore(system, path, repeat)
     return TrainedSystem(system.eval(), classes, dims, load_normalisation(path), settings, repeat)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from nmer.errors import ConfigError
 from nmer.systems.blocks.layers import initialise
@@ -39,3 +44,45 @@ def build_system(
     if built.initialisation == "kaiming":
         initialise(built)
     return built
+
+
+def build_to_restore(restored: Collection[str], *given: Any, **named: Any) -> System:
+    """Build a system without drawing the initial weights that will be overwritten.
+
+    restored: names of the parameters that will be loaded from a file; their values are undefined until then. Other
+    arguments and errors as in :func:`build_system`.
+    """
+    with _ParametersNotDrawn() as mode:
+        built = build_system(*given, **named)
+    loaded = {id(value) for name, value in built.named_parameters(remove_duplicate=False) if name in restored}
+    if all(id(parameter) in loaded for parameter in mode.undefined):
+        return built
+    # The constructor also draws values that are not in the file, from which it may compute others.
+    return build_system(*given, **named)
+
+
+class _ParametersNotDrawn(TorchFunctionMode):
+    """Skip functions that fill a parameter with random values. Draws from a generator of the system are kept.
+
+    undefined: parameters that were not filled.
+    """
+
+    _DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+    """Other functions of ``nn.init`` call these."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undefined: list[nn.Parameter] = []
+
+    def __torch_function__(
+        self, function: Any, types: Any, given: tuple[Any, ...] = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        """Intercept a function of the framework."""
+        named = named or {}
+        if function in self._DRAWS:
+            filled = given[0] if given else named["tensor"]
+            others = [*given[1:], *named.values()]
+            if isinstance(filled, nn.Parameter) and not any(isinstance(each, torch.Generator) for each in others):
+                self.undefined.append(filled)
+                return filled
+        return function(*given, **named)

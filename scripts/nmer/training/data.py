@@ -12,7 +12,7 @@ from torch import Tensor
 from nmer.corpora.store import FeatureStore
 from nmer.names import SCORE, SPLITS
 from nmer.systems.interface import Sequences
-from nmer.training.frames import DeviceFrames, FileFrames, Normalisation, StreamedFrames
+from nmer.training.frames import DeviceFrames, FileFrames, Normalisation
 from nmer.training.stored_arrays import StoredArray, noisy_array
 
 
@@ -39,16 +39,16 @@ class FoldData:
         scope: str = "stored",
         draws: int = 1,
         spare: int = 0,
-        resident: bool = True,
+        only: str | None = None,
     ) -> None:
         """features: the feature store. noisy: noisy embeddings of one level or of several, or None. scope: scope of the
         deviations, as in the calibration. draws: number of noisy copies to read. spare: number of empty copies to add
-        for :meth:`replace`. resident: whether a GPU keeps whole modalities in memory, which pays off where every
-        utterance is read often. Raises DataError if the files do not match.
+        for :meth:`replace`. only: the only split to copy to a GPU, by default all utterances. Raises DataError if the
+        files do not match.
         """
         files = [noisy] if isinstance(noisy, Path) else list(noisy or [])
         self._sources: dict[str, tuple[list[StoredArray], np.ndarray, Normalisation, int]] = {}
-        self._frames: dict[str, FileFrames | DeviceFrames | StreamedFrames] = {}
+        self._frames: dict[str, FileFrames | DeviceFrames] = {}
         with FeatureStore(features) as store:
             self.ids = store.ids
             self.target = store.target
@@ -62,6 +62,7 @@ class FoldData:
             self.labels = torch.from_numpy(labels).to(device)
             self.training_rows = store.fold(fold)["train"]
             self.normalisation = {modality: store.normalisation(fold, modality) for modality in self.modalities}
+            self._copied = None if only is None else store.fold(fold)[only]
             self.splits = {split: torch.from_numpy(store.fold(fold)[split]).to(device) for split in SPLITS}
             self._lengths = {modality: np.diff(store.offset(modality)) for modality in self.modalities}
             for m in self.modalities:
@@ -69,7 +70,6 @@ class FoldData:
                 copies = [StoredArray(values)]
                 copies += [noisy_array(file, m, values.shape, draw) for file in files for draw in range(draws)]
                 self._sources[m] = (copies, store.offset(m), self.normalisation[m], spare)
-        self._resident = resident
         self.device = device
         self.noisy_copies = tuple(range(1, 1 + len(files) * draws + spare)) or (0,)
 
@@ -93,19 +93,15 @@ class FoldData:
     def replace(self, modality: str, row: int, copy: int, change: Callable[[np.ndarray], np.ndarray]) -> None:
         """Replace a spare copy of an utterance. change: function from its clean features to the new ones, both (frames,
         dim) float32 before normalisation."""
-        frames = self._frames_of(modality)
-        assert not isinstance(frames, StreamedFrames), "evaluation does not replace copies"
-        frames.replace(row, copy, change)
+        self._frames_of(modality).replace(row, copy, change)
 
-    def _frames_of(self, modality: str) -> FileFrames | DeviceFrames | StreamedFrames:
+    def _frames_of(self, modality: str) -> FileFrames | DeviceFrames:
         """Return the frames of a modality. A GPU loads only the modalities that a system reads."""
         if modality not in self._frames:
             source = self._sources[modality]
             if self.device.type == "cpu":
                 # A CPU reads its batches from the files as fast as it gathers them from memory.
                 self._frames[modality] = FileFrames(*source)
-            elif self._resident:
-                self._frames[modality] = DeviceFrames(*source, self.device)
             else:
-                self._frames[modality] = StreamedFrames(FileFrames(*source), self.device)
+                self._frames[modality] = DeviceFrames(*source, self.device, self._copied)
         return self._frames[modality]

@@ -5,7 +5,9 @@ Every utterance has several copies, in arrays of the same shape: copy 0 is clean
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -20,6 +22,9 @@ Normalisation = tuple[np.ndarray, np.ndarray] | None
 
 BLOCK_BYTES = 64 * 2**20
 """Size of one copy to a GPU."""
+
+READERS = 4
+"""Threads that read a block. One thread reads from the page cache at a fraction of the memory's speed."""
 
 
 class FileFrames:
@@ -76,50 +81,83 @@ class DeviceFrames:
         normalisation: Normalisation,
         spare: int,
         device: torch.device,
+        utterances: np.ndarray | None = None,
     ) -> None:
-        """Copy the frames to a device. Other arguments as in :class:`FileFrames`."""
-        self._offset = torch.from_numpy(offset).to(device)
+        """Copy the frames to a device. utterances: the only ones to copy, by default all. Other arguments as in
+        :class:`FileFrames`."""
+        chosen = np.arange(len(offset) - 1) if utterances is None else np.sort(utterances)
+        lengths = np.zeros(len(offset) - 1, np.int64)
+        lengths[chosen] = np.diff(offset)[chosen]
+        self._starts, self._lengths = (
+            torch.from_numpy(part).to(device) for part in (np.cumsum(lengths) - lengths, lengths)
+        )
         self._mean, self._std = (part.astype(np.float32) for part in normalisation or (np.zeros(1), np.ones(1)))
-        total, dim = int(offset[-1]), copies[0].dim
+        self._total, dim = int(lengths.sum()), copies[0].dim
         # Padding points to the last row.
-        self._frames = torch.zeros((len(copies) + spare) * total + 1, dim, device=device)
-        rows = max(1, BLOCK_BYTES // (4 * dim))
+        self._frames = torch.zeros((len(copies) + spare) * self._total + 1, dim, device=device)
+        most = max(READERS, BLOCK_BYTES // (4 * dim))
         # Copies from page-locked memory are several times as fast.
-        block = torch.empty(min(rows, total), dim, pin_memory=device.type == "cuda")
-        for number, copy in enumerate(copies):
-            target = self._frames[number * total : (number + 1) * total]
-            for start in range(0, total, rows):
-                part = block[: min(rows, total - start)]
-                copy.read(start, part.numpy())
-                target[start : start + len(part)].copy_(part)
-            if normalisation is not None:
-                target.sub_(torch.from_numpy(self._mean).to(device)).div_(torch.from_numpy(self._std).to(device))
+        block = torch.empty(min(most, self._total), dim, pin_memory=device.type == "cuda")
+        parts = _parts(offset, chosen, most // READERS)
+        with ThreadPoolExecutor(READERS) as readers:
+            for number, copy in enumerate(copies):
+                target = self._frames[number * self._total : (number + 1) * self._total]
+                done = 0
+                for rows in _blocks(parts, len(block)):
+                    read = _read(copy, rows, block.numpy(), readers)
+                    target[done : done + read].copy_(block[:read])
+                    done += read
+                if normalisation is not None:
+                    target.sub_(torch.from_numpy(self._mean).to(device)).div_(torch.from_numpy(self._std).to(device))
 
     def padded(self, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
         """Same as :meth:`FileFrames.padded`. Without ``longest``, the call synchronises the GPU."""
-        offset, frames = self._offset, self._frames
-        start, lengths = offset[rows], offset[rows + 1] - offset[rows]
+        frames = self._frames
+        lengths = self._lengths[rows]
         position = torch.arange(longest or int(lengths.max()), device=frames.device)
-        index = (start + copies * offset[-1])[:, None] + position
+        index = (self._starts[rows] + copies * self._total)[:, None] + position
         index = torch.where(position < lengths[:, None], index, len(frames) - 1)
         return Sequences(frames.index_select(0, index.flatten()).unflatten(0, index.shape), lengths)
 
     def replace(self, row: int, copy: int, change: Change) -> None:
         """Replace a copy of an utterance by ``change`` of its clean features."""
-        start, stop = self._offset[row : row + 2].tolist()
-        total = int(self._offset[-1])
+        start = int(self._starts[row])
+        stop = start + int(self._lengths[row])
         clean = self._frames[start:stop].cpu().numpy() * self._std + self._mean
         changed = (change(clean) - self._mean) / self._std
-        self._frames[copy * total + start : copy * total + stop] = torch.from_numpy(changed).to(self._frames.device)
+        first = copy * self._total
+        self._frames[first + start : first + stop] = torch.from_numpy(changed).to(self._frames.device)
 
 
-class StreamedFrames:
-    """Frames copied from files to a GPU batch by batch, for data that is read only once or twice."""
+def _parts(offset: np.ndarray, utterances: np.ndarray, most: int) -> list[tuple[int, int]]:
+    """Return first and last row, exclusive, of the runs of rows of utterances in order, none longer than ``most``."""
+    runs: list[list[int]] = []
+    for start, stop in zip(offset[utterances].tolist(), offset[utterances + 1].tolist(), strict=True):
+        if runs and runs[-1][1] == start:
+            runs[-1][1] = stop
+        else:
+            runs.append([start, stop])
+    return [(first, min(first + most, stop)) for start, stop in runs for first in range(start, stop, most)]
 
-    def __init__(self, frames: FileFrames, device: torch.device) -> None:
-        self._file_frames, self._device = frames, device
 
-    def padded(self, rows: Tensor, copies: Tensor, longest: int | None = None) -> Sequences:
-        """Same as :meth:`FileFrames.padded`, on the device."""
-        values, lengths = self._file_frames.padded(rows.cpu(), copies.cpu(), longest)
-        return Sequences(values.to(self._device), lengths.to(self._device))
+def _blocks(parts: list[tuple[int, int]], rows: int) -> Iterator[list[tuple[int, int]]]:
+    """Group parts, in order, into blocks of at most ``rows`` rows."""
+    block: list[tuple[int, int]] = []
+    free = rows
+    for start, stop in parts:
+        if stop - start > free:
+            yield block
+            block, free = [], rows
+        block.append((start, stop))
+        free -= stop - start
+    if block:
+        yield block
+
+
+def _read(copy: StoredArray, parts: list[tuple[int, int]], block: np.ndarray, readers: Executor) -> int:
+    """Read parts into a block, one after another. Returns their number of rows."""
+    ends = np.cumsum([stop - start for start, stop in parts]).tolist()
+    places = [block[first:last] for first, last in pairwise([0, *ends])]
+    # The list raises the error of a reader.
+    list(readers.map(copy.read, [start for start, _stop in parts], places))
+    return int(ends[-1])

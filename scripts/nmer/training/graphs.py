@@ -6,9 +6,10 @@ once. Calls that cannot be captured run normally, as on a CPU.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 import torch
@@ -32,7 +33,7 @@ class Graphs:
         self._captured: dict[Hashable, _Captured] = {}
         self._ran: set[Hashable] = set()
         self._stream: Any = torch.cuda.Stream(device) if self.capturing else None
-        self._pool: Any = torch.cuda.graph_pool_handle() if self.capturing else None
+        self._pool: Any = None
 
     @contextmanager
     def stream(self) -> Iterator[None]:
@@ -49,10 +50,13 @@ class Graphs:
     def call(self, key: Hashable, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """Return ``function(*inputs)``. Call it within :meth:`stream`.
 
-        key: calls with the same key do the same work on inputs of the same shapes. The first call of a key runs
-        normally, as a warm-up; the second is captured. The function must not depend on Python values that change.
+        key: calls with the same key do the same work on inputs of the same shapes. The function must not depend on
+        Python values that change. The very first call runs normally: it loads libraries and creates the state of
+        optimisers, which a graph cannot contain. Afterwards a key is captured at its first call. If that fails, the
+        call runs normally, and the key is captured again at its second call; if that fails as well, graphs are
+        disabled.
         """
-        if not self.capturing or key not in self._ran:
+        if not self.capturing or not self._ran:
             self._ran.add(key)
             return function(*inputs)
         if key not in self._captured:
@@ -61,7 +65,12 @@ class Graphs:
             try:
                 self._captured[key] = self._capture(function, inputs)
             except Exception as error:  # any operation that a graph cannot contain
-                self.disable((str(error).strip() or type(error).__name__).splitlines()[0])
+                if key in self._ran:
+                    self.disable((str(error).strip() or type(error).__name__).splitlines()[0])
+                self._ran.add(key)
+                # The generators get a new state, which the graphs captured so far would not use.
+                self._captured.clear()
+                self._pool = None
                 torch.set_rng_state(on_cpu)
                 for generator, state in zip(all_generators, before, strict=True):
                     # A generator of a failed capture cannot draw outside it; its copy continues from its state.
@@ -83,13 +92,40 @@ class Graphs:
         self._captured.clear()
 
     def _capture(self, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> _Captured:
+        """Capture a call on the current stream.
+
+        Does what ``torch.cuda.graph`` does, but does not wait for the GPU and frees memory only before the first
+        capture, so that the GPU works on earlier steps while Python captures.
+        """
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators:
             graph.register_generator_state(generator)
         static = tuple(tensor.clone() for tensor in inputs)
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            output = function(*static)
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+            torch.cuda.empty_cache()
+        with _no_collection():
+            graph.capture_begin(pool=self._pool)
+            try:
+                output = function(*static)
+            except BaseException:
+                with suppress(RuntimeError):  # which would hide the reason
+                    graph.capture_end()
+                raise
+            graph.capture_end()
         return _Captured(graph, static, output)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Suspend Python's garbage collection, which may free objects of the GPU in ways that end a capture."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def default_generator(device: torch.device) -> torch.Generator:

@@ -17,6 +17,9 @@ BATCH = 256
 GPU_BATCH = 2048
 """Utterances per encoding batch on a GPU, where the time of a batch hardly depends on its size."""
 
+GPU_ITEMS = 1024
+"""Items per classification batch on a GPU. Encodings may be sequences, whose attention is large."""
+
 
 class SequenceSource(Protocol):
     """A source of padded sequences, such as the data of a fold."""
@@ -54,9 +57,10 @@ def logits(system: System, encodings: dict[str, Encoding], noisy: Mapping[str, T
     encodings: per modality, of the items. noisy: per modality (items,) bool, read only by systems with ``noise_flags``.
     """
     items = first_field(next(iter(encodings.values())))
+    size = BATCH if items.device.type == "cpu" else GPU_ITEMS
     parts = []
-    for start in range(0, len(items), BATCH):
-        end = start + BATCH
+    for start in range(0, len(items), size):
+        end = start + size
         batch = {modality: part(encoding, start, end) for modality, encoding in encodings.items()}
         flags = {modality: flag[start:end] for modality, flag in noisy.items()}
         parts.append(system.fuse_observed(batch, flags)["logits"])

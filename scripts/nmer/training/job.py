@@ -15,7 +15,7 @@ from nmer.systems.building import build_system
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
 from nmer.training.loop import Trained, fit
-from nmer.training.models import restore
+from nmer.training.models import build_restored
 from nmer.training.one_by_one import OneByOne
 from nmer.training.stacked import Stacked
 
@@ -47,9 +47,8 @@ def train_repeats(
     def teacher(repeat: int) -> System | None:
         if stage is None or teachers is None:
             return None
-        system = build_system(stage, *shape, **settings.teacher).to(data.device).requires_grad_(False)
-        restore(system, teachers, repeat)
-        return system
+        system = build_restored(teachers, repeat, stage, *shape, **settings.teacher)
+        return system.to(data.device).requires_grad_(False)
 
     repeats = list(range(1, settings.repeats + 1))
     if is_stacked(settings, data.device):
@@ -81,7 +80,8 @@ def _train_stacked(
     if reason:
         print(f"warning: {settings.system}: its repeats are trained one by one, because {reason}", file=sys.stderr)
         return None
-    return fit(learner, settings, progress / "repeats.pt")
+    # The model file follows at once.
+    return fit(learner, settings, progress / "repeats.pt", save_finished=False)
 
 
 def is_stacked(settings: RunSettings, device: torch.device) -> bool:

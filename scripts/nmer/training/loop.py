@@ -60,11 +60,14 @@ class Learner(Resumable, Protocol):
         """Return a copy of the weights of one repeat."""
 
 
-def fit(learner: Learner, settings: RunSettings, checkpoint: Path | None = None) -> dict[int, Trained]:
+def fit(
+    learner: Learner, settings: RunSettings, checkpoint: Path | None = None, save_finished: bool = True
+) -> dict[int, Trained]:
     """Train all epochs. Returns the best weights and the history of every repeat.
 
     checkpoint: file to resume from and to save progress to, with a growing history next to it. Training, selection and
-    resuming depend on names and epoch numbers only, so a resumed training equals an uninterrupted one.
+    resuming depend on names and epoch numbers only, so a resumed training equals an uninterrupted one. save_finished:
+    whether to save a checkpoint after the last epoch as well, for jobs that then train other repeats.
     With ``patience``, repeats stop early. The learner trains until its last repeat has stopped; repeats that stopped
     earlier record nothing more.
     Raises TrainingError if a term of the loss is not finite; the best weights until then are saved next to the
@@ -108,7 +111,7 @@ def fit(learner: Learner, settings: RunSettings, checkpoint: Path | None = None)
         if checkpoint is not None and time.monotonic() - saved > CHECKPOINT_SECONDS:
             save_checkpoint(checkpoint, {"best": best, "history": history}, learner)
             saved = time.monotonic()
-    if checkpoint is not None:
+    if checkpoint is not None and save_finished:
         save_checkpoint(checkpoint, {"best": best, "history": history})
     return {repeat: (best[repeat]["weights"], history[repeat]) for repeat in learner.repeats}
 

@@ -7,6 +7,7 @@ the statistics of the training split as ``normalisation.{modality}.mean`` and ``
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
 from nmer.digests import write_digest
 from nmer.errors import DataError
 from nmer.files import atomic_path
+from nmer.systems.building import build_to_restore
+from nmer.systems.interface import System
 from nmer.training.library_versions import library_versions
 
 
@@ -33,7 +36,7 @@ def save_models(
 
     normalisation: per modality the mean and standard deviation, each (dim,), used to normalise its features.
     """
-    tensors = {f"repeat{r}.{key}": value.cpu() for r, state in states.items() for key, value in state.items()}
+    tensors = on_cpu({f"repeat{r}.{key}": value for r, state in states.items() for key, value in state.items()})
     for modality, pair in (normalisation or {}).items():
         if pair is not None:
             names = (f"normalisation.{modality}.{name}" for name in ("mean", "std"))
@@ -41,15 +44,62 @@ def save_models(
     # One metadata key, because safetensors writes several keys in random order.
     metadata = {"nmer": json.dumps(description | {"versions": library_versions()}, sort_keys=True)}
     with atomic_path(path) as temporary:
-        # Written by Python, whose errors describe problems of the disk.
-        temporary.write_bytes(save(tensors, metadata))
+        _write(temporary, tensors, metadata)
     write_digest(path)
+
+
+def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors on the CPU. Those of one type are copied from a GPU together, because each copy synchronises."""
+    copied = {name: tensor for name, tensor in tensors.items() if tensor.device.type == "cpu"}
+    for dtype in {tensor.dtype for name, tensor in tensors.items() if name not in copied}:
+        group = {name: tensor for name, tensor in tensors.items() if name not in copied and tensor.dtype == dtype}
+        parts = torch.cat([tensor.flatten() for tensor in group.values()]).cpu()
+        sizes = [tensor.numel() for tensor in group.values()]
+        for (name, tensor), part in zip(group.items(), parts.split(sizes), strict=True):
+            copied[name] = part.view(tensor.shape)
+    return copied
+
+
+def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file to a temporary path of :func:`atomic_path`.
+
+    ``save_file`` copies nothing, but it creates another temporary file, which only its owner may read and which remains
+    if the process is killed. It is created in a folder that later runs remove.
+    """
+    path.mkdir()
+    mode = path.stat().st_mode & 0o666
+    try:
+        save_file(tensors, path / path.name, metadata)
+    except SafetensorError:
+        shutil.rmtree(path)
+        # Written by Python, whose errors describe problems of the disk.
+        path.write_bytes(save(tensors, metadata))
+        return
+    written = (path / path.name).replace(path.with_suffix(".old"))
+    written.chmod(mode)
+    path.rmdir()
+    written.replace(path)
+
+
+def build_restored(path: Path, repeat: int, *given: Any, **named: Any) -> System:
+    """Build a system with the weights of one repeat. Other arguments as in :func:`build_system`.
+
+    Raises DataError as :func:`restore` does, ConfigError as :func:`build_system` does.
+    """
+    state = load_model(path, repeat)
+    system = build_to_restore(state, *given, **named)
+    _load(system, state, path)
+    return system
 
 
 def restore(system: nn.Module, path: Path, repeat: int) -> None:
     """Load the weights of one repeat into a system. Raises DataError if the file is damaged or of another system."""
+    _load(system, load_model(path, repeat), path)
+
+
+def _load(system: nn.Module, state: dict[str, Tensor], path: Path) -> None:
     try:
-        system.load_state_dict(load_model(path, repeat))
+        system.load_state_dict(state)
     except RuntimeError:
         raise DataError(f"{path}: contains weights of another system or size. Delete it and run again.") from None
 

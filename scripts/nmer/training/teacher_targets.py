@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
 
-TEACHER_BATCH = 2048
-"""Utterances that the teachers of stacked repeats encode at once."""
+TEACHER_FRAMES = 2**19
+"""Frames, including padding, that a teacher of stacked repeats encodes at once."""
 
 
 class Targets(Protocol):
@@ -117,9 +118,8 @@ class StackedTargets:
         """Encode all training utterances: (repeats x copies x utterances, width), zeros for other utterances."""
         data, tables = self._data, None
         for number, copy in enumerate(among):
-            for start in range(0, len(data.training_rows), TEACHER_BATCH):
-                longest = data.longest(modality, data.training_rows[start : start + TEACHER_BATCH])
-                rows = data.splits["train"][start : start + TEACHER_BATCH]
+            for batch, longest in batches_of_similar_length(data.lengths(modality, data.training_rows)):
+                rows = torch.from_numpy(data.training_rows[batch]).to(data.device)
                 sequences = data.sequences(modality, rows, torch.full_like(rows, copy), longest)
                 for repeat, teacher in enumerate(self._teachers):
                     encoded: Tensor = teacher.encode(modality, sequences)
@@ -129,6 +129,21 @@ class StackedTargets:
                     tables[repeat, number, rows] = encoded
         assert tables is not None, "a training split is never empty"
         return tables.flatten(0, 2)
+
+
+def batches_of_similar_length(lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Yield positions (batch,) and the longest length of batches that cover all utterances, longest first.
+
+    lengths: (utterances,) frames. A batch has at most TEACHER_FRAMES padded frames. A GPU advances an LSTM frame by
+    frame, so a batch takes as long as its longest utterance.
+    """
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        longest = int(lengths[order[start]])
+        size = max(1, TEACHER_FRAMES // longest)
+        yield order[start : start + size], longest
+        start += size
 
 
 class LazyEncodings(Mapping[str, Tensor]):
