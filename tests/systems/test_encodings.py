@@ -8,7 +8,7 @@ import pytest
 import torch
 from small_systems import padded
 
-from nmer.systems.blocks.encodings import join, part, select
+from nmer.systems.blocks.encodings import frames_of, join, part, select
 
 
 class Framed(NamedTuple):
@@ -37,6 +37,13 @@ def test_after_an_axis_of_repeats_utterances_and_frames_are_on_the_next_axes():
     joined = join(parts, axis=1)
     alone = join([framed([2, 1]), framed([4])])
     assert all(torch.equal(own[2], field) for own, field in zip(joined, alone, strict=True))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_frames_are_those_of_the_longest_field(axis):
+    repeats = (3,) * axis
+    assert frames_of(torch.zeros(*repeats, 5, 7), axis) == 1
+    assert frames_of(Framed(*(field.expand(*repeats, *field.shape) for field in framed([2, 4, 1]))), axis) == 4
 
 
 @pytest.mark.parametrize("axis", [0, 1])

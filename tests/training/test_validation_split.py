@@ -24,7 +24,7 @@ from small_fold import (
 
 from nmer.plan.conditions import fixed_condition
 from nmer.systems.interface import Sequences
-from nmer.training import stacked
+from nmer.training import stacked, validation_split
 from nmer.training.one_by_one import OneByOne
 from nmer.training.stacked import Stacked
 from nmer.training.validation_split import ValidationSplit
@@ -185,3 +185,20 @@ def test_every_utterance_is_predicted_under_its_conditions_from_shared_encodings
     assert set(encoded) == {
         (m, number, int(m not in clean_modalities(condition))) for number, condition in expected for m in modalities
     }
+
+
+def test_encodings_with_frames_are_classified_in_parts_of_few_frames(data, monkeypatch):
+    monkeypatch.setattr(validation_split, "FRAMES_AT_ONCE", 25)
+    split = ValidationSplit(data, run_settings(regime="incomplete"))
+    sizes = []
+
+    def encode(modality, rows, copies):
+        return Sequences(torch.zeros(len(rows), 6, 2), torch.ones(len(rows), dtype=torch.int64))
+
+    def classify(encodings, noisy):
+        sizes.append(len(encodings["a"].values))
+        return torch.zeros(sizes[-1])
+
+    assert len(split.predict(("a",), encode, classify, at_once=5)) == len(split.labels)
+    assert max(sizes) == 4
+    assert sum(sizes) == len(split.labels)

@@ -59,30 +59,38 @@ class Graphs:
         if not self.capturing or not self._ran:
             self._ran.add(key)
             return function(*inputs)
-        if key not in self._captured:
-            all_generators = [*self._generators, default_generator(self._device)]
-            before, on_cpu = [generator.get_state() for generator in all_generators], torch.get_rng_state()
-            try:
-                self._captured[key] = self._capture(function, inputs)
-            except Exception as error:  # any operation that a graph cannot contain
-                if key in self._ran:
-                    self.disable((str(error).strip() or type(error).__name__).splitlines()[0])
-                self._ran.add(key)
-                # The generators get a new state, which the graphs captured so far would not use.
-                self._captured.clear()
-                self._pool = None
-                torch.set_rng_state(on_cpu)
-                for generator, state in zip(all_generators, before, strict=True):
-                    # A generator of a failed capture cannot draw outside it; its copy continues from its state.
-                    generator.graphsafe_set_state(generator.clone_state())
-                    generator.set_state(state)
-                return function(*inputs)
+        if key not in self._captured and not self._captures(key, function, inputs):
+            # Outside the handling of the error, whose traceback keeps the memory of the failed call.
+            return function(*inputs)
         captured = self._captured[key]
         for static, current in zip(captured.inputs, inputs, strict=True):
             static.copy_(current)
         captured.graph.replay()
         # The next replay of any key may overwrite the output.
         return captured.output.clone()
+
+    def _captures(self, key: Hashable, function: Callable[..., Tensor], inputs: tuple[Tensor, ...]) -> bool:
+        """Capture a call and return True, or restore the state before, free the memory of all graphs and return
+        False."""
+        generators = [*self._generators, default_generator(self._device)]
+        before, on_cpu = [generator.get_state() for generator in generators], torch.get_rng_state()
+        try:
+            self._captured[key] = self._capture(function, inputs)
+        except Exception as error:  # any operation that a graph cannot contain
+            if key in self._ran:
+                self.disable((str(error).strip() or type(error).__name__).splitlines()[0])
+        else:
+            return True
+        self._ran.add(key)
+        # The generators get a new state, which the graphs captured so far would not use.
+        self._captured.clear()
+        self._pool = None
+        torch.set_rng_state(on_cpu)
+        for generator, state in zip(generators, before, strict=True):
+            # A generator of a failed capture cannot draw outside it; its copy continues from its state.
+            generator.graphsafe_set_state(generator.clone_state())
+            generator.set_state(state)
+        return False
 
     def disable(self, reason: str) -> None:
         """Run all further calls normally; warn if they would have been captured."""

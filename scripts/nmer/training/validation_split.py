@@ -12,7 +12,7 @@ from nmer.metrics import measure_scores, score
 from nmer.names import ONE_CONDITION, SCORE
 from nmer.plan.conditions import noisy_flags, validation_copies, validation_items
 from nmer.plan.settings import LOSS, RunSettings
-from nmer.systems.blocks.encodings import select
+from nmer.systems.blocks.encodings import frames_of, select
 from nmer.systems.interface import L1, Encoding
 from nmer.training.data import FoldData
 
@@ -22,6 +22,9 @@ Encode = Callable[[str, Tensor, Tensor], Encoding]
 Classify = Callable[[dict[str, Encoding], dict[str, Tensor]], Tensor]
 """Function from the encodings and noise flags of items, per modality, to predictions with the items on the last axis;
 see :meth:`ValidationSplit.to_predictions`."""
+
+FRAMES_AT_ONCE = 2**16
+"""Most padded frames to classify in one call. Attention over frames needs much more memory than their encodings."""
 
 
 class ValidationSplit:
@@ -71,8 +74,8 @@ class ValidationSplit:
     ) -> Tensor:
         """Predict every item, in the order of ``labels``.
 
-        modalities: modalities that the system reads. at_once: items to classify in one call. axis: axis of the
-        utterances and items, 1 if the first axis is that of repeats.
+        modalities: modalities that the system reads. at_once: most items to classify in one call; fewer if the
+        encodings have frames. axis: axis of the utterances and items, 1 if the first axis is that of repeats.
         """
         encodings = {}
         for modality in modalities:
@@ -80,8 +83,10 @@ class ValidationSplit:
             # All states in one call: time on a GPU depends on the length of sequences, not on their number.
             encodings[modality] = encode(modality, self._rows.repeat(len(copies) // len(self._rows)), copies)
         parts = []
-        for start in range(0, len(self.labels), at_once):
-            part = slice(start, start + at_once)
+        frames = max(frames_of(encoding, axis) for encoding in encodings.values())
+        size = max(1, min(at_once, FRAMES_AT_ONCE // frames))
+        for start in range(0, len(self.labels), size):
+            part = slice(start, start + size)
             observed = {m: select(encoding, self._positions[m][part], axis) for m, encoding in encodings.items()}
             parts.append(classify(observed, {modality: self._noisy[modality][part] for modality in modalities}))
         return torch.cat(parts, dim=axis)

@@ -24,6 +24,12 @@ def select(encoding: Encoding, chosen: Tensor, axis: int = 0) -> Encoding:
     return type(encoding)(*(field.index_select(axis, chosen) for field in encoding))
 
 
+def frames_of(encoding: Encoding, axis: int = 0) -> int:
+    """Return the padded frames of an utterance, 1 without frames. axis: as in :func:`select`."""
+    fields = [encoding] if isinstance(encoding, Tensor) else list(encoding)
+    return max((field.shape[axis + 1] for field in fields if field.dim() >= axis + 3), default=1)
+
+
 def part(encoding: Encoding, start: int, end: int) -> Encoding:
     """Return the utterances from ``start`` to ``end``, exclusive."""
     if isinstance(encoding, Tensor):
