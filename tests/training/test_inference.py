@@ -10,7 +10,7 @@ from torch import nn
 
 from nmer.systems.interface import Sequences
 from nmer.training import inference
-from nmer.training.inference import classify, encode
+from nmer.training.inference import classify, encode, encode_states
 
 CONDITIONS = ("a", "v", "l", "av", "al", "vl", "none", "avl")
 
@@ -53,6 +53,20 @@ def test_encodings_equal_those_of_each_utterance_individually(system, data, monk
         for modality, encodings in found.items():
             expected = torch.stack([alone(system, modality, int(row), noisy) for row in rows])
             torch.testing.assert_close(encodings, expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("states", [1, 2])
+@pytest.mark.parametrize("batch", [4, 256])
+def test_states_encoded_jointly_equal_those_encoded_separately(system, data, monkeypatch, batch, states):
+    monkeypatch.setattr(inference, "BATCH", batch)
+    rows = torch.tensor([20, 3, 0, 7, 15])
+    for modality in DIMS:
+        separate, joint = (encode_states(system.eval(), data, modality, rows, states, way) for way in (False, True))
+        assert len(separate) == len(joint) == states
+        for one, other in zip(separate, joint, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+    if states == 2:
+        assert (joint[0] - joint[1]).abs().max() > 0.01
 
 
 @pytest.mark.parametrize("batch", [2, 256])

@@ -202,7 +202,7 @@ def test_a_gpu_synchronises_once_per_epoch(files, monkeypatch, name, repeats):
     device = torch.device("meta")
     data, reads = FoldData(*files, 1, device), []
     generator = torch.Generator
-    monkeypatch.setattr(torch, "Generator", lambda _device: generator())
+    monkeypatch.setattr(torch, "Generator", lambda _device="cpu": generator())
     for place in (one_by_one, stacked):
         monkeypatch.setattr(place, "AdamW", OnMeta)
         # Validation determines its items on the CPU, before training.

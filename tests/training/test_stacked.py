@@ -343,7 +343,7 @@ def captures(monkeypatch):
             super().__init__(device, generators, enabled, label)
             self.capturing = enabled
 
-    monkeypatch.setattr(torch, "Generator", lambda _device: RestorableGenerator())
+    monkeypatch.setattr(torch, "Generator", lambda _device="cpu": RestorableGenerator())
     monkeypatch.setattr(stacked, "Graphs", Capturing)
     return FakeCaptures(monkeypatch)
 

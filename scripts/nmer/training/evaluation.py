@@ -13,7 +13,7 @@ from nmer.systems.blocks.encodings import select
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
 from nmer.training.evaluation_files import with_median
-from nmer.training.inference import classify, encode, encoding_batch, logits
+from nmer.training.inference import classify, encode_states, encoding_batch, logits
 
 
 def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: int, repeat: int) -> pd.DataFrame:
@@ -25,7 +25,7 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
     utterances = [data.ids[row] for row in rows.tolist()]
     conditions = tested_conditions(settings.system, settings.noise is not None, data.modalities, settings.conditions)
     system.eval()
-    states = range(1 if settings.noise is None else 2)
+    states, jointly = 1 if settings.noise is None else 2, data.device.type != "cpu"
     labels = data.labels.cpu().numpy()
     outputs = classify if data.scores is None else logits
     items = test_items(conditions, settings.evaluation, settings.dataset, utterances, data.modalities)
@@ -34,10 +34,7 @@ def predict(system: System, data: FoldData, settings: EvaluationSettings, fold: 
     size = encoding_batch(data.device)
     for start in range(0, len(rows), size):
         part_rows = rows[start : start + size]
-        encodings = {
-            modality: [encode(system, data, modality, part_rows, torch.full_like(part_rows, state)) for state in states]
-            for modality in system.modalities
-        }
+        encodings = {m: encode_states(system, data, m, part_rows, states, jointly) for m in system.modalities}
         for condition, positions in items.items():
             tested = torch.from_numpy(positions[(start <= positions) & (positions < start + size)] - start)
             tested = tested.to(data.device)

@@ -44,6 +44,21 @@ def encode(system: System, data: SequenceSource, modality: str, rows: Tensor, co
     return join([system.encode(modality, data.sequences(modality, *batch)) for batch in batches])
 
 
+def encode_states(
+    system: System, data: SequenceSource, modality: str, rows: Tensor, states: int, jointly: bool
+) -> list[Encoding]:
+    """Encode one modality of some utterances in every state: clean, and noisy if there are two.
+
+    Other arguments as in :func:`encode`. jointly: whether to encode all states in the same batches, which a GPU does in
+    the time of one.
+    """
+    if not jointly:
+        return [encode(system, data, modality, rows, torch.full_like(rows, state)) for state in range(states)]
+    copies = torch.arange(states, device=rows.device).repeat_interleave(len(rows))
+    encoding = encode(system, data, modality, rows.repeat(states), copies)
+    return [part(encoding, state * len(rows), (state + 1) * len(rows)) for state in range(states)]
+
+
 @torch.inference_mode()
 def classify(system: System, encodings: dict[str, Encoding], noisy: Mapping[str, Tensor]) -> Tensor:
     """Return class probabilities (items, classes) of a system in evaluation mode. Arguments as in :func:`logits`."""

@@ -19,6 +19,7 @@ from nmer.systems.interface import Encoding, System, summed
 from nmer.training.batches import epoch_batches, make_batch
 from nmer.training.data import FoldData
 from nmer.training.inference import BATCH, classify, encode, logits
+from nmer.training.initial_weights import initial_system
 from nmer.training.loop import Losses
 from nmer.training.optimiser import AdamW
 from nmer.training.precision import loss_terms
@@ -45,7 +46,7 @@ class OneByOne:
         its weights. fresh: source of the noise of every epoch if ``settings.train_draws`` is fresh; the data then have
         the spare copy FRESH_COPY."""
         self.repeats, self.device = [repeat], data.device
-        self._system = initial_system(build, data, settings, repeat, teacher)
+        self._system = initial_system(build, data.device, settings, repeat, teacher)
         options = settings.training
         self._optimiser = AdamW(self._system.parameters(), options.learning_rate, options.weight_decay)
         self._targets = TeacherTargets(teacher, data) if teacher is not None else None
@@ -115,17 +116,6 @@ class OneByOne:
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {"system": self._system, "optimiser": self._optimiser}
         return parts | ({"targets": self._targets} if self._targets is not None else {})
-
-
-def initial_system(
-    build: Callable[[], System], data: FoldData, settings: RunSettings, repeat: int, teacher: System | None
-) -> System:
-    """Build the system of a repeat with its initial weights, including those inherited from its teacher."""
-    torch.manual_seed(derive_seed("weights", settings.system, settings.dataset, settings.fold, repeat))
-    system = build().to(data.device)
-    if teacher is not None:
-        system.inherit(teacher)
-    return system
 
 
 def epoch_seed(settings: RunSettings, repeat: int, epoch: int) -> int:

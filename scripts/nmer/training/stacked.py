@@ -27,8 +27,9 @@ from nmer.systems.interface import Batch, Encoding, Sequences, System, summed
 from nmer.training.batches import EpochBatch, epoch_batches, make_batch
 from nmer.training.data import FoldData
 from nmer.training.graphs import Graphs
+from nmer.training.initial_weights import initial_systems
 from nmer.training.loop import Losses
-from nmer.training.one_by_one import epoch_seed, initial_system
+from nmer.training.one_by_one import epoch_seed
 from nmer.training.optimiser import AdamW
 from nmer.training.padding import PaddedShapes, Padding
 from nmer.training.precision import loss_terms
@@ -53,7 +54,7 @@ class Stacked:
         """build: creates a system. teachers: one per repeat, or none; as in :class:`OneByOne`."""
         self.repeats, self.device = repeats, data.device
         self._data, self._settings = data, settings
-        self._systems = [initial_system(build, data, settings, repeat, teachers.get(repeat)) for repeat in repeats]
+        self._systems = initial_systems(build, data.device, settings, repeats, teachers)
         self._parameters, _buffers = stack_module_state(self._systems)
         for number, system in enumerate(self._systems):
             for name, parameter in system.named_parameters():
