@@ -104,8 +104,8 @@ def step(calls: Calls, name: str, repeats: int, longest: dict[str, int] = LONGES
         ("mmin", {}, 1159),
         ("if_mmin", {}, 1034),
         ("nmer", {}, 1285),
-        ("mctn", {}, 2995),
-        ("mctn", {"form": "hier"}, 2158),
+        ("mctn", {}, 2805),
+        ("mctn", {"form": "hier"}, 2088),
     ],
     ids=lambda value: str(value),
 )

@@ -97,56 +97,59 @@ class DecoderStates(torch.autograd.Function):
         # Gradients of queries lack the factor of the score weights.
         scores = score_weights[..., None]
         of_query = scores * query_weights
-        # Copies, because the gradients through later steps are added to them.
-        states = gradient[..., :hidden].permute(2, 0, 1, 3).clone(memory_format=torch.contiguous_format)
-        contexts = functional.pad(gradient[..., hidden:], (0, 0, 1, 0))
+        # A copy, because the gradients through later steps are added to it. Contexts before states: then the previous
+        # step and the current context, which a step's gates read, are neighbours and need one product.
+        through = torch.cat([gradient[..., hidden:], gradient[..., :hidden]], dim=3).unflatten(3, (2, hidden))
+        of_previous, of_current = context_weights.split(hidden, dim=2)
+        heard_weights = torch.cat([of_previous, state_weights, of_current], dim=2)
         cell_gradient = torch.zeros_like(cells[0])
         queries: list[Tensor] = []
         gates: list[Tensor] = []
         for step in reversed(range(steps)):
-            state = states[step]
-            if gates:
-                state.baddbmm_(gates[-1], state_weights)
+            state = through[:, :, step, 1]
+            if queries:
                 state.baddbmm_(queries[-1], of_query)
             flat, cell_gradient = fused_cell_backward(
                 state.flatten(0, 1), cell_gradient, cells[step], cells[step + 1], workspaces[step]
             )
             gates.append(flat.unflatten(0, state.shape[:2]))
-            heard = contexts.flatten(2)[:, :, step * hidden : (step + 2) * hidden]
-            heard.baddbmm_(gates[-1], context_weights)
-            query = torch.empty_like(state)
+            # The first step reads no earlier one.
+            heard = through.flatten(2)[:, :, max(0, 2 * step - 2) * hidden : (2 * step + 1) * hidden]
+            heard.baddbmm_(gates[-1], heard_weights[..., -heard.shape[2] :])
+            query = torch.empty_like(cells[0]).view_as(start)
+            of_context = through[:, :, step, 0].flatten(0, 1)
             for each in attention:
-                of_context = contexts.flatten(0, 1)[each.rows, step + 1]
-                each.query_gradient(of_context, step, query.flatten(0, 1)[each.rows])
+                each.query_gradient(of_context[each.rows], step, query.flatten(0, 1)[each.rows])
             queries.append(query)
-        of_gates, of_queries = (torch.stack(parts[::-1], dim=2) for parts in (gates, queries))
-        of_later = of_gates[:, :, 1:]
-        before = torch.cat([start[:, :, None], found[:, :, :-1, :hidden]], dim=2)
-        own = found[..., hidden:]
-        heard = torch.cat([functional.pad(own[:, :, :-1], (0, 0, 1, 0)), own], dim=3)
+        # Steps before rows: they are stacked without reordering.
+        of_gates, of_queries = (torch.stack(parts[::-1], dim=1) for parts in (gates, queries))
+        steps_first = found.transpose(1, 2)
+        before = functional.pad(steps_first[:, :-1], (0, 0, 0, 0, 1, 0))
+        heard = torch.cat([before, steps_first[..., hidden:]], dim=3)
+        of_heard = _of_weights(of_gates, heard)
+        of_query_weights = _of_weights(of_queries, heard[..., :hidden]).baddbmm_(of_queries[:, 0].mT, start)
         of_scores = torch.zeros_like(score_weights)
         of_memories: list[Tensor | None] = []
         for each in attention:
-            of_contexts = contexts.flatten(0, 1)[each.rows, 1:]
-            of_keys, of_values, of_score = each.gradients(of_contexts)
+            of_keys, of_values, of_score = each.gradients(through[..., 0, :].flatten(0, 1)[each.rows])
             of_scores[each.decoders] += of_score
             of_memories += [of_keys, of_values, None]
         return (
             None,
             torch.bmm(queries[-1], of_query),
-            of_gates[:, :, 0],
-            of_later.sum(dim=(1, 2)),
-            scores * _of_weights(of_queries, before),
+            of_gates[:, 0],
+            of_gates[:, 1:].sum(dim=(1, 2)),
+            scores * of_query_weights,
             of_scores,
-            _of_weights(of_later, before[:, :, 1:]),
-            _of_weights(of_gates, heard),
+            of_heard[..., :hidden],
+            of_heard[..., hidden:],
             *of_memories,
         )
 
 
 def _of_weights(gradient: Tensor, given: Tensor) -> Tensor:
     """Return the gradient of the weights of a linear map from its input and the gradient of its output, (decoders,
-    batch, steps, width) each."""
+    steps, batch, width) each."""
     return sum_of_products(gradient.flatten(1, 2), given.flatten(1, 2))
 
 

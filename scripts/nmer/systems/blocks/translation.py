@@ -94,17 +94,20 @@ def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) 
             return encode(encoders, [Sequences(each.values.float(), each.lengths) for each in sequences])
     if not pads(sequences[0].values):
         return [_packed(*pair) for pair in zip(encoders, sequences, strict=True)]
-    readers, turns = [], []
+    readers, places = [], []
     for encoder, (values, lengths) in zip(encoders, sequences, strict=True):
-        place = torch.arange(values.shape[1], device=lengths.device)
-        turns.append(torch.where(place < lengths[:, None], lengths[:, None] - 1 - place, place)[:, :, None])
-        readers += [(values, [lstm_weights(encoder.lstm)])]
-        readers += [(_turned(values, turns[-1]), [lstm_weights(encoder.lstm, "_reverse")])]
-    outputs = [own[0].transpose(0, 1) for own in lstm_outputs(readers)]
-    return [
-        Sequences((forwards + _turned(backwards, turn)).masked_fill(~given.valid()[:, :, None], 0.0), given.lengths)
-        for forwards, backwards, turn, given in zip(outputs[::2], outputs[1::2], turns, sequences, strict=True)
-    ]
+        # Frames before utterances in memory, as an LSTM reads and returns them: every later copy is avoided.
+        frames = values.transpose(0, 1).contiguous()
+        place = torch.arange(len(frames), device=lengths.device)[:, None]
+        places.append(torch.where(place < lengths, lengths - 1 - place, place)[:, :, None])
+        readers += [(frames.transpose(0, 1), [lstm_weights(encoder.lstm)])]
+        readers += [(_turned(frames, places[-1]).transpose(0, 1), [lstm_weights(encoder.lstm, "_reverse")])]
+    outputs = [own.squeeze(0) for own in lstm_outputs(readers)]
+    joints = []
+    for forwards, backwards, place, given in zip(outputs[::2], outputs[1::2], places, sequences, strict=True):
+        joint = (forwards + _turned(backwards, place)).masked_fill(~given.valid().T[:, :, None], 0.0)
+        joints.append(Sequences(joint.transpose(0, 1), given.lengths))
+    return joints
 
 
 def _packed(encoder: SequenceEncoder, sequences: Sequences) -> Sequences:
@@ -119,7 +122,7 @@ def _packed(encoder: SequenceEncoder, sequences: Sequences) -> Sequences:
 
 
 def _turned(frames: Tensor, place: Tensor) -> Tensor:
-    """Reverse the frames of every utterance within its length. frames: (batch, longest, width). place: (batch, longest,
+    """Reverse the frames of every utterance within its length. frames: (longest, batch, width). place: (longest, batch,
     1), the index that each frame comes from."""
     turned: Tensor = across_repeats(_Turned.apply, frames, place)
     return turned
@@ -131,15 +134,15 @@ class _Turned(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, frames: Tensor, place: Tensor) -> Tensor:
-        """frames: (repeats, batch, longest, width). place: (repeats, batch, longest, 1)."""
+        """frames: (repeats, longest, batch, width). place: (repeats, longest, batch, 1)."""
         ctx.save_for_backward(place)
-        return frames.gather(2, place.expand(frames.shape))
+        return frames.gather(1, place.expand(frames.shape))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (place,) = ctx.saved_tensors
-        return gradient.gather(2, place.expand(gradient.shape)), None
+        return gradient.gather(1, place.expand(gradient.shape)), None
 
 
 class OutputLayer(nn.Module):
@@ -189,12 +192,13 @@ def decode(
         for group in groups:
             longest = joints[group[0]].values.shape[1]
             for number in group:
+                # Contiguous once, for the keys and the attention.
                 joints[number] = _padded_to(longest, joints[number])
         given = list(zip(decoders, outputs, joints, strict=True))
         places = [number for group in groups for number in group]
         memories = [[_memory(decoders[number], joints[number]) for number in group] for group in groups]
-        states = _states([given[number] for number in places], memories, steps)
-        return [outputs[number].head(states[places.index(number)]) for number in range(len(outputs))]
+        states = dict(zip(places, _states([given[number] for number in places], memories, steps), strict=True))
+        return [output.head(states[number]) for number, output in enumerate(outputs)]
     orders = [joint.lengths.argsort(descending=True, stable=True) for joint in joints]
     joints = [
         Sequences(joint.values.index_select(0, order), joint.lengths[order])
@@ -221,8 +225,9 @@ def _of_like_length(lengths: list[int]) -> list[list[int]]:
 
 
 def _padded_to(longest: int, sequences: Sequences) -> Sequences:
-    missing = longest - sequences.values.shape[1]
-    return Sequences(functional.pad(sequences.values, (0, 0, 0, missing)), sequences.lengths) if missing else sequences
+    values, lengths = sequences
+    missing = longest - values.shape[1]
+    return Sequences(functional.pad(values, (0, 0, 0, missing)) if missing else values.contiguous(), lengths)
 
 
 def _blocks(joint: Sequences) -> list[Sequences]:
@@ -241,8 +246,8 @@ def _states(
     given: list[tuple[AttentionDecoder, OutputLayer, Sequences]],
     memories: list[list[tuple[Tensor, ...]]],
     steps: int,
-) -> Tensor:
-    """Return states and contexts, (decoders, batch, steps, 2 x 128).
+) -> tuple[Tensor, ...]:
+    """Return states and contexts of each decoder, (batch, steps, 2 x 128).
 
     memories: in the order of decoders and batch; each holds several decoders or a part of one decoder's batch.
     """
@@ -250,35 +255,67 @@ def _states(
     kinds = len(operands[0])
     sizes = [len(group) for group in memories]
 
-    def of_all(*tensors: Tensor) -> Tensor:
+    def of_all(*tensors: Tensor) -> tuple[Tensor, ...]:
         # Decoders before repeats: a memory of several decoders has consecutive rows.
         own = [torch.stack(tensors[kind : kinds * len(given) : kinds]).flatten(0, 1) for kind in range(kinds)]
         parts = [part.flatten(0, 1) for part in tensors[kinds * len(given) :]]
         memory: list[Tensor] = []
         for end, size in zip(accumulate(sizes), sizes, strict=True):
             memory += [joined(parts[3 * (end - size) + kind : 3 * end : 3]) for kind in range(3)]
-        states: Tensor = DecoderStates.apply(steps, *own, *memory)  # type: ignore[no-untyped-call]
-        of_repeats: Tensor = states.unflatten(0, (len(given), -1))
-        return of_repeats.transpose(0, 1)
+        states: Tensor = DecoderStates.apply(steps, *_prepared(*own), *memory)  # type: ignore[no-untyped-call]
+        return states.unflatten(0, (len(given), -1)).unbind()
 
     every = [part for parts in operands for part in parts]
     return across_repeats(of_all, *every, *(part for group in memories for parts in group for part in parts))
 
 
 def _operands(decoder: AttentionDecoder, output: OutputLayer, joint: Sequences) -> tuple[Tensor, ...]:
-    """The tensors of one decoder that :class:`DecoderStates` reads."""
-    cell = decoder.cell
-    from_feedback, from_context = cell.weight_ih.split(HIDDEN, dim=1)
-    bias = cell.bias_ih + cell.bias_hh
-    start = decoder.start(joint.values.sum(dim=1) / joint.lengths[:, None]).tanh()
-    hears = from_feedback @ output.feedback.weight
-    of_state, of_context = (hears @ output.head.weight).split(HIDDEN, dim=1)
-    later = bias + from_feedback @ output.feedback.bias + hears @ output.head.bias
-    query_weight = SHARPER * decoder.attention.weight[:, :HIDDEN]
-    score = SHARPER * decoder.score.weight[0]
-    first = functional.linear(start, cell.weight_hh, bias)
-    from_contexts = torch.cat([of_context, from_context], dim=1)
-    return start, first, later, query_weight, score, cell.weight_hh + of_state, from_contexts
+    """Return the tensors of one decoder that :func:`_prepared` reads, in its order."""
+    cell, (head, feedback) = decoder.cell, (output.head, output.feedback)
+    return (
+        joint.values.sum(dim=1) / joint.lengths[:, None],
+        decoder.start.weight,
+        decoder.start.bias,
+        decoder.attention.weight,
+        decoder.score.weight[0],
+        cell.weight_ih,
+        cell.weight_hh,
+        # Summed before they are stacked: views of one gradient would be clipped once for each bias.
+        cell.bias_ih + cell.bias_hh,
+        feedback.weight @ head.weight,
+        functional.linear(head.bias, feedback.weight, feedback.bias),
+    )
+
+
+def _prepared(
+    means: Tensor,
+    start_weights: Tensor,
+    start_biases: Tensor,
+    attention_weights: Tensor,
+    scores: Tensor,
+    input_weights: Tensor,
+    hidden_weights: Tensor,
+    biases: Tensor,
+    heard_weights: Tensor,
+    heard_biases: Tensor,
+) -> tuple[Tensor, ...]:
+    """Return the tensors that :class:`DecoderStates` reads before the memories.
+
+    All have the decoders of all repeats on their first axis. means: (batch, hidden), of the memory. heard_weights:
+    (hidden, 2 hidden), from state and context of a step through head and feedback to the next step's input.
+    """
+    from_feedback, from_context = input_weights.split(HIDDEN, dim=2)
+    start = torch.baddbmm(start_biases[:, None], means, start_weights.mT).tanh()
+    of_state, of_context = (from_feedback @ heard_weights).split(HIDDEN, dim=2)
+    return (
+        start,
+        torch.baddbmm(biases[:, None], start, hidden_weights.mT),
+        torch.baddbmm(biases[..., None], from_feedback, heard_biases[..., None]).squeeze(2),
+        SHARPER * attention_weights[..., :HIDDEN],
+        SHARPER * scores,
+        hidden_weights + of_state,
+        torch.cat([of_context, from_context], dim=2),
+    )
 
 
 class Summary(nn.Module):
@@ -302,7 +339,7 @@ def summarise(summaries: Sequence[Summary], joints: Sequence[Sequences]) -> list
     weights = [[lstm_weights(summary.lstm)] for summary in summaries]
     if pads(joints[0].values):
         read = lstm_outputs([(joint.values, own) for joint, own in zip(joints, weights, strict=True)])
-        outputs = [own[0].transpose(0, 1) for own in read]
+        outputs = [own.squeeze(0).transpose(0, 1) for own in read]
     else:
         outputs = [_unpacked(joint, own) for joint, own in zip(joints, weights, strict=True)]
     return [
