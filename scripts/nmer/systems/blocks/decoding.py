@@ -7,17 +7,17 @@ LSTM's fused cell.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from nmer.systems.blocks.additive_attention import AdditiveAttention
+from nmer.systems.blocks.fused_attention import FusedAttention, fuses
 from nmer.systems.blocks.fused_lstm import fused_cell, fused_cell_backward
 from nmer.systems.blocks.products import sum_of_products
-
-aten = torch.ops.aten
 
 
 class DecoderStates(torch.autograd.Function):
@@ -49,7 +49,7 @@ class DecoderStates(torch.autograd.Function):
         """
         decoders, batch, hidden = start.shape
         keep = any(ctx.needs_input_grad)
-        attention = _attention(memories, score_weights, batch, steps if keep else 1)
+        attended = _memories(memories, score_weights, batch, steps if keep else 1)
         of_query = query_weights.transpose(1, 2)
         of_state = torch.cat([query_weights, state_weights], dim=1).transpose(1, 2)
         of_contexts = context_weights.transpose(1, 2)
@@ -64,8 +64,8 @@ class DecoderStates(torch.autograd.Function):
             # Queries and the state's part of the gates in one product.
             products = torch.bmm(states[-1], of_state) if states else torch.bmm(start, of_query)
             queries = products[..., :hidden].flatten(0, 1)
-            for each in attention:
-                each.context(queries[each.rows], step if keep else 0, contexts.flatten(0, 1)[each.rows, step + 1])
+            for rows, _decoders, attention in attended:
+                attention.context(queries[rows], step if keep else 0, contexts.flatten(0, 1)[rows, step + 1])
             heard = contexts.flatten(2)[:, :, step * hidden : (step + 2) * hidden]
             if states:
                 gates = products[..., hidden:].baddbmm_(heard, of_contexts)
@@ -79,7 +79,7 @@ class DecoderStates(torch.autograd.Function):
                 workspaces.append(workspace)
         found = torch.cat([torch.stack(states, dim=2), contexts[:, :, 1:]], dim=3)
         if keep:
-            ctx.attention = attention
+            ctx.attended = attended
             own = (start, query_weights, score_weights, state_weights, context_weights)
             ctx.save_for_backward(*own, found, *cells, *workspaces)
         return found
@@ -92,8 +92,8 @@ class DecoderStates(torch.autograd.Function):
         hidden, steps = start.shape[2], found.shape[2]
         cells, workspaces = kept[: steps + 1], kept[steps + 1 :]
         # The backward pass overwrites it, so a second pass would be wrong.
-        attention: list[_Attention] = ctx.attention
-        del ctx.attention
+        attended: list[_Memory] = ctx.attended
+        del ctx.attended
         # Gradients of queries lack the factor of the score weights.
         scores = score_weights[..., None]
         of_query = scores * query_weights
@@ -118,8 +118,8 @@ class DecoderStates(torch.autograd.Function):
             heard.baddbmm_(gates[-1], heard_weights[..., -heard.shape[2] :])
             query = torch.empty_like(cells[0]).view_as(start)
             of_context = through[:, :, step, 0].flatten(0, 1)
-            for each in attention:
-                each.query_gradient(of_context[each.rows], step, query.flatten(0, 1)[each.rows])
+            for rows, _decoders, attention in attended:
+                attention.query_gradient(of_context[rows], step, query.flatten(0, 1)[rows])
             queries.append(query)
         # Steps before rows: they are stacked without reordering.
         of_gates, of_queries = (torch.stack(parts[::-1], dim=1) for parts in (gates, queries))
@@ -130,9 +130,9 @@ class DecoderStates(torch.autograd.Function):
         of_query_weights = _of_weights(of_queries, heard[..., :hidden]).baddbmm_(of_queries[:, 0].mT, start)
         of_scores = torch.zeros_like(score_weights)
         of_memories: list[Tensor | None] = []
-        for each in attention:
-            of_keys, of_values, of_score = each.gradients(through[..., 0, :].flatten(0, 1)[each.rows])
-            of_scores[each.decoders] += of_score
+        for rows, decoders_of_rows, attention in attended:
+            of_keys, of_values, of_score = attention.gradients(through[..., 0, :].flatten(0, 1)[rows])
+            of_scores[decoders_of_rows] += of_score
             of_memories += [of_keys, of_values, None]
         return (
             None,
@@ -153,61 +153,22 @@ def _of_weights(gradient: Tensor, given: Tensor) -> Tensor:
     return sum_of_products(gradient.flatten(1, 2), given.flatten(1, 2))
 
 
-def _attention(memories: tuple[Tensor, ...], scores: Tensor, batch: int, steps: int) -> list[_Attention]:
-    found: list[_Attention] = []
+class _Memory(NamedTuple):
+    """Rows of decoders x batch that attend jointly, and the decoders of these rows."""
+
+    rows: slice
+    decoders: slice
+    attention: AdditiveAttention | FusedAttention
+
+
+def _memories(memories: tuple[Tensor, ...], scores: Tensor, batch: int, steps: int) -> list[_Memory]:
+    """memories, scores: as in :class:`DecoderStates`. steps: number of steps to keep."""
+    found: list[_Memory] = []
     first = 0
     for keys, values, beyond in zip(memories[::3], memories[1::3], memories[2::3], strict=True):
-        found.append(_Attention(keys, values, beyond, scores, slice(first, first + len(keys)), batch, steps))
-        first += len(keys)
+        end = first + len(keys)
+        decoders = slice(first // batch, (end - 1) // batch + 1)
+        form = FusedAttention if fuses(keys) else AdditiveAttention
+        found.append(_Memory(slice(first, end), decoders, form(keys, values, beyond, scores[decoders], steps)))
+        first = end
     return found
-
-
-class _Attention:
-    """Additive attention of some rows over their memory, which keeps what its gradients need.
-
-    w^T tanh(x) is computed as 2 w^T sigmoid(2 x). A softmax ignores the difference, which is constant over frames, and
-    a sigmoid takes a CPU a sixth of the time of a tanh. rows: of decoders x batch. decoders: those of the rows.
-    """
-
-    def __init__(
-        self, keys: Tensor, values: Tensor, beyond: Tensor, scores: Tensor, rows: slice, batch: int, steps: int
-    ) -> None:
-        """keys, values, beyond: as in :class:`DecoderStates`. scores: (all decoders, hidden). steps: number of steps to
-        keep."""
-        self.rows = rows
-        self.decoders = slice(rows.start // batch, (rows.stop - 1) // batch + 1)
-        self._keys, self._values, self._beyond = keys, values, beyond
-        self._score = scores[self.decoders, :, None]
-        self._squashed = keys.new_empty(steps, *keys.shape)
-        self._weights: list[Tensor] = []
-        self._of_scores = keys.new_zeros(len(keys), 1, keys.shape[2])
-
-    def context(self, query: Tensor, step: int, context: Tensor) -> None:
-        """Write the sum of the values weighted by the softmax of the scores to ``context``. query, context: (rows,
-        hidden)."""
-        squashed = torch.add(self._keys, query[:, None], out=self._squashed[step]).sigmoid_()
-        scores = torch.bmm(squashed.view(len(self._score), -1, squashed.shape[2]), self._score)
-        weights = scores.view(self._beyond.shape).masked_fill_(self._beyond, float("-inf")).softmax(dim=1)
-        self._weights.append(weights)
-        # With out=, a CPU would compute this product row by row.
-        context.copy_(torch.bmm(weights[:, None], self._values).squeeze(1))
-
-    def query_gradient(self, of_context: Tensor, step: int, of_query: Tensor) -> None:
-        """Write the gradient of a step's query, without the factor of the score weights, from that of its context,
-        (rows, hidden) both. Call it from the last step to the first."""
-        squashed, weights = self._squashed[step], self._weights[step]
-        of_weights = torch.bmm(of_context[:, None], self._values.transpose(1, 2)).squeeze(1)
-        of_scores = aten._softmax_backward_data(of_weights, weights, 1, weights.dtype)
-        self._of_scores.baddbmm_(of_scores[:, None], squashed)
-        # Gradient of the keys, computed in place.
-        through = of_scores[..., None].expand(squashed.shape)
-        aten.sigmoid_backward.grad_input(through, squashed, grad_input=squashed)
-        torch.sum(squashed, dim=1, out=of_query)
-
-    def gradients(self, of_contexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the gradients of keys, values and score weights, (decoders, hidden), after all steps. of_contexts:
-        (rows, steps, hidden)."""
-        of_keys = self._squashed.sum(dim=0)
-        of_keys.view(len(self._score), -1, of_keys.shape[2]).mul_(self._score.transpose(1, 2))
-        of_values = torch.bmm(torch.stack(self._weights, dim=2), of_contexts)
-        return of_keys, of_values, self._of_scores.view(len(self._score), -1, of_keys.shape[2]).sum(dim=1)

@@ -197,8 +197,8 @@ def decode(
         given = list(zip(decoders, outputs, joints, strict=True))
         places = [number for group in groups for number in group]
         memories = [[_memory(decoders[number], joints[number]) for number in group] for group in groups]
-        states = dict(zip(places, _states([given[number] for number in places], memories, steps), strict=True))
-        return [output.head(states[number]) for number, output in enumerate(outputs)]
+        of_number = dict(zip(places, _states([given[number] for number in places], memories, steps), strict=True))
+        return [output.head(of_number[number]) for number, output in enumerate(outputs)]
     orders = [joint.lengths.argsort(descending=True, stable=True) for joint in joints]
     joints = [
         Sequences(joint.values.index_select(0, order), joint.lengths[order])
@@ -263,7 +263,8 @@ def _states(
         for end, size in zip(accumulate(sizes), sizes, strict=True):
             memory += [joined(parts[3 * (end - size) + kind : 3 * end : 3]) for kind in range(3)]
         states: Tensor = DecoderStates.apply(steps, *_prepared(*own), *memory)  # type: ignore[no-untyped-call]
-        return states.unflatten(0, (len(given), -1)).unbind()
+        of_each: tuple[Tensor, ...] = states.unflatten(0, (len(given), -1)).unbind()
+        return of_each
 
     every = [part for parts in operands for part in parts]
     return across_repeats(of_all, *every, *(part for group in memories for parts in group for part in parts))
