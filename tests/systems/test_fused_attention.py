@@ -62,10 +62,11 @@ def fused(kernels, monkeypatch):
 
 
 def memory(lengths: list[int], longest: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Keys, values and the mask of padding, whose frames would spoil a result that reads them."""
-    beyond = torch.arange(longest) >= torch.tensor(lengths)[:, None]
+    """Keys, values and lengths, with padding that would spoil a result that reads it."""
+    counts = torch.tensor(lengths)
+    beyond = torch.arange(longest) >= counts[:, None]
     keys, values = torch.randn(2, len(lengths), longest, HIDDEN).masked_fill(beyond[..., None], float("nan"))
-    return keys, values, beyond
+    return keys, values, counts
 
 
 @pytest.mark.parametrize(
@@ -74,11 +75,11 @@ def memory(lengths: list[int], longest: int) -> tuple[Tensor, Tensor, Tensor]:
     ids=["several lengths", "padded beyond the longest", "equal lengths", "one frame"],
 )
 def test_the_kernels_equal_the_frameworks_operators(fused, lengths, longest):
-    keys, values, beyond = memory(lengths, longest)
+    keys, values, counts = memory(lengths, longest)
     scores = torch.randn(2, HIDDEN)
     forms = [
-        FusedAttention(keys, values, beyond, scores, STEPS),
-        AdditiveAttention(keys.nan_to_num(), values.nan_to_num(), beyond, scores, STEPS),
+        FusedAttention(keys, values, counts, scores, STEPS),
+        AdditiveAttention(keys.nan_to_num(), values.nan_to_num(), counts, scores, STEPS),
     ]
     # Rows at a distance, as in the arrays of all steps.
     queries, of_contexts = torch.randn(2, len(lengths), STEPS, 2 * HIDDEN)
@@ -140,12 +141,12 @@ def test_without_cudas_packages_attention_falls_back_to_the_frameworks_operators
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_the_kernels_equal_the_frameworks_operators_and_their_results_repeat():
-    keys, values, beyond = (part.cuda() for part in memory([300, 1, 46, 200] * 32, 308))
+    keys, values, counts = (part.cuda() for part in memory([300, 1, 46, 200] * 32, 308))
     scores, queries, of_contexts = torch.randn(4, HIDDEN).cuda(), *torch.randn(2, 128, STEPS, HIDDEN).cuda()
     assert fused_attention.fuses(keys)
 
     def results(form, *given: Tensor) -> list[Tensor]:
-        attention = form(*given, beyond, scores, STEPS)
+        attention = form(*given, counts, scores, STEPS)
         contexts, of_queries = torch.empty_like(queries), torch.empty_like(queries)
         for step in range(STEPS):
             attention.context(queries[:, step], step, contexts[:, step])

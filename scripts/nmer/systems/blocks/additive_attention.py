@@ -18,10 +18,11 @@ class AdditiveAttention:
     a sigmoid takes a CPU a sixth of the time of a tanh.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, beyond: Tensor, scores: Tensor, steps: int) -> None:
-        """keys, values: (rows, longest, hidden). beyond: (rows, longest) bool, True where no frame is. scores:
-        (decoders, hidden), the weights of the sigmoid, each for equally many rows. steps: number of steps to keep."""
-        self._keys, self._values, self._beyond = keys, values, beyond
+    def __init__(self, keys: Tensor, values: Tensor, lengths: Tensor, scores: Tensor, steps: int) -> None:
+        """keys, values: (rows, longest, hidden). lengths: (rows,) int64. scores: (decoders, hidden), the weights of the
+        sigmoid, each for equally many rows. steps: number of steps to keep."""
+        self._keys, self._values = keys, values
+        self._beyond = torch.arange(keys.shape[1], device=keys.device) >= lengths[:, None]
         self._score = scores[..., None]
         self._squashed = keys.new_empty(steps, *keys.shape)
         self._weights: list[Tensor] = []

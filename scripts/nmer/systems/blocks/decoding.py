@@ -41,9 +41,8 @@ class DecoderStates(torch.autograd.Function):
         the second step on. query_weights: (decoders, hidden, hidden). score_weights: (decoders, hidden), of the sigmoid
         of key and query. state_weights: (decoders, 4 hidden, hidden), from the state of a step to the next step's
         gates. context_weights: (decoders, 4 hidden, 2 hidden), from the contexts of the previous and the current step
-        to the gates. memories: in turn keys and values, (rows, longest, hidden), and the mask of positions without a
-        frame, (rows, longest) bool, of consecutive rows of decoders x batch: some rows of one decoder, or all of
-        several.
+        to the gates. memories: in turn keys and values, (rows, longest, hidden), and lengths, (rows,), of
+        consecutive rows of decoders x batch: some rows of one decoder, or all of several.
 
         Returns states and contexts concatenated, (decoders, batch, steps, 2 hidden).
         """
@@ -165,10 +164,10 @@ def _memories(memories: tuple[Tensor, ...], scores: Tensor, batch: int, steps: i
     """memories, scores: as in :class:`DecoderStates`. steps: number of steps to keep."""
     found: list[_Memory] = []
     first = 0
-    for keys, values, beyond in zip(memories[::3], memories[1::3], memories[2::3], strict=True):
+    for keys, values, lengths in zip(memories[::3], memories[1::3], memories[2::3], strict=True):
         end = first + len(keys)
         decoders = slice(first // batch, (end - 1) // batch + 1)
         form = FusedAttention if fuses(keys) else AdditiveAttention
-        found.append(_Memory(slice(first, end), decoders, form(keys, values, beyond, scores[decoders], steps)))
+        found.append(_Memory(slice(first, end), decoders, form(keys, values, lengths, scores[decoders], steps)))
         first = end
     return found

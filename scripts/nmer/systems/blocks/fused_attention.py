@@ -71,7 +71,7 @@ __device__ void sum_of_block(float* parts, float4 own, float* to) {
 // every row at the given distance. score: (rows / rows_of_a_score, HIDDEN). weights: (rows, longest), undefined beyond
 // each length.
 extern "C" __global__ void attend(
-    const float* keys, const float* values, const int* lengths, const float* queries, const float* score,
+    const float* keys, const float* values, const long long* lengths, const float* queries, const float* score,
     float* weights, float* contexts, int longest, int rows_of_a_score, int query_distance, int context_distance
 ) {
     extern __shared__ float shared[];
@@ -101,7 +101,7 @@ extern "C" __global__ void attend(
 
 // Gradients of the scores, (rows, longest), and of the queries without the factor of the score weights.
 extern "C" __global__ void attend_backward(
-    const float* keys, const float* values, const int* lengths, const float* queries, const float* weights,
+    const float* keys, const float* values, const long long* lengths, const float* queries, const float* weights,
     const float* of_contexts, float* of_scores, float* of_queries, int longest, int query_distance,
     int context_distance, int of_query_distance
 ) {
@@ -131,7 +131,7 @@ extern "C" __global__ void attend_backward(
 // Gradients of keys, values and, for every row, of the score weights, from all steps. queries, of_contexts: HIDDEN
 // numbers of every step of every row at the given distances. weights, of_scores: (steps, rows, longest).
 extern "C" __global__ void attend_gradients(
-    const float* keys, const int* lengths, const float* queries, const float* score, const float* weights,
+    const float* keys, const long long* lengths, const float* queries, const float* score, const float* weights,
     const float* of_scores, const float* of_contexts, float* of_keys, float* of_values, float* of_rows, int steps,
     int longest, int rows_of_a_score, int query_step, int query_distance, int context_step, int context_distance
 ) {
@@ -228,15 +228,15 @@ def _compiled(source: str, names: tuple[str, ...]) -> list[Kernel]:
 class FusedAttention:
     """:class:`~nmer.systems.blocks.additive_attention.AdditiveAttention` on a GPU, with the same methods."""
 
-    def __init__(self, keys: Tensor, values: Tensor, beyond: Tensor, scores: Tensor, steps: int) -> None:
-        """As :class:`AdditiveAttention`. Every row has a frame; frames precede padding."""
+    def __init__(self, keys: Tensor, values: Tensor, lengths: Tensor, scores: Tensor, steps: int) -> None:
+        """As :class:`AdditiveAttention`."""
         found = kernels(keys.device.index)
         if found is None:
             raise RuntimeError("FusedAttention without its kernels")
         self._kernels = found
         self._keys, self._values, self._scores = keys.contiguous(), values.contiguous(), scores.contiguous()
-        self._lengths = (~beyond).sum(dim=1, dtype=torch.int32)
-        self._rows, self._longest = beyond.shape
+        self._lengths = lengths.to(torch.int64).contiguous()
+        self._rows, self._longest = keys.shape[:2]
         self._rows_of_a_score = self._rows // len(scores)
         self._weights = keys.new_empty(steps, self._rows, self._longest)
         self._of_scores = self._weights.new_empty(0)

@@ -94,18 +94,20 @@ def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) 
             return encode(encoders, [Sequences(each.values.float(), each.lengths) for each in sequences])
     if not pads(sequences[0].values):
         return [_packed(*pair) for pair in zip(encoders, sequences, strict=True)]
-    readers, places = [], []
+    readers, turns = [], []
     for encoder, (values, lengths) in zip(encoders, sequences, strict=True):
         # Frames before utterances in memory, as an LSTM reads and returns them: every later copy is avoided.
         frames = values.transpose(0, 1).contiguous()
         place = torch.arange(len(frames), device=lengths.device)[:, None]
-        places.append(torch.where(place < lengths, lengths - 1 - place, place)[:, :, None])
+        beyond = place >= lengths
+        turned = torch.where(beyond, place, lengths - 1 - place)
+        turns.append((turned[:, :, None], beyond[:, :, None]))
         readers += [(frames.transpose(0, 1), [lstm_weights(encoder.lstm)])]
-        readers += [(_turned(frames, places[-1]).transpose(0, 1), [lstm_weights(encoder.lstm, "_reverse")])]
+        readers += [(_turned(frames, turns[-1][0]).transpose(0, 1), [lstm_weights(encoder.lstm, "_reverse")])]
     outputs = [own.squeeze(0) for own in lstm_outputs(readers)]
     joints = []
-    for forwards, backwards, place, given in zip(outputs[::2], outputs[1::2], places, sequences, strict=True):
-        joint = (forwards + _turned(backwards, place)).masked_fill(~given.valid().T[:, :, None], 0.0)
+    for forwards, backwards, (place, beyond), given in zip(outputs[::2], outputs[1::2], turns, sequences, strict=True):
+        joint = (forwards + _turned(backwards, place)).masked_fill(beyond, 0.0)
         joints.append(Sequences(joint.transpose(0, 1), given.lengths))
     return joints
 
@@ -237,9 +239,9 @@ def _blocks(joint: Sequences) -> list[Sequences]:
 
 
 def _memory(decoder: AttentionDecoder, joint: Sequences) -> tuple[Tensor, ...]:
-    """Keys, values, and the mask of positions without a frame."""
+    """Keys, values and lengths."""
     weight, bias = decoder.attention.weight[:, HIDDEN:], decoder.attention.bias
-    return functional.linear(joint.values, SHARPER * weight, SHARPER * bias), joint.values, ~joint.valid()
+    return functional.linear(joint.values, SHARPER * weight, SHARPER * bias), *joint
 
 
 def _states(
