@@ -20,7 +20,7 @@ from nmer.systems.blocks.translation import (
     OutputLayer,
     SequenceEncoder,
     Summary,
-    encode,
+    encode_sources,
     pooled,
     summarise,
     translate,
@@ -100,10 +100,7 @@ class Ring(Mctn):
         """Logits, and every modality decoded as a target and as a source."""
         translators = self._translators()
         parts = list(translators.values())
-        joints = encode(
-            [part.encoder for part in parts],
-            [part.projected(batch.observed[source]) for source, part in translators.items()],
-        )
+        joints = encode_sources(parts, [batch.observed[source] for source in translators])
         summaries = summarise([part.summary for part in parts], joints)
         outputs = self.fuse(dict(zip(translators, summaries, strict=True)))
         decoded = translate(parts, joints, self.steps)

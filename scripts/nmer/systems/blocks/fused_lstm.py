@@ -133,7 +133,7 @@ class Run(NamedTuple):
     groups: int
 
 
-def _runs(counts: Counts, groups: Sequence[Tensor]) -> Iterator[Run]:
+def runs(counts: Counts, groups: Sequence[Tensor]) -> Iterator[Run]:
     """Divide all steps into runs. groups: (LSTMs, rows, width) each, longest first."""
     ends = [_number_of_steps(counts, group) for group in groups]
     changes = (step for step in range(1, ends[0]) if counts[step] != counts[step - 1])
@@ -152,7 +152,7 @@ def _steps(counts: Counts, groups: Sequence[Tensor], biases: Tensor | None = Non
     groups: (LSTMs, rows, width) each, longest first. biases: (all LSTMs, width), added.
     """
     found: list[Tensor] = []
-    for run in _runs(counts, groups):
+    for run in runs(counts, groups):
         going_on = groups[: run.groups]
         sizes = [len(group) for group in going_on]
         steps = groups[0].new_empty(run.steps, sum(sizes), run.utterances, groups[0].shape[2])
@@ -179,7 +179,7 @@ def _of_each(steps: Sequence[Tensor], counts: Counts, groups: Sequence[Tensor]) 
 def _previous(counts: Counts, outputs: Tensor) -> Tensor:
     """Return the output before each row, zero at the first step. outputs: (LSTMs, rows, hidden)."""
     found = [torch.zeros_like(outputs[:, : counts[0]])]
-    for run in _runs(counts, [outputs]):
+    for run in runs(counts, [outputs]):
         first, end = run.rows.start, run.rows.stop
         if first:
             last_step = first - counts[counts.index(run.utterances) - 1]
@@ -240,7 +240,7 @@ class TimeMaxima(torch.autograd.Function):
         """outputs: (..., rows, width), rows as in :class:`LstmOutputs`. beyond: (..., rows) bool, True where a row does
         not count. Returns (..., utterances, width)."""
         counted = outputs.masked_fill(beyond[..., None], float("-inf"))
-        ctx.runs = [(run.rows, (run.steps, run.utterances)) for run in _runs(counts, [counted.flatten(0, -3)])]
+        ctx.runs = [(run.rows, (run.steps, run.utterances)) for run in runs(counts, [counted.flatten(0, -3)])]
         of_runs = [counted[..., rows, :].unflatten(-2, shape).amax(dim=-3) for rows, shape in ctx.runs]
         maxima: Tensor = of_runs[0]
         for other in of_runs[1:]:

@@ -51,7 +51,7 @@ def _maxima_of_steps(weights: list[list[Tensor]], sequences: Sequences) -> Tenso
     if everything:
         frames, beyond = values.transpose(0, 1).flatten(0, 1), ~sequences.valid().T.flatten()
     else:
-        order, frames, beyond = across_repeats(lambda *given: _longest_first(counts, *given), values, lengths)
+        order, frames, beyond = across_repeats(lambda *given: longest_first(counts, *given), values, lengths)
     (outputs,) = across_repeats(lambda *given: _outputs(counts, *given), *_given([frames], [weights]))
     maxima: Tensor = time_maxima(counts, outputs, beyond[None])
     if everything:
@@ -72,7 +72,7 @@ def time_maxima(counts: Counts, outputs: Tensor, beyond: Tensor) -> Tensor:
     return maxima
 
 
-def _longest_first(counts: Counts, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def longest_first(counts: Counts, values: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return the order of utterances by length, (repeats, batch), their frames step by step, (repeats, rows, dim), and
     which of these are beyond the length, (repeats, rows).
 
@@ -81,13 +81,7 @@ def _longest_first(counts: Counts, values: Tensor, lengths: Tensor) -> tuple[Ten
     repeats, batch, longest = values.shape[:3]
     device = lengths.device
     sorted_lengths, order = lengths.sort(dim=1, descending=True, stable=True)
-    steps, places, first = [], [], 0
-    for count, group in groupby(counts):
-        number = len(list(group))
-        steps.append(torch.arange(first, first + number, device=device)[:, None].expand(number, count).flatten())
-        places.append(torch.arange(count, device=device).repeat(number))
-        first += number
-    step, place = torch.cat(steps), torch.cat(places)
+    step, place = steps_and_places(counts, device)
     beyond = step >= sorted_lengths[:, place]
     # Sequences of other lengths than those of the stated batch would lose frames.
     complete = (beyond.logical_not().sum(dim=1) == lengths.sum(dim=1)).all()
@@ -95,6 +89,17 @@ def _longest_first(counts: Counts, values: Tensor, lengths: Tensor) -> tuple[Ten
     utterance = torch.arange(0, repeats * batch, batch, device=device)[:, None] + order[:, place]
     frames = values.flatten(0, 2).index_select(0, (utterance * longest + step).flatten())
     return order, frames.unflatten(0, utterance.shape), beyond
+
+
+def steps_and_places(counts: Counts, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return the step of each row, and the place of its utterance among those ordered by length: (rows,) both."""
+    steps, places, first = [], [], 0
+    for count, group in groupby(counts):
+        number = len(list(group))
+        steps.append(torch.arange(first, first + number, device=device)[:, None].expand(number, count).flatten())
+        places.append(torch.arange(count, device=device).repeat(number))
+        first += number
+    return torch.cat(steps), torch.cat(places)
 
 
 class _InBatchOrder(torch.autograd.Function):
@@ -170,20 +175,29 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tenso
     Returns for each reader (LSTMs, longest, batch, hidden). readers: pairs of values, (batch, longest, dim), which may
     differ in longest and dim, and the weights of the LSTMs that read them, all of one size.
     """
+    batch, longest = len(readers[0][0]), max(values.shape[1] for values, _lstms in readers)
+    rows = [(values.transpose(0, 1).flatten(0, 1), lstms) for values, lstms in readers]
+    return [outputs.unflatten(1, (-1, batch)) for outputs in lstm_rows((batch,) * longest, rows)]
+
+
+def lstm_rows(counts: Counts, readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tensor]:
+    """Compute the outputs of LSTMs at every row, all LSTMs in the same steps.
+
+    Returns for each reader (LSTMs, rows, hidden). counts: utterances of each step of the longest. readers: as in
+    :func:`lstm_outputs`, with frames instead of values, (rows, dim): utterances step by step.
+    """
     of_length: dict[int, list[int]] = {}
-    for number, (values, _lstms) in enumerate(readers):
-        of_length.setdefault(values.shape[1], []).append(number)
+    for number, (frames, _lstms) in enumerate(readers):
+        of_length.setdefault(len(frames), []).append(number)
     # Stable sort by length, longest first, so that finished LSTMs are at the end.
-    groups = [of_length[longest] for longest in sorted(of_length, reverse=True)]
-    batch, counts = len(readers[0][0]), (len(readers[0][0]),) * max(of_length)
+    groups = [of_length[rows] for rows in sorted(of_length, reverse=True)]
     given: list[Tensor] = []
     for group in groups:
-        frames = [readers[number][0].transpose(0, 1).flatten(0, 1) for number in group]
-        given += _given(frames, [readers[number][1] for number in group])
+        given += _given([readers[number][0] for number in group], [readers[number][1] for number in group])
     found: dict[int, Tensor] = {}
     grouped = across_repeats(lambda *parts: _outputs(counts, *parts), *given)
     for group, outputs in zip(groups, grouped, strict=True):
-        parts = outputs.unflatten(1, (-1, batch)).split([len(readers[number][1]) for number in group])
+        parts = outputs.split([len(readers[number][1]) for number in group])
         found |= dict(zip(group, parts, strict=True))
     return [found[number] for number in range(len(readers))]
 

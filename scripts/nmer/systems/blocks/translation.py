@@ -15,9 +15,21 @@ from nmer.systems.blocks.decoding import DecoderStates
 from nmer.systems.blocks.encoders import HIDDEN
 from nmer.systems.blocks.fused_lstm import joined
 from nmer.systems.blocks.packed_lstm import pack
-from nmer.systems.blocks.recurrence import lstm_outputs, lstm_weights, packed_outputs, pads, under_autocast
+from nmer.systems.blocks.recurrence import (
+    lstm_outputs,
+    lstm_rows,
+    lstm_weights,
+    packed_outputs,
+    pads,
+    under_autocast,
+)
 from nmer.systems.blocks.repeats import across_repeats
+from nmer.systems.blocks.step_counts import Counts
+from nmer.systems.blocks.step_rows import StepRows, by_steps, reindexed
 from nmer.systems.interface import Sequences
+
+Frames = Sequences | StepRows
+"""Sequences, padded or as rows."""
 
 STEPS = 20
 """Steps of a decoded sequence and of its target: the official code's longest sequence."""
@@ -49,18 +61,22 @@ class CyclicTranslator(nn.Module):
         self.target_output = OutputLayer(target_dim)
         self.source_output = OutputLayer(source_dim)
 
-    def encode(self, source: Sequences) -> Sequences:
+    def encode(self, source: Sequences) -> Frames:
         """Return the joint sequence J of the source: 128 wide, as long as the source."""
-        joint: Sequences = self.encoder(self.projected(source))
-        return joint
+        return encode_sources([self], [source])[0]
 
-    def projected(self, source: Sequences) -> Sequences:
-        """Return the input of the encoder, the projected source: 128 wide."""
-        return Sequences(self.source_projection(source.values), source.lengths)
+
+def encode_sources(translators: Sequence[CyclicTranslator], sources: list[Sequences]) -> list[Frames]:
+    """Return the joint sequence of each translator for its source. Computing them together is faster."""
+    projected: list[Frames] = [
+        source._replace(values=part.source_projection(source.values))
+        for part, source in zip(translators, by_steps(sources), strict=True)
+    ]
+    return encode([part.encoder for part in translators], projected)
 
 
 def translate(
-    translators: Sequence[CyclicTranslator], joints: Sequence[Sequences], steps: int = STEPS
+    translators: Sequence[CyclicTranslator], joints: Sequence[Frames], steps: int = STEPS
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return per translator the translation of its joint sequence, (batch, steps, target_dim), and the translation
     back, (batch, steps, source_dim). Computing them together is faster."""
@@ -81,21 +97,25 @@ class SequenceEncoder(nn.Module):
         super().__init__()
         self.lstm = nn.LSTM(HIDDEN, HIDDEN, batch_first=True, bidirectional=True)
 
-    def forward(self, sequences: Sequences) -> Sequences:
+    def forward(self, sequences: Frames) -> Frames:
         """Return the joint sequence: 128 wide, zero beyond each length. The backward direction starts at the last frame
         of each utterance."""
         return encode([self], [sequences])[0]
 
 
-def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) -> list[Sequences]:
-    """Return the joint sequence of each encoder for its sequences, in single precision as all LSTMs."""
+def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Frames]) -> list[Frames]:
+    """Return the joint sequence of each encoder for its sequences, in single precision as all LSTMs. Sequences are all
+    padded or all rows, and so are the joint sequences."""
     if under_autocast(sequences[0].values):
         with torch.autocast(sequences[0].values.device.type, enabled=False):
-            return encode(encoders, [Sequences(each.values.float(), each.lengths) for each in sequences])
+            return encode(encoders, [each._replace(values=each.values.float()) for each in sequences])
+    if isinstance(sequences[0], StepRows):
+        return _encoded_rows(encoders, [each for each in sequences if isinstance(each, StepRows)])
     if not pads(sequences[0].values):
         return [_packed(*pair) for pair in zip(encoders, sequences, strict=True)]
     readers, turns = [], []
-    for encoder, (values, lengths) in zip(encoders, sequences, strict=True):
+    for encoder, own in zip(encoders, sequences, strict=True):
+        values, lengths = own[:2]
         # Frames before utterances in memory, as an LSTM reads and returns them: every later copy is avoided.
         frames = values.transpose(0, 1).contiguous()
         place = torch.arange(len(frames), device=lengths.device)[:, None]
@@ -105,15 +125,33 @@ def encode(encoders: Sequence[SequenceEncoder], sequences: Sequence[Sequences]) 
         readers += [(frames.transpose(0, 1), [lstm_weights(encoder.lstm)])]
         readers += [(_turned(frames, turns[-1][0]).transpose(0, 1), [lstm_weights(encoder.lstm, "_reverse")])]
     outputs = [own.squeeze(0) for own in lstm_outputs(readers)]
-    joints = []
+    joints: list[Frames] = []
     for forwards, backwards, (place, beyond), given in zip(outputs[::2], outputs[1::2], turns, sequences, strict=True):
         joint = (forwards + _turned(backwards, place)).masked_fill(beyond, 0.0)
         joints.append(Sequences(joint.transpose(0, 1), given.lengths))
     return joints
 
 
-def _packed(encoder: SequenceEncoder, sequences: Sequences) -> Sequences:
-    values, lengths = sequences
+def _encoded_rows(encoders: Sequence[SequenceEncoder], sequences: Sequence[StepRows]) -> list[Frames]:
+    readers, turns = [], []
+    for encoder, own in zip(encoders, sequences, strict=True):
+        turns.append(own.turns())
+        readers += [(own.values, [lstm_weights(encoder.lstm)])]
+        readers += [(reindexed(own.values, turns[-1], turns[-1]), [lstm_weights(encoder.lstm, "_reverse")])]
+    outputs = [own.squeeze(0) for own in lstm_rows(_shared_counts(sequences), readers)]
+    joints: list[Frames] = []
+    for forwards, backwards, turn, own in zip(outputs[::2], outputs[1::2], turns, sequences, strict=True):
+        joint = (forwards + reindexed(backwards, turn, turn)).masked_fill(own.beyond[:, None], 0.0)
+        joints.append(own._replace(values=joint))
+    return joints
+
+
+def _shared_counts(sequences: Sequence[StepRows]) -> Counts:
+    return max((own.counts for own in sequences), key=len)
+
+
+def _packed(encoder: SequenceEncoder, sequences: Frames) -> Sequences:
+    values, lengths = sequences[:2]
     packing = pack(lengths, values.shape[1])
     rows = packing.rows(), packing.rows_turned()
     frames = [values.flatten(0, 1).index_select(0, own) for own in rows]
@@ -170,19 +208,20 @@ class AttentionDecoder(nn.Module):
         self.score = nn.Linear(HIDDEN, 1, bias=False)
         self.cell = nn.LSTMCell(2 * HIDDEN, HIDDEN)
 
-    def forward(self, joint: Sequences, output: OutputLayer, steps: int = STEPS) -> Tensor:
+    def forward(self, joint: Frames, output: OutputLayer, steps: int = STEPS) -> Tensor:
         """The output's modality, decoded: (batch, steps, dim)."""
         return decode([self], [output], [joint], steps)[0]
 
 
 def decode(
-    decoders: Sequence[AttentionDecoder], outputs: Sequence[OutputLayer], joints: Sequence[Sequences], steps: int
+    decoders: Sequence[AttentionDecoder], outputs: Sequence[OutputLayer], joint_sequences: Sequence[Frames], steps: int
 ) -> list[Tensor]:
     """Decode each output's modality with its decoder from its joint sequence: (batch, steps, dim).
 
     A step's output reaches the next step's gates through three linear maps: head, feedback and the cell's input
     weights. They are multiplied once, and the heads are applied to all steps at the end.
     """
+    joints = [each.padded() if isinstance(each, StepRows) else each for each in joint_sequences]
     if under_autocast(joints[0].values):
         # In single precision, as the LSTMs: rounding adds up from step to step.
         with torch.autocast(joints[0].values.device.type, enabled=False):
@@ -190,7 +229,6 @@ def decode(
             return decode(decoders, outputs, joints, steps)
     if pads(joints[0].values):
         groups = _of_like_length([joint.values.shape[1] for joint in joints])
-        joints = list(joints)
         for group in groups:
             longest = joints[group[0]].values.shape[1]
             for number in group:
@@ -329,25 +367,33 @@ class Summary(nn.Module):
         self.lstm = nn.LSTM(HIDDEN, HIDDEN, batch_first=True)
         self.score = nn.Linear(HIDDEN, 1)
 
-    def forward(self, joint: Sequences) -> Tensor:
+    def forward(self, joint: Frames) -> Tensor:
         """z: (batch, 128)."""
         return summarise([self], [joint])[0]
 
 
-def summarise(summaries: Sequence[Summary], joints: Sequence[Sequences]) -> list[Tensor]:
+def summarise(summaries: Sequence[Summary], joints: Sequence[Frames]) -> list[Tensor]:
     """Return z of each summary for its joint sequence, (batch, 128), in single precision as all LSTMs."""
     if under_autocast(joints[0].values):
         with torch.autocast(joints[0].values.device.type, enabled=False):
-            return summarise(summaries, [Sequences(joint.values.float(), joint.lengths) for joint in joints])
+            return summarise(summaries, [joint._replace(values=joint.values.float()) for joint in joints])
     weights = [[lstm_weights(summary.lstm)] for summary in summaries]
-    if pads(joints[0].values):
-        read = lstm_outputs([(joint.values, own) for joint, own in zip(joints, weights, strict=True)])
+    rows = [joint for joint in joints if isinstance(joint, StepRows)]
+    if rows:
+        read = lstm_rows(_shared_counts(rows), [(own.values, each) for own, each in zip(rows, weights, strict=True)])
+        return [
+            _weighted_rows(summary.score(own.squeeze(0)).tanh(), own.squeeze(0), joint)
+            for summary, own, joint in zip(summaries, read, rows, strict=True)
+        ]
+    padded = [joint for joint in joints if isinstance(joint, Sequences)]
+    if pads(padded[0].values):
+        read = lstm_outputs([(joint.values, own) for joint, own in zip(padded, weights, strict=True)])
         outputs = [own.squeeze(0).transpose(0, 1) for own in read]
     else:
-        outputs = [_unpacked(joint, own) for joint, own in zip(joints, weights, strict=True)]
+        outputs = [_unpacked(joint, own) for joint, own in zip(padded, weights, strict=True)]
     return [
         _weighted_sum(summary.score(own).tanh().squeeze(2), own, ~joint.valid())
-        for summary, own, joint in zip(summaries, outputs, joints, strict=True)
+        for summary, own, joint in zip(summaries, outputs, padded, strict=True)
     ]
 
 
@@ -365,6 +411,12 @@ def _weighted_sum(scores: Tensor, values: Tensor, beyond: Tensor) -> Tensor:
     values: (batch, longest, width)."""
     weights = scores.masked_fill(beyond, float("-inf")).softmax(dim=1)
     return (weights[:, None] @ values).squeeze(1)
+
+
+def _weighted_rows(scores: Tensor, values: Tensor, rows: StepRows) -> Tensor:
+    """As :func:`_weighted_sum`. scores: (rows, 1), at most 1, so no exponential overflows. values: (rows, width)."""
+    weights = scores.exp().masked_fill(rows.beyond[:, None], 0.0)
+    return rows.summed(weights * values) / rows.summed(weights)
 
 
 def pooled(sequences: Sequences, steps: int = STEPS) -> Tensor:
