@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nmer.systems.blocks import branches
-from nmer.systems.blocks.branches import branching, compute_branches
+from nmer.systems.blocks.branches import branching, compute_branches, hold
 
 
 class Stream:
@@ -94,6 +94,14 @@ def test_results_stay_in_memory_until_the_block_ends(outer):
         found = compute_branches({name: run(name) for name in "av"})
         held = branches._branching[-1].held
         assert held == [("read",), [found["v"]]]
+    assert branches._branching == []
+
+
+def test_what_branches_read_is_held_until_the_block_ends(outer):
+    with branching(torch.device("cuda")):
+        hold("joint")
+        assert branches._branching[-1].held == [(), ("joint",)]
+    hold("outside of a block")
     assert branches._branching == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, cast
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn import functional
 from nmer.errors import ConfigError
 from nmer.names import modality_set
 from nmer.options import Count, Weight
+from nmer.systems.blocks.branches import compute_branches, hold
 from nmer.systems.blocks.encoders import HIDDEN, joint_width
 from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.blocks.translation import (
@@ -101,9 +102,13 @@ class Ring(Mctn):
         translators = self._translators()
         parts = list(translators.values())
         joints = encode_sources(parts, [batch.observed[source] for source in translators])
-        summaries = summarise([part.summary for part in parts], joints)
+        hold(*joints)
+        branches: dict[str, Callable[[], Sequence[Any]]] = {
+            "decoded": lambda: translate(parts, joints, self.steps),
+            "summaries": lambda: summarise([part.summary for part in parts], joints),
+        }
+        decoded, summaries = compute_branches(branches).values()
         outputs = self.fuse(dict(zip(translators, summaries, strict=True)))
-        decoded = translate(parts, joints, self.steps)
         for (source, target), translation, cycle in zip(self.ring.items(), *decoded, strict=True):
             outputs |= {f"translation_{target}": translation, f"cycle_{source}": cycle}
         return outputs

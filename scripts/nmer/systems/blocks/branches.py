@@ -48,6 +48,12 @@ def branching(device: torch.device, *held: Any) -> Iterator[None]:
             torch.cuda.current_stream(device).wait_stream(stream)
 
 
+def hold(*tensors: Any) -> None:
+    """Keep what the current step computed and branches read, in the backward pass as well, until all branches end."""
+    if _branching:
+        _branching[-1].held.append(tensors)
+
+
 def compute_branches(branches: Mapping[Key, Callable[[], Result]]) -> dict[Key, Result]:
     """Return the results of functions that do not depend on each other, by their keys.
 
