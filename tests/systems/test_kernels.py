@@ -108,8 +108,8 @@ def step(calls: Calls, name: str, repeats: int, longest: dict[str, int] = LONGES
         ("mmin", {}, 1159),
         ("if_mmin", {}, 1034),
         ("nmer", {}, 1285),
-        ("mctn", {}, 2162),
-        ("mctn", {"form": "hier"}, 1461),
+        ("mctn", {}, 2165),
+        ("mctn", {"form": "hier"}, 1462),
     ],
     ids=lambda value: str(value),
 )
