@@ -13,7 +13,7 @@ import torch
 from torch.func import functional_call, stack_module_state
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nmer.systems.blocks import decoding, fused_attention, fused_lstm
+from nmer.systems.blocks import decoding, fused_attention, fused_lstm, translation
 from nmer.systems.blocks.repeats import compute_stacked
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, summed
@@ -55,7 +55,7 @@ def calls(monkeypatch):
     for module in (fused_lstm, decoding):
         monkeypatch.setattr(module, "fused_cell", cell)
         monkeypatch.setattr(module, "fused_cell_backward", backward)
-    monkeypatch.setattr(decoding, "fuses", lambda _keys: True)
+    monkeypatch.setattr(translation, "fuses", lambda _values, _longest: True)
     names = fused_attention.Kernels._fields
     kernels = fused_attention.Kernels(*(lambda *_given, name=name: counted.names.update([name]) for name in names))
     monkeypatch.setattr(fused_attention, "kernels", lambda _device: kernels)
@@ -108,8 +108,8 @@ def step(calls: Calls, name: str, repeats: int, longest: dict[str, int] = LONGES
         ("mmin", {}, 1159),
         ("if_mmin", {}, 1034),
         ("nmer", {}, 1285),
-        ("mctn", {}, 2165),
-        ("mctn", {"form": "hier"}, 1462),
+        ("mctn", {}, 2141),
+        ("mctn", {"form": "hier"}, 1480),
     ],
     ids=lambda value: str(value),
 )

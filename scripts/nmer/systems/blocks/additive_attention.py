@@ -18,7 +18,10 @@ class AdditiveAttention:
     a sigmoid takes a CPU a sixth of the time of a tanh.
     """
 
-    def __init__(self, keys: Tensor, values: Tensor, lengths: Tensor, scores: Tensor, steps: int) -> None:
+    TENSORS = 3
+    """Number of tensors that describe a memory."""
+
+    def __init__(self, keys: Tensor, values: Tensor, lengths: Tensor, *, scores: Tensor, steps: int) -> None:
         """keys, values: (rows, longest, hidden). lengths: (rows,) int64. scores: (decoders, hidden), the weights of the
         sigmoid, each for equally many rows. steps: number of steps to keep."""
         self._keys, self._values = keys, values

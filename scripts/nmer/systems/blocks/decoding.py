@@ -15,9 +15,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from nmer.systems.blocks.additive_attention import AdditiveAttention
-from nmer.systems.blocks.fused_attention import FusedAttention, fuses
+from nmer.systems.blocks.fused_attention import FusedAttention
 from nmer.systems.blocks.fused_lstm import fused_cell, fused_cell_backward
 from nmer.systems.blocks.products import sum_of_products
+
+AttentionForm = type[AdditiveAttention] | type[FusedAttention]
 
 
 class DecoderStates(torch.autograd.Function):
@@ -27,6 +29,7 @@ class DecoderStates(torch.autograd.Function):
     def forward(
         ctx: Any,
         steps: int,
+        form: AttentionForm,
         start: Tensor,
         first: Tensor,
         later: Tensor,
@@ -41,14 +44,14 @@ class DecoderStates(torch.autograd.Function):
         the second step on. query_weights: (decoders, hidden, hidden). score_weights: (decoders, hidden), of the sigmoid
         of key and query. state_weights: (decoders, 4 hidden, hidden), from the state of a step to the next step's
         gates. context_weights: (decoders, 4 hidden, 2 hidden), from the contexts of the previous and the current step
-        to the gates. memories: in turn keys and values, (rows, longest, hidden), and lengths, (rows,), of
-        consecutive rows of decoders x batch: some rows of one decoder, or all of several.
+        to the gates. memories: in turn the tensors of which ``form`` is constructed, of consecutive rows of decoders x
+        batch: some rows of one decoder, or all of several.
 
         Returns states and contexts concatenated, (decoders, batch, steps, 2 hidden).
         """
         decoders, batch, hidden = start.shape
         keep = any(ctx.needs_input_grad)
-        attended = _memories(memories, score_weights, batch, steps if keep else 1)
+        attended = _memories(form, memories, score_weights, batch, steps if keep else 1)
         of_query = query_weights.transpose(1, 2)
         of_state = torch.cat([query_weights, state_weights], dim=1).transpose(1, 2)
         of_contexts = context_weights.transpose(1, 2)
@@ -132,8 +135,9 @@ class DecoderStates(torch.autograd.Function):
         for rows, decoders_of_rows, attention in attended:
             of_keys, of_values, of_score = attention.gradients(through[..., 0, :].flatten(0, 1)[rows])
             of_scores[decoders_of_rows] += of_score
-            of_memories += [of_keys, of_values, None]
+            of_memories += [of_keys, of_values, *[None] * (attention.TENSORS - 2)]
         return (
+            None,
             None,
             torch.bmm(queries[-1], of_query),
             of_gates[:, 0],
@@ -160,14 +164,17 @@ class _Memory(NamedTuple):
     attention: AdditiveAttention | FusedAttention
 
 
-def _memories(memories: tuple[Tensor, ...], scores: Tensor, batch: int, steps: int) -> list[_Memory]:
-    """memories, scores: as in :class:`DecoderStates`. steps: number of steps to keep."""
+def _memories(
+    form: AttentionForm, memories: tuple[Tensor, ...], scores: Tensor, batch: int, steps: int
+) -> list[_Memory]:
+    """form, memories, scores: as in :class:`DecoderStates`. steps: number of steps to keep."""
     found: list[_Memory] = []
     first = 0
-    for keys, values, lengths in zip(memories[::3], memories[1::3], memories[2::3], strict=True):
-        end = first + len(keys)
+    for number in range(0, len(memories), form.TENSORS):
+        own = memories[number : number + form.TENSORS]
+        end = first + len(own[2])
         decoders = slice(first // batch, (end - 1) // batch + 1)
-        form = FusedAttention if fuses(keys) else AdditiveAttention
-        found.append(_Memory(slice(first, end), decoders, form(keys, values, lengths, scores[decoders], steps)))
+        attention = form(*own, scores=scores[decoders], steps=steps)
+        found.append(_Memory(slice(first, end), decoders, attention))
         first = end
     return found

@@ -67,21 +67,24 @@ __device__ void sum_of_block(float* parts, float4 own, float* to) {
     }
 }
 
-// One block for each row. keys, values: (rows, longest, HIDDEN). lengths: (rows). queries, contexts: HIDDEN numbers of
-// every row at the given distance. score: (rows / rows_of_a_score, HIDDEN). weights: (rows, longest), undefined beyond
-// each length.
+// One block for each row. keys, values: (frames, HIDDEN). A row has lengths[row] of these, the one of each step at
+// firsts[row] + offsets[step]. queries, contexts: HIDDEN numbers of every row at the given distance. score: (rows /
+// rows_of_a_score, HIDDEN). weights: (rows, longest), undefined beyond each length.
 extern "C" __global__ void attend(
-    const float* keys, const float* values, const long long* lengths, const float* queries, const float* score,
-    float* weights, float* contexts, int longest, int rows_of_a_score, int query_distance, int context_distance
+    const float* keys, const float* values, const long long* lengths, const long long* firsts,
+    const long long* offsets, const float* queries, const float* score, float* weights, float* contexts, int longest,
+    int rows_of_a_score, int query_distance, int context_distance
 ) {
     extern __shared__ float shared[];
     float *parts = shared, *scores = shared + WARPS * HIDDEN;
     const int row = blockIdx.x, length = lengths[row], lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
-    const size_t first = static_cast<size_t>(row) * longest;
+    const long long first = firsts[row];
+    weights += static_cast<size_t>(row) * longest;
     const float4 query = read(queries + static_cast<size_t>(row) * query_distance);
     const float4 factors = read(score + row / rows_of_a_score * HIDDEN);
     for (int frame = warp; frame < length; frame += WARPS) {
-        const float found = sum_of_warp(product(factors, squashed(read(keys + (first + frame) * HIDDEN), query)));
+        const float4 key = read(keys + (first + offsets[frame]) * HIDDEN);
+        const float found = sum_of_warp(product(factors, squashed(key, query)));
         if (lane == 0) scores[frame] = found;
     }
     __syncthreads();
@@ -93,71 +96,71 @@ extern "C" __global__ void attend(
     float4 context = {0.0f, 0.0f, 0.0f, 0.0f};
     for (int frame = warp; frame < length; frame += WARPS) {
         const float weight = expf(scores[frame] - most) / total;
-        add(context, weight, read(values + (first + frame) * HIDDEN));
-        if (lane == 0) weights[first + frame] = weight;
+        add(context, weight, read(values + (first + offsets[frame]) * HIDDEN));
+        if (lane == 0) weights[frame] = weight;
     }
     sum_of_block(parts, context, contexts + static_cast<size_t>(row) * context_distance);
 }
 
 // Gradients of the scores, (rows, longest), and of the queries without the factor of the score weights.
 extern "C" __global__ void attend_backward(
-    const float* keys, const float* values, const long long* lengths, const float* queries, const float* weights,
-    const float* of_contexts, float* of_scores, float* of_queries, int longest, int query_distance,
-    int context_distance, int of_query_distance
+    const float* keys, const float* values, const long long* lengths, const long long* firsts,
+    const long long* offsets, const float* queries, const float* weights, const float* of_contexts, float* of_scores,
+    float* of_queries, int longest, int query_distance, int context_distance, int of_query_distance
 ) {
     extern __shared__ float shared[];
     float *parts = shared, *of_weights = shared + WARPS * HIDDEN;
     const int row = blockIdx.x, length = lengths[row], lane = threadIdx.x % LANES, warp = threadIdx.x / LANES;
-    const size_t first = static_cast<size_t>(row) * longest;
+    const long long first = firsts[row];
+    weights += static_cast<size_t>(row) * longest;
     const float4 query = read(queries + static_cast<size_t>(row) * query_distance);
     const float4 of_context = read(of_contexts + static_cast<size_t>(row) * context_distance);
     for (int frame = warp; frame < length; frame += WARPS) {
-        const float found = sum_of_warp(product(of_context, read(values + (first + frame) * HIDDEN)));
+        const float found = sum_of_warp(product(of_context, read(values + (first + offsets[frame]) * HIDDEN)));
         if (lane == 0) of_weights[frame] = found;
     }
     __syncthreads();
     float mean = 0.0f;
-    for (int frame = lane; frame < length; frame += LANES) mean += weights[first + frame] * of_weights[frame];
+    for (int frame = lane; frame < length; frame += LANES) mean += weights[frame] * of_weights[frame];
     mean = sum_of_warp(mean);
     float4 of_query = {0.0f, 0.0f, 0.0f, 0.0f};
     for (int frame = warp; frame < length; frame += WARPS) {
-        const float of_score = weights[first + frame] * (of_weights[frame] - mean);
-        add(of_query, of_score, slopes(squashed(read(keys + (first + frame) * HIDDEN), query)));
-        if (lane == 0) of_scores[first + frame] = of_score;
+        const float of_score = weights[frame] * (of_weights[frame] - mean);
+        add(of_query, of_score, slopes(squashed(read(keys + (first + offsets[frame]) * HIDDEN), query)));
+        if (lane == 0) of_scores[static_cast<size_t>(row) * longest + frame] = of_score;
     }
     sum_of_block(parts, of_query, of_queries + static_cast<size_t>(row) * of_query_distance);
 }
 
-// Gradients of keys, values and, for every row, of the score weights, from all steps. queries, of_contexts: HIDDEN
-// numbers of every step of every row at the given distances. weights, of_scores: (steps, rows, longest).
+// Gradients of keys, values and, for every row, of the score weights, from all steps. Frames of no row are not written.
+// queries, of_contexts: HIDDEN numbers of every step of every row at the given distances. weights, of_scores: (steps,
+// rows, longest).
 extern "C" __global__ void attend_gradients(
-    const float* keys, const long long* lengths, const float* queries, const float* score, const float* weights,
-    const float* of_scores, const float* of_contexts, float* of_keys, float* of_values, float* of_rows, int steps,
-    int longest, int rows_of_a_score, int query_step, int query_distance, int context_step, int context_distance
+    const float* keys, const long long* lengths, const long long* firsts, const long long* offsets,
+    const float* queries, const float* score, const float* weights, const float* of_scores, const float* of_contexts,
+    float* of_keys, float* of_values, float* of_rows, int steps, int longest, int rows_of_a_score, int query_step,
+    int query_distance, int context_step, int context_distance
 ) {
     extern __shared__ float shared[];
     const int row = blockIdx.x, length = lengths[row], warp = threadIdx.x / LANES;
-    const size_t first = static_cast<size_t>(row) * longest, frames = static_cast<size_t>(gridDim.x) * longest;
     const float4 factors = read(score + row / rows_of_a_score * HIDDEN);
     queries += static_cast<size_t>(row) * query_distance;
     of_contexts += static_cast<size_t>(row) * context_distance;
     float4 of_row = {0.0f, 0.0f, 0.0f, 0.0f};
-    for (int frame = warp; frame < longest; frame += WARPS) {
+    for (int frame = warp; frame < length; frame += WARPS) {
+        const size_t at = (firsts[row] + offsets[frame]) * HIDDEN;
+        const float4 key = read(keys + at);
         float4 of_key = {0.0f, 0.0f, 0.0f, 0.0f}, of_value = {0.0f, 0.0f, 0.0f, 0.0f};
-        if (frame < length) {
-            const float4 key = read(keys + (first + frame) * HIDDEN);
-            for (int step = 0; step < steps; ++step) {
-                const size_t place = step * frames + first + frame;
-                const float of_score = of_scores[place];
-                const float4 found = squashed(key, read(queries + static_cast<size_t>(step) * query_step));
-                add(of_key, of_score, slopes(found));
-                add(of_row, of_score, found);
-                add(of_value, weights[place], read(of_contexts + static_cast<size_t>(step) * context_step));
-            }
-            of_key = {of_key.x * factors.x, of_key.y * factors.y, of_key.z * factors.z, of_key.w * factors.w};
+        for (int step = 0; step < steps; ++step) {
+            const size_t place = (static_cast<size_t>(step) * gridDim.x + row) * longest + frame;
+            const float of_score = of_scores[place];
+            const float4 found = squashed(key, read(queries + static_cast<size_t>(step) * query_step));
+            add(of_key, of_score, slopes(found));
+            add(of_row, of_score, found);
+            add(of_value, weights[place], read(of_contexts + static_cast<size_t>(step) * context_step));
         }
-        write(of_keys + (first + frame) * HIDDEN, of_key);
-        write(of_values + (first + frame) * HIDDEN, of_value);
+        write(of_keys + at, {of_key.x * factors.x, of_key.y * factors.y, of_key.z * factors.z, of_key.w * factors.w});
+        write(of_values + at, of_value);
     }
     sum_of_block(shared, of_row, of_rows + static_cast<size_t>(row) * HIDDEN);
 }
@@ -176,10 +179,10 @@ class Kernels(NamedTuple):
     attend_gradients: Kernel
 
 
-def fuses(keys: Tensor) -> bool:
-    """Whether the kernels compute attention over these keys, (rows, longest, hidden)."""
-    fits = keys.dtype == torch.float32 and keys.shape[2] == HIDDEN and keys.shape[1] <= MOST_FRAMES
-    return keys.is_cuda and fits and kernels(keys.device.index) is not None
+def fuses(values: Tensor, longest: int) -> bool:
+    """Whether the kernels compute attention over values, (..., hidden), of which a row has at most ``longest``."""
+    fits = values.dtype == torch.float32 and values.shape[-1] == HIDDEN and longest <= MOST_FRAMES
+    return values.is_cuda and fits and kernels(values.device.index) is not None
 
 
 @functools.cache
@@ -228,15 +231,29 @@ def _compiled(source: str, names: tuple[str, ...]) -> list[Kernel]:
 class FusedAttention:
     """:class:`~nmer.systems.blocks.additive_attention.AdditiveAttention` on a GPU, with the same methods."""
 
-    def __init__(self, keys: Tensor, values: Tensor, lengths: Tensor, scores: Tensor, steps: int) -> None:
-        """As :class:`AdditiveAttention`."""
+    TENSORS = 5
+    """Number of tensors that describe a memory."""
+
+    def __init__(
+        self,
+        keys: Tensor,
+        values: Tensor,
+        lengths: Tensor,
+        firsts: Tensor,
+        offsets: Tensor,
+        *,
+        scores: Tensor,
+        steps: int,
+    ) -> None:
+        """keys, values: (frames, hidden). lengths, firsts: (rows,). offsets: (longest,). A row's frame at each step has
+        the index ``firsts[row] + offsets[step]``. scores, steps: as in :class:`AdditiveAttention`."""
         found = kernels(keys.device.index)
         if found is None:
             raise RuntimeError("FusedAttention without its kernels")
         self._kernels = found
         self._keys, self._values, self._scores = keys.contiguous(), values.contiguous(), scores.contiguous()
-        self._lengths = lengths.to(torch.int64).contiguous()
-        self._rows, self._longest = keys.shape[:2]
+        self._frames = [part.to(torch.int64).contiguous() for part in (lengths, firsts, offsets)]
+        self._rows, self._longest = len(lengths), len(offsets)
         self._rows_of_a_score = self._rows // len(scores)
         self._weights = keys.new_empty(steps, self._rows, self._longest)
         self._of_scores = self._weights.new_empty(0)
@@ -251,7 +268,7 @@ class FusedAttention:
             WARPS * HIDDEN + self._longest,
             self._keys,
             self._values,
-            self._lengths,
+            *self._frames,
             query,
             self._scores,
             self._weights[step],
@@ -273,7 +290,7 @@ class FusedAttention:
             WARPS * HIDDEN + self._longest,
             self._keys,
             self._values,
-            self._lengths,
+            *self._frames,
             query,
             self._weights[step],
             of_context,
@@ -288,14 +305,14 @@ class FusedAttention:
     def gradients(self, of_contexts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the gradients of keys, values and score weights, (decoders, hidden), after all steps. of_contexts:
         (rows, steps, hidden)."""
-        of_keys, of_values = torch.empty_like(self._keys), torch.empty_like(self._values)
+        of_keys, of_values = torch.zeros_like(self._keys), torch.zeros_like(self._values)
         of_rows = self._keys.new_empty(self._rows, HIDDEN)
         queries = torch.stack(self._queries)
         self._kernels.attend_gradients(
             self._rows,
             WARPS * HIDDEN,
             self._keys,
-            self._lengths,
+            *self._frames,
             queries,
             self._scores,
             self._weights,

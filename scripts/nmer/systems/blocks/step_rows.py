@@ -38,7 +38,7 @@ class StepRows(NamedTuple):
         def of_all(lengths: Tensor, order: Tensor, beyond: Tensor) -> Tensor:
             step, place = steps_and_places(self.counts, lengths.device)
             reverse = lengths.gather(1, order)[:, place] - 1 - step
-            first: Tensor = _first_rows(self.counts, lengths.device)[torch.where(beyond, step, reverse)]
+            first: Tensor = first_rows(self.counts, lengths.device)[torch.where(beyond, step, reverse)]
             return first + place
 
         index: Tensor = across_repeats(of_all, self.lengths, self.order, self.beyond)
@@ -51,7 +51,7 @@ class StepRows(NamedTuple):
         def of_all(lengths: Tensor, order: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             step, place = steps_and_places(self.counts, lengths.device)
             beyond = torch.arange(longest, device=lengths.device) >= lengths[..., None]
-            row = _first_rows(self.counts, lengths.device) + order.argsort(dim=1)[..., None]
+            row = first_rows(self.counts, lengths.device) + order.argsort(dim=1)[..., None]
             return row.masked_fill(beyond, 0).flatten(1), order[:, place] * longest + step, beyond.flatten(1)
 
         index, inverse, beyond = across_repeats(of_all, self.lengths, self.order)
@@ -85,7 +85,7 @@ def _rows(counts: Counts, values: Tensor, lengths: Tensor) -> StepRows:
     return StepRows(rows, lengths, counts, order, beyond)
 
 
-def _first_rows(counts: Counts, device: torch.device) -> Tensor:
+def first_rows(counts: Counts, device: torch.device) -> Tensor:
     """Return the first row of each step, computed on the device: a copy from the host would interrupt a capture."""
     parts, row = [], 0
     for count, group in groupby(counts):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Any
 
@@ -11,8 +12,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.blocks.decoding import DecoderStates
+from nmer.systems.blocks.additive_attention import AdditiveAttention
+from nmer.systems.blocks.decoding import AttentionForm, DecoderStates
 from nmer.systems.blocks.encoders import HIDDEN
+from nmer.systems.blocks.fused_attention import FusedAttention, fuses
 from nmer.systems.blocks.fused_lstm import joined
 from nmer.systems.blocks.packed_lstm import pack
 from nmer.systems.blocks.recurrence import (
@@ -25,7 +28,7 @@ from nmer.systems.blocks.recurrence import (
 )
 from nmer.systems.blocks.repeats import across_repeats
 from nmer.systems.blocks.step_counts import Counts
-from nmer.systems.blocks.step_rows import StepRows, by_steps, reindexed
+from nmer.systems.blocks.step_rows import StepRows, by_steps, first_rows, reindexed
 from nmer.systems.interface import Sequences
 
 Frames = Sequences | StepRows
@@ -221,12 +224,20 @@ def decode(
     A step's output reaches the next step's gates through three linear maps: head, feedback and the cell's input
     weights. They are multiplied once, and the heads are applied to all steps at the end.
     """
-    joints = [each.padded() if isinstance(each, StepRows) else each for each in joint_sequences]
-    if under_autocast(joints[0].values):
+    if under_autocast(joint_sequences[0].values):
         # In single precision, as the LSTMs: rounding adds up from step to step.
-        with torch.autocast(joints[0].values.device.type, enabled=False):
-            joints = [Sequences(joint.values.float(), joint.lengths) for joint in joints]
-            return decode(decoders, outputs, joints, steps)
+        with torch.autocast(joint_sequences[0].values.device.type, enabled=False):
+            joint_sequences = [each._replace(values=each.values.float()) for each in joint_sequences]
+            return decode(decoders, outputs, joint_sequences, steps)
+    means = [_mean(joint) for joint in joint_sequences]
+    if pads(joint_sequences[0].values):
+        counts = max((_counts(joint) for joint in joint_sequences), key=len)
+        if fuses(joint_sequences[0].values, len(counts)):
+            of_rows = [part for pair in zip(decoders, joint_sequences, strict=True) for part in _memory_of_rows(*pair)]
+            given = list(zip(decoders, outputs, means, strict=True))
+            states = _states(given, FusedAttention, partial(_joined_rows, counts), of_rows, steps)
+            return [output.head(own) for output, own in zip(outputs, states, strict=True)]
+    joints = [each.padded() if isinstance(each, StepRows) else each for each in joint_sequences]
     if pads(joints[0].values):
         groups = _of_like_length([joint.values.shape[1] for joint in joints])
         for group in groups:
@@ -234,19 +245,24 @@ def decode(
             for number in group:
                 # Contiguous once, for the keys and the attention.
                 joints[number] = _padded_to(longest, joints[number])
-        given = list(zip(decoders, outputs, joints, strict=True))
         places = [number for group in groups for number in group]
-        memories = [[_memory(decoders[number], joints[number]) for number in group] for group in groups]
-        of_number = dict(zip(places, _states([given[number] for number in places], memories, steps), strict=True))
+        given = [(decoders[number], outputs[number], means[number]) for number in places]
+        memory = [part for number in places for part in _memory(decoders[number], joints[number])]
+        sizes = [len(group) for group in groups]
+        of_number = dict(
+            zip(places, _states(given, AdditiveAttention, partial(_joined, sizes), memory, steps), strict=True)
+        )
         return [output.head(of_number[number]) for number, output in enumerate(outputs)]
     orders = [joint.lengths.argsort(descending=True, stable=True) for joint in joints]
     joints = [
         Sequences(joint.values.index_select(0, order), joint.lengths[order])
         for joint, order in zip(joints, orders, strict=True)
     ]
-    given = list(zip(decoders, outputs, joints, strict=True))
-    memories = [[_memory(decoder, part)] for decoder, _output, joint in given for part in _blocks(joint)]
-    states = _states(given, memories, steps)
+    means = [mean.index_select(0, order) for mean, order in zip(means, orders, strict=True)]
+    blocks = [(decoder, part) for decoder, joint in zip(decoders, joints, strict=True) for part in _blocks(joint)]
+    memory = [part for block in blocks for part in _memory(*block)]
+    given = list(zip(decoders, outputs, means, strict=True))
+    states = _states(given, AdditiveAttention, partial(_joined, [1] * len(blocks)), memory, steps)
     return [
         output.head(own).index_select(0, order.argsort())
         for output, own, order in zip(outputs, states, orders, strict=True)
@@ -276,45 +292,92 @@ def _blocks(joint: Sequences) -> list[Sequences]:
     return [Sequences(values[:, : int(lengths[0])], lengths) for values, lengths in parts]
 
 
+def _counts(joint: Frames) -> Counts:
+    return joint.counts if isinstance(joint, StepRows) else (joint.values.shape[0],) * joint.values.shape[1]
+
+
+def _mean(joint: Frames) -> Tensor:
+    """Average over the frames of each utterance: (batch, 128)."""
+    total = joint.summed(joint.values) if isinstance(joint, StepRows) else joint.values.sum(dim=1)
+    return total / joint.lengths[:, None]
+
+
+def _keys(decoder: AttentionDecoder, values: Tensor) -> Tensor:
+    weight, bias = decoder.attention.weight[:, HIDDEN:], decoder.attention.bias
+    return functional.linear(values, SHARPER * weight, SHARPER * bias)
+
+
 def _memory(decoder: AttentionDecoder, joint: Sequences) -> tuple[Tensor, ...]:
     """Keys, values and lengths."""
-    weight, bias = decoder.attention.weight[:, HIDDEN:], decoder.attention.bias
-    return functional.linear(joint.values, SHARPER * weight, SHARPER * bias), *joint
+    return _keys(decoder, joint.values), *joint
+
+
+def _joined(sizes: list[int], parts: Sequence[Tensor]) -> list[Tensor]:
+    """Return the tensors of each :class:`AdditiveAttention`. sizes: number of memories that each attends to. parts: of
+    :func:`_memory` in turn, of all repeats."""
+    flat = [part.flatten(0, 1) for part in parts]
+    found: list[Tensor] = []
+    for end, size in zip(accumulate(sizes), sizes, strict=True):
+        found += [joined(flat[3 * (end - size) + kind : 3 * end : 3]) for kind in range(3)]
+    return found
+
+
+def _memory_of_rows(decoder: AttentionDecoder, joint: Frames) -> tuple[Tensor, ...]:
+    """Keys and values, (frames, 128), and per utterance the length and the index of the first frame. The frames of a
+    step are those of a batch without padding."""
+    if isinstance(joint, StepRows):
+        frames, firsts = joint.values, joint.order.argsort()
+    else:
+        frames = joint.values.transpose(0, 1).flatten(0, 1)
+        firsts = torch.arange(len(joint.lengths), device=joint.lengths.device).expand_as(joint.lengths)
+    return _keys(decoder, frames), frames, joint.lengths, firsts
+
+
+def _joined_rows(counts: Counts, parts: Sequence[Tensor]) -> list[Tensor]:
+    """Return the tensors of one :class:`FusedAttention`. counts: utterances of each step. parts: of
+    :func:`_memory_of_rows` in turn, of all repeats."""
+    keys, values, lengths, firsts = (parts[kind::4] for kind in range(4))
+    sizes = [len(own) * own.shape[1] for own in values]
+    starts = [
+        own + torch.arange(end - size, end, frames.shape[1], device=own.device)[:, None]
+        for own, frames, end, size in zip(firsts, values, accumulate(sizes), sizes, strict=True)
+    ]
+    flat = [joined([own.flatten(0, 1) for own in kind]) for kind in (keys, values, lengths, starts)]
+    return [*flat, first_rows(counts, flat[0].device)]
 
 
 def _states(
-    given: list[tuple[AttentionDecoder, OutputLayer, Sequences]],
-    memories: list[list[tuple[Tensor, ...]]],
+    given: list[tuple[AttentionDecoder, OutputLayer, Tensor]],
+    form: AttentionForm,
+    join: Callable[[Sequence[Tensor]], list[Tensor]],
+    memory: list[Tensor],
     steps: int,
 ) -> tuple[Tensor, ...]:
     """Return states and contexts of each decoder, (batch, steps, 2 x 128).
 
-    memories: in the order of decoders and batch; each holds several decoders or a part of one decoder's batch.
+    given: decoders, outputs and means of the joint sequences. join: returns the tensors of each attention from those in
+    memory, with the repeats on their first axis.
     """
     operands = [_operands(*parts) for parts in given]
     kinds = len(operands[0])
-    sizes = [len(group) for group in memories]
 
     def of_all(*tensors: Tensor) -> tuple[Tensor, ...]:
         # Decoders before repeats: a memory of several decoders has consecutive rows.
         own = [torch.stack(tensors[kind : kinds * len(given) : kinds]).flatten(0, 1) for kind in range(kinds)]
-        parts = [part.flatten(0, 1) for part in tensors[kinds * len(given) :]]
-        memory: list[Tensor] = []
-        for end, size in zip(accumulate(sizes), sizes, strict=True):
-            memory += [joined(parts[3 * (end - size) + kind : 3 * end : 3]) for kind in range(3)]
-        states: Tensor = DecoderStates.apply(steps, *_prepared(*own), *memory)  # type: ignore[no-untyped-call]
+        attended = join(tensors[kinds * len(given) :])
+        states: Tensor = DecoderStates.apply(steps, form, *_prepared(*own), *attended)  # type: ignore[no-untyped-call]
         of_each: tuple[Tensor, ...] = states.unflatten(0, (len(given), -1)).unbind()
         return of_each
 
-    every = [part for parts in operands for part in parts]
-    return across_repeats(of_all, *every, *(part for group in memories for parts in group for part in parts))
+    return across_repeats(of_all, *(part for parts in operands for part in parts), *memory)
 
 
-def _operands(decoder: AttentionDecoder, output: OutputLayer, joint: Sequences) -> tuple[Tensor, ...]:
-    """Return the tensors of one decoder that :func:`_prepared` reads, in its order."""
+def _operands(decoder: AttentionDecoder, output: OutputLayer, mean: Tensor) -> tuple[Tensor, ...]:
+    """Return the tensors of one decoder that :func:`_prepared` reads, in its order. mean: (batch, 128), of the joint
+    sequence."""
     cell, (head, feedback) = decoder.cell, (output.head, output.feedback)
     return (
-        joint.values.sum(dim=1) / joint.lengths[:, None],
+        mean,
         decoder.start.weight,
         decoder.start.bias,
         decoder.attention.weight,
