@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nmer.systems.blocks import fused_attention, translation
+from nmer.systems.blocks import decoders, fused_attention
 from nmer.systems.blocks.additive_attention import AdditiveAttention
+from nmer.systems.blocks.decoders import AttentionDecoder, OutputLayer, decode
 from nmer.systems.blocks.fused_attention import HIDDEN, LANES, SOURCE, WARPS, FusedAttention, Kernels
 from nmer.systems.blocks.repeats import compute_stacked
 from nmer.systems.blocks.step_counts import stated_counts
 from nmer.systems.blocks.step_rows import StepRows, by_steps
-from nmer.systems.blocks.translation import AttentionDecoder, OutputLayer, decode
 from nmer.systems.interface import Sequences
 
 STEPS = 3
@@ -110,7 +110,7 @@ def test_the_kernels_equal_the_frameworks_operators(kernels, monkeypatch, length
 @pytest.mark.parametrize("training", [True, False], ids=["training", "validation"])
 @pytest.mark.parametrize("bounded", [True, False], ids=["ended utterances left out", "padded"])
 def test_decoders_of_several_repeats_are_the_same_with_the_kernels(kernels, monkeypatch, bounded, training):
-    decoders = nn.ModuleList(AttentionDecoder() for _ in range(2))
+    parts = nn.ModuleList(AttentionDecoder() for _ in range(2))
     outputs = nn.ModuleList(OutputLayer(dim) for dim in (3, 2))
     lengths = [torch.tensor([[2, 4, 1], [4, 4, 3]]), torch.tensor([[20, 17, 2], [5, 9, 20]])]
     joints = []
@@ -118,12 +118,12 @@ def test_decoders_of_several_repeats_are_the_same_with_the_kernels(kernels, monk
         frames = torch.randn(*own.shape, int(own.max()), HIDDEN)
         joints.append(frames * (torch.arange(frames.shape[2]) < own[..., None])[..., None])
     bounds = {(3, 4): (3, 3, 3, 2), (3, 20): (3,) * 5 + (2,) * 15} if bounded else {}
-    weights = [parameter for module in (decoders, outputs) for parameter in module.parameters()]
+    weights = [parameter for module in (parts, outputs) for parameter in module.parameters()]
 
     def decoded(*given: Sequences) -> Tensor:
         joint_sequences = by_steps(list(given))
         assert all(isinstance(own, StepRows) == bounded for own in joint_sequences)
-        return torch.cat(decode(list(decoders), list(outputs), joint_sequences, STEPS), dim=2)
+        return torch.cat(decode(list(parts), list(outputs), joint_sequences, STEPS), dim=2)
 
     def found() -> list[Tensor]:
         values = [own.clone().requires_grad_(training) for own in joints]
@@ -137,7 +137,7 @@ def test_decoders_of_several_repeats_are_the_same_with_the_kernels(kernels, monk
 
     expected = found()
     monkeypatch.setattr(fused_attention, "kernels", lambda _device: kernels)
-    monkeypatch.setattr(translation, "fuses", lambda _values, _longest: True)
+    monkeypatch.setattr(decoders, "fuses", lambda _values, _longest: True)
     for own, other in zip(found(), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
 

@@ -13,7 +13,7 @@ import torch
 from torch.func import functional_call, stack_module_state
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nmer.systems.blocks import decoding, fused_attention, fused_lstm, translation
+from nmer.systems.blocks import decoders, decoding, fused_attention, fused_lstm
 from nmer.systems.blocks.repeats import compute_stacked
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, summed
@@ -55,7 +55,7 @@ def calls(monkeypatch):
     for module in (fused_lstm, decoding):
         monkeypatch.setattr(module, "fused_cell", cell)
         monkeypatch.setattr(module, "fused_cell_backward", backward)
-    monkeypatch.setattr(translation, "fuses", lambda _values, _longest: True)
+    monkeypatch.setattr(decoders, "fuses", lambda _values, _longest: True)
     names = fused_attention.Kernels._fields
     kernels = fused_attention.Kernels(*(lambda *_given, name=name: counted.names.update([name]) for name in names))
     monkeypatch.setattr(fused_attention, "kernels", lambda _device: kernels)

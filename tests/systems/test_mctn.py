@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from nmer.errors import ConfigError
 from nmer.options import Bounds
 from nmer.systems.blocks import translation
+from nmer.systems.blocks.decoders import AttentionDecoder, OutputLayer
 from nmer.systems.blocks.translation import (
-    AttentionDecoder,
     CyclicTranslator,
-    OutputLayer,
     SequenceEncoder,
     Summary,
     pooled,

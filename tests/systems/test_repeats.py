@@ -9,14 +9,12 @@ from torch.func import functional_call, stack_module_state
 from torch.nn import functional
 
 from nmer.systems.blocks.convolution import window_maxima
+from nmer.systems.blocks.decoders import AttentionDecoder, OutputLayer, decode
 from nmer.systems.blocks.recurrence import lstm_maxima, lstm_outputs, lstm_weights
 from nmer.systems.blocks.repeats import across_repeats, compute_stacked, drawn_alike, together
 from nmer.systems.blocks.translation import (
-    AttentionDecoder,
-    OutputLayer,
     SequenceEncoder,
     Summary,
-    decode,
     encode,
     summarise,
 )

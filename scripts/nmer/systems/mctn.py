@@ -13,12 +13,11 @@ from nmer.errors import ConfigError
 from nmer.names import modality_set
 from nmer.options import Count, Weight
 from nmer.systems.blocks.branches import compute_branches, hold
+from nmer.systems.blocks.decoders import AttentionDecoder, OutputLayer
 from nmer.systems.blocks.encoders import HIDDEN, joint_width
 from nmer.systems.blocks.layers import classifier_head
 from nmer.systems.blocks.translation import (
-    AttentionDecoder,
     CyclicTranslator,
-    OutputLayer,
     SequenceEncoder,
     Summary,
     encode_sources,

@@ -68,7 +68,11 @@ class StepRows(NamedTuple):
         return reindexed(across_repeats(of_all, values), self.order.argsort(), self.order)
 
 
-def by_steps(sequences: list[Sequences]) -> Sequence[Sequences | StepRows]:
+Frames = Sequences | StepRows
+"""Sequences, padded or as rows."""
+
+
+def by_steps(sequences: list[Sequences]) -> Sequence[Frames]:
     """Return sequences that are read in the same steps as rows, if bounds are stated for them."""
     if not pads(sequences[0].values):
         return sequences
