@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -124,7 +125,8 @@ class Stacked:
         def step(rows: Tensor, noisy: Tensor, copies: Tensor) -> Tensor:
             self._optimiser.zero_grad(set_to_none=True)
             flat = self._gathered(rows, noisy, copies, padding)
-            with branching(self.device, flat):
+            # A system that keeps state between calls, for which graphs are disabled, may read it in another branch.
+            with branching(self.device, flat) if self._graphs.capturing else nullcontext():
                 terms = self._terms(flat, padding)
                 summed(terms.values()).sum().backward()
             self._clipping.clip(self._parameters)
