@@ -2,7 +2,7 @@
 
 A step of the backward pass multiplies the gradients of the gates of every utterance, (LSTMs, utterances, 512), with the
 hidden weights of its LSTM, (512, 128). cuBLAS is slow for some of these shapes. Computing parts of the batch as
-products of their own is up to twice as fast (``_parts`` in scripts/nmer/systems/blocks/fused_lstm.py). Prints
+products of their own is up to twice as fast (``product_parts`` in scripts/nmer/systems/blocks/fused_lstm.py). Prints
 microseconds of a product in a replayed CUDA graph as a Markdown table; ``*`` marks the choice of the code. Needs a CUDA
 device.
 
@@ -43,7 +43,7 @@ def main() -> None:
 
 def times(lstms: int, utterances: int) -> list[str]:
     """Return the microseconds of a product for every number of parts."""
-    from nmer.systems.blocks.fused_lstm import _parts
+    from nmer.systems.blocks.fused_lstm import product_parts
 
     gradients = torch.randn(lstms, utterances, 4 * HIDDEN)
     result, weights = torch.randn(lstms, utterances, HIDDEN), torch.randn(lstms, 4 * HIDDEN, HIDDEN)
@@ -59,7 +59,7 @@ def times(lstms: int, utterances: int) -> list[str]:
             for _ in range(PRODUCTS):
                 split[0].baddbmm_(split[1], repeated)
 
-        chosen = "*" if parts == _parts(lstms, utterances) else ""
+        chosen = "*" if parts == product_parts(lstms, utterances) else ""
         found.append(f"{replayed(products) * 1e3 / PRODUCTS:.1f}{chosen}")
     return found
 

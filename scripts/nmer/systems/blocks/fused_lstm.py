@@ -85,7 +85,7 @@ class LstmOutputs(torch.autograd.Function):
                 later = gate_gradients[-1]
                 going_on = output_gradient[: len(later), : later.shape[1]]
                 # Rows among which some end here are not consecutive and stay together.
-                parts = _parts(lstms, count) if later.shape[:2] == shape else 1
+                parts = product_parts(lstms, count) if later.shape[:2] == shape else 1
                 if parts not in split_weights:
                     split_weights[parts] = hidden_weights.repeat_interleave(parts, dim=0)
                 if parts > 1:
@@ -106,7 +106,7 @@ class LstmOutputs(torch.autograd.Function):
         return None, joined([own.sum(dim=1) for own in found]), joined(of_weights), *found
 
 
-def _parts(lstms: int, count: int) -> int:
+def product_parts(lstms: int, count: int) -> int:
     """Return the number of parts in which a GPU multiplies gradients of gates and weights fastest.
 
     The product of a few LSTMs occupies too few multiprocessors, and cuBLAS is slow for few rows, except for single
