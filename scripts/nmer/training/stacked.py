@@ -32,7 +32,7 @@ from nmer.training.initial_weights import initial_systems
 from nmer.training.loop import Losses
 from nmer.training.one_by_one import epoch_seed
 from nmer.training.optimiser import AdamW
-from nmer.training.padding import PaddedShapes, Padding
+from nmer.training.padded_shapes import PaddedShapes, Padding
 from nmer.training.precision import loss_terms
 from nmer.training.teacher_targets import LazyEncodings, StackedTargets
 from nmer.training.validation_split import ValidationSplit

@@ -8,7 +8,7 @@ import torch
 
 from nmer.systems.blocks.step_counts import exact_counts, random_batch_counts, satisfies, stated_counts, step_counts
 from nmer.training.batches import EpochBatch
-from nmer.training.padding import PADDED_LENGTHS, PaddedShapes, padded_lengths
+from nmer.training.padded_shapes import PADDED_LENGTHS, PaddedShapes, padded_lengths
 
 LENGTHS = np.clip(np.round(35 * np.exp(0.7 * np.random.default_rng(0).standard_normal(2000))), 1, 308).astype(int)
 """Skewed like the audio of IEMOCAP: few utterances are long."""
