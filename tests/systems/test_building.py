@@ -90,9 +90,9 @@ def builds(monkeypatch) -> list[str]:
     """Build the classes of this file by name; return the names of the systems that were built."""
     made: list[str] = []
 
-    def build(name, *given):
+    def build(name, dims, classes, dropout, _options=None):
         made.append(name)
-        built = globals()[name](*given)
+        built = globals()[name](dims, classes, dropout)
         building.initialise(built)
         return built
 
@@ -118,3 +118,28 @@ def test_a_custom_system_equals_one_that_is_built_normally(builds, name, count):
         if hasattr(expected, attribute):
             assert torch.equal(getattr(found, attribute), getattr(expected, attribute))
     assert all(parameter.isfinite().all() for parameter in found.parameters())
+
+
+SEEDED = """
+import torch
+from torch import nn
+from nmer.systems.interface import System
+from nmer.systems.registry import system
+
+
+@system("seeded", pretraining="none")
+class Seeded(System):
+    def __init__(self, dims, classes, dropout, **options):
+        super().__init__(dims, classes, dropout, **options)
+        torch.manual_seed(0)
+        self.head = nn.Linear(8, classes)
+        self.projection = torch.randn(4, 8)
+"""
+
+
+def test_a_custom_system_that_seeds_the_generator_draws_the_values_of_its_training(tmp_path):
+    file = tmp_path / "seeded.py"
+    file.write_text(SEEDED)
+    expected = build_system("seeded", DIMS, CLASSES, file=str(file))
+    found = build_to_restore(expected.state_dict(), "seeded", DIMS, CLASSES, file=str(file))
+    assert torch.equal(found.projection, expected.projection)

@@ -46,19 +46,30 @@ def build_system(
     return built
 
 
-def build_to_restore(restored: Collection[str], *given: Any, **named: Any) -> System:
+def build_to_restore(
+    restored: Collection[str],
+    name: str,
+    dims: dict[str, int],
+    classes: int,
+    dropout: float = 0.5,
+    options: dict[str, Any] | None = None,
+    file: str | None = None,
+) -> System:
     """Build a system without drawing the initial weights that will be overwritten.
 
     restored: names of the parameters that will be loaded from a file; their values are undefined until then. Other
     arguments and errors as in :func:`build_system`.
     """
+    if file is not None:
+        # A custom system may seed the generator and draw values that are not in the file, which depend on every draw.
+        return build_system(name, dims, classes, dropout, options, file)
     with _ParametersNotDrawn() as mode:
-        built = build_system(*given, **named)
-    loaded = {id(value) for name, value in built.named_parameters(remove_duplicate=False) if name in restored}
+        built = build_system(name, dims, classes, dropout, options)
+    loaded = {id(value) for key, value in built.named_parameters(remove_duplicate=False) if key in restored}
     if all(id(parameter) in loaded for parameter in mode.undefined):
         return built
     # The constructor also draws values that are not in the file, from which it may compute others.
-    return build_system(*given, **named)
+    return build_system(name, dims, classes, dropout, options)
 
 
 class _ParametersNotDrawn(TorchFunctionMode):
