@@ -28,6 +28,7 @@ from small_fold import (
 from torch import nn
 
 from nmer.errors import TrainingError
+from nmer.systems.blocks.recurrence import lstm_maxima
 from nmer.systems.interface import System
 from nmer.systems.registry import pretraining, regimes, systems
 from nmer.training import loop, stacked
@@ -229,6 +230,33 @@ def test_an_error_of_the_system_is_reported_as_an_obstacle(data):
     assert refusal(Faulty, data) == "'logit'"
     with pytest.raises(KeyError, match="logit"):
         train_one(Faulty, data, run_settings(epochs=1))
+
+
+class ReadingPadding(System):
+    """Gives its LSTMs every frame of a padded batch, regardless of the lengths, as after interpolation."""
+
+    def __init__(self) -> None:
+        super().__init__(DIMS, len(CLASSES), 0.0)
+        self.lstms = nn.ModuleDict({m: nn.LSTM(dim, 5, batch_first=True) for m, dim in DIMS.items()})
+        self.head = nn.Linear(15, self.classes)
+
+    def encode(self, modality, sequences):
+        to_longest = torch.full_like(sequences.lengths, sequences.values.shape[1])
+        return lstm_maxima([self.lstms[modality]], sequences._replace(lengths=to_longest))[0]
+
+    def fuse(self, encodings):
+        return {"logits": self.head(torch.cat(list(encodings.values()), dim=1))}
+
+
+def test_a_system_that_reads_more_frames_than_its_batches_have_is_stacked_without_bounds(data):
+    settings = run_settings(epochs=1, repeats=2)
+    learner = Stacked(ReadingPadding, data, settings, REPEATS, {})
+    assert learner.stacking_obstacle(try_first=True) == ""
+    rows = [row for _weights, history in loop.fit(learner, settings).values() for row in history]
+    assert all(math.isfinite(row["loss"]) for row in rows)
+    untried = Stacked(ReadingPadding, data, settings, REPEATS, {})
+    with pytest.raises(RuntimeError, match="more frames than its step counts state"):
+        loop.fit(untried, settings)
 
 
 class Counting(Plain):

@@ -35,6 +35,11 @@ class PaddedShapes:
         self._training = {modality: data.lengths(modality, data.training_rows) for modality in data.modalities}
         self._longest = {modality: int(lengths.max()) for modality, lengths in self._training.items()}
         self._counts: dict[tuple[int, ...], StatedCounts] = {}
+        self._bounded = True
+
+    def remove_bounds(self) -> None:
+        """Compute all utterances at every step, for a system that reads other sequences than those of its batches."""
+        self._bounded = False
 
     def of_training(self, batch: EpochBatch, full: bool) -> Padding:
         """Return the padding of a training batch. full: whether it is not the last, smaller one."""
@@ -44,16 +49,15 @@ class PaddedShapes:
         if key not in self._counts:
             self._counts[key] = self._expected(size, longest)
         counts = self._counts[key]
-        if all(satisfies(lengths, counts[size, longest[modality]]) for modality, lengths in batch.lengths.items()):
+        pairs = ((lengths, counts[size, longest[modality]]) for modality, lengths in batch.lengths.items())
+        if self._bounded and all(satisfies(*pair) for pair in pairs):
             return Padding(longest, counts, (*key, 1))
         return Padding(longest, {}, (*key, 0))
 
-    def longest_training(self) -> dict[str, int]:
-        """Return the frames of the longest training utterance per modality."""
-        return self._longest
-
     def of_validation(self, modality: str, rows: np.ndarray, longest: int) -> StatedCounts:
         """Return the bounds of one known batch. rows: utterances, (batch,)."""
+        if not self._bounded:
+            return {}
         return {(len(rows), longest): exact_counts(self._data.lengths(modality, rows), longest)}
 
     def _expected(self, size: int, longest: dict[str, int]) -> StatedCounts:

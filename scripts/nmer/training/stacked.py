@@ -23,7 +23,7 @@ from nmer.plan.settings import RunSettings
 from nmer.systems.blocks.branches import branching
 from nmer.systems.blocks.encodings import join
 from nmer.systems.blocks.repeats import across_repeats, compute_stacked
-from nmer.systems.blocks.step_counts import stated_counts
+from nmer.systems.blocks.step_counts import MoreFramesError, reporting, stated_counts
 from nmer.systems.interface import Batch, Encoding, Sequences, System, summed
 from nmer.training.batches import EpochBatch, epoch_batches, make_batch
 from nmer.training.data import FoldData
@@ -81,8 +81,20 @@ class Stacked:
             return "it has buffers, which every repeat would have to update separately."
         if not try_first:
             return ""
+        try:
+            with reporting():
+                self._try()
+        except MoreFramesError:
+            self._shapes.remove_bounds()
+            return self.stacking_obstacle(try_first)
+        except Exception as error:  # a bug of the system appears again when repeats are trained one by one
+            return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return ""
+
+    def _try(self) -> None:
+        """Compute two steps and validate with a copy of the first system. Raises what it or ``torch.vmap`` raises."""
         batch = epoch_batches(self._data, self._settings, self.repeats, 0)[0]
-        padding = Padding(self._shapes.longest_training(), {}, ())
+        padding = self._shapes.of_training(batch, full=False)
         original = self._systems[0]
         try:
             self._systems[0] = copy.deepcopy(original)
@@ -95,12 +107,9 @@ class Stacked:
             self._systems[0].eval()
             with torch.no_grad():
                 self._predictions()
-        except Exception as error:  # a bug of the system appears again when repeats are trained one by one
-            return (str(error).strip() or type(error).__name__).splitlines()[0]
         finally:
             self._systems[0] = original
             self._optimiser.zero_grad(set_to_none=True)
-        return ""
 
     def train_epoch(self, epoch: int, learning_rate: float) -> Losses:
         """Same as :meth:`Learner.train_epoch`."""

@@ -19,7 +19,7 @@ from torch.nn import functional
 from nmer.systems.blocks.fused_lstm import LstmOutputs, TimeMaxima, joined
 from nmer.systems.blocks.packed_lstm import PackedLstms, PackedMaxima, pack
 from nmer.systems.blocks.repeats import across_repeats, together
-from nmer.systems.blocks.step_counts import Counts, step_counts
+from nmer.systems.blocks.step_counts import Counts, require, step_counts
 from nmer.systems.interface import Sequences
 
 
@@ -84,8 +84,7 @@ def longest_first(counts: Counts, values: Tensor, lengths: Tensor) -> tuple[Tens
     step, place = steps_and_places(counts, device)
     beyond = step >= sorted_lengths[:, place]
     # Sequences of other lengths than those of the stated batch would lose frames.
-    complete = (beyond.logical_not().sum(dim=1) == lengths.sum(dim=1)).all()
-    torch._assert_async(complete, "A batch has more frames than its step counts state.")
+    require((beyond.logical_not().sum(dim=1) == lengths.sum(dim=1)).all())
     utterance = torch.arange(0, repeats * batch, batch, device=device)[:, None] + order[:, place]
     frames = values.flatten(0, 2).index_select(0, (utterance * longest + step).flatten())
     return order, frames.unflatten(0, utterance.shape), beyond

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
+import torch
+from torch import Tensor
 
 UNITS = 8
 """Bounds are multiples of an eighth of the batch, so that few different numbers of rows occur."""
@@ -22,6 +24,11 @@ Counts = tuple[int, ...]
 """Number of utterances to compute at each step; it never rises."""
 
 _stated: dict[tuple[int, int], Counts] = {}
+_reporting: list[bool] = []
+
+
+class MoreFramesError(RuntimeError):
+    """A system reads sequences in the shape of a batch, but with more frames than the batch has."""
 
 
 @contextmanager
@@ -34,6 +41,25 @@ def stated_counts(counts: Mapping[tuple[int, int], Counts]) -> Iterator[None]:
     finally:
         _stated.clear()
         _stated.update(outer)
+
+
+@contextmanager
+def reporting() -> Iterator[None]:
+    """Raise MoreFramesError where bounds are exceeded in the block, which synchronises a GPU."""
+    _reporting.append(True)
+    try:
+        yield
+    finally:
+        _reporting.pop()
+
+
+def require(complete: Tensor) -> None:
+    """Stop if sequences have more frames than stated. complete: () bool. Outside :func:`reporting`, a GPU stops later,
+    with an error from which the process cannot recover."""
+    message = "A batch has more frames than its step counts state."
+    if _reporting and not complete:
+        raise MoreFramesError(message)
+    torch._assert_async(complete, message)
 
 
 def step_counts(batch: int, longest: int) -> Counts:
