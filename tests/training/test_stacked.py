@@ -232,6 +232,19 @@ def test_an_error_of_the_system_is_reported_as_an_obstacle(data):
         train_one(Faulty, data, run_settings(epochs=1))
 
 
+class Sharing(Plain):
+    """Has a layer under two names, and its weight in another layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.same, self.other = self.head, nn.Linear(sum(DIMS.values()), self.classes)
+        self.other.weight = self.head.weight
+
+
+def test_a_system_whose_layers_share_parameters_cannot_be_stacked(data):
+    assert refusal(Sharing, data) == "several of its layers share parameters."
+
+
 class ReadingPadding(System):
     """Gives its LSTMs every frame of a padded batch, regardless of the lengths, as after interpolation."""
 

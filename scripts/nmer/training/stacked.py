@@ -77,8 +77,11 @@ class Stacked:
         try_first: whether to try a copy on a long batch and in validation, which finds operations that ``torch.vmap``
         rejects.
         """
-        if list(self._systems[0].buffers()):
+        system = self._systems[0]
+        if list(system.buffers()):
             return "it has buffers, which every repeat would have to update separately."
+        if len(list(system.named_parameters(remove_duplicate=False))) > len(self._parameters):
+            return "several of its layers share parameters."
         if not try_first:
             return ""
         try:
