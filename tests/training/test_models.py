@@ -46,6 +46,12 @@ def test_weights_of_a_repeat_are_restored_bit_for_bit(file, repeat):
     assert all(torch.equal(found[name], value) and found[name].dtype == value.dtype for name, value in expected.items())
 
 
+def test_a_transposed_parameter_is_saved(tmp_path):
+    given = torch.randn(3, 4).T
+    save_models(tmp_path / "saved", {1: {"weight": given}}, {})
+    assert torch.equal(load_model(tmp_path / "saved", 1)["weight"], given)
+
+
 def test_the_file_records_settings_and_versions(file):
     with safe_open(file, framework="pt") as opened:
         described = json.loads(opened.metadata()["nmer"])

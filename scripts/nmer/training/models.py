@@ -49,8 +49,9 @@ def save_models(
 
 
 def on_cpu(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors on the CPU. Those of one type are copied from a GPU together, because each copy synchronises."""
-    copied = {name: tensor for name, tensor in tensors.items() if tensor.device.type == "cpu"}
+    """Return contiguous tensors on the CPU. Those of one type are copied from a GPU together, because each copy
+    synchronises."""
+    copied = {name: tensor.contiguous() for name, tensor in tensors.items() if tensor.device.type == "cpu"}
     for dtype in {tensor.dtype for name, tensor in tensors.items() if name not in copied}:
         group = {name: tensor for name, tensor in tensors.items() if name not in copied and tensor.dtype == dtype}
         parts = torch.cat([tensor.flatten() for tensor in group.values()]).cpu()
