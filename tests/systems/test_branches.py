@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from small_systems import batch_of, random_utterances, small_system
 from torch import nn
 
 from nmer.systems.blocks import branches
@@ -103,6 +104,13 @@ def test_what_branches_read_is_held_until_the_block_ends(outer):
         assert branches._branching[-1].held == [(), ("joint",)]
     hold("outside of a block")
     assert branches._branching == []
+
+
+def test_sequences_that_a_system_computes_before_its_encoders_are_held(outer):
+    system, batch = small_system("men"), batch_of(random_utterances())
+    with branching(torch.device("cuda")):
+        system(batch)
+        assert any(held[0] is batch.observed for held in branches._branching[-1].held if held)
 
 
 @pytest.mark.parametrize("device", ["cpu", None])

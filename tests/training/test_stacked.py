@@ -445,6 +445,30 @@ def test_a_system_that_counts_its_batches_is_not_captured(data, captures, capsys
     assert line.startswith("warning: men: runs without CUDA graphs, because a step changes its attribute 'batches'")
 
 
+class Forgetting(Plain):
+    """Computes in the encoding of one modality what that of others reads, and removes it when it fuses them."""
+
+    kept = None
+
+    def encode(self, modality, sequences):
+        self.kept = self.head.weight.norm() if self.kept is None else self.kept
+        return super().encode(modality, sequences) * self.kept
+
+    def fuse(self, encodings):
+        self.kept = None
+        return super().fuse(encodings)
+
+
+def test_a_system_that_keeps_a_tensor_between_modalities_is_not_captured(data, captures, capsys):
+    settings = run_settings(epochs=2, repeats=2)
+    learner = Stacked(Forgetting, data, settings, REPEATS, {})
+    assert learner.stacking_obstacle(try_first=True) == ""
+    loop.fit(learner, settings)
+    assert captures.captured == 0
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("epoch")]
+    assert "a step changes its attribute 'kept'" in line
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_replayed_epochs_equal_normal_ones_on_the_same_device(files, name, capsys):

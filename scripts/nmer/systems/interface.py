@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from nmer.errors import ConfigError
 from nmer.names import CONCATENATION_ORDER, modality_set
-from nmer.systems.blocks.branches import compute_branches
+from nmer.systems.blocks.branches import compute_branches, hold
 
 WEIGHT = "_weight"
 """End of the name of an option that is the weight of a term of the loss."""
@@ -160,6 +160,7 @@ class System(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return the outputs for the observed sequences of a batch."""
+        hold(batch.observed)  # a system may compute them before
         encodings: dict[str, Encoding] = compute_branches(
             {m: partial(self.encode, m, batch.observed[m]) for m in self.modalities}
         )

@@ -99,15 +99,26 @@ class Stacked:
         batch = epoch_batches(self._data, self._settings, self.repeats, 0)[0]
         padding = self._shapes.of_training(batch, full=False)
         original = self._systems[0]
+        tried = copy.deepcopy(original)
+        changed: list[str] = []
+
+        def encode(*given: Any, **named: Any) -> Encoding:
+            found = type(tried).encode(tried, *given, **named)
+            changed.extend(name for name in changed_attributes(original, tried) if name != "encode")
+            return found
+
         try:
-            self._systems[0] = copy.deepcopy(original)
+            self._systems[0] = tried
+            # Parallel branches must not read what another one keeps, even if fusion removes it.
+            tried.encode = encode  # type: ignore[method-assign]
             # Twice, because a tensor kept from the first batch fails in the second.
             for _step in range(2):
                 flat = self._gathered(batch.rows, batch.noisy, batch.copies, padding)
                 summed(self._terms(flat, padding).values()).sum().backward()
-            if changed := changed_attributes(original, self._systems[0]):
+            del tried.encode
+            if changed := changed + changed_attributes(original, tried):
                 self._graphs.disable(f"a step changes its attribute '{changed[0]}', which a replay would not do.")
-            self._systems[0].eval()
+            tried.eval()
             with torch.no_grad():
                 self._predictions()
         finally:
