@@ -58,7 +58,8 @@ def compute_device(gpus: int, threads: int, locks: Path = LOCKS) -> Iterator[tor
     if not slots:
         yield torch.device("cuda", 0)
         return
-    with locked_slot(devices, max(slots, len(devices)), locks) as device:
+    # Streams and kernels that are not PyTorch's belong to the current device.
+    with locked_slot(devices, max(slots, len(devices)), locks) as device, torch.cuda.device(device):
         yield torch.device("cuda", device)
 
 

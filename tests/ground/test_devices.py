@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -30,10 +31,18 @@ def _threads_as_before():
 def machine(monkeypatch):
     """Return a function that simulates GPUs on which nothing is computed."""
     requested: list[str] = []
+    current = [0]
+
+    @contextmanager
+    def as_current(device):
+        current.append(device)
+        yield
+        current.pop()
 
     def pretend(count: int, slots: int | None = None, visible: str | None = None) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "device", as_current)
         monkeypatch.setattr(torch, "set_deterministic_debug_mode", requested.append)
         monkeypatch.setattr(devices, "set_product_precision", requested.append)
         monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -43,7 +52,7 @@ def machine(monkeypatch):
             else:
                 monkeypatch.setenv(name, str(value))
 
-    pretend.requested = requested
+    pretend.requested, pretend.current = requested, current
     return pretend
 
 
@@ -99,6 +108,13 @@ def test_concurrent_jobs_take_distinct_gpus_and_release_them(machine, tmp_path):
             assert {first, second} == {torch.device("cuda", 0), torch.device("cuda", 1)}
         with devices.compute_device(1, 1, tmp_path) as third:
             assert third == second
+
+
+def test_the_gpu_of_a_job_is_the_current_device_of_its_kernels(machine, tmp_path):
+    machine(2)
+    with devices.compute_device(1, 1, tmp_path), devices.compute_device(1, 1, tmp_path) as device:
+        assert machine.current[-1] == device.index
+    assert machine.current == [0]
 
 
 def test_more_slots_than_gpus_share_them(machine, tmp_path):
