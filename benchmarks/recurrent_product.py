@@ -1,8 +1,8 @@
 """Time the recurrent products of LSTMs on a GPU, computed whole and in parts of the batch.
 
 A step of the backward pass multiplies the gradients of the gates of every utterance, (LSTMs, utterances, 512), with the
-hidden weights of its LSTM, (512, 128). cuBLAS is slow for some of these shapes. Computing parts of the batch as
-products of their own is up to twice as fast (``product_parts`` in scripts/nmer/systems/blocks/fused_lstm.py). Prints
+hidden weights of its LSTM, (512, 128). cuBLAS is slow for some of these shapes. Separate products for parts
+of the batch are up to twice as fast (``product_parts`` in scripts/nmer/systems/blocks/fused_lstm.py). Prints
 microseconds of a product in a replayed CUDA graph as a Markdown table; ``*`` marks the choice of the code. Needs a CUDA
 device.
 

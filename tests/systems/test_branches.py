@@ -1,4 +1,4 @@
-"""Branches run on streams of their own on a GPU, and everything after them waits for them."""
+"""Branches run on separate streams on a GPU, and everything after them waits for them."""
 
 from __future__ import annotations
 

@@ -192,7 +192,11 @@ def kernels(_device: int) -> Kernels | None:
         return Kernels(*_compiled(SOURCE, Kernels._fields))
     except (ImportError, RuntimeError) as error:
         reason = str(error).strip().split("\n")[0]
-        print(f"warning: attention is slower than with its CUDA kernels, because {reason}", file=sys.stderr)
+        print(
+            f"warning: attention is slower than with its CUDA kernels, because {reason}. The packages cuda-bindings "
+            "and nvidia-cuda-nvrtc provide their compiler.",
+            file=sys.stderr,
+        )
         return None
 
 

@@ -22,7 +22,7 @@ from nmer.systems.blocks.step_counts import Counts
 aten = torch.ops.aten
 
 SINGLE_ROWS = 96
-"""Up to this many rows of all LSTMs, each row is a product of its own."""
+"""Up to this many rows of all LSTMs, each row is a separate product."""
 
 
 class LstmOutputs(torch.autograd.Function):
