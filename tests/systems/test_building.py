@@ -22,7 +22,9 @@ def equal_states(one: nn.Module, other: nn.Module) -> bool:
 def test_a_shipped_system_is_built_once_without_filling_its_layers_and_restored(name, monkeypatch):
     expected, built = build_system(name, DIMS, CLASSES, 0.3), []
     monkeypatch.setattr(building, "build_system", lambda *given: built.append(build_system(*given)) or built[-1])
-    torch.set_deterministic_debug_mode("warn")  # new tensors are NaN until they are filled
+    # New tensors are NaN until they are filled.
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    torch.set_deterministic_debug_mode("warn")
     try:
         found = build_to_restore(expected.state_dict(), name, DIMS, CLASSES, 0.3)
     finally:
