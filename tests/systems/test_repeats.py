@@ -20,15 +20,10 @@ from nmer.systems.blocks.translation import (
 )
 from nmer.systems.interface import Sequences
 
+pytestmark = pytest.mark.usefixtures("double")
+
 REPEATS = 3
 LENGTHS = torch.tensor([[5, 1, 7, 3], [2, 2, 6, 7], [7, 4, 1, 1]])
-
-
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def generators() -> list[torch.Generator]:

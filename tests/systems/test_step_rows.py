@@ -13,19 +13,14 @@ from nmer.systems.blocks.step_counts import Counts, stated_counts
 from nmer.systems.blocks.step_rows import StepRows, by_steps
 from nmer.systems.interface import Batch, Sequences, summed
 
+pytestmark = pytest.mark.usefixtures("double")
+
 REPEATS, UTTERANCES = 2, 4
 LENGTHS = {
     "a": torch.tensor([[9, 1, 3, 2], [2, 5, 2, 9]]),
     "v": torch.tensor([[5, 5, 5, 5], [5, 5, 5, 5]]),
     "l": torch.tensor([[2, 6, 1, 3], [6, 6, 1, 2]]),
 }
-
-
-@pytest.fixture(autouse=True)
-def double():
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def generators() -> list[torch.Generator]:

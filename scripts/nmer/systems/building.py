@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 import torch
@@ -46,6 +47,10 @@ def build_system(
     return built
 
 
+FILLS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
+"""Functions that fill a tensor with random values. Other functions of ``nn.init`` call these."""
+
+
 def build_to_restore(
     restored: Collection[str],
     name: str,
@@ -60,16 +65,17 @@ def build_to_restore(
     restored: names of the parameters that will be loaded from a file; their values are undefined until then. Other
     arguments and errors as in :func:`build_system`.
     """
+    build = partial(build_system, name, dims, classes, dropout, options)
     if file is not None:
         # A custom system may seed the generator and draw values that are not in the file, which depend on every draw.
-        return build_system(name, dims, classes, dropout, options, file)
+        return build(file)
     with _ParametersNotDrawn() as mode:
-        built = build_system(name, dims, classes, dropout, options)
+        built = build()
     loaded = {id(value) for key, value in built.named_parameters(remove_duplicate=False) if key in restored}
     if all(id(parameter) in loaded for parameter in mode.undefined):
         return built
     # The constructor also draws values that are not in the file, from which it may compute others.
-    return build_system(name, dims, classes, dropout, options)
+    return build()
 
 
 class _ParametersNotDrawn(TorchFunctionMode):
@@ -77,9 +83,6 @@ class _ParametersNotDrawn(TorchFunctionMode):
 
     undefined: parameters that were not filled.
     """
-
-    _DRAWS = (Tensor.uniform_, Tensor.normal_, nn.init.uniform_, nn.init.normal_, nn.init.kaiming_uniform_)
-    """Other functions of ``nn.init`` call these."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,7 +93,7 @@ class _ParametersNotDrawn(TorchFunctionMode):
     ) -> Any:
         """Intercept a function of the framework."""
         named = named or {}
-        if function in self._DRAWS:
+        if function in FILLS:
             filled = given[0] if given else named["tensor"]
             others = [*given[1:], *named.values()]
             if isinstance(filled, nn.Parameter) and not any(isinstance(each, torch.Generator) for each in others):

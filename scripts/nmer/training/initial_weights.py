@@ -7,11 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from nmer.plan.settings import RunSettings
 from nmer.seeds import derive_seed
+from nmer.systems.building import FILLS
 from nmer.systems.interface import System
 
 BUILDERS = 4
@@ -68,16 +68,7 @@ def _drawn(seed: int, build: Callable[[], System]) -> System:
 class _Generator(TorchFunctionMode):
     """Draw initial values from a generator, which gives the same values as the default one with the same seed."""
 
-    _DRAWS = (
-        Tensor.uniform_,
-        Tensor.normal_,
-        nn.init.uniform_,
-        nn.init.normal_,
-        nn.init.kaiming_uniform_,
-        torch.rand,
-        torch.randn,
-    )
-    """Other functions of ``nn.init`` call these."""
+    _DRAWS = (*FILLS, torch.rand, torch.randn)
 
     def __init__(self, generator: torch.Generator) -> None:
         super().__init__()

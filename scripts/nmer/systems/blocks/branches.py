@@ -1,8 +1,8 @@
 """Independent parts of a step side by side on a GPU, as parallel branches of its CUDA graph.
 
-The kernels of these systems are too small to occupy a GPU, least of all the steps of an LSTM, so whatever does not
-depend on them runs at the same time. The backward pass has the same branches, because autograd computes a gradient on
-the stream of its forward operation.
+The kernels of these systems, above all those of an LSTM's steps, occupy only a part of a GPU. Kernels that do not
+depend on each other therefore run at the same time. The backward pass has the same branches, because autograd computes
+a gradient on the stream of its forward operation.
 """
 
 from __future__ import annotations

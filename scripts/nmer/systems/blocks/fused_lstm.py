@@ -1,8 +1,8 @@
 """LSTMs computed jointly step by step with the framework's fused cell: the form for a GPU.
 
 Every LSTM of every repeat takes its step in the same two kernels, a batched matrix product and the framework's fused
-cell, and two more in the backward pass. cuDNN runs one LSTM after another, each taking as long as all of them here, and
-reduces the precision of products regardless of the setting.
+cell, and two more in the backward pass. Unlike here, cuDNN runs one LSTM after another and cannot leave out utterances
+that have ended without reading their lengths on the CPU (docs/gpu.md).
 """
 
 from __future__ import annotations

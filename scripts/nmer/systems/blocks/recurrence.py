@@ -9,15 +9,14 @@ synchronise it.
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from nmer.systems.blocks.fused_lstm import LstmOutputs, TimeMaxima, joined
 from nmer.systems.blocks.packed_lstm import PackedLstms, PackedMaxima, pack
+from nmer.systems.blocks.reindexing import reindexed
 from nmer.systems.blocks.repeats import across_repeats, together
 from nmer.systems.blocks.step_counts import Counts, require, step_counts
 from nmer.systems.interface import Sequences
@@ -56,8 +55,9 @@ def _maxima_of_steps(weights: list[list[Tensor]], sequences: Sequences) -> Tenso
     maxima: Tensor = time_maxima(counts, outputs, beyond[None])
     if everything:
         return maxima
-    in_order: Tensor = across_repeats(_InBatchOrder.apply, maxima, order)
-    return in_order
+    in_order = reindexed(maxima.transpose(0, 1).flatten(1), order.argsort(), order)
+    of_each: Tensor = in_order.unflatten(1, (len(weights), -1))
+    return of_each.transpose(0, 1)
 
 
 def time_maxima(counts: Counts, outputs: Tensor, beyond: Tensor) -> Tensor:
@@ -99,26 +99,6 @@ def steps_and_places(counts: Counts, device: torch.device) -> tuple[Tensor, Tens
         places.append(torch.arange(count, device=device).repeat(number))
         first += number
     return torch.cat(steps), torch.cat(places)
-
-
-class _InBatchOrder(torch.autograd.Function):
-    """Undo an ordering of utterances. The framework's gradient of indexing is slow when it is deterministic."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, order: Tensor) -> Tensor:
-        """values: (repeats, LSTMs, batch, hidden). order: (repeats, batch)."""
-        ctx.save_for_backward(order)
-        return _taken(values, order.argsort(dim=1))
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (order,) = ctx.saved_tensors
-        return _taken(gradient, order), None
-
-
-def _taken(values: Tensor, index: Tensor) -> Tensor:
-    return values.gather(2, index[:, None, :, None].expand_as(values))
 
 
 def lstm_frames(lstm: nn.LSTM, sequences: Sequences) -> Tensor:

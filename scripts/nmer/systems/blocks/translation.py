@@ -20,9 +20,10 @@ from nmer.systems.blocks.recurrence import (
     pads,
     under_autocast,
 )
+from nmer.systems.blocks.reindexing import reindexed
 from nmer.systems.blocks.repeats import across_repeats
 from nmer.systems.blocks.step_counts import Counts
-from nmer.systems.blocks.step_rows import Frames, StepRows, by_steps, reindexed
+from nmer.systems.blocks.step_rows import Frames, StepRows, by_steps
 from nmer.systems.interface import Sequences
 
 
