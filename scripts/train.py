@@ -3,13 +3,12 @@
 Repeats are trained jointly on a GPU and one after another on a CPU; ``training.repeats_together`` overrides this. They
 share the data and differ in their seeds. The validation split selects the epoch of each repeat. The history has a row
 per repeat and epoch. Progress is checkpointed in a folder keyed by settings, code and inputs, and resumed from it; the
-folder is removed when the job succeeds.
+folder is removed when the job succeeds, as are those of its earlier attempts with other settings.
 """
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 from argparse import Namespace
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +21,7 @@ from nmer.errors import ConfigError, DataError
 from nmer.files import write_rows
 from nmer.names import FRESH, SCORE
 from nmer.plan.conditions import cached_draws
-from nmer.plan.running import announce
+from nmer.plan.running import announce, forget
 from nmer.plan.settings import RunSettings
 from nmer.systems.registry import check_teacher, pretraining, systems
 from nmer.training.data import FoldData
@@ -76,7 +75,7 @@ def main() -> None:
     description = command.settings(arguments.settings) | {"dims": data.dims, "classes": data.classes}
     description |= {"target": data.target} if data.target == SCORE else {}
     save_models(arguments.model, states, description, data.normalisation)
-    shutil.rmtree(progress, ignore_errors=True)
+    forget(arguments.checkpoints, arguments.history)
 
 
 def fresh_noise(settings: RunSettings, arguments: Namespace) -> FreshNoise | None:

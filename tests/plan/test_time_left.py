@@ -9,7 +9,7 @@ import pytest
 
 from nmer.files import write_rows
 from nmer.plan.jobs import Job
-from nmer.plan.running import ABOUT, LIVE_HISTORY, announce, running
+from nmer.plan.running import ABOUT, LIVE_HISTORY, announce, forget, running
 from nmer.plan.status import duration, expected_seconds, jobs_at_once, seconds_of
 
 
@@ -103,3 +103,14 @@ def test_trainings_in_progress_give_the_time_left_of_themselves_and_similar_jobs
     assert expected == {begun: pytest.approx(4 * 15), similar: pytest.approx(4 * 20)}
     begun.output.touch()
     assert running(tmp_path / "checkpoints") == []
+
+
+def test_a_finished_training_removes_its_own_attempts_and_no_other_training(tmp_path):
+    checkpoints, history = tmp_path / "checkpoints", tmp_path / "history.csv"
+    for name, of in {"first": history, "second": history, "other": tmp_path / "other.csv"}.items():
+        announce(checkpoints / name, of, epochs=1, repeats=1)
+        (checkpoints / name / "repeat1.pt").write_bytes(b"weights")
+    (checkpoints / "damaged").mkdir()
+    (checkpoints / "damaged" / ABOUT).write_text("{")
+    forget(checkpoints, history)
+    assert sorted(path.name for path in checkpoints.iterdir()) == ["damaged", "other"]

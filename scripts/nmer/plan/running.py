@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,6 +56,20 @@ def announce(folder: Path, history: Path, epochs: int, repeats: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     about = {"history": str(history), "epochs": epochs, "repeats": repeats, "rows": len(_rows(folder / LIVE_HISTORY))}
     write_json(folder / ABOUT, about)
+
+
+def forget(checkpoints: Path, history: Path) -> None:
+    """Remove the progress of a finished training, and of its earlier attempts with other settings or inputs.
+
+    checkpoints: the folder of an experiment. history: the file that the training has written.
+    """
+    for about in checkpoints.glob(f"*/{ABOUT}"):
+        try:
+            same = read_json(about).get("history") == str(history)
+        except (DataError, OSError):
+            continue  # another training is being replaced meanwhile
+        if same:
+            shutil.rmtree(about.parent, ignore_errors=True)
 
 
 def running(checkpoints: Path) -> list[Running]:
