@@ -167,7 +167,11 @@ def test_every_system_reaches_every_table_and_table_4_can_be_recomputed_from_the
         4: sorted(UNIMODAL),
         5: sorted(SEVEN[:5]),
     }
-    levels = {("avl", None): "clean/clean", ("none", 0): "all/gaussian_0dB", ("none", -10): "all/gaussian_-10dB"}
+    levels = {
+        ("avl", None): "clean/clean",
+        ("none", 0): "all_noisy/gaussian_0dB",
+        ("none", -10): "all_noisy/gaussian_-10dB",
+    }
     assert len(run[4]) == len(UNIMODAL) * len(levels) * 2
     for row in run[4].itertuples():
         level = levels[row.condition, None if pd.isna(row.snr_db) else int(row.snr_db)]
