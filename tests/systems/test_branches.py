@@ -39,8 +39,10 @@ def outer(monkeypatch):
     @contextmanager
     def stream(own):
         before, Stream.current = Stream.current, own
-        yield
-        Stream.current = before
+        try:
+            yield
+        finally:
+            Stream.current = before
 
     Stream.current = Stream()
     monkeypatch.setattr(branches, "_streams", {})
@@ -127,6 +129,26 @@ def test_without_a_gpu_or_outside_a_block_branches_run_one_after_another(outer, 
 def test_an_error_in_a_branch_ends_the_block(outer):
     with pytest.raises(ZeroDivisionError), branching(torch.device("cuda")):
         compute_branches({"a": run("a"), "v": lambda: 1 / 0})
+    assert branches._branching == []
+
+
+def test_after_an_error_in_a_branch_all_streams_are_joined(outer):
+    with pytest.raises(ZeroDivisionError), branching(torch.device("cuda")):
+        compute_branches({"a": run("a"), "v": lambda: 1 / 0})
+    (visual,) = branches._streams.values()
+    assert ("waits for", visual, 1) in outer.log
+
+
+def test_an_error_of_joining_does_not_hide_the_error_before_it(outer, monkeypatch):
+    def invalidated(_stream, _other):
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    def failing():
+        monkeypatch.setattr(Stream, "wait_stream", invalidated)
+        return 1 / 0
+
+    with pytest.raises(ZeroDivisionError), branching(torch.device("cuda")):
+        compute_branches({"a": lambda: compute_branches({name: run(name) for name in "xy"}), "v": failing})
     assert branches._branching == []
 
 

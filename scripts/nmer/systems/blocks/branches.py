@@ -8,7 +8,7 @@ a gradient on the stream of its forward operation.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar
 
 import torch
@@ -40,12 +40,24 @@ def branching(device: torch.device, *held: Any) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    _branching.append(_Branching(set(), [held]))
+    own = _Branching(set(), [held])
+    _branching.append(own)
     try:
         yield
+    except BaseException:
+        # A capture ends with an error, and keeps its memory, unless all streams have been joined.
+        with suppress(RuntimeError):  # which would hide the reason
+            _join(device, own.streams)
+        raise
+    else:
+        _join(device, own.streams)
     finally:
-        for stream in _branching.pop().streams:
-            torch.cuda.current_stream(device).wait_stream(stream)
+        _branching.pop()
+
+
+def _join(device: torch.device, streams: set[Any]) -> None:
+    for stream in streams:
+        torch.cuda.current_stream(device).wait_stream(stream)
 
 
 def hold(*tensors: Any) -> None:
@@ -74,11 +86,11 @@ def compute_branches(branches: Mapping[Key, Callable[[], Result]]) -> dict[Key, 
             _streams[place] = torch.cuda.Stream()
         stream = _streams[place]
         stream.wait_event(start)
+        streams.add(stream)
         with torch.cuda.stream(stream):
             found[key] = branches[key]()
         used.append(stream)
     for stream in used:
         outer.wait_stream(stream)
-    streams.update(used)
     held.append([found[key] for key in others])
     return found
