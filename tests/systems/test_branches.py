@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_systems import batch_of, random_utterances, small_system
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from nmer.systems.blocks import branches
 from nmer.systems.blocks.branches import branching, compute_branches, hold
@@ -150,6 +151,26 @@ def test_an_error_of_joining_does_not_hide_the_error_before_it(outer, monkeypatc
     with pytest.raises(ZeroDivisionError), branching(torch.device("cuda")):
         compute_branches({"a": lambda: compute_branches({name: run(name) for name in "xy"}), "v": failing})
     assert branches._branching == []
+
+
+def test_no_branch_reads_a_weight_that_another_has_cast(outer):
+    casts = []
+
+    class Casts(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, given=(), named=None):
+            if function is torch.ops.aten._to_copy.default and given[0].shape == weight.shape:
+                casts.append(Stream.current)
+            return function(*given, **(named or {}))
+
+    weight, values = nn.Parameter(torch.randn(4, 4)), torch.randn(3, 4)
+    multiplied = lambda: values @ weight  # noqa: E731
+    with branching(torch.device("cuda")), torch.autocast("cpu", torch.bfloat16), Casts():
+        multiplied()
+        compute_branches(dict.fromkeys("av", multiplied))
+        multiplied()
+    first, audio, visual, last = casts
+    assert first is audio is last is outer
+    assert visual is not outer
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="parallel streams need a CUDA device")

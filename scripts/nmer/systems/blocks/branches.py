@@ -78,6 +78,7 @@ def compute_branches(branches: Mapping[Key, Callable[[], Result]]) -> dict[Key, 
     outer = torch.cuda.current_stream()
     start = outer.record_event()
     first, *others = branches
+    torch.clear_autocast_cache()
     found = {first: branches[first]()}
     used = []
     for key in others:
@@ -87,9 +88,12 @@ def compute_branches(branches: Mapping[Key, Callable[[], Result]]) -> dict[Key, 
         stream = _streams[place]
         stream.wait_event(start)
         streams.add(stream)
+        # Weights that another branch has cast need not be ready on this stream.
+        torch.clear_autocast_cache()
         with torch.cuda.stream(stream):
             found[key] = branches[key]()
         used.append(stream)
+    torch.clear_autocast_cache()
     for stream in used:
         outer.wait_stream(stream)
     held.append([found[key] for key in others])
