@@ -173,6 +173,14 @@ def test_no_branch_reads_a_weight_that_another_has_cast(outer):
     assert visual is not outer
 
 
+def test_parameters_may_be_shared_between_branches_without_a_warning(outer):
+    warns = torch._C._warn_on_accumulate_grad_stream_mismatch
+    assert warns()
+    with branching(torch.device("cuda")):
+        assert not warns()
+    assert warns()
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="parallel streams need a CUDA device")
 def test_gradients_through_branches_equal_those_without_on_a_gpu():
     device = torch.device("cuda")

@@ -42,6 +42,8 @@ def branching(device: torch.device, *held: Any) -> Iterator[None]:
         return
     own = _Branching(set(), [held])
     _branching.append(own)
+    # Branches that share a parameter have gradients on several streams. Autograd waits for each, and warns.
+    torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(False)
     try:
         yield
     except BaseException:
@@ -52,6 +54,7 @@ def branching(device: torch.device, *held: Any) -> Iterator[None]:
     else:
         _join(device, own.streams)
     finally:
+        torch.autograd.graph.set_warn_on_accumulate_grad_stream_mismatch(True)
         _branching.pop()
 
 
