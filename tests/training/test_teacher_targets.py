@@ -12,6 +12,8 @@ import torch
 from small_fold import CPU, DIMS, FOLDS, make_files, make_teachers
 
 from nmer.names import MODALITIES
+from nmer.systems.blocks import recurrence
+from nmer.systems.blocks.step_counts import stated_counts
 from nmer.training import teacher_targets
 from nmer.training.data import FoldData
 from nmer.training.teacher_targets import StackedTargets, TeacherTargets, batches_of_similar_length
@@ -60,6 +62,17 @@ def test_stacked_teachers_encode_like_each_teacher_individually(data, teachers, 
     # The teachers differ, so confusing repeats would fail.
     first, second, *_others = found["l"].chunk(len(REPEATS))
     assert (first - second).abs().max() > 0.01
+
+
+def test_bounds_of_a_training_batch_do_not_apply_to_a_teachers_batch_of_the_same_shape(data, teachers, monkeypatch):
+    monkeypatch.setattr(recurrence, "pads", lambda _values: True)  # as on a GPU
+    rows, copies = batch_of(len(REPEATS), 0, (0,))
+    expected = StackedTargets(teachers, data).lookup(rows, copies, (0,))["a"]
+    lengths = data.lengths("a", data.training_rows)
+    shape = len(lengths), int(lengths.max())
+    with stated_counts({shape: (shape[0],) + (1,) * (shape[1] - 1)}):
+        found = StackedTargets(teachers, data).lookup(rows, copies, (0,))["a"]
+    assert torch.equal(found, expected)
 
 
 def test_stacked_teachers_encode_the_training_split_of_a_modality_on_first_access(data, teachers, monkeypatch):

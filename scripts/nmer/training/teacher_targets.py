@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nmer.systems.blocks.step_counts import stated_counts
 from nmer.systems.interface import System
 from nmer.training.data import FoldData
 
@@ -122,7 +123,9 @@ class StackedTargets:
                 rows = torch.from_numpy(data.training_rows[batch]).to(data.device)
                 sequences = data.sequences(modality, rows, torch.full_like(rows, copy), longest)
                 for repeat, teacher in enumerate(self._teachers):
-                    encoded: Tensor = teacher.encode(modality, sequences)
+                    # Bounds of the training batch that needs the table may be stated for the same shape.
+                    with stated_counts({(len(batch), longest): (len(batch),) * longest}):
+                        encoded: Tensor = teacher.encode(modality, sequences)
                     if tables is None:
                         shape = (len(self._teachers), len(among), len(data.ids), encoded.shape[1])
                         tables = encoded.new_zeros(shape)
