@@ -192,6 +192,9 @@ class OnMeta(torch.optim.SGD):
     def set_learning_rate(self, _learning_rate) -> None:
         """Do nothing."""
 
+    def require_state(self) -> None:
+        """Do nothing."""
+
 
 @pytest.mark.parametrize("name", ["men", "mctn", *WITH_TEACHERS])
 @pytest.mark.parametrize("repeats", [0, 2], ids=["one by one", "two stacked"])

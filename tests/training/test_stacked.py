@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -467,6 +468,56 @@ def test_a_system_that_keeps_a_tensor_between_modalities_is_not_captured(data, c
     assert captures.captured == 0
     (line,) = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("epoch")]
     assert "a step changes its attribute 'kept'" in line
+
+
+class Selective(Plain):
+    """Uses one of its layers for a single utterance only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alone = nn.Linear(self.classes, 1)
+
+    def loss(self, outputs, batch):
+        terms = super().loss(outputs, batch)
+        if len(batch.labels) == 1:
+            terms["classification"] = terms["classification"] + self.alone(outputs["logits"]).square().mean()
+        return terms
+
+
+def test_no_capture_creates_the_state_of_a_parameter(data, captures, monkeypatch):
+    learner = Stacked(Selective, data, run_settings(repeats=2), REPEATS, {})
+    learner._optimiser.param_groups[0]["capturable"] = True
+    capturing, created = [], []
+
+    class Replayed(NamedTuple):
+        inputs: tuple[torch.Tensor, ...]
+        output: torch.Tensor
+
+        @property
+        def graph(self):
+            return self
+
+        def replay(self) -> None:
+            """The capture has already computed the step."""
+
+    def capture(_graphs, function, inputs):
+        known = len(learner._optimiser.state)
+        capturing.append(True)
+        try:
+            output = function(*inputs)
+        finally:
+            capturing.pop()
+        created.append(len(learner._optimiser.state) - known)
+        return Replayed(inputs, output)
+
+    monkeypatch.setattr(Graphs, "_capture", capture)
+    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: bool(capturing))
+    # The first epoch ends with a batch of one utterance, which runs normally.
+    for epoch in range(2):
+        learner.train_epoch(epoch, 1e-3)
+    assert len(learner._optimiser.state) == len(learner._parameters)
+    assert len(created) >= 2
+    assert not any(created)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")

@@ -36,3 +36,13 @@ class AdamW(torch.optim.AdamW):
                 group["lr"].fill_(learning_rate)
             else:
                 group["lr"] = learning_rate
+
+    def require_state(self) -> None:
+        """Raise RuntimeError in a capture that would create state of a parameter: every replay would reset it."""
+        lacking = any(
+            group["capturable"] and parameter.grad is not None and parameter not in self.state
+            for group in self.param_groups
+            for parameter in group["params"]
+        )
+        if lacking and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("a parameter has its first gradient")

@@ -153,6 +153,7 @@ class Stacked:
                 terms = self._terms(flat, padding)
                 summed(terms.values()).sum().backward()
             self._clipping.clip(self._parameters)
+            self._optimiser.require_state()
             self._optimiser.step()
             self._names = list(terms)
             return torch.stack([term.detach() for term in terms.values()])
