@@ -169,7 +169,7 @@ class _Linear(torch.autograd.Function):
 
         if not of_values:
             return None, *parameters()
-        # Earlier layers need the gradient of the values only.
+        # Neither fills a GPU.
         found = compute_branches(
             {"values": lambda: (torch.bmm(of_rows, weights).view(ctx.shape),), "parameters": parameters}
         )
