@@ -50,5 +50,5 @@ def test_kinds_without_an_snr_reach_every_table_and_figure(tmp_path):
     assert calibration.loc["gaussian", "measured_db"].notna().all()
     header = (folder / "kinds" / "tables" / "table2.md").read_text()
     assert "no SNR zero WA" in header
-    assert "no SNR lose_few UA" in header
+    assert r"no SNR lose\_few UA" in header
     assert not re.search(r"(zero|lose_few) -?\d+ dB", (folder / "kinds" / "report.html").read_text())
