@@ -20,7 +20,7 @@ from nmer.training.system_checks import DIMS, check_system
 def main() -> None:
     """Check the system and write the result."""
     parser = command.parser(__doc__)
-    parser.add_argument("--settings", required=True, help="JSON: system, file, options, modalities, target")
+    parser.add_argument("--settings", required=True, help="JSON: system, file, options, modalities, target, teacher")
     parser.add_argument("--output", required=True, type=Path, help="text file to write if nothing is wrong")
     arguments = parser.parse_args()
     settings = command.settings(arguments.settings)
@@ -28,6 +28,7 @@ def main() -> None:
         "options": settings.get("options", {}),
         "file": settings.get("file"),
         "target": settings.get("target", CLASSES),
+        "teacher": settings.get("teacher"),
     }
     with compute_device(gpus=0, threads=1):
         findings = [

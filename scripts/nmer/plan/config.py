@@ -349,6 +349,11 @@ def _check_declaration(declaration: Declaration, where: str, files: dict[str, st
             if other != "none":
                 systems.declaration(other, files.get(other))
     except ConfigError as error:
+        if other not in files and systems.declares(declaration.file, other):
+            raise ConfigError(
+                f"systems.{other}: its file is not given, and '{name}' refers to it. "
+                f"Add it: systems: {{{other}: {{file: {declaration.file}}}}}."
+            ) from None
         raise ConfigError(f"{declaration.file}: '{name}' refers to a name that does not exist. {error}") from None
 
 

@@ -271,9 +271,12 @@ class Plan(Paths):
         return replace(training_settings(section, pretraining), **self._named.training(system))
 
     def check_settings(self, w: Wildcards) -> str:
-        """Settings of the check of a system: how it is built, and its modalities if fewer than three."""
+        """Settings of the check of a system: how it is built, its modalities if fewer than three, and its teacher if
+        that is user-defined."""
         sets = sorted({"".join(self.modalities(dataset)) for dataset in self.datasets})
+        teacher = self._overrides(stage) if (stage := self._teacher(w.system)) else {}
         about = {"modalities": None if sets == [ALL_CLEAN] else sets, "target": self._score_target}
+        about |= {"teacher": teacher if "file" in teacher else None}
         return _json({"system": self._named.kind(w.system)} | about | self._overrides(w.system))
 
     def evaluation_settings(self, w: Wildcards) -> str:

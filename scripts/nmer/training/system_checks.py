@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,16 +61,19 @@ def check_system(
     options: dict[str, Any] | None = None,
     file: str | None = None,
     target: str = "classes",
+    teacher: Mapping[str, Any] | None = None,
 ) -> list[Finding]:
     """Check a system and return the problems found.
 
     name, file, options, dims, classes: as in :func:`nmer.systems.building.build_system`. target: ``classes`` or
-    ``score``. Raises ConfigError for an unknown system or option.
+    ``score``. teacher: ``file`` and ``options`` of its pretraining; without a file, it is searched in that of the
+    system, then in the package. Raises ConfigError for an unknown system or option.
     """
     findings: list[Finding] = []
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _Checks(name, dims or DIMS, classes, options or {}, file, Path(folder), target).run(findings)
+            checks = _Checks(name, dims or DIMS, classes, options or {}, file, Path(folder), target, teacher or {})
+            checks.run(findings)
     except _CheckFailedError as failure:
         findings.append(Finding(str(failure)))
     return findings
@@ -86,6 +89,7 @@ class _Checks:
         file: str | None,
         folder: Path,
         target: str,
+        teacher: Mapping[str, Any],
     ) -> None:
         self.name, self.options, self.file = name, options, file
         self.declaration = systems.declaration(name, file)
@@ -96,7 +100,7 @@ class _Checks:
         flags = [noisy_flags(conditions[number % len(conditions)], dims) for number in range(UTTERANCES)]
         self.flags = torch.from_numpy(np.stack(flags))
         stage = pretraining(self.declaration, options)
-        self.teacher = self._teacher(stage).requires_grad_(False).eval() if stage else None
+        self.teacher = self._teacher(stage, teacher).requires_grad_(False).eval() if stage else None
 
     def run(self, findings: list[Finding]) -> None:
         """Add problems to the findings. Raises _CheckFailedError if no further check is possible."""
@@ -109,10 +113,14 @@ class _Checks:
         if not buffers:
             findings += self._check_stacking()
 
-    def _teacher(self, stage: str) -> System:
-        """Build the pretraining, with the options that it shares with the system."""
-        passed_on = systems.declaration(stage).attributes.get("passed_on", ())
-        return self._build(stage, {name: value for name, value in self.options.items() if name in passed_on}, None)
+    def _teacher(self, stage: str, given: Mapping[str, Any]) -> System:
+        """Build the pretraining, with its own options and those that it shares with the system."""
+        file = given.get("file")
+        if file is None and self.file is not None and systems.declares(Path(self.file), stage):
+            file = self.file
+        passed_on = systems.declaration(stage, file).attributes.get("passed_on", ())
+        shared = {name: value for name, value in self.options.items() if name in passed_on}
+        return self._build(stage, given.get("options", {}) | shared, file)
 
     def _build(self, name: str, options: dict[str, Any], file: str | None) -> System:
         with _calling(f"{name} cannot be built"):
