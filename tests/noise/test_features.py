@@ -13,6 +13,7 @@ import add_noise
 import h5py
 import numpy as np
 import pytest
+import torch
 from small_store import DIMS, IDS, make_noisy, make_store, read_levels, utterance
 
 from nmer import command
@@ -111,6 +112,38 @@ def test_values_that_are_not_real_numbers_are_refused(values):
         corrupt_features({"u": np.ones((2, 2)), "v": values}, "gaussian", -10, dataset="d", modality="a")
 
 
+UNUSABLE = {
+    "an array": (np.ones((2, 3, 4)), "Utterances must be a mapping, id -> array (frames, dim); found ndarray."),
+    "one axis": ({"u": np.ones(7)}, "'u' is (7,)."),
+    "widths": ({"u": np.ones((2, 3)), "v": np.ones((2, 4))}, "'v' is (2, 4), 'u' is (2, 3)."),
+    "no width": ({"u": np.ones((2, 0))}, "found no values."),
+    "masked": ({"u": np.ma.masked_greater(np.eye(3), 0.5)}, "Utterance 'u': has masked values. Remove or fill them."),
+    "gradient": ({"u": torch.ones((2, 3), requires_grad=True)}, "Utterance 'u': cannot be read as an array"),
+    "an id of bytes": ({b"u": np.eye(3)}, "Utterance b'u': an id must be text or a whole number. Convert it."),
+}
+
+
+@pytest.mark.parametrize("fault", UNUSABLE)
+def test_what_is_no_mapping_of_ids_to_arrays_is_refused_with_its_shape(fault):
+    utterances, expected = UNUSABLE[fault]
+    with warnings.catch_warnings(action="error"), pytest.raises(DataError, match=re.escape(expected)):
+        corrupt_features(utterances, dataset="d", modality="a")
+
+
+def test_an_id_that_is_a_number_has_the_noise_of_its_text():
+    clean = np.random.default_rng(0).normal(size=(4, 3))
+    expected = corrupt_features({"7": clean}, dataset="d", modality="a").utterances["7"]
+    for identifier in (7, np.int64(7)):
+        found = corrupt_features({identifier: clean}, dataset="d", modality="a").utterances
+        np.testing.assert_array_equal(found[identifier], expected)
+
+
+@pytest.mark.parametrize("target", ["-10", float("nan"), float("inf")])
+def test_a_target_that_is_no_finite_number_is_refused(target):
+    with pytest.raises(ConfigError, match="The target SNR must be a finite number of decibels"):
+        corrupt_features({"u": np.eye(3)}, "gaussian", target, dataset="d", modality="a")
+
+
 def test_features_that_cannot_be_corrupted_are_refused():
     for utterances in ({}, {"u": np.ones(3)}, {"u": np.ones((2, 3, 4))}):
         with pytest.raises(DataError, match=r"must be arrays \(frames, dim\)"):
@@ -160,6 +193,17 @@ def test_a_list_of_ids_that_is_not_text_ends_in_one_message(tmp_path, capfd):
         call(*arguments, "--ids", tmp_path / "ids.txt")
     assert re.fullmatch(r"error: .*ids\.txt: is not UTF-8 text .*\n", capfd.readouterr().err)
     assert not (tmp_path / "y.npy").exists()
+
+
+def test_an_id_in_a_list_may_contain_spaces(tmp_path):
+    values = np.random.default_rng(0).normal(size=(2, 7, 5))
+    np.save(tmp_path / "x.npy", values)
+    (tmp_path / "ids.txt").write_text("José 1\nJosé 2\n", encoding="utf-8")
+    arguments = ("--input", tmp_path / "x.npy", "--modality", "l", "--snr-db", "-20", "--output", tmp_path / "y.npy")
+    call(*arguments, "--ids", tmp_path / "ids.txt")
+    named = {f"José {number + 1}": values[number] for number in range(2)}
+    expected = corrupt_features(named, "gaussian", -20, dataset="own", modality="l").utterances
+    np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), list(expected.values()))
 
 
 def test_the_command_corrupts_an_array_and_prints_its_calibration(tmp_path):

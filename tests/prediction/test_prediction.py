@@ -129,6 +129,7 @@ def without(features: dict, modality: str) -> dict:
         (lambda f: f | {"a": [f["a"][0][:0]]}, "in modality 'a'"),
         (lambda f: f | {"a": [f["a"][0].astype(str)]}, "in modality 'a'"),
         (lambda f: f | {"a": f["a"] * 2}, "different numbers of utterances"),
+        (lambda f: f | {"a": {"x": f["a"][0]}}, "Modality 'a' is a mapping. Give a list of arrays"),
     ],
 )
 def test_features_that_do_not_match_the_model_are_refused(trained, change, message):
@@ -257,6 +258,19 @@ def test_unreadable_features_end_in_one_message(trained, tmp_path, capsys, make)
     assert not out.exists()
 
 
+def test_a_split_of_a_file_without_folds_is_refused(trained, tmp_path, capsys):
+    features, out = ragged(tmp_path, ["x", "y"]), tmp_path / "o.csv"
+    arguments = ("--features", features, "--out", out, "--split", "test")
+    expected = f"error: {features}: has no fold 1. Leave out --split, or give a feature store.\n"
+    assert failure(capsys, "predict", "--model", trained[2], *arguments) == expected
+
+
+def test_ids_in_messages_may_be_an_array(trained):
+    features = {m: [np.ones((2, 9))] for m in DIMS}
+    with pytest.raises(DataError, match="Utterance 'x' has"):
+        load_trained(trained[2]).predict(features, np.array(["x"]))
+
+
 def test_values_that_are_not_finite_are_reported(trained, tmp_path, capsys):
     features = ragged(tmp_path, ["x", "y"])
     with h5py.File(features, "r+") as file:
@@ -280,7 +294,7 @@ def test_features_are_repaired_once_for_all_repeats(trained, tmp_path):
         (("--repeats", 3), "holds 2 repeats, counted from 1, and no repeat 3"),
         (("--repeats", 1, 1), "--repeats"),
         (("--split", "tests"), "Did you mean 'test'?"),
-        (("--split", "test", "--fold", 9), "fold/9/test"),
+        (("--split", "test", "--fold", 9), "has no fold 9. Give --fold one of 1, 2."),
         (("--fold", 2), "--fold: applies only to a split"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,8 +59,8 @@ def corrupt_features(
 ) -> Corrupted:
     """Corrupt one modality of a corpus (paper Eq. 3 to 5; SPEC 2).
 
-    utterances: id -> (frames, dim) of any real type. Pass all utterances of the modality: calibration uses the variance
-    over all elements. kind, options, file: the noise kind, its options, the file of a custom kind.
+    utterances: id -> (frames, dim) of any real type; the ids 7 and "7" have the same noise. Pass all utterances of the
+    modality: calibration uses the variance over all elements. kind, options, file: the noise kind, its options, the file of a custom kind.
     target_db: SNR in dB; ignored by kinds without one. dataset, modality, seed, draw: names that seed the noise, in
     addition to each id. schedule, mode, match: as in ``noise.calibration``. standardise: whether the noise acts in
     units of each dimension's standard deviation (SPEC 2.6, corruption space).
@@ -68,10 +69,8 @@ def corrupt_features(
     """
     noise_kinds.declaration(kind, file).check_options(dict(options or {}), f"options of noise kind '{kind}'")
     source = NoiseSource.load(kind, dataset, seed, dict(options or {}), file)
-    given = {identifier: np.asarray(values) for identifier, values in utterances.items()}
-    for identifier, values in given.items():
-        if values.dtype.kind not in "fiub":
-            raise DataError(f"Utterance '{identifier}': {values.dtype} instead of real numbers. Convert the values.")
+    given = _arrays(utterances)
+    names = {identifier: _name(identifier) for identifier in given}
     if not all(map(all_finite, given.values())):
         raise DataError(
             "Features contain NaN or infinities (the largest value of a float type counts as infinite). Replace them "
@@ -80,20 +79,25 @@ def corrupt_features(
     clean = {identifier: np.asarray(values, np.float32) for identifier, values in given.items()}
     space, variance = _statistics(clean, standardise)
     first = next(iter(clean))
-    source.check_repeats(clean[first], first, modality, space)
+    source.check_repeats(clean[first], names[first], modality, space)
     if not source.additive:
-        noisy = {name: source.corrupt(values, name, modality, space=space, draw=draw) for name, values in clean.items()}
+        noisy = {
+            identifier: source.corrupt(values, names[identifier], modality, space=space, draw=draw)
+            for identifier, values in clean.items()
+        }
         return Corrupted(noisy, variance)
     if target_db is None:
         raise ConfigError(f"Noise kind '{kind}' has an SNR: give its target in dB.")
+    if not isinstance(target_db, int | float | np.number) or not math.isfinite(target_db):
+        raise ConfigError(f"The target SNR must be a finite number of decibels; it is {target_db!r}.")
     nominal = noise_power(source.kind, source.options)
     if not 0 < nominal < math.inf:
         raise ConfigError(f"Noise kind '{kind}' with these options has no power, so no SNR. Change the options.")
     level, target = calibrate_row(target_db, variance, schedule or Schedule(), mode, nominal, match)
     noisy, power = {}, 0.0
-    for name, values in clean.items():
-        eps = source.eps(name, modality, values.shape, draw)
-        noisy[name] = add_noise(values, eps, level.alpha_bar, space)
+    for identifier, values in clean.items():
+        eps = source.eps(names[identifier], modality, values.shape, draw)
+        noisy[identifier] = add_noise(values, eps, level.alpha_bar, space)
         power += float(np.square(eps, dtype=np.float64).sum())
     power /= sum(values.size for values in clean.values())
     measured = snr_db(level.alpha_bar, variance) - 10 * math.log10(power) if power else math.inf
@@ -101,11 +105,44 @@ def corrupt_features(
     return Corrupted(noisy, variance, level.steps, level.alpha_bar, level.attained_db, target, effective, measured)
 
 
-def _statistics(clean: Mapping[str, np.ndarray], standardise: bool) -> tuple[Space | None, float]:
+def _arrays(utterances: Mapping[Any, Any]) -> dict[Any, np.ndarray]:
+    """Return the utterances as arrays. Raises DataError for what is no mapping to arrays of real numbers."""
+    if not hasattr(utterances, "items"):
+        raise DataError(
+            f"Utterances must be a mapping, id -> array (frames, dim); found {type(utterances).__name__}. For an array "
+            "(utterances, frames, dim), give dict(enumerate(array))."
+        )
+    given = {}
+    for identifier, values in utterances.items():
+        if np.ma.is_masked(values):
+            raise DataError(f"Utterance '{identifier}': has masked values. Remove or fill them.")
+        try:
+            given[identifier] = np.asarray(values)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise DataError(f"Utterance '{identifier}': cannot be read as an array ({error}).") from None
+        if given[identifier].dtype.kind not in "fiub":
+            found = given[identifier].dtype
+            raise DataError(f"Utterance '{identifier}': {found} instead of real numbers. Convert the values.")
+    return given
+
+
+def _name(identifier: object) -> str:
+    """Return the name by which the noise of an utterance is keyed: the workflow's ids are text."""
+    if not isinstance(identifier, str | int | np.integer):
+        raise DataError(f"Utterance {identifier!r}: an id must be text or a whole number. Convert it.")
+    return str(identifier)
+
+
+def _statistics(clean: Mapping[Any, np.ndarray], standardise: bool) -> tuple[Space | None, float]:
     """Return the corruption space, if ``standardise`` is set, and the variance over all elements in it."""
-    widths = {values.shape[1:] for values in clean.values()}
-    if len(widths) != 1 or any(values.ndim != 2 for values in clean.values()):
-        raise DataError(f"Utterances must be arrays (frames, dim) with the same dim; found {sorted(map(str, widths))}.")
+    expected = "Utterances must be arrays (frames, dim) with the same dim"
+    if not any(values.size for values in clean.values()):
+        raise DataError(f"{expected}; found no values.")
+    first = next(iter(clean))
+    for name, values in clean.items():
+        if values.ndim != 2 or values.shape[1:] != clean[first].shape[1:]:
+            beside = f", '{first}' is {clean[first].shape}" if name != first else ""
+            raise DataError(f"{expected}; '{name}' is {values.shape}{beside}.")
     frames = np.concatenate(list(clean.values())).astype(np.float64)
     if not standardise:
         return None, float(frames.var())

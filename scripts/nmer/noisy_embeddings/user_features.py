@@ -121,7 +121,7 @@ def _ids(path: Path | None, count: int) -> list[str]:
     if path is None:
         return [str(number) for number in range(count)]
     try:
-        ids = path.read_text(encoding="utf-8").split()
+        ids = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: is not UTF-8 text ({error}). Save it as UTF-8.") from None
     if len(ids) != count or len(set(ids)) < count:

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 
 from nmer.corpora.arrays import load_array
-from nmer.corpora.hdf5 import dataset, open_hdf5, ragged_offset, read_array, read_column
+from nmer.corpora.hdf5 import dataset, member, open_hdf5, ragged_offset, read_array, read_column
 from nmer.errors import ConfigError, DataError, nearest
 from nmer.names import SPLITS
 from nmer.utterance_table import check_file_names, read_listing
@@ -65,6 +65,12 @@ def _unambiguous(found: NewFeatures, path: Path) -> NewFeatures:
 def _rows(file: h5py.File, split: str, fold: int, count: int, path: Path) -> list[int]:
     if split not in SPLITS:
         raise ConfigError(f"--split: unknown split '{split}'. {nearest(split, SPLITS)}")
+    group = member(file, "fold", path) if "fold" in list(file) else None
+    folds = list(group) if isinstance(group, h5py.Group) else []
+    if str(fold) not in folds:
+        known = ", ".join(sorted(folds, key=lambda name: (len(name), name)))
+        advice = f"Give --fold one of {known}." if folds else "Leave out --split, or give a feature store."
+        raise DataError(f"{path}: has no fold {fold}. {advice}")
     rows = read_array(dataset(file, f"fold/{fold}/{split}", path), path)
     if rows.dtype.kind not in "iu" or rows.ndim != 1 or (len(rows) and not 0 <= rows.min() <= rows.max() < count):
         raise DataError(f"{path}: fold/{fold}/{split} must contain indices of utterances from 0 to {count - 1}.")

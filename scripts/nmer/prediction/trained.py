@@ -101,13 +101,17 @@ class TrainedSystem:
         """Return the normalised utterances of a modality and the numbers of replaced values and their utterances."""
         if modality not in features:
             raise DataError(f"Modality '{modality}' is missing; the system reads {', '.join(self.system.modalities)}.")
+        if isinstance(features[modality], Mapping):
+            raise DataError(
+                f"Modality '{modality}' is a mapping. Give a list of arrays, in the same order in every modality."
+            )
         mean, std = (part.astype(np.float32) for part in self.normalisation.get(modality, (np.zeros(1), np.ones(1))))
         normalised, replaced = [], []
         for number, values in enumerate(features[modality]):
             values = np.asarray(values)
             fits = values.ndim == 2 and values.shape[1:] == (self.dims[modality],) and len(values) > 0
             if not fits or values.dtype.kind not in "biuf":
-                name = f"'{ids[number]}'" if ids else number
+                name = number if ids is None else f"'{ids[number]}'"
                 raise DataError(
                     f"Utterance {name} has {values.dtype} {values.shape} in modality '{modality}'; the model was "
                     f"trained on numbers (frames, {self.dims[modality]})."
