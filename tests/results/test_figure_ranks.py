@@ -89,6 +89,14 @@ def test_markers_are_at_their_ticks():
     assert markers["o"] == markers["v"] == pytest.approx((ticks["1"] + ticks["2"]) / 2)
 
 
+def test_systems_of_equal_rank_each_have_a_marker_at_their_name():
+    axis = draw_ranks(with_bars(make_ranks(["men", "mctn", "mmin", "nmer"], [1.5, 1.5, 3.5, 3.5]))).axes[0]
+    ends = [tuple(line.get_xydata()[-1]) for line in axis.lines if line.get_marker() != "None"]
+    assert len(set(ends)) == 4
+    names = [text.get_window_extent() for text in axis.texts]
+    assert not any(box.contains(*axis.transData.transform(end)) for box in names for end in ends)
+
+
 def test_an_insignificant_friedman_test_is_stated():
     axis = draw_ranks(with_bars(make_ranks(["men", "mctn", "nmer"], [1.8, 2.0, 2.2], 2.34, p=0.213))).axes[0]
     title = "WA: Friedman test over 24 blocks, p = 0.213: no significant difference between the systems"

@@ -124,9 +124,11 @@ class Paths(Grid):
         for other in self.compared():
             scores = RESULTS / other / "scores.csv"
             if not scores.exists():
+                # Where the report exists, Snakemake makes this file only if it is named.
+                named = f" -- {scores}" if scores.with_name("report.html").exists() else ""
                 raise DataError(
                     f"experiments.{self.name}.compare_with: {scores} does not exist. "
-                    f"Run that experiment first (nmer run {other}), or remove it."
+                    f"Make it first (nmer run {other}{named}), or remove '{other}' from the list."
                 )
 
     def all_table_stems(self) -> list[Path]:

@@ -167,9 +167,11 @@ def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str,
         width = 2 if row.system == reference else 1.2
         line = [at(row.rank), at(row.rank), edge], [AXIS_AT, height, height]
         axis.plot(*line, color=style.color, linestyle=style.dash, linewidth=width)
-        axis.plot(at(row.rank), AXIS_AT, marker=style.marker, color=style.color, markersize=6, clip_on=False)
+        # The one at the name distinguishes systems of equal rank, whose markers at the axis hide each other.
+        markers = {"marker": style.marker, "color": style.color, "linestyle": "", "markersize": 6, "clip_on": False}
+        axis.plot([at(row.rank), edge], [AXIS_AT, height], **markers)
         text = f"{name}  {row.rank:.2f}" if on_left else f"{row.rank:.2f}  {name}"
-        axis.text(edge + (-0.06 if on_left else 0.06), height, text, ha="right" if on_left else "left", va="center")
+        axis.text(edge + (-0.1 if on_left else 0.1), height, text, ha="right" if on_left else "left", va="center")
 
 
 def _test(row: pd.Series) -> str:
