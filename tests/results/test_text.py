@@ -9,18 +9,23 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import ft2font
+from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
 from synthetic_results import draw_figure
 
 from nmer.names import SIX_CONDITIONS
 from nmer.report_settings import ReportSettings
 from nmer.results.class_labels import drawn_labels, legend
+from nmer.results.drawn_text import drawn_system
 from nmer.results.figures.confusion import draw_confusion
 from nmer.results.figures.figure3 import read_panels
+from nmer.results.figures.ranks import draw_ranks, with_bars
 from nmer.results.figures.recall import draw_recall
+from nmer.results.labels import use_labels
 from nmer.results.printed import Cell, Grid, PrintedTable, latex_text, markdown_text, to_html, to_latex, to_markdown
 from nmer.results.reading import read_csv
 from nmer.results.report import read_calibration
+from nmer.results.style import legend_below, read_curves, wrapped
 
 LOOKALIKES = ["null", "nan", "NA", "None", "inf", "true", "True", "007", "1e5", "N/A", "-", "<NA>"]
 SPECIAL = ["a|b", "a<b", "a>b", "a&b", "*a*", "_a_", "a_b_c", "`a`", "[a](b)", "a\\b", "a\\|b", "~a~", "$x$", "&lt;"]
@@ -121,6 +126,20 @@ def test_names_are_escaped_in_html(name):
     assert name not in to_html(printed(name))
 
 
+def test_marks_and_captions_are_escaped_as_names_are():
+    grid = Grid("d", ("System",), ((("WA", 1),),), ((("x",), (Cell("1", mark="† <i>*a* 1/2"),)),))
+    table = PrintedTable(0, "<i>*a* minus each other system.", "<i>*a*", (grid,))
+    assert "<i>" not in to_html(table)
+    assert to_markdown(table).count(r"\<i\>\*a\*") == 3
+
+
+@pytest.mark.parametrize("name", ["[ours] x", "*ours"])
+def test_a_latex_row_does_not_begin_with_what_reads_as_an_argument(name):
+    rows = to_latex(printed(name)).splitlines()
+    (row,) = [line.strip() for line in rows if "ours" in line and "multicolumn" not in line and "caption" not in line]
+    assert row.startswith(f"{{{name[0]}}}{name[1:]} &")
+
+
 def test_latex_names_the_engine_for_other_scripts():
     assert "XeLaTeX" not in to_latex(printed("fröhlich “–”"))
     assert to_latex(printed("高兴")).splitlines()[1].startswith("% needs XeLaTeX or LuaLaTeX")
@@ -146,6 +165,32 @@ def test_other_names_are_numbered_with_a_legend(name):
 
 def test_a_number_is_never_the_name_of_another_class():
     assert drawn_labels(["高兴", "#1", "x"]) == {"高兴": "##1", "#1": "#1", "x": "x"}
+
+
+@pytest.mark.parametrize(
+    ("title", "drawn"),
+    [("Ours, #2 (50%)", "Ours, #2 (50%)"), ("$a$ $\\b$", r"\$a\$ \$\b\$"), ("我的", "mine"), ("_mine", "mine")],
+)
+@pytest.mark.filterwarnings("error")  # missing glyphs and failing layouts
+def test_the_title_of_a_system_is_drawn_as_it_is_or_replaced_by_the_name(title, drawn, tmp_path):
+    use_labels({"mine": title})
+    try:
+        assert drawn_system("mine") == drawn
+        ranks = {"metric": "WA", "system": ["mine", "men", "nmer"], "rank": [1.0, 2.0, 3.0], "blocks": 6}
+        table = pd.DataFrame(ranks | {"friedman_p": 0.5, "critical_difference": 1.0})
+        draw_ranks(with_bars(table)).savefig(tmp_path / "x.png", dpi=50)
+        figure = Figure()
+        axis = figure.subplots()
+        axis.plot([0, 1], [0, 1], label=drawn_system("mine"))
+        legend_below(figure, ["mine"])
+        assert [text.get_text() for text in figure.legends[0].get_texts()] == [drawn]
+        assert [curve["label"] for curve in read_curves(figure)] == [title if "$" in title else drawn]
+    finally:
+        use_labels({})
+
+
+def test_a_title_is_not_wrapped_within_an_escape():
+    assert wrapped(r"abc\$\$\$\$", 6).split("\n") == [r"abc\$\$", r"\$\$"]
 
 
 def recalls(classes: list[str]) -> pd.DataFrame:

@@ -60,7 +60,8 @@ def corrupt_features(
     """Corrupt one modality of a corpus (paper Eq. 3 to 5; SPEC 2).
 
     utterances: id -> (frames, dim) of any real type; the ids 7 and "7" have the same noise. Pass all utterances of the
-    modality: calibration uses the variance over all elements. kind, options, file: the noise kind, its options, the file of a custom kind.
+    modality: calibration uses the variance over all elements. kind, options, file: the noise kind, its options, the
+    file of a custom kind.
     target_db: SNR in dB; ignored by kinds without one. dataset, modality, seed, draw: names that seed the noise, in
     addition to each id. schedule, mode, match: as in ``noise.calibration``. standardise: whether the noise acts in
     units of each dimension's standard deviation (SPEC 2.6, corruption space).

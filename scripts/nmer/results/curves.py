@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from nmer.names import REFERENCE_SYSTEM
-from nmer.results.labels import system_label
+from nmer.results.drawn_text import drawn_system
 from nmer.results.noise_levels import level_of
 from nmer.results.reading import rows_of
 from nmer.results.style import SystemStyle, wrapped
@@ -47,7 +47,7 @@ def draw_clean(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle])
         level, color = systems.iloc[0], styles[str(systems.index[0])].color
         axis.axhline(level, color=color, linestyle="-.", linewidth=1, zorder=1)
         axis.annotate(
-            ", ".join([*map(system_label, map(str, systems.index)), "clean"]),
+            ", ".join([*map(drawn_system, map(str, systems.index)), "clean"]),
             (0, level),
             xycoords=("axes fraction", "data"),
             xytext=(2, 1),
@@ -61,10 +61,10 @@ def draw_bars(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) 
     """Draw a bar per system and its interval. curves: one row per system, columns system, value, low and high."""
     for place, (system, style) in enumerate(styles.items()):
         for row in rows_of(curves[curves["system"] == system]):
-            axis.bar([place], [row.value], width=0.6, color=style.color, alpha=0.55, label=system_label(system))
+            axis.bar([place], [row.value], width=0.6, color=style.color, alpha=0.55, label=drawn_system(system))
             axis.plot([place, place], [row.low, row.high], color="#000000", linewidth=1.2)
     slanted = len(styles) > MOST_UPRIGHT
-    names = [wrapped(system_label(system), 18 if slanted else 10) for system in styles]
+    names = [wrapped(drawn_system(system), 18 if slanted else 10) for system in styles]
     text: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
     axis.set_xticks(range(len(styles)), names, **text)
     axis.tick_params(axis="x", labelsize=7)
@@ -101,7 +101,7 @@ def draw_curves(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]
             linestyle=style.dash,
             linewidth=2 if system == REFERENCE_SYSTEM else 1.2,
             markersize=5,
-            label=system_label(system),
+            label=drawn_system(system),
         )
     axis.set_xticks(places, [decibels(level).removesuffix(" dB") for level in places])
     margin = rightwards * min(step / 2, 5)

@@ -48,14 +48,14 @@ class PrintedTable:
 
 def to_markdown(printed: PrintedTable) -> str:
     """Return GitHub-flavoured Markdown; spanning headers are repeated in every column."""
-    lines = [f"**{printed.caption}**", ""]
+    lines = [f"**{markdown_text(printed.caption)}**", ""]
     for grid in printed.grids:
         heads = [*grid.stubs, *_column_heads(grid)]
         lines += [f"*{markdown_text(grid.title)}*", "", markdown_row(list(map(markdown_text, heads)))]
         lines += [markdown_row([":--"] * len(grid.stubs) + ["--:"] * (len(heads) - len(grid.stubs)))]
         lines += [markdown_row([*map(markdown_text, stubs), *map(_markdown_cell, cells)]) for stubs, cells in grid.rows]
         lines += [""]
-    return "\n".join([*lines, printed.note or "", ""]) if printed.grids else "\n".join([*lines, _nothing(printed), ""])
+    return "\n".join([*lines, markdown_text(printed.note if printed.grids else _nothing(printed)), ""])
 
 
 def to_latex(printed: PrintedTable) -> str:
@@ -143,7 +143,7 @@ def _column_heads(grid: Grid) -> list[str]:
 
 def _markdown_cell(cell: Cell) -> str:
     own = f"**{_own(cell)}**" if cell.best else _own(cell)
-    return " ".join(part for part in (own, cell.mark, _beside(cell)) if part)
+    return " ".join(part for part in (own, markdown_text(cell.mark), _beside(cell)) if part)
 
 
 def _latex_float(printed: PrintedTable, grid: Grid, position: int) -> str:
@@ -216,13 +216,20 @@ def _latex_row(stubs: tuple[str, ...], cells: tuple[Cell, ...], stacked: bool) -
         rf"\textbf{{{latex_text(text)}}}" if cell.best else latex_text(text)
         for text, cell in zip(first, cells, strict=True)
     ]
-    lines = [" & ".join([*map(latex_text, stubs), *values]) + r" \\"]
+    lines = [" & ".join([*_latex_stubs(stubs), *values]) + r" \\"]
     for position, texts in enumerate(under, start=1):
         colour = "" if position == 1 or (stacked and position == 2) else r"\color{darkgray}"
         small = [rf"{{{colour}\footnotesize {latex_text(text)}}}" if text else "" for text in texts]
         if any(texts):
             lines.append(" & ".join([""] * len(stubs) + small).strip() + r" \\")
     return lines
+
+
+def _latex_stubs(stubs: tuple[str, ...]) -> list[str]:
+    """Return the labels of a row. LaTeX would read a bracket or star at its start as an argument of the command before
+    it, such as the end of the row above."""
+    first, *others = map(latex_text, stubs)
+    return [f"{{{first[0]}}}{first[1:]}" if first[:1] in ("[", "*") and first else first, *others]
 
 
 def _html_grid(printed: PrintedTable, grid: Grid) -> str:
@@ -249,12 +256,13 @@ def _html_head(text: str, span: int) -> str:
 
 
 def _html_cell(cell: Cell) -> str:
-    value = f"<strong>{cell.value}</strong>" if cell.best else cell.value
+    text = html.escape(cell.value)
+    value = f"<strong>{text}</strong>" if cell.best else text
     parts = (
         ("mark", cell.mark),
         ("spread", cell.spread),
         ("paper", f"({cell.paper})" if cell.paper else ""),
         ("paper", cell.difference),
     )
-    lines = [f'<span class="{kind}">{text}</span>' for kind, text in parts if text]
+    lines = [f'<span class="{kind}">{html.escape(text)}</span>' for kind, text in parts if text]
     return f"<td>{' '.join([value, *lines])}</td>"

@@ -20,14 +20,14 @@ from matplotlib.ticker import FixedLocator
 
 from nmer.files import atomic_path, write_text
 from nmer.names import in_paper_order
-from nmer.results.labels import system_label
+from nmer.results.drawn_text import FONT, drawn_system, from_literal, literal
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.typing import RcKeyType
 
 SETTINGS: dict[RcKeyType, Any] = {
-    "font.family": "DejaVu Sans",  # ships with matplotlib: the same on every machine
+    "font.family": FONT,  # ships with matplotlib: the same on every machine
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.labelsize": 9,
@@ -115,7 +115,7 @@ def legend_below(figure: Figure, systems: Iterable[str]) -> None:
     # If several panels have a label, use the first handle: lines rather than the bars below them.
     drawn = [zip(*axis.get_legend_handles_labels(), strict=True) for axis in reversed(figure.axes)]
     handles_by_label = {label: handle for handles in drawn for handle, label in handles}
-    labels = [label for label in map(system_label, systems) if label in handles_by_label]
+    labels = [label for label in map(drawn_system, systems) if label in handles_by_label]
     columns = legend_columns(labels)
     figure.legend([handles_by_label[label] for label in labels], labels, loc="outside lower center", ncols=columns)
 
@@ -128,18 +128,21 @@ def legend_columns(labels: Sequence[str]) -> int:
 
 def legend_height(systems: Iterable[str]) -> float:
     """Return the height of :func:`legend_below` in inches."""
-    labels = list(map(system_label, systems))
+    labels = list(map(drawn_system, systems))
     return 0.2 * max(-(-len(labels) // legend_columns(labels)), 1)
 
 
 def wrapped(name: str, width: int = 14) -> str:
-    """Wrap a name to lines of at most ``width`` letters, after underscores and between words if possible."""
+    """Wrap a name to lines of at most ``width`` letters, after underscores and between words if possible.
+
+    name: as given to matplotlib, like the result (:func:`nmer.results.drawn_text.literal`).
+    """
     lines = [""]
-    for piece in re.findall(rf"[^_ ]{{1,{width - 1}}}[_ ]?|[_ ]", name):
+    for piece in re.findall(rf"[^_ ]{{1,{width - 1}}}[_ ]?|[_ ]", from_literal(name)):
         if len((lines[-1] + piece).rstrip()) > width:
             lines.append("")
         lines[-1] += piece
-    return "\n".join(line.rstrip() for line in lines)
+    return literal("\n".join(line.rstrip() for line in lines))
 
 
 def label_height(labels: Iterable[str]) -> float:
@@ -166,7 +169,7 @@ def read_curves(figure: Figure) -> list[dict[str, Any]]:
                 [round(x / width, 4), round(1 - y / height, 4), _place(axis, place, label), f"{value:.4g}"]
                 for (place, value), (x, y) in zip(line_points, at, strict=True)
             ]
-            curves.append({"label": label, "points": points})
+            curves.append({"label": from_literal(label), "points": points})
     return [curve for curve in curves if curve["points"]]
 
 
@@ -194,7 +197,7 @@ def _place(axis: Axes, x: float, label: str) -> str:
     # Only the lowest panel of a column names the common axis.
     named = {other.get_xlabel() for other in axis.figure.axes if other.get_xlabel()}
     axis_name = axis.get_xlabel() or (named.pop() if len(named) == 1 else "")
-    return " ".join(filter(None, (axis_name.split(" (")[0], name)))
+    return from_literal(" ".join(filter(None, (axis_name.split(" (")[0], name))))
 
 
 def save_figure(figure: Figure, data: pd.DataFrame, stem: str | Path) -> None:

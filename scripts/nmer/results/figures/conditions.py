@@ -18,7 +18,7 @@ from nmer.names import ALL_NOISY, AVERAGE, SIX_CONDITIONS
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import MARKS, read_trainings, with_chance, with_marks
 from nmer.results.curves import draw_chance
-from nmer.results.labels import system_label
+from nmer.results.drawn_text import drawn_system
 from nmer.results.scores import average, of_regime, read_scores
 from nmer.results.selection import by_level, corruptions, of_dataset, of_table_5, select
 from nmer.results.style import SETTINGS, SHADES, WIDTH, label_height, sentence_figure, wrapped
@@ -97,7 +97,7 @@ def draw_conditions(cells: pd.DataFrame) -> Figure:
     shade = Normalize(*ends)
     per_row = min(len(panels), 2)
     rows = math.ceil(len(panels) / per_row)
-    labels = [wrapped(system_label(system)) for system in systems]
+    labels = [wrapped(drawn_system(system)) for system in systems]
     cell_height = max(LINE_HEIGHT * len(metrics), label_height(labels))
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         height = rows * (cell_height * len(systems) + 0.38) + 0.35

@@ -15,7 +15,7 @@ from nmer.figures import Drawn, figure
 from nmer.report_settings import ReportSettings
 from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.confusion import confusion_matrices, read_counts
-from nmer.results.labels import system_label
+from nmer.results.drawn_text import drawn_system
 from nmer.results.selection import by_level
 from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import level_title
@@ -60,7 +60,7 @@ def draw_confusion(shares: pd.DataFrame) -> Figure:
     side = min(max(PER_CLASS * len(classes), NARROWEST), WIDEST)
     rows = math.ceil(len(systems) / int((WIDTH - LABELS) / (side + GAP)))
     columns = math.ceil(len(systems) / rows)
-    titles = [wrapped(system_label(system), int(side / LETTER)) for system in systems]
+    titles = [wrapped(drawn_system(system), int(side / LETTER)) for system in systems]
     title = 0.17 * max(text.count("\n") + 1 for text in titles)
     width = max(columns * (side + GAP) + LABELS, 0.4 * WIDTH)
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):

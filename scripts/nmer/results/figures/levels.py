@@ -18,7 +18,8 @@ from nmer.names import plain_number
 from nmer.report_settings import ReportSettings
 from nmer.results.chance import read_all_trainings
 from nmer.results.curves import draw_chance
-from nmer.results.labels import noise_label, system_label
+from nmer.results.drawn_text import drawn_system
+from nmer.results.labels import noise_label
 from nmer.results.level_curves import RATE_AXIS, curve_points, trained_title
 from nmer.results.scores import TRAINED_AT, read_all_scores
 from nmer.results.style import SETTINGS, SHADES, WIDTH, label_height, sentence_figure, wrapped
@@ -77,7 +78,7 @@ def draw_levels(points: pd.DataFrame, settings: ReportSettings) -> Figure:
 
 def _labels(part: pd.DataFrame) -> list[str]:
     rows = part[["system", TRAINED_AT]].drop_duplicates().itertuples(index=False, name=None)
-    return [wrapped(f"{system_label(system)}: {trained_title(level)}", 40) for system, level in rows]
+    return [wrapped(f"{drawn_system(system)}: {trained_title(level)}", 40) for system, level in rows]
 
 
 def _draw_panel(axis: Axes, part: pd.DataFrame, shade: Normalize) -> None:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from nmer.figures import Drawn, figure
 from nmer.names import REFERENCE_SYSTEM
 from nmer.report_settings import ReportSettings
+from nmer.results.drawn_text import drawn_system
 from nmer.results.labels import system_label
 from nmer.results.reading import read_columns, rows_of
 from nmer.results.statistics import FEWEST_BLOCKS
@@ -121,7 +122,7 @@ def _bars(rows: pd.DataFrame) -> dict[str, list[float]]:
 
 
 def _names(rows: pd.DataFrame) -> list[str]:
-    return [wrapped(system_label(system), 24) for system in rows["system"]]
+    return [wrapped(drawn_system(system), 24) for system in rows["system"]]
 
 
 def _line(rows: pd.DataFrame) -> float:

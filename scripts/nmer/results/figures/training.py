@@ -17,7 +17,7 @@ from nmer.report_settings import ReportSettings
 from nmer.results import histories as written
 from nmer.results.chance import read_trainings, with_chance
 from nmer.results.curves import draw_chance
-from nmer.results.labels import system_label
+from nmer.results.drawn_text import drawn_system
 from nmer.results.scores import of_regime
 from nmer.results.selection import by_level, of_dataset, outermost, outermost_levels, select
 from nmer.results.style import SETTINGS, WIDTH, SystemStyle, legend_below, legend_height, sentence_figure, system_styles
@@ -145,5 +145,5 @@ def _draw_runs(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle])
             markersize=4.5,
             linestyle=style.dash,
             linewidth=2 if system == REFERENCE_SYSTEM else 1.2,
-            label=system_label(system),
+            label=drawn_system(system),
         )
