@@ -143,7 +143,7 @@ def test_a_latex_row_does_not_begin_with_what_reads_as_an_argument(name):
 def test_latex_names_the_engine_for_other_scripts():
     assert "XeLaTeX" not in to_latex(printed("fröhlich “–”"))
     assert to_latex(printed("高兴")).splitlines()[1].startswith("% needs XeLaTeX or LuaLaTeX")
-    assert latex_text("50 % & more_of#it") == r"50 \% \& more\_of\#it"
+    assert latex_text("50 % & more_of#it|x") == r"50 \% \& more\_of\#it\textbar{}x"
 
 
 # Figures

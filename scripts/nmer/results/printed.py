@@ -97,7 +97,7 @@ def markdown_row(texts: list[str]) -> str:
 
 def latex_text(text: str) -> str:
     """Escape LaTeX's special characters; set signs and the name of a loss in mathematics."""
-    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
     special |= {character: f"\\{character}" for character in "&%$#_{}"}
     special |= {
         "−": "$-$",
