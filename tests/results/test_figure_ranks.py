@@ -97,6 +97,13 @@ def test_systems_of_equal_rank_each_have_a_marker_at_their_name():
     assert not any(box.contains(*axis.transData.transform(end)) for box in names for end in ends)
 
 
+def test_metrics_are_in_the_order_of_the_experiment(tmp_path, small_settings):
+    make_ranks(["men", "mctn", "nmer"], [1.0, 2.0, 3.0]).to_csv(tmp_path / "ranks.csv", index=False)
+    settings = replace(small_settings, metrics=("UA", "WA"))
+    draw_figure("ranks", tmp_path / "figure", settings=settings, ranks=tmp_path / "ranks.csv")
+    assert pd.read_csv(tmp_path / "figure.csv")["metric"].unique().tolist() == ["UA", "WA"]
+
+
 def test_an_insignificant_friedman_test_is_stated():
     axis = draw_ranks(with_bars(make_ranks(["men", "mctn", "nmer"], [1.8, 2.0, 2.2], 2.34, p=0.213))).axes[0]
     title = "WA: Friedman test over 24 blocks, p = 0.213: no significant difference between the systems"

@@ -181,7 +181,7 @@ def test_an_untested_comparison_has_a_reason_and_no_interval(table, small_settin
     assert printed.grids[0].rows[0][1][0].spread == ""
     assert "IEMOCAP: variance over 10 folds." in printed.note
     assert "1 of its 5 differences have neither interval nor test (one repeat)." in printed.note
-    assert "0 are won and 1 lost significantly. 1 are not tested." in summary(partly, small_settings)[0]
+    assert "0 are won and 1 lost significantly. 1 is not tested." in summary(partly, small_settings)[0]
     assert summary(table.assign(**none), small_settings) == ["IEMOCAP: no difference is tested (one repeat)."]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
+from drawn import assert_inside
 from matplotlib import ft2font
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont
@@ -219,6 +221,17 @@ def test_figures_are_drawn_with_any_class_names(classes, tmp_path):
     for figure in (draw_recall(recalls(classes)), draw_confusion(shares(classes))):
         figure.savefig(tmp_path / "x.png", dpi=50)
         figure.savefig(tmp_path / "x.pdf")
+
+
+def test_long_titles_of_neighbouring_panels_do_not_overlap():
+    named = recalls(["anger & disgust", "a class of forty letters, to be precise"] * 2 + ["calm", "x" * 40])
+    drawn = pd.concat([named, named.assign(noise="autoregressive")])
+    figure = draw_recall(drawn[~drawn.duplicated()])
+    figure.draw_without_rendering()
+    titles = [axis._left_title.get_window_extent() for axis in figure.axes if axis._left_title.get_text()]
+    assert len(titles) == 8
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(titles, 2))
+    assert_inside(figure)
 
 
 @pytest.mark.parametrize("figure", ["recall", "confusion"])

@@ -30,7 +30,7 @@ REFERENCE_LABELS = {
 }
 
 SYSTEM_DESCRIPTIONS = {
-    "men": "encoders of the three modalities and a classifier, trained on clean data; the paper's baseline",
+    "men": "encoders of all modalities and a classifier, trained on clean data; the paper's baseline",
     "mctn": "cyclic translation between modalities (multimodal cyclic translation network)",
     "mmin": "imagines missing modalities with a cascade of autoencoders (missing modality imagination network)",
     "if_mmin": "MMIN whose imagination also uses a feature shared by the modalities (invariant feature)",

@@ -76,8 +76,9 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
         if untested == len(part):
             sentences.append(f"{title}: no difference is tested ({part['untested'].iloc[0]}).")
             continue
-        aside = f" {untested} are not tested." if untested else ""
-        aside += f" {at_chance.sum()} are not counted because one of the two is at chance." if at_chance.any() else ""
+        aside = f" {_are(untested)} not tested." if untested else ""
+        uncounted = int(at_chance.sum())
+        aside += f" {_are(uncounted)} not counted because one of the two is at chance." if uncounted else ""
         other = "another system or reference" if part["system"].isin(REFERENCES).any() else "another system"
         sentences.append(
             f"{title}: of {len(part)} comparisons of {reference} with {other} in {metric}, over the "
@@ -85,6 +86,10 @@ def summary(table: pd.DataFrame, settings: ReportSettings) -> list[str]:
         )
         sentences += _linear_ahead(table[table["dataset"] == dataset], title, settings)
     return sentences
+
+
+def _are(count: int) -> str:
+    return f"{count} {'is' if count == 1 else 'are'}"
 
 
 def _linear_ahead(of_dataset: pd.DataFrame, title: str, settings: ReportSettings) -> list[str]:

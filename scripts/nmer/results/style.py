@@ -40,6 +40,7 @@ SETTINGS: dict[RcKeyType, Any] = {
     "pdf.fonttype": 42,
 }
 WIDTH = 7.2  # inches, of a figure with several panels: a page of text
+LETTER = 0.085  # inches, of a title
 RESOLUTION = 160  # dots per inch of the PNG: sharp on a screen, small inside the report
 
 ORIGINAL, NOISY = "#0072B2", "#E69F00"

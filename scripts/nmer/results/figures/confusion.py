@@ -17,12 +17,11 @@ from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.confusion import confusion_matrices, read_counts
 from nmer.results.drawn_text import drawn_system
 from nmer.results.selection import by_level
-from nmer.results.style import SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
+from nmer.results.style import LETTER, SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import level_title
 
 NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix: seven or four per row
 PER_CLASS, GAP, LABELS = 0.36, 0.12, 1.0  # inches, of a class, between matrices and to their left
-LETTER = 0.085  # inches, of a title
 
 
 @figure(

@@ -49,7 +49,8 @@ SIGNIFICANT = 0.05
 def draw(ranks: Path, settings: ReportSettings) -> Drawn:
     """Draw the figure from the average ranks of an experiment."""
     table = read_ranks(ranks)
-    ranked = with_bars(table[table["metric"].isin(settings.metrics)])
+    of_metric = [table[table["metric"] == metric] for metric in settings.metrics]
+    ranked = with_bars(pd.concat(of_metric))
     return Drawn(ranked, draw_ranks(ranked, settings.reference_system), spoken=_spoken(ranked))
 
 

@@ -16,7 +16,17 @@ from nmer.results.confusion import read_counts, recall
 from nmer.results.curves import draw_curves
 from nmer.results.labels import noise_label
 from nmer.results.noise_levels import ordered_levels
-from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
+from nmer.results.style import (
+    LETTER,
+    SETTINGS,
+    WIDTH,
+    label_height,
+    legend_below,
+    legend_height,
+    sentence_figure,
+    system_styles,
+    wrapped,
+)
 
 MOST_COLUMNS = 4
 
@@ -54,8 +64,17 @@ def draw_recall(curves: pd.DataFrame) -> Figure:
     rows_each = math.ceil(len(classes) / MOST_COLUMNS)
     columns = math.ceil(len(classes) / rows_each)
     rows = rows_each * len(noises)
+    titles = {
+        (noise, label): wrapped(
+            f"{drawn[label]}, {noise_label(noise)}" if len(noises) > 1 else drawn[label],
+            int((WIDTH / columns - 0.3) / LETTER),
+        )
+        for noise in noises
+        for label in classes
+    }
+    height = 2.03 + label_height(titles.values())
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(WIDTH, 2.2 * rows + 0.4 + legend_height(styles)), layout="constrained")
+        figure = Figure(figsize=(WIDTH, height * rows + 0.4 + legend_height(styles)), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False, sharex="row", sharey=True)
         for block, noise in enumerate(noises):
             panels = axes[block * rows_each : (block + 1) * rows_each].flatten()
@@ -69,7 +88,7 @@ def draw_recall(curves: pd.DataFrame) -> Figure:
             for axis, label in zip(panels, classes, strict=False):
                 here = own[own["label"] == label]
                 draw_curves(axis, here.rename(columns={"recall": "value"}), styles, places)
-                axis.set_title(f"{drawn[label]}, {noise_label(noise)}" if len(noises) > 1 else drawn[label], loc="left")
+                axis.set_title(titles[noise, label], loc="left")
                 axis.tick_params(labelbottom=True)
         for axis in axes[:, 0]:
             axis.set_ylabel("recall")

@@ -21,7 +21,16 @@ from nmer.results.noise_levels import ordered_levels, severity_of, with_rates
 from nmer.results.reading import SNR, read_columns
 from nmer.results.scores import of_regime
 from nmer.results.selection import corruptions, select
-from nmer.results.style import SETTINGS, WIDTH, legend_below, legend_height, sentence_figure, system_styles
+from nmer.results.style import (
+    LETTER,
+    SETTINGS,
+    WIDTH,
+    legend_below,
+    legend_height,
+    sentence_figure,
+    system_styles,
+    wrapped,
+)
 from nmer.results.wording import decibels, short_title
 
 COLUMNS = ("dataset", "noise", "snr_db", "rate", "system", "metric", "value", "low", "high", "chance", "clean")
@@ -128,7 +137,8 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
                 draw_chance(axis, here)
                 draw_clean(axis, here, styles)
                 name = short_title(dataset, settings.datasets[dataset])
-                axis.set_title(f"{name}, {noise_label(noise)}{level}", loc="left")
+                title = f"{name}, {noise_label(noise)}{level}"
+                axis.set_title(wrapped(title, int((WIDTH / 2 - 0.3) / LETTER)), loc="left")
                 axis.set_ylabel(textwrap.fill(f"{metric} ({METRICS[metric].label})", 25))  # fits its height
                 axis.tick_params(labelleft=True)
         for has_rates, quantity in ((False, "SNR in dB"), (True, "rate")):
