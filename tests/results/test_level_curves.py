@@ -183,6 +183,13 @@ def test_long_names_in_the_figure_do_not_overlap():
     assert_labels_apart(draw_levels(pd.DataFrame(points), SETTINGS).axes[0])
 
 
+def test_a_table_of_single_levels_says_why_it_has_no_numbers(collected):
+    table = curve_table(curve_points(read_all_scores(collected), SETTINGS), SETTINGS)
+    expected = "–: not defined, because every curve has only one level."
+    assert expected in arrange_curves(table.assign(levels=1), SETTINGS).note
+    assert expected not in arrange_curves(table, SETTINGS).note
+
+
 def test_a_noise_at_one_level_has_no_grid_next_to_curves(collected):
     table = curve_table(curve_points(read_all_scores(collected), SETTINGS), SETTINGS)
     assert len(arrange_curves(table, SETTINGS).grids) == 2

@@ -218,6 +218,12 @@ def test_the_summary_states_what_unimodal_systems_were_trained_on(unimodal_setti
     assert "Uni-modal" not in dict(what_was_run(make_scores(settings), settings))
 
 
+def test_folds_that_are_not_the_first_ones_are_named(small_settings, small_scores):
+    scores = pd.concat([small_scores.assign(dataset="iemocap", fold=fold) for fold in (2, 4)])
+    assert dict(what_was_run(scores, small_settings))["Folds"] == "iemocap 2 (number 2, 4)"
+    assert dict(what_was_run(scores.assign(fold=1), small_settings))["Folds"] == "iemocap 1"
+
+
 def test_a_report_of_only_unimodal_systems_has_no_headlines_or_curves(unimodal_settings, unimodal_scores):
     assert headlines(unimodal_scores, unimodal_settings) == []
     assert robustness(make_intervals(unimodal_scores), unimodal_settings).empty

@@ -40,6 +40,7 @@ CURVE_COLUMNS = (
 )
 SNR_AXIS, RATE_AXIS = "SNR in dB", "rate"
 
+ONE_LEVEL_NOTE = f"{ABSENT}: not defined, because every curve has only one level."
 RANGE_NOTE = (
     "Numbers of a curve that has other levels than the longest one of its grid are not comparable with the others; the "
     "levels are next to its AUILC."
@@ -164,6 +165,7 @@ def arrange_curves(table: pd.DataFrame, settings: ReportSettings) -> PrintedTabl
         f"how much less a curve loses than that of {reference}, measured from the mildest level and summed over the "
         "levels that both have. Metrics where lower is better are negated."
     )
+    note += f" {ONE_LEVEL_NOTE}" if table["levels"].max() < 2 else ""
     note += f" {RANGE_NOTE}" if marked else ""
     note += f" {CHANCE_NOTE}" if (table["levels_at_chance"].fillna(0) > 0).any() else ""
     return PrintedTable("levels", "Summaries of the curves over noise levels.", note, tuple(grids))

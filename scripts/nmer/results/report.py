@@ -79,11 +79,18 @@ def what_was_run(
         *([("All noisy", _noise_text(settings.all_noisy_levels))] if settings.all_noisy_snr_db else []),
         *([("Uni-modal", _unimodal_text(scores, settings))] if settings.unimodal else []),
         ("Repeats", str(scores["repeat"].nunique())),
-        ("Folds", ", ".join(f"{name} {count}" for name, count in scores.groupby("dataset")["fold"].nunique().items())),
+        ("Folds", ", ".join(f"{name} {_folds_text(part)}" for name, part in scores.groupby("dataset")["fold"])),
         ("Seeds", f"derived from names; noise seed {', '.join(map(str, seeds or configured))}"),
         ("Scores", f"{len(scores):,}"),
     ]
     return [*rows, ("Training jobs", f"{jobs:,}")] if jobs else rows
+
+
+def _folds_text(folds: pd.Series) -> str:
+    """Return how many folds there are, and their numbers if they are not the first ones."""
+    numbers = sorted(set(folds))
+    first = numbers == list(range(1, len(numbers) + 1))
+    return str(len(numbers)) if first else f"{len(numbers)} (number {', '.join(map(str, numbers))})"
 
 
 def headlines(scores: pd.DataFrame, settings: ReportSettings, trainings: pd.DataFrame | None = None) -> list[str]:
