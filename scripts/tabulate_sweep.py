@@ -3,7 +3,7 @@
 Test scores are averaged over the incomplete conditions, then folds. Validation scores are those of the selected epochs.
 The value with the best validation score is marked. Writes tidy data (.csv) and printed tables (.md, .tex, .html).
 
-Settings: {"settings": those of make_table.py, "system": "nmer", "sweep": {"nmer_latent_8": {"latent": 8}},
+Settings: {"settings": those of make_table.py, "system": "nmer", "sweep": [["nmer_latent_8", [["latent", 8]]]],
            "trained_as": {"nmer_latent_8": "nmer_latent_8"}, "selection": {"nmer_latent_8": "UA"}}
 """
 

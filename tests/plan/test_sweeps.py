@@ -12,6 +12,7 @@ import yaml
 from nmer.errors import ConfigError
 from nmer.plan.jobs import jobs
 from nmer.plan.plan import Plan
+from nmer.results.sweep import SweepSettings
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -38,6 +39,15 @@ def test_several_keys_are_combined_and_training_keys_count():
     assert plan.titles()["nmer_latent_8_learning_rate_0.001"] == "Ours, latent 8, learning_rate 0.001"
     assert plan._overrides("nmer_latent_8_learning_rate_0.001")["options"]["latent"] == 8
     assert plan._training_of("nmer_latent_16_learning_rate_0.002").learning_rate == 0.002
+
+
+def test_values_and_options_keep_the_order_of_the_configuration():
+    over = {"training.learning_rate": [0.002, 0.001], "latent": [2, 16]}
+    plan = make_plan({"system": "nmer", "over": over})
+    about = SweepSettings.from_mapping(json.loads(plan.sweep_settings()))
+    expected = [{"training.learning_rate": rate, "latent": size} for rate in (0.002, 0.001) for size in (2, 16)]
+    assert list(about.sweep.values()) == expected
+    assert about.options == "training.learning_rate, latent"
 
 
 def test_the_table_and_figure_of_a_sweep_require_a_sweep():

@@ -17,7 +17,7 @@ from synthetic_results import run_step
 from nmer.corpora.corpus import Corpus, CorpusSettings
 from nmer.corpora.store_writer import write_store
 from nmer.report_settings import ReportSettings
-from nmer.results.contrasts import ONE_REPEAT, Contrasts
+from nmer.results.contrasts import ONE_REPEAT, SAME, Contrasts
 from nmer.results.contributions import COLUMNS, measure
 from nmer.results.predictions import read_runs
 from nmer.results.statistics import comparisons, confusion, holm, intervals, ranks
@@ -120,6 +120,21 @@ def test_without_nmer_systems_are_compared_with_the_named_reference():
     assert set(found["reference"]) == {"mine"}
     assert found["difference"].to_dict() == {"men": pytest.approx(0.1), "mmin": pytest.approx(0.2)}
     assert comparisons(make_contrasts(cells), ["men", "mine", "mmin"]).empty
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_one_training_under_two_names_is_not_tested_against_itself(tmp_path, folds):
+    predictions = make_predictions(folds=folds, repeats=3, utterances=60)
+    paths = [write_run(tmp_path, predictions, name) for name in ("nmer", "nmer_same")]
+    paths.append(write_run(tmp_path, make_predictions(folds=folds, repeats=3, utterances=60, seed=1), "men"))
+    contrasts = Contrasts(measure(read_runs(paths)))
+    found = comparisons(contrasts, ["nmer", "nmer_same", "men"])
+    same, other = (found[found["system"] == name] for name in ("nmer_same", "men"))
+    assert (same["difference"] == 0).all()
+    assert same[["low", "high", "p_value", "p_adjusted"]].isna().all(axis=None)
+    assert set(same["untested"]) == {SAME}
+    # It is not in the family of the others.
+    assert (other["p_adjusted"] == other["p_value"]).all()
 
 
 def test_equal_systems_have_no_difference():

@@ -338,7 +338,8 @@ class Plan(Paths):
             {
                 "settings": replace(self.display_settings(), all_noisy_snr_db=()).to_mapping(),
                 "system": self.experiment["sweep"]["system"],
-                "sweep": self.sweep,
+                # Pairs, because the keys of mappings are sorted.
+                "sweep": [[system, list(values.items())] for system, values in self.sweep.items()],
                 "trained_as": {system: self.trained_as(system) for system in self.sweep},
                 "selection": {system: self._training_of(system).selection for system in self.sweep},
             }

@@ -32,6 +32,7 @@ ONE_REPEAT = "only one repeat, so the variance between trainings is unknown"
 ONE_UNIT = "only one test unit, so the variance between units is unknown"
 UNDEFINED = "a score is undefined, such as the correlation of a constant"
 NO_VARIATION = "no variation between the units"
+SAME = "every repeat has equal scores, as of one training under two names"
 NOTHING = 1e-20
 """Largest variance that can be due to rounding."""
 
@@ -96,6 +97,17 @@ class Contrasts:
     def design(self, dataset: str) -> Design:
         """Return the division of a dataset's test material into units."""
         return self.measured.datasets[dataset].design
+
+    def are_same(self, row: int, other: int) -> bool:
+        """Whether two cells have equal scores and contributions in every repeat of a random training: one training
+        under two names, whose difference has no variance."""
+        if not (self._columns["varies"][row] and self._columns["varies"][other]):
+            return False
+        repeats = self._columns["repeats"][[row, other]]
+        if repeats[0] != repeats[1] or self._dataset_of[row] != self._dataset_of[other]:
+            return False
+        here, (one, two) = self.measured.datasets[self._dataset_of[row]], self._columns["position"][[row, other]]
+        return all(np.array_equal(part[one], part[two], equal_nan=True) for part in (here.scores, here.contributions))
 
     def of(self, weights: Mapping[int, float]) -> Contrast:
         """Return the weighted sum of scores. weights: row of ``cells`` -> factor."""

@@ -19,7 +19,7 @@ from nmer.metrics import METRICS, confusion_matrix
 from nmer.names import ALL_NOISY, AVERAGE, REFERENCE_SYSTEM, SCORE
 from nmer.references.registry import CONSTANT
 from nmer.results.chance import with_marks
-from nmer.results.contrasts import CONFIDENCE, Contrasts
+from nmer.results.contrasts import CONFIDENCE, NO_VARIATION, SAME, Contrast, Contrasts
 from nmer.results.contributions import COLUMNS
 from nmer.results.design import unit_text
 from nmer.results.predictions import RUN, Run
@@ -61,11 +61,12 @@ def comparisons(
 ) -> pd.DataFrame:
     """Compute the reference system minus each other system in cells that both have. Columns COMPARISON_COLUMNS.
 
-    low, high, p_value: of the difference on the same utterances, missing if the design supports no test; ``untested``
-    then gives the reason. p_adjusted: by Holm's method within a dataset, condition and metric, over all systems, noise
-    kinds and levels. effect: Cohen's h of the two scores as proportions, missing for other metrics. units: units of the
-    variance. at_chance, reference_at_chance: numbers of trainings of the system and of the reference that are at chance
-    in the cell, from ``trainings`` (verdicts of ``nmer.results.chance``); missing without them.
+    low, high, p_value: of the difference on the same utterances, missing if the design supports no test, or if both are
+    one training under two names; ``untested`` then gives the reason. p_adjusted: by Holm's method within a dataset,
+    condition and metric, over all systems, noise kinds and levels. effect: Cohen's h of the two scores as proportions,
+    missing for other metrics. units: units of the variance. at_chance, reference_at_chance: numbers of trainings of the
+    system and of the reference that are at chance in the cell, from ``trainings`` (verdicts of
+    ``nmer.results.chance``); missing without them.
     """
     rows = []
     cells = contrasts.cells.assign(row=contrasts.cells.index)
@@ -166,6 +167,8 @@ def confusion(runs: Iterable[Run]) -> pd.DataFrame:
 def _difference(reference: Any, other: Any, contrasts: Contrasts) -> dict[str, float | str]:
     """Return the numbers of one comparison. reference, other: rows of the cells."""
     contrast = contrasts.of({reference.row: 1.0, other.row: -1.0})
+    if contrast.untested in ("", NO_VARIATION) and contrasts.are_same(reference.row, other.row):
+        contrast = Contrast(0.0, untested=SAME)
     metric = METRICS[reference.metric]
     largest = metric.highest - metric.lowest
     low, high = np.clip(contrast.interval(), -largest, largest)

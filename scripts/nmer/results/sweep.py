@@ -59,8 +59,11 @@ class SweepSettings:
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any]) -> Self:
-        """Read settings from a step's JSON. Raises ConfigError for an unknown or a missing key."""
-        return fill(cls, mapping | {"settings": ReportSettings.from_mapping(mapping["settings"])}, "--settings")
+        """Read settings from a step's JSON, where mappings in ``sweep`` are lists of pairs, in the order of the
+        configuration. Raises ConfigError for an unknown or a missing key."""
+        settings = ReportSettings.from_mapping(mapping["settings"])
+        sweep = {system: dict(values) for system, values in mapping["sweep"]}
+        return fill(cls, mapping | {"settings": settings, "sweep": sweep}, "--settings")
 
     @property
     def chosen_by(self) -> str:
