@@ -111,6 +111,8 @@ def test_an_insignificant_friedman_test_is_stated():
 
 
 def test_too_few_blocks_have_ranks_and_a_sentence_instead_of_a_test():
+    one = make_ranks(["men", "mctn", "nmer"], [1, 2, 3], critical_difference=np.nan, p=np.nan, blocks=1)
+    assert "WA: 1 block (datasets" in draw_ranks(with_bars(one)).axes[0].texts[0].get_text()
     table = make_ranks(["men", "mctn", "nmer"], [1.5, 1.6, 2.9], critical_difference=np.nan, p=np.nan, blocks=5)
     ranks = with_bars(table)
     assert set(ranks["bars"]) == {""}, "no bar joins systems without a test"

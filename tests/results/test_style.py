@@ -17,6 +17,7 @@ from nmer.results.style import (
     SETTINGS,
     SHADES,
     WIDTH,
+    name_places,
     read_curves,
     save_figure,
     sentence_figure,
@@ -96,3 +97,26 @@ def test_a_bar_is_named_once_when_its_tick_is_its_name():
     axis.set_xticks([0], ["my_\nsystem"])
     (curve,) = read_curves(figure)
     assert curve["points"][0][2:] == ["", "0.5"]
+
+
+@pytest.mark.parametrize("count", [3, 6, 8, 14])
+def test_slanted_names_have_the_lines_that_fit_and_keep_both_ends(count):
+    ends = [f"rate 0.{number}" for number in range(count)]
+    axis = Figure().subplots()
+    name_places(axis, [f"a rather long name of a system with $2\\$ letters, learning {end}" for end in ends], 3.0)
+    names = axis.get_xticklabels()
+    for name, end in zip(names, ends, strict=True):
+        text = " ".join(name.get_text().split("\n"))
+        assert text.startswith("a rath")
+        assert text.endswith(end[-5:])
+    most = max(name.get_text().count("\n") + 1 for name in names)
+    if count > 3:
+        assert {name.get_rotation() for name in names} == {45}
+        assert most == 1 or most * 0.12 <= 3.0 / count * 0.7072
+
+
+def test_short_names_are_side_by_side():
+    axis = Figure().subplots()
+    name_places(axis, ["0.01", "0.1", "1", "10", "100", "1000"], 3.0)
+    assert [name.get_text() for name in axis.get_xticklabels()] == ["0.01", "0.1", "1", "10", "100", "1000"]
+    assert {name.get_rotation() for name in axis.get_xticklabels()} == {0}

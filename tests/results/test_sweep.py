@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from drawn import assert_inside
 
 from nmer.report_settings import DatasetSettings, ReportSettings
-from nmer.results.figures.sweep import draw
+from nmer.results.figures.sweep import COLUMNS, draw
 from nmer.results.histories import read_histories
 from nmer.results.printed import to_markdown
 from nmer.results.sweep import SweepSettings, arrange_sweep, choices, sweep_table
@@ -83,6 +85,28 @@ def test_the_figure_shows_both_lines_and_names_the_choice(table, tmp_path):
     lines = {line.get_label(): line.get_ydata().tolist() for line in drawn.figure.axes[1].lines}
     assert lines["test"] == pytest.approx([0.6, 0.5])
     assert lines["validation"] == pytest.approx([0.75, 0.8])
+
+
+def test_the_figure_of_a_sweep_over_two_keys_with_three_metrics_is_legible(tmp_path):
+    values = [f"{first}, training.learning_rate {rate}" for first in ("latent 8", "latent 16") for rate in (1e-4, 0.02)]
+    rows = [
+        ("mosi", "incomplete", "gaussian", -10, "latent, training.learning_rate", value, metric, 0.5, 0, 0.6, 0, False)
+        for value in values
+        for metric in ("Corr", "MAE", "SIMS-Acc-3")
+    ]
+    pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(tmp_path / "sweep.csv", index=False)
+    figure = draw(tmp_path / "sweep.csv", SETTINGS).figure
+    assert_inside(figure)
+    panels = [axis for axis in figure.axes if axis.lines]
+    assert len(panels) == 3
+    for axis in panels:
+        box, width = axis.get_window_extent(), figure.get_size_inches()[0] * figure.dpi
+        assert box.width > width / 3
+        assert axis.yaxis.label.get_window_extent().height < 1.4 * box.height
+        names = axis.get_xticklabels()
+        assert [name.get_text() for name in names] == ["8, 0.0001", "8, 0.02", "16, 0.0001", "16, 0.02"]
+        boxes = [name.get_window_extent() for name in names]
+        assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
 
 
 def test_the_figure_names_no_choice_if_the_chosen_value_is_not_shown(table, tmp_path):

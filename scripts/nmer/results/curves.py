@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -12,12 +11,12 @@ from nmer.names import REFERENCE_SYSTEM
 from nmer.results.drawn_text import drawn_system
 from nmer.results.noise_levels import level_of
 from nmer.results.reading import rows_of
-from nmer.results.style import SystemStyle, wrapped
+from nmer.results.style import SystemStyle, name_places
 from nmer.results.wording import decibels
 
 CHANCE_COLOR = "#333333"
-MOST_UPRIGHT = 5
-"""Bars of a panel whose names fit next to each other; the names of more bars are slanted."""
+BAR_PANEL = 3.0
+"""Width in inches of a panel with bars."""
 
 
 def draw_chance(axis: Axes, curves: pd.DataFrame, name_ends: float = 1) -> None:
@@ -63,11 +62,7 @@ def draw_bars(axis: Axes, curves: pd.DataFrame, styles: dict[str, SystemStyle]) 
         for row in rows_of(curves[curves["system"] == system]):
             axis.bar([place], [row.value], width=0.6, color=style.color, alpha=0.55, label=drawn_system(system))
             axis.plot([place, place], [row.low, row.high], color="#000000", linewidth=1.2)
-    slanted = len(styles) > MOST_UPRIGHT
-    names = [wrapped(drawn_system(system), 18 if slanted else 10) for system in styles]
-    text: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if slanted else {}
-    axis.set_xticks(range(len(styles)), names, **text)
-    axis.tick_params(axis="x", labelsize=7)
+    name_places(axis, list(map(drawn_system, styles)), BAR_PANEL)
     axis.set_xlim(-0.6, len(styles) - 0.4)
     # A correlation may be below 0.
     axis.set_ylim(bottom=min(0.0, *curves["value"].dropna(), *curves["low"].dropna()) if len(curves) else 0.0)

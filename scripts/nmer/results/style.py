@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ SETTINGS: dict[RcKeyType, Any] = {
 }
 WIDTH = 7.2  # inches, of a figure with several panels: a page of text
 LETTER = 0.085  # inches, of a title
+SMALL_LETTER, SMALL_LINE = 0.06, 0.12  # inches, of the names of places
 RESOLUTION = 160  # dots per inch of the PNG: sharp on a screen, small inside the report
 
 ORIGINAL, NOISY = "#0072B2", "#E69F00"
@@ -144,6 +146,37 @@ def wrapped(name: str, width: int = 14) -> str:
             lines.append("")
         lines[-1] += piece
     return literal("\n".join(line.rstrip() for line in lines))
+
+
+def name_places(axis: Axes, names: Sequence[str], width: float) -> None:
+    """Name the places 0, 1, … of an axis: side by side if there is space for ten letters or all, else slanted.
+
+    names: as given to matplotlib. width: of the axis in inches. Slanted names have as many lines as fit next to each
+    other; of longer ones the middle is left out, because variants differ at the end.
+    """
+    each = width / max(len(names), 1)
+    letters, longest = int(each / SMALL_LETTER), max(map(len, names), default=0)
+    text: dict[str, Any] = {}
+    if letters >= min(longest, 10):
+        shown = [wrapped(name, max(letters, 2)) for name in names]
+    else:
+        lines = max(int(each * math.sin(math.pi / 4) / SMALL_LINE), 1)
+        letters = min(max(math.ceil(1.2 * longest / lines), 18), 24)
+        shown = [_shortened(name, letters, lines) for name in names]
+        text = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    axis.set_xticks(range(len(names)), shown, **text)
+    axis.tick_params(axis="x", labelsize=7)
+
+
+def _shortened(name: str, letters: int, lines: int) -> str:
+    """Wrap a name to at most ``lines`` lines, without its middle if it is too long."""
+    whole, text = from_literal(name), wrapped(name, letters)
+    size = letters * lines
+    while text.count("\n") >= lines:
+        start = size // 3
+        text = wrapped(literal(f"{whole[:start]}…{whole[start + 1 - size :]}"), letters)
+        size -= 1
+    return text
 
 
 def label_height(labels: Iterable[str]) -> float:

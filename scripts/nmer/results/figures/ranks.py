@@ -179,7 +179,8 @@ def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str,
 def _test(row: pd.Series) -> str:
     p = row["friedman_p"]
     if math.isnan(p):
-        return f"{row['blocks']} blocks (datasets and folds), too few for a test: {FEWEST_BLOCKS} are needed"
+        blocks = "1 block" if row["blocks"] == 1 else f"{row['blocks']} blocks"
+        return f"{blocks} (datasets and folds), too few for a test: {FEWEST_BLOCKS} are needed"
     p_text = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     verdict = "" if p < SIGNIFICANT else ": no significant difference between the systems"
     return f"Friedman test over {row['blocks']} blocks, {p_text}{verdict}"

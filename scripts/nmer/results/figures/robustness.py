@@ -118,7 +118,8 @@ def draw_robustness(curves: pd.DataFrame, settings: ReportSettings) -> Figure:
     kinds = {noise: part for noise, part in curves.groupby("noise", sort=False) if part["rate"].notna().all()}
     with_snr = curves[curves["rate"].isna()]
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(WIDTH, 2.6 * len(rows) + 0.3 + legend_height(styles)), layout="constrained")
+        height = sum(3.0 if len(levels[place]) == 1 else 2.6 for place, _pair in rows)  # names of bars take more space
+        figure = Figure(figsize=(WIDTH, height + 0.3 + legend_height(styles)), layout="constrained")
         axes = figure.subplots(len(rows), min(len(metrics), 2), squeeze=False)
         for row, ((dataset, noise), pair) in zip(axes, rows, strict=True):
             single = len(levels[dataset, noise]) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -12,8 +14,9 @@ from matplotlib.figure import Figure
 from nmer.figures import Drawn, figure
 from nmer.metrics import METRICS
 from nmer.report_settings import ReportSettings
+from nmer.results.drawn_text import literal
 from nmer.results.reading import SNR, read_columns, rows_of
-from nmer.results.style import SETTINGS, WIDTH, sentence_figure
+from nmer.results.style import SETTINGS, WIDTH, name_places, sentence_figure
 from nmer.results.sweep import by_place, choices, place_title
 from nmer.results.wording import short_title
 
@@ -50,21 +53,25 @@ def draw(sweep: Path, settings: ReportSettings) -> Drawn:
 
 
 def draw_sweep(table: pd.DataFrame, settings: ReportSettings) -> Figure:
-    """Draw a row per dataset, regime and noise level and a column per metric; values are equally spaced."""
+    """Draw each metric over the values, two per row, for every dataset, regime and noise level; values are equally
+    spaced."""
     if table.empty:
         return sentence_figure("This experiment has no scores of the sweep.")
     metrics = list(dict.fromkeys(table["metric"]))
-    places = by_place(table)
+    pairs = [metrics[first : first + 2] for first in range(0, len(metrics), 2)]
+    rows = [(place, pair) for place in by_place(table) for pair in pairs]
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(WIDTH, 2.3 * len(places) + 0.5), layout="constrained")
-        axes = figure.subplots(len(places), len(metrics), squeeze=False)
-        for row, ((dataset, regime, noise, snr_db), part) in zip(axes, places, strict=True):
+        figure = Figure(figsize=(WIDTH, 2.3 * len(rows) + 0.5), layout="constrained")
+        axes = figure.subplots(len(rows), min(len(metrics), 2), squeeze=False)
+        for row, (((dataset, regime, noise, snr_db), part), pair) in zip(axes, rows, strict=True):
             name = short_title(dataset, settings.dataset(dataset))
             # One title per row: next to each other they would run into each other.
             row[0].set_title(f"{name}, {place_title(regime, noise, snr_db)}", loc="left")
-            for axis, metric in zip(row, metrics, strict=True):
-                _draw_panel(axis, part[part["metric"] == metric])
-                axis.set_ylabel(f"{metric} ({METRICS[metric].label})")
+            for axis in row[len(pair) :]:
+                axis.set_axis_off()
+            for axis, metric in zip(row, pair, strict=False):
+                _draw_panel(axis, part[part["metric"] == metric], WIDTH / len(row) - 0.7)
+                axis.set_ylabel(textwrap.fill(f"{metric} ({METRICS[metric].label})", 25))  # fits its height
         handles, labels = axes[0][0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=2)
     return figure
@@ -86,7 +93,7 @@ def choice_note(table: pd.DataFrame, settings: ReportSettings) -> str:
     return f"Best validation score: {'; '.join(parts)}." if parts else ""
 
 
-def _draw_panel(axis: Axes, part: pd.DataFrame) -> None:
+def _draw_panel(axis: Axes, part: pd.DataFrame, width: float) -> None:
     places = range(len(part))
     lines = (("test", *TEST), ("validation", *VALIDATION))
     for name, color, marker, dash in lines:
@@ -97,6 +104,9 @@ def _draw_panel(axis: Axes, part: pd.DataFrame) -> None:
     for place, chosen in zip(places, part["chosen"], strict=True):
         if chosen:
             axis.axvspan(place - 0.35, place + 0.35, color="#bbbbbb", alpha=0.35, linewidth=0)
-    axis.set_xticks(list(places), list(part["value"]))
-    axis.set_xlabel(part["option"].iloc[0])
+    options = part["option"].iloc[0]
+    # The axis names the options, in the order of their values.
+    names = re.compile("|".join(rf"(?:^|(?<=, )){re.escape(option)} " for option in options.split(", ")))
+    name_places(axis, [literal(names.sub("", value)) for value in part["value"]], width)
+    axis.set_xlabel(options)
     axis.margins(x=0.1)
