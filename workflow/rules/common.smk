@@ -19,6 +19,7 @@ from nmer.errors import ConfigError, NmerError, sentence
 from nmer.failures import reasons
 from nmer.files import read_json, write_json
 from nmer.plan import outdated
+from nmer.plan.leftovers import leftovers_sentence
 from nmer.plan.loading import merge, merged_message, read_config
 from nmer.plan.plan import Plan
 from nmer.plan.values import check_keys
@@ -131,6 +132,11 @@ onstart:
     by_default = limit and (limit.max_jobs, limit.timespan) == (100, 1)
     if by_default:
         workflow.scheduler.job_rate_limiter = None
+
+
+onsuccess:
+    if left_over := leftovers_sentence(plan):
+        print(left_over, file=sys.stderr)
 
 
 onerror:
