@@ -275,8 +275,8 @@ class Plan(Paths):
         that is user-defined."""
         sets = sorted({"".join(self.modalities(dataset)) for dataset in self.datasets})
         teacher = self._overrides(stage) if (stage := self._teacher(w.system)) else {}
-        about = {"modalities": None if sets == [ALL_CLEAN] else sets, "target": self._score_target}
-        about |= {"teacher": teacher if "file" in teacher else None}
+        about: dict[str, Any] = {"modalities": None if sets == [ALL_CLEAN] else sets, "target": self._score_target}
+        about["teacher"] = teacher if "file" in teacher else None
         return _json({"system": self._named.kind(w.system)} | about | self._overrides(w.system))
 
     def evaluation_settings(self, w: Wildcards) -> str:

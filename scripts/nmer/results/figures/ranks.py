@@ -170,8 +170,8 @@ def _draw_diagram(axis: Axes, metric: str, rows: pd.DataFrame, styles: dict[str,
         line = [at(row.rank), at(row.rank), edge], [AXIS_AT, height, height]
         axis.plot(*line, color=style.color, linestyle=style.dash, linewidth=width)
         # The one at the name distinguishes systems of equal rank, whose markers at the axis hide each other.
-        markers = {"marker": style.marker, "color": style.color, "linestyle": "", "markersize": 6, "clip_on": False}
-        axis.plot([at(row.rank), edge], [AXIS_AT, height], **markers)
+        line_ends = [at(row.rank), edge], [AXIS_AT, height]
+        axis.plot(*line_ends, marker=style.marker, color=style.color, linestyle="", markersize=6, clip_on=False)
         text = f"{name}  {row.rank:.2f}" if on_left else f"{row.rank:.2f}  {name}"
         axis.text(edge + (-0.1 if on_left else 0.1), height, text, ha="right" if on_left else "left", va="center")
 
