@@ -83,7 +83,8 @@ def _imports(node: ast.AST) -> Iterator[str]:
         yield base
         yield from (f"{base}{'' if base.endswith('.') else '.'}{alias.name}" for alias in node.names)
     for child in node.orelse if _for_types(node) else ast.iter_child_nodes(node):
-        yield from _imports(child)
+        if not isinstance(child, ast.expr):
+            yield from _imports(child)
 
 
 class _Form:
@@ -162,33 +163,37 @@ class _Form:
 
     def _find_messages(self, tree: ast.Module) -> set[int]:
         found: set[int] = set()
-        for function in ast.walk(tree):
+        for function in _nodes(tree):
             if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
                 found |= self._messages_of(function)
         return found
 
     def _messages_of(self, function: ast.AST) -> set[int]:
         """Find the assignments in a function to names that only hold text and are only raised or displayed."""
-        if any(isinstance(node, ast.ClassDef | ast.Global | ast.Nonlocal) for node in ast.walk(function)):
+        inside = _nodes(function)
+        if any(isinstance(node, ast.ClassDef | ast.Global | ast.Nonlocal) for node in inside):
             return set()  # its names may be read elsewhere
-        names = [node for node in ast.walk(function) if isinstance(node, ast.Name)]
         assigned: dict[str, list[ast.Assign | ast.AugAssign]] = {}
-        for node in ast.walk(function):
-            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-            if isinstance(node, ast.Assign | ast.AugAssign) and len(targets) == 1 and isinstance(targets[0], ast.Name):
-                assigned.setdefault(targets[0].id, []).append(node)
-        shown = {id(name) for node in ast.walk(function) for name in self._shown_names(node)}
-        bound = {argument.arg for argument in ast.walk(function) if isinstance(argument, ast.arg)}
+        for node in inside:
+            if isinstance(node, ast.Assign | ast.AugAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                if len(targets) == 1 and isinstance(targets[0], ast.Name):
+                    assigned.setdefault(targets[0].id, []).append(node)
+        words = {name: nodes for name, nodes in assigned.items() if all(_has_words(node.value) for node in nodes)}
+        if not words:
+            return set()
+        names = [node for node in inside if isinstance(node, ast.Name)]
+        shown = {id(name) for node in inside for name in self._shown_names(node)}
+        bound = {argument.arg for argument in inside if isinstance(argument, ast.arg)}
         words = {
             name: nodes
-            for name, nodes in assigned.items()
-            if all(_has_words(node.value) for node in nodes)
-            and name not in bound
+            for name, nodes in words.items()
+            if name not in bound
             and len(nodes) == sum(node.id == name and not isinstance(node.ctx, ast.Load) for node in names)
         }
         while True:
-            inside = {id(part) for nodes in words.values() for node in nodes for part in ast.walk(node.value)}
-            used = {node.id for node in names if isinstance(node.ctx, ast.Load) and id(node) not in shown | inside}
+            own = {id(part) for nodes in words.values() for node in nodes for part in _nodes(node.value)}
+            used = {node.id for node in names if isinstance(node.ctx, ast.Load) and id(node) not in shown | own}
             if not used & words.keys():
                 break
             words = {name: nodes for name, nodes in words.items() if name not in used}
@@ -203,7 +208,7 @@ class _Form:
             values = _arguments(node)
         else:
             return
-        yield from (part for value in values for part in ast.walk(value) if isinstance(part, ast.Name))
+        yield from (part for value in values for part in _nodes(value) if isinstance(part, ast.Name))
 
     def _is_silent(self, call: ast.Call) -> bool:
         name = self._name(call.func)
@@ -253,14 +258,15 @@ class _Form:
 def _origins(tree: ast.Module) -> dict[str, str]:
     """Map the names in a source to their origin: imported names to their module, loggers, and local names."""
     origins: dict[str, str] = {}
-    for node in ast.walk(tree):
+    nodes = _nodes(tree)
+    for node in nodes:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             origins[node.name] = f"<own>{node.name}"
         elif isinstance(node, ast.arg):
             origins[node.arg] = f"<own>{node.arg}"
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             origins[node.id] = f"<own>{node.id}"
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             origins |= {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names if alias.asname}
             origins |= {alias.name.split(".")[0]: alias.name.split(".")[0] for alias in node.names if not alias.asname}
@@ -274,6 +280,19 @@ def _origins(tree: ast.Module) -> dict[str, str]:
             if ".".join(filter(None, (origins.get(first, first), rest))) == "logging.getLogger":
                 origins |= {target.id: _LOGGER for target in node.targets if isinstance(target, ast.Name)}
     return origins
+
+
+def _nodes(tree: ast.AST) -> list[ast.AST]:
+    """Return a node and all nodes below it, in the order of :func:`ast.walk`, which takes twice the time."""
+    found = [tree]
+    for node in found:  # it grows
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if isinstance(value, list):
+                found += [item for item in value if isinstance(item, ast.AST)]
+            elif isinstance(value, ast.AST):
+                found.append(value)
+    return found
 
 
 def _arguments(call: ast.Call) -> list[ast.expr]:

@@ -73,12 +73,9 @@ def local_imports(start: Path) -> frozenset[Path]:
     """Return a file and the files in ``scripts/`` it imports (transitively), without imports for type checking."""
     found, waiting = {start}, [start]
     while waiting:
-        path = waiting.pop()
-        package = path.parent.relative_to(SCRIPTS).parts if path.is_relative_to(SCRIPTS) else ()
-        for name in analyse(path).imports:
-            new = set(_files_of(name, package)) - found
-            found |= new
-            waiting += new
+        new = _imported(waiting.pop()) - found
+        found |= new
+        waiting += new
     return frozenset(found)
 
 
@@ -86,6 +83,7 @@ def forget() -> None:
     """Clear the caches, so that the next fingerprint reads every file again."""
     fingerprint.cache_clear()
     analyse.cache_clear()
+    _imported.cache_clear()
     _files_at.cache_clear()
 
 
@@ -102,6 +100,13 @@ def analyse(path: Path) -> Source:
         remembered[key] = Source(hashlib.sha256(form.encode()).hexdigest(), tuple(sorted(imports)))
         _unsaved.add(key)
     return remembered[key]
+
+
+@cache
+def _imported(path: Path) -> frozenset[Path]:
+    """Return the local files that the imports in a file run."""
+    package = path.parent.relative_to(SCRIPTS).parts if path.is_relative_to(SCRIPTS) else ()
+    return frozenset(file for name in analyse(path).imports for file in _files_of(name, package))
 
 
 def _files_of(name: str, package: tuple[str, ...]) -> list[Path]:

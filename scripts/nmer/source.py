@@ -59,8 +59,9 @@ def _parsed(path: Path, _written: int) -> Module:
     except SyntaxError as error:
         place = f"{path}, line {error.lineno}" if error.lineno else f"{path}"
         raise ConfigError(f"{place}: not valid Python ({error.msg}). Correct it.") from None
-    module = Module(path, [(node, call) for node in ast.walk(tree) for call in getattr(node, "decorator_list", [])])
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(tree))
+    module = Module(path, [(node, call) for node in nodes for call in getattr(node, "decorator_list", [])])
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module:
             module.imported.update({alias.asname or alias.name: (node.module, alias.name) for alias in node.names})
         elif isinstance(node, ast.Import):
