@@ -9,8 +9,8 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --re
 CPU_BUILDS ?= wheels
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES) --resources gpu=$(GPUS)
 
-# Variables that a notebook or a shell may set, and that would break the steps.
-unexport MPLBACKEND PYTHONSAFEPATH PYTHONIOENCODING
+# Variables that a notebook, a shell or a container may set, and that would break the steps or, the last, slow them down.
+unexport MPLBACKEND PYTHONSAFEPATH PYTHONIOENCODING PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := demo
 .PHONY: demo environment cluster test test-slow test-demo test-tools test-slurm test-kubernetes tools status

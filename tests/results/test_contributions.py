@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gzip
+from itertools import product
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from synthetic_predictions import make_predictions, write_run
 
 from nmer.errors import DataError
+from nmer.metrics import CLASS_METRICS
 from nmer.names import SIX_CONDITIONS
 from nmer.results.contributions import COLUMNS, measure, read_contributions, write_contributions
 from nmer.results.design import unit_text
@@ -45,9 +47,9 @@ def test_the_values_equal_those_of_the_tables(tmp_path, one_condition):
 @st.composite
 def corpora(draw: st.DrawFn) -> Run:
     """Draw a run on one fold of a few utterances, each tested under some or all conditions."""
-    classes, repeats = draw(st.integers(2, 3)), draw(st.integers(1, 3))
+    classes, repeats = draw(st.integers(2, 3)), draw(st.integers(1, 2))
     random = np.random.default_rng(draw(st.integers(0, 2**32)))
-    labels = random.integers(classes, size=draw(st.integers(1, 12)))
+    labels = random.integers(classes, size=draw(st.integers(1, 9)))
     guesses = random.integers(classes, size=(repeats, len(CONDITIONS), len(labels)))
     guesses[:, random.random(guesses.shape[1:]) < draw(st.sampled_from([0.0, 0.5]))] = -1
     utterances = np.array([f"u{number:02d}" for number in range(len(labels))])
@@ -56,18 +58,15 @@ def corpora(draw: st.DrawFn) -> Run:
     return Run(("corpus", "nmer", "incomplete", "gaussian", -10), names, CONDITIONS, {1: fold})
 
 
-def weighted_score(metric: str, labels: np.ndarray, guesses: np.ndarray, weights: np.ndarray) -> float:
-    """Return scikit-learn's score of the tested utterances, or 0 if there are none."""
+def weighted_scores(labels: np.ndarray, guesses: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    """Return scikit-learn's scores of the tested utterances by metric, or 0 if there are none."""
     tested = guesses >= 0
     if not tested.any():
-        return 0.0
-    pair = labels[tested], guesses[tested]
-    about = {"sample_weight": weights[tested], "labels": np.unique(labels[tested]), "zero_division": 0}
-    if metric == "WA":
-        return accuracy_score(*pair, sample_weight=weights[tested])
-    if metric == "UA":
-        return recall_score(*pair, average="macro", **about)
-    return f1_score(*pair, average={"F1": "macro", "WF1": "weighted"}[metric], **about)
+        return dict.fromkeys(CLASS_METRICS, 0.0)
+    given = {"y_true": labels[tested], "y_pred": guesses[tested], "sample_weight": weights[tested]}
+    _, recall, f1, support = precision_recall_fscore_support(**given, labels=np.unique(labels[tested]), zero_division=0)
+    accuracy = accuracy_score(**given)
+    return {"WA": accuracy, "UA": recall.mean(), "F1": f1.mean(), "WF1": np.average(f1, weights=support)}
 
 
 @settings(max_examples=15)
@@ -76,20 +75,19 @@ def test_a_contribution_is_the_derivative_of_a_score_by_the_weight_of_its_uttera
     measured = measure([run])
     fold, dataset = run.folds[1], measured.datasets["corpus"]
     step = 1e-5
-    for row in measured.cells.itertuples():
-        positions = [
-            CONDITIONS.index(name) for name in (SIX_CONDITIONS if row.condition == "average" else [row.condition])
-        ]
-        for repeat, predicted in enumerate(fold.predicted):
-            for unit in range(len(fold.labels)):
-                changed = []
-                for change in (step, -step):
-                    weights = np.ones(len(fold.labels))
-                    weights[unit] += change
-                    scores = [weighted_score(row.metric, fold.labels, predicted[p], weights) for p in positions]
-                    changed.append(np.mean(scores))
-                slope = (changed[0] - changed[1]) / (2 * step)
-                assert dataset.contributions[row.position, repeat, unit] == pytest.approx(slope, abs=1e-5)
+    rows = list(measured.cells.itertuples())
+    assert {(row.condition, row.metric) for row in rows} == set(product((*CONDITIONS, "average"), CLASS_METRICS))
+    for (repeat, predicted), unit in product(enumerate(fold.predicted), range(len(fold.labels))):
+        slopes = pd.DataFrame(0.0, CONDITIONS, CLASS_METRICS)
+        for change in (step, -step):
+            weights = np.ones(len(fold.labels))
+            weights[unit] += change
+            scores = [weighted_scores(fold.labels, guesses, weights) for guesses in predicted]
+            slopes += pd.DataFrame(scores, CONDITIONS) / (2 * change)
+        slopes.loc["average"] = slopes.loc[list(SIX_CONDITIONS)].mean()
+        for row in rows:
+            slope = slopes.loc[row.condition, row.metric]
+            assert dataset.contributions[row.position, repeat, unit] == pytest.approx(slope, abs=1e-5)
 
 
 def test_contributions_sum_to_zero_and_those_of_folds_are_distances_from_the_mean(tmp_path):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LEFT_OUT = {".git", ".venv", ".venv-docs", "site", ".snakemake", "results", "data"}
+CACHES = (".pyc", "fingerprints.json")
+"""Ends of the names of compiled and analysed sources, which are found by time or content and need not be made again."""
 
 OFFLINE = ("unshare", "--net")
 """Prefix of a command that runs without network access; needs permission."""
@@ -52,9 +54,7 @@ class Workflow:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        shutil.copytree(
-            REPOSITORY, folder, ignore=lambda at, _: LEFT_OUT if Path(at) == REPOSITORY else {"__pycache__"}
-        )
+        shutil.copytree(REPOSITORY, folder, ignore=_left_out)
 
     @classmethod
     def at(cls, folder: Path) -> Workflow:
@@ -139,6 +139,15 @@ class Workflow:
         finally:
             path.write_text(content)
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """Return the names in a folder of the repository that a copy leaves out."""
+    if Path(folder) == REPOSITORY:
+        return LEFT_OUT
+    if Path(folder).name == "__pycache__":  # leave out files that are being written
+        return {name for name in names if not name.endswith(CACHES)}
+    return set() if Path(folder).is_relative_to(REPOSITORY / "scripts") else {"__pycache__"}
 
 
 def reduced(folder: Path) -> Workflow:
