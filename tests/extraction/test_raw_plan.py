@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import extract_join
 import numpy as np
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError, DataError, NmerError
 from nmer.extraction.registry import Segment, UnusableError, extractors
@@ -39,7 +39,7 @@ WORDS = {"l": {"extractor": "glove", "vectors": "vectors.txt"}}
 
 
 def make_plan(raw=None, **section) -> Plan:
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    config = shipped_config()
     config["datasets"]["clips"] = {"raw": {"chunks": 4, **(WORDS if raw is None else raw)}, "folds": 3} | section
     config["experiments"]["tiny"] |= {"datasets": ["clips"], "systems": ["men"]}
     return Plan(config | {"experiment": "tiny"})

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError
 from nmer.plan.plan import Plan
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 NMER = {"datasets": ["tiny_iemocap"], "systems": ["men", "nmer", "majority"], "snr_db": [-10, -40]}
 
 
 def plan(**changes: object) -> Plan:
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["experiments"]["tiny"] |= NMER | changes
     return Plan(config)
 

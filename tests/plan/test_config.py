@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError, DataError
 from nmer.plan.config import check_config
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
 def config() -> dict:
     """The shipped configuration."""
-    return yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    return shipped_config()
 
 
 @pytest.mark.parametrize("experiment", ["demo", "tiny"])

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pandas as pd
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer import fingerprint
 from nmer.errors import ConfigError
@@ -40,7 +40,7 @@ def mine(tmp_path) -> Path:
 
 
 def plan_with(section: dict, wanted: list[str] | None = None, experiment: str = "tiny") -> Plan:
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": experiment, "figures": section}
+    config = shipped_config() | {"experiment": experiment, "figures": section}
     config["experiments"][experiment].pop("figures", None)
     if wanted is not None:
         config["experiments"][experiment]["figures"] = wanted
@@ -170,7 +170,7 @@ def draw():
 
 def test_a_custom_figure_that_reads_no_setting_prints_rates_by_their_label(tmp_path):
     (tmp_path / "mine.py").write_text(LEVELS)
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["figures"] = {"mine": {"file": str(tmp_path / "mine.py")}}
     levels = {"noise": ["drop_frames"], "levels": {"drop_frames": [0.3]}, "figures": ["mine"]}
     del config["experiments"]["tiny"]["snr_db"]
@@ -194,7 +194,7 @@ def test_the_code_of_a_figure_does_not_affect_other_figures(mine):
 
 def test_a_figure_is_not_redrawn_for_settings_that_it_does_not_read():
     def settings(**changes: object) -> dict[str, str]:
-        config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+        config = shipped_config() | {"experiment": "tiny"}
         config["experiments"]["tiny"].pop("figures")
         config["experiments"]["tiny"] |= changes
         plan = Plan(config)
@@ -218,7 +218,7 @@ def test_a_custom_figure_is_redrawn_for_every_setting_unless_it_declares_what_it
     def settings(declared: str) -> dict:
         arguments = f'sources=("intervals", "settings"), {declared}'
         file.write_text(MINE.format(declared=arguments, arguments="intervals, settings"))
-        config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+        config = shipped_config() | {"experiment": "tiny"}
         config["figures"] = {"mine": {"file": str(file)}}
         config["experiments"]["tiny"] |= {"figures": ["mine"], "metrics": ["F1"], "reference": "men"}
         return json.loads(Plan(config).figure_settings(w("mine")))["settings"]

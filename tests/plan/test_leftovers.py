@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
+from shipped import shipped_config
 
 from nmer.plan.leftovers import leftovers, leftovers_sentence
 from nmer.plan.plan import Plan
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 def make_plan(**experiment: object) -> Plan:
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["experiments"]["tiny"] |= experiment
     return Plan(config)
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError
 from nmer.plan.plan import Plan
 from nmer.report_settings import ReportSettings
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 def make_plan(kinds: dict | None = None, **experiment: object) -> Plan:
     """Plan the tiny experiment with changed keys; None removes a key."""
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["noise"] = {"kinds": kinds or {}}
     whole = config["experiments"]["tiny"] | experiment
     config["experiments"]["tiny"] = {key: value for key, value in whole.items() if value is not None}

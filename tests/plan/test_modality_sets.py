@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import json
 from itertools import combinations
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer import names
 from nmer.errors import ConfigError, DataError
@@ -18,7 +17,6 @@ from nmer.plan import conditions
 from nmer.plan.plan import Plan
 from nmer.report_settings import ReportSettings
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SETS = [chosen for size in (1, 2, 3) for chosen in combinations("avl", size)]
 IDS = [f"u{number}" for number in range(400)]
 
@@ -26,7 +24,7 @@ IDS = [f"u{number}" for number in range(400)]
 @pytest.fixture
 def config() -> dict:
     """The default configuration with ``tiny`` on a synthetic corpus of a and l."""
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["experiments"]["tiny"]["datasets"] = ["tiny_iemocap"]
     generate = {"utterances": 120, "dims": {"a": 8, "l": 10}, "frames": {"a": 6, "l": 6}}
     config["datasets"]["tiny_iemocap"].update(modalities=["l", "a"], generate=generate)

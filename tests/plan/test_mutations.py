@@ -5,18 +5,16 @@ from __future__ import annotations
 import copy
 import datetime
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import NmerError
 from nmer.plan.jobs import jobs
 from nmer.plan.outdated import made_by
 from nmer.plan.plan import Plan
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 VALUES: list[Any] = [
     *(None, True, False, 0, 1, 2, 3, -1, 2.0, 1.5, -0.5, 1e-12, 1e300, 10**30, -(10**30), float("nan"), float("inf")),
     *(
@@ -64,7 +62,7 @@ KEYS += ["kind", "path", "generate", "options", "layout", "training", "中", "na
 def mutant(seed: int) -> dict[str, Any]:
     """Return the default configuration with up to three random changes, mostly to keys that ``tiny`` uses."""
     chance = random.Random(seed)
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text(encoding="utf-8"))
+    config = shipped_config()
     config["experiment"] = chance.choice(["tiny", "tiny", "tiny", "demo"])
     for _ in range(chance.choice([1, 1, 2, 3])):
         change(config, chance)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.plan.partial import claims_arguments, comparison_steps, table_steps
 from nmer.plan.plan import Plan
@@ -18,7 +18,7 @@ MADE = Path("results/tiny/partial")
 @pytest.fixture
 def plan(monkeypatch, tmp_path) -> Plan:
     """An experiment with a sweep and test levels, in an empty folder."""
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     sweep = {"system": "men", "over": {"training.dropout": [0.1, 0.5]}}
     config["experiments"]["tiny"] |= {"sweep": sweep, "train_at": "mixed", "tables": [1, 2], "folds": 2}
     monkeypatch.chdir(tmp_path)

@@ -10,14 +10,13 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError
 from nmer.plan.plan import Plan
 from nmer.plan.settings import EvaluationSettings, RunSettings, TrainingSettings
 from nmer.report_settings import ReportSettings
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 MEN = ("iemocap", "men")
 FOUR_LEVELS = (-10, -20, -30, -40)
 
@@ -27,7 +26,7 @@ def make_plan():
     """Return a function that plans an experiment of the default configuration after ``change(config)``."""
 
     def make(experiment: str = "tiny", change=lambda _: None, **top) -> Plan:
-        config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": experiment, **top}
+        config = shipped_config() | {"experiment": experiment, **top}
         change(config)
         return Plan(config)
 

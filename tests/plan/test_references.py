@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError
 from nmer.names import CLASSES, SCORE
@@ -16,7 +15,6 @@ from nmer.plan.outdated import made_by
 from nmer.plan.plan import Plan
 from nmer.references.registry import REFERENCE_TARGETS
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 REFERENCES, OF_SCORES = (
     [name for name, own in REFERENCE_TARGETS.items() if own == target] for target in (CLASSES, SCORE)
 )
@@ -24,7 +22,7 @@ REFERENCES, OF_SCORES = (
 
 
 def make_plan(systems: list[str], experiment: str = "tiny") -> Plan:
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": experiment}
+    config = shipped_config() | {"experiment": experiment}
     config["experiments"][experiment]["systems"] = systems
     return Plan(config)
 
@@ -66,7 +64,7 @@ def test_wildcard_patterns_distinguish_systems_from_references():
 
 
 def test_demo_and_mosi_have_both_references_and_paper_has_none():
-    experiments = yaml.safe_load((REPOSITORY / "config.yaml").read_text())["experiments"]
+    experiments = shipped_config()["experiments"]
     configured = {name: {*REFERENCE_TARGETS} & {*experiments[name]["systems"]} for name in ("demo", "mosi", "paper")}
     assert configured == {"demo": set(REFERENCES), "mosi": set(REFERENCES), "paper": set()}
     assert {*OF_SCORES} <= {*experiments["mosi_score"]["systems"]}

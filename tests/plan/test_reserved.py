@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError
 from nmer.extraction.registry import extractors
@@ -18,7 +18,6 @@ from nmer.plan.plan import Plan
 from nmer.plan.reserved import refuse_reserved
 from nmer.systems.registry import systems
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 SYSTEM = """
 @system("mine", pretraining="none", regimes=("incomplete",))
 class Mine(System):
@@ -36,7 +35,7 @@ def draw(scores, *, {option}="fast"): ...
 
 
 def make_plan(sections: dict, **experiment: object) -> Plan:
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"} | sections
+    config = shipped_config() | {"experiment": "tiny"} | sections
     config["experiments"]["tiny"] |= experiment
     return Plan(config)
 

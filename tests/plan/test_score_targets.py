@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError
 from nmer.plan.plan import Plan
@@ -136,7 +136,7 @@ def test_the_message_on_the_general_selection_names_the_key_that_overrides_it():
 
 @pytest.mark.skipif(not REAL.exists(), reason=f"no {REAL}")
 def test_the_experiments_on_real_scores_and_classes_have_equally_many_trainings():
-    shipped = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"data": str(REAL)}
+    shipped = shipped_config() | {"data": str(REAL)}
     classes, scores = (Plan(shipped | {"experiment": name}) for name in ("mosi", "mosi_score"))
     assert len(scores.trainings()) == len(classes.trainings())
     assert scores.reference_systems == ["median", "ridge"]

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
-from pathlib import Path
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError
 from nmer.plan.jobs import jobs
 from nmer.plan.plan import Plan
 from nmer.results.sweep import SweepSettings
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 def make_plan(sweep: dict | None, systems: dict | None = None, **experiment: object) -> Plan:
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["systems"] = systems or {}
     config["experiments"]["tiny"] |= ({"sweep": sweep} if sweep else {}) | experiment
     return Plan(config)
@@ -51,7 +48,7 @@ def test_values_and_options_keep_the_order_of_the_configuration():
 
 
 def test_the_table_and_figure_of_a_sweep_require_a_sweep():
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["experiments"]["tiny"].pop("figures")
     plain = Plan(copy.deepcopy(config))
     config["experiments"]["tiny"]["sweep"] = {"system": "men", "over": {"training.dropout": [0.1, 0.5]}}

@@ -7,18 +7,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError
 from nmer.plan.jobs import jobs
 from nmer.plan.plan import Plan
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 DATASET = "tiny_iemocap"
 
 
 def make_plan(noise_section: dict | None = None, /, **experiment: object) -> Plan:
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["noise"] |= noise_section or {}
     config["experiments"]["tiny"] |= {"datasets": [DATASET], "snr_db": [-10, -20]} | experiment
     return Plan(config)

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.errors import ConfigError
 from nmer.plan.grid import Corruption
 from nmer.plan.plan import Plan
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 LEVEL = Corruption("gaussian", -10)
 
 
 def make_plan(variants: dict[str, dict], systems: list[str] | None = None, **experiment: object) -> Plan:
     """Plan the tiny experiment with these variants after NMER, or with other ``systems``."""
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny", "systems": variants}
+    config = shipped_config() | {"experiment": "tiny", "systems": variants}
     config["experiments"]["tiny"] |= {"systems": systems or ["nmer", *variants]} | experiment
     return Plan(config)
 

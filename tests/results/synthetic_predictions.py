@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import accuracy_score, f1_score, recall_score
+from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 
 CONDITIONS = ("a", "v", "l", "av", "al", "vl", "none")
 
@@ -43,18 +43,20 @@ def make_predictions(
     return pd.DataFrame(rows, columns=["utterance", "condition", "fold", "repeat", "label", *names])
 
 
+def sklearn_scores(labels: np.ndarray, guesses: np.ndarray, weights: np.ndarray | None = None) -> dict[str, float]:
+    """Return scikit-learn's scores by metric, over the classes that occur among the labels."""
+    given = {"y_true": labels, "y_pred": guesses, "sample_weight": weights}
+    _, recall, f1, support = precision_recall_fscore_support(**given, labels=np.unique(labels), zero_division=0)
+    accuracy = accuracy_score(**given)
+    return {"WA": accuracy, "UA": recall.mean(), "F1": f1.mean(), "WF1": np.average(f1, weights=support)}
+
+
 def score_with_sklearn(predictions: pd.DataFrame, key: dict) -> pd.DataFrame:
     """Return the tidy scores of predictions, computed with scikit-learn."""
     names = [name for name in predictions if name.startswith("prob_")]
     rows = []
     for (condition, fold, repeat), part in predictions.groupby(["condition", "fold", "repeat"], sort=False):
-        guesses = part[names].to_numpy().argmax(axis=1)
-        values = {
-            "WA": accuracy_score(part["label"], guesses),
-            "UA": recall_score(part["label"], guesses, average="macro"),
-            "F1": f1_score(part["label"], guesses, average="macro"),
-            "WF1": f1_score(part["label"], guesses, average="weighted"),
-        }
+        values = sklearn_scores(part["label"].to_numpy(), part[names].to_numpy().argmax(axis=1))
         where = {"condition": condition, "fold": fold, "repeat": repeat}
         rows += [key | where | {"metric": metric, "value": value, "n": len(part)} for metric, value in values.items()]
     return pd.DataFrame(rows)

@@ -10,8 +10,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
-from synthetic_predictions import make_predictions, write_run
+from synthetic_predictions import make_predictions, sklearn_scores, write_run
 
 from nmer.errors import DataError
 from nmer.metrics import CLASS_METRICS
@@ -63,10 +62,7 @@ def weighted_scores(labels: np.ndarray, guesses: np.ndarray, weights: np.ndarray
     tested = guesses >= 0
     if not tested.any():
         return dict.fromkeys(CLASS_METRICS, 0.0)
-    given = {"y_true": labels[tested], "y_pred": guesses[tested], "sample_weight": weights[tested]}
-    _, recall, f1, support = precision_recall_fscore_support(**given, labels=np.unique(labels[tested]), zero_division=0)
-    accuracy = accuracy_score(**given)
-    return {"WA": accuracy, "UA": recall.mean(), "F1": f1.mean(), "WF1": np.average(f1, weights=support)}
+    return sklearn_scores(labels[tested], guesses[tested], weights[tested])
 
 
 @settings(max_examples=15)

@@ -9,14 +9,12 @@ from types import SimpleNamespace
 from unittest import mock
 
 import pytest
-import yaml
+from shipped import shipped_config
 
 from nmer.cli import main as cli
 from nmer.errors import ConfigError
 from nmer.plan.plan import Plan
 from nmer.training.system_checks import check_system
-
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 HEADER = """
 import torch
@@ -60,7 +58,7 @@ class Taught(System):
 
 def make_config(**files: Path) -> dict:
     """Return the tiny experiment with the system ``taught`` and options of both."""
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["systems"] = {name: {"file": str(file), "width": 4} for name, file in files.items()}
     config["experiments"]["tiny"]["systems"] = ["taught"]
     return config

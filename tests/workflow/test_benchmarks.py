@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-import yaml
+from shipped import shipped_config
 from test_documentation import table_rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ def test_the_benchmark_of_neighbours_runs(tmp_path):
 def test_the_benchmark_of_selection_trains_a_pretraining_once_for_all_systems_and_levels(monkeypatch):
     monkeypatch.syspath_prepend(REPOSITORY / "benchmarks")
     selection = importlib.import_module("selection_on_test")
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text()) | {"experiment": "tiny"}
+    config = shipped_config() | {"experiment": "tiny"}
     config["experiments"]["tiny"]["systems"] += ["nmer_no_vae"]
     plan, arguments = selection.Plan(config), argparse.Namespace(repeats=2, epochs=None)
     history = [{f"{split}_{metric}": 0.5 for split in ("val", "test") for metric in ("UA", "WA")}]

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from shipped import shipped_config
 
 from nmer.corpora.corpus import CorpusSettings, read_corpus
 from nmer.corpora.demo import DEFAULTS, DemoSettings
@@ -79,7 +80,7 @@ def table_rows(text: str) -> list[list[str]]:
 
 
 def base_config() -> dict:
-    return yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    return shipped_config()
 
 
 # Links, paths and commands

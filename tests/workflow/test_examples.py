@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from shipped import shipped_config
 from snakemake.utils import update_config
 from torch import nn
 from workflow_copy import REPOSITORY, Workflow
@@ -145,7 +146,7 @@ def blocks(language: str) -> list[str]:
 
 def configuration() -> dict:
     """Return config.yaml updated with the example's file, as Snakemake does it."""
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    config = shipped_config()
     update_config(config, yaml.safe_load((REPOSITORY / OVERLAY).read_text()))
     return config
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from shipped import shipped_config
 from workflow_copy import REPOSITORY, Workflow
 
 from nmer.errors import ConfigError, DataError
@@ -28,7 +29,7 @@ def digest(content: bytes) -> str:
 
 
 def shipped() -> dict:
-    return yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    return shipped_config()
 
 
 @pytest.fixture(scope="module")

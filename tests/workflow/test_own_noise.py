@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from shipped import shipped_config
 from snakemake.utils import update_config
 from workflow_copy import REPOSITORY
 
@@ -32,7 +33,7 @@ def blocks(language: str) -> list[str]:
 
 def configuration() -> dict:
     """Return config.yaml updated with the example's file, as Snakemake does."""
-    config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+    config = shipped_config()
     update_config(config, yaml.safe_load((REPOSITORY / OVERLAY).read_text()))
     return config
 

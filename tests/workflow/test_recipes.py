@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import yaml
+from shipped import shipped_config
 from test_documentation import code_blocks
 from workflow_copy import REPOSITORY
 
@@ -36,7 +37,7 @@ def planned(tmp_path, monkeypatch) -> Callable[[str], Plan]:
     monkeypatch.chdir(tmp_path)
 
     def make(recipe: str = "") -> Plan:
-        config = yaml.safe_load((REPOSITORY / "config.yaml").read_text())
+        config = shipped_config()
         merge(config, yaml.safe_load(block(BEGINNING)))
         if recipe:
             merge(config, copy.deepcopy(yaml.safe_load(block(RECIPES[recipe]))))
