@@ -25,19 +25,19 @@ settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the tests of whole workflows, which take longest, so that all workers finish together.
+    """Start with the files that take longest, so that all workers finish together.
 
-    One file runs the experiment that several of them share. The files that do not need it come second, so that no other
-    worker waits for it.
+    These are the tests of whole workflows. One file runs the experiment that several of them share. The files that do
+    not need it come second, so that no other worker waits for it.
     """
     sharing = [item.path for item in items if "finished_workflow" in getattr(item, "fixturenames", ())]
 
     def rank(item: pytest.Item) -> int:
         if item.path in sharing[:1]:
             return 0
-        if "workflow" not in item.path.parts:
-            return 3
-        return 2 if item.path in sharing else 1
+        if "workflow" in item.path.parts:
+            return 2 if item.path in sharing else 1
+        return 3 if {"results", "systems", "training"} & set(item.path.parts) else 4
 
     items.sort(key=rank)
 

@@ -83,16 +83,21 @@ def test_the_form_of_a_source_has_not_changed():
     assert digest(SOURCE) == GOLDEN
 
 
+@pytest.fixture(scope="module")
+def digests() -> dict[Path, str]:
+    """The digest of every source of the project, in the Python that runs the tests."""
+    return {file: digest(file.read_text(encoding="utf-8")) for file in sorted(fingerprint.SCRIPTS.rglob("*.py"))}
+
+
 @pytest.mark.parametrize("python", pythons())
-def test_the_form_is_the_same_in_every_python(python, tmp_path):
+def test_the_form_is_the_same_in_every_python(python, digests, tmp_path):
     (tmp_path / "canonical.py").write_bytes(Path(canonical.__file__).read_bytes())
-    files = sorted(fingerprint.SCRIPTS.rglob("*.py"))
     program = "import sys, hashlib, canonical; [print(hashlib.sha256(canonical.read(open(f, 'rb').read())[0].encode())"
     program += ".hexdigest()) for f in sys.argv[1:]]"
     (tmp_path / "source.py").write_text(SOURCE, encoding="utf-8")
-    command = [python, "-c", program, str(tmp_path / "source.py"), *map(str, files)]
+    command = [python, "-c", program, str(tmp_path / "source.py"), *map(str, digests)]
     output = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout.split()
-    assert output == [GOLDEN, *(digest(file.read_text(encoding="utf-8")) for file in files)]
+    assert output == [GOLDEN, *digests.values()]
 
 
 MESSAGES = {
