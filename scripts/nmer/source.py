@@ -59,9 +59,8 @@ def _parsed(path: Path, _written: int) -> Module:
     except SyntaxError as error:
         place = f"{path}, line {error.lineno}" if error.lineno else f"{path}"
         raise ConfigError(f"{place}: not valid Python ({error.msg}). Correct it.") from None
-    nodes = list(ast.walk(tree))
-    module = Module(path, [(node, call) for node in nodes for call in getattr(node, "decorator_list", [])])
-    for node in nodes:
+    module = Module(path, [(node, call) for node in ast.walk(tree) for call in getattr(node, "decorator_list", [])])
+    for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module:
             module.imported.update({alias.asname or alias.name: (node.module, alias.name) for alias in node.names})
         elif isinstance(node, ast.Import):
