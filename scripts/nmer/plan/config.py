@@ -254,7 +254,9 @@ def check_shape(config: dict[str, Any]) -> None:
 @cache
 def schema() -> dict[str, Any]:
     """Read the schema of the configuration."""
-    content: dict[str, Any] = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    # The loader in C takes a tenth of the time, but PyYAML may have been built without it.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    content: dict[str, Any] = yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=loader)
     return content
 
 
