@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -57,15 +58,19 @@ def conda_environment(path: Path) -> tuple[str, dict[str, str]]:
 
 def imported_packages(*files: Path) -> dict[str, Path]:
     """Return the third-party packages that files import at any level, each with an importing file."""
+    return {name: file for file in files for name in packages_of(file)}
+
+
+@cache
+def packages_of(file: Path) -> set[str]:
+    """Return the third-party packages that a file imports at any level."""
     local = {path.stem for path in SCRIPTS.iterdir()}
-    found = {}
-    for file in files:
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-            for top in (module.partition(".")[0] for module in modules):
-                if top not in sys.stdlib_module_names and top not in local:
-                    found[normalised(IMPORT_NAMES.get(top, top))] = file
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+        tops = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - local
+        found |= {normalised(IMPORT_NAMES.get(top, top)) for top in tops}
     return found
 
 
@@ -88,7 +93,7 @@ def step_environments() -> dict[str, str]:
     return environments
 
 
-def files_of_step(script: str) -> list[Path]:
+def files_of_step(script: str) -> set[Path]:
     """Return a step's script, the local modules it imports, directly or not, and every plug-in it may load."""
     sorts = {
         "systems": ("train.py", "evaluate.py"),
@@ -100,7 +105,7 @@ def files_of_step(script: str) -> list[Path]:
     }
     folders = [folder for folder, scripts in sorts.items() if script in scripts]
     starts = [SCRIPTS / script, *(path for folder in folders for path in (SCRIPTS / "nmer" / folder).glob("*.py"))]
-    return [path for start in starts for path in fingerprint.local_imports(start.resolve())]
+    return set().union(*(fingerprint.local_imports(start.resolve()) for start in starts))
 
 
 @pytest.mark.parametrize("path", ENVIRONMENTS, ids=lambda path: path.stem)
