@@ -20,7 +20,8 @@ from nmer.results.selection import by_level
 from nmer.results.style import LETTER, SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
 from nmer.results.wording import level_title
 
-NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix: seven or four per row
+NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix
+WORD = 11  # letters of the longest word of a title that is not split: "(reference)"
 PER_CLASS, GAP, LABELS = 0.36, 0.12, 1.0  # inches, of a class, between matrices and to their left
 
 
@@ -57,11 +58,14 @@ def draw_confusion(shares: pd.DataFrame) -> Figure:
     blocks = by_level(shares)
     systems = list(dict.fromkeys(shares["system"]))
     side = min(max(PER_CLASS * len(classes), NARROWEST), WIDEST)
-    rows = math.ceil(len(systems) / int((WIDTH - LABELS) / (side + GAP)))
-    columns = math.ceil(len(systems) / rows)
-    titles = [wrapped(drawn_system(system), int(side / LETTER)) for system in systems]
+    names = list(map(drawn_system, systems))
+    letters = max(int(side / LETTER), min(max(len(word) for name in names for word in name.split()), WORD))
+    titles = [wrapped(name, letters) for name in names]
     title = 0.17 * max(text.count("\n") + 1 for text in titles)
-    width = max(columns * (side + GAP) + LABELS, 0.4 * WIDTH)
+    each = max(side, letters * LETTER) + GAP
+    rows = math.ceil(len(systems) / int((WIDTH - LABELS) / each))
+    columns = math.ceil(len(systems) / rows)
+    width = max(columns * each + LABELS, 0.4 * WIDTH)
     with matplotlib.rc_context(SETTINGS | {"axes.grid": False}):
         figure = Figure(figsize=(width, len(blocks) * (rows * (side + title) + 0.9)), layout="constrained")
         parts = figure.subfigures(len(blocks), 1, squeeze=False)[:, 0]
@@ -77,7 +81,8 @@ def draw_confusion(shares: pd.DataFrame) -> Figure:
                 _draw_matrix(axis, block[block["system"] == systems[place]], classes)
                 axis.set_title(titles[place])
                 lowest = place >= (rows - 1) * columns
-                axis.set_xticks(range(len(classes)), labels if lowest else [], rotation=45, ha="right")
+                # Upright: slanted labels would need space in the columns that have them only.
+                axis.set_xticks(range(len(classes)), labels if lowest else [], rotation=90)
                 axis.set_yticks(range(len(classes)), labels if place % columns == 0 else [])
     return figure
 
