@@ -654,3 +654,15 @@ def test_metrics_affect_only_tables_figures_and_report(make_plan):
     assert plan.evaluation_settings(job) == other.evaluation_settings(job)
     with pytest.raises(ConfigError, match=r"experiments.tiny.metrics: unknown metric 'WAA'. Did you mean 'WA'\?"):
         make_plan(change=lambda c: c["experiments"]["tiny"].update(metrics=["WAA"]))
+
+
+# demo_media needs optional packages.
+@pytest.mark.parametrize("experiment", sorted(shipped_config()["experiments"].keys() - {"demo_media"}))
+def test_every_training_of_a_shipped_experiment_has_a_rule(make_plan, paper_data, experiment):
+    (paper_data / "cmu_mosi").mkdir()
+    for name in ("mosi_senti_data.pkl", "scores.csv"):
+        (paper_data / "cmu_mosi" / name).write_bytes(b"")
+    plan = make_plan(experiment, data=str(paper_data))
+    for training in plan.trainings():
+        is_teacher = "teachers" in plan.trained(training).parts
+        assert training.system in (plan.pretrained_names if is_teacher else plan.trained_names)

@@ -50,9 +50,10 @@ def workflow(tmp_path_factory) -> Workflow:
     copy = Workflow(tmp_path_factory.mktemp("commands") / "nmer")
     write_empty_corpora(copy.folder / "corpora")
     for path in PAGES:
-        named = re.findall(r"^`(\w+\.yaml)`:\n\n```yaml\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
+        named = re.findall(r"`(\w+\.yaml)`:\n\n```yaml\n(.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL)
         for name, block in named if path != EXTENDING else ():
-            (copy.folder / name).write_text(block)
+            if name != "config.yaml":  # pages show parts of it
+                (copy.folder / name).write_text(block)
     return copy
 
 

@@ -50,7 +50,8 @@ def unfinished(finished_workflow, tmp_path_factory) -> Workflow:
     return workflow
 
 
-@pytest.mark.parametrize("experiment", ["tiny", "demo"])
+# demo_today trains MEN only because MMIN starts from it.
+@pytest.mark.parametrize("experiment", ["tiny", "demo", "demo_today", "rates"])
 def test_the_jobs_counted_are_those_that_snakemake_would_run(fresh_workflow, experiment):
     config = yaml.safe_load((fresh_workflow.folder / "config.yaml").read_text())
     counted = Counter(job.rule for job in jobs(Plan(config | {"experiment": experiment})))

@@ -388,12 +388,17 @@ class Grid:
 
     @property
     def trained_names(self) -> list[str]:
-        """The names under which the systems of the experiment are trained."""
-        return list(dict.fromkeys(map(self.trained_as, self.trained_systems)))
+        """The names under which the systems of the experiment, and those that others start from, are trained."""
+        starts = [system for system in self._teachers if regimes(self._system(system))]
+        return list(dict.fromkeys([*map(self.trained_as, self.trained_systems), *starts]))
 
     @property
     def pretrained_names(self) -> list[str]:
         """The names of the stage-A pretrainings of the experiment."""
+        return [system for system in self._teachers if not regimes(self._system(system))]
+
+    @property
+    def _teachers(self) -> list[str]:
         return list(dict.fromkeys(filter(None, map(self._teacher, self.trained_systems))))
 
     @property
