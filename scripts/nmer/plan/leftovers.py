@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from nmer.digests import record_path
 from nmer.errors import listed
 from nmer.plan.jobs import jobs
 from nmer.plan.plan import Plan
 
 SHOWN = 5
-RECORD = ".made.json"
 
 
 def leftovers(plan: Plan) -> list[str]:
@@ -16,12 +16,8 @@ def leftovers(plan: Plan) -> list[str]:
     Files without a record of what made them are the user's and are left out.
     """
     current = {job.output.relative_to(plan.folder).with_suffix("") for job in jobs(plan) if job.stage == "results"}
-    found = set()
-    for folder in ("tables", "figures"):
-        for record in sorted((plan.folder / folder).glob(f".*{RECORD}")):
-            made = record.with_name(record.name.removeprefix(".").removesuffix(RECORD))
-            if made.exists():
-                found.add(made.relative_to(plan.folder).with_suffix(""))
+    files = [path for folder in ("tables", "figures") for path in (plan.folder / folder).glob("*")]
+    found = {path.relative_to(plan.folder).with_suffix("") for path in files if record_path(path).exists()}
     return sorted(map(str, found - current))
 
 

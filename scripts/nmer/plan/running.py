@@ -66,7 +66,7 @@ def forget(checkpoints: Path, history: Path) -> None:
     for about in checkpoints.glob(f"*/{ABOUT}"):
         try:
             same = read_json(about).get("history") == str(history)
-        except (DataError, OSError):
+        except DataError:
             continue  # another training is being replaced meanwhile
         if same:
             shutil.rmtree(about.parent, ignore_errors=True)

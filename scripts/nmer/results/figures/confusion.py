@@ -17,7 +17,7 @@ from nmer.results.class_labels import drawn_labels, legend
 from nmer.results.confusion import confusion_matrices, read_counts
 from nmer.results.drawn_text import drawn_system
 from nmer.results.selection import by_level
-from nmer.results.style import LETTER, SETTINGS, SHADES, WIDTH, sentence_figure, wrapped
+from nmer.results.style import LETTER, SETTINGS, SHADES, WIDTH, label_height, sentence_figure, wrapped
 from nmer.results.wording import level_title
 
 NARROWEST, WIDEST = 0.74, 1.4  # inches, of a matrix
@@ -61,7 +61,7 @@ def draw_confusion(shares: pd.DataFrame) -> Figure:
     names = list(map(drawn_system, systems))
     letters = max(int(side / LETTER), min(max(len(word) for name in names for word in name.split()), WORD))
     titles = [wrapped(name, letters) for name in names]
-    title = 0.17 * max(text.count("\n") + 1 for text in titles)
+    title = label_height(titles)
     each = max(side, letters * LETTER) + GAP
     rows = math.ceil(len(systems) / int((WIDTH - LABELS) / each))
     columns = math.ceil(len(systems) / rows)
