@@ -7,10 +7,8 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
-import h5py
-import numpy as np
 import pytest
-from shipped import shipped_config
+from shipped import shipped_config, write_empty_corpora
 
 from nmer.errors import ConfigError
 from nmer.plan.plan import Plan
@@ -35,16 +33,8 @@ def make_plan():
 
 @pytest.fixture
 def paper_data(tmp_path) -> Path:
-    """Placeholder files of the paper's corpora, whose content the plan does not read."""
-    root = tmp_path / "IEMOCAP_features_2021"
-    for name in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(root / name, "w"):
-            pass
-    for fold in range(1, 11):
-        (root / "target" / str(fold)).mkdir(parents=True)
-        np.save(root / "target" / str(fold) / "trn_label.npy", np.zeros(1))
-    (tmp_path / "mosei_senti_data.pkl").write_bytes(b"")
+    """The folder of corpora whose content the plan does not read."""
+    write_empty_corpora(tmp_path)
     return tmp_path
 
 
@@ -659,9 +649,6 @@ def test_metrics_affect_only_tables_figures_and_report(make_plan):
 # demo_media needs optional packages.
 @pytest.mark.parametrize("experiment", sorted(shipped_config()["experiments"].keys() - {"demo_media"}))
 def test_every_training_of_a_shipped_experiment_has_a_rule(make_plan, paper_data, experiment):
-    (paper_data / "cmu_mosi").mkdir()
-    for name in ("mosi_senti_data.pkl", "scores.csv"):
-        (paper_data / "cmu_mosi" / name).write_bytes(b"")
     plan = make_plan(experiment, data=str(paper_data))
     for training in plan.trainings():
         is_teacher = "teachers" in plan.trained(training).parts

@@ -8,9 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import h5py
-import numpy as np
 import pytest
+from shipped import write_empty_corpora
 from test_documentation import EXTENDING, PAGES, commands_of
 from workflow_copy import Workflow
 
@@ -28,20 +27,6 @@ def snakemake_commands() -> list[str]:
     """
     commands = {shlex.join(c) for path in PAGES if path != EXTENDING for c in commands_of("snakemake", path) if c[1:]}
     return sorted(command for command in commands if not any(word in command for word in ELSEWHERE))
-
-
-def write_empty_corpora(folder: Path) -> None:
-    """Create empty files where corpora are expected. Planning reads only their digests."""
-    iemocap = folder / "IEMOCAP_features_2021"
-    for name in ("A/comparE.h5", "V/denseface.h5", "L/bert_large.h5"):
-        (iemocap / name).parent.mkdir(parents=True)
-        h5py.File(iemocap / name, "w").close()
-    for fold in range(1, 11):
-        (iemocap / "target" / str(fold)).mkdir(parents=True)
-        np.save(iemocap / "target" / str(fold) / "trn_label.npy", np.zeros(1))
-    (folder / "cmu_mosi").mkdir()
-    for name in ("mosei_senti_data.pkl", "cmu_mosi/mosi_senti_data.pkl", "cmu_mosi/scores.csv"):
-        (folder / name).write_bytes(b"")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from test_commands import write_empty_corpora
+from shipped import write_empty_corpora
 from test_documentation import base_config, code_blocks, table_rows
 
 from nmer.plan.plan import Plan
