@@ -1,7 +1,9 @@
-"""Compare two forms of several LSTMs on a GPU: cuDNN's, one after another, and all in the same steps.
+"""Compare three forms of several LSTMs on a GPU: cuDNN's, one after another; all in the same steps; all steps in a
+kernel.
 
 Measures the forward and backward pass of LSTMs with 128 units over a batch of 128 utterances, replayed from a CUDA
-graph, and the largest difference between the gradients of the two forms. Prints a Markdown table. Needs a CUDA device.
+graph, and the largest difference between the gradients of cuDNN and of the kernels. Prints a Markdown table. Needs a
+CUDA device.
 
 Example: .venv/bin/python benchmarks/lstm_forms.py
 """
@@ -12,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))
 BATCH, DIM, HIDDEN = 128, 130, 128
 STEPS = (50, 209, 308)
 LSTMS = (1, 2, 3, 6, 18)
+COLUMNS = ("LSTMs", "steps", "one after another, ms", "in the same steps, ms", "kernels, ms", "gradients differ by")
 
 
 def main() -> None:
@@ -30,16 +34,15 @@ def main() -> None:
     torch.set_default_device("cuda")
     torch.backends.fp32_precision = "ieee"
     print(torch.cuda.get_device_name(), torch.__version__)
-    print(
-        "| LSTMs | steps | one after another, ms | in the same steps, ms | gradients differ by |\n|---|---|---|---|---|"
-    )
+    print(f"| {' | '.join(COLUMNS)} |\n{'|---' * len(COLUMNS)}|")
     for count in LSTMS:
         for steps in STEPS:
             print(f"| {count} | {steps} | {' | '.join(measure(count, steps))} |", flush=True)
 
 
 def measure(count: int, steps: int) -> list[str]:
-    """Return the milliseconds of the two forms, and their relative difference."""
+    """Return the milliseconds of each form, and the relative difference of two."""
+    from nmer.systems.blocks import recurrence
     from nmer.systems.blocks.recurrence import lstm_outputs, lstm_weights
 
     torch.manual_seed(0)
@@ -56,14 +59,19 @@ def measure(count: int, steps: int) -> list[str]:
         backward(torch.stack([lstm(values)[0].transpose(0, 1) for lstm in lstms]))
 
     def in_the_same_steps() -> None:
+        with patch.object(recurrence, "fuses", lambda _products: False):
+            backward(lstm_outputs(readers))
+
+    def kernels() -> None:
         backward(lstm_outputs(readers))
 
     times, gradients = [], []
-    for form in (one_after_another, in_the_same_steps):
+    for form in (one_after_another, in_the_same_steps, kernels):
         form()
         gradients.append([p.grad.clone() for lstm in lstms for p in lstm.parameters()])
         times.append(replayed(form))
-    difference = max(float((one - other).norm() / one.norm()) for one, other in zip(*gradients, strict=True))
+    pairs = zip(gradients[0], gradients[-1], strict=True)
+    difference = max(float((one - other).norm() / one.norm()) for one, other in pairs)
     return [*(f"{each:.2f}" for each in times), f"{difference:.0e}"]
 
 

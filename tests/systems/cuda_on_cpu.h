@@ -1,7 +1,9 @@
 // Runs CUDA kernels on a CPU, one block after another. The threads of a block take turns at every exchange.
 #include <cmath>
 #include <cstddef>
+#include <cstdlib>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <memory>
 #include <ucontext.h>
@@ -10,11 +12,12 @@
 #define __device__ static
 #define __global__
 #define __shared__
+#define __launch_bounds__(...)
 
 struct float4 { float x, y, z, w; };
 struct Index { int x; };
 static Index threadIdx, blockIdx, gridDim;
-float shared[48 * 1024 / 4];
+alignas(16) float shared[96 * 1024 / 4];
 
 static constexpr int STACK = 64 * 1024;
 static ucontext_t scheduler;
@@ -47,8 +50,8 @@ static void start() {
     running[threadIdx.x] = false;
 }
 
-// A value of shared memory that no thread has written is not a number.
-static void launch(int blocks, int size, std::function<void()> given) {
+// A value of shared memory that no thread has written is not a number. Stops if more is written than the block has.
+static void launch(int blocks, int size, int floats, std::function<void()> given) {
     kernel = given;
     gridDim.x = blocks;
     const auto stacks = std::make_unique<char[]>(static_cast<size_t>(size) * STACK);
@@ -73,5 +76,7 @@ static void launch(int blocks, int size, std::function<void()> given) {
                 any = any || running[number];
             }
         }
+        for (const float* beyond = shared + floats; beyond < std::end(shared); ++beyond)
+            if (!std::isnan(*beyond)) std::abort();
     }
 }

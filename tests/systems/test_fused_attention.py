@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
-import re
-import shutil
-import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from cuda_on_cpu import kernels_on_cpu
 from torch import Tensor, nn
 
-from nmer.systems.blocks import decoders, fused_attention
+from nmer.systems.blocks import cuda_kernels, decoders, fused_attention
 from nmer.systems.blocks.additive_attention import AdditiveAttention
 from nmer.systems.blocks.decoders import AttentionDecoder, OutputLayer, decode
 from nmer.systems.blocks.fused_attention import HIDDEN, LANES, SOURCE, WARPS, FusedAttention, Kernels
@@ -23,37 +19,13 @@ from nmer.systems.blocks.step_rows import StepRows, by_steps
 from nmer.systems.interface import Sequences
 
 STEPS = 3
-KERNEL = re.compile(r"__global__ void (\w+)\(([^)]*)\)")
 
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory) -> Kernels:
-    """The kernels, compiled with threads that take turns."""
-    compiler = shutil.which("g++")
-    if compiler is None:
-        pytest.skip("needs g++")
+    """The kernels, compiled for the CPU."""
     folder = tmp_path_factory.mktemp("kernels")
-    callers = []
-    for name, parameters in KERNEL.findall(SOURCE):
-        given = ", ".join(re.findall(r"(\w+)(?:,|\s*$)", parameters))
-        body = f"launch(blocks, {LANES * WARPS}, [=] {{ {name}({given}); }});"
-        callers.append(f'extern "C" void run_{name}(int blocks, {parameters}) {{ {body} }}')
-    header = (Path(__file__).parent / "cuda_on_cpu.h").read_text()
-    (folder / "kernels.cpp").write_text("\n".join([header, SOURCE, *callers]))
-    subprocess.run(
-        [compiler, "-std=c++17", "-O1", "-shared", "-fPIC", "-o", "kernels.so", "kernels.cpp"], cwd=folder, check=True
-    )
-    library = ctypes.CDLL(str(folder / "kernels.so"))
-
-    def caller(name: str):
-        def call(blocks: int, floats: int, *arguments: Tensor | int) -> None:
-            assert 4 * floats <= 48 * 1024
-            given = [ctypes.c_void_p(a.data_ptr()) if isinstance(a, Tensor) else ctypes.c_int(a) for a in arguments]
-            getattr(library, f"run_{name}")(blocks, *given)
-
-        return call
-
-    return Kernels(*map(caller, Kernels._fields))
+    return Kernels(*kernels_on_cpu(folder, SOURCE, Kernels._fields, LANES * WARPS, 48 * 1024 // 4))
 
 
 def memory(lengths: list[int], longest: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -144,13 +116,13 @@ def test_decoders_of_several_repeats_are_the_same_with_the_kernels(kernels, monk
 
 def test_without_cudas_packages_attention_falls_back_to_the_frameworks_operators(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    fused_attention.kernels.cache_clear()
+    cuda_kernels.compiled.cache_clear()
     assert fused_attention.kernels(0) is None
     assert fused_attention.kernels(0) is None
     warning = capsys.readouterr().err
     assert warning.startswith("warning: attention is slower than with its CUDA kernels, because")
     assert warning.count("\n") == 1
-    fused_attention.kernels.cache_clear()
+    cuda_kernels.compiled.cache_clear()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

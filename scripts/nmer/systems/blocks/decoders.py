@@ -17,8 +17,8 @@ from nmer.systems.blocks.fused_attention import FusedAttention, fuses
 from nmer.systems.blocks.fused_lstm import joined
 from nmer.systems.blocks.recurrence import pads, under_autocast
 from nmer.systems.blocks.repeats import across_repeats
-from nmer.systems.blocks.step_counts import Counts
-from nmer.systems.blocks.step_rows import Frames, StepRows, first_rows
+from nmer.systems.blocks.step_counts import Counts, first_rows
+from nmer.systems.blocks.step_rows import Frames, StepRows
 from nmer.systems.interface import Sequences
 
 STEPS = 20

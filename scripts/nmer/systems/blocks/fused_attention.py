@@ -1,20 +1,17 @@
 """Additive attention of a decoder's step in one CUDA kernel, with its gradients: the form for a GPU (SPEC 4.6).
 
 The framework's operators pass over arrays of (rows, longest, hidden) twelve times in a step, padding included. These
-kernels read keys and values of the valid frames only, and compute the sigmoids again in the backward pass. CUDA's
-run-time compiler, which PyTorch's CUDA packages include, compiles them when they are first used.
+kernels read keys and values of the valid frames only, and compute the sigmoids again in the backward pass.
 """
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import sys
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from nmer.systems.blocks.cuda_kernels import Kernel, compiled
 
 LANES, WARPS, HIDDEN = 32, 16, 128
 """Threads of a warp; warps of a block, which share the frames of a row; width of keys and values."""
@@ -167,10 +164,6 @@ extern "C" __global__ void attend_gradients(
 """
 
 
-Kernel = Callable[..., None]
-"""A compiled kernel. Arguments: number of blocks, floats of shared memory, then its own, tensors or whole numbers."""
-
-
 class Kernels(NamedTuple):
     """The kernels of :data:`SOURCE`, named as there."""
 
@@ -185,51 +178,10 @@ def fuses(values: Tensor, longest: int) -> bool:
     return values.is_cuda and fits and kernels(values.device.index) is not None
 
 
-@functools.cache
-def kernels(_device: int) -> Kernels | None:
-    """Compile the kernels for the current device. Return None, after a warning, if they cannot be compiled."""
-    try:
-        return Kernels(*_compiled(SOURCE, Kernels._fields))
-    except (ImportError, RuntimeError) as error:
-        reason = str(error).strip().split("\n")[0]
-        print(
-            f"warning: attention is slower than with its CUDA kernels, because {reason}. The packages cuda-bindings "
-            "and nvidia-cuda-nvrtc provide their compiler.",
-            file=sys.stderr,
-        )
-        return None
-
-
-def _compiled(source: str, names: tuple[str, ...]) -> list[Kernel]:
-    """Compile CUDA source. Raises ImportError without the packages, RuntimeError with the compiler's message."""
-    if torch.version.hip:
-        raise RuntimeError("they are written for NVIDIA's GPUs")
-    from cuda.bindings import driver, nvrtc
-
-    def checked(found: tuple[Any, ...]) -> Any:
-        status, *results = found
-        if status.value:
-            raise RuntimeError(f"CUDA reports {status.name}")
-        return results[0] if results else None
-
-    def launch(function: Any, blocks: int, floats: int, *arguments: Tensor | int) -> None:
-        values = tuple(each.data_ptr() if isinstance(each, Tensor) else each for each in arguments)
-        types = tuple(ctypes.c_void_p if isinstance(each, Tensor) else ctypes.c_int for each in arguments)
-        stream = torch.cuda.current_stream().cuda_stream
-        sizes = (blocks, 1, 1, LANES * WARPS, 1, 1, 4 * floats)
-        checked(driver.cuLaunchKernel(function, *sizes, stream, (values, types), 0))
-
-    major, minor = torch.cuda.get_device_capability()
-    program = checked(nvrtc.nvrtcCreateProgram(source.encode(), b"attention.cu", 0, [], []))
-    try:
-        checked(nvrtc.nvrtcCompileProgram(program, 1, [f"--gpu-architecture=sm_{major}{minor}".encode()]))
-        binary = bytes(checked(nvrtc.nvrtcGetCUBINSize(program)))
-        checked(nvrtc.nvrtcGetCUBIN(program, binary))
-    finally:
-        checked(nvrtc.nvrtcDestroyProgram(program))
-    module = checked(driver.cuModuleLoadData(binary))
-    functions = [checked(driver.cuModuleGetFunction(module, name.encode())) for name in names]
-    return [functools.partial(launch, function) for function in functions]
+def kernels(device: int) -> Kernels | None:
+    """Return the kernels for the current device, None if they cannot be compiled."""
+    found = compiled(device, "attention", SOURCE, Kernels._fields, LANES * WARPS, WARPS * HIDDEN + MOST_FRAMES)
+    return Kernels(*found) if found else None
 
 
 class FusedAttention:

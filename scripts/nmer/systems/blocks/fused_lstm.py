@@ -1,4 +1,4 @@
-"""LSTMs computed jointly step by step with the framework's fused cell: the form for a GPU.
+"""LSTMs computed jointly step by step with the framework's fused cell: the form for a GPU without ``lstm_kernels.py``.
 
 Every LSTM of every repeat takes its step in the same two kernels, a batched matrix product and the framework's fused
 cell, and two more in the backward pass. Unlike here, cuDNN runs one LSTM after another and cannot leave out utterances
@@ -16,13 +16,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from nmer.systems.blocks.products import divisor, sum_of_products
+from nmer.systems.blocks.products import sum_of_products
 from nmer.systems.blocks.step_counts import Counts
 
 aten = torch.ops.aten
-
-SINGLE_ROWS = 96
-"""Up to this many rows of all LSTMs, each row is a separate product."""
 
 
 class LstmOutputs(torch.autograd.Function):
@@ -76,21 +73,13 @@ class LstmOutputs(torch.autograd.Function):
         # Copies, because the gradients through the state are added to them.
         output_gradients = _steps(counts, gradients)
         cell_gradient = torch.zeros_like(output_gradients[-1])
-        split_weights: dict[int, Tensor] = {}
         gate_gradients: list[Tensor] = []
         for step in reversed(range(number)):
             output_gradient = output_gradients[step]
             shape = lstms, count = output_gradient.shape[:2]
             if gate_gradients:
                 later = gate_gradients[-1]
-                going_on = output_gradient[: len(later), : later.shape[1]]
-                # Rows among which some end here are not consecutive and stay together.
-                parts = product_parts(lstms, count) if later.shape[:2] == shape else 1
-                if parts not in split_weights:
-                    split_weights[parts] = hidden_weights.repeat_interleave(parts, dim=0)
-                if parts > 1:
-                    later, going_on = (rows.unflatten(1, (parts, -1)).flatten(0, 1) for rows in (later, going_on))
-                going_on.baddbmm_(later, split_weights[parts][: len(later)])
+                output_gradient[: len(later), : later.shape[1]].baddbmm_(later, hidden_weights[: len(later)])
                 ended = count - cell_gradient.shape[1], lstms - len(cell_gradient)
                 if any(ended):
                     cell_gradient = functional.pad(cell_gradient, (0, 0, 0, ended[0], 0, ended[1]))
@@ -101,22 +90,9 @@ class LstmOutputs(torch.autograd.Function):
             cell_gradient = flat.unflatten(0, shape)
         found = _of_each(gate_gradients[::-1], counts, gradients)
         of_weights = [
-            sum_of_products(own, _previous(counts, output)) for own, output in zip(found, outputs, strict=True)
+            sum_of_products(own, previous_outputs(counts, output)) for own, output in zip(found, outputs, strict=True)
         ]
         return None, joined([own.sum(dim=1) for own in found]), joined(of_weights), *found
-
-
-def product_parts(lstms: int, count: int) -> int:
-    """Return the number of parts in which a GPU multiplies gradients of gates and weights fastest.
-
-    The product of a few LSTMs occupies too few multiprocessors, and cuBLAS is slow for few rows, except for single
-    ones (benchmarks/recurrent_product.py).
-    """
-    if lstms * count <= SINGLE_ROWS:
-        return count
-    if lstms == 1:
-        return 1
-    return divisor(count, 8 if count >= 48 else 4)
 
 
 def joined(parts: Sequence[Tensor]) -> Tensor:
@@ -135,14 +111,15 @@ class Run(NamedTuple):
 
 def runs(counts: Counts, groups: Sequence[Tensor]) -> Iterator[Run]:
     """Divide all steps into runs. groups: (LSTMs, rows, width) each, longest first."""
-    ends = [_number_of_steps(counts, group) for group in groups]
+    ends = [number_of_steps(counts, group) for group in groups]
     changes = (step for step in range(1, ends[0]) if counts[step] != counts[step - 1])
     rows = list(accumulate(counts, initial=0))
     for start, stop in pairwise(sorted({0, *changes, *ends})):
         yield Run(stop - start, counts[start], slice(rows[start], rows[stop]), sum(end > start for end in ends))
 
 
-def _number_of_steps(counts: Counts, group: Tensor) -> int:
+def number_of_steps(counts: Counts, group: Tensor) -> int:
+    """Return the steps of LSTMs whose rows, (LSTMs, rows, width), are those of the first steps."""
     return list(accumulate(counts)).index(group.shape[1]) + 1
 
 
@@ -171,12 +148,12 @@ def _of_each(steps: Sequence[Tensor], counts: Counts, groups: Sequence[Tensor]) 
     found, first = [], 0
     for group in groups:
         end = first + len(group)
-        found.append(torch.cat([step[first:end] for step in steps[: _number_of_steps(counts, group)]], dim=1))
+        found.append(torch.cat([step[first:end] for step in steps[: number_of_steps(counts, group)]], dim=1))
         first = end
     return tuple(found)
 
 
-def _previous(counts: Counts, outputs: Tensor) -> Tensor:
+def previous_outputs(counts: Counts, outputs: Tensor) -> Tensor:
     """Return the output before each row, zero at the first step. outputs: (LSTMs, rows, hidden)."""
     found = [torch.zeros_like(outputs[:, : counts[0]])]
     for run in runs(counts, [outputs]):

@@ -2,8 +2,8 @@
 
 The framework's LSTM also computes padding, which dominates a batch with one long utterance, and runs one LSTM at a time
 on a CPU. Here a CPU computes several LSTMs together over the valid frames (``packed_lstm.py``). A GPU computes all
-frames, with every LSTM of every repeat in the same steps (``fused_lstm.py``), because looking up the valid frames would
-synchronise it.
+frames, because looking up the valid ones would synchronise it: in one kernel for all steps of every LSTM of every
+repeat (``lstm_kernels.py``), or with every LSTM in the same steps (``fused_lstm.py``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from nmer.systems.blocks.fused_lstm import LstmOutputs, TimeMaxima, joined
+from nmer.systems.blocks.fused_lstm import LstmOutputs, TimeMaxima, joined, number_of_steps
+from nmer.systems.blocks.lstm_kernels import KernelOutputs, fuses
 from nmer.systems.blocks.packed_lstm import PackedLstms, PackedMaxima, pack
 from nmer.systems.blocks.reindexing import reindexed
 from nmer.systems.blocks.repeats import across_repeats, together
@@ -203,7 +204,9 @@ def _outputs(counts: Counts, *given: Tensor) -> tuple[Tensor, ...]:
     """given: products, biases and hidden weights of every group in turn. Repeats and LSTMs are the first two axes of
     each, and of each result. counts: utterances of each step."""
     products, biases, hidden_weights = ([part.flatten(0, 1) for part in given[number::3]] for number in range(3))
-    outputs: tuple[Tensor, ...] = LstmOutputs.apply(  # type: ignore[no-untyped-call]
-        counts, joined(biases), joined(hidden_weights), *products
-    )
+    if fuses(products[0]):
+        steps = [counts[: number_of_steps(counts, own)] for own in products]
+        outputs = [KernelOutputs.apply(*own) for own in zip(steps, biases, hidden_weights, products, strict=True)]  # type: ignore[no-untyped-call]
+    else:
+        outputs = LstmOutputs.apply(counts, joined(biases), joined(hidden_weights), *products)  # type: ignore[no-untyped-call]
     return tuple(own.unflatten(0, group.shape[:2]) for own, group in zip(outputs, given[::3], strict=True))

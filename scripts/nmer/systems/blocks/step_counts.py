@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -65,6 +66,16 @@ def require(complete: Tensor) -> None:
 def step_counts(batch: int, longest: int) -> Counts:
     """Return the utterances to compute at each step of a batch padded to ``longest`` frames: by default, all."""
     return _stated.get((batch, longest), (batch,) * longest)
+
+
+def first_rows(counts: Counts, device: torch.device) -> Tensor:
+    """Return the first row of each step, computed on the device: a copy from the host would interrupt a capture."""
+    parts, row = [], 0
+    for count, group in groupby(counts):
+        number = len(list(group))
+        parts.append(torch.arange(row, row + number * count, count, device=device))
+        row += number * count
+    return torch.cat(parts)
 
 
 def random_batch_counts(lengths: np.ndarray, batch: int, longest: int) -> Counts:

@@ -7,7 +7,6 @@ rows that it has when every utterance is padded to the longest.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +17,7 @@ from nmer.systems.blocks.fused_lstm import runs
 from nmer.systems.blocks.recurrence import longest_first, pads, steps_and_places
 from nmer.systems.blocks.reindexing import reindexed
 from nmer.systems.blocks.repeats import across_repeats
-from nmer.systems.blocks.step_counts import Counts, step_counts
+from nmer.systems.blocks.step_counts import Counts, first_rows, step_counts
 from nmer.systems.interface import Sequences
 
 
@@ -88,16 +87,6 @@ def by_steps(sequences: list[Sequences]) -> Sequence[Frames]:
 def _rows(counts: Counts, values: Tensor, lengths: Tensor) -> StepRows:
     order, rows, beyond = across_repeats(lambda *given: longest_first(counts, *given), values, lengths)
     return StepRows(rows, lengths, counts, order, beyond)
-
-
-def first_rows(counts: Counts, device: torch.device) -> Tensor:
-    """Return the first row of each step, computed on the device: a copy from the host would interrupt a capture."""
-    parts, row = [], 0
-    for count, group in groupby(counts):
-        number = len(list(group))
-        parts.append(torch.arange(row, row + number * count, count, device=device))
-        row += number * count
-    return torch.cat(parts)
 
 
 class _Summed(torch.autograd.Function):

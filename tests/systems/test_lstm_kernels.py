@@ -1,0 +1,147 @@
+"""The CUDA kernels of LSTMs, compiled for the CPU, equal the framework's LSTM."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+from cuda_on_cpu import kernels_on_cpu
+from torch import Tensor, nn
+
+from nmer.systems.blocks import cuda_kernels, lstm_kernels, recurrence
+from nmer.systems.blocks.lstm_kernels import HIDDEN, SHARED, SOURCE, THREADS, KernelOutputs, Kernels
+from nmer.systems.blocks.recurrence import lstm_maxima, lstm_outputs, lstm_weights
+from nmer.systems.blocks.repeats import compute_stacked
+from nmer.systems.blocks.step_counts import Counts, exact_counts, larger, stated_counts
+from nmer.systems.interface import Sequences
+
+DIM = 5
+
+
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory) -> Kernels:
+    """The kernels, compiled for the CPU."""
+    folder = tmp_path_factory.mktemp("kernels")
+    return Kernels(*kernels_on_cpu(folder, SOURCE, Kernels._fields, THREADS, max(SHARED.values())))
+
+
+@pytest.fixture
+def on_cpu(kernels, monkeypatch) -> None:
+    """LSTMs of stacked repeats use the kernels."""
+    monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
+    monkeypatch.setattr(recurrence, "fuses", lambda _products: True)
+
+
+def references(lstms: list[nn.LSTM], lengths: list[int], values: Tensor) -> Tensor:
+    """Return outputs of the framework's LSTMs, (LSTMs, batch, longest, hidden), zero beyond each length."""
+    found = [lstm(values)[0] for lstm in lstms]
+    inside = torch.arange(values.shape[1]) < torch.tensor(lengths)[:, None]
+    return torch.stack(found) * inside[..., None]
+
+
+def rows(counts: Counts, padded: Tensor) -> Tensor:
+    """Return the rows, step by step, of (LSTMs, batch, longest, width)."""
+    return torch.cat([padded[:, :count, step] for step, count in enumerate(counts)], dim=1)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [(4, 4, 2, 1, 1), (5, 3, 3, 1), (3,) * 4, (1,), (7, 6, 5, 4, 3, 2, 1)],
+    ids=["pairs", "odd", "equal", "single", "one by one"],
+)
+@pytest.mark.parametrize("number", [1, 3])
+def test_the_kernels_and_their_gradients_equal_the_frameworks(on_cpu, counts, number):
+    lstms = [nn.LSTM(DIM, HIDDEN, batch_first=True) for _ in range(number)]
+    lengths = [sum(count > place for count in counts) for place in range(counts[0])]
+    values = torch.randn(counts[0], len(counts), DIM, requires_grad=True)
+    weights = [lstm_weights(lstm) for lstm in lstms]
+    products = torch.stack([rows(counts, (values @ own[0].T)[None])[0] for own in weights])
+    biases, hidden_weights = torch.stack([own[2] + own[3] for own in weights]), torch.stack([o[1] for o in weights])
+    found = KernelOutputs.apply(counts, biases, hidden_weights, products)
+    expected = rows(counts, references(lstms, lengths, values))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    scale = torch.randn(found.shape)
+    leaves = [values, *(parameter for own in weights for parameter in own)]
+    gradients = (torch.autograd.grad((outputs * scale).sum(), leaves) for outputs in (found, expected))
+    for own, reference in zip(*gradients, strict=True):
+        torch.testing.assert_close(own, reference, rtol=1e-4, atol=1e-4)
+
+
+def test_without_gradients_the_outputs_are_the_same(on_cpu):
+    given = torch.randn(2, 512), torch.randn(2, 512, HIDDEN) / 8, torch.randn(2, 7, 512)
+    with_gradients = KernelOutputs.apply((4, 2, 1), *(part.requires_grad_() for part in given))
+    with torch.no_grad():
+        assert torch.equal(KernelOutputs.apply((4, 2, 1), *given), with_gradients)
+
+
+def test_rows_are_not_read_beyond_those_of_a_step(on_cpu):
+    """An odd number of utterances leaves half a block idle."""
+    lstm = nn.LSTM(DIM, HIDDEN, batch_first=True)
+    values = torch.randn(3, 6, DIM)
+    (together,) = lstm_outputs([(values, [lstm_weights(lstm)])])
+    for utterance in range(3):
+        (alone,) = lstm_outputs([(values[utterance : utterance + 1], [lstm_weights(lstm)])])
+        torch.testing.assert_close(together[:, :, utterance], alone[:, :, 0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("bounded", [True, False], ids=["ended utterances left out", "padded"])
+def test_maxima_of_stacked_repeats_are_the_same_with_the_kernels(kernels, monkeypatch, bounded):
+    lstms = [nn.LSTM(DIM, HIDDEN, batch_first=True) for _ in range(2)]
+    lengths = torch.tensor([[3, 9, 1, 4, 9], [2, 2, 9, 5, 1]])
+    values = torch.randn(2, 5, 9, DIM) * (torch.arange(9) < lengths[..., None])[..., None]
+    counts = larger(*(exact_counts(own, 9) for own in lengths.numpy()))
+    leaves = [parameter for lstm in lstms for parameter in lstm.parameters()]
+
+    def found() -> list[Tensor]:
+        with stated_counts({(5, 9): counts} if bounded else {}):
+            maxima = compute_stacked(
+                lambda *given: lstm_maxima(lstms, Sequences(*given)),
+                [torch.Generator() for _ in range(2)],
+                values,
+                lengths,
+            )
+        return [maxima, *torch.autograd.grad(maxima.square().sum(), leaves)]
+
+    expected = found()
+    monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
+    monkeypatch.setattr(recurrence, "fuses", lambda _products: True)
+    for own, other in zip(found(), expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
+
+
+def test_other_sizes_and_precisions_have_no_kernels():
+    assert not lstm_kernels.fuses(torch.zeros(2, 4 * HIDDEN))
+    assert not lstm_kernels.fuses(torch.zeros(2, 4 * HIDDEN, dtype=torch.float64))
+    assert not lstm_kernels.fuses(torch.zeros(2, 4))
+
+
+def test_without_cudas_packages_lstms_advance_step_by_step(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    cuda_kernels.compiled.cache_clear()
+    assert lstm_kernels.kernels(0) is None
+    assert lstm_kernels.kernels(0) is None
+    warning = capsys.readouterr().err
+    assert warning.startswith("warning: an LSTM is slower than with its CUDA kernels, because")
+    assert warning.count("\n") == 1
+    cuda_kernels.compiled.cache_clear()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_the_kernels_equal_the_steps_and_their_results_repeat(monkeypatch):
+    counts = tuple(sorted(torch.randint(1, 129, (209,)).tolist(), reverse=True))
+    given = [torch.randn(3, 512), torch.randn(3, 512, HIDDEN) / 12, torch.randn(3, sum(counts), 512)]
+    given = [part.cuda().requires_grad_() for part in given]
+    assert lstm_kernels.fuses(given[2])
+    scale = torch.randn(3, sum(counts), HIDDEN, device="cuda")
+
+    def found(form) -> list[Tensor]:
+        outputs = form.apply(counts, *given)
+        outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+        return [outputs, *torch.autograd.grad((outputs * scale).sum(), given)]
+
+    for own, again, steps in zip(
+        found(KernelOutputs), found(KernelOutputs), found(recurrence.LstmOutputs), strict=True
+    ):
+        assert torch.equal(own, again)
+        assert (own - steps).norm() / steps.norm() < 1e-5
