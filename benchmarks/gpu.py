@@ -16,6 +16,7 @@ Example: .venv/bin/python benchmarks/gpu.py
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import statistics
@@ -88,15 +89,14 @@ def main() -> None:
     sys.path.insert(0, str(feature_store.REPOSITORY / "scripts"))
     import torch
 
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        sys.exit("error: this machine has no GPU that PyTorch can use. Try --device cpu, for the method only.")
     from nmer.devices import compute_device
 
+    gpus = granted_gpus(arguments.device)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     found: dict[tuple[str, str], tuple[float, float]] = {}
     head(STEP_COLUMNS)
     # As in a training job.
-    with compute_device(int(arguments.device == "cuda"), torch.get_num_threads()) as device:
+    with compute_device(gpus, torch.get_num_threads()) as device:
         for corpus in arguments.corpora:
             shape = training.CORPORA[corpus]
             with tempfile.TemporaryDirectory(dir=arguments.folder, prefix="benchmark_") as folder:
@@ -118,7 +118,16 @@ def main() -> None:
                 if arguments.variants and corpus == "iemocap":
                     print_variants(files, device, arguments)
     if arguments.jobs:
-        print_jobs_and_hours(found, arguments)
+        print_jobs_and_hours(found, arguments, gpus)
+
+
+def granted_gpus(device: str) -> int:
+    """Return the number of GPUs of a job; end the benchmark if the machine has none to grant."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit("error: this machine has no GPU that PyTorch can use. Try --device cpu, for the method only.")
+    return int(device == "cuda")
 
 
 def print_variants(files: tuple[Path, Path], device, arguments: argparse.Namespace) -> None:
@@ -181,9 +190,10 @@ def measure(
     return min(steps[warming_up:]), statistics.median(validations[warming_up:]), memory / 1e6
 
 
-def print_jobs_and_hours(found: dict[tuple[str, str], tuple[float, float]], arguments: argparse.Namespace) -> None:
+def print_jobs_and_hours(
+    found: dict[tuple[str, str], tuple[float, float]], arguments: argparse.Namespace, gpus: int
+) -> None:
     """Measure whole jobs on corpora of the real sizes, then print the hours of the grid."""
-    gpus = int(arguments.device == "cuda")
     start_ups: dict[str, float] = {}
     evaluation = 0.0
     head(JOB_COLUMNS)
@@ -195,7 +205,7 @@ def print_jobs_and_hours(found: dict[tuple[str, str], tuple[float, float]], argu
             for system in JOBS[corpus]:
                 step, validation = found[corpus, system]
                 epochs = JOB_EPOCHS * (-(-shape.training // training.BATCH) * step + validation)
-                whole = run_training(corpus, system, files, folder, gpus)
+                whole = run_training(corpus, system, files, folder, folder, gpus, JOB_EPOCHS)
                 measured.append(whole - epochs)
                 row(corpus, f"train {system}", f"{whole:.1f}", f"{epochs:.1f}", f"{whole - epochs:.1f}")
             start_ups[corpus] = statistics.mean(measured)
@@ -205,9 +215,16 @@ def print_jobs_and_hours(found: dict[tuple[str, str], tuple[float, float]], argu
     print_hours(found, start_ups, evaluation)
 
 
-def run_training(corpus: str, system: str, files: tuple[Path, Path], folder: Path, gpus: int) -> float:
-    """Return the seconds of a training job of a few epochs."""
-    shape = training.CORPORA[corpus]
+def run_training(
+    corpus: str, system: str, files: tuple[Path, Path], teachers: Path, folder: Path, gpus: int, epochs: int | None
+) -> float:
+    """Return the seconds of a training job.
+
+    teachers: folder of the model that the system starts from. folder: where to write. epochs: None for the paper's.
+    """
+    shape, options = training.CORPORA[corpus], paper_training(system)
+    if epochs is not None:
+        options = dataclasses.replace(options, constant_epochs=epochs, decay_epochs=0)
     regime = "clean" if system in PRETRAININGS else "all_noisy" if system in UNIMODAL else "incomplete"
     settings = {
         "dataset": corpus,
@@ -216,13 +233,13 @@ def run_training(corpus: str, system: str, files: tuple[Path, Path], folder: Pat
         "fold": 1,
         "repeats": REPEATS_OF_THE_GRID,
         "evaluation": shape.evaluation,
-        "training": {"constant_epochs": JOB_EPOCHS, "decay_epochs": 0},
+        "training": dataclasses.asdict(options),
     }
-    given = ["--settings", json.dumps(settings), "--features", files[0]]
+    given = ["--features", files[0]]
     given += ["--noisy", files[1]] if regime != "clean" else []
-    given += ["--teacher", folder / f"{TEACHERS[system]}.safetensors"] if system in TEACHERS else []
+    given += ["--teacher", teachers / f"{TEACHERS[system]}.safetensors"] if system in TEACHERS else []
     given += ["--model", folder / f"{system}.safetensors", "--history", folder / f"{system}.csv"]
-    return run("train.py", *given, "--checkpoints", folder / "checkpoints", "--gpus", gpus)
+    return run("train.py", settings, *given, "--checkpoints", folder / "checkpoints", "--gpus", gpus)
 
 
 def run_evaluation(corpus: str, files: tuple[Path, Path], folder: Path, folds: int, gpus: int) -> float:
@@ -237,18 +254,29 @@ def run_evaluation(corpus: str, files: tuple[Path, Path], folder: Path, folds: i
         "snr_db": -10,
         "evaluation": training.CORPORA[corpus].evaluation,
     }
-    given = ["--settings", json.dumps(settings), "--features", files[0], "--noisy", files[1], "--models"]
-    given += [folder / "nmer.safetensors"] * folds
-    return run(
-        "evaluate.py", *given, "--scores", folder / "s.csv", "--predictions", folder / "p.csv.gz", "--gpus", gpus
-    )
+    given = ["--features", files[0], "--noisy", files[1], "--models", *[folder / "nmer.safetensors"] * folds]
+    given += ["--scores", folder / "s.csv", "--predictions", folder / "p.csv.gz"]
+    return run("evaluate.py", settings, *given, "--gpus", gpus)
 
 
-def run(script: str, *given: object) -> float:
-    """Return the seconds of a step, called as by a rule."""
+def run(script: str, settings: dict, *given: object) -> float:
+    """Return the seconds of a step, called as by a rule. If it fails, end the benchmark with its message."""
+    command = [sys.executable, feature_store.REPOSITORY / "scripts" / script, "--settings", json.dumps(settings)]
     start = time.perf_counter()
-    subprocess.run([sys.executable, feature_store.REPOSITORY / "scripts" / script, *map(str, given)], check=True)
-    return time.perf_counter() - start
+    finished = subprocess.run([*command, *map(str, given)], stderr=subprocess.PIPE, text=True, check=False)
+    seconds = time.perf_counter() - start
+    messages = "".join(line for line in finished.stderr.splitlines(True) if not line.startswith("epoch "))
+    if finished.returncode:
+        sys.exit(f"{messages}error: {script} of {settings['system']} ended with exit status {finished.returncode}.")
+    print(messages, end="", file=sys.stderr, flush=True)
+    return seconds
+
+
+def paper_training(system: str):
+    """Return how the paper trains a system or a stage-A pretraining."""
+    from nmer.plan.settings import PRETRAINING, TrainingSettings
+
+    return PRETRAINING if system in STAGES else TrainingSettings()
 
 
 def print_hours(
@@ -260,7 +288,6 @@ def print_hours(
     one evaluation.
     """
     from nmer.plan.plan import Plan
-    from nmer.plan.settings import PRETRAINING, TrainingSettings
 
     config = yaml.safe_load((feature_store.REPOSITORY / "config.yaml").read_text())
     for dataset in training.CORPORA:
@@ -272,7 +299,7 @@ def print_hours(
     head(HOURS_COLUMNS)
     total = [0.0] * 4
     for (corpus, system), (step, validation) in seconds.items():
-        epochs = (PRETRAINING if system in STAGES else TrainingSettings()).epochs
+        epochs = paper_training(system).epochs
         steps = -(-training.CORPORA[corpus].training // training.BATCH)
         jobs = counted[corpus, system]
         parts = [jobs * part / 3600 for part in (epochs * steps * step, epochs * validation, start_ups[corpus])]
