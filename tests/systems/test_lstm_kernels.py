@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from cuda_on_cpu import kernels_on_cpu
 from torch import Tensor, nn
 
 from nmer.systems.blocks import cuda_kernels, lstm_kernels, recurrence
+from nmer.systems.blocks.fused_lstm import LstmOutputs
 from nmer.systems.blocks.lstm_kernels import HIDDEN, SHARED, SOURCE, THREADS, KernelOutputs, Kernels
 from nmer.systems.blocks.recurrence import lstm_maxima, lstm_outputs, lstm_weights
 from nmer.systems.blocks.repeats import compute_stacked
@@ -58,7 +60,7 @@ def test_the_kernels_and_their_gradients_equal_the_frameworks(on_cpu, counts, nu
     weights = [lstm_weights(lstm) for lstm in lstms]
     products = torch.stack([rows(counts, (values @ own[0].T)[None])[0] for own in weights])
     biases, hidden_weights = torch.stack([own[2] + own[3] for own in weights]), torch.stack([o[1] for o in weights])
-    found = KernelOutputs.apply(counts, biases, hidden_weights, products)
+    (found,) = KernelOutputs.apply(counts, *(part[None] for part in (biases, hidden_weights, products)))
     expected = rows(counts, references(lstms, lengths, values))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     scale = torch.randn(found.shape)
@@ -68,8 +70,31 @@ def test_the_kernels_and_their_gradients_equal_the_frameworks(on_cpu, counts, nu
         torch.testing.assert_close(own, reference, rtol=1e-4, atol=1e-4)
 
 
+def test_products_of_lstms_that_alternate_in_memory_are_read_where_they_are(on_cpu):
+    given = torch.randn(3, 2, 512), torch.randn(3, 2, 512, HIDDEN) / 8
+    products = torch.randn(3, 7, 2, 512).movedim(2, 1)
+    assert lstm_kernels._dense(products) is products
+    scale = torch.randn(3, 2, 7, HIDDEN)
+
+    def found(*given: Tensor) -> list[Tensor]:
+        leaves = [part.detach().requires_grad_() for part in given]
+        outputs = KernelOutputs.apply((4, 2, 1), *leaves)
+        return [outputs, *torch.autograd.grad((outputs * scale).sum(), leaves)]
+
+    for own, expected in zip(found(*given, products), found(*given, products.contiguous()), strict=True):
+        torch.testing.assert_close(own, expected)
+
+
+def test_products_that_share_memory_are_copied(on_cpu):
+    given = torch.randn(2, 1, 512), torch.randn(2, 1, 512, HIDDEN) / 8
+    products = torch.randn(1, 1, 7, 512).expand(2, -1, -1, -1)
+    assert torch.equal(
+        KernelOutputs.apply((4, 2, 1), *given, products), KernelOutputs.apply((4, 2, 1), *given, products.contiguous())
+    )
+
+
 def test_without_gradients_the_outputs_are_the_same(on_cpu):
-    given = torch.randn(2, 512), torch.randn(2, 512, HIDDEN) / 8, torch.randn(2, 7, 512)
+    given = torch.randn(2, 1, 512), torch.randn(2, 1, 512, HIDDEN) / 8, torch.randn(2, 1, 7, 512)
     with_gradients = KernelOutputs.apply((4, 2, 1), *(part.requires_grad_() for part in given))
     with torch.no_grad():
         assert torch.equal(KernelOutputs.apply((4, 2, 1), *given), with_gradients)
@@ -129,19 +154,21 @@ def test_without_cudas_packages_lstms_advance_step_by_step(monkeypatch, capsys):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_the_kernels_equal_the_steps_and_their_results_repeat(monkeypatch):
-    counts = tuple(sorted(torch.randint(1, 129, (209,)).tolist(), reverse=True))
-    given = [torch.randn(3, 512), torch.randn(3, 512, HIDDEN) / 12, torch.randn(3, sum(counts), 512)]
+    counts = (128, *sorted(torch.randint(1, 129, (208,)).tolist(), reverse=True))
+    given = [torch.randn(3, 2, 512), torch.randn(3, 2, 512, HIDDEN) / 12, torch.randn(3, sum(counts), 2, 512)]
     given = [part.cuda().requires_grad_() for part in given]
     assert lstm_kernels.fuses(given[2])
-    scale = torch.randn(3, sum(counts), HIDDEN, device="cuda")
+    scale = torch.randn(3, 2, sum(counts), HIDDEN, device="cuda")
 
     def found(form) -> list[Tensor]:
-        outputs = form.apply(counts, *given)
-        outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+        outputs = form(*given[:2], given[2].movedim(2, 1))
         return [outputs, *torch.autograd.grad((outputs * scale).sum(), given)]
 
-    for own, again, steps in zip(
-        found(KernelOutputs), found(KernelOutputs), found(recurrence.LstmOutputs), strict=True
-    ):
+    def by_steps(*given: Tensor) -> Tensor:
+        (outputs,) = LstmOutputs.apply(counts, *(part.flatten(0, 1) for part in given))
+        return outputs.unflatten(0, (3, 2))
+
+    kernels = partial(KernelOutputs.apply, counts)
+    for own, again, steps in zip(found(kernels), found(kernels), found(by_steps), strict=True):
         assert torch.equal(own, again)
         assert (own - steps).norm() / steps.norm() < 1e-5

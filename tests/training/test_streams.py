@@ -8,7 +8,8 @@ from fake_streams import FakeStream, StreamCheck
 from small_fold import SYSTEMS, builder, fold_data, make_files, make_teachers, run_settings
 
 from nmer.systems import mctn
-from nmer.systems.blocks import branches
+from nmer.systems.blocks import branches, recurrence
+from nmer.systems.blocks.fused_lstm import LstmOutputs
 from nmer.training.stacked import Stacked
 
 REPEATS = [1, 2]
@@ -43,6 +44,22 @@ def problems(name: str, data, monkeypatch, precision: str = "float32") -> set[st
 )
 def test_streams_wait_for_each_other_wherever_they_share_memory(name, precision, data, monkeypatch):
     assert problems(name, data, monkeypatch, precision) == set()
+
+
+class Steps:
+    """Computes LSTMs as :class:`KernelOutputs` does, with the framework's operators."""
+
+    @staticmethod
+    def apply(counts, *given):
+        (outputs,) = LstmOutputs.apply(counts, *(part.flatten(0, 1) for part in given))
+        return outputs.unflatten(0, given[0].shape[:2])
+
+
+@pytest.mark.parametrize("name", ["nmer", pytest.param("mctn", marks=pytest.mark.slow)])
+def test_branches_of_lstms_that_have_kernels_wait_for_each_other(name, data, monkeypatch):
+    monkeypatch.setattr(recurrence, "fuses", lambda _products: True)
+    monkeypatch.setattr(recurrence, "KernelOutputs", Steps)
+    assert problems(name, data, monkeypatch) == set()
 
 
 def test_a_missing_join_is_found(data, monkeypatch):

@@ -32,7 +32,8 @@ class Graphs:
         self._device, self._generators, self._label = device, generators, label
         self._captured: dict[Hashable, _Captured] = {}
         self._ran: set[Hashable] = set()
-        self._stream: Any = torch.cuda.Stream(device) if self.capturing else None
+        # Before parallel branches, which leave from this stream, because the longest stays on it.
+        self._stream: Any = torch.cuda.Stream(device, priority=-1) if self.capturing else None
         self._pool: Any = None
 
     @contextmanager

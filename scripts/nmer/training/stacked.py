@@ -294,8 +294,11 @@ class Clipping:
 
     def __init__(self, system: System, limit: float) -> None:
         """system: one of the repeats. limit: largest norm."""
-        names = {parameter: name for name, parameter in system.named_parameters()}
-        self._subnetworks = [[names[parameter] for parameter in part.parameters()] for part in system.subnetworks()]
+        self._names = [name for name, _parameter in system.named_parameters()]
+        parts = [set(part.parameters()) for part in system.subnetworks()]
+        own = [[parameter in part for parameter in system.parameters()] for part in parts]
+        device = next(system.parameters()).device
+        self._own = torch.tensor(own, device=device).reshape(len(parts), len(self._names), 1)
         self._limit = limit
 
     def clip(self, parameters: dict[str, nn.Parameter]) -> None:
@@ -304,16 +307,15 @@ class Clipping:
         if not gradients:
             return
         repeats = len(next(iter(gradients.values())))
+        # Few kernels for all sub-networks, because a GPU needs as long for a small one as for many numbers.
         each = torch._foreach_norm([part for gradient in gradients.values() for part in gradient.unbind()])
-        norms = dict(zip(gradients, torch.stack(each).unflatten(0, (-1, repeats)), strict=True))
-        for part in self._subnetworks:
-            names = [name for name in part if name in gradients]
-            if not names:
-                continue
-            total = torch.linalg.vector_norm(torch.stack([norms[name] for name in names]), dim=0)
-            factor = (self._limit / (total + 1e-6)).clamp(max=1.0)
-            for repeat, own in enumerate(factor):
-                torch._foreach_mul_([gradients[name][repeat] for name in names], own)
+        found = dict(zip(gradients, torch.stack(each).unflatten(0, (-1, repeats)), strict=True))
+        norms = torch.stack([found[name] if name in found else each[0].new_zeros(repeats) for name in self._names])
+        totals = torch.where(self._own, norms.square(), 0.0).sum(dim=1).sqrt()
+        factors = (self._limit / (totals + 1e-6)).clamp(max=1.0)
+        for name, own in zip(self._names, torch.where(self._own, factors[:, None], 1.0).prod(dim=0), strict=True):
+            if name in gradients:
+                gradients[name].mul_(own.view(-1, *[1] * (gradients[name].dim() - 1)))
 
 
 class _CallModule(nn.Module):

@@ -111,16 +111,16 @@ class Run(NamedTuple):
 
 def runs(counts: Counts, groups: Sequence[Tensor]) -> Iterator[Run]:
     """Divide all steps into runs. groups: (LSTMs, rows, width) each, longest first."""
-    ends = [number_of_steps(counts, group) for group in groups]
+    ends = [number_of_steps(counts, group.shape[1]) for group in groups]
     changes = (step for step in range(1, ends[0]) if counts[step] != counts[step - 1])
     rows = list(accumulate(counts, initial=0))
     for start, stop in pairwise(sorted({0, *changes, *ends})):
         yield Run(stop - start, counts[start], slice(rows[start], rows[stop]), sum(end > start for end in ends))
 
 
-def number_of_steps(counts: Counts, group: Tensor) -> int:
-    """Return the steps of LSTMs whose rows, (LSTMs, rows, width), are those of the first steps."""
-    return list(accumulate(counts)).index(group.shape[1]) + 1
+def number_of_steps(counts: Counts, rows: int) -> int:
+    """Return how many of the first steps have that many rows together."""
+    return list(accumulate(counts)).index(rows) + 1
 
 
 def _steps(counts: Counts, groups: Sequence[Tensor], biases: Tensor | None = None) -> list[Tensor]:
@@ -148,7 +148,7 @@ def _of_each(steps: Sequence[Tensor], counts: Counts, groups: Sequence[Tensor]) 
     found, first = [], 0
     for group in groups:
         end = first + len(group)
-        found.append(torch.cat([step[first:end] for step in steps[: number_of_steps(counts, group)]], dim=1))
+        found.append(torch.cat([step[first:end] for step in steps[: number_of_steps(counts, group.shape[1])]], dim=1))
         first = end
     return tuple(found)
 

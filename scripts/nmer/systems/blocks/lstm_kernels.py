@@ -23,11 +23,17 @@ THREADS = 256
 UTTERANCES = 2
 """Of a block."""
 
-SHARED = {"forward": 8 * 4 * 512 + UTTERANCES * 5 * HIDDEN, "backward": 16 * 4 * THREADS + UTTERANCES * 6 * HIDDEN}
-"""Floats of a block's shared memory: weights, then states, gates and sums."""
+SHARED = {
+    "forward": 5 * 4 * 4 * THREADS + 2 * UTTERANCES * (HIDDEN + 8),
+    "backward": 8 * 2 * 4 * THREADS + 2 * UTTERANCES * 4 * (HIDDEN + 4),
+}
+"""Floats of a block's shared memory: weights, then two steps of states or of gradients."""
 
 SOURCE = r"""
-constexpr int HIDDEN = 128, GATES = 4 * HIDDEN, THREADS = 256, UTTERANCES = THREADS / HIDDEN;
+constexpr int HIDDEN = 128, GATES = 4, THREADS = 2 * HIDDEN, UTTERANCES = 2;
+
+// Between parts that neighbouring threads read at the same time, so that they are in different banks.
+constexpr int APART = 4;
 
 __device__ float sigmoid(float value) { return 1.0f / (1.0f + expf(-value)); }
 
@@ -35,159 +41,189 @@ __device__ float add(float4 a, float4 b, float total) {
     return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, total))));
 }
 
+__device__ float from_lane(float value, int apart) { return __shfl_xor_sync(0xffffffffu, value, apart); }
+
+// Not an index, which would move an array from registers to memory.
+__device__ float chosen(bool first, float one, float other) { return first ? one : other; }
+
 // Utterances that have a step. firsts: the first row of each step.
 __device__ int count(const long long* firsts, int step, int steps, int rows) {
     return (step + 1 < steps ? static_cast<int>(firsts[step + 1]) : rows) - static_cast<int>(firsts[step]);
 }
 
-// One block for UTTERANCES of an LSTM. A thread adds the products of two gates of all utterances, then it computes one
-// unit of one utterance. products, gates: (lstms, rows, GATES), before and after activation. biases: (lstms, GATES).
-// weights: (lstms, GATES, HIDDEN). outputs, cells: (lstms, rows, HIDDEN). Rows are utterances step by step. gates and
-// cells are written if they are kept.
+// One block for UTTERANCES of an LSTM. A thread multiplies all gates of one unit with half the state of all utterances.
+// Then it computes that unit of one utterance. products, gates: before and after activation, GATES * HIDDEN numbers of
+// an LSTM and a row; the distances of repeats, of a repeat's LSTMs and of rows are multiples of that. biases: (repeats,
+// lstms, GATES * HIDDEN). weights: (repeats, lstms, GATES * HIDDEN, HIDDEN). outputs, cells: (repeats, lstms, rows,
+// HIDDEN). Rows are utterances step by step. gates and cells are written if they are kept.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) forward(
     const float* products, const float* biases, const float* weights, const long long* firsts, float* outputs,
-    float* cells, float* gates, int kept, int lstms, int steps, int rows
+    float* cells, float* gates, int kept, int repeats, int lstms, int steps, int rows, int of_repeat,
+    int of_lstm, int of_row
 ) {
     extern __shared__ float shared[];
-    // Four weights of a gate each: most in registers, the others in shared memory.
-    constexpr int PARTS = HIDDEN / 4, HELD = 24;
-    float4 *others = reinterpret_cast<float4*>(shared), *states = others + (PARTS - HELD) * GATES;
-    float *state = reinterpret_cast<float*>(states), *sums = state + UTTERANCES * HIDDEN;
-    const int thread = threadIdx.x, lstm = blockIdx.x % lstms, place = blockIdx.x / lstms * UTTERANCES;
-    const int utterance = thread / HIDDEN, unit = thread % HIDDEN;
-    const size_t first = static_cast<size_t>(lstm) * rows + place + utterance;
-    const float4* from = reinterpret_cast<const float4*>(weights) + static_cast<size_t>(lstm) * GATES * PARTS;
-    float4 held[2][HELD];
+    // Four weights of each gate: most in registers, the others in shared memory.
+    constexpr int HALF = HIDDEN / 2, PARTS = HALF / 4, HELD = 11, STATE = 2 * (HALF + APART);
+    float4* others = reinterpret_cast<float4*>(shared);
+    float *states = shared + (PARTS - HELD) * GATES * THREADS * 4;
+    const int thread = threadIdx.x, unit = thread / 2, half = thread % 2, utterance = half;
+    const int lstm = blockIdx.x % (repeats * lstms), place = blockIdx.x / (repeats * lstms) * UTTERANCES;
+    const float4* from = reinterpret_cast<const float4*>(
+        weights + (static_cast<size_t>(lstm) * GATES * HIDDEN + unit) * HIDDEN + half * HALF
+    );
+    float4 held[GATES][HELD];
+    float bias[GATES];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        const int gate = half * THREADS + thread;
+    for (int gate = 0; gate < GATES; ++gate) {
 #pragma unroll
-        for (int part = 0; part < HELD; ++part) held[half][part] = from[gate * PARTS + part];
-        for (int part = HELD; part < PARTS; ++part) others[(part - HELD) * GATES + gate] = from[gate * PARTS + part];
+        for (int part = 0; part < PARTS; ++part) {
+            const float4 four = from[gate * HIDDEN * HIDDEN / 4 + part];
+            if (part < HELD) held[gate][part] = four;
+            else others[((part - HELD) * GATES + gate) * THREADS + thread] = four;
+        }
+        bias[gate] = biases[(lstm * GATES + gate) * HIDDEN + unit];
     }
-    float bias[4], cell = 0.0f;
-    for (int gate = 0; gate < 4; ++gate) bias[gate] = biases[lstm * GATES + gate * HIDDEN + unit];
-    state[thread] = 0.0f;
+    const size_t first = static_cast<size_t>(lstm) * rows + place + utterance;
+    const size_t own = lstm / lstms * of_repeat + lstm % lstms * of_lstm + (place + utterance) * of_row;
+    // Where the thread's unit is among the states of its utterance.
+    const int at = utterance * STATE + unit + unit / HALF * APART;
+    float cell = 0.0f;
+    states[at] = 0.0f;
     __syncthreads();
     for (int step = 0; step < steps; ++step) {
         const int going_on = count(firsts, step, steps, rows);
         if (place >= going_on) break;
         const bool active = place + utterance < going_on;
-        const size_t row = first + firsts[step];
-        float given[4];
-        for (int gate = 0; gate < 4; ++gate) given[gate] = active ? products[row * GATES + gate * HIDDEN + unit] : 0.0f;
-        float total[2][UTTERANCES] = {};
+        const long long row = firsts[step];
+        float given[GATES];
+        for (int gate = 0; gate < GATES; ++gate)
+            given[gate] = active ? products[(own + row * of_row) * GATES * HIDDEN + gate * HIDDEN + unit] : 0.0f;
+        float total[UTTERANCES][GATES] = {};
+        const float* before = states + step % 2 * UTTERANCES * STATE + half * (HALF + APART);
 #pragma unroll
         for (int part = 0; part < PARTS; ++part) {
 #pragma unroll
-            for (int half = 0; half < 2; ++half) {
-                const float4 weight =
-                    part < HELD ? held[half][part] : others[(part - HELD) * GATES + half * THREADS + thread];
+            for (int other = 0; other < UTTERANCES; ++other) {
+                const float4 state = reinterpret_cast<const float4*>(before + other * STATE)[part];
 #pragma unroll
-                for (int other = 0; other < UTTERANCES; ++other)
-                    total[half][other] = add(weight, states[other * PARTS + part], total[half][other]);
+                for (int gate = 0; gate < GATES; ++gate) {
+                    const float4 weight =
+                        part < HELD ? held[gate][part] : others[((part - HELD) * GATES + gate) * THREADS + thread];
+                    total[other][gate] = add(weight, state, total[other][gate]);
+                }
             }
         }
+        // The neighbouring thread has the other halves, and computes the other utterance.
 #pragma unroll
-        for (int half = 0; half < 2; ++half)
-#pragma unroll
-            for (int other = 0; other < UTTERANCES; ++other)
-                sums[other * GATES + half * THREADS + thread] = total[half][other];
-        __syncthreads();
-        const float* sum = sums + utterance * GATES + unit;
-        const float entering = sigmoid(given[0] + bias[0] + sum[0]);
-        const float keeping = sigmoid(given[1] + bias[1] + sum[HIDDEN]);
-        const float candidate = tanhf(given[2] + bias[2] + sum[2 * HIDDEN]);
-        const float leaving = sigmoid(given[3] + bias[3] + sum[3 * HIDDEN]);
+        for (int gate = 0; gate < GATES; ++gate) {
+            const float passed = from_lane(chosen(half, total[0][gate], total[1][gate]), 1);
+            given[gate] += bias[gate] + (chosen(half, total[1][gate], total[0][gate]) + passed);
+        }
+        const float entering = sigmoid(given[0]), keeping = sigmoid(given[1]);
+        const float candidate = tanhf(given[2]), leaving = sigmoid(given[3]);
         cell = keeping * cell + entering * candidate;
-        state[thread] = leaving * tanhf(cell);
-        if (active) outputs[row * HIDDEN + unit] = state[thread];
+        const float output = leaving * tanhf(cell);
+        states[(step + 1) % 2 * UTTERANCES * STATE + at] = output;
+        if (active) outputs[(first + row) * HIDDEN + unit] = output;
         if (active && kept) {
-            cells[row * HIDDEN + unit] = cell;
-            float* of_unit = gates + row * GATES + unit;
-            of_unit[0] = entering;
-            of_unit[HIDDEN] = keeping;
-            of_unit[2 * HIDDEN] = candidate;
-            of_unit[3 * HIDDEN] = leaving;
+            cells[(first + row) * HIDDEN + unit] = cell;
+            float* to = gates + (own + row * of_row) * GATES * HIDDEN + unit;
+            to[0] = entering;
+            to[HIDDEN] = keeping;
+            to[2 * HIDDEN] = candidate;
+            to[3 * HIDDEN] = leaving;
         }
         __syncthreads();
     }
 }
 
-// Gradients of the products, (lstms, rows, GATES). One block for UTTERANCES of an LSTM. A thread computes the gates of
-// one unit of one utterance, then it adds half the products of a unit of all utterances.
+// Gradients of the products. One block for UTTERANCES of an LSTM. A thread computes the gates of one unit of one
+// utterance. Then it multiplies the gradients of one gate of all units and utterances with the weights of two units.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) backward(
     const float* of_outputs, const float* weights, const long long* firsts, const float* cells, const float* gates,
-    float* of_products, int lstms, int steps, int rows
+    float* of_products, int repeats, int lstms, int steps, int rows, int of_repeat, int of_lstm, int of_row
 ) {
     extern __shared__ float shared[];
-    // Weights of a unit for four gates each.
-    constexpr int PARTS = GATES / 2 / 4, HELD = 48;
-    float4 *others = reinterpret_cast<float4*>(shared), *of_gates = others + (PARTS - HELD) * THREADS;
-    float *of_gate = reinterpret_cast<float*>(of_gates), *sums = of_gate + UTTERANCES * GATES;
-    const int thread = threadIdx.x, lstm = blockIdx.x % lstms, place = blockIdx.x / lstms * UTTERANCES;
-    const int half = thread / HIDDEN, utterance = half, unit = thread % HIDDEN;
-    const size_t first = static_cast<size_t>(lstm) * rows + place + utterance;
-    const float* from = weights + (static_cast<size_t>(lstm) * GATES + half * (GATES / 2)) * HIDDEN + unit;
-    float4 held[HELD];
+    constexpr int PARTS = HIDDEN / 4, HELD = 24, GATE = HIDDEN + APART, UNITS = 2;
+    float4* others = reinterpret_cast<float4*>(shared);
+    float* of_gates = shared + (PARTS - HELD) * UNITS * THREADS * 4;
+    const int thread = threadIdx.x, unit = thread / 2, utterance = thread % 2, own_gate = thread % GATES;
+    const int lstm = blockIdx.x % (repeats * lstms), place = blockIdx.x / (repeats * lstms) * UTTERANCES;
+    const float* from =
+        weights + (static_cast<size_t>(lstm) * GATES + own_gate) * HIDDEN * HIDDEN + thread / GATES * UNITS;
+    float4 held[UNITS][HELD];
 #pragma unroll
     for (int part = 0; part < PARTS; ++part, from += 4 * HIDDEN) {
-        const float4 four = {from[0], from[HIDDEN], from[2 * HIDDEN], from[3 * HIDDEN]};
-        if (part < HELD) held[part] = four;
-        else others[(part - HELD) * THREADS + thread] = four;
+#pragma unroll
+        for (int of_pair = 0; of_pair < UNITS; ++of_pair) {
+            const float* four = from + of_pair;
+            const float4 found = {four[0], four[HIDDEN], four[2 * HIDDEN], four[3 * HIDDEN]};
+            if (part < HELD) held[of_pair][part] = found;
+            else others[((part - HELD) * UNITS + of_pair) * THREADS + thread] = found;
+        }
     }
-    for (int other = 0; other < UTTERANCES; ++other) sums[(half * UTTERANCES + other) * HIDDEN + unit] = 0.0f;
-    __syncthreads();
+    const size_t first = static_cast<size_t>(lstm) * rows + place + utterance;
+    const size_t own = lstm / lstms * of_repeat + lstm % lstms * of_lstm + (place + utterance) * of_row;
 
     bool active;
-    float gate[4], of_output, cell, before;
+    float gate[GATES], of_output, cell, before;
     const auto read = [&](int step) {
         active = place + utterance < count(firsts, step, steps, rows);
         if (!active) return;
-        const size_t row = first + firsts[step];
-        for (int number = 0; number < 4; ++number) gate[number] = gates[row * GATES + number * HIDDEN + unit];
-        of_output = of_outputs[row * HIDDEN + unit];
-        cell = cells[row * HIDDEN + unit];
+        const long long row = firsts[step];
+        const float* from = gates + (own + row * of_row) * GATES * HIDDEN + unit;
+        for (int number = 0; number < GATES; ++number) gate[number] = from[number * HIDDEN];
+        of_output = of_outputs[(first + row) * HIDDEN + unit];
+        cell = cells[(first + row) * HIDDEN + unit];
         before = step ? cells[(first + firsts[step - 1]) * HIDDEN + unit] : 0.0f;
     };
     int step = steps - 1;
     while (place >= count(firsts, step, steps, rows)) --step;
     read(step);
-    float of_cell = 0.0f;
+    float of_state = 0.0f, of_cell = 0.0f;
     for (; step >= 0; --step) {
-        float of_four[4] = {};
+        float of_gate[GATES] = {};
         if (active) {
             const float entering = gate[0], keeping = gate[1], candidate = gate[2], leaving = gate[3];
-            const float squashed = tanhf(cell), *sum = sums + utterance * HIDDEN + unit;
-            const float of_state = of_output + sum[0] + sum[UTTERANCES * HIDDEN];
+            const float squashed = tanhf(cell);
+            of_state += of_output;
             of_cell += of_state * leaving * (1.0f - squashed * squashed);
-            of_four[0] = of_cell * candidate * entering * (1.0f - entering);
-            of_four[1] = of_cell * before * keeping * (1.0f - keeping);
-            of_four[2] = of_cell * entering * (1.0f - candidate * candidate);
-            of_four[3] = of_state * squashed * leaving * (1.0f - leaving);
+            of_gate[0] = of_cell * candidate * entering * (1.0f - entering);
+            of_gate[1] = of_cell * before * keeping * (1.0f - keeping);
+            of_gate[2] = of_cell * entering * (1.0f - candidate * candidate);
+            of_gate[3] = of_state * squashed * leaving * (1.0f - leaving);
             of_cell *= keeping;
-            float* of_unit = of_products + (first + firsts[step]) * GATES + unit;
-            for (int number = 0; number < 4; ++number) of_unit[number * HIDDEN] = of_four[number];
+            float* to = of_products + (own + firsts[step] * of_row) * GATES * HIDDEN + unit;
+            for (int number = 0; number < GATES; ++number) to[number * HIDDEN] = of_gate[number];
         }
-        for (int number = 0; number < 4; ++number)
-            of_gate[utterance * GATES + number * HIDDEN + unit] = of_four[number];
+        float* of_step = of_gates + step % 2 * UTTERANCES * GATES * GATE;
+        for (int number = 0; number < GATES; ++number)
+            of_step[(utterance * GATES + number) * GATE + unit] = of_gate[number];
         __syncthreads();
         // Before the products, which hide the latency of the memory.
         if (step) read(step - 1);
-        float total[UTTERANCES][2] = {};
+        float total[UNITS][UTTERANCES] = {};
 #pragma unroll
         for (int part = 0; part < PARTS; ++part) {
-            const float4 weight = part < HELD ? held[part] : others[(part - HELD) * THREADS + thread];
 #pragma unroll
             for (int other = 0; other < UTTERANCES; ++other) {
-                float& sum = total[other][part % 2];
-                sum = add(weight, of_gates[other * (GATES / 4) + half * PARTS + part], sum);
+                const float4 four = reinterpret_cast<const float4*>(of_step + (other * GATES + own_gate) * GATE)[part];
+#pragma unroll
+                for (int of_pair = 0; of_pair < UNITS; ++of_pair) {
+                    const float4 weight = part < HELD ? held[of_pair][part]
+                                                      : others[((part - HELD) * UNITS + of_pair) * THREADS + thread];
+                    total[of_pair][other] = add(weight, four, total[of_pair][other]);
+                }
             }
         }
+        // Four neighbouring threads have the four gates of two units and two utterances, and need one sum each.
+        const bool second = thread % 4 / 2;
+        float sums[UTTERANCES];
 #pragma unroll
         for (int other = 0; other < UTTERANCES; ++other)
-            sums[(half * UTTERANCES + other) * HIDDEN + unit] = total[other][0] + total[other][1];
-        __syncthreads();
+            sums[other] = chosen(second, total[1][other], total[0][other])
+                + from_lane(chosen(second, total[0][other], total[1][other]), 2);
+        of_state = chosen(utterance, sums[1], sums[0]) + from_lane(chosen(utterance, sums[0], sums[1]), 1);
     }
 }
 """
@@ -213,40 +249,27 @@ def fuses(products: Tensor) -> bool:
 
 
 class KernelOutputs(torch.autograd.Function):
-    """:class:`~nmer.systems.blocks.fused_lstm.LstmOutputs` of LSTMs of equally many steps."""
+    """:class:`~nmer.systems.blocks.fused_lstm.LstmOutputs` of LSTMs of equally many steps, with the repeats on an
+    additional first axis."""
 
     @staticmethod
     def forward(ctx: Any, counts: Counts, biases: Tensor, hidden_weights: Tensor, products: Tensor) -> Tensor:
-        """Arguments and result: as there, for one product."""
+        """counts: utterances of each step. biases: (repeats, LSTMs, 4 hidden), the sum of both. hidden_weights:
+        (repeats, LSTMs, 4 hidden, hidden). products: of inputs and input weights, (repeats, LSTMs, rows, 4 hidden),
+        rows being utterances step by step. Returns (repeats, LSTMs, rows, hidden)."""
         found = kernels(products.device.index)
         if found is None:
             raise RuntimeError("KernelOutputs without its kernels")
-        lstms, rows = products.shape[:2]
-        products, biases, weights = products.contiguous(), biases.contiguous(), hidden_weights.contiguous()
+        products, biases, weights = _dense(products), biases.contiguous(), hidden_weights.contiguous()
         firsts = first_rows(counts, products.device)
-        outputs = products.new_empty(lstms, rows, HIDDEN)
+        outputs = products.new_empty(*products.shape[:3], HIDDEN)
         keep = any(ctx.needs_input_grad)
-        cells, gates = (
-            torch.empty_like(outputs if keep else outputs[:0]),
-            torch.empty_like(products if keep else products[:0]),
-        )
-        found.forward(
-            _blocks(counts, lstms),
-            SHARED["forward"],
-            products,
-            biases,
-            weights,
-            firsts,
-            outputs,
-            cells,
-            gates,
-            int(keep),
-            lstms,
-            len(counts),
-            rows,
-        )
+        cells, gates = map(torch.empty_like, (outputs, products) if keep else (outputs[:0], products[:0]))
+        launch = _Launch(counts, products)
+        given = (products, biases, weights, firsts, outputs, cells, gates, int(keep))
+        found.forward(launch.blocks, SHARED["forward"], *given, *launch.sizes)
         if keep:
-            ctx.counts, ctx.backward_kernel = counts, found.backward
+            ctx.counts, ctx.launch, ctx.kernel = counts, launch, found.backward
             ctx.save_for_backward(weights, firsts, outputs, cells, gates)
         return outputs
 
@@ -255,24 +278,27 @@ class KernelOutputs(torch.autograd.Function):
     def backward(ctx: Any, of_outputs: Tensor) -> tuple[Tensor | None, ...]:
         """of_outputs: as the outputs."""
         weights, firsts, outputs, cells, gates = ctx.saved_tensors
-        lstms, rows = gates.shape[:2]
         of_products = torch.empty_like(gates)
-        ctx.backward_kernel(
-            _blocks(ctx.counts, lstms),
-            SHARED["backward"],
-            of_outputs.contiguous(),
-            weights,
-            firsts,
-            cells,
-            gates,
-            of_products,
-            lstms,
-            len(ctx.counts),
-            rows,
-        )
-        of_weights = sum_of_products(of_products, previous_outputs(ctx.counts, outputs))
-        return None, of_products.sum(dim=1), of_weights, of_products
+        given = (of_outputs.contiguous(), weights, firsts, cells, gates, of_products)
+        ctx.kernel(ctx.launch.blocks, SHARED["backward"], *given, *ctx.launch.sizes)
+        previous = previous_outputs(ctx.counts, outputs.flatten(0, 1)).unflatten(0, outputs.shape[:2])
+        # LSTM by LSTM, because the rows of those that read the same frames alternate in memory.
+        pairs = zip(of_products.unbind(1), previous.unbind(1), strict=True)
+        of_weights = torch.stack([sum_of_products(*pair) for pair in pairs], dim=1)
+        return None, of_products.sum(dim=2), of_weights, of_products
 
 
-def _blocks(counts: Counts, lstms: int) -> int:
-    return lstms * -(-counts[0] // UTTERANCES)
+def _dense(products: Tensor) -> Tensor:
+    """Return products as they are or, if they do not fill their memory with whole rows, a copy."""
+    whole = products.stride(3) == 1 and all(stride % (4 * HIDDEN) == 0 for stride in products.stride()[:3])
+    return products if whole and torch.empty_like(products).stride() == products.stride() else products.contiguous()
+
+
+class _Launch:
+    """blocks: of the kernels. sizes: their last arguments."""
+
+    def __init__(self, counts: Counts, products: Tensor) -> None:
+        repeats, lstms, rows = products.shape[:3]
+        self.blocks = repeats * lstms * -(-counts[0] // UTTERANCES)
+        distances = [stride // (4 * HIDDEN) for stride in products.stride()[:3]]
+        self.sizes = (repeats, lstms, len(counts), rows, *distances)

@@ -11,12 +11,17 @@ from torch import Tensor
 
 MOST_PARTS = 32
 ROWS_OF_A_PART = 512
+TILE = 128
+"""Rows and columns of a block of the result."""
+TILES = 256
+"""Blocks that occupy a large GPU."""
 
 
 def sum_of_products(first: Tensor, second: Tensor) -> Tensor:
     """Sum the outer products of (n, rows, p) and (n, rows, q) over rows: (n, p, q)."""
     count, rows = first.shape[:2]
-    parts = divisor(rows, min(MOST_PARTS, max(1, rows // ROWS_OF_A_PART)))
+    tiles = count * -(-first.shape[2] // TILE) * -(-second.shape[2] // TILE)
+    parts = divisor(rows, max(1, min(MOST_PARTS, rows // ROWS_OF_A_PART, TILES // tiles)))
     if parts == 1:
         return torch.bmm(first.transpose(1, 2), second)
     split = [whole.unflatten(1, (parts, -1)).flatten(0, 1) for whole in (first, second)]

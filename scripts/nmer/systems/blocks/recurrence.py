@@ -8,12 +8,14 @@ repeat (``lstm_kernels.py``), or with every LSTM in the same steps (``fused_lstm
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import groupby
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmer.systems.blocks.branches import compute_branches, hold
 from nmer.systems.blocks.fused_lstm import LstmOutputs, TimeMaxima, joined, number_of_steps
 from nmer.systems.blocks.lstm_kernels import KernelOutputs, fuses
 from nmer.systems.blocks.packed_lstm import PackedLstms, PackedMaxima, pack
@@ -203,10 +205,22 @@ def _product(frames: Tensor, lstms: list[list[Tensor]]) -> Tensor:
 def _outputs(counts: Counts, *given: Tensor) -> tuple[Tensor, ...]:
     """given: products, biases and hidden weights of every group in turn. Repeats and LSTMs are the first two axes of
     each, and of each result. counts: utterances of each step."""
-    products, biases, hidden_weights = ([part.flatten(0, 1) for part in given[number::3]] for number in range(3))
+    products, biases, hidden_weights = (given[number::3] for number in range(3))
     if fuses(products[0]):
-        steps = [counts[: number_of_steps(counts, own)] for own in products]
-        outputs = [KernelOutputs.apply(*own) for own in zip(steps, biases, hidden_weights, products, strict=True)]  # type: ignore[no-untyped-call]
-    else:
-        outputs = LstmOutputs.apply(counts, joined(biases), joined(hidden_weights), *products)  # type: ignore[no-untyped-call]
-    return tuple(own.unflatten(0, group.shape[:2]) for own, group in zip(outputs, given[::3], strict=True))
+
+        def of_group(*group: Tensor) -> Tensor:
+            steps = counts[: number_of_steps(counts, group[-1].shape[2])]
+            found: Tensor = KernelOutputs.apply(steps, *group)  # type: ignore[no-untyped-call]
+            return found
+
+        # Read again in the backward pass of each branch.
+        hold(*hidden_weights)
+        groups = enumerate(zip(biases, hidden_weights, products, strict=True))
+        return tuple(compute_branches({number: partial(of_group, *group) for number, group in groups}).values())
+    flat_products, flat_biases, flat_weights = (
+        [part.flatten(0, 1) for part in kind] for kind in (products, biases, hidden_weights)
+    )
+    outputs: tuple[Tensor, ...] = LstmOutputs.apply(  # type: ignore[no-untyped-call]
+        counts, joined(flat_biases), joined(flat_weights), *flat_products
+    )
+    return tuple(own.unflatten(0, group.shape[:2]) for own, group in zip(outputs, products, strict=True))
