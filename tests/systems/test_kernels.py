@@ -13,7 +13,7 @@ import torch
 from torch.func import functional_call, stack_module_state
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nmer.systems.blocks import decoders, decoding, fused_attention, lstm_kernels, recurrence
+from nmer.systems.blocks import decoders, decoding, fused_attention, lstm_kernels, maxima_kernels
 from nmer.systems.blocks.repeats import compute_stacked
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, summed
@@ -55,8 +55,9 @@ def calls(monkeypatch):
     monkeypatch.setattr(decoding, "fused_cell", cell)
     monkeypatch.setattr(decoding, "fused_cell_backward", backward)
     monkeypatch.setattr(decoders, "fuses", lambda _values, _longest: True)
-    monkeypatch.setattr(recurrence, "fuses", lambda _products: True)
-    for module in (fused_attention, lstm_kernels):
+    monkeypatch.setattr(lstm_kernels, "fuses", lambda _products: True)
+    monkeypatch.setattr(maxima_kernels, "fuses", lambda _values: True)
+    for module in (fused_attention, lstm_kernels, maxima_kernels):
         names = module.Kernels._fields
         kernels = module.Kernels(*(lambda *_given, name=name: counted.names.update([name]) for name in names))
         monkeypatch.setattr(module, "kernels", lambda _device, kernels=kernels: kernels)
@@ -105,12 +106,12 @@ def step(calls: Calls, name: str, repeats: int, longest: dict[str, int] = LONGES
 @pytest.mark.parametrize(
     ("name", "options", "most"),
     [
-        ("men", {}, 182),
-        ("mmin", {}, 573),
-        ("if_mmin", {}, 448),
-        ("nmer", {}, 700),
-        ("mctn", {}, 1308),
-        ("mctn", {"form": "hier"}, 1150),
+        ("men", {}, 170),
+        ("mmin", {}, 561),
+        ("if_mmin", {}, 436),
+        ("nmer", {}, 690),
+        ("mctn", {}, 1261),
+        ("mctn", {"form": "hier"}, 1128),
     ],
     ids=lambda value: str(value),
 )

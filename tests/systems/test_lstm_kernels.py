@@ -10,7 +10,7 @@ import torch
 from cuda_on_cpu import kernels_on_cpu
 from torch import Tensor, nn
 
-from nmer.systems.blocks import cuda_kernels, lstm_kernels, recurrence
+from nmer.systems.blocks import cuda_kernels, lstm_kernels
 from nmer.systems.blocks.fused_lstm import LstmOutputs
 from nmer.systems.blocks.lstm_kernels import HIDDEN, SHARED, SOURCE, THREADS, KernelOutputs, Kernels
 from nmer.systems.blocks.recurrence import lstm_maxima, lstm_outputs, lstm_weights
@@ -32,7 +32,7 @@ def kernels(tmp_path_factory) -> Kernels:
 def on_cpu(kernels, monkeypatch) -> None:
     """LSTMs of stacked repeats use the kernels."""
     monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
-    monkeypatch.setattr(recurrence, "fuses", lambda _products: True)
+    monkeypatch.setattr(lstm_kernels, "fuses", lambda _products: True)
 
 
 def references(lstms: list[nn.LSTM], lengths: list[int], values: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def test_maxima_of_stacked_repeats_are_the_same_with_the_kernels(kernels, monkey
 
     expected = found()
     monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
-    monkeypatch.setattr(recurrence, "fuses", lambda _products: True)
+    monkeypatch.setattr(lstm_kernels, "fuses", lambda _products: True)
     for own, other in zip(found(), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
 

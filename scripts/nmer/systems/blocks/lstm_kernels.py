@@ -281,10 +281,14 @@ class KernelOutputs(torch.autograd.Function):
         of_products = torch.empty_like(gates)
         given = (of_outputs.contiguous(), weights, firsts, cells, gates, of_products)
         ctx.kernel(ctx.launch.blocks, SHARED["backward"], *given, *ctx.launch.sizes)
-        previous = previous_outputs(ctx.counts, outputs.flatten(0, 1)).unflatten(0, outputs.shape[:2])
-        # LSTM by LSTM, because the rows of those that read the same frames alternate in memory.
-        pairs = zip(of_products.unbind(1), previous.unbind(1), strict=True)
-        of_weights = torch.stack([sum_of_products(*pair) for pair in pairs], dim=1)
+        if of_products.is_contiguous():
+            flat, previous = of_products.flatten(0, 1), previous_outputs(ctx.counts, outputs.flatten(0, 1))
+            of_weights = sum_of_products(flat, previous).view_as(weights)
+        else:
+            # LSTM by LSTM, because rows of those that read the same frames alternate in memory.
+            pairs = zip(of_products.unbind(1), outputs.unbind(1), strict=True)
+            each = [sum_of_products(own, previous_outputs(ctx.counts, output)) for own, output in pairs]
+            of_weights = torch.stack(each, dim=1)
         return None, of_products.sum(dim=2), of_weights, of_products
 
 

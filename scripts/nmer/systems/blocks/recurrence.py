@@ -15,9 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from nmer.systems.blocks import lstm_kernels, maxima_kernels
 from nmer.systems.blocks.branches import compute_branches, hold
 from nmer.systems.blocks.fused_lstm import LstmOutputs, TimeMaxima, joined, number_of_steps
-from nmer.systems.blocks.lstm_kernels import KernelOutputs, fuses
+from nmer.systems.blocks.lstm_kernels import KernelOutputs
+from nmer.systems.blocks.maxima_kernels import KernelMaxima
 from nmer.systems.blocks.packed_lstm import PackedLstms, PackedMaxima, pack
 from nmer.systems.blocks.reindexing import reindexed
 from nmer.systems.blocks.repeats import across_repeats, together
@@ -68,7 +70,8 @@ def time_maxima(counts: Counts, outputs: Tensor, beyond: Tensor) -> Tensor:
     :class:`TimeMaxima`."""
 
     def of_all(*given: Tensor) -> Tensor:
-        found: Tensor = TimeMaxima.apply(counts, *given)  # type: ignore[no-untyped-call]
+        form = KernelMaxima if maxima_kernels.fuses(given[0]) else TimeMaxima
+        found: Tensor = form.apply(counts, *given)  # type: ignore[no-untyped-call]
         return found
 
     maxima: Tensor = across_repeats(of_all, outputs, beyond)
@@ -206,7 +209,7 @@ def _outputs(counts: Counts, *given: Tensor) -> tuple[Tensor, ...]:
     """given: products, biases and hidden weights of every group in turn. Repeats and LSTMs are the first two axes of
     each, and of each result. counts: utterances of each step."""
     products, biases, hidden_weights = (given[number::3] for number in range(3))
-    if fuses(products[0]):
+    if lstm_kernels.fuses(products[0]):
 
         def of_group(*group: Tensor) -> Tensor:
             steps = counts[: number_of_steps(counts, group[-1].shape[2])]
