@@ -24,7 +24,7 @@ UTTERANCES = 2
 """Of a block."""
 
 SHARED = {
-    "forward": 5 * 4 * 4 * THREADS + 2 * UTTERANCES * (HIDDEN + 8),
+    "forward": 4 * 4 * 4 * THREADS + 2 * UTTERANCES * (HIDDEN + 8),
     "backward": 8 * 2 * 4 * THREADS + 2 * UTTERANCES * 4 * (HIDDEN + 4),
 }
 """Floats of a block's shared memory: weights, then two steps of states or of gradients."""
@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) forward(
 ) {
     extern __shared__ float shared[];
     // Four weights of each gate: most in registers, the others in shared memory.
-    constexpr int HALF = HIDDEN / 2, PARTS = HALF / 4, HELD = 11, STATE = 2 * (HALF + APART);
+    constexpr int HALF = HIDDEN / 2, PARTS = HALF / 4, HELD = 12, STATE = 2 * (HALF + APART);
     float4* others = reinterpret_cast<float4*>(shared);
     float *states = shared + (PARTS - HELD) * GATES * THREADS * 4;
     const int thread = threadIdx.x, unit = thread / 2, half = thread % 2, utterance = half;
