@@ -35,7 +35,7 @@ from nmer.systems.registry import pretraining, regimes, systems
 from nmer.training import loop, stacked
 from nmer.training.data import FoldData
 from nmer.training.graphs import Graphs
-from nmer.training.stacked import Stacked
+from nmer.training.stacked import Clipping, Stacked
 
 REPEATS = [1, 2]
 
@@ -300,6 +300,33 @@ def test_the_trial_does_not_change_the_systems(data):
         for row, reference in zip(found[repeat][1], rows, strict=True):
             assert row["loss"] == pytest.approx(reference["loss"], rel=1e-5)
         torch.testing.assert_close(found[repeat][0], weights, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("parts", [("one", "two"), ("one",), ()], ids=["all", "one clipped", "none clipped"])
+@pytest.mark.parametrize("value", [1.0, 0.0, float("inf"), float("nan")])
+def test_gradients_are_clipped_as_by_the_framework(parts, value):
+    """Also those that are not finite, which must not reach other sub-networks or repeats."""
+    alone = [nn.ModuleDict({name: nn.Linear(3, 2) for name in ("one", "two")}) for _ in REPEATS]
+    for number, system in enumerate(alone):
+        system.subnetworks = lambda system=system: [system[part] for part in parts]
+        for parameter in system.parameters():
+            parameter.grad = torch.randn_like(parameter)
+        system["one"].weight.grad[0] *= 1.0 if number else value
+        system["two"].bias.grad = None
+    together = {}
+    for name, *repeats in zip(dict(alone[0].named_parameters()), *(own.parameters() for own in alone), strict=True):
+        together[name] = nn.Parameter(torch.stack([own.detach() for own in repeats]))
+        if repeats[0].grad is not None:
+            together[name].grad = torch.stack([own.grad for own in repeats])
+    Clipping(alone[0], 0.5).clip(together)
+    for number, system in enumerate(alone):
+        for part in system.subnetworks():
+            nn.utils.clip_grad_norm_(part.parameters(), 0.5)
+        for name, parameter in system.named_parameters():
+            if parameter.grad is None:
+                assert together[name].grad is None
+            else:
+                torch.testing.assert_close(together[name].grad[number], parameter.grad, equal_nan=True)
 
 
 class Remembering(Plain):

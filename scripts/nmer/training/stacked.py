@@ -298,7 +298,7 @@ class Clipping:
         parts = [set(part.parameters()) for part in system.subnetworks()]
         own = [[parameter in part for parameter in system.parameters()] for part in parts]
         device = next(system.parameters()).device
-        self._own = torch.tensor(own, device=device).reshape(len(parts), len(self._names), 1)
+        self._own = torch.tensor(own, dtype=torch.bool, device=device).reshape(len(parts), len(self._names), 1)
         self._limit = limit
 
     def clip(self, parameters: dict[str, nn.Parameter]) -> None:
