@@ -59,6 +59,14 @@ def test_what_is_not_a_number_is_the_maximum(on_cpu):
     assert maxima.isnan().nonzero().tolist() == [[0, 1, 2]]
 
 
+def test_without_a_row_that_counts_the_maximum_is_minus_infinity_as_with_the_frameworks(on_cpu):
+    values, beyond = torch.randn(2, sum(COUNTS), 3), rows_beyond()
+    beyond[:, [0, 4, 8, 12]] = True
+    beyond[1, 14:] = True
+    found, expected = (form.apply(COUNTS, values, beyond) for form in (KernelMaxima, TimeMaxima))
+    assert torch.equal(found, expected)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu_the_kernels_equal_the_frameworks_operators_and_their_results_repeat():
     values = torch.randint(0, 3, (2, 3, sum(COUNTS), 128), device="cuda").float()

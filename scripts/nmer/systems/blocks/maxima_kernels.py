@@ -29,7 +29,8 @@ __device__ int row_at(const long long* firsts, int step, int steps, int rows, in
     return row < (step + 1 < steps ? static_cast<int>(firsts[step + 1]) : rows) ? row : -1;
 }
 
-// The largest value of each utterance, (groups, utterances, width), and how many rows have it. One thread for each.
+// The largest value of each utterance, (groups, utterances, width), minus infinity without a row that counts, and how
+// many rows have it. One thread for each.
 // values: (groups, rows, width), rows being utterances step by step. beyond: (groups / sharing, rows), nonzero where a
 // row does not count. firsts: the first row of each step.
 extern "C" __global__ void maxima(
@@ -42,7 +43,7 @@ extern "C" __global__ void maxima(
     const size_t place = static_cast<size_t>(group) * utterances * width + index;
     values += static_cast<size_t>(group) * rows * width + index % width;
     beyond += static_cast<size_t>(group / sharing) * rows;
-    float most = 0.0f, number = 0.0f;
+    float most = -1.0f / 0.0f, number = 0.0f;
     for (int start = 0; row_at(firsts, start, steps, rows, utterance) >= 0; start += AT_ONCE) {
         float value[AT_ONCE];
         bool counts[AT_ONCE];
@@ -56,8 +57,8 @@ extern "C" __global__ void maxima(
         for (int next = 0; next < AT_ONCE; ++next) {
             // What is not a number stays the maximum, as with the framework's.
             if (!counts[next] || most != most) continue;
-            if (number && value[next] == most) number += 1.0f;
-            else if (!number || !(value[next] < most)) most = value[next], number = 1.0f;
+            if (value[next] == most) number += 1.0f;
+            else if (!(value[next] < most)) most = value[next], number = 1.0f;
         }
     }
     largest[place] = most;
