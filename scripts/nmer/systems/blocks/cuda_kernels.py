@@ -23,8 +23,8 @@ Kernel = Callable[..., None]
 def compiled(_device: int, what: str, source: str, names: tuple[str, ...], threads: int, floats: int) -> list[Kernel]:
     """Compile kernels for the current device. Return [], after a warning, if that is impossible.
 
-    what: they compute, for the warning. names: of the kernels. threads: of a block. floats: most shared memory of a
-    block.
+    _device: its index, because every device needs its own. what: they compute, for the warning. names: of the kernels.
+    threads: of a block. floats: most shared memory of a block.
     """
     try:
         return _compiled(source, names, threads, floats)
@@ -69,5 +69,7 @@ def _compiled(source: str, names: tuple[str, ...], threads: int, floats: int) ->
     functions = [checked(driver.cuModuleGetFunction(module, name.encode())) for name in names]
     largest = driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
     for function in functions:
-        checked(driver.cuFuncSetAttribute(function, largest, 4 * floats))
+        (status,) = driver.cuFuncSetAttribute(function, largest, 4 * floats)
+        if status.value:
+            raise RuntimeError(f"a block of this GPU has less than {4 * floats} bytes of shared memory")
     return [functools.partial(launch, function) for function in functions]
