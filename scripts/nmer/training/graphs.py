@@ -32,7 +32,7 @@ class Graphs:
         self._device, self._generators, self._label = device, generators, label
         self._captured: dict[Hashable, _Captured] = {}
         self._ran: set[Hashable] = set()
-        # Before parallel branches, which leave from this stream, because the longest stays on it.
+        # Takes precedence over the branches that leave from it, because the longest one stays on it.
         self._stream: Any = torch.cuda.Stream(device, priority=-1) if self.capturing else None
         self._pool: Any = None
 
