@@ -8,7 +8,7 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
-from nmer.systems.blocks import cuda_kernels
+from nmer.systems.blocks import cuda_kernels, fused_attention, lstm_kernels, maxima_kernels
 
 OK, FAILED = SimpleNamespace(value=0, name="SUCCESS"), SimpleNamespace(value=1, name="CUDA_ERROR_INVALID_VALUE")
 
@@ -40,6 +40,18 @@ def test_a_gpu_with_too_little_shared_memory_has_no_kernels_and_says_so(gpu, cap
     assert len(cuda_kernels.compiled(0, "an LSTM", "", ("one", "two"), 32, floats)) == number
     warning = "because a block of this GPU has less than 69632 bytes of shared memory."
     assert (warning in capsys.readouterr().err) == (not number)
+
+
+@pytest.mark.parametrize("module", [fused_attention, lstm_kernels, maxima_kernels], ids=lambda module: module.__name__)
+def test_without_cudas_packages_there_are_no_kernels_and_one_warning(monkeypatch, capsys, module):
+    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
+    cuda_kernels.compiled.cache_clear()
+    assert module.kernels(0) is None
+    assert module.kernels(0) is None
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: ")
+    assert "slower than with its CUDA kernels, because" in warning
+    cuda_kernels.compiled.cache_clear()
 
 
 def test_a_compiler_that_fails_is_named_in_the_warning(gpu, capsys):

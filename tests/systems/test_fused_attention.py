@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 from cuda_on_cpu import kernels_on_cpu
 from torch import Tensor, nn
 
-from nmer.systems.blocks import cuda_kernels, decoders, fused_attention
+from nmer.systems.blocks import decoders, fused_attention
 from nmer.systems.blocks.additive_attention import AdditiveAttention
 from nmer.systems.blocks.decoders import AttentionDecoder, OutputLayer, decode
 from nmer.systems.blocks.fused_attention import HIDDEN, LANES, SOURCE, WARPS, FusedAttention, Kernels
@@ -112,17 +110,6 @@ def test_decoders_of_several_repeats_are_the_same_with_the_kernels(kernels, monk
     monkeypatch.setattr(decoders, "fuses", lambda _values, _longest: True)
     for own, other in zip(found(), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
-
-
-def test_without_cudas_packages_attention_falls_back_to_the_frameworks_operators(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    cuda_kernels.compiled.cache_clear()
-    assert fused_attention.kernels(0) is None
-    assert fused_attention.kernels(0) is None
-    warning = capsys.readouterr().err
-    assert warning.startswith("warning: attention is slower than with its CUDA kernels, because")
-    assert warning.count("\n") == 1
-    cuda_kernels.compiled.cache_clear()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from cuda_on_cpu import kernels_on_cpu
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nmer.systems.blocks import cuda_kernels, lstm_kernels
+from nmer.systems.blocks import lstm_kernels
 from nmer.systems.blocks.fused_lstm import LstmOutputs
 from nmer.systems.blocks.lstm_kernels import HIDDEN, SHARED, SOURCE, THREADS, KernelOutputs, Kernels
 from nmer.systems.blocks.recurrence import lstm_maxima, lstm_outputs, lstm_weights
@@ -155,21 +155,14 @@ def test_maxima_of_stacked_repeats_are_the_same_with_the_kernels(kernels, monkey
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
 
 
-def test_other_sizes_and_precisions_have_no_kernels():
-    assert not lstm_kernels.fuses(torch.zeros(2, 4 * HIDDEN))
-    assert not lstm_kernels.fuses(torch.zeros(2, 4 * HIDDEN, dtype=torch.float64))
-    assert not lstm_kernels.fuses(torch.zeros(2, 4))
-
-
-def test_without_cudas_packages_lstms_advance_step_by_step(monkeypatch, capsys):
-    monkeypatch.setitem(sys.modules, "cuda.bindings", None)
-    cuda_kernels.compiled.cache_clear()
-    assert lstm_kernels.kernels(0) is None
-    assert lstm_kernels.kernels(0) is None
-    warning = capsys.readouterr().err
-    assert warning.startswith("warning: an LSTM is slower than with its CUDA kernels, because")
-    assert warning.count("\n") == 1
-    cuda_kernels.compiled.cache_clear()
+@pytest.mark.parametrize(
+    ("width", "dtype", "found"),
+    [(4 * HIDDEN, torch.float32, True), (4 * HIDDEN, torch.float64, False), (2 * HIDDEN, torch.float32, False)],
+)
+def test_only_lstms_of_128_units_in_single_precision_have_kernels(kernels, monkeypatch, width, dtype, found):
+    monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
+    products = SimpleNamespace(is_cuda=True, dtype=dtype, shape=(2, width), device=torch.device("cuda", 0))
+    assert lstm_kernels.fuses(products) == found
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
