@@ -1,9 +1,9 @@
 """The learner of all repeats of a job at once, used on a GPU: stacked weights, each step one CUDA graph.
 
 A GPU spends much of a step of these small systems on launching kernels and on waiting for the longest utterance, so
-three stacked repeats take about twice as long as one. Order, conditions, initial weights, random draws and selection of a repeat are those of ``one_by_one.py``. A
-step is the same except for rounding. Training amplifies rounding, fastest in MMIN, whose results then differ as much as
-with another seed (docs/performance.md: where rounding grows).
+three stacked repeats take about twice as long as one. Order, conditions, initial weights, random draws and selection of
+a repeat are those of ``one_by_one.py``. A step is the same except for rounding. Training amplifies rounding, fastest in
+MMIN, whose results then differ as much as with another seed (docs/performance.md: where rounding grows).
 """
 
 from __future__ import annotations

@@ -30,9 +30,8 @@ __device__ int row_at(const long long* firsts, int step, int steps, int rows, in
 }
 
 // The largest value of each utterance, (groups, utterances, width), minus infinity without a row that counts, and how
-// many rows have it. One thread for each.
-// values: (groups, rows, width), rows being utterances step by step. beyond: (groups / sharing, rows), nonzero where a
-// row does not count. firsts: the first row of each step.
+// many rows have it. One thread for each. values: (groups, rows, width), rows being utterances step by step. beyond:
+// (groups / sharing, rows), nonzero where a row does not count. firsts: the first row of each step.
 extern "C" __global__ void maxima(
     const float* values, const unsigned char* beyond, const long long* firsts, float* largest, float* times,
     int sharing, int utterances, int width, int steps, int rows
@@ -119,19 +118,14 @@ class KernelMaxima(torch.autograd.Function):
         found = kernels(values.device.index)
         if found is None:
             raise RuntimeError("KernelMaxima without its kernels")
-        *groups, rows, width = values.shape
+        *outer, rows, width = values.shape
         values, beyond = values.contiguous(), beyond.expand(*beyond.shape[:-1], rows).contiguous()
         firsts = first_rows(counts, values.device)
-        largest = values.new_empty(*groups, counts[0], width)
+        largest = values.new_empty(*outer, counts[0], width)
         times = torch.empty_like(largest)
-        sizes = (
-            (largest.numel() // (counts[0] * width)) // (beyond.numel() // rows),
-            counts[0],
-            width,
-            len(counts),
-            rows,
-        )
-        blocks = largest.numel() // (counts[0] * width) * -(-counts[0] * width // THREADS)
+        groups = values.numel() // (rows * width)
+        sizes = groups // (beyond.numel() // rows), counts[0], width, len(counts), rows
+        blocks = groups * -(-counts[0] * width // THREADS)
         found.maxima(blocks, 0, values, beyond, firsts, largest, times, *sizes)
         ctx.launch, ctx.kernel = (blocks, sizes), found.maxima_backward
         ctx.save_for_backward(values, beyond, firsts, largest, times)

@@ -1,9 +1,9 @@
 """LSTMs over sequences of different lengths: their outputs, or the maximum of these over time (SPEC 3.1).
 
 The framework's LSTM also computes padding, which dominates a batch with one long utterance, and runs one LSTM at a time
-on a CPU. Here a CPU computes several LSTMs together over the valid frames (``packed_lstm.py``). A GPU computes the
-frames of bounds that are known in advance, because looking up the valid ones would synchronise it: in one kernel for all steps of every LSTM of every
-repeat (``lstm_kernels.py``), or with every LSTM in the same steps (``fused_lstm.py``).
+on a CPU. Here a CPU computes several LSTMs together over the valid frames (``packed_lstm.py``). A GPU computes as many
+frames as known bounds state, because looking up the valid ones would synchronise it: all steps of every LSTM of every
+repeat in one kernel (``lstm_kernels.py``), or every LSTM in the same steps (``fused_lstm.py``).
 """
 
 from __future__ import annotations
