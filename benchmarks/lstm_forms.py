@@ -59,7 +59,7 @@ def measure(count: int, steps: int) -> list[str]:
         backward(torch.stack([lstm(values)[0].transpose(0, 1) for lstm in lstms]))
 
     def in_the_same_steps() -> None:
-        with patch.object(lstm_kernels, "fuses", lambda _products: False):
+        with patch.object(lstm_kernels, "fuses", lambda _weights: False):
             kernels()
 
     def kernels() -> None:

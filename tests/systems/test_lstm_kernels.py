@@ -16,7 +16,7 @@ from nmer.systems.blocks.fused_lstm import LstmOutputs
 from nmer.systems.blocks.lstm_kernels import HIDDEN, SHARED, SOURCE, THREADS, KernelOutputs, Kernels
 from nmer.systems.blocks.recurrence import lstm_maxima, lstm_outputs, lstm_weights
 from nmer.systems.blocks.repeats import compute_stacked
-from nmer.systems.blocks.step_counts import Counts, exact_counts, larger, stated_counts
+from nmer.systems.blocks.step_counts import Counts, exact_counts, first_rows, larger, stated_counts
 from nmer.systems.interface import Sequences
 
 DIM = 5
@@ -33,7 +33,11 @@ def kernels(tmp_path_factory) -> Kernels:
 def on_cpu(kernels, monkeypatch) -> None:
     """LSTMs of stacked repeats use the kernels."""
     monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
-    monkeypatch.setattr(lstm_kernels, "fuses", lambda _products: True)
+    monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: True)
+
+
+def outputs_of(counts: Counts, *given: Tensor) -> Tensor:
+    return KernelOutputs.apply(counts, first_rows(counts, given[0].device), *given)
 
 
 def references(lstms: list[nn.LSTM], lengths: list[int], values: Tensor) -> Tensor:
@@ -61,7 +65,7 @@ def test_the_kernels_and_their_gradients_equal_the_frameworks(on_cpu, counts, nu
     weights = [lstm_weights(lstm) for lstm in lstms]
     products = torch.stack([rows(counts, (values @ own[0].T)[None])[0] for own in weights])
     biases, hidden_weights = torch.stack([own[2] + own[3] for own in weights]), torch.stack([o[1] for o in weights])
-    (found,) = KernelOutputs.apply(counts, *(part[None] for part in (biases, hidden_weights, products)))
+    (found,) = outputs_of(counts, *(part[None] for part in (biases, hidden_weights, products)))
     expected = rows(counts, references(lstms, lengths, values))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     scale = torch.randn(found.shape)
@@ -79,7 +83,7 @@ def test_products_of_lstms_that_alternate_in_memory_are_read_where_they_are(on_c
 
     def found(*given: Tensor) -> list[Tensor]:
         leaves = [part.detach().requires_grad_() for part in given]
-        outputs = KernelOutputs.apply((4, 2, 1), *leaves)
+        outputs = outputs_of((4, 2, 1), *leaves)
         return [outputs, *torch.autograd.grad((outputs * scale).sum(), leaves)]
 
     for own, expected in zip(found(*given, products), found(*given, products.contiguous()), strict=True):
@@ -89,16 +93,14 @@ def test_products_of_lstms_that_alternate_in_memory_are_read_where_they_are(on_c
 def test_products_that_share_memory_are_copied(on_cpu):
     given = torch.randn(2, 1, 512), torch.randn(2, 1, 512, HIDDEN) / 8
     products = torch.randn(1, 1, 7, 512).expand(2, -1, -1, -1)
-    assert torch.equal(
-        KernelOutputs.apply((4, 2, 1), *given, products), KernelOutputs.apply((4, 2, 1), *given, products.contiguous())
-    )
+    assert torch.equal(outputs_of((4, 2, 1), *given, products), outputs_of((4, 2, 1), *given, products.contiguous()))
 
 
 def test_without_gradients_the_outputs_are_the_same(on_cpu):
     given = torch.randn(2, 1, 512), torch.randn(2, 1, 512, HIDDEN) / 8, torch.randn(2, 1, 7, 512)
-    with_gradients = KernelOutputs.apply((4, 2, 1), *(part.requires_grad_() for part in given))
+    with_gradients = outputs_of((4, 2, 1), *(part.requires_grad_() for part in given))
     with torch.no_grad():
-        assert torch.equal(KernelOutputs.apply((4, 2, 1), *(part.detach() for part in given)), with_gradients)
+        assert torch.equal(outputs_of((4, 2, 1), *(part.detach() for part in given)), with_gradients)
 
 
 class Largest(TorchDispatchMode):
@@ -116,7 +118,7 @@ class Largest(TorchDispatchMode):
 def test_without_gradients_nothing_as_large_as_the_products_is_allocated(on_cpu):
     given = torch.randn(2, 1, 512), torch.randn(2, 1, 512, HIDDEN), torch.randn(2, 1, 7 * HIDDEN, 512)
     with Largest() as largest:
-        KernelOutputs.apply((4 * HIDDEN, 2 * HIDDEN, HIDDEN), *given)
+        outputs_of((4 * HIDDEN, 2 * HIDDEN, HIDDEN), *given)
     assert largest.size == given[2].numel() // 4
 
 
@@ -128,6 +130,26 @@ def test_rows_are_not_read_beyond_those_of_a_step(on_cpu):
     for utterance in range(3):
         (alone,) = lstm_outputs([(values[utterance : utterance + 1], [lstm_weights(lstm)])])
         torch.testing.assert_close(together[:, :, utterance], alone[:, :, 0], rtol=0, atol=0)
+
+
+def test_several_lstms_that_read_sequences_of_different_lengths_are_the_same_with_the_kernels(kernels, monkeypatch):
+    lstms = [nn.LSTM(DIM, HIDDEN, batch_first=True) for _ in range(4)]
+    weights = [lstm_weights(lstm) for lstm in lstms]
+    given = [torch.randn(2, 3, longest, DIM) for longest in (4, 9, 4)]
+    leaves = [parameter for lstm in lstms for parameter in lstm.parameters()]
+
+    def outputs(*values: Tensor) -> tuple[Tensor, ...]:
+        return tuple(lstm_outputs([(values[0], weights[:1]), (values[1], weights[1:3]), (values[2], weights[3:])]))
+
+    def found() -> list[Tensor]:
+        each = compute_stacked(outputs, [torch.Generator() for _ in range(2)], *given)
+        return [*each, *torch.autograd.grad(sum(own.square().sum() for own in each), leaves)]
+
+    expected = found()
+    monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
+    monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: True)
+    for own, other in zip(found(), expected, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("bounded", [True, False], ids=["ended utterances left out", "padded"])
@@ -150,19 +172,20 @@ def test_maxima_of_stacked_repeats_are_the_same_with_the_kernels(kernels, monkey
 
     expected = found()
     monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
-    monkeypatch.setattr(lstm_kernels, "fuses", lambda _products: True)
+    monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: True)
     for own, other in zip(found(), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("width", "dtype", "found"),
-    [(4 * HIDDEN, torch.float32, True), (4 * HIDDEN, torch.float64, False), (2 * HIDDEN, torch.float32, False)],
+    ("hidden", "dtype", "found"),
+    [(HIDDEN, torch.float32, True), (HIDDEN, torch.float64, False), (HIDDEN // 2, torch.float32, False)],
 )
-def test_only_lstms_of_128_units_in_single_precision_have_kernels(kernels, monkeypatch, width, dtype, found):
+def test_only_lstms_of_128_units_in_single_precision_have_kernels(kernels, monkeypatch, hidden, dtype, found):
     monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
-    products = SimpleNamespace(is_cuda=True, dtype=dtype, shape=(2, width), device=torch.device("cuda", 0))
-    assert lstm_kernels.fuses(products) == found
+    shape, device = (2, 4 * hidden, hidden), torch.device("cuda", 0)
+    weights = SimpleNamespace(is_cuda=True, dtype=dtype, shape=shape, device=device)
+    assert lstm_kernels.fuses(weights) == found
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -170,7 +193,7 @@ def test_on_a_gpu_the_kernels_equal_the_steps_and_their_results_repeat():
     counts = (128, *sorted(torch.randint(1, 129, (208,)).tolist(), reverse=True))
     given = [torch.randn(3, 2, 512), torch.randn(3, 2, 512, HIDDEN) / 12, torch.randn(3, sum(counts), 2, 512)]
     given = [part.cuda().requires_grad_() for part in given]
-    assert lstm_kernels.fuses(given[2])
+    assert lstm_kernels.fuses(given[1])
     scale = torch.randn(3, 2, sum(counts), HIDDEN, device="cuda")
 
     def found(form) -> list[Tensor]:
@@ -181,7 +204,7 @@ def test_on_a_gpu_the_kernels_equal_the_steps_and_their_results_repeat():
         (outputs,) = LstmOutputs.apply(counts, *(part.flatten(0, 1) for part in given))
         return outputs.unflatten(0, (3, 2))
 
-    kernels = partial(KernelOutputs.apply, counts)
+    kernels = partial(outputs_of, counts)
     for own, again, steps in zip(found(kernels), found(kernels), found(by_steps), strict=True):
         assert torch.equal(own, again)
         assert (own - steps).norm() / steps.norm() < 1e-5

@@ -50,14 +50,14 @@ class Steps:
     """Computes LSTMs as :class:`KernelOutputs` does, with the framework's operators."""
 
     @staticmethod
-    def apply(counts, *given):
+    def apply(counts, _firsts, *given):
         (outputs,) = LstmOutputs.apply(counts, *(part.flatten(0, 1) for part in given))
         return outputs.unflatten(0, given[0].shape[:2])
 
 
 @pytest.mark.parametrize("name", ["nmer", pytest.param("mctn", marks=pytest.mark.slow)])
 def test_branches_of_lstms_that_have_kernels_wait_for_each_other(name, data, monkeypatch):
-    monkeypatch.setattr(lstm_kernels, "fuses", lambda _products: True)
+    monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: True)
     monkeypatch.setattr(recurrence, "KernelOutputs", Steps)
     assert problems(name, data, monkeypatch) == set()
 

@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from nmer.systems.blocks.cuda_kernels import Kernel, compiled
 from nmer.systems.blocks.fused_lstm import previous_outputs
 from nmer.systems.blocks.products import sum_of_products
-from nmer.systems.blocks.step_counts import Counts, first_rows
+from nmer.systems.blocks.step_counts import Counts
 
 HIDDEN = 128
 THREADS = 256
@@ -242,10 +242,10 @@ def kernels(device: int) -> Kernels | None:
     return Kernels(*found) if found else None
 
 
-def fuses(products: Tensor) -> bool:
-    """Whether the kernels compute LSTMs from their input projections, (..., 4 hidden)."""
-    fits = products.dtype == torch.float32 and products.shape[-1] == 4 * HIDDEN
-    return products.is_cuda and fits and kernels(products.device.index) is not None
+def fuses(hidden_weights: Tensor) -> bool:
+    """Whether the kernels compute LSTMs with such hidden weights, (..., 4 hidden, hidden)."""
+    fits = hidden_weights.dtype == torch.float32 and hidden_weights.shape[-1] == HIDDEN
+    return hidden_weights.is_cuda and fits and kernels(hidden_weights.device.index) is not None
 
 
 class KernelOutputs(torch.autograd.Function):
@@ -253,15 +253,16 @@ class KernelOutputs(torch.autograd.Function):
     additional first axis."""
 
     @staticmethod
-    def forward(ctx: Any, counts: Counts, biases: Tensor, hidden_weights: Tensor, products: Tensor) -> Tensor:
-        """counts: utterances of each step. biases: (repeats, LSTMs, 4 hidden), the sum of both. hidden_weights:
-        (repeats, LSTMs, 4 hidden, hidden). products: of inputs and input weights, (repeats, LSTMs, rows, 4 hidden),
-        rows being utterances step by step. Returns (repeats, LSTMs, rows, hidden)."""
+    def forward(
+        ctx: Any, counts: Counts, firsts: Tensor, biases: Tensor, hidden_weights: Tensor, products: Tensor
+    ) -> Tensor:
+        """counts, firsts: utterances and first row of each step. biases: (repeats, LSTMs, 4 hidden), the sum of both.
+        hidden_weights: (repeats, LSTMs, 4 hidden, hidden). products: of inputs and input weights, (repeats, LSTMs,
+        rows, 4 hidden), rows being utterances step by step. Returns (repeats, LSTMs, rows, hidden)."""
         found = kernels(products.device.index)
         if found is None:
             raise RuntimeError("KernelOutputs without its kernels")
         products, biases, weights = _dense(products), biases.contiguous(), hidden_weights.contiguous()
-        firsts = first_rows(counts, products.device)
         outputs = products.new_empty(*products.shape[:3], HIDDEN)
         keep = any(ctx.needs_input_grad)
         cells, gates = map(torch.empty_like, (outputs, products) if keep else (outputs[:0], products[:0]))
@@ -289,7 +290,7 @@ class KernelOutputs(torch.autograd.Function):
             pairs = zip(of_products.unbind(1), outputs.unbind(1), strict=True)
             each = [sum_of_products(own, previous_outputs(ctx.counts, output)) for own, output in pairs]
             of_weights = torch.stack(each, dim=1)
-        return None, of_products.sum(dim=2), of_weights, of_products
+        return None, None, of_products.sum(dim=2), of_weights, of_products
 
 
 def _dense(products: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from nmer.systems.blocks.maxima_kernels import KernelMaxima
 from nmer.systems.blocks.packed_lstm import PackedLstms, PackedMaxima, pack
 from nmer.systems.blocks.reindexing import reindexed
 from nmer.systems.blocks.repeats import across_repeats, together
-from nmer.systems.blocks.step_counts import Counts, require, step_counts
+from nmer.systems.blocks.step_counts import Counts, first_rows, require, step_counts
 from nmer.systems.interface import Sequences
 
 
@@ -166,16 +166,16 @@ def lstm_outputs(readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tenso
 
 
 def lstm_rows(counts: Counts, readers: list[tuple[Tensor, list[list[Tensor]]]]) -> list[Tensor]:
-    """Compute the outputs of LSTMs at every row, all LSTMs in the same steps.
+    """Compute the outputs of LSTMs at every row, all LSTMs in the same steps or at the same time.
 
     Returns for each reader (LSTMs, rows, hidden). counts: utterances of each step of the longest. readers: as in
     :func:`lstm_outputs`, with frames instead of values, (rows, dim): utterances step by step.
     """
-    of_length: dict[int, list[int]] = {}
-    for number, (frames, _lstms) in enumerate(readers):
-        of_length.setdefault(len(frames), []).append(number)
     # Stable sort by length, longest first, so that finished LSTMs are at the end.
-    groups = [of_length[rows] for rows in sorted(of_length, reverse=True)]
+    order = sorted(range(len(readers)), key=lambda number: -len(readers[number][0]))
+    # Kernels need no copy that joins the products of several readers.
+    apart = lstm_kernels.fuses(readers[0][1][0][1])
+    groups = [list(group) for _, group in groupby(order, lambda number: (len(readers[number][0]), apart and number))]
     given: list[Tensor] = []
     for group in groups:
         given += _given([readers[number][0] for number in group], [readers[number][1] for number in group])
@@ -209,15 +209,16 @@ def _outputs(counts: Counts, *given: Tensor) -> tuple[Tensor, ...]:
     """given: products, biases and hidden weights of every group in turn. Repeats and LSTMs are the first two axes of
     each, and of each result. counts: utterances of each step."""
     products, biases, hidden_weights = (given[number::3] for number in range(3))
-    if lstm_kernels.fuses(products[0]):
+    if lstm_kernels.fuses(hidden_weights[0]):
+        firsts = first_rows(counts, products[0].device)
 
         def of_group(*group: Tensor) -> Tensor:
-            steps = counts[: number_of_steps(counts, group[-1].shape[2])]
-            found: Tensor = KernelOutputs.apply(steps, *group)  # type: ignore[no-untyped-call]
+            steps = number_of_steps(counts, group[-1].shape[2])
+            found: Tensor = KernelOutputs.apply(counts[:steps], firsts[:steps], *group)  # type: ignore[no-untyped-call]
             return found
 
         # Read again in the backward pass of each branch.
-        hold(*hidden_weights)
+        hold(firsts, *hidden_weights)
         groups = enumerate(zip(biases, hidden_weights, products, strict=True))
         return tuple(compute_branches({number: partial(of_group, *group) for number, group in groups}).values())
     flat_products, flat_biases, flat_weights = (
