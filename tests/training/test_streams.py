@@ -8,7 +8,7 @@ from fake_streams import FakeStream, StreamCheck
 from small_fold import SYSTEMS, builder, fold_data, make_files, make_teachers, run_settings
 
 from nmer.systems import mctn
-from nmer.systems.blocks import branches, lstm_kernels, recurrence
+from nmer.systems.blocks import branches, lstm_kernels
 from nmer.systems.blocks.fused_lstm import LstmOutputs
 from nmer.training.stacked import Stacked
 
@@ -58,7 +58,7 @@ class Steps:
 @pytest.mark.parametrize("name", ["nmer", pytest.param("mctn", marks=pytest.mark.slow)])
 def test_branches_of_lstms_that_have_kernels_wait_for_each_other(name, data, monkeypatch):
     monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: True)
-    monkeypatch.setattr(recurrence, "KernelOutputs", Steps)
+    monkeypatch.setattr(lstm_kernels, "KernelOutputs", Steps)
     assert problems(name, data, monkeypatch) == set()
 
 

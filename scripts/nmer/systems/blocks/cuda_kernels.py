@@ -1,7 +1,7 @@
 """CUDA kernels of this package, compiled when they are first used by CUDA's run-time compiler.
 
-PyTorch's CUDA packages depend on that compiler. Whatever has kernels computes the same with the framework's operators
-where they cannot be compiled.
+PyTorch's CUDA packages install that compiler. If kernels cannot be compiled, the framework's operators give the same
+results.
 """
 
 from __future__ import annotations

@@ -266,11 +266,14 @@ class KernelOutputs(torch.autograd.Function):
         outputs = products.new_empty(*products.shape[:3], HIDDEN)
         keep = any(ctx.needs_input_grad)
         cells, gates = map(torch.empty_like, (outputs, products) if keep else (outputs[:0], products[:0]))
-        launch = _Launch(counts, products)
+        repeats, lstms, rows = products.shape[:3]
+        blocks = repeats * lstms * -(-counts[0] // UTTERANCES)
+        distances = [stride // (4 * HIDDEN) for stride in products.stride()[:3]]
+        sizes = repeats, lstms, len(counts), rows, *distances
         given = (products, biases, weights, firsts, outputs, cells, gates, int(keep))
-        found.forward(launch.blocks, SHARED["forward"], *given, *launch.sizes)
+        found.forward(blocks, SHARED["forward"], *given, *sizes)
         if keep:
-            ctx.counts, ctx.launch, ctx.kernel = counts, launch, found.backward
+            ctx.counts, ctx.launch, ctx.kernel = counts, (blocks, sizes), found.backward
             ctx.save_for_backward(weights, firsts, outputs, cells, gates)
         return outputs
 
@@ -280,8 +283,9 @@ class KernelOutputs(torch.autograd.Function):
         """of_outputs: as the outputs."""
         weights, firsts, outputs, cells, gates = ctx.saved_tensors
         of_products = torch.empty_like(gates)
+        blocks, sizes = ctx.launch
         given = (of_outputs.contiguous(), weights, firsts, cells, gates, of_products)
-        ctx.kernel(ctx.launch.blocks, SHARED["backward"], *given, *ctx.launch.sizes)
+        ctx.kernel(blocks, SHARED["backward"], *given, *sizes)
         if of_products.is_contiguous():
             flat, previous = of_products.flatten(0, 1), previous_outputs(ctx.counts, outputs.flatten(0, 1))
             of_weights = sum_of_products(flat, previous).view_as(weights)
@@ -299,13 +303,3 @@ def _dense(products: Tensor) -> Tensor:
     # On the device without data, because a validation pass has gigabytes of products.
     dense = torch.empty_like(products, device="meta").stride() == products.stride()
     return products if whole and dense else products.contiguous()
-
-
-class _Launch:
-    """blocks: of the kernels. sizes: their last arguments."""
-
-    def __init__(self, counts: Counts, products: Tensor) -> None:
-        repeats, lstms, rows = products.shape[:3]
-        self.blocks = repeats * lstms * -(-counts[0] // UTTERANCES)
-        distances = [stride // (4 * HIDDEN) for stride in products.stride()[:3]]
-        self.sizes = (repeats, lstms, len(counts), rows, *distances)

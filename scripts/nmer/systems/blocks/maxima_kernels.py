@@ -119,7 +119,7 @@ class KernelMaxima(torch.autograd.Function):
         if found is None:
             raise RuntimeError("KernelMaxima without its kernels")
         *outer, rows, width = values.shape
-        values, beyond = values.contiguous(), beyond.expand(*beyond.shape[:-1], rows).contiguous()
+        values, beyond = values.contiguous(), beyond.contiguous()
         firsts = first_rows(counts, values.device)
         largest = values.new_empty(*outer, counts[0], width)
         times = torch.empty_like(largest)

@@ -18,8 +18,6 @@ from torch.nn import functional
 from nmer.systems.blocks import lstm_kernels, maxima_kernels
 from nmer.systems.blocks.branches import compute_branches, hold
 from nmer.systems.blocks.fused_lstm import LstmOutputs, TimeMaxima, joined, number_of_steps
-from nmer.systems.blocks.lstm_kernels import KernelOutputs
-from nmer.systems.blocks.maxima_kernels import KernelMaxima
 from nmer.systems.blocks.packed_lstm import PackedLstms, PackedMaxima, pack
 from nmer.systems.blocks.reindexing import reindexed
 from nmer.systems.blocks.repeats import across_repeats, together
@@ -70,7 +68,7 @@ def time_maxima(counts: Counts, outputs: Tensor, beyond: Tensor) -> Tensor:
     :class:`TimeMaxima`."""
 
     def of_all(*given: Tensor) -> Tensor:
-        form = KernelMaxima if maxima_kernels.fuses(given[0]) else TimeMaxima
+        form = maxima_kernels.KernelMaxima if maxima_kernels.fuses(given[0]) else TimeMaxima
         found: Tensor = form.apply(counts, *given)  # type: ignore[no-untyped-call]
         return found
 
@@ -173,9 +171,11 @@ def lstm_rows(counts: Counts, readers: list[tuple[Tensor, list[list[Tensor]]]]) 
     """
     # Stable sort by length, longest first, so that finished LSTMs are at the end.
     order = sorted(range(len(readers)), key=lambda number: -len(readers[number][0]))
-    # Kernels need no copy that joins the products of several readers.
-    apart = lstm_kernels.fuses(readers[0][1][0][1])
-    groups = [list(group) for _, group in groupby(order, lambda number: (len(readers[number][0]), apart and number))]
+    if lstm_kernels.fuses(readers[0][1][0][1]):
+        # Without a copy that joins the products of several readers.
+        groups = [[number] for number in order]
+    else:
+        groups = [list(group) for _, group in groupby(order, lambda number: len(readers[number][0]))]
     given: list[Tensor] = []
     for group in groups:
         given += _given([readers[number][0] for number in group], [readers[number][1] for number in group])
@@ -214,7 +214,9 @@ def _outputs(counts: Counts, *given: Tensor) -> tuple[Tensor, ...]:
 
         def of_group(*group: Tensor) -> Tensor:
             steps = number_of_steps(counts, group[-1].shape[2])
-            found: Tensor = KernelOutputs.apply(counts[:steps], firsts[:steps], *group)  # type: ignore[no-untyped-call]
+            found: Tensor = lstm_kernels.KernelOutputs.apply(  # type: ignore[no-untyped-call]
+                counts[:steps], firsts[:steps], *group
+            )
             return found
 
         # Read again in the backward pass of each branch.
