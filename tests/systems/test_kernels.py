@@ -13,7 +13,7 @@ import torch
 from torch.func import functional_call, stack_module_state
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from nmer.systems.blocks import decoders, decoding, fused_attention, lstm_kernels, maxima_kernels
+from nmer.systems.blocks import decoders, decoding, fused_attention, fused_lstm, lstm_kernels, maxima_kernels
 from nmer.systems.blocks.repeats import compute_stacked
 from nmer.systems.building import build_system
 from nmer.systems.interface import Batch, Sequences, summed
@@ -52,8 +52,9 @@ def calls(monkeypatch):
         counted.names["cell backward"] += 1
         return torch.empty_like(activated), torch.empty_like(cell)
 
-    monkeypatch.setattr(decoding, "fused_cell", cell)
-    monkeypatch.setattr(decoding, "fused_cell_backward", backward)
+    for module in (fused_lstm, decoding):
+        monkeypatch.setattr(module, "fused_cell", cell)
+        monkeypatch.setattr(module, "fused_cell_backward", backward)
     monkeypatch.setattr(decoders, "fuses", lambda _values, _longest: True)
     monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: True)
     monkeypatch.setattr(maxima_kernels, "fuses", lambda _values: True)
@@ -123,11 +124,24 @@ def test_more_repeats_add_only_launches_for_random_draws(calls):
     def all_but_draws(repeats: int) -> int:
         return step(calls, "nmer_no_vae", repeats) - calls.names["bernoulli_"]
 
+    two, sums_of_two = all_but_draws(2), calls.names["sum"]
+    three, sums_of_three = all_but_draws(3), calls.names["sum"]
     # More repeats occupy a GPU better, so fewer sums are split.
-    assert all_but_draws(3) <= all_but_draws(2)
+    assert sums_of_three <= sums_of_two
+    assert three - sums_of_three == two - sums_of_two
 
 
 @pytest.mark.parametrize("name", ["two_tower", "mctn"])
 def test_additional_frames_cost_no_launches(calls, name):
     longer = LONGEST | {"a": 2 * LONGEST["a"]}
     assert step(calls, name, 2, longer) == step(calls, name, 2)
+
+
+@pytest.mark.parametrize(("name", "layers"), [("two_tower", 1), ("mctn", 2)])
+def test_without_kernels_an_additional_frame_costs_four_launches_for_any_number_of_lstms(
+    calls, monkeypatch, name, layers
+):
+    """layers: consecutive LSTMs, each with a product and a cell, forward and backward."""
+    monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: False)
+    longer = LONGEST | {"a": LONGEST["a"] + 1}
+    assert step(calls, name, 2, longer) - step(calls, name, 2) == 4 * layers

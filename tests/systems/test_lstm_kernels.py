@@ -29,11 +29,15 @@ def kernels(tmp_path_factory) -> Kernels:
     return Kernels(*kernels_on_cpu(folder, SOURCE, Kernels._fields, THREADS, max(SHARED.values())))
 
 
-@pytest.fixture
-def on_cpu(kernels, monkeypatch) -> None:
-    """LSTMs of stacked repeats use the kernels."""
+def use(kernels: Kernels, monkeypatch) -> None:
+    """Let LSTMs of stacked repeats use the kernels."""
     monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
     monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: True)
+
+
+@pytest.fixture
+def on_cpu(kernels, monkeypatch) -> None:
+    use(kernels, monkeypatch)
 
 
 def outputs_of(counts: Counts, *given: Tensor) -> Tensor:
@@ -146,8 +150,7 @@ def test_several_lstms_that_read_sequences_of_different_lengths_are_the_same_wit
         return [*each, *torch.autograd.grad(sum(own.square().sum() for own in each), leaves)]
 
     expected = found()
-    monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
-    monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: True)
+    use(kernels, monkeypatch)
     for own, other in zip(found(), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-4)
 
@@ -171,8 +174,7 @@ def test_maxima_of_stacked_repeats_are_the_same_with_the_kernels(kernels, monkey
         return [maxima, *torch.autograd.grad(maxima.square().sum(), leaves)]
 
     expected = found()
-    monkeypatch.setattr(lstm_kernels, "kernels", lambda _device: kernels)
-    monkeypatch.setattr(lstm_kernels, "fuses", lambda _weights: True)
+    use(kernels, monkeypatch)
     for own, other in zip(found(), expected, strict=True):
         torch.testing.assert_close(own, other, rtol=1e-4, atol=1e-5)
 
